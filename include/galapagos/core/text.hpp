@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace galapagos {
+
+/// Bytes of the well-formed UTF-8 sequence that starts at text[at] (1 to 4; no surrogates, no overlong forms), or 0 where
+/// none does.
+std::size_t utf8_length(std::string_view text, std::size_t at);
+
+/// "1.50 GiB" and the like.
+std::string human_bytes(std::uint64_t bytes);
+
+/// "1,234,567".
+std::string human_count(std::uint64_t count);
+
+/// "01:02:03" or "2d 03:04:05".
+std::string human_duration(double seconds);
+
+/// Bytes from "512", "64K", "1.5G", "2GiB" (powers of 1024). Throws UsageError naming `option`.
+std::uint64_t parse_bytes(const std::string& text, const std::string& option);
+
+}  // namespace galapagos

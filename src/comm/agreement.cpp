@@ -1,0 +1,60 @@
+#include <galapagos/comm/agreement.hpp>
+
+#include <exception>
+#include <limits>
+#include <new>
+#include <string>
+
+namespace galapagos {
+namespace {
+
+constexpr std::int64_t nobody = std::numeric_limits<std::int64_t>::max();
+
+// Every failure leaves agree() as an Error, so that main knows what to print and how to end.
+std::exception_ptr as_error(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error&) {
+    return failure;
+  } catch (const std::bad_alloc&) {
+    return std::make_exception_ptr(
+        ResourceError("out of memory", "", "use more ranks or nodes, or lower --memory-limit"));
+  } catch (const std::exception& error) {
+    return std::make_exception_ptr(FailureError(error.what(), "", "report this as a defect"));
+  }
+}
+
+ExitCode code_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    return error.code();
+  }
+}
+
+}  // namespace
+
+FailedElsewhere::FailedElsewhere(ExitCode code, int rank)
+    : Error(code, "rank " + std::to_string(rank) + " failed", "", "") {}
+
+void agree(const Communicator& comm, const std::function<void()>& work) {
+  std::exception_ptr failure;
+  try {
+    work();
+  } catch (...) {
+    failure = as_error(std::current_exception());
+  }
+  const std::int64_t loser = comm.min(failure ? static_cast<std::int64_t>(comm.rank()) : nobody);
+  if (loser == nobody) return;
+  const int code = comm.broadcast_value(failure ? static_cast<int>(code_of(failure)) : 0, static_cast<int>(loser));
+  if (loser == comm.rank()) std::rethrow_exception(failure);
+  throw FailedElsewhere(static_cast<ExitCode>(code), static_cast<int>(loser));
+}
+
+void agree_at_root(const Communicator& comm, const std::function<void()>& work) {
+  agree(comm, [&] {
+    if (comm.is_root()) work();
+  });
+}
+
+}  // namespace galapagos

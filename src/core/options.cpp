@@ -1,0 +1,120 @@
+#include <galapagos/core/options.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <sstream>
+
+#include <galapagos/core/error.hpp>
+
+namespace galapagos {
+namespace po = boost::program_options;
+namespace {
+
+constexpr int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing &
+                      ~po::command_line_style::allow_sticky;
+
+// What stands in an INI file: everything but what only makes sense on the command line.
+bool is_setting(const std::string& name) { return name != "config" && name != "print-config" && name != "help"; }
+
+template <typename T>
+std::vector<std::string> as_words(const T& value) {
+  return {fmt::format("{}", value)};
+}
+
+std::vector<std::string> words_of(const boost::any& value) {
+  if (const auto* text = boost::any_cast<std::string>(&value)) return {*text};
+  if (const auto* list = boost::any_cast<std::vector<std::string>>(&value)) return *list;
+  if (const auto* number = boost::any_cast<std::int64_t>(&value)) return as_words(*number);
+  if (const auto* real = boost::any_cast<double>(&value)) return as_words(*real);
+  if (const auto* flag = boost::any_cast<bool>(&value)) return as_words(*flag);
+  throw FailureError("an option has a type that cannot be printed", "--print-config", "report this as a defect");
+}
+
+}  // namespace
+
+Options::Options(std::string command, std::string summary, std::string positional)
+    : command_(std::move(command)), summary_(std::move(summary)), positional_(std::move(positional)) {
+  declared_.add_options()("config", po::value<std::string>(), "read further options from this INI file")(
+      "print-config", po::bool_switch(), "print the options as resolved and leave")("help", po::bool_switch(),
+                                                                                    "print this and leave");
+}
+
+void Options::parse(const std::vector<std::string>& words) {
+  const std::string remedy = "see 'galapagos " + command_ + " --help'";
+  const std::string where = "galapagos " + command_;
+  try {
+    po::positional_options_description bare;
+    if (!positional_.empty()) bare.add(positional_.c_str(), 1);
+    const auto parsed = po::command_line_parser(words).options(declared_).positional(bare).style(style).run();
+    for (const auto& option : parsed.options) from_command_line_.push_back(option.string_key);
+    po::store(parsed, values_);
+    if (flag("help")) return;
+    if (has("config")) {
+      const std::string path = values_["config"].as<std::string>();
+      std::ifstream file(path);
+      if (!file) throw InputError("cannot open the configuration file", path, "check the path given to --config");
+      try {
+        po::options_description settings;
+        for (const auto& option : declared_.options()) {
+          if (is_setting(option->long_name())) settings.add(option);
+        }
+        po::store(po::parse_config_file(file, settings), values_);
+      } catch (const po::error& error) {
+        throw UsageError(error.what(), path, remedy);
+      }
+    }
+    po::notify(values_);
+  } catch (const po::error& error) {
+    throw UsageError(error.what(), where, remedy);
+  }
+}
+
+void Options::require(const std::string& name) const {
+  if (has(name)) return;
+  throw UsageError("the option '--" + name + "' is required", "galapagos " + command_,
+                   "see 'galapagos " + command_ + " --help'");
+}
+
+std::string Options::help() const {
+  std::ostringstream text;
+  text << "galapagos " << command_ << ": " << summary_ << "\n\n" << declared_;
+  return text.str();
+}
+
+std::string Options::resolved() const {
+  std::string text = fmt::format("# galapagos {}\n", command_);
+  for (const auto& option : declared_.options()) {
+    const std::string& name = option->long_name();
+    if (!is_setting(name)) continue;
+    if (!has(name)) {
+      text += fmt::format("# {} is not set\n", name);
+      continue;
+    }
+    const bool given = std::find(from_command_line_.begin(), from_command_line_.end(), name) != from_command_line_.end();
+    const char* source = values_[name].defaulted() ? "default" : given ? "command line" : "configuration file";
+    text += fmt::format("# {}\n", source);
+    for (const std::string& word : words_of(values_[name].value())) text += fmt::format("{} = {}\n", name, word);
+  }
+  return text;
+}
+
+std::vector<std::int64_t> parse_integers(const std::string& text, const std::string& option) {
+  std::vector<std::int64_t> numbers;
+  std::string spaced = text;
+  std::replace(spaced.begin(), spaced.end(), ',', ' ');
+  std::istringstream stream(spaced);
+  for (std::string word; stream >> word;) {
+    std::int64_t number = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
+    if (error != std::errc() || end != word.data() + word.size()) {
+      throw UsageError("'" + printable(word) + "' is not a whole number", option, "write whole numbers separated by spaces");
+    }
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
+}  // namespace galapagos
