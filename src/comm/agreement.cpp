@@ -1,9 +1,9 @@
-#include <galapagos/comm/agreement.hpp>
-
 #include <exception>
 #include <limits>
 #include <new>
 #include <string>
+
+#include <galapagos/comm/agreement.hpp>
 
 namespace galapagos {
 namespace {
@@ -46,7 +46,8 @@ void agree(const Communicator& comm, const std::function<void()>& work) {
   }
   const std::int64_t loser = comm.min(failure ? static_cast<std::int64_t>(comm.rank()) : nobody);
   if (loser == nobody) return;
-  const int code = comm.broadcast_value(failure ? static_cast<int>(code_of(failure)) : 0, static_cast<int>(loser));
+  const int code =
+      comm.broadcast_value(failure ? static_cast<int>(code_of(failure)) : 0, static_cast<int>(loser));
   if (loser == comm.rank()) std::rethrow_exception(failure);
   throw FailedElsewhere(static_cast<ExitCode>(code), static_cast<int>(loser));
 }

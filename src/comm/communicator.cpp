@@ -1,9 +1,9 @@
-#include <galapagos/comm/communicator.hpp>
+#include "mpi_check.hpp"
 
 #include <algorithm>
 #include <limits>
 
-#include "mpi_check.hpp"
+#include <galapagos/comm/communicator.hpp>
 
 namespace galapagos {
 namespace {
@@ -46,8 +46,12 @@ Communicator::Communicator(MPI_Comm comm, bool owned) : comm_(comm), owned_(owne
   GALAPAGOS_MPI(MPI_Comm_size(comm_, &size_));
 }
 
-Communicator Communicator::world() { return {MPI_COMM_WORLD, false}; }
-Communicator Communicator::self() { return {MPI_COMM_SELF, false}; }
+Communicator Communicator::world() {
+  return {MPI_COMM_WORLD, false};
+}
+Communicator Communicator::self() {
+  return {MPI_COMM_SELF, false};
+}
 
 Communicator& Communicator::operator=(Communicator&& other) noexcept {
   std::swap(comm_, other.comm_);
@@ -81,7 +85,9 @@ Communicator Communicator::split_node() const {
   return {node, true};
 }
 
-void Communicator::barrier() const { GALAPAGOS_MPI(MPI_Barrier(comm_)); }
+void Communicator::barrier() const {
+  GALAPAGOS_MPI(MPI_Barrier(comm_));
+}
 
 std::string Communicator::broadcast_string(const std::string& text, int root) const {
   std::vector<char> bytes(text.begin(), text.end());
@@ -89,11 +95,21 @@ std::string Communicator::broadcast_string(const std::string& text, int root) co
   return {bytes.begin(), bytes.end()};
 }
 
-std::int64_t Communicator::sum(std::int64_t value) const { return reduce(comm_, value, MPI_INT64_T, MPI_SUM); }
-double Communicator::sum(double value) const { return reduce(comm_, value, MPI_DOUBLE, MPI_SUM); }
-std::int64_t Communicator::max(std::int64_t value) const { return reduce(comm_, value, MPI_INT64_T, MPI_MAX); }
-double Communicator::max(double value) const { return reduce(comm_, value, MPI_DOUBLE, MPI_MAX); }
-std::int64_t Communicator::min(std::int64_t value) const { return reduce(comm_, value, MPI_INT64_T, MPI_MIN); }
+std::int64_t Communicator::sum(std::int64_t value) const {
+  return reduce(comm_, value, MPI_INT64_T, MPI_SUM);
+}
+double Communicator::sum(double value) const {
+  return reduce(comm_, value, MPI_DOUBLE, MPI_SUM);
+}
+std::int64_t Communicator::max(std::int64_t value) const {
+  return reduce(comm_, value, MPI_INT64_T, MPI_MAX);
+}
+double Communicator::max(double value) const {
+  return reduce(comm_, value, MPI_DOUBLE, MPI_MAX);
+}
+std::int64_t Communicator::min(std::int64_t value) const {
+  return reduce(comm_, value, MPI_INT64_T, MPI_MIN);
+}
 
 Request Communicator::send_async(std::span<const std::byte> bytes, int to, int tag) const {
   if (bytes.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
@@ -109,7 +125,8 @@ Request Communicator::receive_async(std::span<std::byte> bytes, int from, int ta
     throw FailureError("a message of more than 2 GiB", "receive_async", "report this as a defect");
   }
   MPI_Request request = MPI_REQUEST_NULL;
-  GALAPAGOS_MPI(MPI_Irecv(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, from, tag, comm_, &request));
+  GALAPAGOS_MPI(
+      MPI_Irecv(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, from, tag, comm_, &request));
   return Request(request);
 }
 

@@ -1,14 +1,12 @@
-#include <galapagos/comm/environment.hpp>
-
-#include <fmt/format.h>
-#include <mpi.h>
+#include "mpi_check.hpp"
 
 #include <cstdlib>
 #include <exception>
+#include <fmt/format.h>
+#include <mpi.h>
 
+#include <galapagos/comm/environment.hpp>
 #include <galapagos/core/error.hpp>
-
-#include "mpi_check.hpp"
 
 namespace galapagos {
 
@@ -29,8 +27,9 @@ void check_launcher(int world_size) {
   const auto compare = [](const char* variable, const char* remedy) {
     const char* announced = std::getenv(variable);
     if (announced == nullptr || std::strtol(announced, nullptr, 10) <= 1) return;
-    throw ResourceError(fmt::format("the launcher started {} ranks, but each is alone in a world of one", announced),
-                        fmt::format("{}={}", variable, announced), remedy);
+    throw ResourceError(
+        fmt::format("the launcher started {} ranks, but each is alone in a world of one", announced),
+        fmt::format("{}={}", variable, announced), remedy);
   };
   if (set("OMPI_COMM_WORLD_SIZE")) {  // mpirun has the last word, also inside a Slurm job
     compare("OMPI_COMM_WORLD_SIZE", "use the mpirun of the MPI library that this program was built with");

@@ -1,8 +1,7 @@
-#include <galapagos/comm/failure_board.hpp>
+#include "mpi_check.hpp"
 
 #include <galapagos/comm/agreement.hpp>
-
-#include "mpi_check.hpp"
+#include <galapagos/comm/failure_board.hpp>
 
 namespace galapagos {
 namespace {
@@ -30,7 +29,8 @@ bool FailureBoard::failed() {
 }
 
 void FailureBoard::settle() {
-  // Notices are one byte each, so they are on their way (eager) before their sender comes here; take them all.
+  // Notices are one byte each, so they are on their way (eager) before their sender comes here; take them
+  // all.
   const std::vector<char> posted = comm_.all_gather<char>(failure_ ? 1 : 0);
   for (int rank = 0; rank < comm_.size(); ++rank) {
     if (rank == comm_.rank() || posted[static_cast<std::size_t>(rank)] == 0) continue;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <mpi.h>
-
 #include <string>
 
 #include <galapagos/core/error.hpp>
@@ -14,8 +13,8 @@ inline void mpi_check(int code, const char* call) {
   char text[MPI_MAX_ERROR_STRING] = {};
   int length = 0;
   MPI_Error_string(code, text, &length);
-  throw FailureError(std::string(call) + " failed: " + std::string(text, static_cast<std::size_t>(length)), "MPI",
-                     "check the network and the MPI installation");
+  throw FailureError(std::string(call) + " failed: " + std::string(text, static_cast<std::size_t>(length)),
+                     "MPI", "check the network and the MPI installation");
 }
 
 }  // namespace galapagos

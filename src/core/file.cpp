@@ -1,5 +1,6 @@
-#include <galapagos/core/file.hpp>
-
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -7,25 +8,26 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
 #include <galapagos/core/text.hpp>
 
 namespace galapagos {
 namespace {
 
-std::string reason() { return std::strerror(errno); }
+std::string reason() {
+  return std::strerror(errno);
+}
 
 [[noreturn]] void write_failed(const std::filesystem::path& path) {
-  throw ResourceError("cannot write: " + reason(), path.string(), "free space on that file system or choose another");
+  throw ResourceError("cannot write: " + reason(), path.string(),
+                      "free space on that file system or choose another");
 }
 
 std::uint64_t regular_file_size(int descriptor, const std::filesystem::path& path) {
   struct stat status {};
-  if (::fstat(descriptor, &status) != 0) throw InputError("cannot read: " + reason(), path.string(), "check the file");
+  if (::fstat(descriptor, &status) != 0)
+    throw InputError("cannot read: " + reason(), path.string(), "check the file");
   if (!S_ISREG(status.st_mode)) {
     throw InputError("is not a regular file", path.string(), "give the path of a file");
   }
@@ -40,7 +42,8 @@ FileDescriptor::FileDescriptor(const std::filesystem::path& path, int flags) : p
   if ((flags & O_ACCMODE) == O_RDONLY) {
     throw InputError("cannot open: " + reason(), path.string(), "check the path and its permissions");
   }
-  throw ResourceError("cannot open for writing: " + reason(), path.string(), "check the folder and its permissions");
+  throw ResourceError("cannot open for writing: " + reason(), path.string(),
+                      "check the folder and its permissions");
 }
 
 FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
@@ -55,8 +58,9 @@ FileDescriptor::~FileDescriptor() {
 
 void FileDescriptor::write_at(std::span<const std::byte> bytes, std::uint64_t offset) {
   while (!bytes.empty()) {
-    const ssize_t written = ::pwrite(descriptor_, bytes.data(), std::min<std::size_t>(bytes.size(), std::size_t{1} << 30),
-                                     static_cast<off_t>(offset));
+    const ssize_t written =
+        ::pwrite(descriptor_, bytes.data(), std::min<std::size_t>(bytes.size(), std::size_t{1} << 30),
+                 static_cast<off_t>(offset));
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) write_failed(path_);
     bytes = bytes.subspan(static_cast<std::size_t>(written));
@@ -72,8 +76,9 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t limit) {
   FileDescriptor file(path, O_RDONLY);
   const std::uint64_t size = regular_file_size(file.get(), path);
   if (size > limit) {
-    throw InputError(fmt::format("is {}, more than the {} expected of such a file", human_bytes(size), human_bytes(limit)),
-                     path.string(), "check that this is the right file");
+    throw InputError(
+        fmt::format("is {}, more than the {} expected of such a file", human_bytes(size), human_bytes(limit)),
+        path.string(), "check that this is the right file");
   }
   std::string content(size, '\0');
   std::size_t done = 0;
@@ -94,7 +99,8 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   if (size_ == 0) return;
   void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.get(), 0);
   if (mapped == MAP_FAILED) {
-    throw ResourceError("cannot map the file: " + reason(), path.string(), "check the limit on address space (ulimit -v)");
+    throw ResourceError("cannot map the file: " + reason(), path.string(),
+                        "check the limit on address space (ulimit -v)");
   }
   data_ = static_cast<const std::byte*>(mapped);
 }
@@ -109,7 +115,9 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
-std::filesystem::path part_path(const std::filesystem::path& path) { return path.string() + ".part"; }
+std::filesystem::path part_path(const std::filesystem::path& path) {
+  return path.string() + ".part";
+}
 
 void publish_file(const std::filesystem::path& from, const std::filesystem::path& to) {
   FileDescriptor(from, O_RDONLY).sync();
@@ -131,7 +139,8 @@ std::uint64_t free_disk_bytes(const std::filesystem::path& path) {
   const auto folder = std::filesystem::absolute(path).parent_path();
   struct statvfs status {};
   if (::statvfs(folder.c_str(), &status) != 0) {
-    throw ResourceError("cannot write there: " + reason(), folder.string(), "create the folder or choose another");
+    throw ResourceError("cannot write there: " + reason(), folder.string(),
+                        "create the folder or choose another");
   }
   return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
 }

@@ -1,9 +1,8 @@
-#include <galapagos/core/hash.hpp>
-
 #include <fmt/format.h>
+#include <new>
 #include <xxhash.h>
 
-#include <new>
+#include <galapagos/core/hash.hpp>
 
 namespace galapagos {
 
@@ -24,8 +23,12 @@ Hash64& Hash64::add(std::span<const std::byte> bytes) {
   return *this;
 }
 
-std::uint64_t Hash64::value() const { return XXH64_digest(state_->state); }
+std::uint64_t Hash64::value() const {
+  return XXH64_digest(state_->state);
+}
 
-std::string hex64(std::uint64_t value) { return fmt::format("{:016x}", value); }
+std::string hex64(std::uint64_t value) {
+  return fmt::format("{:016x}", value);
+}
 
 }  // namespace galapagos

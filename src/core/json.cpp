@@ -1,12 +1,10 @@
-#include <galapagos/core/json.hpp>
-
 #include <fmt/format.h>
-
 #include <set>
 #include <vector>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
+#include <galapagos/core/json.hpp>
 
 namespace galapagos {
 namespace {
@@ -15,14 +13,17 @@ constexpr int max_depth = 64;
 
 const Json& member(const Json& object, const std::string& key, const std::string& where) {
   if (!object.is_object() || !object.contains(key)) {
-    throw InputError("missing key '" + key + "'", where, "check that the file is complete and of the expected kind");
+    throw InputError("missing key '" + key + "'", where,
+                     "check that the file is complete and of the expected kind");
   }
   return object.at(key);
 }
 
-[[noreturn]] void wrong_type(const std::string& key, const char* expected, const Json& value, const std::string& where) {
-  throw InputError(fmt::format("key '{}' should be {} but is {}", key, expected, printable(value.dump(-1, ' ', true), 60)),
-                   where, "check that the file is complete and of the expected kind");
+[[noreturn]] void wrong_type(const std::string& key, const char* expected, const Json& value,
+                             const std::string& where) {
+  throw InputError(
+      fmt::format("key '{}' should be {} but is {}", key, expected, printable(value.dump(-1, ' ', true), 60)),
+      where, "check that the file is complete and of the expected kind");
 }
 
 }  // namespace
@@ -36,7 +37,8 @@ Json parse_json(const std::string& text, const std::string& where) {
     if (event == Event::object_start) keys.emplace_back();
     if (event == Event::object_end) keys.pop_back();
     if (event == Event::key && !keys.back().insert(parsed.get<std::string>()).second) {
-      throw InputError("duplicate JSON key '" + printable(parsed.get<std::string>()) + "'", where, "replace the file");
+      throw InputError("duplicate JSON key '" + printable(parsed.get<std::string>()) + "'", where,
+                       "replace the file");
     }
     return true;
   };
@@ -47,13 +49,16 @@ Json parse_json(const std::string& text, const std::string& where) {
   }
 }
 
-Json read_json(const std::filesystem::path& path) { return parse_json(read_file(path), path.string()); }
+Json read_json(const std::filesystem::path& path) {
+  return parse_json(read_file(path), path.string());
+}
 
 std::int64_t json_integer(const Json& object, const std::string& key, std::int64_t low, std::int64_t high,
                           const std::string& where) {
   const Json& value = member(object, key, where);
-  const bool fits = value.is_number_integer() &&
-                    !(value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX));
+  const bool fits =
+      value.is_number_integer() &&
+      !(value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX));
   if (!fits) wrong_type(key, "an integer", value, where);
   const auto number = value.get<std::int64_t>();
   if (number < low || number > high) {

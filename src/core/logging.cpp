@@ -1,9 +1,8 @@
-#include <galapagos/core/logging.hpp>
-
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/logging.hpp>
 
 namespace galapagos {
 
@@ -13,15 +12,22 @@ void start_logging(const std::string& level, int rank) {
     throw UsageError("unknown log level '" + level + "'", "--log-level",
                      "choose one of trace, debug, info, warning, error, off");
   }
-  auto logger = std::make_shared<spdlog::logger>("galapagos", std::make_shared<spdlog::sinks::stderr_sink_st>());
+  auto logger =
+      std::make_shared<spdlog::logger>("galapagos", std::make_shared<spdlog::sinks::stderr_sink_st>());
   logger->set_pattern(rank == 0 ? "%H:%M:%S %l %v" : fmt::format("%H:%M:%S %l [rank {}] %v", rank));
   logger->set_level(rank == 0 ? chosen : std::max(chosen, spdlog::level::warn));
   logger->flush_on(spdlog::level::trace);
   spdlog::set_default_logger(std::move(logger));
 }
 
-void log_line_info(const std::string& text) { spdlog::info(text); }
-void log_line_debug(const std::string& text) { spdlog::debug(text); }
-void log_line_warning(const std::string& text) { spdlog::warn(text); }
+void log_line_info(const std::string& text) {
+  spdlog::info(text);
+}
+void log_line_debug(const std::string& text) {
+  spdlog::debug(text);
+}
+void log_line_warning(const std::string& text) {
+  spdlog::warn(text);
+}
 
 }  // namespace galapagos

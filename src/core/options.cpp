@@ -1,13 +1,11 @@
-#include <galapagos/core/options.hpp>
-
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
+#include <fmt/format.h>
 #include <fstream>
 #include <sstream>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/options.hpp>
 
 namespace galapagos {
 namespace po = boost::program_options;
@@ -17,7 +15,9 @@ constexpr int style = po::command_line_style::unix_style & ~po::command_line_sty
                       ~po::command_line_style::allow_sticky;
 
 // What stands in an INI file: everything but what only makes sense on the command line.
-bool is_setting(const std::string& name) { return name != "config" && name != "print-config" && name != "help"; }
+bool is_setting(const std::string& name) {
+  return name != "config" && name != "print-config" && name != "help";
+}
 
 template <typename T>
 std::vector<std::string> as_words(const T& value) {
@@ -30,7 +30,8 @@ std::vector<std::string> words_of(const boost::any& value) {
   if (const auto* number = boost::any_cast<std::int64_t>(&value)) return as_words(*number);
   if (const auto* real = boost::any_cast<double>(&value)) return as_words(*real);
   if (const auto* flag = boost::any_cast<bool>(&value)) return as_words(*flag);
-  throw FailureError("an option has a type that cannot be printed", "--print-config", "report this as a defect");
+  throw FailureError("an option has a type that cannot be printed", "--print-config",
+                     "report this as a defect");
 }
 
 }  // namespace
@@ -55,7 +56,8 @@ void Options::parse(const std::vector<std::string>& words) {
     if (has("config")) {
       const std::string path = values_["config"].as<std::string>();
       std::ifstream file(path);
-      if (!file) throw InputError("cannot open the configuration file", path, "check the path given to --config");
+      if (!file)
+        throw InputError("cannot open the configuration file", path, "check the path given to --config");
       try {
         po::options_description settings;
         for (const auto& option : declared_.options()) {
@@ -93,10 +95,14 @@ std::string Options::resolved() const {
       text += fmt::format("# {} is not set\n", name);
       continue;
     }
-    const bool given = std::find(from_command_line_.begin(), from_command_line_.end(), name) != from_command_line_.end();
-    const char* source = values_[name].defaulted() ? "default" : given ? "command line" : "configuration file";
+    const bool given =
+        std::find(from_command_line_.begin(), from_command_line_.end(), name) != from_command_line_.end();
+    const char* source = values_[name].defaulted() ? "default"
+                         : given                   ? "command line"
+                                                   : "configuration file";
     text += fmt::format("# {}\n", source);
-    for (const std::string& word : words_of(values_[name].value())) text += fmt::format("{} = {}\n", name, word);
+    for (const std::string& word : words_of(values_[name].value()))
+      text += fmt::format("{} = {}\n", name, word);
   }
   return text;
 }
@@ -110,7 +116,8 @@ std::vector<std::int64_t> parse_integers(const std::string& text, const std::str
     std::int64_t number = 0;
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
     if (error != std::errc() || end != word.data() + word.size()) {
-      throw UsageError("'" + printable(word) + "' is not a whole number", option, "write whole numbers separated by spaces");
+      throw UsageError("'" + printable(word) + "' is not a whole number", option,
+                       "write whole numbers separated by spaces");
     }
     numbers.push_back(number);
   }

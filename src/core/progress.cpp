@@ -1,6 +1,5 @@
-#include <galapagos/core/progress.hpp>
-
 #include <galapagos/core/logging.hpp>
+#include <galapagos/core/progress.hpp>
 #include <galapagos/core/text.hpp>
 
 namespace galapagos {

@@ -1,12 +1,10 @@
-#include <galapagos/core/text.hpp>
-
-#include <fmt/format.h>
-
 #include <cctype>
 #include <cmath>
 #include <cstdlib>
+#include <fmt/format.h>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/text.hpp>
 
 namespace galapagos {
 
@@ -72,7 +70,8 @@ std::uint64_t parse_bytes(const std::string& text, const std::string& option) {
   if (!unit.empty() && unit != "b") {
     const std::string_view names(prefixes);
     const auto at = names.find(unit[0]);
-    valid = valid && at != std::string_view::npos && (unit.size() == 1 || unit.substr(1) == "b" || unit.substr(1) == "ib");
+    valid = valid && at != std::string_view::npos &&
+            (unit.size() == 1 || unit.substr(1) == "b" || unit.substr(1) == "ib");
     if (valid) scale = std::pow(1024.0, static_cast<double>(at + 1));
   }
   if (!valid || value * scale > 1e18) {

@@ -1,7 +1,7 @@
-#include <galapagos/tensor/dtype.hpp>
-
 #include <bit>
 #include <cstring>
+
+#include <galapagos/tensor/dtype.hpp>
 
 namespace galapagos {
 namespace {
@@ -29,7 +29,9 @@ std::string name_of(DType type) {
   return "unknown";
 }
 
-float to_float(BFloat16 value) { return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16); }
+float to_float(BFloat16 value) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
+}
 
 float to_float(Float16 value) {
   const std::uint32_t sign = static_cast<std::uint32_t>(value.bits & 0x8000u) << 16;
@@ -51,9 +53,11 @@ Float16 to_float16(float value) {
   const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000u);
   const std::uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return {static_cast<std::uint16_t>(sign | 0x7e00u)};
-  if (magnitude >= 0x477ff000u) return {static_cast<std::uint16_t>(sign | 0x7c00u)};  // rounds to 2^16 or more
-  if (magnitude < 0x38800000u) {                                                     // below 2^-14: subnormal
-    // Adding 0.5 aligns the last bit of the sum with the last bit of the subnormal, so the addition does the rounding.
+  if (magnitude >= 0x477ff000u)
+    return {static_cast<std::uint16_t>(sign | 0x7c00u)};  // rounds to 2^16 or more
+  if (magnitude < 0x38800000u) {                          // below 2^-14: subnormal
+    // Adding 0.5 aligns the last bit of the sum with the last bit of the subnormal, so the addition does the
+    // rounding.
     const float aligned = std::bit_cast<float>(magnitude) + 0.5f;
     return {static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(aligned) - 0x3f000000u))};
   }

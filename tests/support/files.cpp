@@ -1,11 +1,10 @@
 #include "support/files.hpp"
 
-#include <unistd.h>
-
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <stdexcept>
+#include <unistd.h>
 
 namespace galapagos::test {
 

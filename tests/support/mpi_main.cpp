@@ -1,5 +1,5 @@
-// Runs the whole test program on every rank. Rank 0 reports; the others speak only where they failed, and a failure on any
-// rank fails the program on all of them.
+// Runs the whole test program on every rank. Rank 0 reports; the others speak only where they failed, and a
+// failure on any rank fails the program on all of them.
 #include <mpi.h>
 
 #if __has_include(<catch2/catch_all.hpp>)

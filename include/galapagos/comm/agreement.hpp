@@ -9,14 +9,16 @@
 
 namespace galapagos {
 
-/// Thrown on ranks that are well when another rank has failed: ends the rank with the same exit code, prints nothing.
+/// Thrown on ranks that are well when another rank has failed: ends the rank with the same exit code, prints
+/// nothing.
 class FailedElsewhere : public Error {
  public:
   FailedElsewhere(ExitCode code, int rank);
 };
 
-/// Collective. Runs `work` on every rank; `work` must not communicate. Where it throws on any rank, every rank throws: the
-/// lowest failing rank its own error (which main prints once), the others FailedElsewhere with its exit code.
+/// Collective. Runs `work` on every rank; `work` must not communicate. Where it throws on any rank, every
+/// rank throws: the lowest failing rank its own error (which main prints once), the others FailedElsewhere
+/// with its exit code.
 void agree(const Communicator& comm, const std::function<void()>& work);
 
 /// agree() for work with a result.

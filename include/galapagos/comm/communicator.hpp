@@ -1,10 +1,9 @@
 #pragma once
 
-#include <mpi.h>
-
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <mpi.h>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -36,8 +35,8 @@ class Request {
   MPI_Request request_ = MPI_REQUEST_NULL;
 };
 
-/// A group of MPI ranks. Owns its MPI communicator unless it is the world's. Failing MPI calls throw FailureError.
-/// Counts may exceed 2^31: long transfers are cut into pieces.
+/// A group of MPI ranks. Owns its MPI communicator unless it is the world's. Failing MPI calls throw
+/// FailureError. Counts may exceed 2^31: long transfers are cut into pieces.
 class Communicator {
  public:
   /// All ranks.
@@ -46,7 +45,10 @@ class Communicator {
   static Communicator self();
 
   Communicator(Communicator&& other) noexcept
-      : comm_(std::exchange(other.comm_, MPI_COMM_NULL)), owned_(other.owned_), rank_(other.rank_), size_(other.size_) {}
+      : comm_(std::exchange(other.comm_, MPI_COMM_NULL)),
+        owned_(other.owned_),
+        rank_(other.rank_),
+        size_(other.size_) {}
   Communicator& operator=(Communicator&& other) noexcept;
   ~Communicator();
 
@@ -88,9 +90,11 @@ class Communicator {
     all_gather_bytes(std::as_bytes(std::span<const T>(&value, 1)), std::as_writable_bytes(std::span<T>(all)));
     return all;
   }
-  /// Every rank's values, one rank's after the other's, on the root; empty elsewhere. `counts` holds each rank's number.
+  /// Every rank's values, one rank's after the other's, on the root; empty elsewhere. `counts` holds each
+  /// rank's number.
   template <Transferable T>
-  std::vector<T> gather(std::span<const T> values, std::vector<std::uint64_t>* counts = nullptr, int root = 0) const {
+  std::vector<T> gather(std::span<const T> values, std::vector<std::uint64_t>* counts = nullptr,
+                        int root = 0) const {
     const std::vector<std::uint64_t> sizes = all_gather<std::uint64_t>(values.size());
     if (counts != nullptr) *counts = sizes;
     if (rank_ != root) {

@@ -13,8 +13,8 @@ class MpiEnvironment {
   MpiEnvironment& operator=(const MpiEnvironment&) = delete;
 };
 
-/// Throws ResourceError, with the remedy, where the launcher started many worlds of one rank instead of one world: where
-/// OMPI_COMM_WORLD_SIZE, PMI_SIZE or Slurm's number of tasks says more than `world_size` = 1.
+/// Throws ResourceError, with the remedy, where the launcher started many worlds of one rank instead of one
+/// world: where OMPI_COMM_WORLD_SIZE, PMI_SIZE or Slurm's number of tasks says more than `world_size` = 1.
 void check_launcher(int world_size);
 
 /// Name and version of the MPI library, one line.

@@ -7,8 +7,9 @@
 
 namespace galapagos {
 
-/// Lets ranks that work without collectives for a long time learn early that another one has failed. A failing rank posts;
-/// the others look now and then and stop working; all then meet in settle(). Every rank must reach settle().
+/// Lets ranks that work without collectives for a long time learn early that another one has failed. A
+/// failing rank posts; the others look now and then and stop working; all then meet in settle(). Every rank
+/// must reach settle().
 class FailureBoard {
  public:
   /// Collective.

@@ -16,8 +16,8 @@ enum class ExitCode : int {
   stopped_early = 75,
 };
 
-/// The one exception family: what went wrong, where (file, tensor, option, ...), what the user can do about it, and the
-/// exit code of the process. what() is the whole message on one line.
+/// The one exception family: what went wrong, where (file, tensor, option, ...), what the user can do about
+/// it, and the exit code of the process. what() is the whole message on one line.
 class Error : public std::runtime_error {
  public:
   Error(ExitCode code, const std::string& what, const std::string& where, const std::string& remedy);
@@ -58,7 +58,8 @@ struct FailureError : Error {
       : Error(ExitCode::failure, what, where, remedy) {}
 };
 
-/// Text made safe for one line of a message: control characters and invalid UTF-8 escaped, cut to `limit` bytes.
+/// Text made safe for one line of a message: control characters and invalid UTF-8 escaped, cut to `limit`
+/// bytes.
 std::string printable(const std::string& text, std::size_t limit = 120);
 
 }  // namespace galapagos

@@ -9,7 +9,8 @@
 
 namespace galapagos {
 
-/// A whole file as bytes; InputError where it is missing, not a regular file, unreadable or above `limit` bytes.
+/// A whole file as bytes; InputError where it is missing, not a regular file, unreadable or above `limit`
+/// bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{1} << 32);
 
 /// A POSIX file descriptor that closes itself.
@@ -53,7 +54,8 @@ class MappedFile {
 /// The name a file bears while it is being written: `X.part`.
 std::filesystem::path part_path(const std::filesystem::path& path);
 
-/// Gives a finished, closed file its final name: fsync of the file, rename, fsync of the folder. ResourceError on failure.
+/// Gives a finished, closed file its final name: fsync of the file, rename, fsync of the folder.
+/// ResourceError on failure.
 void publish_file(const std::filesystem::path& from, const std::filesystem::path& to);
 
 /// Writes `content` to `path` through `path.part` and publish_file: never half a file under its final name.

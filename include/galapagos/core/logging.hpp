@@ -1,13 +1,13 @@
 #pragma once
 
 #include <fmt/format.h>
-
 #include <string>
 
 namespace galapagos {
 
-/// Starts logging to standard error: rank 0 prints lines "time level text" from `level` on (trace, debug, info, warning,
-/// error, off); other ranks print only warnings, tagged with their rank. UsageError for an unknown level.
+/// Starts logging to standard error: rank 0 prints lines "time level text" from `level` on (trace, debug,
+/// info, warning, error, off); other ranks print only warnings, tagged with their rank. UsageError for an
+/// unknown level.
 void start_logging(const std::string& level, int rank);
 
 void log_line_info(const std::string& text);

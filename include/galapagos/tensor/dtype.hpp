@@ -10,7 +10,9 @@ namespace galapagos {
 /// Storage types of tensors. Arithmetic is always accumulated in fp32 or wider.
 enum class DType : std::uint8_t { f32, bf16, f16 };
 
-constexpr std::size_t size_of(DType type) { return type == DType::f32 ? 4 : 2; }
+constexpr std::size_t size_of(DType type) {
+  return type == DType::f32 ? 4 : 2;
+}
 
 /// "fp32", "bf16", "fp16": the spelling of --precision.
 std::string name_of(DType type);
@@ -25,7 +27,9 @@ struct Float16 {
 
 float to_float(BFloat16 value);
 float to_float(Float16 value);
-inline float to_float(float value) { return value; }
+inline float to_float(float value) {
+  return value;
+}
 
 /// Rounds to nearest, ties to even; NaN stays NaN, overflow becomes infinity.
 BFloat16 to_bfloat16(float value);

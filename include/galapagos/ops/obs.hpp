@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <galapagos/ops/context.hpp>
+
+namespace galapagos::ops {
+
+/// What structured OBS carries for n columns of a weight with d_row rows, all fp32. Matrices are symmetric
+/// and only their lower triangle is kept. After columns are dropped the matrices are those of the columns
+/// left, in ascending order.
+struct ObsState {
+  OwnedTensor weight;        ///< [n, d_row]: row j is column j of W
+  OwnedTensor inverse;       ///< [n, n]: M, the inverse of the damped Hessian of the columns left
+  OwnedTensor gram;          ///< [n, n]: G = W^T W; only for structures of one column
+  std::int64_t columns = 0;  ///< n, the columns left
+  std::int64_t rows = 0;     ///< d_row
+};
+
+/// Replaces the lower triangle of h [n, n] by that of its inverse (Cholesky: potrf, potri); in fp64 inside
+/// with `wide`. False, with h spoilt, where h is not positive definite.
+bool invert_spd(const Context& context, const Tensor& h, bool wide);
+
+/// G = W^T W from state.weight.
+void gram_of_weight(const Context& context, ObsState& state);
+
+/// Removes `count` single columns, each time the one of least score |W_:j|^2 / M_jj (ties: the lowest), by
+/// the blocked form of DESIGN section 5, and drops them from the state. Appends the removed columns, as
+/// positions before the call, and their scores. False where M is no longer positive definite to working
+/// precision.
+bool obs_remove_columns(const Context& context, ObsState& state, std::int64_t count,
+                        std::vector<std::int64_t>& removed, std::vector<double>& scores);
+
+/// Scores trace(W_:G (M_GG)^-1 W_:G^T) of the structures of `size` consecutive columns; false as above.
+bool obs_structure_scores(const Context& context, const ObsState& state, std::int64_t size,
+                          std::vector<double>& scores);
+
+/// Removes the structure of `size` columns at position `structure` with its OBS update and drops its columns.
+bool obs_remove_structure(const Context& context, ObsState& state, std::int64_t size, std::int64_t structure);
+
+}  // namespace galapagos::ops

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include <galapagos/ops/context.hpp>
+
+namespace galapagos::ops {
+
+/// out [t, hidden] fp32 = rows `tokens` of table [vocabulary, hidden].
+void embed(const Context& context, std::span<const std::int32_t> tokens, const Tensor& table,
+           const Tensor& out);
+
+/// out = x / sqrt(mean(x^2) + epsilon) * weight, row by row; x, out [t, hidden] fp32, weight [hidden] of any
+/// dtype.
+void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+              const Tensor& out);
+
+/// Rotates each head of x [t, heads * head_dim] in place: the pair (i, i + head_dim/2) by the angle position
+/// * frequencies[i] (the half-split layout of Hugging Face). frequencies [head_dim / 2] fp32; positions start
+/// at 0 in every sequence.
+void rope(const Context& context, const Tensor& x, std::int64_t head_dim, const Tensor& frequencies,
+          std::span<const std::int64_t> offsets);
+
+/// gate = silu(gate) * up, element by element; both [t, columns] fp32.
+void swiglu(const Context& context, const Tensor& gate, const Tensor& up);
+
+/// Causal attention of independent sequences laid end to end: sequence s is rows [offsets[s], offsets[s +
+/// 1]). q, out [t, query heads * head_dim]; k, v [t, kv heads * head_dim]; fp32. Query head h attends with KV
+/// head kv_of_head[h]; there may be no heads at all. Scores are q.k / sqrt(head_dim); only blocks of them are
+/// ever formed.
+void attention(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
+               std::int64_t head_dim, std::span<const std::int32_t> kv_of_head,
+               std::span<const std::int64_t> offsets, const Tensor& out);
+
+/// nll[i] = log(sum(exp(logits[i, :]))) - logits[i, targets[i]], in fp64; logits [t, vocabulary] fp32.
+void token_nll(const Context& context, const Tensor& logits, std::span<const std::int32_t> targets,
+               std::span<double> nll);
+
+/// Whether every element is finite.
+bool all_finite(const Context& context, const Tensor& x);
+
+}  // namespace galapagos::ops

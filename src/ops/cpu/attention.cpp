@@ -1,0 +1,103 @@
+#include "blas.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include <galapagos/ops/transformer.hpp>
+
+namespace galapagos::ops {
+namespace {
+
+constexpr std::int64_t query_block = 64;
+constexpr std::int64_t key_block = 128;
+
+// One query head's rows [first, first + rows) of one sequence of `end - begin` tokens: online softmax over
+// blocks of keys (Milakov and Gimelshein 2018; Dao et al. 2022), so that only a block of scores is ever
+// there.
+struct QueryTile {
+  std::int64_t begin = 0;  // first row of the sequence
+  std::int64_t first = 0;
+  std::int64_t rows = 0;
+  std::int64_t head = 0;
+};
+
+struct Workspace {
+  std::vector<float> scores = std::vector<float>(query_block * key_block);
+  std::vector<float> sum = std::vector<float>(query_block);
+  std::vector<float> largest = std::vector<float>(query_block);
+  std::vector<float> gathered;  // [query_block, head_dim], the sum of weighted values
+};
+
+void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t head_dim,
+            std::int64_t kv_head, const Tensor& out, Workspace& work) {
+  const std::int64_t q_width = q.columns(), kv_width = k.columns();
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  const float* queries = q.floats() + tile.first * q_width + tile.head * head_dim;
+  work.gathered.assign(static_cast<std::size_t>(query_block * head_dim), 0.0f);
+  std::fill(work.sum.begin(), work.sum.end(), 0.0f);
+  std::fill(work.largest.begin(), work.largest.end(), -std::numeric_limits<float>::infinity());
+
+  const std::int64_t last = tile.first + tile.rows;
+  for (std::int64_t key = tile.begin; key < last; key += key_block) {
+    const std::int64_t keys = std::min(key_block, last - key);
+    float* scores = work.scores.data();
+    cpu::gemm(false, true, tile.rows, keys, head_dim, scale, queries, q_width,
+              k.floats() + key * kv_width + kv_head * head_dim, kv_width, 0.0f, scores, key_block);
+    for (std::int64_t i = 0; i < tile.rows; ++i) {
+      float* row = scores + i * key_block;
+      const std::int64_t seen = std::clamp<std::int64_t>(tile.first + i + 1 - key, 0, keys);
+      const auto at = static_cast<std::size_t>(i);
+      float largest = work.largest[at];
+      for (std::int64_t j = 0; j < seen; ++j) largest = std::max(largest, row[j]);
+      if (seen > 0) {
+        const float shrink = std::exp(work.largest[at] - largest);
+        work.largest[at] = largest;
+        work.sum[at] *= shrink;
+        for (std::int64_t j = 0; j < head_dim; ++j)
+          work.gathered[static_cast<std::size_t>(i * head_dim + j)] *= shrink;
+      }
+      for (std::int64_t j = 0; j < seen; ++j) {
+        row[j] = std::exp(row[j] - largest);
+        work.sum[at] += row[j];
+      }
+      std::fill(row + seen, row + keys, 0.0f);
+    }
+    cpu::gemm(false, false, tile.rows, head_dim, keys, 1.0f, scores, key_block,
+              v.floats() + key * kv_width + kv_head * head_dim, kv_width, 1.0f, work.gathered.data(),
+              head_dim);
+  }
+  for (std::int64_t i = 0; i < tile.rows; ++i) {
+    float* result = out.floats() + (tile.first + i) * q_width + tile.head * head_dim;
+    const float factor = 1.0f / work.sum[static_cast<std::size_t>(i)];
+    for (std::int64_t j = 0; j < head_dim; ++j)
+      result[j] = work.gathered[static_cast<std::size_t>(i * head_dim + j)] * factor;
+  }
+}
+
+}  // namespace
+
+void attention(const Context&, const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t head_dim,
+               std::span<const std::int32_t> kv_of_head, std::span<const std::int64_t> offsets,
+               const Tensor& out) {
+  std::vector<QueryTile> tiles;
+  for (std::size_t sequence = 0; sequence + 1 < offsets.size(); ++sequence) {
+    const std::int64_t begin = offsets[sequence], end = offsets[sequence + 1];
+    for (std::size_t head = 0; head < kv_of_head.size(); ++head) {
+      for (std::int64_t first = begin; first < end; first += query_block) {
+        tiles.push_back({begin, first, std::min(query_block, end - first), static_cast<std::int64_t>(head)});
+      }
+    }
+  }
+#pragma omp parallel
+  {
+    Workspace work;
+#pragma omp for schedule(dynamic)
+    for (std::size_t i = 0; i < tiles.size(); ++i) {
+      attend(tiles[i], q, k, v, head_dim, kv_of_head[static_cast<std::size_t>(tiles[i].head)], out, work);
+    }
+  }
+}
+
+}  // namespace galapagos::ops

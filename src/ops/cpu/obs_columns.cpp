@@ -1,0 +1,233 @@
+#include "blas.hpp"
+#include "obs_state.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <omp.h>
+#include <vector>
+
+#include <galapagos/ops/obs.hpp>
+
+namespace galapagos::ops {
+namespace {
+
+constexpr std::int64_t block_width = 128;
+
+/// One block of the blocked form (DESIGN section 5): M and G stay as they were; what changes is carried as
+/// factors
+///   M_now = M - sum c c^T,   G_now = G - sum (c q^T + q c^T),   q = p - (u.u / 2) c,   p = W_now^T u.
+/// W itself is not needed to choose: p = G_now[:, j] / sqrt(d_j) and u.u = n_j / d_j.
+class ColumnBlock {
+ public:
+  ColumnBlock(const ObsState& state, std::int64_t width)
+      : state_(state),
+        columns_(state.columns),
+        c_(static_cast<std::size_t>(width * columns_)),
+        q_(static_cast<std::size_t>(width * columns_)),
+        norm_(static_cast<std::size_t>(columns_)),
+        diagonal_(static_cast<std::size_t>(columns_)),
+        width_(width) {
+#pragma omp parallel for schedule(static)
+    for (std::int64_t j = 0; j < columns_; ++j) {
+      const float* column = state.weight->floats() + j * state.rows;
+      double squares = 0;
+#pragma omp simd reduction(+ : squares)
+      for (std::int64_t i = 0; i < state.rows; ++i) squares += static_cast<double>(column[i]) * column[i];
+      norm_[static_cast<std::size_t>(j)] = static_cast<float>(squares);
+      diagonal_[static_cast<std::size_t>(j)] = state.inverse->floats()[j * columns_ + j];
+    }
+  }
+
+  /// Chooses all columns of the block; false where M is not positive definite.
+  bool choose();
+  /// W <- W - U C^T, M <- M - C C^T, G <- G - C Q^T - Q C^T on the columns left, the others dropped.
+  void apply(ObsState& state) const;
+
+  const std::vector<std::int64_t>& removed() const {
+    return removed_;
+  }
+  const std::vector<double>& scores() const {
+    return scores_;
+  }
+
+ private:
+  struct Best {
+    float score = std::numeric_limits<float>::infinity();
+    std::int64_t column = -1;
+    float diagonal = 0;  // M_jj
+  };
+
+  const float* c(std::int64_t step) const {
+    return c_.data() + step * columns_;
+  }
+  const float* q(std::int64_t step) const {
+    return q_.data() + step * columns_;
+  }
+  Best best_of(std::int64_t first, std::int64_t last) const;
+  void update(std::int64_t step, const Best& best, std::int64_t first, std::int64_t last);
+
+  const ObsState& state_;
+  std::int64_t columns_;
+  std::vector<float> c_;  // [width, columns]
+  std::vector<float> q_;
+  std::vector<float> norm_;      // |W_:j|^2; infinity once removed
+  std::vector<float> diagonal_;  // M_jj
+  std::int64_t width_;
+  std::vector<std::int64_t> removed_;
+  std::vector<double> scores_;
+};
+
+ColumnBlock::Best ColumnBlock::best_of(std::int64_t first, std::int64_t last) const {
+  Best best;
+  for (std::int64_t j = first; j < last; ++j) {
+    const auto at = static_cast<std::size_t>(j);
+    const float score = norm_[at] / diagonal_[at];
+    if (score < best.score) best = {score, j, diagonal_[at]};
+  }
+  return best;
+}
+
+void ColumnBlock::update(std::int64_t step, const Best& best, std::int64_t first, std::int64_t last) {
+  const std::int64_t j = best.column;
+  const float score = best.score, inverse_root = 1.0f / std::sqrt(best.diagonal);
+  constexpr std::int64_t strip = 512;
+  for (std::int64_t from = first; from < last; from += strip) {
+    const std::int64_t count = std::min(strip, last - from);
+    float* c_new = c_.data() + step * columns_ + from;
+    float* q_new = q_.data() + step * columns_ + from;
+    cpu::copy_symmetric_row(state_.inverse->floats(), columns_, j, from, from + count, c_new);
+    cpu::copy_symmetric_row(state_.gram->floats(), columns_, j, from, from + count, q_new);
+    for (std::int64_t s = 0; s < step; ++s) {
+      const float *c_old = c(s) + from, *q_old = q(s) + from;
+      const float c_j = c(s)[j], q_j = q(s)[j];
+#pragma omp simd
+      for (std::int64_t i = 0; i < count; ++i) {
+        c_new[i] -= c_j * c_old[i];
+        q_new[i] -= c_j * q_old[i] + q_j * c_old[i];
+      }
+    }
+    float* norm = norm_.data() + from;
+    float* diagonals = diagonal_.data() + from;
+#pragma omp simd
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float c_i = c_new[i] * inverse_root;
+      const float p_i = q_new[i] * inverse_root;
+      c_new[i] = c_i;
+      q_new[i] = p_i - 0.5f * score * c_i;
+      norm[i] = std::max(norm[i] - 2.0f * p_i * c_i + score * c_i * c_i, 0.0f);
+      diagonals[i] -= c_i * c_i;
+    }
+  }
+}
+
+bool ColumnBlock::choose() {
+  // A thread takes a run of columns through the whole block; what a column gets does not depend on who
+  // computes it.
+  const auto wanted = static_cast<int>(std::clamp<std::int64_t>(columns_ / 512, 1, omp_get_max_threads()));
+  std::vector<Best> bests(static_cast<std::size_t>(2 * wanted));
+  bool positive = true;
+#pragma omp parallel num_threads(wanted)
+  {
+    const std::int64_t team = omp_get_num_threads(), me = omp_get_thread_num();
+    const std::int64_t first = columns_ * me / team, last = columns_ * (me + 1) / team;
+    bests[static_cast<std::size_t>(me)] = best_of(first, last);
+    for (std::int64_t step = 0; step < width_; ++step) {
+#pragma omp barrier
+      // Two sets of bests in turn, so that one barrier a step is enough.
+      const Best* candidates = bests.data() + step % 2 * wanted;
+      Best best = candidates[0];
+      for (std::int64_t other = 1; other < team; ++other) {
+        if (candidates[other].score < best.score) best = candidates[other];
+      }
+      if (best.column < 0 || !(best.diagonal > 0)) {
+#pragma omp single nowait
+        positive = false;
+        break;
+      }
+#pragma omp single nowait
+      {
+        removed_.push_back(best.column);
+        scores_.push_back(best.score);
+      }
+      update(step, best, first, last);
+      if (best.column >= first && best.column < last) {
+        norm_[static_cast<std::size_t>(best.column)] = std::numeric_limits<float>::infinity();
+        diagonal_[static_cast<std::size_t>(best.column)] = 1.0f;
+      }
+      bests[static_cast<std::size_t>((step + 1) % 2 * wanted + me)] = best_of(first, last);
+    }
+  }
+  return positive;
+}
+
+void ColumnBlock::apply(ObsState& state) const {
+  const auto width = static_cast<std::int64_t>(removed_.size());
+  const std::int64_t rows = state.rows;
+  // U L^T = W_:J with L[k, s] = C_s[j_k]: what the removals one by one would have divided and subtracted.
+  std::vector<float> factor(static_cast<std::size_t>(width * width));
+  std::vector<float> u(static_cast<std::size_t>(width * rows));
+  for (std::int64_t k = 0; k < width; ++k) {
+    const std::int64_t j = removed_[static_cast<std::size_t>(k)];
+    for (std::int64_t s = 0; s <= k; ++s) factor[static_cast<std::size_t>(k * width + s)] = c(s)[j];
+    std::copy_n(state.weight->floats() + j * rows, rows, u.data() + k * rows);
+  }
+  cpu::for_tiles(1, rows, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t count) {
+    cpu::solve_lower_left(width, count, factor.data(), width, u.data() + column, rows);
+  });
+
+  std::vector<std::int64_t> dropped = removed_;
+  std::sort(dropped.begin(), dropped.end());
+  cpu::drop_columns(state, dropped);
+  const std::int64_t left = state.columns;
+  std::vector<float> c_left(static_cast<std::size_t>(width * left));
+  std::vector<float> q_left(static_cast<std::size_t>(width * left));
+#pragma omp parallel for schedule(static)
+  for (std::int64_t k = 0; k < width; ++k) {
+    std::size_t next = 0;
+    std::int64_t to = k * left;
+    for (std::int64_t j = 0; j < columns_; ++j) {
+      if (next < dropped.size() && dropped[next] == j) {
+        ++next;
+        continue;
+      }
+      c_left[static_cast<std::size_t>(to)] = c(k)[j];
+      q_left[static_cast<std::size_t>(to++)] = q(k)[j];
+    }
+  }
+  cpu::parallel_gemm(true, false, left, rows, width, -1.0f, c_left.data(), left, u.data(), rows, 1.0f,
+                     state.weight->floats(), rows);
+  cpu::for_lower_tiles(left,
+                       [&](std::int64_t row, std::int64_t tall, std::int64_t column, std::int64_t wide) {
+                         const float *c_rows = c_left.data() + row, *c_columns = c_left.data() + column;
+                         const std::int64_t at = row * left + column;
+                         cpu::gemm(true, false, tall, wide, width, -1.0f, c_rows, left, c_columns, left, 1.0f,
+                                   state.inverse->floats() + at, left);
+                         float* gram = state.gram->floats() + at;
+                         cpu::gemm(true, false, tall, wide, width, -1.0f, c_rows, left,
+                                   q_left.data() + column, left, 1.0f, gram, left);
+                         cpu::gemm(true, false, tall, wide, width, -1.0f, q_left.data() + row, left,
+                                   c_columns, left, 1.0f, gram, left);
+                       });
+}
+
+}  // namespace
+
+bool obs_remove_columns(const Context&, ObsState& state, std::int64_t count,
+                        std::vector<std::int64_t>& removed, std::vector<double>& scores) {
+  std::vector<std::int64_t> original(static_cast<std::size_t>(state.columns));
+  for (std::size_t j = 0; j < original.size(); ++j) original[j] = static_cast<std::int64_t>(j);
+  for (std::int64_t done = 0; done < count;) {
+    ColumnBlock block(state, std::min(block_width, count - done));
+    if (!block.choose()) return false;
+    block.apply(state);
+    for (const std::int64_t j : block.removed()) removed.push_back(original[static_cast<std::size_t>(j)]);
+    scores.insert(scores.end(), block.scores().begin(), block.scores().end());
+    for (const std::int64_t j : block.removed()) original[static_cast<std::size_t>(j)] = -1;
+    std::erase(original, -1);
+    done += static_cast<std::int64_t>(block.removed().size());
+  }
+  return true;
+}
+
+}  // namespace galapagos::ops

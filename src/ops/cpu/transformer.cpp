@@ -1,0 +1,108 @@
+#include <cmath>
+#include <vector>
+
+#include <galapagos/ops/transformer.hpp>
+
+namespace galapagos::ops {
+namespace {
+
+std::span<const float> floats_of(const Tensor& tensor, std::vector<float>& storage) {
+  if (tensor.dtype == DType::f32) return tensor.float_span();
+  storage.resize(static_cast<std::size_t>(tensor.elements()));
+  convert_to_float(tensor.dtype, tensor.data, storage);
+  return storage;
+}
+
+}  // namespace
+
+void embed(const Context&, std::span<const std::int32_t> tokens, const Tensor& table, const Tensor& out) {
+  const std::int64_t hidden = table.columns();
+  const auto count = static_cast<std::int64_t>(tokens.size());
+#pragma omp parallel for schedule(static)
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::size_t row =
+        static_cast<std::size_t>(tokens[static_cast<std::size_t>(i)]) * static_cast<std::size_t>(hidden);
+    convert_to_float(table.dtype, table.data + row * size_of(table.dtype),
+                     {out.floats() + i * hidden, static_cast<std::size_t>(hidden)});
+  }
+}
+
+void rms_norm(const Context&, const Tensor& x, const Tensor& weight, float epsilon, const Tensor& out) {
+  const std::int64_t hidden = x.columns();
+  std::vector<float> storage;
+  const std::span<const float> scale = floats_of(weight, storage);
+#pragma omp parallel for schedule(static)
+  for (std::int64_t row = 0; row < x.rows(); ++row) {
+    const float* in = x.floats() + row * hidden;
+    float* result = out.floats() + row * hidden;
+    double squares = 0;
+    for (std::int64_t i = 0; i < hidden; ++i) squares += static_cast<double>(in[i]) * in[i];
+    const float factor =
+        1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(hidden)) + epsilon);
+    for (std::int64_t i = 0; i < hidden; ++i) result[i] = in[i] * factor * scale[static_cast<std::size_t>(i)];
+  }
+}
+
+void rope(const Context&, const Tensor& x, std::int64_t head_dim, const Tensor& frequencies,
+          std::span<const std::int64_t> offsets) {
+  const std::int64_t half = head_dim / 2, width = x.columns(), heads = width / head_dim;
+  if (heads == 0) return;
+  for (std::size_t sequence = 0; sequence + 1 < offsets.size(); ++sequence) {
+    const std::int64_t first = offsets[sequence], end = offsets[sequence + 1];
+#pragma omp parallel for schedule(static)
+    for (std::int64_t row = first; row < end; ++row) {
+      float* token = x.floats() + row * width;
+      for (std::int64_t i = 0; i < half; ++i) {
+        // The angle in fp32 as transformers has it; its sine and cosine to fp32 accuracy.
+        const float angle = static_cast<float>(row - first) * frequencies.floats()[i];
+        const float cosine = std::cos(angle), sine = std::sin(angle);
+        for (std::int64_t head = 0; head < heads; ++head) {
+          float& low = token[head * head_dim + i];
+          float& high = token[head * head_dim + i + half];
+          const float a = low, b = high;
+          low = a * cosine - b * sine;
+          high = b * cosine + a * sine;
+        }
+      }
+    }
+  }
+}
+
+void swiglu(const Context&, const Tensor& gate, const Tensor& up) {
+  float* g = gate.floats();
+  const float* u = up.floats();
+  const std::int64_t count = gate.elements();
+#pragma omp parallel for simd schedule(static)
+  for (std::int64_t i = 0; i < count; ++i) g[i] = g[i] / (1.0f + std::exp(-g[i])) * u[i];
+}
+
+void token_nll(const Context&, const Tensor& logits, std::span<const std::int32_t> targets,
+               std::span<double> nll) {
+  const std::int64_t vocabulary = logits.columns();
+#pragma omp parallel for schedule(static)
+  for (std::int64_t row = 0; row < logits.rows(); ++row) {
+    const float* values = logits.floats() + row * vocabulary;
+    float largest = values[0];
+    for (std::int64_t i = 1; i < vocabulary; ++i) largest = std::max(largest, values[i]);
+    double sum = 0;
+    for (std::int64_t i = 0; i < vocabulary; ++i) sum += std::exp(values[i] - largest);
+    const auto at = static_cast<std::size_t>(row);
+    nll[at] = std::log(sum) + largest - values[targets[at]];
+  }
+}
+
+bool all_finite(const Context&, const Tensor& x) {
+  std::int64_t bad = 0;
+  const std::int64_t count = x.elements();
+  constexpr std::int64_t piece = 1 << 16;
+#pragma omp parallel for schedule(static) reduction(+ : bad)
+  for (std::int64_t first = 0; first < count; first += piece) {
+    const std::int64_t length = std::min(piece, count - first);
+    std::vector<float> wide(static_cast<std::size_t>(length));
+    convert_to_float(x.dtype, x.data + static_cast<std::size_t>(first) * size_of(x.dtype), wide);
+    for (const float value : wide) bad += std::isfinite(value) ? 0 : 1;
+  }
+  return bad == 0;
+}
+
+}  // namespace galapagos::ops

@@ -1,0 +1,38 @@
+#include "device.hpp"
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/tensor/tensor.hpp>
+
+namespace galapagos {
+namespace {
+
+[[noreturn]] void refuse() {
+  throw ResourceError("this build has no CUDA", "--backend cuda",
+                      "build with the preset 'cuda' or use --backend cpu");
+}
+
+}  // namespace
+
+namespace device {
+
+std::byte* cuda_allocate(std::size_t, const std::string&) {
+  refuse();
+}
+void cuda_free(std::byte*) noexcept {}
+void cuda_copy(std::byte*, const std::byte*, std::size_t) {
+  refuse();
+}
+void cuda_zero(std::byte*, std::size_t) {
+  refuse();
+}
+
+}  // namespace device
+
+bool built_with_cuda() {
+  return false;
+}
+std::string cuda_version() {
+  return "none";
+}
+
+}  // namespace galapagos

@@ -1,0 +1,169 @@
+// The blocked structured OBS against the one-column-at-a-time form, in one process on the same problems.
+//   bench_obs [largest d_ff = 5632]
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <fmt/format.h>
+#include <limits>
+#include <omp.h>
+#include <random>
+#include <vector>
+
+#include <galapagos/core/progress.hpp>
+#include <galapagos/ops/linear.hpp>
+#include <galapagos/ops/obs.hpp>
+#include <galapagos/pruning/obs.hpp>
+
+using namespace galapagos;
+
+namespace {
+
+constexpr std::int64_t levels = 10;
+
+ObsProblem random_problem(std::int64_t rows, std::int64_t columns) {
+  ObsProblem problem;
+  problem.name = "benchmark";
+  problem.weight = OwnedTensor({columns, rows}, DType::f32, Device::cpu, "benchmark");
+  problem.hessian = OwnedTensor({columns, columns}, DType::f32, Device::cpu, "benchmark");
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  for (float& value : problem.weight->float_span()) value = 0.02f * normal(random);
+  const std::int64_t tokens = columns + columns / 4;
+  OwnedTensor inputs({tokens, columns}, DType::f32, Device::cpu, "benchmark");
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    float common = 0;
+    for (std::int64_t j = 0; j < columns; ++j) {
+      common = 0.5f * common + normal(random);
+      inputs->floats()[t * columns + j] = common * (0.2f + static_cast<float>(j % 11));
+    }
+  }
+  fill_zero(problem.hessian);
+  ops::accumulate_gram(ops::Context(), inputs, 2.0f / static_cast<float>(tokens), problem.hessian);
+  for (std::int64_t k = 1; k <= levels; ++k) problem.removed.push_back(columns * k / levels);
+  return problem;
+}
+
+struct Outcome {
+  double seconds = 0;
+  std::vector<std::int32_t> order;
+  std::vector<double> loss;
+  double checksum = 0;
+};
+
+Outcome blocked(const ObsProblem& problem) {
+  Outcome outcome;
+  const Stopwatch watch;
+  const ObsSummary summary = structured_obs(
+      ops::Context(), problem, [&](std::int64_t, std::span<const std::int64_t>, const Tensor& weight) {
+        if (!weight.empty()) outcome.checksum += weight.floats()[0];
+      });
+  outcome.seconds = watch.seconds();
+  outcome.order = summary.order;
+  outcome.loss = summary.loss;
+  return outcome;
+}
+
+// What the reference does for every column: rank-1 updates of all of W and all of M, then the scores anew.
+// Here with the norms taken in the same pass as the update of W, and all cores.
+Outcome column_by_column(const ObsProblem& problem) {
+  const ops::Context context;
+  const std::int64_t n = problem.hessian->rows(), rows = problem.weight->columns();
+  Outcome outcome;
+  const Stopwatch watch;
+  std::vector<float> w(problem.weight->float_span().begin(),
+                       problem.weight->float_span().end());  // [n, rows]
+  OwnedTensor m({n, n}, DType::f32, Device::cpu, "benchmark");
+  double mean = 0;
+  for (std::int64_t j = 0; j < n; ++j) mean += problem.hessian->floats()[j * n + j] / static_cast<double>(n);
+  std::copy_n(problem.hessian->floats(), n * n, m->floats());
+  for (std::int64_t j = 0; j < n; ++j)
+    m->floats()[j * n + j] += static_cast<float>(problem.relative_damping * mean);
+  ops::invert_spd(context, m, false);
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t j = 0; j < i; ++j) m->floats()[j * n + i] = m->floats()[i * n + j];
+  }
+  std::vector<float> norm(static_cast<std::size_t>(n)), pivot_m(static_cast<std::size_t>(n));
+  std::vector<float> pivot_w(static_cast<std::size_t>(rows));
+  std::vector<char> gone(static_cast<std::size_t>(n), 0);
+  const auto norms = [&](std::int64_t j) {
+    const float* column = w.data() + j * rows;
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t i = 0; i < rows; ++i) sum += column[i] * column[i];
+    norm[static_cast<std::size_t>(j)] = sum;
+  };
+  for (std::int64_t j = 0; j < n; ++j) norms(j);
+  double loss = 0;
+  for (std::int64_t step = 0; step < n; ++step) {
+    std::int64_t best = -1;
+    float least = std::numeric_limits<float>::infinity();
+    for (std::int64_t j = 0; j < n; ++j) {
+      if (gone[static_cast<std::size_t>(j)] != 0) continue;
+      const float score = norm[static_cast<std::size_t>(j)] / m->floats()[j * n + j];
+      if (score < least) {
+        least = score;
+        best = j;
+      }
+    }
+    const float d = m->floats()[best * n + best];
+    std::copy_n(m->floats() + best * n, n, pivot_m.begin());
+    std::copy_n(w.data() + best * rows, rows, pivot_w.begin());
+#pragma omp parallel for schedule(static)
+    for (std::int64_t j = 0; j < n; ++j) {
+      const float factor = pivot_m[static_cast<std::size_t>(j)] / d;
+      float* column = w.data() + j * rows;
+#pragma omp simd
+      for (std::int64_t i = 0; i < rows; ++i) column[i] -= factor * pivot_w[static_cast<std::size_t>(i)];
+      norms(j);
+      float* row = m->floats() + j * n;
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i) row[i] -= factor * pivot_m[static_cast<std::size_t>(i)];
+    }
+    std::fill_n(w.data() + best * rows, rows, 0.0f);
+    gone[static_cast<std::size_t>(best)] = 1;
+    outcome.order.push_back(static_cast<std::int32_t>(best));
+    outcome.loss.push_back(loss += least / 2);
+  }
+  outcome.seconds = watch.seconds();
+  return outcome;
+}
+
+// Share of the columns removed at each level that both forms chose alike, the least over the levels.
+double agreement(const Outcome& a, const Outcome& b, const std::vector<std::int64_t>& removed) {
+  double least = 1;
+  for (const std::int64_t count : removed) {
+    std::vector<std::int32_t> first(a.order.begin(), a.order.begin() + count),
+        second(b.order.begin(), b.order.begin() + count);
+    std::sort(first.begin(), first.end());
+    std::sort(second.begin(), second.end());
+    std::vector<std::int32_t> both;
+    std::set_intersection(first.begin(), first.end(), second.begin(), second.end(), std::back_inserter(both));
+    least = std::min(least, static_cast<double>(both.size()) / static_cast<double>(count));
+  }
+  return least;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::int64_t largest = argc > 1 ? std::atoll(argv[1]) : 5632;
+  fmt::print("structured OBS of one ffn module, {} levels, {} threads, fp32\n", levels,
+             omp_get_max_threads());
+  fmt::print("{:>7} {:>7} {:>12} {:>14} {:>7} {:>16} {:>12}\n", "d_row", "d_ff", "blocked s", "one by one s",
+             "ratio", "same removed", "loss ratio");
+  for (const auto& [rows, columns] :
+       {std::pair<std::int64_t, std::int64_t>{512, 1376}, {1024, 2816}, {2048, 5632}}) {
+    if (columns > largest) continue;
+    const ObsProblem problem = random_problem(rows, columns);
+    blocked(problem);  // warm-up
+    Outcome fast = blocked(problem);
+    for (int repeat = 0; repeat < 2; ++repeat)
+      fast = std::min(fast, blocked(problem),
+                      [](const auto& a, const auto& b) { return a.seconds < b.seconds; });
+    const Outcome slow = column_by_column(problem);
+    fmt::print("{:>7} {:>7} {:>12.3f} {:>14.2f} {:>7.1f} {:>15.2f}% {:>12.6f}\n", rows, columns, fast.seconds,
+               slow.seconds, slow.seconds / fast.seconds, 100 * agreement(fast, slow, problem.removed),
+               fast.loss.back() / slow.loss.back());
+    std::fflush(stdout);
+  }
+}
