@@ -35,7 +35,9 @@ ExitCode code_of(const std::exception_ptr& failure) {
 }  // namespace
 
 FailedElsewhere::FailedElsewhere(ExitCode code, int rank)
-    : Error(code, "rank " + std::to_string(rank) + " failed", "", "") {}
+    : Error(code, "rank " + std::to_string(rank) + " failed", "", "") {
+  mark_agreed();
+}
 
 void agree(const Communicator& comm, const std::function<void()>& work) {
   std::exception_ptr failure;
@@ -48,7 +50,14 @@ void agree(const Communicator& comm, const std::function<void()>& work) {
   if (loser == nobody) return;
   const int code =
       comm.broadcast_value(failure ? static_cast<int>(code_of(failure)) : 0, static_cast<int>(loser));
-  if (loser == comm.rank()) std::rethrow_exception(failure);
+  if (loser == comm.rank()) {
+    try {
+      std::rethrow_exception(failure);
+    } catch (Error& error) {
+      error.mark_agreed();
+      throw;
+    }
+  }
   throw FailedElsewhere(static_cast<ExitCode>(code), static_cast<int>(loser));
 }
 

@@ -29,8 +29,10 @@ const Json& member(const Json& object, const std::string& key, const std::string
 }  // namespace
 
 Json parse_json(const std::string& text, const std::string& where) {
+  // The parser takes a zero byte for the end of the text and would not see what follows.
+  if (text.find('\0') != std::string::npos)
+    throw InputError("not valid JSON: a zero byte", where, "replace the file");
   std::vector<std::set<std::string>> keys;
-  std::string problem;
   const auto check = [&](int depth, nlohmann::json::parse_event_t event, Json& parsed) {
     using Event = nlohmann::json::parse_event_t;
     if (depth > max_depth) throw InputError("JSON is nested too deeply", where, "replace the file");

@@ -1,22 +1,22 @@
-#include <galapagos/pruning/obs.hpp>
-
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <numeric>
 #include <optional>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/ops/obs.hpp>
 #include <galapagos/ops/transformer.hpp>
+#include <galapagos/pruning/obs.hpp>
 
 namespace galapagos {
 namespace {
 
 constexpr int most_attempts = 5;
 
-std::int64_t columns_of(const ObsProblem& problem) { return problem.hessian->rows(); }
+std::int64_t columns_of(const ObsProblem& problem) {
+  return problem.hessian->rows();
+}
 
 OwnedTensor copy_of(const Tensor& tensor, const std::string& purpose) {
   OwnedTensor copy(tensor.shape, tensor.dtype, tensor.device, purpose);
@@ -24,9 +24,10 @@ OwnedTensor copy_of(const Tensor& tensor, const std::string& purpose) {
   return copy;
 }
 
-/// The damped Hessian in the lower triangle of state.inverse, and the weight with dead columns zeroed, as the reference:
-/// dead columns (H_jj = 0) get H_jj = 1 and W_:j = 0; the damping is a share of the mean diagonal after that; columns of W
-/// that are all zero leave H but for a diagonal of 1. Returns the number of dead columns.
+/// The damped Hessian in the lower triangle of state.inverse, and the weight with dead columns zeroed, as the
+/// reference: dead columns (H_jj = 0) get H_jj = 1 and W_:j = 0; the damping is a share of the mean diagonal
+/// after that; columns of W that are all zero leave H but for a diagonal of 1. Returns the number of dead
+/// columns.
 std::int64_t damp(ops::ObsState& state, double relative_damping) {
   const std::int64_t n = state.columns, rows = state.rows;
   float* h = state.inverse->floats();
@@ -84,8 +85,8 @@ bool remove_columns(const ops::Context& context, ops::ObsState& state, std::int6
   return true;
 }
 
-bool remove_structures(const ops::Context& context, const ObsProblem& problem, ops::ObsState& state, std::int64_t count,
-                       Ledger& ledger) {
+bool remove_structures(const ops::Context& context, const ObsProblem& problem, ops::ObsState& state,
+                       std::int64_t count, Ledger& ledger) {
   const std::int64_t structures = columns_of(problem) / problem.unit;
   const std::int64_t groups = problem.round > 0 ? structures / problem.round : 0;
   std::vector<double> scores;
@@ -94,7 +95,8 @@ bool remove_structures(const ops::Context& context, const ObsProblem& problem, o
     // In rounds, a group that has given a structure in this round has to wait for the next.
     std::vector<bool> waiting(static_cast<std::size_t>(groups), false);
     if (groups > 0) {
-      const std::size_t begun = ledger.order.size() / static_cast<std::size_t>(groups) * static_cast<std::size_t>(groups);
+      const std::size_t begun =
+          ledger.order.size() / static_cast<std::size_t>(groups) * static_cast<std::size_t>(groups);
       for (std::size_t i = begun; i < ledger.order.size(); ++i) {
         waiting[static_cast<std::size_t>(ledger.order[i] / problem.round)] = true;
       }
@@ -111,8 +113,8 @@ bool remove_structures(const ops::Context& context, const ObsProblem& problem, o
 }
 
 /// One attempt with one damping; nothing where M was not positive definite.
-std::optional<ObsSummary> attempt(const ops::Context& context, const ObsProblem& problem, double relative_damping, bool wide,
-                                  const LevelSink& sink) {
+std::optional<ObsSummary> attempt(const ops::Context& context, const ObsProblem& problem,
+                                  double relative_damping, bool wide, const LevelSink& sink) {
   const std::int64_t n = columns_of(problem);
   ops::ObsState state;
   state.columns = n;
@@ -122,9 +124,11 @@ std::optional<ObsSummary> attempt(const ops::Context& context, const ObsProblem&
   ObsSummary summary;
   summary.relative_damping = relative_damping;
   summary.dead_columns = damp(state, relative_damping);
-  if (!ops::invert_spd(context, state.inverse, wide) || !ops::all_finite(context, state.inverse)) return std::nullopt;
+  if (!ops::invert_spd(context, state.inverse, wide) || !ops::all_finite(context, state.inverse))
+    return std::nullopt;
   if (problem.unit == 1) {
-    state.gram = OwnedTensor({n, n}, DType::f32, problem.hessian->device, "the Gram matrix of " + problem.name);
+    state.gram =
+        OwnedTensor({n, n}, DType::f32, problem.hessian->device, "the Gram matrix of " + problem.name);
     ops::gram_of_weight(context, state);
   }
 
@@ -159,8 +163,9 @@ ObsSummary structured_obs(const ops::Context& context, const ObsProblem& problem
     }
     damping = damping > 0 ? damping * 10 : 1e-3;
   }
-  throw NumericalError(fmt::format("the Hessian is not positive definite, even with a relative damping of {:g}", damping / 10),
-                       problem.name, "use more or other calibration data, or a larger --rel-damp");
+  throw NumericalError(
+      fmt::format("the Hessian is not positive definite, even with a relative damping of {:g}", damping / 10),
+      problem.name, "use more or other calibration data, or a larger --rel-damp");
 }
 
 }  // namespace galapagos

@@ -24,8 +24,13 @@ class Error : public std::runtime_error {
 
   ExitCode code() const { return code_; }
 
+  /// Whether all ranks know of it, so that the program can end in order (comm/agreement.hpp).
+  bool agreed() const { return agreed_; }
+  void mark_agreed() { agreed_ = true; }
+
  private:
   ExitCode code_;
+  bool agreed_ = false;
 };
 
 /// A wrong option or combination of options (exit code 2).

@@ -12,11 +12,12 @@ namespace galapagos {
 
 /// A module to be pruned by structured optimal brain surgeon (DarwinLM, arXiv 2502.07780; DESIGN section 5).
 struct ObsProblem {
-  std::string name;           ///< for messages, e.g. "model.layers.3.mlp.down_proj"
-  OwnedTensor weight;         ///< [columns, d_row] fp32: the transpose of the checkpoint's weight
-  OwnedTensor hessian;        ///< [columns, columns] fp32, lower triangle, before damping
-  std::int64_t unit = 1;      ///< columns of a structure
-  std::int64_t round = 0;     ///< 0: any structure may go next; r > 0: one out of each run of r structures per round
+  std::string name;       ///< for messages, e.g. "model.layers.3.mlp.down_proj"
+  OwnedTensor weight;     ///< [columns, d_row] fp32: the transpose of the checkpoint's weight
+  OwnedTensor hessian;    ///< [columns, columns] fp32, lower triangle, before damping
+  std::int64_t unit = 1;  ///< columns of a structure
+  std::int64_t round =
+      0;  ///< 0: any structure may go next; r > 0: one out of each run of r structures per round
   double relative_damping = 1e-2;
   std::vector<std::int64_t> removed;  ///< structures removed at levels 1, 2, ..., ascending
 };
@@ -30,12 +31,14 @@ struct ObsSummary {
   std::int64_t dead_columns = 0;    ///< columns whose input was always zero
 };
 
-/// Receives each level (1, 2, ...): the kept columns, ascending, and their weight [kept, d_row] fp32. Where the damping has to
-/// be raised, the levels come again.
-using LevelSink = std::function<void(std::int64_t level, std::span<const std::int64_t> kept, const Tensor& weight)>;
+/// Receives each level (1, 2, ...): the kept columns, ascending, and their weight [kept, d_row] fp32. Where
+/// the damping has to be raised, the levels come again.
+using LevelSink =
+    std::function<void(std::int64_t level, std::span<const std::int64_t> kept, const Tensor& weight)>;
 
-/// Removes structures greedily, each time the one of least score trace(W_:G (M_GG)^-1 W_:G^T), M = (damped H)^-1, with the
-/// optimal update of the others. Throws NumericalError naming the module where H stays indefinite after raising the damping.
+/// Removes structures greedily, each time the one of least score trace(W_:G (M_GG)^-1 W_:G^T), M = (damped
+/// H)^-1, with the optimal update of the others. Throws NumericalError naming the module where H stays
+/// indefinite after raising the damping.
 ObsSummary structured_obs(const ops::Context& context, const ObsProblem& problem, const LevelSink& sink);
 
 }  // namespace galapagos

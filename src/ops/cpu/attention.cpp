@@ -1,4 +1,5 @@
 #include "blas.hpp"
+#include "vector_math.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -12,6 +13,7 @@ namespace {
 
 constexpr std::int64_t query_block = 64;
 constexpr std::int64_t key_block = 128;
+constexpr std::int64_t lane = 16;  // floats of the widest vector; divides key_block
 
 // One query head's rows [first, first + rows) of one sequence of `end - begin` tokens: online softmax over
 // blocks of keys (Milakov and Gimelshein 2018; Dao et al. 2022), so that only a block of scores is ever
@@ -49,20 +51,26 @@ void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tenso
       float* row = scores + i * key_block;
       const std::int64_t seen = std::clamp<std::int64_t>(tile.first + i + 1 - key, 0, keys);
       const auto at = static_cast<std::size_t>(i);
-      float largest = work.largest[at];
-      for (std::int64_t j = 0; j < seen; ++j) largest = std::max(largest, row[j]);
+      // Whole vectors only: what lies beyond the diagonal counts as a score of -infinity.
+      const std::int64_t width = (seen + lane - 1) / lane * lane;
+      std::fill(row + seen, row + width, -std::numeric_limits<float>::infinity());
       if (seen > 0) {
-        const float shrink = std::exp(work.largest[at] - largest);
+        float largest = work.largest[at];
+#pragma omp simd reduction(max : largest)
+        for (std::int64_t j = 0; j < width / lane * lane; ++j) largest = std::max(largest, row[j]);
+        const float shrink = cpu::vector_exp(work.largest[at] - largest);
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (std::int64_t j = 0; j < width / lane * lane; ++j) {
+          row[j] = cpu::vector_exp(row[j] - largest);
+          sum += row[j];
+        }
         work.largest[at] = largest;
-        work.sum[at] *= shrink;
-        for (std::int64_t j = 0; j < head_dim; ++j)
-          work.gathered[static_cast<std::size_t>(i * head_dim + j)] *= shrink;
+        work.sum[at] = work.sum[at] * shrink + sum;
+        float* gathered = work.gathered.data() + i * head_dim;
+        for (std::int64_t j = 0; j < head_dim; ++j) gathered[j] *= shrink;
       }
-      for (std::int64_t j = 0; j < seen; ++j) {
-        row[j] = std::exp(row[j] - largest);
-        work.sum[at] += row[j];
-      }
-      std::fill(row + seen, row + keys, 0.0f);
+      std::fill(row + width, row + std::max(keys, width), 0.0f);
     }
     cpu::gemm(false, false, tile.rows, head_dim, keys, 1.0f, scores, key_block,
               v.floats() + key * kv_width + kv_head * head_dim, kv_width, 1.0f, work.gathered.data(),

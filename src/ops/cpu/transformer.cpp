@@ -1,3 +1,6 @@
+#include "vector_math.hpp"
+
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -47,21 +50,31 @@ void rope(const Context&, const Tensor& x, std::int64_t head_dim, const Tensor& 
           std::span<const std::int64_t> offsets) {
   const std::int64_t half = head_dim / 2, width = x.columns(), heads = width / head_dim;
   if (heads == 0) return;
-  for (std::size_t sequence = 0; sequence + 1 < offsets.size(); ++sequence) {
-    const std::int64_t first = offsets[sequence], end = offsets[sequence + 1];
+  std::int64_t longest = 0;
+  for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
+    longest = std::max(longest, offsets[s + 1] - offsets[s]);
+  std::vector<float> cosines(static_cast<std::size_t>(longest * half)), sines(cosines.size());
+#pragma omp parallel for schedule(static)
+  for (std::int64_t position = 0; position < longest; ++position) {
+    for (std::int64_t i = 0; i < half; ++i) {
+      const float angle = static_cast<float>(position) * frequencies.floats()[i];  // in fp32, as transformers
+      cosines[static_cast<std::size_t>(position * half + i)] = std::cos(angle);
+      sines[static_cast<std::size_t>(position * half + i)] = std::sin(angle);
+    }
+  }
+  for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
+    const std::int64_t first = offsets[s], end = offsets[s + 1];
 #pragma omp parallel for schedule(static)
     for (std::int64_t row = first; row < end; ++row) {
-      float* token = x.floats() + row * width;
-      for (std::int64_t i = 0; i < half; ++i) {
-        // The angle in fp32 as transformers has it; its sine and cosine to fp32 accuracy.
-        const float angle = static_cast<float>(row - first) * frequencies.floats()[i];
-        const float cosine = std::cos(angle), sine = std::sin(angle);
-        for (std::int64_t head = 0; head < heads; ++head) {
-          float& low = token[head * head_dim + i];
-          float& high = token[head * head_dim + i + half];
-          const float a = low, b = high;
-          low = a * cosine - b * sine;
-          high = b * cosine + a * sine;
+      const float* cosine = cosines.data() + (row - first) * half;
+      const float* sine = sines.data() + (row - first) * half;
+      for (std::int64_t head = 0; head < heads; ++head) {
+        float* low = x.floats() + row * width + head * head_dim;
+        float* high = low + half;
+        for (std::int64_t i = 0; i < half; ++i) {
+          const float a = low[i], b = high[i];
+          low[i] = a * cosine[i] - b * sine[i];
+          high[i] = b * cosine[i] + a * sine[i];
         }
       }
     }
@@ -73,7 +86,7 @@ void swiglu(const Context&, const Tensor& gate, const Tensor& up) {
   const float* u = up.floats();
   const std::int64_t count = gate.elements();
 #pragma omp parallel for simd schedule(static)
-  for (std::int64_t i = 0; i < count; ++i) g[i] = g[i] / (1.0f + std::exp(-g[i])) * u[i];
+  for (std::int64_t i = 0; i < count; ++i) g[i] = g[i] / (1.0f + cpu::vector_exp(-g[i])) * u[i];
 }
 
 void token_nll(const Context&, const Tensor& logits, std::span<const std::int32_t> targets,
@@ -83,9 +96,12 @@ void token_nll(const Context&, const Tensor& logits, std::span<const std::int32_
   for (std::int64_t row = 0; row < logits.rows(); ++row) {
     const float* values = logits.floats() + row * vocabulary;
     float largest = values[0];
+#pragma omp simd reduction(max : largest)
     for (std::int64_t i = 1; i < vocabulary; ++i) largest = std::max(largest, values[i]);
     double sum = 0;
-    for (std::int64_t i = 0; i < vocabulary; ++i) sum += std::exp(values[i] - largest);
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t i = 0; i < vocabulary; ++i)
+      sum += static_cast<double>(cpu::vector_exp(values[i] - largest));
     const auto at = static_cast<std::size_t>(row);
     nll[at] = std::log(sum) + largest - values[targets[at]];
   }

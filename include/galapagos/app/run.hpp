@@ -1,0 +1,9 @@
+#pragma once
+
+namespace galapagos {
+
+/// The whole program: MPI, the command named by argv[1], and the exit code (DESIGN section 8). An error is
+/// printed once.
+int run(int argc, char** argv);
+
+}  // namespace galapagos

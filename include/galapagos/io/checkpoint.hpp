@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <galapagos/io/safetensors.hpp>
+#include <galapagos/tensor/dtype.hpp>
+
+namespace galapagos {
+
+/// The weights of a Hugging Face model folder, mapped into memory: model.safetensors, or
+/// model.safetensors.index.json with its shards, or, without either, every *.safetensors of the folder.
+/// InputError where files or tensors are missing, damaged, or present twice.
+class Checkpoint {
+ public:
+  using Shape = std::vector<std::int64_t>;
+
+  explicit Checkpoint(const std::filesystem::path& folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  bool has(std::string_view name) const { return tensors_.contains(name); }
+  /// InputError where there is no such tensor.
+  const TensorEntry& entry(std::string_view name) const;
+  /// Sorted.
+  std::vector<std::string> names() const;
+  /// Bytes of all tensors together.
+  std::uint64_t total_bytes() const;
+
+  /// The type most bytes of the 2-D weights are stored in; InputError where none is F32, F16 or BF16.
+  DType dtype() const;
+  /// The type of one tensor; InputError where it is not F32, F16 or BF16.
+  DType dtype_of(std::string_view name) const;
+
+  /// A whole tensor in fp32. InputError where its shape is not `expected` or its type is not a float type.
+  std::vector<float> read_float(std::string_view name, const Shape& expected) const;
+  /// Rows [first, last) of a 2-D tensor into `out`, of (last - first) * columns * size_of(type) bytes: copied
+  /// where the tensor is stored as `type`, else rounded to it. InputError as read_float, and where a value is
+  /// too large for `type`.
+  void read_rows(std::string_view name, const Shape& expected, std::int64_t first, std::int64_t last,
+                 DType type, std::span<std::byte> out) const;
+
+  /// Tells checkpoints apart whatever their sharding: a hash over every tensor's name, type and shape and a
+  /// sample of its bytes (up to 16 evenly spaced pages of 4 KiB). A change elsewhere goes unnoticed.
+  std::uint64_t fingerprint() const;
+
+ private:
+  void add_file(const std::filesystem::path& path);
+  void add_indexed_files(const std::filesystem::path& index);
+  const TensorEntry& entry_of_shape(std::string_view name, const Shape& expected) const;
+
+  std::filesystem::path folder_;
+  std::vector<SafetensorsFile> files_;
+  std::map<std::string_view, const TensorEntry*> tensors_;
+};
+
+}  // namespace galapagos

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <galapagos/core/file.hpp>
+
+namespace galapagos {
+
+/// One tensor of a safetensors file: its type as spelled there ("BF16", "F32", ...), its shape (empty for a
+/// scalar) and its row-major little-endian bytes, which may lie at any alignment.
+struct TensorEntry {
+  std::string name;
+  std::string dtype;
+  std::vector<std::int64_t> shape;
+  std::span<const std::byte> data;
+};
+
+/// Text to text, as under "__metadata__" in the header.
+using SafetensorsMetadata = std::map<std::string, std::string>;
+
+/// A safetensors file mapped into memory. The constructor checks the whole header (not the values), so that
+/// every entry's data lies inside the file and fits its type and shape; InputError where anything is wrong.
+/// The entries' data live as long as this object or the one it was moved to.
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  /// Sorted by name; names are unique.
+  std::span<const TensorEntry> entries() const { return entries_; }
+  /// The entry of that name, or nullptr.
+  const TensorEntry* find(std::string_view name) const;
+  const SafetensorsMetadata& metadata() const { return metadata_; }
+
+ private:
+  std::filesystem::path path_;
+  MappedFile file_;
+  std::vector<TensorEntry> entries_;
+  SafetensorsMetadata metadata_;
+};
+
+/// Writes a safetensors file in the order and padding of the reference writer, through `path.part`.
+/// FailureError for tensors that make no valid file (twice the same name, an unknown type, data of another
+/// size than type and shape say), ResourceError where the disk is full.
+void write_safetensors(const std::filesystem::path& path, std::span<const TensorEntry> tensors,
+                       const SafetensorsMetadata& metadata = {{"format", "pt"}});
+
+}  // namespace galapagos

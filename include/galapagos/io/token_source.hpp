@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/io/tokenizer.hpp>
+
+namespace galapagos {
+
+struct SequenceOptions {
+  std::int64_t sequence_length = 0;  ///< longest sequence, in tokens
+  std::int64_t token_budget = 0;     ///< tokens to load in all; 0: everything
+  std::optional<std::int32_t> bos;   ///< goes in front of every document
+};
+
+/// Sequences of token ids, one after the other.
+struct TokenSet {
+  std::vector<std::int32_t> tokens;
+  std::vector<std::uint64_t> offsets = {0};  ///< where each sequence begins in tokens, and their end
+
+  std::size_t sequences() const { return offsets.size() - 1; }
+  std::span<const std::int32_t> sequence(std::size_t i) const {
+    return std::span(tokens).subspan(offsets[i], offsets[i + 1] - offsets[i]);
+  }
+  /// Checksum of ids and boundaries.
+  std::uint64_t fingerprint() const;
+};
+
+/// Collective. The first `token_budget` tokens of the files, in their order, on every rank, whatever the
+/// number of ranks. Text and token files may be mixed. A document is a sequence of its own, cut into pieces
+/// of `sequence_length` where it is longer; empty ones are passed over; the last one is trimmed to the
+/// budget. Ranks share the tokenizing and stop once the budget is met. InputError where a file cannot be
+/// used, ids reach `vocab_size`, there are fewer tokens than the budget, or none. `tokenizer` may be null
+/// where all are token files.
+TokenSet load_sequences(const Communicator& comm, const std::vector<std::filesystem::path>& files,
+                        const Tokenizer* tokenizer, const SequenceOptions& options, std::int32_t vocab_size);
+
+}  // namespace galapagos

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include <galapagos/model/weights.hpp>
+#include <galapagos/ops/context.hpp>
+
+namespace galapagos {
+
+/// Whole sequences laid end to end: sequence s is tokens [offsets[s], offsets[s + 1]).
+struct Batch {
+  std::span<const std::int32_t> tokens;
+  std::vector<std::int64_t> offsets;
+};
+
+/// Deals sequences, given end to end with their offsets, into batches of at most `most_tokens` tokens, in
+/// order; a longer sequence is a batch of its own.
+std::vector<Batch> make_batches(std::span<const std::int32_t> tokens, std::span<const std::uint64_t> offsets,
+                                std::int64_t most_tokens);
+
+/// The angle per position of each pair of a head, [head_dim / 2] fp32, with llama3 scaling where the model
+/// has it.
+OwnedTensor rope_frequencies(const HfConfig& config, Device device);
+
+/// The inputs of a layer's two pruned products, shown as they pass: of o_proj [t, heads * head_dim] and of
+/// down_proj [t, columns]. Either may be empty.
+struct LayerTaps {
+  std::function<void(const Tensor& input)> attention_output;
+  std::function<void(const Tensor& input)> ffn_output;
+};
+
+/// The forward pass of single layers; holds the activations between operations for at most `most_tokens`
+/// tokens.
+class LayerForward {
+ public:
+  LayerForward(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens);
+
+  /// hidden [t, hidden_size] fp32 becomes the layer's output.
+  void run(const LayerWeights& weights, std::span<const std::int64_t> offsets, const Tensor& hidden,
+           const LayerTaps& taps = {});
+
+ private:
+  void attention(const LayerWeights& weights, std::span<const std::int64_t> offsets, const Tensor& hidden,
+                 const LayerTaps& taps);
+  void feed_forward(const LayerWeights& weights, const Tensor& hidden, const LayerTaps& taps);
+
+  const ops::Context& context_;
+  HfConfig config_;
+  OwnedTensor frequencies_;
+  OwnedTensor normed_, q_, k_, v_, mixed_, gate_, up_;
+};
+
+/// logits [t, vocabulary] fp32 from hidden [t, hidden_size], which is replaced by its norm.
+void compute_logits(const ops::Context& context, const HfConfig& config, const HeadWeights& head,
+                    const Tensor& hidden, const Tensor& logits);
+
+}  // namespace galapagos

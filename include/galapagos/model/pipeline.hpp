@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/comm/failure_board.hpp>
+#include <galapagos/model/forward.hpp>
+
+namespace galapagos {
+
+/// Consecutive layers [first, last).
+struct LayerSpan {
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+
+  std::int64_t count() const { return last - first; }
+};
+
+/// A process grid of stages x lanes: a stage owns consecutive layers, a lane is a data-parallel copy of the
+/// pipeline. Rank lane * stages + stage; ranks beyond stages * lanes stay idle here.
+struct PipelineGrid {
+  int lanes = 1;
+  std::vector<LayerSpan> spans;  ///< of each stage
+
+  int stages() const { return static_cast<int>(spans.size()); }
+  bool member(int rank) const { return rank < stages() * lanes; }
+  int stage_of(int rank) const { return rank % stages(); }
+  int lane_of(int rank) const { return rank / stages(); }
+  int rank_of(int lane, int stage) const { return lane * stages() + stage; }
+  int stage_of_layer(std::int64_t layer) const;
+};
+
+/// Deals layers of the given costs to `ranks` ranks. lanes = 0 takes as few lanes as keep every rank busy.
+/// UsageError where there are more lanes than ranks.
+PipelineGrid make_pipeline_grid(std::span<const double> layer_costs, int ranks, int lanes);
+
+/// Cuts the layers into `stages` spans so that the costliest span is as cheap as possible.
+std::vector<LayerSpan> balanced_spans(std::span<const double> layer_costs, int stages);
+
+/// Streams this lane's batches through its stages, on every member of the grid. `begin` fills hidden [t,
+/// hidden_size] on the first stage; `work` is a stage's part; receiving, computing and sending overlap. An
+/// exception in either goes to the board and ends the stream on all ranks; it is raised by the board's
+/// settle().
+void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::span<const Batch> batches,
+                    const Tensor (&buffers)[3], FailureBoard& board,
+                    const std::function<void(const Batch&, const Tensor& hidden)>& begin,
+                    const std::function<void(const Batch&, const Tensor& hidden)>& work);
+
+}  // namespace galapagos

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <vector>
+
+#include <galapagos/model/pipeline.hpp>
+#include <galapagos/model/weights.hpp>
+
+namespace galapagos {
+
+/// The layers that a rank's stage owns; the first stage also has the embedding.
+struct StageWeights {
+  LayerSpan span;
+  std::vector<LayerWeights> layers;
+  OwnedTensor embedding;
+};
+
+/// Reads the weights of layers `span`. Errors as load_layer.
+StageWeights load_stage(const Checkpoint& checkpoint, const HfConfig& config, const LayerSpan& span,
+                        DType precision, Device device);
+
+/// Bytes of a stage's weights at `precision`, and of the activations of a batch of `most_tokens` tokens.
+std::uint64_t stage_weight_bytes(const HfConfig& config, const LayerSpan& span, DType precision);
+std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens);
+
+/// Bytes this rank may use: `asked`, or where that is 0 its share of what its node has free. Collective; the
+/// least over ranks.
+std::uint64_t memory_per_rank(const Communicator& comm, std::uint64_t asked);
+
+}  // namespace galapagos

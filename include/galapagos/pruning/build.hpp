@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/ops/context.hpp>
+#include <galapagos/pruning/levels.hpp>
+
+namespace galapagos {
+
+/// What `galapagos database` is asked for.
+struct DatabaseOptions {
+  std::filesystem::path model;
+  std::vector<std::filesystem::path> calibration;
+  std::filesystem::path output;
+  std::int64_t calibration_tokens = 0;  ///< 0: all there are
+  std::int64_t sequence_length = 0;     ///< 0: the model's longest, at most 8192
+  bool add_bos = false;
+  std::int64_t levels = 10;
+  std::optional<std::string> attention_removed;  ///< removed columns, in place of `levels`
+  std::optional<std::string> ffn_removed;
+  AttentionUnit attention_unit = AttentionUnit::head;
+  double relative_damping = 1e-2;
+  int lanes = 0;  ///< 0: as few as keep every rank busy
+  std::int64_t batch_tokens = 4096;
+  std::uint64_t memory_limit = 0;  ///< bytes a rank may use; 0: its share of what the node has free
+  std::optional<DType> precision;  ///< of the working weights; the checkpoint's where not given
+  bool resume = false;
+  bool repair = false;  ///< on resume, do modules again whose checksums do not fit
+  bool dry_run = false;
+};
+
+/// Collective. Collects Hessians, prunes every module and writes the database; leaves `output`.part behind
+/// where it is stopped, which `resume` takes up. Throws the same error kind on all ranks
+/// (comm/agreement.hpp).
+void build_database(const Communicator& comm, const ops::Context& context, const DatabaseOptions& options);
+
+}  // namespace galapagos

@@ -1,0 +1,120 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/core/file.hpp>
+#include <galapagos/io/hdf5.hpp>
+#include <galapagos/io/hf_config.hpp>
+#include <galapagos/pruning/levels.hpp>
+#include <galapagos/pruning/obs.hpp>
+#include <galapagos/tensor/dtype.hpp>
+
+namespace galapagos {
+
+/// A module of a model.
+struct ModuleId {
+  std::int64_t layer = 0;
+  ModuleKind kind = ModuleKind::attention;
+
+  bool operator==(const ModuleId&) const = default;
+  auto operator<=>(const ModuleId&) const = default;
+};
+
+/// "model.layers.3.mlp.down_proj".
+std::string name_of(const ModuleId& module);
+
+/// Everything about a pruning database but its arrays: the attributes and lists of DESIGN section 6.
+struct DatabaseHeader {
+  std::string tool_version;
+  std::string created;  ///< UTC, ISO 8601
+  HfConfig config;
+  std::string model_fingerprint;
+  std::string calibration_fingerprint;
+  std::int64_t calibration_tokens = 0;
+  std::int64_t calibration_sequences = 0;
+  std::int64_t sequence_length = 0;
+  double relative_damping = 1e-2;
+  DType dtype = DType::f32;
+  AttentionUnit attention_unit = AttentionUnit::head;
+  std::vector<std::int64_t> attention_removed;  ///< structures removed at levels 0, 1, ...
+  std::vector<std::int64_t> ffn_removed;
+
+  const std::vector<std::int64_t>& removed(ModuleKind kind) const {
+    return kind == ModuleKind::attention ? attention_removed : ffn_removed;
+  }
+  StructureLayout layout(ModuleKind kind) const {
+    return kind == ModuleKind::attention ? attention_layout(config, attention_unit) : ffn_layout(config);
+  }
+  /// All modules, layer by layer, attention first.
+  std::vector<ModuleId> modules() const;
+  /// Columns kept at a level.
+  std::int64_t kept_columns(ModuleKind kind, std::int64_t level) const;
+  /// Size of the whole file, to within its metadata.
+  std::uint64_t file_bytes() const;
+};
+
+/// Throws InputError naming the first thing in which a database made before differs from the one asked for
+/// now.
+void check_same_database(const DatabaseHeader& found, const DatabaseHeader& wanted, const std::string& path);
+
+/// Makes the file with all its groups and datasets at their final size and no module done, on this rank
+/// alone, and only then gives it the name `path`: a file of that name is always complete in its metadata.
+/// ResourceError where the disk is too small.
+void create_database(const std::filesystem::path& path, const DatabaseHeader& header);
+
+/// Adds modules to a database that create_database made, through MPI-IO. Construction and close are
+/// collective; in between each rank writes its own modules whenever it likes.
+class DatabaseWriter {
+ public:
+  DatabaseWriter(const std::filesystem::path& path, const Communicator& comm, const DatabaseHeader& header);
+
+  /// The compact weight [kept, d_row] fp32 of a level >= 1, rounded to the database's type.
+  void write_level(const ModuleId& module, std::int64_t level, const Tensor& weight);
+  /// The order and losses; then, once all is on disk, the mark that the module is done.
+  void finish_module(const ModuleId& module, const ObsSummary& summary);
+  void close() { file_.close(); }
+
+ private:
+  Hdf5File file_;
+  FileDescriptor descriptor_;  // of the same file, to flush what this rank wrote
+  DType dtype_;
+  std::vector<std::byte> converted_;
+};
+
+/// Sets the attribute `complete` and renames `part` to `path`, on this rank alone.
+void complete_database(const std::filesystem::path& part, const std::filesystem::path& path);
+
+/// A database, complete or not, opened to read on this rank alone. InputError wherever the file is not as it
+/// should be.
+class DatabaseReader {
+ public:
+  explicit DatabaseReader(const std::filesystem::path& path);
+
+  const DatabaseHeader& header() const { return header_; }
+  bool complete() const { return complete_; }
+  bool done(const ModuleId& module) const;
+  std::vector<std::int32_t> order(const ModuleId& module) const;
+  std::vector<double> loss(const ModuleId& module) const;
+  /// Relative damping used, factorisations tried, dead columns.
+  std::vector<double> damping(const ModuleId& module) const;
+  /// The kept columns of a level, ascending.
+  std::vector<std::int64_t> kept(const ModuleId& module, std::int64_t level) const;
+  /// The compact weight as stored: [kept, d_row] words of header().dtype.
+  std::vector<std::byte> level_bytes(const ModuleId& module, std::int64_t level) const;
+  /// Compares all checksums of a module that is done; InputError naming the first that does not fit.
+  void verify(const ModuleId& module) const;
+
+ private:
+  std::filesystem::path path_;
+  Hdf5File file_;
+  DatabaseHeader header_;
+  bool complete_ = false;
+};
+
+}  // namespace galapagos

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <map>
+#include <span>
+#include <vector>
+
+#include <galapagos/model/pipeline.hpp>
+#include <galapagos/model/stage.hpp>
+#include <galapagos/pruning/database.hpp>
+
+namespace galapagos {
+
+/// A module's H = (2/N) sum x x^T over the calibration tokens, N sequences (DESIGN section 4): [n, n] fp32,
+/// lower triangle.
+using Hessians = std::map<ModuleId, OwnedTensor>;
+
+/// What all ranks know of a collection.
+struct Collection {
+  const PipelineGrid& grid;
+  const HfConfig& config;
+  std::span<const Batch> batches;  ///< of the whole calibration set; batch b belongs to lane b mod lanes
+  std::int64_t sequences = 0;      ///< N
+};
+
+/// Streams the calibration batches through the dense model and sums, on each member of the grid, the Hessians
+/// of those of `modules` that its stage owns, over its own lane's batches. Errors go to the board; all ranks
+/// of `comm` take part.
+Hessians collect_hessians(const ops::Context& context, const Communicator& comm, const Collection& collection,
+                          const StageWeights& stage, std::span<const ModuleId> modules, FailureBoard& board);
+
+/// Collective. Brings each module's Hessian, summed over the lanes in their order, to the rank owners[i] of
+/// modules[i].
+Hessians reduce_to_owners(const Communicator& comm, const PipelineGrid& grid, const HfConfig& config,
+                          std::span<const ModuleId> modules, std::span<const int> owners, Hessians partial);
+
+/// Which rank prunes which module: the costliest first, each to the rank with the least to do so far.
+std::vector<int> assign_owners(std::span<const ModuleId> modules, const HfConfig& config,
+                               const PipelineGrid& grid, int ranks);
+
+}  // namespace galapagos

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <galapagos/io/hf_config.hpp>
+
+namespace galapagos {
+
+/// What is pruned of a layer: the input of o_proj or that of down_proj.
+enum class ModuleKind : std::uint8_t { attention, ffn };
+
+/// "attn" or "ffn", as in the database.
+std::string name_of(ModuleKind kind);
+
+/// What is removed from attention at a time: one query head, a KV head with all its query heads, or one query
+/// head out of every KV group.
+enum class AttentionUnit : std::uint8_t { head, group, per_group };
+
+std::string name_of(AttentionUnit unit);
+/// UsageError for anything but head, group, per-group.
+AttentionUnit attention_unit_of(const std::string& name);
+
+/// How the modules of one kind are cut into structures.
+struct StructureLayout {
+  std::int64_t columns = 0;  ///< input columns of the dense module
+  std::int64_t unit = 1;     ///< columns of a structure
+  std::int64_t round = 0;    ///< as in ObsProblem
+  std::int64_t step = 1;     ///< a level removes a multiple of this many structures
+
+  std::int64_t structures() const { return columns / unit; }
+};
+
+StructureLayout attention_layout(const HfConfig& config, AttentionUnit unit);
+StructureLayout ffn_layout(const HfConfig& config);
+
+/// Structures removed at levels 0, 1, ...: 0 first, ascending. `count` equal steps, the last removes all;
+/// kept columns of an ffn are rounded to multiples of 32 where the steps are at least that wide. Fewer levels
+/// where there are not that many structures to tell them apart. UsageError where count < 1.
+std::vector<std::int64_t> equal_levels(const StructureLayout& layout, std::int64_t count);
+
+/// The same from an explicit list of removed columns ("0 256 512", the 0 may be left out). UsageError, naming
+/// the option, where it is empty, unsorted, holds a number twice, goes beyond the width or cuts a structure.
+std::vector<std::int64_t> explicit_levels(const StructureLayout& layout, const std::string& list,
+                                          const std::string& option);
+
+}  // namespace galapagos

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <galapagos/pruning/hessian.hpp>
+
+namespace galapagos {
+
+/// Bytes that a rank of a stage needs at its peak: its layers' weights, activations for `most_tokens` tokens,
+/// the Hessians of `modules` that it owns, and the pruning of the largest of them.
+std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, DType precision,
+                          std::int64_t most_tokens, std::span<const ModuleId> modules);
+
+/// Deals modules into as few passes over the calibration data as keep every rank within `limit` bytes (0: no
+/// limit). ResourceError where even one module at a time does not fit.
+std::vector<std::vector<ModuleId>> plan_passes(const HfConfig& config, const PipelineGrid& grid,
+                                               DType precision, std::int64_t most_tokens,
+                                               std::span<const ModuleId> modules, std::uint64_t limit);
+
+}  // namespace galapagos

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/core/options.hpp>
+#include <galapagos/ops/context.hpp>
+#include <galapagos/tensor/dtype.hpp>
+
+// What the subcommands share.
+namespace galapagos::app {
+
+/// A subcommand: all ranks run it with the words after its name.
+using Command = void (*)(const Communicator& world, const std::vector<std::string>& words);
+
+void database(const Communicator& world, const std::vector<std::string>& words);
+void eval(const Communicator& world, const std::vector<std::string>& words);
+void tokenize(const Communicator& world, const std::vector<std::string>& words);
+void info(const Communicator& world, const std::vector<std::string>& words);
+
+/// Declares --log-level, --threads, and with `computing` also --backend, --precision, --batch-tokens,
+/// --memory-limit.
+void declare_common(Options& options, bool computing);
+
+/// Collective. Parses the words, starts logging, and serves --help and --print-config; false where the
+/// command has nothing more to do.
+bool begin(const Communicator& world, Options& options, const std::vector<std::string>& words);
+
+/// Collective. The context that --backend and --threads ask for.
+ops::Context make_context(const Communicator& world, const Options& options);
+
+/// The precision asked for, or nothing for "auto".
+std::optional<DType> precision_of(const Options& options);
+
+std::vector<std::filesystem::path> paths_of(const std::vector<std::string>& names);
+
+/// Rank 0 prints a text to standard output.
+void print(const Communicator& world, const std::string& text);
+
+}  // namespace galapagos::app

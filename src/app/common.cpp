@@ -1,0 +1,83 @@
+#include "command.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/core/system.hpp>
+
+namespace galapagos::app {
+namespace po = boost::program_options;
+namespace {
+
+// A rank's fair share of the node, within what the launcher has bound it to.
+int default_threads(const Communicator& world) {
+  if (std::getenv("OMP_NUM_THREADS") != nullptr) return 0;
+  const int online = static_cast<int>(std::max(sysconf(_SC_NPROCESSORS_ONLN), 1L));
+  const int share = std::max(online / world.split_node().size(), 1);
+  return std::min(usable_processors(), share);
+}
+
+}  // namespace
+
+void declare_common(Options& options, bool computing) {
+  options.declared().add_options()("log-level", po::value<std::string>()->default_value("info"),
+                                   "trace, debug, info, warning, error or off");
+  if (!computing) return;
+  options.declared().add_options()("backend", po::value<std::string>()->default_value("auto"),
+                                   "auto, cpu or cuda")(
+      "precision", po::value<std::string>()->default_value("auto"),
+      "of the working weights: auto (as the checkpoint), fp32, bf16 or fp16")(
+      "batch-tokens", po::value<std::int64_t>()->default_value(4096), "tokens computed at a time")(
+      "memory-limit", po::value<std::string>()->default_value("0"),
+      "bytes that a rank may use, as 64G; 0: its share of the node's free memory")(
+      "threads", po::value<std::int64_t>()->default_value(0),
+      "threads per rank; 0: OMP_NUM_THREADS, or the rank's share of the node");
+}
+
+bool begin(const Communicator& world, Options& options, const std::vector<std::string>& words) {
+  agree(world, [&] {
+    options.parse(words);
+    start_logging(options.get<std::string>("log-level"), world.rank());
+  });
+  if (options.flag("help")) print(world, options.help());
+  if (options.flag("print-config")) print(world, options.resolved());
+  return !options.flag("help") && !options.flag("print-config");
+}
+
+ops::Context make_context(const Communicator& world, const Options& options) {
+  const int fallback = default_threads(world);
+  return agree_on(world, [&] {
+    const auto threads = options.get<std::int64_t>("threads");
+    if (threads < 0 || threads > 4096)
+      throw UsageError(fmt::format("{} threads", threads), "--threads", "give 1 or more");
+    return ops::Context(ops::device_of_backend(options.get<std::string>("backend")),
+                        threads > 0 ? static_cast<int>(threads) : fallback);
+  });
+}
+
+std::optional<DType> precision_of(const Options& options) {
+  const auto& name = options.get<std::string>("precision");
+  if (name == "auto") return std::nullopt;
+  for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
+    if (name == name_of(type)) return type;
+  }
+  throw UsageError("unknown precision '" + printable(name) + "'", "--precision",
+                   "choose auto, fp32, bf16 or fp16");
+}
+
+std::vector<std::filesystem::path> paths_of(const std::vector<std::string>& names) {
+  return {names.begin(), names.end()};
+}
+
+void print(const Communicator& world, const std::string& text) {
+  if (!world.is_root()) return;
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+}  // namespace galapagos::app

@@ -1,0 +1,77 @@
+#include "command.hpp"
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/pruning/build.hpp>
+
+namespace galapagos::app {
+namespace po = boost::program_options;
+namespace {
+
+Options declare() {
+  Options options(
+      "database",
+      "collects Hessians on calibration data, prunes every module of a model at several levels and "
+      "writes them into one HDF5 file");
+  options.declared().add_options()("model", po::value<std::string>(), "folder of a Hugging Face model")(
+      "calibration", po::value<std::vector<std::string>>()->multitoken()->composing(),
+      "text (.txt, .jsonl, also .gz and .zst) or token files (.bin)")("output", po::value<std::string>(),
+                                                                      "the database, X.h5")(
+      "calibration-tokens", po::value<std::int64_t>()->default_value(0), "tokens to use; 0: all")(
+      "sequence-length", po::value<std::int64_t>()->default_value(0),
+      "longest sequence in tokens; 0: what the model takes, at most 8192")(
+      "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
+      "levels", po::value<std::int64_t>()->default_value(10), "equal levels; the last removes everything")(
+      "attn-removed", po::value<std::string>(),
+      "instead: columns of o_proj removed per level, as \"0 512 1024\"")(
+      "ffn-removed", po::value<std::string>(), "instead: columns of down_proj removed per level")(
+      "attention-unit", po::value<std::string>()->default_value("head"), "head, group or per-group")(
+      "rel-damp", po::value<double>()->default_value(1e-2),
+      "damping as a share of the Hessian's mean diagonal")(
+      "lanes", po::value<std::int64_t>()->default_value(0),
+      "data-parallel copies of the pipeline; 0: as few as keep all busy")(
+      "resume", po::bool_switch(), "go on with an unfinished database")(
+      "repair", po::bool_switch(), "with --resume: do modules again whose checksums do not fit")(
+      "dry-run", po::bool_switch(), "print the plan and leave");
+  declare_common(options, true);
+  return options;
+}
+
+DatabaseOptions read(const Options& options) {
+  for (const char* name : {"model", "calibration", "output"}) options.require(name);
+  DatabaseOptions request;
+  request.model = options.get<std::string>("model");
+  request.calibration = paths_of(options.get<std::vector<std::string>>("calibration"));
+  request.output = options.get<std::string>("output");
+  request.calibration_tokens = options.get<std::int64_t>("calibration-tokens");
+  request.sequence_length = options.get<std::int64_t>("sequence-length");
+  request.add_bos = options.flag("add-bos");
+  request.levels = options.get<std::int64_t>("levels");
+  request.attention_removed = options.find<std::string>("attn-removed");
+  request.ffn_removed = options.find<std::string>("ffn-removed");
+  request.attention_unit = attention_unit_of(options.get<std::string>("attention-unit"));
+  request.relative_damping = options.get<double>("rel-damp");
+  const auto lanes = options.get<std::int64_t>("lanes");
+  if (lanes < 0 || lanes > 1000000)
+    throw UsageError("an impossible number of lanes", "--lanes", "give 0 or more");
+  request.lanes = static_cast<int>(lanes);
+  request.batch_tokens = options.get<std::int64_t>("batch-tokens");
+  request.memory_limit = parse_bytes(options.get<std::string>("memory-limit"), "--memory-limit");
+  request.precision = precision_of(options);
+  request.resume = options.flag("resume");
+  request.repair = options.flag("repair");
+  request.dry_run = options.flag("dry-run");
+  return request;
+}
+
+}  // namespace
+
+void database(const Communicator& world, const std::vector<std::string>& words) {
+  Options options = declare();
+  if (!begin(world, options, words)) return;
+  const DatabaseOptions request = agree_on(world, [&] { return read(options); });
+  const ops::Context context = make_context(world, options);
+  build_database(world, context, request);
+}
+
+}  // namespace galapagos::app

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include <galapagos/core/json.hpp>
+
+// What `info` says of each kind of file: as text for people, as JSON for programs.
+namespace galapagos::app {
+
+struct Description {
+  std::string text;
+  Json json;
+};
+
+Description describe_model(const std::filesystem::path& folder);
+Description describe_tokens(const std::filesystem::path& path);
+/// With `verify`, InputError where a checksum does not fit.
+Description describe_database(const std::filesystem::path& path, bool verify);
+
+}  // namespace galapagos::app

@@ -1,0 +1,100 @@
+#include "info.hpp"
+
+#include <fmt/format.h>
+
+#include <galapagos/core/text.hpp>
+#include <galapagos/pruning/database.hpp>
+
+namespace galapagos::app {
+namespace {
+
+/// Loss after each level of a module that is done, 0 for the dense level.
+std::vector<double> level_losses(const DatabaseReader& database, const ModuleId& module) {
+  const std::vector<double> loss = database.loss(module);
+  std::vector<double> at_levels;
+  for (const std::int64_t removed : database.header().removed(module.kind)) {
+    at_levels.push_back(removed == 0 ? 0.0 : loss.at(static_cast<std::size_t>(removed - 1)));
+  }
+  return at_levels;
+}
+
+std::string table(const DatabaseReader& database, ModuleKind kind) {
+  const DatabaseHeader& header = database.header();
+  const StructureLayout layout = header.layout(kind);
+  std::string text = fmt::format("\nloss of {} by level, of {} structures of {} columns\n{:>7}",
+                                 name_of(kind), layout.structures(), layout.unit, "removed");
+  for (const std::int64_t removed : header.removed(kind)) text += fmt::format(" {:>10}", removed);
+  text += "\n";
+  for (const ModuleId& module : header.modules()) {
+    if (module.kind != kind) continue;
+    text += fmt::format("{:>7}", module.layer);
+    if (!database.done(module)) {
+      text += "   not done\n";
+      continue;
+    }
+    for (const double loss : level_losses(database, module)) text += fmt::format(" {:>10.4g}", loss);
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+Description describe_database(const std::filesystem::path& path, bool verify) {
+  const DatabaseReader database(path);
+  const DatabaseHeader& header = database.header();
+  std::size_t done = 0;
+  Json modules = Json::array();
+  for (const ModuleId& module : header.modules()) {
+    Json entry;
+    entry["module"] = name_of(module);
+    entry["done"] = database.done(module);
+    if (database.done(module)) {
+      ++done;
+      if (verify) database.verify(module);
+      const std::vector<double> damping = database.damping(module);
+      entry["loss"] = level_losses(database, module);
+      entry["rel_damp"] = damping.at(0);
+      entry["attempts"] = damping.at(1);
+      entry["dead_columns"] = damping.at(2);
+    }
+    modules.push_back(std::move(entry));
+  }
+  const std::size_t all = header.modules().size();
+
+  Description description;
+  description.text = fmt::format(
+      "database       {}, {} of {} modules done{}\nmade           {} by galapagos {}\nmodel          {}, {} "
+      "layers, hidden size {}, "
+      "fingerprint {}\ncalibration    {} tokens in {} sequences of at most {}, fingerprint {}\n"
+      "weights        {}, {} in all levels\nattention      by {}, damping {:g}\n",
+      database.complete() ? "complete" : "unfinished", done, all, verify ? ", all checksums fit" : "",
+      header.created, header.tool_version, header.config.model_type, header.config.layers,
+      header.config.hidden_size, header.model_fingerprint,
+      human_count(static_cast<std::uint64_t>(header.calibration_tokens)),
+      human_count(static_cast<std::uint64_t>(header.calibration_sequences)), header.sequence_length,
+      header.calibration_fingerprint, name_of(header.dtype), human_bytes(header.file_bytes()),
+      name_of(header.attention_unit), header.relative_damping);
+  description.text += table(database, ModuleKind::attention) + table(database, ModuleKind::ffn);
+
+  Json& json = description.json;
+  json["kind"] = "database";
+  json["complete"] = database.complete();
+  json["modules_done"] = done;
+  json["created"] = header.created;
+  json["tool_version"] = header.tool_version;
+  json["model_fingerprint"] = header.model_fingerprint;
+  json["calibration_fingerprint"] = header.calibration_fingerprint;
+  json["calibration_tokens"] = header.calibration_tokens;
+  json["calibration_sequences"] = header.calibration_sequences;
+  json["sequence_length"] = header.sequence_length;
+  json["rel_damp"] = header.relative_damping;
+  json["dtype"] = name_of(header.dtype);
+  json["attention_unit"] = name_of(header.attention_unit);
+  json["levels"]["attn"] = header.attention_removed;
+  json["levels"]["ffn"] = header.ffn_removed;
+  json["modules"] = std::move(modules);
+  return description;
+}
+
+}  // namespace galapagos::app

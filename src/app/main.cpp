@@ -1,0 +1,5 @@
+#include <galapagos/app/run.hpp>
+
+int main(int argc, char** argv) {
+  return galapagos::run(argc, argv);
+}

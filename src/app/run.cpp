@@ -1,0 +1,102 @@
+#include "command.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <fmt/format.h>
+#include <new>
+
+#include <galapagos/app/run.hpp>
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/environment.hpp>
+#include <galapagos/core/system.hpp>
+#include <galapagos/core/version.hpp>
+#include <galapagos/io/hdf5.hpp>
+
+namespace galapagos {
+namespace {
+
+struct Subcommand {
+  const char* name;
+  const char* summary;
+  app::Command command;
+};
+
+constexpr Subcommand subcommands[] = {
+    {"database", "prune every module of a model at several levels into one file", app::database},
+    {"eval", "negative log-likelihood and perplexity of a model on a text", app::eval},
+    {"tokenize", "turn text into token files", app::tokenize},
+    {"info", "what a model, token file or database holds", app::info},
+};
+
+std::string usage() {
+  std::string text =
+      "galapagos: structured pruning of large language models\n\n  [mpirun -n N] galapagos <command> "
+      "[options]\n\n";
+  for (const Subcommand& subcommand : subcommands) {
+    text += fmt::format("  {:<10} {}\n", subcommand.name, subcommand.summary);
+  }
+  return text +
+         "\n  galapagos <command> --help   the options of a command\n  galapagos --version          "
+         "versions\n";
+}
+
+std::string versions() {
+  return fmt::format(
+      "galapagos {}\ncompiler   {}\nMPI        {}\nHDF5       {}\nBLAS       {}\nCUDA       {}\n",
+      version_with_revision(), compiler(), mpi_library_version(), hdf5_version(), ops::blas_version(),
+      built_with_cuda() ? cuda_version() : "none (build with the preset 'cuda')");
+}
+
+void dispatch(const Communicator& world, const std::vector<std::string>& words) {
+  if (words.empty() || words[0] == "--help" || words[0] == "help") return app::print(world, usage());
+  if (words[0] == "--version") return app::print(world, versions());
+  for (const Subcommand& subcommand : subcommands) {
+    if (words[0] == subcommand.name) return subcommand.command(world, {words.begin() + 1, words.end()});
+  }
+  agree(world, [&] {
+    throw UsageError("unknown command '" + printable(words[0]) + "'", "galapagos", "see 'galapagos --help'");
+  });
+}
+
+int report(const std::string& message, ExitCode code) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "galapagos: error: %s\n", message.c_str());
+  std::fflush(stderr);
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  if (const std::string missing = missing_instructions(); !missing.empty()) {
+    return report("this processor lacks " + missing + "; build for it with -DGALAPAGOS_ARCH=...",
+                  ExitCode::no_resources);
+  }
+  // Open MPI's collective buffering component that corrupts data (open-mpi/ompi issue 12718).
+  ::setenv("OMPI_MCA_fcoll", "^vulcan", 0);
+  const MpiEnvironment environment(argc, argv);
+  ExitCode code = ExitCode::done;
+  try {
+    const Communicator world = Communicator::world();
+    check_launcher(world.size());
+    dispatch(world, {argv + 1, argv + argc});
+    return static_cast<int>(ExitCode::done);
+  } catch (const FailedElsewhere& error) {
+    return static_cast<int>(error.code());
+  } catch (const Error& error) {
+    code = error.code();
+    report(error.what(), code);
+    if (error.agreed()) return static_cast<int>(code);
+  } catch (const std::bad_alloc&) {
+    code = ExitCode::no_resources;
+    report("out of memory; use more ranks or nodes, or lower --memory-limit", code);
+  } catch (const std::exception& error) {
+    code = ExitCode::failure;
+    report(fmt::format("{}; report this as a defect", error.what()), code);
+  }
+  // The other ranks do not know of this: they may be waiting for this one.
+  abort_all_ranks(static_cast<int>(code));
+}
+
+}  // namespace galapagos

@@ -1,0 +1,225 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <optional>
+#include <set>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/hash.hpp>
+#include <galapagos/core/json.hpp>
+#include <galapagos/io/checkpoint.hpp>
+
+namespace galapagos {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t max_index_bytes = 4 << 20;
+constexpr float f16_overflow = 65520.0f;  // the smallest magnitude that rounds to infinity
+
+std::optional<DType> float_type(std::string_view dtype) {
+  if (dtype == "F32") return DType::f32;
+  if (dtype == "BF16") return DType::bf16;
+  if (dtype == "F16") return DType::f16;
+  return std::nullopt;
+}
+
+DType float_type_of(const TensorEntry& entry, const fs::path& folder) {
+  const auto type = float_type(entry.dtype);
+  if (!type) {
+    throw InputError(fmt::format("tensor '{}' is stored as {}", printable(entry.name), entry.dtype),
+                     folder.string(), "give a checkpoint in F32, F16 or BF16 (not a quantized one)");
+  }
+  return *type;
+}
+
+/// Converts `count` values from one storage type to another.
+void convert(const TensorEntry& entry, DType from, const std::byte* source, DType to, std::byte* target,
+             std::size_t count, const fs::path& folder) {
+  std::array<float, 4096> chunk;
+  for (std::size_t done = 0; done < count; done += chunk.size()) {
+    const std::span<float> values(chunk.data(), std::min(chunk.size(), count - done));
+    convert_to_float(from, source + done * size_of(from), values);
+    const auto too_large = [&](float value) {
+      return std::abs(value) >= f16_overflow && std::isfinite(value);
+    };
+    if (to == DType::f16 && std::ranges::any_of(values, too_large)) {
+      throw InputError(fmt::format("tensor '{}' holds values too large for fp16", printable(entry.name)),
+                       folder.string(), "choose --precision bf16 or fp32");
+    }
+    convert_from_float(values, to, target + done * size_of(to));
+  }
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
+  std::error_code ignored;
+  if (!fs::is_directory(folder, ignored)) {
+    throw InputError("no such folder", folder.string(), "give the folder of a Hugging Face model");
+  }
+  const fs::path single = folder / "model.safetensors";
+  const fs::path index = folder / "model.safetensors.index.json";
+  if (fs::exists(single, ignored)) {
+    add_file(single);
+  } else if (fs::exists(index, ignored)) {
+    add_indexed_files(index);
+  } else {
+    std::error_code error;
+    std::set<fs::path> paths;  // sorted, so that messages do not depend on the file system
+    for (fs::directory_iterator file(folder, error), end; !error && file != end; file.increment(error)) {
+      if (file->path().extension() == ".safetensors") paths.insert(file->path());
+    }
+    for (const fs::path& path : paths) add_file(path);
+  }
+  if (files_.empty()) {
+    throw InputError("no *.safetensors files", folder.string(),
+                     "give the folder of a Hugging Face model with its weights as safetensors");
+  }
+}
+
+void Checkpoint::add_file(const fs::path& path) {
+  files_.emplace_back(path);
+  for (const TensorEntry& entry : files_.back().entries()) {
+    if (!tensors_.emplace(entry.name, &entry).second) {
+      throw InputError(fmt::format("tensor '{}' is in two files of the checkpoint", printable(entry.name)),
+                       path.string(), "remove the files that do not belong to the model");
+    }
+  }
+}
+
+void Checkpoint::add_indexed_files(const fs::path& index) {
+  const Json parsed = parse_json(read_file(index, max_index_bytes), index.string());
+  if (!parsed.is_object() || !parsed.contains("weight_map") || !parsed["weight_map"].is_object()) {
+    throw InputError("no 'weight_map' object", index.string(), "copy or download the file again");
+  }
+  std::map<std::string, std::vector<std::string>> tensors_of_file;
+  for (const auto& [tensor, target] : parsed["weight_map"].items()) {
+    const std::string file = target.is_string() ? target.get<std::string>() : "";
+    if (file.empty() || file == "." || file == ".." || file.find('/') != std::string::npos ||
+        file.find('\0') != std::string::npos) {
+      throw InputError(fmt::format("weight_map places tensor '{}' outside the folder or nowhere: {}",
+                                   printable(tensor), printable(target.dump(-1, ' ', true))),
+                       index.string(), "shards must be plain file names in the model's folder");
+    }
+    tensors_of_file[file].push_back(tensor);
+  }
+  for (const auto& [file, tensors] : tensors_of_file) {
+    const fs::path path = folder_ / file;
+    std::error_code ignored;
+    if (!fs::exists(path, ignored)) {
+      throw InputError("a shard that the index names is missing", path.string(),
+                       "complete the download of the model");
+    }
+    add_file(path);
+    for (const std::string& tensor : tensors) {
+      if (files_.back().find(tensor) == nullptr) {
+        throw InputError(fmt::format("holds no tensor '{}', which the index places there", printable(tensor)),
+                         path.string(), "complete the download of the model");
+      }
+    }
+  }
+}
+
+const TensorEntry& Checkpoint::entry(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) {
+    throw InputError(fmt::format("no tensor '{}' in the checkpoint", printable(std::string(name))),
+                     folder_.string(), "check that config.json and the weights belong to the same model");
+  }
+  return *found->second;
+}
+
+const TensorEntry& Checkpoint::entry_of_shape(std::string_view name, const Shape& expected) const {
+  const TensorEntry& found = entry(name);
+  if (found.shape != expected) {
+    throw InputError(
+        fmt::format("tensor '{}' has another shape: expected [{}], found [{}]", printable(found.name),
+                    fmt::join(expected, ", "), fmt::join(found.shape, ", ")),
+        folder_.string(), "check that config.json and the weights belong to the same model");
+  }
+  return found;
+}
+
+std::vector<std::string> Checkpoint::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : tensors_) names.emplace_back(name);
+  return names;
+}
+
+std::uint64_t Checkpoint::total_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const auto& [name, entry] : tensors_) bytes += entry->data.size();
+  return bytes;
+}
+
+DType Checkpoint::dtype() const {
+  std::map<DType, std::size_t> bytes;
+  for (const auto& [name, entry] : tensors_) {
+    const auto type = float_type(entry->dtype);
+    if (type && entry->shape.size() == 2) bytes[*type] += entry->data.size();
+  }
+  if (bytes.empty()) {
+    throw InputError("no weights in F32, F16 or BF16", folder_.string(),
+                     "give a checkpoint in one of these types (not a quantized one)");
+  }
+  return std::ranges::max_element(bytes, {}, [](const auto& item) { return item.second; })->first;
+}
+
+DType Checkpoint::dtype_of(std::string_view name) const {
+  return float_type_of(entry(name), folder_);
+}
+
+std::vector<float> Checkpoint::read_float(std::string_view name, const Shape& expected) const {
+  const TensorEntry& found = entry_of_shape(name, expected);
+  const DType type = float_type_of(found, folder_);
+  std::vector<float> values(found.data.size() / size_of(type));
+  convert_to_float(type, found.data.data(), values);
+  return values;
+}
+
+void Checkpoint::read_rows(std::string_view name, const Shape& expected, std::int64_t first,
+                           std::int64_t last, DType type, std::span<std::byte> out) const {
+  const TensorEntry& found = entry_of_shape(name, expected);
+  const DType stored = float_type_of(found, folder_);
+  if (expected.size() != 2 || first < 0 || first > last || last > expected[0] ||
+      out.size() != static_cast<std::size_t>((last - first) * expected[1]) * size_of(type)) {
+    throw FailureError(fmt::format("rows {} to {} of tensor '{}' [{}] asked into {} bytes", first, last,
+                                   printable(found.name), fmt::join(expected, ", "), out.size()),
+                       folder_.string(), "report this");
+  }
+  if (out.empty()) return;
+  const std::byte* source =
+      found.data.data() + static_cast<std::size_t>(first * expected[1]) * size_of(stored);
+  if (stored == type) {
+    std::memcpy(out.data(), source, out.size());
+  } else {
+    convert(found, stored, source, type, out.data(), out.size() / size_of(type), folder_);
+  }
+}
+
+std::uint64_t Checkpoint::fingerprint() const {
+  constexpr std::size_t page = 4096;
+  constexpr std::size_t samples = 16;
+  Hash64 hash;
+  const auto add_text = [&](const std::string& text) { hash.add(std::uint64_t{text.size()}).add(text); };
+  for (const auto& [name, entry] : tensors_) {
+    add_text(entry->name);
+    add_text(entry->dtype);
+    hash.add(std::uint64_t{entry->shape.size()});
+    for (const std::int64_t extent : entry->shape) hash.add(static_cast<std::uint64_t>(extent));
+    const std::size_t pages = (entry->data.size() + page - 1) / page;
+    const std::size_t taken = std::min(pages, samples);
+    for (std::size_t i = 0; i < taken; ++i) {
+      const std::size_t which = taken < samples ? i : i * (pages - 1) / (samples - 1);
+      const std::size_t begin = which * page;
+      hash.add(entry->data.subspan(begin, std::min(page, entry->data.size() - begin)));
+    }
+  }
+  return hash.value();
+}
+
+}  // namespace galapagos

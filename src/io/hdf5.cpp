@@ -1,0 +1,339 @@
+#include <algorithm>
+#include <array>
+#include <fmt/format.h>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/io/hdf5.hpp>
+
+namespace galapagos {
+namespace {
+
+// The library prints its error stack to stderr unless told not to; its innermost message goes into our own
+// instead.
+void be_quiet() {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
+
+std::string innermost_reason() {
+  std::string reason;
+  H5Ewalk2(
+      H5E_DEFAULT, H5E_WALK_UPWARD,
+      [](unsigned position, const H5E_error2_t* error, void* text) -> herr_t {
+        if (position == 0 && error->desc != nullptr) *static_cast<std::string*>(text) = error->desc;
+        return 0;
+      },
+      &reason);
+  H5Eclear2(H5E_DEFAULT);
+  return reason.empty() ? "unknown reason" : reason;
+}
+
+hid_t half_type() {
+  static const hid_t type = [] {
+    const hid_t half = H5Tcopy(H5T_IEEE_F32LE);
+    H5Tset_fields(half, 15, 10, 5, 0, 10);
+    H5Tset_ebias(half, 15);
+    H5Tset_size(half, 2);
+    return half;
+  }();
+  return type;
+}
+
+hid_t hdf5_type(Hdf5Type type) {
+  switch (type) {
+    case Hdf5Type::u8:
+      return H5T_STD_U8LE;
+    case Hdf5Type::u64:
+      return H5T_STD_U64LE;
+    case Hdf5Type::i32:
+      return H5T_STD_I32LE;
+    case Hdf5Type::i64:
+      return H5T_STD_I64LE;
+    case Hdf5Type::f32:
+      return H5T_IEEE_F32LE;
+    case Hdf5Type::f64:
+      return H5T_IEEE_F64LE;
+    case Hdf5Type::f16:
+      return half_type();
+    case Hdf5Type::bf16:
+      return H5T_STD_U16LE;  // numpy has no bfloat16; the attribute dtype says what the words are
+  }
+  return H5I_INVALID_HID;
+}
+
+constexpr std::array all_types = {Hdf5Type::u8,  Hdf5Type::u64, Hdf5Type::i32, Hdf5Type::i64,
+                                  Hdf5Type::f32, Hdf5Type::f64, Hdf5Type::f16, Hdf5Type::bf16};
+
+Hdf5Handle file_access() {
+  Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_alignment(access.get(), 64 << 10, 1 << 20);  // large datasets begin at stripes
+  H5Pset_meta_block_size(access.get(), 1 << 20);
+  return access;
+}
+
+std::filesystem::path folder_or_here(const std::filesystem::path& path) {
+  const auto folder = path.parent_path();
+  return folder.empty() ? "." : folder;
+}
+
+}  // namespace
+
+std::size_t size_of(Hdf5Type type) {
+  switch (type) {
+    case Hdf5Type::u8:
+      return 1;
+    case Hdf5Type::f16:
+    case Hdf5Type::bf16:
+      return 2;
+    case Hdf5Type::i32:
+    case Hdf5Type::f32:
+      return 4;
+    default:
+      return 8;
+  }
+}
+
+Hdf5File Hdf5File::create(const std::filesystem::path& path) {
+  be_quiet();
+  const Hdf5Handle access = file_access();
+  Hdf5File file({H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose}, path);
+  if (file.file_.get() < 0) {
+    const std::string reason = innermost_reason();
+    throw ResourceError(
+        "cannot create the file: " + reason, path.string(),
+        "check that the folder " + folder_or_here(path).string() + " exists and can be written");
+  }
+  return file;
+}
+
+Hdf5File Hdf5File::open(const std::filesystem::path& path) {
+  be_quiet();
+  if (!std::filesystem::exists(path))
+    throw InputError("there is no such file", path.string(), "check the path");
+  Hdf5File file({H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose}, path);
+  if (file.file_.get() < 0) file.read_failed("cannot open the file", "/");
+  return file;
+}
+
+Hdf5File Hdf5File::open_to_change(const std::filesystem::path& path) {
+  be_quiet();
+  Hdf5File file({H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose}, path);
+  if (file.file_.get() < 0) file.read_failed("cannot open the file for writing", "/");
+  return file;
+}
+
+Hdf5File Hdf5File::open_parallel(const std::filesystem::path& path, const Communicator& comm) {
+  be_quiet();
+  const Hdf5Handle access = file_access();
+  H5Pset_fapl_mpio(access.get(), comm.handle(), MPI_INFO_NULL);
+  Hdf5File file({H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()), H5Fclose}, path);
+  if (file.file_.get() < 0) file.read_failed("cannot open the file on all ranks", "/");
+  return file;
+}
+
+void Hdf5File::create_group(const std::string& name) {
+  const Hdf5Handle group(H5Gcreate2(file_.get(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+                         H5Gclose);
+  if (group.get() < 0) write_failed("cannot create a group", name);
+}
+
+void Hdf5File::create_dataset(const std::string& name, Hdf5Type type,
+                              const std::vector<std::uint64_t>& shape) {
+  const std::vector<hsize_t> extents(shape.begin(), shape.end());
+  const Hdf5Handle space(H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr),
+                         H5Sclose);
+  const Hdf5Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  H5Pset_layout(creation.get(), H5D_CONTIGUOUS);
+  H5Pset_alloc_time(creation.get(), H5D_ALLOC_TIME_EARLY);
+  H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER);
+  H5Pset_obj_track_times(creation.get(), false);
+  const Hdf5Handle dataset(H5Dcreate2(file_.get(), name.c_str(), hdf5_type(type), space.get(), H5P_DEFAULT,
+                                      creation.get(), H5P_DEFAULT),
+                           H5Dclose);
+  if (dataset.get() < 0) write_failed("cannot create a dataset", name);
+}
+
+void Hdf5File::write(const std::string& name, Hdf5Type type, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  const Hdf5Handle dataset = open_dataset(name);
+  const Hdf5Handle space(H5Dget_space(dataset.get()), H5Sclose);
+  std::vector<hsize_t> extents(
+      static_cast<std::size_t>(std::max(H5Sget_simple_extent_ndims(space.get()), 0)));
+  H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr);
+  std::uint64_t row = size_of(type);
+  for (std::size_t i = 1; i < extents.size(); ++i) row *= extents[i];
+  if (extents.empty() || bytes.size() != row * extents[0])
+    write_failed("data of another size than the dataset", name);
+  constexpr std::uint64_t piece = std::uint64_t{1} << 30;
+  const std::uint64_t rows_at_once = std::max<std::uint64_t>(piece / row, 1);
+  for (std::uint64_t first = 0; first < extents[0]; first += rows_at_once) {
+    std::vector<hsize_t> start(extents.size(), 0), count(extents);
+    start[0] = first;
+    count[0] = std::min<std::uint64_t>(rows_at_once, extents[0] - first);
+    H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr);
+    const Hdf5Handle memory(H5Screate_simple(static_cast<int>(count.size()), count.data(), nullptr),
+                            H5Sclose);
+    if (H5Dwrite(dataset.get(), hdf5_type(type), memory.get(), space.get(), H5P_DEFAULT,
+                 bytes.data() + first * row) < 0) {
+      write_failed("cannot write", name);
+    }
+  }
+}
+
+void Hdf5File::read(const std::string& name, Hdf5Type type, std::span<std::byte> bytes) const {
+  const Hdf5DatasetInfo info = describe(name);
+  if (info.type != type || info.elements * size_of(type) != bytes.size()) {
+    throw InputError("dataset " + name + " has another type or size than expected", path_.string(),
+                     "make the database anew");
+  }
+  if (bytes.empty()) return;
+  const Hdf5Handle dataset = open_dataset(name);
+  if (H5Dread(dataset.get(), hdf5_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()) < 0) {
+    read_failed("cannot read", name);
+  }
+}
+
+Hdf5DatasetInfo Hdf5File::describe(const std::string& name) const {
+  const Hdf5Handle dataset = open_dataset(name);
+  const Hdf5Handle type(H5Dget_type(dataset.get()), H5Tclose);
+  const Hdf5Handle space(H5Dget_space(dataset.get()), H5Sclose);
+  Hdf5DatasetInfo info{};
+  const auto found = std::find_if(all_types.begin(), all_types.end(), [&](Hdf5Type candidate) {
+    return H5Tequal(type.get(), hdf5_type(candidate)) > 0;
+  });
+  const int rank = H5Sget_simple_extent_ndims(space.get());
+  if (found == all_types.end() || rank < 0 || rank > 3) read_failed("an unexpected kind of dataset", name);
+  info.type = *found;
+  std::array<hsize_t, 3> extents{};
+  H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr);
+  info.shape.assign(extents.begin(), extents.begin() + rank);
+  info.elements =
+      static_cast<std::uint64_t>(std::max<hssize_t>(H5Sget_simple_extent_npoints(space.get()), 0));
+  return info;
+}
+
+bool Hdf5File::has(const std::string& name) const {
+  std::size_t at = 0;
+  while ((at = name.find('/', at + 1)) != std::string::npos) {
+    if (H5Lexists(file_.get(), name.substr(0, at).c_str(), H5P_DEFAULT) <= 0) return false;
+  }
+  return H5Lexists(file_.get(), name.c_str(), H5P_DEFAULT) > 0;
+}
+
+void Hdf5File::set_attribute(const std::string& object, const std::string& name, hid_t type,
+                             const void* value) {
+  const bool exists = H5Aexists_by_name(file_.get(), object.c_str(), name.c_str(), H5P_DEFAULT) > 0;
+  const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+  const Hdf5Handle attribute(
+      exists ? H5Aopen_by_name(file_.get(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT)
+             : H5Acreate_by_name(file_.get(), object.c_str(), name.c_str(), type, space.get(), H5P_DEFAULT,
+                                 H5P_DEFAULT, H5P_DEFAULT),
+      H5Aclose);
+  if (attribute.get() < 0 || H5Awrite(attribute.get(), type, value) < 0) {
+    write_failed("cannot write the attribute " + name, object);
+  }
+}
+
+void Hdf5File::write_attribute(const std::string& object, const std::string& name, const std::string& value) {
+  const Hdf5Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type.get(), std::max<std::size_t>(value.size(), 1));
+  H5Tset_strpad(type.get(), H5T_STR_NULLPAD);
+  H5Tset_cset(type.get(), H5T_CSET_UTF8);
+  set_attribute(object, name, type.get(), value.data());
+}
+
+void Hdf5File::write_attribute(const std::string& object, const std::string& name, double value) {
+  set_attribute(object, name, H5T_IEEE_F64LE, &value);
+}
+
+void Hdf5File::write_attribute(const std::string& object, const std::string& name, std::int64_t value) {
+  set_attribute(object, name, H5T_STD_I64LE, &value);
+}
+
+void Hdf5File::get_attribute(const std::string& object, const std::string& name, hid_t type,
+                             void* value) const {
+  const Hdf5Handle attribute(
+      H5Aopen_by_name(file_.get(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  if (attribute.get() < 0) read_failed("no attribute " + name, object);
+  const Hdf5Handle found(H5Aget_type(attribute.get()), H5Tclose);
+  const Hdf5Handle space(H5Aget_space(attribute.get()), H5Sclose);
+  if (H5Tequal(found.get(), type) <= 0 || H5Sget_simple_extent_npoints(space.get()) != 1 ||
+      H5Aread(attribute.get(), type, value) < 0) {
+    read_failed("the attribute " + name + " is not of the expected type", object);
+  }
+}
+
+std::string Hdf5File::read_string(const std::string& object, const std::string& name) const {
+  constexpr std::size_t longest = 1 << 20;
+  const Hdf5Handle attribute(
+      H5Aopen_by_name(file_.get(), object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  if (attribute.get() < 0) read_failed("no attribute " + name, object);
+  const Hdf5Handle type(H5Aget_type(attribute.get()), H5Tclose);
+  const Hdf5Handle space(H5Aget_space(attribute.get()), H5Sclose);
+  const std::size_t size = H5Tget_size(type.get());
+  if (H5Tget_class(type.get()) != H5T_STRING || H5Tis_variable_str(type.get()) > 0 || size > longest ||
+      H5Sget_simple_extent_npoints(space.get()) != 1) {
+    read_failed("the attribute " + name + " is not a text", object);
+  }
+  std::string text(size, '\0');
+  if (H5Aread(attribute.get(), type.get(), text.data()) < 0)
+    read_failed("cannot read the attribute " + name, object);
+  return text.substr(0, text.find('\0'));
+}
+
+double Hdf5File::read_double(const std::string& object, const std::string& name) const {
+  double value = 0;
+  get_attribute(object, name, H5T_IEEE_F64LE, &value);
+  return value;
+}
+
+std::int64_t Hdf5File::read_integer(const std::string& object, const std::string& name) const {
+  std::int64_t value = 0;
+  get_attribute(object, name, H5T_STD_I64LE, &value);
+  return value;
+}
+
+void Hdf5File::close() {
+  const bool flushed = H5Fflush(file_.get(), H5F_SCOPE_GLOBAL) >= 0;
+  const std::string reason = flushed ? "" : innermost_reason();
+  Hdf5Handle closing = std::move(file_);
+  (void)closing;
+  if (!flushed) {
+    throw ResourceError("cannot flush the file: " + reason, path_.string(),
+                        "free space on that file system, then use --resume");
+  }
+}
+
+std::uint64_t Hdf5File::checked_size(const std::string& name, Hdf5Type type, std::uint64_t most) const {
+  const Hdf5DatasetInfo info = describe(name);
+  if (info.type != type || info.shape.size() != 1 || info.elements > most) {
+    throw InputError("dataset " + name + " has another type or size than expected", path_.string(),
+                     "make the database anew");
+  }
+  return info.elements;
+}
+
+Hdf5Handle Hdf5File::open_dataset(const std::string& name) const {
+  Hdf5Handle dataset(H5Dopen2(file_.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
+  if (dataset.get() < 0) read_failed("no dataset", name);
+  return dataset;
+}
+
+void Hdf5File::read_failed(const std::string& what, const std::string& object) const {
+  const std::string reason = innermost_reason();
+  throw InputError(fmt::format("{} {}: {}", what, object, reason), path_.string(),
+                   "check that this is a complete Galapagos database, or make it anew");
+}
+
+void Hdf5File::write_failed(const std::string& what, const std::string& object) const {
+  const std::string reason = innermost_reason();
+  throw ResourceError(fmt::format("{} {}: {}", what, object, reason), path_.string(),
+                      "free space on that file system, then use --resume");
+}
+
+std::string hdf5_version() {
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return fmt::format("{}.{}.{}", major, minor, release);
+}
+
+}  // namespace galapagos

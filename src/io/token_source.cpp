@@ -1,0 +1,167 @@
+#include "tokenized_blocks.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/hash.hpp>
+#include <galapagos/io/token_file.hpp>
+#include <galapagos/io/token_source.hpp>
+
+namespace galapagos {
+namespace {
+
+using Paths = std::vector<std::filesystem::path>;
+
+constexpr std::uint64_t block_bytes = std::uint64_t{64} << 10;
+
+/// Documents gathered on the root; `total` is known to every rank.
+struct Gathered {
+  std::vector<std::int32_t> tokens;
+  std::vector<std::uint32_t> lengths;
+  std::uint64_t total = 0;
+};
+
+void check_ids(const std::vector<std::int32_t>& ids, std::int32_t vocab_size, const std::string& where,
+               const char* remedy) {
+  const auto highest = std::max_element(ids.begin(), ids.end());
+  if (highest == ids.end() || *highest < vocab_size) return;
+  throw InputError(fmt::format("token id {} is beyond the model's {} ids", *highest, vocab_size), where,
+                   remedy);
+}
+
+void read_token_file(const std::filesystem::path& path, const SequenceOptions& options, std::uint64_t budget,
+                     std::int32_t vocab_size, Gathered& gathered) {
+  const TokenFile file = TokenFile::open(path);
+  std::vector<std::int32_t> ids;
+  // A document's length has 32 bits here; pieces of whole sequences keep the cuts where they are.
+  const auto sequence = static_cast<std::uint64_t>(options.sequence_length);
+  const std::uint64_t most = std::max<std::uint64_t>(1, (std::uint64_t{1} << 30) / sequence) * sequence;
+  for (std::size_t i = 0; i < file.documents() && gathered.total < budget; ++i) {
+    file.read(i, ids, budget - gathered.total);
+    if (ids.empty()) continue;
+    check_ids(ids, vocab_size, path.string(), "was it made with another tokenizer?");
+    if (options.bos) ids.insert(ids.begin(), *options.bos);
+    gathered.tokens.insert(gathered.tokens.end(), ids.begin(), ids.end());
+    for (std::uint64_t left = ids.size(); left > 0;) {
+      const std::uint64_t piece = std::min<std::uint64_t>(left, most);
+      gathered.lengths.push_back(static_cast<std::uint32_t>(piece));
+      left -= piece;
+    }
+    gathered.total += ids.size();
+  }
+}
+
+void load_token_file(const Communicator& comm, const std::filesystem::path& path,
+                     const SequenceOptions& options, std::uint64_t budget, std::int32_t vocab_size,
+                     Gathered& gathered) {
+  agree_at_root(comm, [&] { read_token_file(path, options, budget, vocab_size, gathered); });
+  gathered.total = comm.broadcast_value(gathered.total);
+}
+
+void load_text_files(const Communicator& comm, const Paths& files, const Tokenizer& tokenizer,
+                     const SequenceOptions& options, std::uint64_t budget, std::int32_t vocab_size,
+                     Gathered& gathered) {
+  TokenizedBlocks blocks(files, tokenizer, options.bos, block_bytes, comm.rank(), comm.size());
+  while (!blocks.ended() && gathered.total < budget) {
+    const TokenizedBlock mine = agree_on(comm, [&] {
+      TokenizedBlock block = blocks.next_round();
+      check_ids(block.tokens, vocab_size, tokenizer.description(), "use the tokenizer of this model");
+      return block;
+    });
+    std::vector<std::uint64_t> counts;
+    const auto tokens = comm.gather(std::span<const std::int32_t>(mine.tokens), &counts);
+    const auto lengths = comm.gather(std::span<const std::uint32_t>(mine.lengths));
+    agree(comm, [&] {
+      gathered.tokens.insert(gathered.tokens.end(), tokens.begin(), tokens.end());
+      gathered.lengths.insert(gathered.lengths.end(), lengths.begin(), lengths.end());
+    });
+    for (const std::uint64_t count : counts) gathered.total += count;
+  }
+}
+
+Gathered gather_documents(const Communicator& comm, const Paths& files, const Tokenizer* tokenizer,
+                          const SequenceOptions& options, std::uint64_t budget, std::int32_t vocab_size) {
+  // One rank's view of the file system decides, so that all take the same way.
+  std::vector<char> kinds(files.size());
+  agree_at_root(comm, [&] {
+    std::transform(files.begin(), files.end(), kinds.begin(), [&](const auto& file) {
+      if (is_token_file(file)) return 1;
+      if (tokenizer != nullptr) return 0;
+      throw InputError("text needs a tokenizer", file.string(),
+                       "put tokenizer.json or tokenizer.model beside the model, or give token files");
+    });
+  });
+  comm.broadcast(std::span<char>(kinds));
+  Gathered gathered;
+  for (std::size_t i = 0; i < files.size() && gathered.total < budget;) {
+    if (kinds[i] != 0) {
+      load_token_file(comm, files[i++], options, budget, vocab_size, gathered);
+      continue;
+    }
+    Paths texts;
+    while (i < files.size() && kinds[i] == 0) texts.push_back(files[i++]);
+    load_text_files(comm, texts, *tokenizer, options, budget, vocab_size, gathered);
+  }
+  return gathered;
+}
+
+TokenSet cut_into_sequences(std::vector<std::int32_t> tokens, const std::vector<std::uint32_t>& lengths,
+                            std::uint64_t sequence_length) {
+  TokenSet set;
+  for (const std::uint64_t length : lengths) {
+    const std::uint64_t begin = set.offsets.back();
+    const std::uint64_t end = std::min<std::uint64_t>(begin + length, tokens.size());
+    for (std::uint64_t at = begin; at < end;) {
+      at = std::min(at + sequence_length, end);
+      set.offsets.push_back(at);
+    }
+  }
+  set.tokens = std::move(tokens);
+  return set;
+}
+
+}  // namespace
+
+std::uint64_t TokenSet::fingerprint() const {
+  return Hash64().add(std::as_bytes(std::span(tokens))).add(std::as_bytes(std::span(offsets))).value();
+}
+
+TokenSet load_sequences(const Communicator& comm, const std::vector<std::filesystem::path>& files,
+                        const Tokenizer* tokenizer, const SequenceOptions& options, std::int32_t vocab_size) {
+  agree(comm, [&] {
+    if (options.sequence_length < 1 || options.token_budget < 0) {
+      throw UsageError(fmt::format("sequences of {} tokens, {} tokens in all", options.sequence_length,
+                                   options.token_budget),
+                       "token source", "give a sequence length of at least 1 and a budget of at least 0");
+    }
+    if (options.bos && (*options.bos < 0 || *options.bos >= vocab_size)) {
+      throw InputError(fmt::format("BOS token {} is beyond the model's {} ids", *options.bos, vocab_size),
+                       "token source", "use the tokenizer of this model");
+    }
+  });
+  const bool all = options.token_budget == 0;
+  const auto budget = all ? UINT64_MAX : static_cast<std::uint64_t>(options.token_budget);
+  Gathered gathered = gather_documents(comm, files, tokenizer, options, budget, vocab_size);
+  agree(comm, [&] {
+    const std::string where = files.empty() ? "" : files.front().string();
+    if (gathered.total == 0) {
+      throw InputError("calibration data is empty", where, "give files with text or tokens");
+    }
+    if (!all && gathered.total < budget) {
+      throw InputError(fmt::format("calibration data too short: {} tokens, {} asked", gathered.total, budget),
+                       where, "give more data or ask for fewer tokens");
+    }
+    gathered.total = std::min(gathered.total, budget);
+    gathered.tokens.resize(gathered.total);
+  });
+  comm.broadcast(std::span<std::int32_t>(gathered.tokens));
+  comm.broadcast(gathered.lengths);
+  return agree_on(comm, [&] {
+    return cut_into_sequences(std::move(gathered.tokens), gathered.lengths,
+                              static_cast<std::uint64_t>(options.sequence_length));
+  });
+}
+
+}  // namespace galapagos

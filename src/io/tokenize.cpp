@@ -1,0 +1,120 @@
+#include "token_writer.hpp"
+#include "tokenized_blocks.hpp"
+
+#include <fcntl.h>
+#include <numeric>
+#include <optional>
+#include <string>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
+#include <galapagos/io/tokenize.hpp>
+
+namespace galapagos {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t block_bytes = std::uint64_t{1} << 20;
+
+void name_outputs(const fs::path& output, TokenizeSummary& summary) {
+  const bool suffixed = output.extension() == ".bin" || output.extension() == ".idx";
+  const std::string prefix = suffixed ? fs::path(output).replace_extension().string() : output.string();
+  summary.bin = prefix + ".bin";
+  summary.idx = prefix + ".idx";
+}
+
+void refuse_existing(const fs::path& path) {
+  if (fs::exists(path)) {
+    throw InputError("exists already", path.string(), "remove it or give another output");
+  }
+}
+
+/// Removes the unfinished files where the writing fails.
+class PartFiles {
+ public:
+  PartFiles(const Communicator& comm, const TokenizeSummary& summary)
+      : root_(comm.is_root()), bin(part_path(summary.bin)), idx(part_path(summary.idx)) {}
+  ~PartFiles() {
+    if (!root_ || published) return;
+    std::error_code ignored;
+    fs::remove(bin, ignored);
+    fs::remove(idx, ignored);
+  }
+  PartFiles(const PartFiles&) = delete;
+  PartFiles& operator=(const PartFiles&) = delete;
+
+ private:
+  bool root_;
+
+ public:
+  const fs::path bin;
+  const fs::path idx;
+  bool published = false;
+};
+
+/// Tokens that the ranks before this one bring in a round.
+std::uint64_t tokens_before(const std::vector<std::uint64_t>& counts, int rank) {
+  return std::accumulate(counts.begin(), counts.begin() + rank, std::uint64_t{0});
+}
+
+}  // namespace
+
+TokenizeSummary tokenize_files(const Communicator& comm, const Tokenizer& tokenizer,
+                               const std::vector<fs::path>& inputs, const fs::path& output, bool add_bos) {
+  TokenizeSummary summary;
+  name_outputs(output, summary);
+  summary.bytes_per_token = megatron_token_bytes(tokenizer.vocab_size());
+  agree(comm, [&] {
+    if (add_bos && !tokenizer.bos_id()) {
+      throw InputError("has no BOS token", tokenizer.description(), "tokenize without BOS");
+    }
+  });
+  agree_at_root(comm, [&] {
+    refuse_existing(summary.bin);
+    refuse_existing(summary.idx);
+  });
+
+  PartFiles parts(comm, summary);
+  std::optional<IndexWriter> index;
+  agree_at_root(comm, [&] {
+    index.emplace(parts.idx, summary.bytes_per_token);
+    FileDescriptor(parts.bin, O_WRONLY | O_CREAT | O_TRUNC);
+  });
+  auto bin = agree_on(comm, [&] { return FileDescriptor(parts.bin, O_WRONLY); });
+  TokenizedBlocks blocks(inputs, tokenizer, add_bos ? tokenizer.bos_id() : std::nullopt, block_bytes,
+                         comm.rank(), comm.size());
+  while (!blocks.ended()) {
+    const TokenizedBlock mine = agree_on(comm, [&] { return blocks.next_round(); });
+    const auto counts = comm.all_gather<std::uint64_t>(mine.tokens.size());
+    const std::uint64_t first = summary.tokens + tokens_before(counts, comm.rank());
+    const auto lengths = comm.gather(std::span<const std::uint32_t>(mine.lengths));
+    agree(comm, [&] {
+      bin.write_at(pack_tokens(mine.tokens, summary.bytes_per_token),
+                   first * static_cast<std::uint64_t>(summary.bytes_per_token));
+      if (index) index->append(lengths);
+    });
+    summary.tokens += tokens_before(counts, comm.size());
+    summary.documents += static_cast<std::uint64_t>(comm.sum(static_cast<std::int64_t>(mine.lengths.size())));
+    summary.empty_documents +=
+        static_cast<std::uint64_t>(comm.sum(static_cast<std::int64_t>(mine.empty_documents)));
+  }
+  agree(comm, [&] {
+    if (summary.tokens == 0) {
+      throw InputError("the text is empty", inputs.empty() ? "" : inputs.front().string(),
+                       "give files with text");
+    }
+    bin.sync();
+    if (index) index->finish();
+  });
+  agree_at_root(comm, [&] {
+    index.reset();
+    publish_file(parts.bin, summary.bin);
+    publish_file(parts.idx, summary.idx);
+    parts.published = true;
+  });
+  return summary;
+}
+
+}  // namespace galapagos

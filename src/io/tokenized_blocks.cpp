@@ -1,0 +1,54 @@
+#include "tokenized_blocks.hpp"
+
+#include <utility>
+
+namespace galapagos {
+
+TokenizedBlocks::TokenizedBlocks(std::vector<std::filesystem::path> files, const Tokenizer& tokenizer,
+                                 std::optional<std::int32_t> bos, std::uint64_t block_bytes, int rank,
+                                 int ranks)
+    : files_(std::move(files)),
+      tokenizer_(tokenizer),
+      bos_(bos),
+      block_bytes_(block_bytes),
+      rank_(rank),
+      ranks_(ranks) {}
+
+TokenizedBlock TokenizedBlocks::next_round() {
+  TokenizedBlock mine;
+  for (int rank = 0; rank < ranks_ && !ended_; ++rank) ended_ = !visit_block(rank == rank_ ? &mine : nullptr);
+  return mine;
+}
+
+/// Tokenizes the next block, or passes over it where `block` is null; false where there is none.
+bool TokenizedBlocks::visit_block(TokenizedBlock* block) {
+  std::uint64_t bytes = 0;
+  while (bytes < block_bytes_) {
+    if (!reader_) {
+      if (next_file_ == files_.size()) return false;
+      reader_.emplace(files_[next_file_++]);
+    }
+    if (!(block != nullptr ? reader_->next(document_) : reader_->skip())) {
+      reader_.reset();
+      if (bytes > 0) return true;
+      continue;
+    }
+    bytes += reader_->document_bytes();
+    if (block != nullptr) append(document_, *block);
+  }
+  return true;
+}
+
+void TokenizedBlocks::append(const std::string& document, TokenizedBlock& block) const {
+  const std::vector<std::int32_t> ids = tokenizer_.encode(document);
+  if (ids.empty()) {
+    ++block.empty_documents;
+    return;
+  }
+  const std::size_t before = block.tokens.size();
+  if (bos_) block.tokens.push_back(*bos_);
+  block.tokens.insert(block.tokens.end(), ids.begin(), ids.end());
+  block.lengths.push_back(static_cast<std::uint32_t>(block.tokens.size() - before));
+}
+
+}  // namespace galapagos

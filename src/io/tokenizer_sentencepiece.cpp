@@ -1,0 +1,66 @@
+#include "tokenizer_kinds.hpp"
+
+#include <fmt/format.h>
+#include <sentencepiece_processor.h>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
+#include <galapagos/core/hash.hpp>
+
+namespace galapagos {
+namespace {
+
+constexpr std::uint64_t max_file_bytes = std::uint64_t{512} << 20;
+
+class SentencePieceTokenizer : public Tokenizer {
+ public:
+  explicit SentencePieceTokenizer(const std::filesystem::path& path) : where_(path.string()) {
+    const std::string content = read_file(path, max_file_bytes);
+    const auto status = processor_.LoadFromSerializedProto(content);
+    if (!status.ok()) {
+      throw InputError("not a SentencePiece model: " + status.ToString(), where_, "replace the file");
+    }
+    fingerprint_ = Hash64().add(content).value();
+    bos_ = processor_.bos_id();
+    if (const auto token = configured_bos_token(path)) {
+      bos_ = processor_.PieceToId(*token);
+      if (processor_.IdToPiece(bos_) != *token) {
+        throw InputError("the BOS token '" + printable(*token) + "' is not in the vocabulary", where_,
+                         "correct bos_token in tokenizer_config.json");
+      }
+    }
+  }
+
+  std::int32_t vocab_size() const override { return processor_.GetPieceSize(); }
+  std::optional<std::int32_t> bos_id() const override {
+    return bos_ >= 0 ? std::optional<std::int32_t>(bos_) : std::nullopt;
+  }
+  std::uint64_t fingerprint() const override { return fingerprint_; }
+  std::string description() const override {
+    return fmt::format("SentencePiece with {} ids ({})", vocab_size(), where_);
+  }
+
+ private:
+  std::vector<std::int32_t> encode_valid(std::string_view text) const override {
+    std::vector<int> ids;
+    const auto status = processor_.Encode({text.data(), text.size()}, &ids);
+    if (!status.ok()) {
+      throw InputError("SentencePiece cannot tokenize a text: " + status.ToString(), where_,
+                       "check the text and the model");
+    }
+    return ids;
+  }
+
+  std::string where_;
+  sentencepiece::SentencePieceProcessor processor_;
+  std::uint64_t fingerprint_ = 0;
+  int bos_ = -1;
+};
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> load_sentencepiece_tokenizer(const std::filesystem::path& file) {
+  return std::make_unique<SentencePieceTokenizer>(file);
+}
+
+}  // namespace galapagos

@@ -1,0 +1,118 @@
+#include <algorithm>
+#include <fmt/format.h>
+#include <limits>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/model/pipeline.hpp>
+
+namespace galapagos {
+namespace {
+
+constexpr int hidden_tag = 11;
+
+std::span<std::byte> bytes_of(const Tensor& tensor) {
+  return {tensor.data, tensor.bytes()};
+}
+
+}  // namespace
+
+int PipelineGrid::stage_of_layer(std::int64_t layer) const {
+  for (int stage = 0; stage < stages(); ++stage) {
+    if (layer < spans[static_cast<std::size_t>(stage)].last) return stage;
+  }
+  throw FailureError("a layer beyond the last stage", "PipelineGrid", "report this as a defect");
+}
+
+std::vector<LayerSpan> balanced_spans(std::span<const double> layer_costs, int stages) {
+  const std::size_t layers = layer_costs.size(), parts = static_cast<std::size_t>(stages);
+  std::vector<double> before(layers + 1, 0.0);
+  for (std::size_t i = 0; i < layers; ++i) before[i + 1] = before[i] + layer_costs[i];
+  // best[p][i]: the least possible cost of the costliest of p spans that cover the first i layers; cut[p][i]:
+  // where the last of them begins.
+  std::vector<std::vector<double>> best(
+      parts + 1, std::vector<double>(layers + 1, std::numeric_limits<double>::infinity()));
+  std::vector<std::vector<std::size_t>> cut(parts + 1, std::vector<std::size_t>(layers + 1, 0));
+  best[0][0] = 0;
+  for (std::size_t p = 1; p <= parts; ++p) {
+    for (std::size_t i = p; i <= layers; ++i) {
+      for (std::size_t j = p - 1; j < i; ++j) {
+        const double cost = std::max(best[p - 1][j], before[i] - before[j]);
+        if (cost < best[p][i]) {
+          best[p][i] = cost;
+          cut[p][i] = j;
+        }
+      }
+    }
+  }
+  std::vector<LayerSpan> spans(parts);
+  std::size_t end = layers;
+  for (std::size_t p = parts; p > 0; --p) {
+    const std::size_t begin = cut[p][end];
+    spans[p - 1] = {static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end)};
+    end = begin;
+  }
+  return spans;
+}
+
+PipelineGrid make_pipeline_grid(std::span<const double> layer_costs, int ranks, int lanes) {
+  const int layers = static_cast<int>(layer_costs.size());
+  if (lanes < 0 || lanes > ranks) {
+    throw UsageError(fmt::format("{} lanes do not fit {} ranks", lanes, ranks), "--lanes",
+                     "use at most one lane per rank");
+  }
+  if (lanes == 0) lanes = (ranks + layers - 1) / layers;
+  PipelineGrid grid;
+  grid.lanes = lanes;
+  grid.spans = balanced_spans(layer_costs, std::min(ranks / lanes, layers));
+  return grid;
+}
+
+void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::span<const Batch> batches,
+                    const Tensor (&buffers)[3], FailureBoard& board,
+                    const std::function<void(const Batch&, const Tensor& hidden)>& begin,
+                    const std::function<void(const Batch&, const Tensor& hidden)>& work) {
+  const int stage = grid.stage_of(comm.rank());
+  const int before = stage == 0 ? -1 : comm.rank() - 1;
+  const int after = stage + 1 == grid.stages() ? -1 : comm.rank() + 1;
+  Request sent[3], coming;
+  const auto hidden_of = [&](std::size_t index) {
+    return buffers[index % 3].view(
+        {static_cast<std::int64_t>(batches[index].tokens.size()), buffers[0].columns()});
+  };
+  const auto expect = [&](std::size_t index) {
+    if (before < 0 || index >= batches.size()) return;
+    sent[index % 3].wait();
+    coming = comm.receive_async(bytes_of(hidden_of(index)), before, hidden_tag);
+  };
+  // An empty message tells the next stage that no more will come. After a failure a stage still takes what
+  // the stage before it sends, so that no send is left waiting.
+  bool ended = false;
+  const auto end_downstream = [&] {
+    if (after >= 0 && !ended) comm.send_async({}, after, hidden_tag).wait();
+    ended = true;
+  };
+  expect(0);
+  for (std::size_t index = 0; index < batches.size(); ++index) {
+    const Tensor hidden = hidden_of(index);
+    const bool more = before >= 0 ? coming.wait() > 0 : !board.failed();
+    if (!more) {
+      end_downstream();
+      break;
+    }
+    expect(index + 1);
+    board.attempt([&] {
+      if (before < 0) {
+        sent[index % 3].wait();
+        begin(batches[index], hidden);
+      }
+      work(batches[index], hidden);
+    });
+    if (board.failed()) {
+      end_downstream();
+    } else if (after >= 0) {
+      sent[index % 3] = comm.send_async(bytes_of(hidden), after, hidden_tag);
+    }
+  }
+}
+
+}  // namespace galapagos

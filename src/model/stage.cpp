@@ -1,0 +1,38 @@
+#include <galapagos/core/system.hpp>
+#include <galapagos/model/stage.hpp>
+
+namespace galapagos {
+
+StageWeights load_stage(const Checkpoint& checkpoint, const HfConfig& config, const LayerSpan& span,
+                        DType precision, Device device) {
+  StageWeights stage;
+  stage.span = span;
+  for (std::int64_t layer = span.first; layer < span.last; ++layer) {
+    stage.layers.push_back(load_layer(checkpoint, config, layer, precision, device));
+  }
+  if (span.first == 0) stage.embedding = load_embedding(checkpoint, config, precision, device);
+  return stage;
+}
+
+std::uint64_t stage_weight_bytes(const HfConfig& config, const LayerSpan& span, DType precision) {
+  const std::int64_t parameters = layer_parameters(config, dense_layer_shape(config)) * span.count() +
+                                  (span.first == 0 ? embedding_parameters(config) : 0);
+  return static_cast<std::uint64_t>(parameters) * size_of(precision);
+}
+
+std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens) {
+  // Three buffers of hidden states and what LayerForward holds, fp32.
+  const std::int64_t width = 4 * config.hidden_size + 2 * (config.heads + config.kv_heads) * config.head_dim +
+                             2 * config.intermediate_size;
+  return static_cast<std::uint64_t>(most_tokens * width) * sizeof(float);
+}
+
+std::uint64_t memory_per_rank(const Communicator& comm, std::uint64_t asked) {
+  if (asked > 0) return asked;
+  constexpr double usable_share = 0.85;
+  const auto ranks_here = static_cast<double>(comm.split_node().size());
+  const double mine = usable_share * static_cast<double>(available_memory()) / ranks_here;
+  return static_cast<std::uint64_t>(comm.min(static_cast<std::int64_t>(mine)));
+}
+
+}  // namespace galapagos

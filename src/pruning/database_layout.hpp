@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string>
+
+#include <galapagos/core/hash.hpp>
+#include <galapagos/pruning/database.hpp>
+
+// Names of the file's objects and what the writer and the reader must agree on (DESIGN section 6).
+namespace galapagos::layout {
+
+constexpr std::int64_t format_version = 1;
+
+inline std::string module_path(const ModuleId& module) {
+  return "/modules/" + std::to_string(module.layer) + "/" + name_of(module.kind);
+}
+inline std::string level_path(const ModuleId& module, std::int64_t level) {
+  return module_path(module) + "/level_" + std::to_string(level);
+}
+
+inline Hdf5Type weight_type(DType dtype) {
+  return dtype == DType::f32 ? Hdf5Type::f32 : dtype == DType::f16 ? Hdf5Type::f16 : Hdf5Type::bf16;
+}
+inline std::string weight_type_name(DType dtype) {
+  return dtype == DType::f32 ? "float32" : dtype == DType::f16 ? "float16" : "bfloat16";
+}
+
+/// Checksum of what a module holds beside its levels.
+inline std::uint64_t summary_checksum(const std::vector<std::int32_t>& order, const std::vector<double>& loss,
+                                      const std::vector<double>& damping) {
+  Hash64 hash;
+  hash.add(std::as_bytes(std::span(order)))
+      .add(std::as_bytes(std::span(loss)))
+      .add(std::as_bytes(std::span(damping)));
+  return hash.value();
+}
+
+constexpr std::uint64_t damping_values = 3;
+
+}  // namespace galapagos::layout

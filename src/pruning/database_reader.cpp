@@ -1,0 +1,158 @@
+#include "database_layout.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/json.hpp>
+#include <galapagos/pruning/database.hpp>
+
+namespace galapagos {
+namespace {
+
+constexpr std::uint64_t most_levels = 100000;
+
+[[noreturn]] void damaged(const std::string& what, const std::string& path) {
+  throw InputError("the database is damaged: " + what, path, "remove it and make it anew");
+}
+
+DType dtype_named(const std::string& name, const std::string& path) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    if (layout::weight_type_name(dtype) == name) return dtype;
+  }
+  damaged("unknown dtype '" + printable(name) + "'", path);
+}
+
+AttentionUnit unit_named(const std::string& name, const std::string& path) {
+  for (const AttentionUnit unit : {AttentionUnit::head, AttentionUnit::group, AttentionUnit::per_group}) {
+    if (name_of(unit) == name) return unit;
+  }
+  damaged("unknown attention unit '" + printable(name) + "'", path);
+}
+
+void check_levels(const DatabaseHeader& header, ModuleKind kind, const std::string& path) {
+  const auto& removed = header.removed(kind);
+  const bool sound = removed.size() >= 2 && removed.front() == 0 &&
+                     std::is_sorted(removed.begin(), removed.end(), std::less_equal<>()) &&
+                     removed.back() <= header.layout(kind).structures();
+  if (!sound) damaged("impossible levels of " + name_of(kind), path);
+}
+
+DatabaseHeader read_header(const Hdf5File& file, const std::string& path) {
+  const std::int64_t version = file.read_integer("/", "format_version");
+  if (version != layout::format_version) {
+    throw InputError(
+        fmt::format("database format {}, this program reads format {}", version, layout::format_version),
+        path, "use the version of Galapagos that made it");
+  }
+  DatabaseHeader header;
+  header.tool_version = file.read_string("/", "tool_version");
+  header.created = file.read_string("/", "created");
+  header.config = parse_hf_config(parse_json(file.read_string("/", "model_config"), path), path);
+  header.model_fingerprint = file.read_string("/", "model_fingerprint");
+  header.calibration_fingerprint = file.read_string("/", "calibration_fingerprint");
+  header.calibration_tokens = file.read_integer("/", "calibration_tokens");
+  header.calibration_sequences = file.read_integer("/", "calibration_sequences");
+  header.sequence_length = file.read_integer("/", "sequence_length");
+  header.relative_damping = file.read_double("/", "rel_damp");
+  header.dtype = dtype_named(file.read_string("/", "dtype"), path);
+  header.attention_unit = unit_named(file.read_string("/", "attention_unit"), path);
+  header.attention_removed = file.read_values<std::int64_t>("/levels/attn", Hdf5Type::i64, most_levels);
+  header.ffn_removed = file.read_values<std::int64_t>("/levels/ffn", Hdf5Type::i64, most_levels);
+  check_levels(header, ModuleKind::attention, path);
+  check_levels(header, ModuleKind::ffn, path);
+  return header;
+}
+
+}  // namespace
+
+DatabaseReader::DatabaseReader(const std::filesystem::path& path)
+    : path_(path), file_(Hdf5File::open(path)), header_(read_header(file_, path.string())) {
+  complete_ = file_.read_integer("/", "complete") == 1;
+  for (const ModuleId& module : header_.modules()) {
+    for (std::size_t level = 1; level < header_.removed(module.kind).size(); ++level) {
+      const std::string name = layout::level_path(module, static_cast<std::int64_t>(level)) + "/weight";
+      const Hdf5DatasetInfo found = file_.describe(name);
+      const std::vector<std::uint64_t> shape = {
+          static_cast<std::uint64_t>(header_.kept_columns(module.kind, static_cast<std::int64_t>(level))),
+          static_cast<std::uint64_t>(header_.config.hidden_size)};
+      if (found.type != layout::weight_type(header_.dtype) || found.shape != shape) {
+        damaged(name + " has another type or shape than the levels say", path_.string());
+      }
+    }
+    const std::uint8_t state =
+        file_.read_values<std::uint8_t>(layout::module_path(module) + "/state", Hdf5Type::u8, 1).at(0);
+    if (state > 1 || (complete_ && state != 1))
+      damaged("impossible state of " + name_of(module), path_.string());
+  }
+}
+
+bool DatabaseReader::done(const ModuleId& module) const {
+  return file_.read_values<std::uint8_t>(layout::module_path(module) + "/state", Hdf5Type::u8, 1).at(0) == 1;
+}
+
+std::vector<std::int32_t> DatabaseReader::order(const ModuleId& module) const {
+  const StructureLayout layout = header_.layout(module.kind);
+  const auto most = static_cast<std::uint64_t>(header_.removed(module.kind).back());
+  auto order = file_.read_values<std::int32_t>(layout::module_path(module) + "/order", Hdf5Type::i32, most);
+  std::vector<bool> seen(static_cast<std::size_t>(layout.structures()), false);
+  bool sound = order.size() == most;
+  for (const std::int32_t structure : order) {
+    sound = sound && structure >= 0 && structure < layout.structures() &&
+            !seen[static_cast<std::size_t>(structure)];
+    if (sound) seen[static_cast<std::size_t>(structure)] = true;
+  }
+  if (!sound) damaged("impossible order of " + name_of(module), path_.string());
+  return order;
+}
+
+std::vector<double> DatabaseReader::loss(const ModuleId& module) const {
+  return file_.read_values<double>(layout::module_path(module) + "/loss", Hdf5Type::f64,
+                                   static_cast<std::uint64_t>(header_.removed(module.kind).back()));
+}
+
+std::vector<double> DatabaseReader::damping(const ModuleId& module) const {
+  return file_.read_values<double>(layout::module_path(module) + "/damping", Hdf5Type::f64,
+                                   layout::damping_values);
+}
+
+std::vector<std::int64_t> DatabaseReader::kept(const ModuleId& module, std::int64_t level) const {
+  const StructureLayout layout = header_.layout(module.kind);
+  const std::vector<std::int32_t> gone = order(module);
+  std::vector<bool> keep(static_cast<std::size_t>(layout.structures()), true);
+  for (std::int64_t i = 0; i < header_.removed(module.kind)[static_cast<std::size_t>(level)]; ++i) {
+    keep[static_cast<std::size_t>(gone[static_cast<std::size_t>(i)])] = false;
+  }
+  std::vector<std::int64_t> columns;
+  for (std::int64_t column = 0; column < layout.columns; ++column) {
+    if (keep[static_cast<std::size_t>(column / layout.unit)]) columns.push_back(column);
+  }
+  return columns;
+}
+
+std::vector<std::byte> DatabaseReader::level_bytes(const ModuleId& module, std::int64_t level) const {
+  std::vector<std::byte> bytes(
+      static_cast<std::size_t>(header_.kept_columns(module.kind, level) * header_.config.hidden_size) *
+      size_of(header_.dtype));
+  file_.read(layout::level_path(module, level) + "/weight", layout::weight_type(header_.dtype), bytes);
+  return bytes;
+}
+
+void DatabaseReader::verify(const ModuleId& module) const {
+  const auto stored = [&](const std::string& at) {
+    return file_.read_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64, 1).at(0);
+  };
+  if (stored(layout::module_path(module)) !=
+      layout::summary_checksum(order(module), loss(module), damping(module))) {
+    damaged("the checksum of " + name_of(module) + " does not fit", path_.string());
+  }
+  for (std::size_t at = 1; at < header_.removed(module.kind).size(); ++at) {
+    const auto level = static_cast<std::int64_t>(at);
+    if (stored(layout::level_path(module, level)) != Hash64().add(level_bytes(module, level)).value()) {
+      damaged(fmt::format("the checksum of {} level {} does not fit", name_of(module), level),
+              path_.string());
+    }
+  }
+}
+
+}  // namespace galapagos

@@ -1,0 +1,106 @@
+#include "database_layout.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/hash.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/pruning/database.hpp>
+
+namespace galapagos {
+
+void create_database(const std::filesystem::path& path, const DatabaseHeader& header) {
+  const std::uint64_t needed = header.file_bytes(), free = free_disk_bytes(path);
+  if (needed > free) {
+    throw ResourceError(
+        fmt::format("the database needs {} and {} are free", human_bytes(needed), human_bytes(free)),
+        path.string(), "free space there, choose another file system, or ask for fewer levels");
+  }
+  const std::filesystem::path unfinished = path.string() + ".new";
+  Hdf5File file = Hdf5File::create(unfinished);
+  file.create_group("/levels");
+  file.create_group("/modules");
+  for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
+    const auto& removed = header.removed(kind);
+    file.create_dataset("/levels/" + name_of(kind), Hdf5Type::i64, {removed.size()});
+    file.write_values("/levels/" + name_of(kind), Hdf5Type::i64, removed);
+  }
+  for (const ModuleId& module : header.modules()) {
+    const std::string at = layout::module_path(module);
+    if (module.kind == ModuleKind::attention) file.create_group("/modules/" + std::to_string(module.layer));
+    file.create_group(at);
+    const auto& removed = header.removed(module.kind);
+    const auto most = static_cast<std::uint64_t>(removed.back());
+    file.create_dataset(at + "/order", Hdf5Type::i32, {most});
+    file.create_dataset(at + "/loss", Hdf5Type::f64, {most});
+    file.create_dataset(at + "/damping", Hdf5Type::f64, {layout::damping_values});
+    file.create_dataset(at + "/checksum", Hdf5Type::u64, {1});
+    file.create_dataset(at + "/state", Hdf5Type::u8, {1});
+    file.write_values<std::uint8_t>(at + "/state", Hdf5Type::u8, {0});
+    for (std::size_t level = 1; level < removed.size(); ++level) {
+      const std::string place = layout::level_path(module, static_cast<std::int64_t>(level));
+      const auto kept =
+          static_cast<std::uint64_t>(header.kept_columns(module.kind, static_cast<std::int64_t>(level)));
+      file.create_group(place);
+      file.create_dataset(place + "/weight", layout::weight_type(header.dtype),
+                          {kept, static_cast<std::uint64_t>(header.config.hidden_size)});
+      file.write_attribute(place + "/weight", "dtype", layout::weight_type_name(header.dtype));
+      file.create_dataset(place + "/checksum", Hdf5Type::u64, {1});
+    }
+  }
+  file.write_attribute("/", "format_version", layout::format_version);
+  file.write_attribute("/", "tool_version", header.tool_version);
+  file.write_attribute("/", "created", header.created);
+  file.write_attribute("/", "model_config", header.config.source.dump());
+  file.write_attribute("/", "model_fingerprint", header.model_fingerprint);
+  file.write_attribute("/", "calibration_fingerprint", header.calibration_fingerprint);
+  file.write_attribute("/", "calibration_tokens", header.calibration_tokens);
+  file.write_attribute("/", "calibration_sequences", header.calibration_sequences);
+  file.write_attribute("/", "sequence_length", header.sequence_length);
+  file.write_attribute("/", "rel_damp", header.relative_damping);
+  file.write_attribute("/", "dtype", layout::weight_type_name(header.dtype));
+  file.write_attribute("/", "attention_unit", name_of(header.attention_unit));
+  file.write_attribute("/", "complete", std::int64_t{0});
+  file.close();
+  publish_file(unfinished, path);
+}
+
+DatabaseWriter::DatabaseWriter(const std::filesystem::path& path, const Communicator& comm,
+                               const DatabaseHeader& header)
+    : file_(Hdf5File::open_parallel(path, comm)), descriptor_(path, O_RDWR), dtype_(header.dtype) {}
+
+void DatabaseWriter::write_level(const ModuleId& module, std::int64_t level, const Tensor& weight) {
+  std::span<const std::byte> bytes(weight.data, weight.bytes());
+  if (dtype_ != DType::f32) {
+    converted_.resize(static_cast<std::size_t>(weight.elements()) * size_of(dtype_));
+    convert_from_float(weight.float_span(), dtype_, converted_.data());
+    bytes = converted_;
+  }
+  const std::string at = layout::level_path(module, level);
+  file_.write(at + "/weight", layout::weight_type(dtype_), bytes);
+  file_.write_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64, {Hash64().add(bytes).value()});
+}
+
+void DatabaseWriter::finish_module(const ModuleId& module, const ObsSummary& summary) {
+  const std::string at = layout::module_path(module);
+  const std::vector<double> damping = {summary.relative_damping, static_cast<double>(summary.attempts),
+                                       static_cast<double>(summary.dead_columns)};
+  file_.write_values(at + "/order", Hdf5Type::i32, summary.order);
+  file_.write_values(at + "/loss", Hdf5Type::f64, summary.loss);
+  file_.write_values(at + "/damping", Hdf5Type::f64, damping);
+  file_.write_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64,
+                                    {layout::summary_checksum(summary.order, summary.loss, damping)});
+  descriptor_.sync();
+  file_.write_values<std::uint8_t>(at + "/state", Hdf5Type::u8, {1});
+  descriptor_.sync();
+}
+
+void complete_database(const std::filesystem::path& part, const std::filesystem::path& path) {
+  Hdf5File file = Hdf5File::open_to_change(part);
+  file.write_attribute("/", "complete", std::int64_t{1});
+  file.close();
+  publish_file(part, path);
+}
+
+}  // namespace galapagos

@@ -1,0 +1,106 @@
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/options.hpp>
+#include <galapagos/pruning/levels.hpp>
+
+namespace galapagos {
+namespace {
+
+constexpr std::int64_t column_granule = 32;  // tensor cores and block-quantised formats want multiples of it
+
+}  // namespace
+
+std::string name_of(ModuleKind kind) {
+  return kind == ModuleKind::attention ? "attn" : "ffn";
+}
+
+std::string name_of(AttentionUnit unit) {
+  switch (unit) {
+    case AttentionUnit::head:
+      return "head";
+    case AttentionUnit::group:
+      return "group";
+    case AttentionUnit::per_group:
+      return "per-group";
+  }
+  return "unknown";
+}
+
+AttentionUnit attention_unit_of(const std::string& name) {
+  for (const AttentionUnit unit : {AttentionUnit::head, AttentionUnit::group, AttentionUnit::per_group}) {
+    if (name == name_of(unit)) return unit;
+  }
+  throw UsageError("unknown attention unit '" + printable(name) + "'", "--attention-unit",
+                   "choose head, group or per-group");
+}
+
+StructureLayout attention_layout(const HfConfig& config, AttentionUnit unit) {
+  const std::int64_t heads_per_group = config.heads / config.kv_heads;
+  StructureLayout layout;
+  layout.columns = config.heads * config.head_dim;
+  layout.unit = unit == AttentionUnit::group ? heads_per_group * config.head_dim : config.head_dim;
+  if (unit == AttentionUnit::per_group) {
+    layout.round = heads_per_group;
+    layout.step = config.kv_heads;
+  }
+  return layout;
+}
+
+StructureLayout ffn_layout(const HfConfig& config) {
+  StructureLayout layout;
+  layout.columns = config.intermediate_size;
+  return layout;
+}
+
+std::vector<std::int64_t> equal_levels(const StructureLayout& layout, std::int64_t count) {
+  if (count < 1) throw UsageError(fmt::format("{} levels", count), "--levels", "ask for at least one");
+  const std::int64_t steps = layout.structures() / layout.step;
+  const std::int64_t levels = std::min(count, steps);
+  const bool rounded = layout.unit == 1 && steps / levels >= column_granule;
+  std::vector<std::int64_t> removed;
+  for (std::int64_t level = 0; level <= levels; ++level) {
+    const double kept =
+        static_cast<double>(steps) * static_cast<double>(levels - level) / static_cast<double>(levels);
+    std::int64_t whole = static_cast<std::int64_t>(std::llround(kept));
+    if (rounded && level > 0)
+      whole = static_cast<std::int64_t>(std::llround(kept / column_granule)) * column_granule;
+    removed.push_back((steps - whole) * layout.step);
+  }
+  return removed;
+}
+
+std::vector<std::int64_t> explicit_levels(const StructureLayout& layout, const std::string& list,
+                                          const std::string& option) {
+  std::vector<std::int64_t> columns = parse_integers(list, option);
+  if (columns.empty())
+    throw UsageError("an empty list of levels", option, "write the removed columns, as in \"0 256 512\"");
+  if (columns.front() != 0) columns.insert(columns.begin(), 0);
+  if (columns.size() < 2)
+    throw UsageError("no level but the dense one", option, "write the removed columns, as in \"0 256 512\"");
+  std::vector<std::int64_t> removed;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    const std::int64_t count = columns[i], granule = layout.unit * layout.step;
+    if (count < 0)
+      throw UsageError(fmt::format("level {} removes {} columns", i, count), option,
+                       "write no negative numbers");
+    if (i > 0 && count <= columns[i - 1]) {
+      throw UsageError(fmt::format("{} after {}: levels must ascend", count, columns[i - 1]), option,
+                       "sort the list and remove what stands there twice");
+    }
+    if (count > layout.columns) {
+      throw UsageError(fmt::format("level {} removes {} columns of {}", i, count, layout.columns), option,
+                       "remove no more columns than the model has");
+    }
+    if (count % granule != 0) {
+      throw UsageError(fmt::format("level {} removes {} columns, not a multiple of {}", i, count, granule),
+                       option, "remove whole structures (see --attention-unit)");
+    }
+    removed.push_back(count / layout.unit);
+  }
+  return removed;
+}
+
+}  // namespace galapagos

@@ -1,0 +1,66 @@
+#include <algorithm>
+#include <fmt/format.h>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/pruning/passes.hpp>
+
+namespace galapagos {
+namespace {
+
+std::uint64_t columns_of(const HfConfig& config, const ModuleId& module) {
+  return static_cast<std::uint64_t>(module.kind == ModuleKind::attention ? config.heads * config.head_dim
+                                                                         : config.intermediate_size);
+}
+
+}  // namespace
+
+std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, DType precision,
+                          std::int64_t most_tokens, std::span<const ModuleId> modules) {
+  const auto hidden = static_cast<std::uint64_t>(config.hidden_size);
+  std::uint64_t hessians = 0, pruning = 0;
+  for (const ModuleId& module : modules) {
+    if (module.layer < span.first || module.layer >= span.last) continue;
+    const std::uint64_t n = columns_of(config, module);
+    hessians += n * n;
+    pruning = std::max(
+        pruning,
+        n * (2 * n + 4 * hidden));  // inverse, Gram matrix; weight: read, transposed, pruned, rounded
+  }
+  return stage_weight_bytes(config, span, precision) + activation_bytes(config, most_tokens) +
+         4 * (hessians + pruning);
+}
+
+std::vector<std::vector<ModuleId>> plan_passes(const HfConfig& config, const PipelineGrid& grid,
+                                               DType precision, std::int64_t most_tokens,
+                                               std::span<const ModuleId> modules, std::uint64_t limit) {
+  std::vector<std::vector<ModuleId>> passes;
+  for (const LayerSpan& span : grid.spans) {
+    std::size_t pass = 0;
+    std::vector<ModuleId> together;
+    const auto add_to_pass = [&](const ModuleId& module) {
+      if (passes.size() <= pass) passes.resize(pass + 1);
+      passes[pass].push_back(module);
+    };
+    for (const ModuleId& module : modules) {
+      if (module.layer < span.first || module.layer >= span.last) continue;
+      together.push_back(module);
+      if (limit > 0 && stage_bytes(config, span, precision, most_tokens, together) > limit) {
+        if (together.size() > 1) ++pass;
+        together = {module};
+        if (const std::uint64_t least = stage_bytes(config, span, precision, most_tokens, together);
+            least > limit) {
+          throw ResourceError(fmt::format("a rank with layers {} to {} needs at least {} and may use {}",
+                                          span.first, span.last - 1, human_bytes(least), human_bytes(limit)),
+                              "--memory-limit",
+                              "use more ranks, a smaller --batch-tokens, or raise the limit");
+        }
+      }
+      add_to_pass(module);
+    }
+  }
+  for (auto& pass : passes) std::sort(pass.begin(), pass.end());
+  return passes;
+}
+
+}  // namespace galapagos
