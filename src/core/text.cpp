@@ -63,6 +63,7 @@ std::uint64_t parse_bytes(const std::string& text, const std::string& option) {
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
   std::string unit(end);
+  unit.erase(0, unit.find_first_not_of(' '));
   for (char& c : unit) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   static constexpr const char* prefixes = "kmgtp";
   double scale = 1;

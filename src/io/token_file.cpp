@@ -29,6 +29,24 @@ T load(std::span<const std::byte> bytes, std::uint64_t offset, std::uint64_t ind
   return value;
 }
 
+/// Bytes of an element of an integer type of Megatron's, else 0.
+int width_of(std::uint8_t type) {
+  switch (type) {
+    case megatron::type_u8:
+    case megatron::type_i8:
+      return 1;
+    case megatron::type_i16:
+    case megatron::type_u16:
+      return 2;
+    case megatron::type_i32:
+      return 4;
+    case megatron::type_i64:
+      return 8;
+    default:
+      return 0;
+  }
+}
+
 }  // namespace
 
 bool is_token_file(const fs::path& path) {
@@ -45,81 +63,74 @@ TokenFile TokenFile::open(const fs::path& path) {
 }
 
 TokenFile TokenFile::open_megatron(const fs::path& bin, const fs::path& idx) {
-  const MappedFile index(idx);
-  const auto bytes = index.bytes();
-  if (bytes.size() < megatron::header_bytes || std::memcmp(bytes.data(), megatron::magic.data(), 9) != 0) {
+  const MappedFile mapped(idx);
+  const auto index = mapped.bytes();
+  if (index.size() < megatron::header_bytes || std::memcmp(index.data(), megatron::magic.data(), 9) != 0) {
     damaged("is not a Megatron index", idx);
   }
-  if (const auto version = load<std::uint64_t>(bytes, 9); version != megatron::version) {
+  if (const auto version = load<std::uint64_t>(index, 9); version != megatron::version) {
     damaged(fmt::format("is a Megatron index of version {}, not 1", version), idx);
   }
-  TokenFile file(bin, MappedFile(bin));
-  file.kind_ = "Megatron";
-  const auto type = load<std::uint8_t>(bytes, 17);
-  switch (type) {
-    case megatron::type_u8:
-    case megatron::type_i8:
-      file.bytes_per_token_ = 1;
-      break;
-    case megatron::type_i16:
-    case megatron::type_u16:
-      file.bytes_per_token_ = 2;
-      break;
-    case megatron::type_i32:
-      file.bytes_per_token_ = 4;
-      break;
-    case megatron::type_i64:
-      file.bytes_per_token_ = 8;
-      break;
-    default:
-      damaged(fmt::format("holds elements of type {}, which are not token ids", type), idx);
-  }
-  file.signed_ = type != megatron::type_u8 && type != megatron::type_u16;
-  const auto sequences = load<std::uint64_t>(bytes, 18);
-  const auto entries = load<std::uint64_t>(bytes, 26);
-  const std::uint64_t room = bytes.size() - megatron::header_bytes;
+  const auto type = load<std::uint8_t>(index, 17);
+  const auto sequences = load<std::uint64_t>(index, 18);
+  const auto entries = load<std::uint64_t>(index, 26);
+  const std::uint64_t room = index.size() - megatron::header_bytes;
   const bool counted = sequences <= room / 12 && entries <= (room - sequences * 12) / 8;
-  const std::uint64_t rest = counted ? room - sequences * 12 - entries * 8 : 1;
-  if (!counted || (rest != 0 && rest != sequences)) {
-    damaged(fmt::format("has {} bytes, which is not right for {} sequences and {} documents", bytes.size(),
+  const std::uint64_t modes = counted ? room - sequences * 12 - entries * 8 : 0;
+  if (!counted || (modes != 0 && modes != sequences)) {
+    damaged(fmt::format("has {} bytes, which is not right for {} sequences and {} documents", index.size(),
                         sequences, entries),
             idx);
   }
+  TokenFile file(bin, MappedFile(bin));
+  file.kind_ = "Megatron";
+  file.bytes_per_token_ = width_of(type);
+  if (file.bytes_per_token_ == 0) {
+    damaged(fmt::format("holds elements of type {}, which are not token ids", type), idx);
+  }
+  file.signed_ = type != megatron::type_u8 && type != megatron::type_u16;
+  file.read_sequences(index, sequences, idx);
+  file.read_documents(index.subspan(megatron::header_bytes + sequences * 12), entries, idx);
+  return file;
+}
+
+void TokenFile::read_sequences(std::span<const std::byte> index, std::uint64_t count, const fs::path& idx) {
   const std::uint64_t lengths = megatron::header_bytes;
-  const std::uint64_t offsets = lengths + sequences * 4;
-  const std::uint64_t documents = offsets + sequences * 8;
-  const std::uint64_t data_bytes = file.data_.bytes().size();
-  const auto width = static_cast<std::uint64_t>(file.bytes_per_token_);
-  file.runs_.reserve(sequences);
-  for (std::uint64_t i = 0; i < sequences; ++i) {
-    const auto length = load<std::int32_t>(bytes, lengths, i);
-    const auto offset = load<std::int64_t>(bytes, offsets, i);
-    const auto begin = static_cast<std::uint64_t>(offset);
+  const std::uint64_t offsets = lengths + count * 4;
+  const std::uint64_t data_bytes = data_.bytes().size();
+  const auto width = static_cast<std::uint64_t>(bytes_per_token_);
+  runs_.reserve(count);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const auto length = load<std::int32_t>(index, lengths, i);
+    const auto offset = load<std::int64_t>(index, offsets, i);
     if (length < 0) damaged(fmt::format("sequence {} has {} tokens", i, length), idx);
-    const std::uint64_t size = static_cast<std::uint64_t>(length) * width;
-    if (offset < 0 || begin % width != 0 || begin > data_bytes || size > data_bytes - begin) {
+    const auto tokens = static_cast<std::uint64_t>(length);
+    const auto begin = static_cast<std::uint64_t>(offset);
+    if (offset < 0 || begin % width != 0 || begin > data_bytes || tokens * width > data_bytes - begin) {
       damaged(fmt::format("sequence {} lies at byte {} with {} tokens, outside the {} bytes of {}", i, offset,
-                          length, data_bytes, bin.filename().string()),
+                          length, data_bytes, path_.filename().string()),
               idx);
     }
-    file.runs_.push_back({begin, static_cast<std::uint64_t>(length)});
-    file.tokens_ += static_cast<std::uint64_t>(length);
+    runs_.push_back({begin, tokens});
+    tokens_ += tokens;
   }
-  if (file.tokens_ > data_bytes / width) damaged("sequences overlap", idx);
-  file.document_begin_.clear();
+  if (tokens_ > data_bytes / width) damaged("sequences overlap", idx);
+}
+
+void TokenFile::read_documents(std::span<const std::byte> indices, std::uint64_t count, const fs::path& idx) {
+  document_begin_.clear();
   std::uint64_t last = 0;
-  for (std::uint64_t i = 0; i < entries; ++i) {
-    const auto begin = load<std::int64_t>(bytes, documents, i);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const auto begin = load<std::int64_t>(indices, 0, i);
     if (begin < 0 || static_cast<std::uint64_t>(begin) < last) {
       damaged("document indices do not ascend", idx);
     }
     last = static_cast<std::uint64_t>(begin);
-    file.document_begin_.push_back(last);
+    document_begin_.push_back(last);
   }
-  if (entries == 0 || file.document_begin_.front() != 0 || last != sequences) {
-    damaged(fmt::format("document indices do not go from 0 to {}", sequences), idx);
+  if (count == 0 || document_begin_.front() != 0 || last != runs_.size()) {
+    damaged(fmt::format("document indices do not go from 0 to {}", runs_.size()), idx);
   }
-  return file;
 }
 
 TokenFile TokenFile::open_llm_c(const fs::path& bin) {

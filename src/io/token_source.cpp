@@ -19,7 +19,7 @@ constexpr std::uint64_t block_bytes = std::uint64_t{64} << 10;
 /// Documents gathered on the root; `total` is known to every rank.
 struct Gathered {
   std::vector<std::int32_t> tokens;
-  std::vector<std::uint32_t> lengths;
+  std::vector<std::uint64_t> lengths;
   std::uint64_t total = 0;
 };
 
@@ -35,20 +35,13 @@ void read_token_file(const std::filesystem::path& path, const SequenceOptions& o
                      std::int32_t vocab_size, Gathered& gathered) {
   const TokenFile file = TokenFile::open(path);
   std::vector<std::int32_t> ids;
-  // A document's length has 32 bits here; pieces of whole sequences keep the cuts where they are.
-  const auto sequence = static_cast<std::uint64_t>(options.sequence_length);
-  const std::uint64_t most = std::max<std::uint64_t>(1, (std::uint64_t{1} << 30) / sequence) * sequence;
   for (std::size_t i = 0; i < file.documents() && gathered.total < budget; ++i) {
     file.read(i, ids, budget - gathered.total);
     if (ids.empty()) continue;
     check_ids(ids, vocab_size, path.string(), "was it made with another tokenizer?");
     if (options.bos) ids.insert(ids.begin(), *options.bos);
     gathered.tokens.insert(gathered.tokens.end(), ids.begin(), ids.end());
-    for (std::uint64_t left = ids.size(); left > 0;) {
-      const std::uint64_t piece = std::min<std::uint64_t>(left, most);
-      gathered.lengths.push_back(static_cast<std::uint32_t>(piece));
-      left -= piece;
-    }
+    gathered.lengths.push_back(ids.size());
     gathered.total += ids.size();
   }
 }
@@ -107,7 +100,7 @@ Gathered gather_documents(const Communicator& comm, const Paths& files, const To
   return gathered;
 }
 
-TokenSet cut_into_sequences(std::vector<std::int32_t> tokens, const std::vector<std::uint32_t>& lengths,
+TokenSet cut_into_sequences(std::vector<std::int32_t> tokens, const std::vector<std::uint64_t>& lengths,
                             std::uint64_t sequence_length) {
   TokenSet set;
   for (const std::uint64_t length : lengths) {

@@ -31,13 +31,12 @@ void refuse_existing(const fs::path& path) {
   }
 }
 
-/// Removes the unfinished files where the writing fails.
-class PartFiles {
- public:
+/// The files under their names while unfinished; the root removes them where the writing fails.
+struct PartFiles {
   PartFiles(const Communicator& comm, const TokenizeSummary& summary)
-      : root_(comm.is_root()), bin(part_path(summary.bin)), idx(part_path(summary.idx)) {}
+      : bin(part_path(summary.bin)), idx(part_path(summary.idx)), unfinished(comm.is_root()) {}
   ~PartFiles() {
-    if (!root_ || published) return;
+    if (!unfinished) return;
     std::error_code ignored;
     fs::remove(bin, ignored);
     fs::remove(idx, ignored);
@@ -45,13 +44,9 @@ class PartFiles {
   PartFiles(const PartFiles&) = delete;
   PartFiles& operator=(const PartFiles&) = delete;
 
- private:
-  bool root_;
-
- public:
   const fs::path bin;
   const fs::path idx;
-  bool published = false;
+  bool unfinished;
 };
 
 /// Tokens that the ranks before this one bring in a round.
@@ -112,7 +107,7 @@ TokenizeSummary tokenize_files(const Communicator& comm, const Tokenizer& tokeni
     index.reset();
     publish_file(parts.bin, summary.bin);
     publish_file(parts.idx, summary.idx);
-    parts.published = true;
+    parts.unfinished = false;
   });
   return summary;
 }

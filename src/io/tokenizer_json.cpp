@@ -34,7 +34,7 @@ void refuse_unless_null(const Json& object, const char* key, const std::string& 
 
 Bpe make_bpe(TokenizerFile& file, bool byte_level, const std::string& where) {
   const Json& model = part(file.rest, "model");
-  const std::string type = json_string(model, "type", where);
+  const std::string type = json_string(model, "type", where + ": model");
   if (type != "BPE") throw InputError("model '" + printable(type) + "' is not supported", where, elsewhere);
   refuse_unless_null(model, "dropout", where);
   refuse_unless_null(model, "continuing_subword_prefix", where);

@@ -5,11 +5,11 @@
 
 namespace galapagos::test {
 
-/// The oracle of structured OBS: fp64, one structure at a time, the textbook update on full matrices, nothing shared with the
-/// program. weight [d_row, n] and hessian [n, n] row-major; `round` as in ObsProblem.
+/// The oracle of structured OBS: fp64, one structure at a time, the textbook update on full matrices, nothing
+/// shared with the program. weight [d_row, n] and hessian [n, n] row-major; `round` as in ObsProblem.
 struct Fp64Obs {
-  Fp64Obs(std::vector<double> weight, std::vector<double> hessian, std::int64_t d_row, std::int64_t n, std::int64_t unit,
-          double relative_damping);
+  Fp64Obs(std::vector<double> weight, std::vector<double> hessian, std::int64_t d_row, std::int64_t n,
+          std::int64_t unit, double relative_damping);
 
   /// Removes the structure of least score; restricted to structures for which allowed[g] is true.
   void remove_best(const std::vector<bool>& allowed);
@@ -30,8 +30,8 @@ struct Fp64Obs {
 std::vector<double> inverse_of(std::vector<double> matrix, std::int64_t n);
 
 /// W0 H_:K (H_KK)^-1 [d_row, kept]: the optimal weight on the kept columns, in closed form.
-std::vector<double> optimal_weight(const std::vector<double>& weight, const std::vector<double>& hessian, std::int64_t d_row,
-                                   std::int64_t n, const std::vector<std::int64_t>& kept);
+std::vector<double> optimal_weight(const std::vector<double>& weight, const std::vector<double>& hessian,
+                                   std::int64_t d_row, std::int64_t n, const std::vector<std::int64_t>& kept);
 
 /// tr((W - W0) H (W - W0)^T) / 2.
 double reconstruction_loss(const std::vector<double>& weight, const std::vector<double>& initial,

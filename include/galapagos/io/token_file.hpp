@@ -2,8 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <memory>
-#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,6 +41,10 @@ class TokenFile {
 
   TokenFile(const std::filesystem::path& path, MappedFile data) : path_(path), data_(std::move(data)) {}
   static TokenFile open_megatron(const std::filesystem::path& bin, const std::filesystem::path& idx);
+  void read_sequences(std::span<const std::byte> index, std::uint64_t count,
+                      const std::filesystem::path& idx);
+  void read_documents(std::span<const std::byte> indices, std::uint64_t count,
+                      const std::filesystem::path& idx);
   static TokenFile open_llm_c(const std::filesystem::path& bin);
   void append(std::uint64_t offset, std::uint64_t count, std::vector<std::int32_t>& out) const;
 

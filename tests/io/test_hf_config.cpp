@@ -1,0 +1,297 @@
+#include "input_error.hpp"
+#include "support/catch.hpp"
+#include "support/files.hpp"
+
+#include <filesystem>
+#include <random>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/io/hf_config.hpp>
+
+using namespace galapagos;
+using namespace galapagos::test;
+
+namespace {
+
+HfConfig read_text(const std::string& text) {
+  const TemporaryFolder folder;
+  write_text(folder / "config.json", text);
+  return read_hf_config(folder.path());
+}
+
+HfConfig read(const Json& json) {
+  return read_text(json.dump());
+}
+
+std::string error_of(const Json& json) {
+  return input_error([&] { read(json); });
+}
+
+/// The least a config.json has to say.
+Json minimal(const std::string& model_type) {
+  Json json = {{"model_type", model_type}, {"hidden_size", 64},        {"intermediate_size", 96},
+               {"num_hidden_layers", 2},   {"num_attention_heads", 4}, {"vocab_size", 100}};
+  if (model_type == "mistral") json["sliding_window"] = nullptr;
+  if (model_type != "llama") json["num_key_value_heads"] = 2;
+  return json;
+}
+
+Json with(Json json, const std::string& key, const Json& value) {
+  json[key] = value;
+  return json;
+}
+
+Json without(Json json, const std::string& key) {
+  json.erase(key);
+  return json;
+}
+
+const Json llama3_rope = {{"rope_type", "llama3"},
+                          {"factor", 8.0},
+                          {"low_freq_factor", 1.0},
+                          {"high_freq_factor", 4.0},
+                          {"original_max_position_embeddings", 8192}};
+
+}  // namespace
+
+TEST_CASE("the configurations of the small models") {
+  const HfConfig llama3 = read_hf_config(data_file("models/llama3_tiny"));
+  CHECK(llama3.model_type == "llama");
+  CHECK(llama3.hidden_size == 64);
+  CHECK(llama3.intermediate_size == 176);
+  CHECK(llama3.layers == 4);
+  CHECK(llama3.heads == 8);
+  CHECK(llama3.kv_heads == 4);
+  CHECK(llama3.head_dim == 16);
+  CHECK(llama3.vocab_size == 768);
+  CHECK(llama3.max_position_embeddings == 512);
+  CHECK(llama3.rms_norm_eps == 1e-5);
+  CHECK(llama3.rope_theta == 500000);
+  CHECK(llama3.rope_scaling == Llama3RopeScaling{8, 1, 4, 64});
+  CHECK_FALSE(llama3.qkv_bias);
+  CHECK_FALSE(llama3.tie_word_embeddings);
+  CHECK(llama3.torch_dtype == "bfloat16");
+  CHECK(llama3.bos_id == 0);
+  CHECK(llama3.eos_id == 1);
+  CHECK(llama3.source["architectures"][0] == "LlamaForCausalLM");
+
+  const HfConfig qwen2 = read_hf_config(data_file("models/qwen2_tiny"));
+  CHECK(qwen2.model_type == "qwen2");
+  CHECK(qwen2.layers == 3);
+  CHECK(qwen2.kv_heads == 2);
+  CHECK(qwen2.head_dim == 8);
+  CHECK(qwen2.rope_theta == 1e6);
+  CHECK_FALSE(qwen2.rope_scaling);
+  CHECK(qwen2.qkv_bias);
+  CHECK(qwen2.tie_word_embeddings);
+
+  const HfConfig llama2 = read_hf_config(data_file("models/llama2_tiny"));
+  CHECK(llama2.kv_heads == 6);
+  CHECK(llama2.head_dim == 8);
+  CHECK(llama2.rope_theta == 10000);
+  CHECK_FALSE(llama2.rope_scaling);
+}
+
+TEST_CASE("absent keys take the defaults of transformers") {
+  const HfConfig llama = read(minimal("llama"));
+  CHECK(llama.kv_heads == 4);
+  CHECK(llama.head_dim == 16);
+  CHECK(llama.max_position_embeddings == 2048);
+  CHECK(llama.rms_norm_eps == 1e-6);
+  CHECK(llama.rope_theta == 10000);
+  CHECK_FALSE(llama.rope_scaling);
+  CHECK_FALSE(llama.tie_word_embeddings);
+  CHECK(llama.torch_dtype.empty());
+  CHECK(llama.bos_id == 1);
+  CHECK(llama.eos_id == 2);
+
+  const HfConfig qwen2 = read(minimal("qwen2"));
+  CHECK(qwen2.max_position_embeddings == 32768);
+  CHECK_FALSE(qwen2.bos_id);
+  CHECK_FALSE(qwen2.eos_id);
+  CHECK(contains(error_of(without(minimal("qwen2"), "num_key_value_heads")),
+                 "no multiple of num_key_value_heads 32"));
+
+  const HfConfig mistral = read(minimal("mistral"));
+  CHECK(mistral.model_type == "llama");
+  CHECK(mistral.max_position_embeddings == 131072);
+  CHECK(contains(error_of(without(minimal("mistral"), "num_key_value_heads")), "num_key_value_heads 8"));
+  for (const char* type : {"llama", "mistral", "qwen2"}) {
+    CHECK(read(with(minimal(type), "num_key_value_heads", nullptr)).kv_heads == 4);
+  }
+}
+
+TEST_CASE("token ids may be numbers, lists or null") {
+  const Json base = minimal("llama");
+  CHECK(read(with(base, "eos_token_id", {7, 8, 9})).eos_id == 7);
+  CHECK(read(with(base, "eos_token_id", 99)).eos_id == 99);
+  CHECK_FALSE(read(with(base, "eos_token_id", nullptr)).eos_id);
+  CHECK_FALSE(read(with(base, "bos_token_id", Json::array())).bos_id);
+  CHECK(contains(error_of(with(base, "eos_token_id", 100)), "eos_token_id"));
+  CHECK(contains(error_of(with(base, "bos_token_id", -1)), "bos_token_id"));
+  CHECK(contains(error_of(with(base, "bos_token_id", "1")), "bos_token_id"));
+  CHECK(contains(error_of(with(base, "bos_token_id", {{1}})), "bos_token_id"));
+  CHECK_FALSE(read(with(base, "vocab_size", 1)).eos_id);
+}
+
+TEST_CASE("rope settings of transformers 4") {
+  const Json base = with(minimal("llama"), "rope_theta", 5e5);
+  const Llama3RopeScaling expected{8, 1, 4, 8192};
+  const HfConfig config = read(with(base, "rope_scaling", llama3_rope));
+  CHECK(config.rope_scaling == expected);
+  CHECK(config.rope_theta == 5e5);
+  CHECK_FALSE(read(with(base, "rope_scaling", nullptr)).rope_scaling);
+  CHECK_FALSE(read(with(base, "rope_scaling", {{"rope_type", "default"}})).rope_scaling);
+  CHECK_FALSE(read(with(base, "rope_scaling", {{"type", "default"}})).rope_scaling);
+  CHECK(read(with(base, "rope_scaling", with(without(llama3_rope, "rope_type"), "type", "llama3")))
+            .rope_scaling == expected);
+  for (const char* type : {"linear", "dynamic", "yarn", "longrope", "mrope", "su"}) {
+    for (const char* key : {"type", "rope_type"}) {
+      CHECK(contains(error_of(with(base, "rope_scaling", {{key, type}, {"factor", 2.0}})),
+                     std::string("rope scaling of type '") + type + "'"));
+    }
+  }
+  for (const char* key :
+       {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
+    CHECK(contains(error_of(with(base, "rope_scaling", without(llama3_rope, key))), key));
+    CHECK(contains(error_of(with(base, "rope_scaling", with(llama3_rope, key, 0))), key));
+    CHECK(contains(error_of(with(base, "rope_scaling", with(llama3_rope, key, "8"))), key));
+  }
+  CHECK(contains(error_of(with(base, "rope_scaling", with(llama3_rope, "factor", 0.5))), "below 1"));
+  CHECK(contains(error_of(with(base, "rope_scaling", with(llama3_rope, "low_freq_factor", 4))), "not above"));
+  CHECK(contains(error_of(with(base, "rope_scaling", 3)), "object or null"));
+  CHECK(contains(error_of(with(base, "rope_theta", -1)), "rope_theta"));
+  CHECK(contains(error_of(with(base, "partial_rotary_factor", 0.5)), "partial_rotary_factor"));
+  CHECK(error_of(with(base, "partial_rotary_factor", 1.0)).empty());
+}
+
+TEST_CASE("rope settings of transformers 5") {
+  const Json base = minimal("llama");
+  const HfConfig scaled = read(with(base, "rope_parameters", with(llama3_rope, "rope_theta", 5e5)));
+  CHECK(scaled.rope_scaling == Llama3RopeScaling{8, 1, 4, 8192});
+  CHECK(scaled.rope_theta == 5e5);
+  const HfConfig plain = read(with(base, "rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e6}}));
+  CHECK_FALSE(plain.rope_scaling);
+  CHECK(plain.rope_theta == 1e6);
+  CHECK(read(with(with(base, "rope_theta", 3e4), "rope_parameters", {{"rope_type", "default"}})).rope_theta ==
+        3e4);
+  CHECK(contains(error_of(with(base, "rope_parameters", {{"rope_type", "yarn"}})), "'yarn'"));
+  CHECK(contains(error_of(with(base, "rope_parameters", {{"full_attention", {{"rope_type", "default"}}}})),
+                 "by layer type"));
+  CHECK(
+      contains(error_of(with(base, "rope_parameters", {{"partial_rotary_factor", 0.5}})), "partial_rotary"));
+  CHECK(contains(
+      error_of(with(with(base, "rope_scaling", llama3_rope), "rope_parameters", {{"rope_theta", 1e4}})),
+      "contradict"));
+  CHECK(read(with(with(base, "rope_scaling", llama3_rope), "rope_parameters", llama3_rope)).rope_scaling);
+  CHECK(read(with(base, "dtype", "float16")).torch_dtype == "float16");
+}
+
+TEST_CASE("models that would be computed wrongly are refused by name") {
+  const Json llama = minimal("llama");
+  for (const char* type : {"gemma2", "phi3", "qwen3", "llama4", "opt", ""}) {
+    CHECK(contains(error_of(with(llama, "model_type", type)), std::string("model_type '") + type + "'"));
+  }
+  CHECK(contains(error_of(without(llama, "model_type")), "model_type"));
+  CHECK(contains(error_of(with(llama, "hidden_act", "gelu")), "hidden_act 'gelu'"));
+  CHECK(contains(error_of(with(llama, "attention_bias", true)), "attention_bias"));
+  CHECK(contains(error_of(with(llama, "mlp_bias", true)), "mlp_bias"));
+  CHECK(contains(error_of(with(llama, "quantization_config", {{"bits", 4}})), "quantization_config"));
+  CHECK(contains(error_of(with(llama, "per_layer_config", {{"0", {{"intermediate_size", 3}}}})),
+                 "not supported yet"));
+  CHECK(error_of(with(llama, "per_layer_config", Json::object())).empty());
+  CHECK(error_of(with(llama, "pretraining_tp", 2)).empty());
+  CHECK(error_of(with(llama, "sliding_window", 4096)).empty());  // llama has none whatever the key says
+  CHECK(contains(error_of(with(llama, "layer_types", {"full_attention", "sliding_attention"})),
+                 "sliding_attention"));
+  CHECK(error_of(with(llama, "layer_types", {"full_attention", "full_attention"})).empty());
+  CHECK(contains(error_of(with(llama, "layer_types", "full_attention")), "layer_types"));
+
+  CHECK(contains(error_of(with(minimal("mistral"), "sliding_window", 4096)), "sliding_window"));
+  CHECK(contains(error_of(without(minimal("mistral"), "sliding_window")), "sliding_window"));
+  CHECK(contains(error_of(with(minimal("mistral"), "attention_bias", true)), "attention_bias"));
+  CHECK(contains(error_of(with(minimal("qwen2"), "use_sliding_window", true)), "use_sliding_window"));
+  CHECK(error_of(with(minimal("qwen2"), "sliding_window", 4096)).empty());
+  CHECK(error_of(with(minimal("qwen2"), "attention_bias", true)).empty());
+}
+
+TEST_CASE("sizes are checked") {
+  const Json llama = minimal("llama");
+  for (const char* key :
+       {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"}) {
+    CAPTURE(key);
+    CHECK(contains(error_of(without(llama, key)), key));
+    CHECK(contains(error_of(with(llama, key, nullptr)), key));
+  }
+  for (const char* key : {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+                          "vocab_size", "num_key_value_heads", "head_dim", "max_position_embeddings"}) {
+    CAPTURE(key);
+    for (const Json& bad : {Json(0), Json(-4), Json(std::int64_t{1} << 31), Json(UINT64_MAX), Json(4.0),
+                            Json("4"), Json(true), Json::array({4})}) {
+      CHECK(contains(error_of(with(llama, key, bad)), key));
+    }
+  }
+  CHECK(contains(error_of(with(llama, "num_key_value_heads", 3)), "no multiple of num_key_value_heads 3"));
+  CHECK(contains(error_of(with(llama, "head_dim", 7)), "head_dim 7 is odd"));
+  CHECK(contains(error_of(with(llama, "hidden_size", 4 * 7)), "head_dim 7 is odd"));
+  CHECK(contains(error_of(with(llama, "hidden_size", 65)), "no multiple of 4 heads"));
+  CHECK(read(with(with(llama, "hidden_size", 65), "head_dim", 16)).head_dim == 16);
+  CHECK(contains(error_of(with(llama, "rms_norm_eps", 0)), "rms_norm_eps"));
+  CHECK(contains(error_of(with(llama, "rms_norm_eps", 2)), "rms_norm_eps"));
+  CHECK(contains(error_of(with(llama, "tie_word_embeddings", 1)), "tie_word_embeddings"));
+}
+
+TEST_CASE("a missing or broken configuration is named") {
+  const TemporaryFolder folder;
+  CHECK(contains(input_error([&] { read_hf_config(folder / "none"); }), "no such folder"));
+  CHECK(contains(input_error([&] { read_hf_config(folder.path()); }), "no config.json"));
+  for (const char* text :
+       {"", "[]", "3", "{", "{}", "null", "\xff\xfe", R"({"model_type":"llama","model_type":"llama"})"}) {
+    CAPTURE(text);
+    CHECK_FALSE(input_error([&] { read_text(text); }).empty());
+  }
+}
+
+TEST_CASE("a damaged configuration never does harm") {
+  const std::string valid =
+      with(with(with(minimal("llama"), "rope_scaling", llama3_rope), "eos_token_id", {1, 2}), "torch_dtype",
+           "float16")
+          .dump();
+  const TemporaryFolder folder;
+  std::mt19937_64 random(3);
+  int accepted = 0;
+  for (int round = 0; round < 4000; ++round) {
+    write_text(folder / "config.json", mutated(valid, random));
+    try {
+      const HfConfig config = read_hf_config(folder.path());
+      REQUIRE(config.heads % config.kv_heads == 0);
+      REQUIRE(config.head_dim % 2 == 0);
+      REQUIRE(std::min({config.hidden_size, config.intermediate_size, config.layers, config.head_dim,
+                        config.vocab_size, config.max_position_embeddings}) > 0);
+      ++accepted;
+    } catch (const InputError&) {
+    }
+  }
+  CHECK(accepted > 50);
+}
+
+TEST_CASE("every key may hold every kind of value") {
+  const Json base = read_hf_config(data_file("models/llama3_tiny")).source;
+  const Json values[] = {nullptr, true, 0, -1, 1e300, UINT64_MAX, "", Json::object(), {1, {}}, {{{"a", 1}}}};
+  for (const auto& [key, old] : base.items()) {
+    for (const Json& value : values) {
+      try {
+        read(with(base, key, value));
+      } catch (const InputError&) {
+      }
+    }
+  }
+  for (const auto& [key, old] : base["rope_scaling"].items()) {
+    for (const Json& value : values) {
+      try {
+        read(with(base, "rope_scaling", with(base["rope_scaling"], key, value)));
+      } catch (const InputError&) {
+      }
+    }
+  }
+}

@@ -1,0 +1,113 @@
+#include "io/input_error.hpp"
+#include "support/catch.hpp"
+#include "support/files.hpp"
+
+#include <functional>
+#include <random>
+
+#include <galapagos/core/file.hpp>
+#include <galapagos/core/json.hpp>
+#include <galapagos/io/tokenizer.hpp>
+
+using namespace galapagos;
+using test::contains;
+using test::input_error;
+
+namespace {
+
+std::string golden(const std::string& name) {
+  return read_file(test::data_file("models/" + name + "/tokenizer.json"));
+}
+
+std::string load_error(const std::string& content) {
+  const test::TemporaryFolder folder;
+  test::write_text(folder / "tokenizer.json", content);
+  return input_error([&] { Tokenizer::load(folder.path()); });
+}
+
+/// The error on loading a good tokenizer.json after one change.
+std::string error_after(const std::string& name, const std::function<void(Json&)>& change) {
+  Json document = parse_json(golden(name), name);
+  change(document);
+  return load_error(document.dump());
+}
+
+}  // namespace
+
+TEST_CASE("what a tokenizer.json asks for beyond the supported is refused by name", "[tokenizer]") {
+  const auto refused = [](const std::string& name, const std::string& word, auto change) {
+    INFO(word);
+    CHECK(contains(error_after(name, change), word));
+  };
+  refused("llama3_tiny", "Unigram", [](Json& t) { t["model"]["type"] = "Unigram"; });
+  refused("llama3_tiny", "dropout", [](Json& t) { t["model"]["dropout"] = 0.1; });
+  refused("llama3_tiny", "continuing_subword_prefix",
+          [](Json& t) { t["model"]["continuing_subword_prefix"] = "##"; });
+  refused("llama3_tiny", "end_of_word_suffix", [](Json& t) { t["model"]["end_of_word_suffix"] = "</w>"; });
+  refused("llama3_tiny", "truncation", [](Json& t) { t["truncation"] = Json::object(); });
+  refused("llama3_tiny", "Lowercase", [](Json& t) { t["normalizer"] = {{"type", "Lowercase"}}; });
+  refused("llama3_tiny", "regular expression", [](Json& t) {
+    t["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", "a"}}}, {"content", "b"}};
+  });
+  refused("llama3_tiny", "Whitespace", [](Json& t) { t["pre_tokenizer"] = {{"type", "Whitespace"}}; });
+  refused("llama3_tiny", "Removed",
+          [](Json& t) { t["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Removed"; });
+  refused("llama3_tiny", "inverted",
+          [](Json& t) { t["pre_tokenizer"]["pretokenizers"][0]["invert"] = true; });
+  refused("llama3_tiny", "(a", [](Json& t) {
+    t["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {{"Regex", "(a"}};
+  });
+  refused("llama3_tiny", "after ByteLevel", [](Json& t) {
+    t["pre_tokenizer"]["pretokenizers"].push_back(t["pre_tokenizer"]["pretokenizers"][0]);
+  });
+  refused("llama2_tiny", "with a normalizer", [](Json& t) {
+    t["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "first"}};
+  });
+  refused("llama2_tiny", "RobertaProcessing", [](Json& t) {
+    t["post_processor"] = {{"type", "RobertaProcessing"}};
+  });
+  refused("llama3_tiny", "zebra", [](Json& t) { t["model"]["merges"].push_back({"zebra", "a"}); });
+  refused("llama3_tiny", "pair", [](Json& t) { t["model"]["merges"].push_back("a b c"); });
+  refused("llama3_tiny", "in the place of", [](Json& t) { t["added_tokens"][2]["id"] = 5000; });
+  refused("llama3_tiny", "twice", [](Json& t) { t["added_tokens"].push_back(t["added_tokens"][0]); });
+  refused("llama3_tiny", "vocabulary is empty", [](Json& t) { t["model"].erase("vocab"); });
+  refused("llama3_tiny", "not a number", [](Json& t) { t["model"]["vocab"]["x y"] = -1; });
+  refused("llama3_tiny", "not a number", [](Json& t) { t["model"]["vocab"]["x y"] = Json::array(); });
+}
+
+TEST_CASE("a missing or broken tokenizer is refused", "[tokenizer]") {
+  const test::TemporaryFolder folder;
+  CHECK(contains(input_error([&] { Tokenizer::load(folder.path()); }), "neither"));
+  CHECK(contains(input_error([&] { Tokenizer::load(folder / "none.json"); }), "none.json"));
+  CHECK(contains(input_error([&] { Tokenizer::load(folder / "none"); }), "is not a tokenizer"));
+  test::write_text(folder / "tokenizer.model", "no model");
+  CHECK(contains(input_error([&] { Tokenizer::load(folder.path()); }), "SentencePiece"));
+  CHECK(contains(load_error("{"), "JSON"));
+  CHECK(contains(load_error(R"({"a": 1, "a": 2})"), "duplicate"));
+  CHECK(contains(load_error(R"({"model": {"vocab": {"a": 1, "a": 1}}})"), "twice"));
+  CHECK(contains(load_error(std::string(100, '[')), "deep"));
+  CHECK(contains(load_error("[]"), "model"));
+  test::write_text(folder / "tokenizer.json", golden("llama3_tiny"));
+  test::write_text(folder / "tokenizer_config.json", R"({"bos_token": "<none>"})");
+  CHECK(contains(input_error([&] { Tokenizer::load(folder.path()); }), "<none>"));
+}
+
+TEST_CASE("damaged tokenizer files never do more than fail", "[tokenizer]") {
+  std::mt19937_64 random(7);
+  const test::TemporaryFolder folder;
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "llama2_tiny"}) {
+    const std::string good = golden(name);
+    int loaded = 0;
+    for (int i = 0; i < 60; ++i) {
+      test::write_text(folder / "tokenizer.json", test::mutated(good, random));
+      const std::string error = input_error([&] {
+        const auto tokenizer = Tokenizer::load(folder.path());
+        for (const auto id : tokenizer->encode("It's <|eot_id|> 12345 caf\xc3\xa9 <s>\n")) {
+          CHECK((id >= 0 && id < tokenizer->vocab_size()));
+        }
+      });
+      loaded += error.empty() ? 1 : 0;
+    }
+    CHECK(loaded < 60);
+  }
+}

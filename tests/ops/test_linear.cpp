@@ -1,0 +1,101 @@
+#include "support/catch.hpp"
+#include "support/random.hpp"
+
+#include <cmath>
+#include <omp.h>
+
+#include <galapagos/ops/linear.hpp>
+
+using namespace galapagos;
+using test::poisoned;
+using test::random_tensor;
+using test::values_of;
+
+TEST_CASE("linear is x W^T + b, in any storage type and shape", "[ops]") {
+  std::mt19937 random(1);
+  const ops::Context context;
+  for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
+    for (const auto& [tokens, in, out] :
+         {std::tuple{1, 1, 1}, {3, 5, 7}, {0, 4, 4}, {4, 0, 6}, {65, 130, 257}, {2, 33, 1000}}) {
+      for (const bool with_bias : {false, true}) {
+        for (const bool accumulate : {false, true}) {
+          if (with_bias && accumulate) continue;
+          const OwnedTensor x = random_tensor({tokens, in}, random);
+          const OwnedTensor weight = random_tensor({out, in}, random, type);
+          const OwnedTensor bias = random_tensor({out}, random, type);
+          const OwnedTensor y = accumulate ? random_tensor({tokens, out}, random) : poisoned({tokens, out});
+          const std::vector<float> before = values_of(y), w = values_of(weight), b = values_of(bias),
+                                   xs = values_of(x);
+          ops::linear(context, x, weight, with_bias ? &bias.view() : nullptr, y, accumulate);
+          double worst = 0;
+          for (std::int64_t t = 0; t < tokens; ++t) {
+            for (std::int64_t o = 0; o < out; ++o) {
+              const auto at = static_cast<std::size_t>(t * out + o);
+              double sum = accumulate ? before[at] : with_bias ? b[static_cast<std::size_t>(o)] : 0.0;
+              for (std::int64_t i = 0; i < in; ++i) {
+                sum += static_cast<double>(xs[static_cast<std::size_t>(t * in + i)]) *
+                       w[static_cast<std::size_t>(o * in + i)];
+              }
+              const double error = std::abs(sum - y->floats()[at]);
+              worst = std::isnan(error) ? INFINITY : std::max(worst, error);
+            }
+          }
+          CHECK(worst < 1e-4);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("the Gram matrix sums up over calls", "[ops]") {
+  std::mt19937 random(2);
+  const ops::Context context;
+  for (const std::int64_t n : {1, 17, 64, 700}) {
+    const OwnedTensor h({n, n}, DType::f32, Device::cpu, "test");
+    fill_zero(h);
+    std::vector<double> expected(static_cast<std::size_t>(n * n), 0.0);
+    for (const std::int64_t tokens : {1, 0, 33}) {
+      const OwnedTensor x = random_tensor({tokens, n}, random);
+      ops::accumulate_gram(context, x, 0.5f, h);
+      for (std::int64_t i = 0; i < n; ++i) {
+        for (std::int64_t j = 0; j <= i; ++j) {
+          for (std::int64_t t = 0; t < tokens; ++t) {
+            expected[static_cast<std::size_t>(i * n + j)] +=
+                0.5 * static_cast<double>(x->floats()[t * n + i]) * x->floats()[t * n + j];
+          }
+        }
+      }
+    }
+    double worst = 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t j = 0; j <= i; ++j) {
+        worst =
+            std::max(worst, std::abs(expected[static_cast<std::size_t>(i * n + j)] - h->floats()[i * n + j]));
+      }
+    }
+    CHECK(worst < 1e-4);
+  }
+}
+
+TEST_CASE("the number of threads does not change a bit", "[ops]") {
+  std::mt19937 random(3);
+  const ops::Context context;
+  const OwnedTensor x = random_tensor({70, 600}, random), weight = random_tensor({900, 600}, random);
+  const int before = omp_get_max_threads();
+  std::vector<std::vector<float>> products, grams;
+  for (const int threads : {1, 2, 3, 5}) {
+    omp_set_num_threads(threads);
+    const OwnedTensor y = poisoned({70, 900});
+    ops::linear(context, x, weight, nullptr, y);
+    products.push_back(values_of(y));
+    const OwnedTensor h({600, 600}, DType::f32, Device::cpu, "test");
+    fill_zero(h);
+    ops::accumulate_gram(context, x, 1, h);
+    grams.push_back(values_of(h));
+  }
+  omp_set_num_threads(before);
+  for (std::size_t i = 1; i < products.size(); ++i) {
+    CHECK(products[i] == products[0]);
+    CHECK(grams[i] == grams[0]);
+  }
+}
