@@ -287,8 +287,9 @@ void build_database(const Communicator& world, const ops::Context& context, cons
 
   agree_at_root(comm, [&] {
     if (static_cast<Found>(found) == Found::nothing) create_database(part, plan.header);
-    // A damaged module of a complete file is repaired under the unfinished file's name.
-    if (static_cast<Found>(found) == Found::complete) std::filesystem::rename(options.output, part);
+    if (static_cast<Found>(found) != Found::nothing && !plan.missing.empty()) {
+      reopen_database(existing, part, plan.missing);
+    }
   });
   if (!plan.missing.empty()) {
     const StageWeights stage =

@@ -96,6 +96,17 @@ void DatabaseWriter::finish_module(const ModuleId& module, const ObsSummary& sum
   descriptor_.sync();
 }
 
+void reopen_database(const std::filesystem::path& path, const std::filesystem::path& part,
+                     std::span<const ModuleId> missing) {
+  if (path != part) std::filesystem::rename(path, part);
+  Hdf5File file = Hdf5File::open_to_change(part);
+  file.write_attribute("/", "complete", std::int64_t{0});
+  for (const ModuleId& module : missing) {
+    file.write_values<std::uint8_t>(layout::module_path(module) + "/state", Hdf5Type::u8, {0});
+  }
+  file.close();
+}
+
 void complete_database(const std::filesystem::path& part, const std::filesystem::path& path) {
   Hdf5File file = Hdf5File::open_to_change(part);
   file.write_attribute("/", "complete", std::int64_t{1});

@@ -1,4 +1,5 @@
-#include <galapagos/pruning/obs.hpp>
+#include "support/catch.hpp"
+#include "support/fp64_obs.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,9 +8,7 @@
 #include <set>
 
 #include <galapagos/core/error.hpp>
-
-#include "support/catch.hpp"
-#include "support/fp64_obs.hpp"
+#include <galapagos/pruning/obs.hpp>
 
 using namespace galapagos;
 
@@ -57,7 +56,8 @@ RandomProblem random_problem(std::int64_t d_row, std::int64_t n, unsigned seed, 
       for (std::int64_t t = 0; t < tokens; ++t) {
         sum += inputs[static_cast<std::size_t>(t * n + a)] * inputs[static_cast<std::size_t>(t * n + b)];
       }
-      problem.hessian[static_cast<std::size_t>(a * n + b)] = static_cast<float>(2 * sum / static_cast<double>(tokens));
+      problem.hessian[static_cast<std::size_t>(a * n + b)] =
+          static_cast<float>(2 * sum / static_cast<double>(tokens));
     }
   }
   return problem;
@@ -78,7 +78,8 @@ ObsProblem as_obs(const RandomProblem& random, std::int64_t unit, std::vector<st
     for (std::int64_t i = 0; i < random.n; ++i) {
       // What lies above the diagonal must not matter.
       problem.hessian->floats()[j * random.n + i] =
-          i <= j ? static_cast<float>(random.hessian[static_cast<std::size_t>(j * random.n + i)]) : std::nanf("");
+          i <= j ? static_cast<float>(random.hessian[static_cast<std::size_t>(j * random.n + i)])
+                 : std::nanf("");
     }
   }
   return problem;
@@ -92,11 +93,12 @@ struct Run {
 Run run_obs(const ObsProblem& problem) {
   Run run;
   run.levels.resize(problem.removed.size());
-  run.summary = structured_obs(ops::Context(), problem,
-                               [&](std::int64_t level, std::span<const std::int64_t> kept, const Tensor& weight) {
-                                 run.levels[static_cast<std::size_t>(level - 1)] = {
-                                     {kept.begin(), kept.end()}, {weight.float_span().begin(), weight.float_span().end()}};
-                               });
+  run.summary = structured_obs(
+      ops::Context(), problem,
+      [&](std::int64_t level, std::span<const std::int64_t> kept, const Tensor& weight) {
+        run.levels[static_cast<std::size_t>(level - 1)] = {
+            {kept.begin(), kept.end()}, {weight.float_span().begin(), weight.float_span().end()}};
+      });
   return run;
 }
 
@@ -106,9 +108,11 @@ double largest(const std::vector<double>& values) {
   return most;
 }
 
-// Order, losses and every level against the fp64 oracle that has removed the same structures, and against the closed form.
+// Order, losses and every level against the fp64 oracle that has removed the same structures, and against the
+// closed form.
 void check_against_oracle(const RandomProblem& random, const ObsProblem& problem, const Run& run) {
-  test::Fp64Obs oracle(random.weight, random.hessian, random.d_row, random.n, problem.unit, problem.relative_damping);
+  test::Fp64Obs oracle(random.weight, random.hessian, random.d_row, random.n, problem.unit,
+                       problem.relative_damping);
   const std::int64_t structures = random.n / problem.unit;
   std::size_t level = 0;
   for (std::size_t step = 0; step < run.summary.order.size(); ++step) {
@@ -132,22 +136,27 @@ void check_against_oracle(const RandomProblem& random, const ObsProblem& problem
       REQUIRE(!oracle.gone[static_cast<std::size_t>(found.kept[k] / problem.unit)]);
       for (std::int64_t i = 0; i < random.d_row; ++i) {
         const double expected = oracle.weight[static_cast<std::size_t>(i * random.n + found.kept[k])];
-        const double value = found.weight[k * static_cast<std::size_t>(random.d_row) + static_cast<std::size_t>(i)];
+        const double value =
+            found.weight[k * static_cast<std::size_t>(random.d_row) + static_cast<std::size_t>(i)];
         REQUIRE(std::abs(value - expected) <= 1e-4 * scale);
       }
     }
     if (found.kept.empty()) continue;
-    const auto optimal = test::optimal_weight(oracle.initial, oracle.damped, random.d_row, random.n, found.kept);
+    const auto optimal =
+        test::optimal_weight(oracle.initial, oracle.damped, random.d_row, random.n, found.kept);
     const double optimal_scale = largest(optimal) + 1e-30;
     std::vector<double> full(oracle.weight.size(), 0.0);
     for (std::size_t k = 0; k < found.kept.size(); ++k) {
       for (std::int64_t i = 0; i < random.d_row; ++i) {
-        const double value = found.weight[k * static_cast<std::size_t>(random.d_row) + static_cast<std::size_t>(i)];
-        REQUIRE(std::abs(value - optimal[static_cast<std::size_t>(i) * found.kept.size() + k]) <= 1e-4 * optimal_scale);
+        const double value =
+            found.weight[k * static_cast<std::size_t>(random.d_row) + static_cast<std::size_t>(i)];
+        REQUIRE(std::abs(value - optimal[static_cast<std::size_t>(i) * found.kept.size() + k]) <=
+                1e-4 * optimal_scale);
         full[static_cast<std::size_t>(i * random.n + found.kept[k])] = value;
       }
     }
-    const double loss = test::reconstruction_loss(full, oracle.initial, oracle.damped, random.d_row, random.n);
+    const double loss =
+        test::reconstruction_loss(full, oracle.initial, oracle.damped, random.d_row, random.n);
     REQUIRE(run.summary.loss[step] == Approx(loss).epsilon(1e-3).margin(1e-6));
   }
   REQUIRE(level == problem.removed.size());
@@ -161,8 +170,11 @@ TEST_CASE("columns are removed as the fp64 oracle removes them", "[obs]") {
     int dead;
     std::vector<std::int64_t> removed;
   };
-  const Case cases[] = {{24, 61, 0, {1, 7, 30, 61}}, {40, 150, 3, {20, 64, 65, 129, 150}}, {9, 200, 5, {100, 199, 200}},
-                        {1, 1, 0, {1}},              {130, 97, 0, {5, 96}}};
+  const Case cases[] = {{24, 61, 0, {1, 7, 30, 61}},
+                        {40, 150, 3, {20, 64, 65, 129, 150}},
+                        {9, 200, 5, {100, 199, 200}},
+                        {1, 1, 0, {1}},
+                        {130, 97, 0, {5, 96}}};
   unsigned seed = 7;
   for (const Case& test : cases) {
     const RandomProblem random = random_problem(test.d_row, test.n, ++seed, test.dead);

@@ -10,7 +10,9 @@ namespace {
 
 using Index = std::size_t;
 
-Index at(std::int64_t i, std::int64_t j, std::int64_t n) { return static_cast<Index>(i * n + j); }
+Index at(std::int64_t i, std::int64_t j, std::int64_t n) {
+  return static_cast<Index>(i * n + j);
+}
 
 }  // namespace
 
@@ -80,7 +82,8 @@ double Fp64Obs::score(std::int64_t structure) const {
   for (std::int64_t i = 0; i < d_row; ++i) {
     for (std::int64_t a = 0; a < unit; ++a) {
       for (std::int64_t b = 0; b < unit; ++b) {
-        sum += weight[at(i, structure * unit + a, n)] * solve[at(a, b, unit)] * weight[at(i, structure * unit + b, n)];
+        sum += weight[at(i, structure * unit + a, n)] * solve[at(a, b, unit)] *
+               weight[at(i, structure * unit + b, n)];
       }
     }
   }
@@ -100,13 +103,15 @@ void Fp64Obs::remove_best(const std::vector<bool>& allowed) {
   if (best < 0) throw std::runtime_error("nothing left to remove");
   std::vector<double> block(static_cast<Index>(unit * unit));
   for (std::int64_t a = 0; a < unit; ++a) {
-    for (std::int64_t b = 0; b < unit; ++b) block[at(a, b, unit)] = inverse[at(best * unit + a, best * unit + b, n)];
+    for (std::int64_t b = 0; b < unit; ++b)
+      block[at(a, b, unit)] = inverse[at(best * unit + a, best * unit + b, n)];
   }
   const std::vector<double> solve = inverse_of(block, unit);
   std::vector<double> rows(static_cast<Index>(unit * n));  // (M_GG)^-1 M_G:
   for (std::int64_t a = 0; a < unit; ++a) {
     for (std::int64_t b = 0; b < unit; ++b) {
-      for (std::int64_t j = 0; j < n; ++j) rows[at(a, j, n)] += solve[at(a, b, unit)] * inverse[at(best * unit + b, j, n)];
+      for (std::int64_t j = 0; j < n; ++j)
+        rows[at(a, j, n)] += solve[at(a, b, unit)] * inverse[at(best * unit + b, j, n)];
     }
   }
   const auto subtract = [&](std::vector<double>& matrix, std::int64_t height) {
@@ -114,7 +119,8 @@ void Fp64Obs::remove_best(const std::vector<bool>& allowed) {
       std::vector<double> left(static_cast<Index>(unit));
       for (std::int64_t a = 0; a < unit; ++a) left[static_cast<Index>(a)] = matrix[at(i, best * unit + a, n)];
       for (std::int64_t a = 0; a < unit; ++a) {
-        for (std::int64_t j = 0; j < n; ++j) matrix[at(i, j, n)] -= left[static_cast<Index>(a)] * rows[at(a, j, n)];
+        for (std::int64_t j = 0; j < n; ++j)
+          matrix[at(i, j, n)] -= left[static_cast<Index>(a)] * rows[at(a, j, n)];
       }
     }
   };
@@ -128,8 +134,9 @@ void Fp64Obs::remove_best(const std::vector<bool>& allowed) {
   order.push_back(best);
 }
 
-std::vector<double> optimal_weight(const std::vector<double>& weight, const std::vector<double>& hessian, std::int64_t d_row,
-                                   std::int64_t n, const std::vector<std::int64_t>& kept) {
+std::vector<double> optimal_weight(const std::vector<double>& weight, const std::vector<double>& hessian,
+                                   std::int64_t d_row, std::int64_t n,
+                                   const std::vector<std::int64_t>& kept) {
   const auto k = static_cast<std::int64_t>(kept.size());
   std::vector<double> block(static_cast<Index>(k * k));
   for (std::int64_t a = 0; a < k; ++a) {
@@ -143,11 +150,13 @@ std::vector<double> optimal_weight(const std::vector<double>& weight, const std:
     std::vector<double> projected(static_cast<Index>(k), 0.0);
     for (std::int64_t b = 0; b < k; ++b) {
       for (std::int64_t j = 0; j < n; ++j) {
-        projected[static_cast<Index>(b)] += weight[at(i, j, n)] * hessian[at(j, kept[static_cast<Index>(b)], n)];
+        projected[static_cast<Index>(b)] +=
+            weight[at(i, j, n)] * hessian[at(j, kept[static_cast<Index>(b)], n)];
       }
     }
     for (std::int64_t a = 0; a < k; ++a) {
-      for (std::int64_t b = 0; b < k; ++b) result[at(i, a, k)] += projected[static_cast<Index>(b)] * solve[at(b, a, k)];
+      for (std::int64_t b = 0; b < k; ++b)
+        result[at(i, a, k)] += projected[static_cast<Index>(b)] * solve[at(b, a, k)];
     }
   }
   return result;

@@ -1,0 +1,84 @@
+#include "support/small_run.hpp"
+
+#include "support/files.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <iostream>
+
+#include <galapagos/core/logging.hpp>
+
+namespace galapagos::test {
+
+SharedFolder::SharedFolder(const Communicator& comm) : comm_(comm) {
+  std::string name;
+  if (comm.is_root()) {
+    name = (std::filesystem::temp_directory_path() / "galapagos-mpi-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) name.clear();
+  }
+  path_ = comm.broadcast_string(name);
+  start_logging("off", comm.rank());
+}
+
+SharedFolder::~SharedFolder() {
+  comm_.barrier();
+  std::error_code ignored;
+  if (comm_.is_root()) std::filesystem::remove_all(path_, ignored);
+}
+
+DatabaseOptions small_database(const std::string& model, const std::filesystem::path& output) {
+  DatabaseOptions options;
+  options.model = data_file("models/" + model);
+  options.calibration = {data_file("text/sample.jsonl")};
+  options.calibration_tokens = 3000;
+  options.sequence_length = 128;
+  options.batch_tokens = 256;
+  options.levels = 4;
+  options.output = output;
+  return options;
+}
+
+namespace {
+
+Difference difference_of(const DatabaseReader& a, const DatabaseReader& b) {
+  Difference difference;
+  for (const ModuleId& module : a.header().modules()) {
+    difference.same_order = difference.same_order && a.order(module) == b.order(module);
+    const std::vector<double> loss_a = a.loss(module), loss_b = b.loss(module);
+    difference.same_bits = difference.same_bits && loss_a == loss_b && a.damping(module) == b.damping(module);
+    for (std::size_t i = 0; i < loss_a.size(); ++i) {
+      difference.largest_loss =
+          std::max(difference.largest_loss, std::abs(loss_a[i] - loss_b[i]) / (std::abs(loss_a[i]) + 1e-12));
+    }
+    for (std::size_t level = 1; level < a.header().removed(module.kind).size(); ++level) {
+      const auto bytes_a = a.level_bytes(module, static_cast<std::int64_t>(level));
+      const auto bytes_b = b.level_bytes(module, static_cast<std::int64_t>(level));
+      difference.same_bits = difference.same_bits && bytes_a == bytes_b;
+      const DType type = a.header().dtype;
+      std::vector<float> weight_a(bytes_a.size() / size_of(type)), weight_b(weight_a.size());
+      convert_to_float(type, bytes_a.data(), weight_a);
+      convert_to_float(type, bytes_b.data(), weight_b);
+      double scale = 1e-12, most = 0;
+      for (std::size_t i = 0; i < weight_a.size(); ++i) {
+        scale = std::max(scale, std::abs(static_cast<double>(weight_a[i])));
+        most = std::max(most, std::abs(static_cast<double>(weight_a[i]) - weight_b[i]));
+      }
+      difference.largest_weight = std::max(difference.largest_weight, most / scale);
+    }
+  }
+  difference.same_bits = difference.same_bits && difference.same_order;
+  return difference;
+}
+
+}  // namespace
+
+Difference compare(const std::filesystem::path& first, const std::filesystem::path& second) {
+  try {
+    return difference_of(DatabaseReader(first), DatabaseReader(second));
+  } catch (const std::exception& error) {
+    std::cerr << error.what() << '\n';
+    return {false, false, 1e300, 1e300};
+  }
+}
+
+}  // namespace galapagos::test

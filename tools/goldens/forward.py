@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Makes the small random models of tests/data/models and what Hugging Face transformers computes with them.
+
+For each model: config.json and its weights as safetensors in tests/data/models/<name>/, and in
+tests/data/forward/<name>.safetensors the token ids `tokens` [2, 96] I32, the `positions` [p] I32 at which
+logits are kept, and the `logits` [2, p, vocab] F32, computed in float32 from the weights as stored.
+
+How to run, from the root of the source tree (the data were made with torch 1.13):
+
+    python3 -m venv .venv
+    .venv/bin/pip install 'torch' 'transformers==4.45.2' 'numpy<2' safetensors
+    .venv/bin/python -P tools/goldens/forward.py --output tests/data
+
+-P (Python 3.11) keeps the neighbouring tokenizers.py from standing in for the package of that name.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
+
+SEQUENCES, LENGTH, VOCAB = 2, 96, 768
+# Early ones, both sides of llama3_tiny's original context of 64, and the end.
+POSITIONS = [0, 1, 2, 7, 31, 32, 62, 63, 64, 65, 94, 95]
+
+MODELS = {
+    # Grouped KV heads, a query width (128) other than the hidden size, scaled rope.
+    "llama3_tiny": (
+        LlamaConfig(
+            hidden_size=64, num_hidden_layers=4, num_attention_heads=8, num_key_value_heads=4, head_dim=16,
+            intermediate_size=176, vocab_size=VOCAB, max_position_embeddings=512, rms_norm_eps=1e-5,
+            rope_theta=500000.0,
+            rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                          "high_freq_factor": 4.0, "original_max_position_embeddings": 64},
+            tie_word_embeddings=False, bos_token_id=0, eos_token_id=1),
+        torch.bfloat16, 1),
+    # Biases on q, k and v; tied embeddings.
+    "qwen2_tiny": (
+        Qwen2Config(
+            hidden_size=64, num_hidden_layers=3, num_attention_heads=8, num_key_value_heads=2,
+            intermediate_size=160, vocab_size=VOCAB, max_position_embeddings=512, rms_norm_eps=1e-6,
+            rope_theta=1000000.0, tie_word_embeddings=True, use_sliding_window=False,
+            bos_token_id=0, eos_token_id=1),
+        torch.float16, 1),
+    # One KV head per query head, plain rope, two shards.
+    "llama2_tiny": (
+        LlamaConfig(
+            hidden_size=48, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=6,
+            intermediate_size=128, vocab_size=VOCAB, max_position_embeddings=256, rms_norm_eps=1e-5,
+            tie_word_embeddings=False, bos_token_id=1, eos_token_id=2),
+        torch.float16, 2),
+}
+
+
+def randomize(model, seed):
+    """Weights with which attention is far from uniform and every norm and bias matters."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(parameter, mean, deviation):
+        parameter.copy_(mean + deviation * torch.randn(parameter.shape, generator=generator))
+
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            if "norm" in name:
+                normal(parameter, 1.0, 0.2)
+            elif "embed_tokens" in name:
+                # Tied, it is also the head, which turns hidden states of size 1 into logits.
+                normal(parameter, 0.0, 2.0 / model.config.hidden_size**0.5)
+            elif name.endswith("bias"):
+                normal(parameter, 0.0, 0.5)
+            else:
+                gain = 1.6 if ("q_proj" in name or "k_proj" in name) else 1.4
+                normal(parameter, 0.0, gain / parameter.shape[-1] ** 0.5)
+
+
+def stored_tensors(model, dtype):
+    tensors = {name: value.to(dtype).contiguous() for name, value in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        del tensors["lm_head.weight"]
+    return tensors
+
+
+def save_weights(tensors, folder, shards):
+    for old in folder.glob("*.safetensors*"):
+        old.unlink()
+    if shards == 1:
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        return
+    names = sorted(tensors)
+    weight_map = {}
+    for shard in range(shards):
+        file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
+        part = names[shard * len(names) // shards:(shard + 1) * len(names) // shards]
+        save_file({name: tensors[name] for name in part}, folder / file, metadata={"format": "pt"})
+        weight_map |= {name: file for name in part}
+    total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def save_config(config, dtype, folder):
+    values = config.to_diff_dict()
+    values["torch_dtype"] = str(dtype).removeprefix("torch.")
+    values["architectures"] = [{"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}[config.model_type]]
+    if getattr(config, "head_dim", None) is not None:
+        values["head_dim"] = config.head_dim
+    (folder / "config.json").write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
+
+
+def make_model(name, folder, seed):
+    config, dtype, shards = MODELS[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    randomize(model, seed)
+    save_config(config, dtype, folder)
+    save_weights(stored_tensors(model, dtype), folder, shards)
+
+
+def make_goldens(folder, output, seed):
+    """Reads the model back as a user would, so that the goldens belong to what is on disk."""
+    model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32,
+                                                 attn_implementation="eager")
+    model.eval()
+    tokens = torch.randint(0, VOCAB, (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        result = model(tokens, output_attentions=True)
+    logits = result.logits
+    save_file({"tokens": tokens.to(torch.int32), "positions": torch.tensor(POSITIONS, dtype=torch.int32),
+               "logits": logits[:, POSITIONS].contiguous()}, output)
+    # Uniform attention over 96 positions has a mean entropy of 3.6.
+    entropy = [-(a * a.clamp_min(1e-30).log()).sum(-1).mean().item() for a in result.attentions]
+    wide = model.double()
+    with torch.no_grad():
+        error = (wide(tokens).logits - logits).abs().max().item()
+    print(f"{folder.name}: logits deviate by {logits.std():.2f}, largest {logits.abs().max():.1f}; "
+          f"attention entropy {', '.join(f'{e:.2f}' for e in entropy)}; float32 error about {error:.1e}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="folder that gets models/ and forward/")
+    parser.add_argument("--seed", type=int, default=20, help="seed of weights and tokens")
+    parser.add_argument("--goldens-only", action="store_true", help="keep the models that are there")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)  # the same sums in the same order on every machine
+    (arguments.output / "forward").mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(MODELS):
+        folder = arguments.output / "models" / name
+        if not arguments.goldens_only:
+            make_model(name, folder, arguments.seed + i)
+        make_goldens(folder, arguments.output / "forward" / f"{name}.safetensors", arguments.seed + 100 + i)
+
+
+if __name__ == "__main__":
+    main()
