@@ -1,0 +1,60 @@
+#include "small_command.hpp"
+#include "support/catch.hpp"
+#include "support/process.hpp"
+#include "support/small_run.hpp"
+
+#include <galapagos/core/json.hpp>
+#include <galapagos/core/version.hpp>
+#include <galapagos/io/token_file.hpp>
+
+using namespace galapagos;
+using test::run_galapagos;
+
+TEST_CASE("versions, help and resolved options, printed once", "[app]") {
+  const test::Ended version = run_galapagos(2, {"--version"});
+  CHECK(version.code == 0);
+  CHECK(test::count_lines(version.output, "galapagos " + galapagos::version()) == 1);
+  for (const char* part : {"compiler", "MPI", "HDF5", "BLAS", "CUDA"})
+    CHECK(test::count_lines(version.output, part) >= 1);
+  CHECK(run_galapagos(1, {"--help"}).code == 0);
+  const test::Ended help = run_galapagos(2, {"database", "--help"});
+  CHECK(help.code == 0);
+  CHECK(test::count_lines(help.output, "--rel-damp") == 1);
+  const test::Ended config = run_galapagos(1, {"database", "--levels", "7", "--print-config"});
+  CHECK(config.code == 0);
+  CHECK(test::count_lines(config.output, "levels = 7") == 1);
+}
+
+TEST_CASE("from text to tokens, a database and an evaluation", "[app]") {
+  const test::TemporaryFolder folder;
+  const std::string model = test::data_file("models/qwen2_tiny").string(),
+                    text = test::data_file("text/sample.jsonl").string();
+  const std::string tokens = (folder / "sample.bin").string(), database = (folder / "x.h5").string();
+  CHECK(run_galapagos(3, {"tokenize", "--tokenizer", model, "--input", text, "--output", tokens}).code == 0);
+
+  // Text and its tokens give the same numbers.
+  const test::Ended from_text = run_galapagos(1, {"eval", "--model", model, "--data", text, "--json"});
+  const test::Ended from_tokens = run_galapagos(3, {"eval", "--model", model, "--data", tokens, "--json"});
+  CHECK(from_text.code == 0);
+  CHECK(from_text.output == from_tokens.output);
+  const Json result = parse_json(from_text.output, "eval");
+  CHECK(result.at("sequences") == 300);
+  CHECK(result.at("perplexity").get<double>() > 1);
+
+  CHECK(run_galapagos(
+            2, {"database", "--model", model, "--calibration", tokens, "--output", database, "--levels", "3"})
+            .code == 0);
+  const test::Ended info = run_galapagos(2, {"info", database, "--json", "--verify"});
+  CHECK(info.code == 0);
+  const Json json = parse_json(info.output, "info");
+  CHECK(json.at("complete") == true);
+  CHECK(json.at("levels").at("ffn").size() == 4);
+  CHECK(json.at("modules").size() == 6);
+  CHECK(json.at("modules")[1].at("loss").back().get<double>() > 0);
+  const test::Ended table = run_galapagos(1, {"info", database});
+  CHECK(test::count_lines(table.output, "loss of") == 2);
+  CHECK(parse_json(run_galapagos(1, {"info", model, "--json"}).output, "info").at("layers") == 3);
+  const Json token_info = parse_json(run_galapagos(1, {"info", tokens, "--json"}).output, "info");
+  CHECK(token_info.at("documents") == 300);
+  CHECK(token_info.at("tokens") == TokenFile::open(tokens).tokens());
+}

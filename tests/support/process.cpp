@@ -1,0 +1,92 @@
+#include "support/process.hpp"
+
+#include "support/files.hpp"
+
+#include <chrono>
+#include <fcntl.h>
+#include <fstream>
+#include <signal.h>
+#include <sstream>
+#include <stdexcept>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+namespace galapagos::test {
+namespace {
+
+// The process and all that descend from it, whatever process groups they have put themselves into.
+void collect(pid_t process, std::vector<pid_t>& all) {
+  all.push_back(process);
+  std::ifstream file("/proc/" + std::to_string(process) + "/task/" + std::to_string(process) + "/children");
+  for (pid_t child = 0; file >> child;) collect(child, all);
+}
+
+void kill_family(pid_t process) {
+  std::vector<pid_t> family;
+  collect(process, family);
+  for (const pid_t member : family) ::kill(member, SIGKILL);
+}
+
+std::string slurp(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream content;
+  content << file.rdbuf();
+  return content.str();
+}
+
+}  // namespace
+
+Ended run_program(const std::vector<std::string>& words, double seconds, const std::function<bool()>& until) {
+  const TemporaryFolder folder;
+  const std::string output = (folder / "output").string(), errors = (folder / "errors").string();
+  std::vector<char*> arguments;
+  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) throw std::runtime_error("cannot fork");
+  if (child == 0) {
+    ::dup2(::open(output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 1);
+    ::dup2(::open(errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 2);
+    ::execvp(arguments[0], arguments.data());
+    ::_exit(126);
+  }
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  int status = 0;
+  while (::waitpid(child, &status, WNOHANG) == 0) {
+    if (std::chrono::steady_clock::now() >= end || (until && until())) {
+      kill_family(child);
+      ::waitpid(child, &status, 0);
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  Ended ended;
+  ended.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  ended.output = slurp(output);
+  ended.errors = slurp(errors);
+  return ended;
+}
+
+Ended run_galapagos(int ranks, const std::vector<std::string>& words, double seconds,
+                    const std::function<bool()>& until) {
+  std::vector<std::string> command = {GALAPAGOS_MPIEXEC};
+  std::istringstream flags(GALAPAGOS_MPIEXEC_FLAGS);
+  for (std::string flag; flags >> flag;) command.push_back(flag);
+  command.insert(command.end(), {GALAPAGOS_MPIEXEC_NUMPROC_FLAG, std::to_string(ranks), GALAPAGOS_PROGRAM});
+  command.insert(command.end(), words.begin(), words.end());
+  return run_program(command, seconds, until);
+}
+
+std::string program() {
+  return GALAPAGOS_PROGRAM;
+}
+
+int count_lines(const std::string& text, const std::string& word) {
+  std::istringstream lines(text);
+  int count = 0;
+  for (std::string line; std::getline(lines, line);) count += line.find(word) != std::string::npos ? 1 : 0;
+  return count;
+}
+
+}  // namespace galapagos::test
