@@ -12,16 +12,21 @@ run tools/setup.sh
 run cmake --preset release
 run cmake --build --preset release --target galapagos
 
-# Open MPI refuses to run as root and to start more ranks than cores unless told otherwise.
-if ((EUID == 0)); then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 galapagos=build/release/src/app/galapagos
 model=tests/data/models/llama3_tiny
 database=build/quickstart/llama3_tiny.h5
-mkdir -p build/quickstart
-rm -f "$database" "$database.part"
+run mkdir -p build/quickstart
+run rm -f "$database" "$database.part" # of an earlier quick start
+
+# Open MPI refuses to run as root, and to start more ranks than cores, unless told otherwise.
+launch=(mpirun)
+if [[ $(mpirun --version 2>&1) == *"Open MPI"* ]]; then
+  launch+=(--oversubscribe)
+  if ((EUID == 0)); then run export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
+fi
 
 run "$galapagos" --version
 run "$galapagos" info "$model"
-run mpirun --oversubscribe -n 4 "$galapagos" database --model "$model" --calibration tests/data/text/sample.jsonl \
+run "${launch[@]}" -n 4 "$galapagos" database --model "$model" --calibration tests/data/text/sample.jsonl \
   --levels 8 --sequence-length 256 --output "$database"
 run "$galapagos" info --verify "$database"

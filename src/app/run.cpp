@@ -5,6 +5,7 @@
 #include <exception>
 #include <fmt/format.h>
 #include <new>
+#include <optional>
 
 #include <galapagos/app/run.hpp>
 #include <galapagos/comm/agreement.hpp>
@@ -75,9 +76,10 @@ int run(int argc, char** argv) {
   }
   // Open MPI's collective buffering component that corrupts data (open-mpi/ompi issue 12718).
   ::setenv("OMPI_MCA_fcoll", "^vulcan", 0);
-  const MpiEnvironment environment(argc, argv);
+  std::optional<MpiEnvironment> environment;  // ends after the report of an error
   ExitCode code = ExitCode::done;
   try {
+    environment.emplace(argc, argv);
     const Communicator world = Communicator::world();
     check_launcher(world.size());
     dispatch(world, {argv + 1, argv + argc});

@@ -1,0 +1,187 @@
+#include "plan.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/hash.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/core/system.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/core/version.hpp>
+#include <galapagos/io/model_sequences.hpp>
+#include <galapagos/pruning/passes.hpp>
+
+namespace galapagos {
+namespace {
+
+/// Everything of the header but what comes from the root: fingerprints and time.
+DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& config,
+                           const Checkpoint& checkpoint) {
+  DatabaseHeader header;
+  header.tool_version = version_with_revision();
+  header.config = config;
+  header.sequence_length = checked_sequence_length(options.sequence_length, config);
+  header.relative_damping = options.relative_damping;
+  header.dtype = checkpoint.dtype();
+  header.attention_unit = options.attention_unit;
+  const auto levels = [&](ModuleKind kind, const std::optional<std::string>& list, const char* option) {
+    return list ? explicit_levels(header.layout(kind), *list, option)
+                : equal_levels(header.layout(kind), options.levels);
+  };
+  header.attention_removed = levels(ModuleKind::attention, options.attention_removed, "--attn-removed");
+  header.ffn_removed = levels(ModuleKind::ffn, options.ffn_removed, "--ffn-removed");
+  return header;
+}
+
+void check_options(const DatabaseOptions& options) {
+  if (options.batch_tokens < 1)
+    throw UsageError("fewer than one token at a time", "--batch-tokens", "give 1 or more");
+  if (options.calibration_tokens < 0)
+    throw UsageError("a negative number", "--calibration-tokens", "give 1 or more");
+  if (!(options.relative_damping >= 0 && options.relative_damping <= 1e3)) {
+    throw UsageError(fmt::format("a damping of {:g}", options.relative_damping), "--rel-damp",
+                     "give 0 or more, as 0.01");
+  }
+  if (options.repair && !options.resume)
+    throw UsageError("nothing to repair", "--repair", "use it together with --resume");
+}
+
+/// Collective. The calibration set and its batches; only their sizes on a dry run.
+void load_calibration(const Communicator& comm, const DatabaseOptions& options, Plan& plan) {
+  const std::int64_t length = plan.header.sequence_length;
+  if (options.dry_run) {
+    plan.most_tokens = std::max(options.batch_tokens, length);
+    plan.header.calibration_tokens = options.calibration_tokens;
+    return;
+  }
+  plan.calibration = load_model_sequences(comm, options.calibration, options.model, plan.config,
+                                          {length, options.calibration_tokens, options.add_bos});
+  plan.batches = make_batches(plan.calibration.tokens, plan.calibration.offsets, options.batch_tokens);
+  for (const Batch& batch : plan.batches) {
+    plan.most_tokens = std::max(plan.most_tokens, static_cast<std::int64_t>(batch.tokens.size()));
+  }
+  plan.header.calibration_tokens = static_cast<std::int64_t>(plan.calibration.tokens.size());
+  plan.header.calibration_sequences = static_cast<std::int64_t>(plan.calibration.offsets.size()) - 1;
+  plan.header.calibration_fingerprint = hex64(plan.calibration.fingerprint());
+}
+
+/// What an earlier run has left behind. Never touches it.
+Found look_for_output(const DatabaseOptions& options) {
+  const std::filesystem::path part = part_path(options.output);
+  const bool complete = std::filesystem::exists(options.output), begun = std::filesystem::exists(part);
+  if (!options.resume && complete) {
+    throw InputError("the database exists already", options.output.string(),
+                     "remove it or choose another --output");
+  }
+  if (!options.resume && begun) {
+    throw InputError("an unfinished database is there", part.string(), "go on with --resume, or remove it");
+  }
+  return complete ? Found::complete : begun ? Found::part : Found::nothing;
+}
+
+/// Which modules of an earlier run are done and sound, dealt over the ranks to be verified.
+std::vector<ModuleId> missing_modules(const Communicator& comm, const std::filesystem::path& path,
+                                      const DatabaseHeader& header, bool repair) {
+  const std::vector<ModuleId> modules = header.modules();
+  std::vector<std::uint8_t> bad;
+  agree(comm, [&] {
+    const DatabaseReader reader(path);
+    for (std::size_t i = static_cast<std::size_t>(comm.rank()); i < modules.size();
+         i += static_cast<std::size_t>(comm.size())) {
+      bad.push_back(reader.done(modules[i]) ? 0 : 1);
+      if (bad.back() != 0) continue;
+      try {
+        reader.verify(modules[i]);
+      } catch (const InputError& error) {
+        if (!repair) throw;
+        log_warning("{}: this module is done again", error.what());
+        bad.back() = 1;
+      }
+    }
+  });
+  std::vector<std::uint64_t> counts;
+  std::vector<std::uint8_t> all = comm.gather(std::span<const std::uint8_t>(bad), &counts);
+  comm.broadcast(all);
+  std::vector<ModuleId> missing;
+  std::size_t at = 0;
+  for (int rank = 0; rank < comm.size(); ++rank) {
+    for (std::size_t i = static_cast<std::size_t>(rank); i < modules.size();
+         i += static_cast<std::size_t>(comm.size())) {
+      if (all[at++] != 0) missing.push_back(modules[i]);
+    }
+  }
+  std::sort(missing.begin(), missing.end());
+  return missing;
+}
+
+}  // namespace
+
+Plan make_plan(const Communicator& comm, const DatabaseOptions& options) {
+  Plan plan;
+  agree_at_root(comm, [&] { plan.found = look_for_output(options); });
+  plan.found = comm.broadcast_value(plan.found);
+  agree(comm, [&] {
+    plan.config = read_hf_config(options.model);
+    check_options(options);
+    plan.checkpoint.emplace(options.model);
+    plan.precision = options.precision.value_or(plan.checkpoint->dtype());
+    plan.header = make_header(options, plan.config, *plan.checkpoint);
+  });
+  agree_at_root(comm, [&] {
+    plan.header.created = utc_now();
+    plan.header.model_fingerprint = hex64(plan.checkpoint->fingerprint());
+  });
+  plan.header.created = comm.broadcast_string(plan.header.created);
+  plan.header.model_fingerprint = comm.broadcast_string(plan.header.model_fingerprint);
+  load_calibration(comm, options, plan);
+
+  plan.missing = plan.header.modules();
+  if (plan.found != Found::nothing && !options.dry_run) {
+    const std::filesystem::path existing =
+        plan.found == Found::complete ? options.output : part_path(options.output);
+    agree_at_root(comm, [&] {
+      check_same_database(DatabaseReader(existing).header(), plan.header, existing.string());
+    });
+    plan.missing = missing_modules(comm, existing, plan.header, options.repair);
+  }
+  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
+  agree(comm, [&] {
+    const auto cost = static_cast<double>(layer_parameters(plan.config, dense_layer_shape(plan.config)));
+    const std::vector<double> costs(static_cast<std::size_t>(plan.config.layers), cost);
+    plan.grid = make_pipeline_grid(costs, comm.size(), options.lanes);
+    plan.passes = plan_passes(plan.config, plan.grid, plan.precision, plan.most_tokens, plan.missing, limit);
+  });
+  return plan;
+}
+
+void log_plan(const Communicator& comm, const DatabaseOptions& options, const Plan& plan) {
+  const auto list = [](const std::vector<std::int64_t>& removed) {
+    return fmt::format("{}", fmt::join(removed, " "));
+  };
+  log_info("model {}: {} layers, {} parameters in them, weights {}, working precision {}",
+           options.model.string(), plan.config.layers,
+           human_count(static_cast<std::uint64_t>(
+               layer_parameters(plan.config, dense_layer_shape(plan.config)) * plan.config.layers)),
+           name_of(plan.header.dtype), name_of(plan.precision));
+  log_info("calibration: {} sequences, {} tokens, {} batches",
+           human_count(static_cast<std::uint64_t>(plan.header.calibration_sequences)),
+           human_count(static_cast<std::uint64_t>(plan.header.calibration_tokens)),
+           human_count(plan.batches.size()));
+  log_info("levels of attention, {}s removed: {}", name_of(plan.header.attention_unit),
+           list(plan.header.attention_removed));
+  log_info("levels of ffn, columns removed: {}", list(plan.header.ffn_removed));
+  log_info("{} ranks: {} stages x {} lanes; {} of {} modules to do in {} passes; database {}", comm.size(),
+           plan.grid.stages(), plan.grid.lanes, plan.missing.size(), plan.header.modules().size(),
+           plan.passes.size(), human_bytes(plan.header.file_bytes()));
+  std::uint64_t most = 0;
+  for (const LayerSpan& span : plan.grid.spans) {
+    for (const auto& pass : plan.passes) {
+      most = std::max(most, stage_bytes(plan.config, span, plan.precision, plan.most_tokens, pass));
+    }
+  }
+  log_info("memory per rank up to {}", human_bytes(most));
+}
+
+}  // namespace galapagos

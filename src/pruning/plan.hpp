@@ -1,0 +1,39 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include <galapagos/io/checkpoint.hpp>
+#include <galapagos/io/token_source.hpp>
+#include <galapagos/pruning/build.hpp>
+#include <galapagos/pruning/database.hpp>
+#include <galapagos/pruning/hessian.hpp>
+
+namespace galapagos {
+
+/// What an earlier run has left behind.
+enum class Found : int { nothing, part, complete };
+
+/// All that the ranks agree on before the work begins. Nothing is written while it is made.
+struct Plan {
+  Found found = Found::nothing;
+  std::optional<Checkpoint> checkpoint;
+  HfConfig config;
+  DatabaseHeader header;
+  DType precision = DType::f32;
+  TokenSet calibration;
+  std::vector<Batch> batches;
+  std::int64_t most_tokens = 1;
+  PipelineGrid grid;
+  std::vector<ModuleId> missing;
+  std::vector<std::vector<ModuleId>> passes;
+};
+
+/// Collective.
+Plan make_plan(const Communicator& comm, const DatabaseOptions& options);
+
+/// Says what is going to be done.
+void log_plan(const Communicator& comm, const DatabaseOptions& options, const Plan& plan);
+
+}  // namespace galapagos
