@@ -180,35 +180,28 @@ void ColumnBlock::apply(ObsState& state) const {
   std::sort(dropped.begin(), dropped.end());
   cpu::drop_columns(state, dropped);
   const std::int64_t left = state.columns;
-  std::vector<float> c_left(static_cast<std::size_t>(width * left));
-  std::vector<float> q_left(static_cast<std::size_t>(width * left));
+  // [C; Q; C] on the columns left: its first two thirds times its last two are C Q^T + Q C^T in one product.
+  const std::int64_t third = width * left;
+  std::vector<float> factors(static_cast<std::size_t>(3 * third));
 #pragma omp parallel for schedule(static)
   for (std::int64_t k = 0; k < width; ++k) {
     std::size_t next = 0;
-    std::int64_t to = k * left;
+    float* to = factors.data() + k * left;
     for (std::int64_t j = 0; j < columns_; ++j) {
       if (next < dropped.size() && dropped[next] == j) {
         ++next;
         continue;
       }
-      c_left[static_cast<std::size_t>(to)] = c(k)[j];
-      q_left[static_cast<std::size_t>(to++)] = q(k)[j];
+      to[0] = to[2 * third] = c(k)[j];
+      to[third] = q(k)[j];
+      ++to;
     }
   }
-  cpu::parallel_gemm(true, false, left, rows, width, -1.0f, c_left.data(), left, u.data(), rows, 1.0f,
+  const float *c_left = factors.data(), *q_left = factors.data() + third;
+  cpu::parallel_gemm(true, false, left, rows, width, -1.0f, c_left, left, u.data(), rows, 1.0f,
                      state.weight->floats(), rows);
-  cpu::for_lower_tiles(left,
-                       [&](std::int64_t row, std::int64_t tall, std::int64_t column, std::int64_t wide) {
-                         const float *c_rows = c_left.data() + row, *c_columns = c_left.data() + column;
-                         const std::int64_t at = row * left + column;
-                         cpu::gemm(true, false, tall, wide, width, -1.0f, c_rows, left, c_columns, left, 1.0f,
-                                   state.inverse->floats() + at, left);
-                         float* gram = state.gram->floats() + at;
-                         cpu::gemm(true, false, tall, wide, width, -1.0f, c_rows, left,
-                                   q_left.data() + column, left, 1.0f, gram, left);
-                         cpu::gemm(true, false, tall, wide, width, -1.0f, q_left.data() + row, left,
-                                   c_columns, left, 1.0f, gram, left);
-                       });
+  cpu::parallel_lower_product(left, width, -1.0f, c_left, left, c_left, left, state.inverse->floats(), left);
+  cpu::parallel_lower_product(left, 2 * width, -1.0f, c_left, left, q_left, left, state.gram->floats(), left);
 }
 
 }  // namespace
