@@ -90,8 +90,10 @@ class DatabaseWriter {
 /// Sets the attribute `complete` and renames `part` to `path`, on this rank alone.
 void complete_database(const std::filesystem::path& part, const std::filesystem::path& path);
 
-/// The way back, to repair: `path` becomes the unfinished `part`, with `missing` marked as not done. On this rank alone.
-void reopen_database(const std::filesystem::path& path, const std::filesystem::path& part, std::span<const ModuleId> missing);
+/// The way back, to repair: `path` becomes the unfinished `part`, with `missing` marked as not done. On this
+/// rank alone.
+void reopen_database(const std::filesystem::path& path, const std::filesystem::path& part,
+                     std::span<const ModuleId> missing);
 
 /// A database, complete or not, opened to read on this rank alone. InputError wherever the file is not as it
 /// should be.
