@@ -31,7 +31,10 @@ void info(const Communicator& world, const std::vector<std::string>& words) {
   declare_common(options, false);
   if (!begin(world, options, words)) return;
   agree_at_root(world, [&] {
-    options.require("path");
+    if (!options.has("path")) {
+      throw UsageError("nothing to look at", "galapagos info",
+                       "give a model's folder, a database or a token file");
+    }
     const Description description = describe(options.get<std::string>("path"), options.flag("verify"));
     print(world, options.flag("json") ? description.json.dump(2) + "\n" : description.text);
   });

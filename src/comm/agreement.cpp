@@ -1,4 +1,5 @@
 #include <exception>
+#include <filesystem>
 #include <limits>
 #include <new>
 #include <string>
@@ -19,6 +20,9 @@ std::exception_ptr as_error(const std::exception_ptr& failure) {
   } catch (const std::bad_alloc&) {
     return std::make_exception_ptr(
         ResourceError("out of memory", "", "use more ranks or nodes, or lower --memory-limit"));
+  } catch (const std::filesystem::filesystem_error& error) {
+    return std::make_exception_ptr(
+        InputError(error.code().message(), error.path1().string(), "check the path and its permissions"));
   } catch (const std::exception& error) {
     return std::make_exception_ptr(FailureError(error.what(), "", "report this as a defect"));
   }

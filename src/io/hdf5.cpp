@@ -24,7 +24,7 @@ std::string innermost_reason() {
       },
       &reason);
   H5Eclear2(H5E_DEFAULT);
-  return reason.empty() ? "unknown reason" : reason;
+  return reason.empty() ? "it is not as expected" : reason;
 }
 
 hid_t half_type() {
@@ -153,6 +153,11 @@ void Hdf5File::create_dataset(const std::string& name, Hdf5Type type,
 }
 
 void Hdf5File::write(const std::string& name, Hdf5Type type, std::span<const std::byte> bytes) {
+  const Hdf5DatasetInfo info = describe(name);
+  if (info.type != type || info.elements * size_of(type) != bytes.size()) {
+    throw InputError("dataset " + name + " has another type or size than what is to be written",
+                     path_.string(), "the file is damaged: make it anew");
+  }
   if (bytes.empty()) return;
   const Hdf5Handle dataset = open_dataset(name);
   const Hdf5Handle space(H5Dget_space(dataset.get()), H5Sclose);
@@ -161,8 +166,6 @@ void Hdf5File::write(const std::string& name, Hdf5Type type, std::span<const std
   H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr);
   std::uint64_t row = size_of(type);
   for (std::size_t i = 1; i < extents.size(); ++i) row *= extents[i];
-  if (extents.empty() || bytes.size() != row * extents[0])
-    write_failed("data of another size than the dataset", name);
   constexpr std::uint64_t piece = std::uint64_t{1} << 30;
   const std::uint64_t rows_at_once = std::max<std::uint64_t>(piece / row, 1);
   for (std::uint64_t first = 0; first < extents[0]; first += rows_at_once) {

@@ -1,6 +1,7 @@
 #include "plan.hpp"
 
 #include <algorithm>
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
@@ -81,6 +82,19 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
   board.settle();
 }
 
+/// Collective. A file that earlier runs and a disk in between have had their hands on gets its final name
+/// only after every checksum was compared once more, dealt over the ranks.
+void verify_all(const Communicator& comm, const std::filesystem::path& path) {
+  agree(comm, [&] {
+    const DatabaseReader reader(path);
+    const std::vector<ModuleId> modules = reader.header().modules();
+    for (std::size_t i = static_cast<std::size_t>(comm.rank()); i < modules.size();
+         i += static_cast<std::size_t>(comm.size())) {
+      reader.verify(modules[i]);
+    }
+  });
+}
+
 }  // namespace
 
 void build_database(const Communicator& world, const ops::Context& context, const DatabaseOptions& options) {
@@ -105,10 +119,13 @@ void build_database(const Communicator& world, const ops::Context& context, cons
   if (!plan.missing.empty()) {
     const StageWeights stage =
         agree_on(comm, [&] { return load_my_stage(plan, comm.rank(), context.device()); });
-    auto writer = agree_on(comm, [&] { return DatabaseWriter(part, comm, plan.header); });
+    auto descriptor = agree_on(comm, [&] { return FileDescriptor(part, O_RDWR); });
+    auto writer =
+        agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(descriptor), plan.header.dtype); });
     for (const std::vector<ModuleId>& pass : plan.passes) run_pass(comm, context, plan, stage, pass, writer);
     agree(comm, [&] { writer.close(); });
   }
+  if (plan.found != Found::nothing) verify_all(comm, part);
   agree_at_root(comm, [&] { complete_database(part, options.output); });
   log_info("{} is complete: {} modules in {}", options.output.string(), plan.header.modules().size(),
            human_duration(watch.seconds()));

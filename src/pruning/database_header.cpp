@@ -55,6 +55,7 @@ void check_same_database(const DatabaseHeader& found, const DatabaseHeader& want
   compare(found.ffn_removed == wanted.ffn_removed, "other levels of the feed-forward part", options);
   compare(found.relative_damping == wanted.relative_damping,
           fmt::format("--rel-damp {:g}", found.relative_damping), options);
+  compare(found.precision == wanted.precision, "--precision " + name_of(found.precision), options);
   compare(found.dtype == wanted.dtype, "weights of another type", options);
 }
 

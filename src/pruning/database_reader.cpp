@@ -16,11 +16,24 @@ constexpr std::uint64_t most_levels = 100000;
   throw InputError("the database is damaged: " + what, path, "remove it and make it anew");
 }
 
+[[noreturn]] void misfit(const std::string& what, const std::string& path) {
+  throw ChecksumError(
+      "the checksum of " + what + " does not fit", path,
+      "use 'galapagos database --resume --repair' with its options to prune this module again");
+}
+
 DType dtype_named(const std::string& name, const std::string& path) {
   for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
     if (layout::weight_type_name(dtype) == name) return dtype;
   }
   damaged("unknown dtype '" + printable(name) + "'", path);
+}
+
+DType precision_named(const std::string& name, const std::string& path) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    if (name_of(dtype) == name) return dtype;
+  }
+  damaged("unknown precision '" + printable(name) + "'", path);
 }
 
 AttentionUnit unit_named(const std::string& name, const std::string& path) {
@@ -54,6 +67,7 @@ DatabaseHeader read_header(const Hdf5File& file, const std::string& path) {
   header.calibration_tokens = file.read_integer("/", "calibration_tokens");
   header.calibration_sequences = file.read_integer("/", "calibration_sequences");
   header.sequence_length = file.read_integer("/", "sequence_length");
+  header.precision = precision_named(file.read_string("/", "precision"), path);
   header.relative_damping = file.read_double("/", "rel_damp");
   header.dtype = dtype_named(file.read_string("/", "dtype"), path);
   header.attention_unit = unit_named(file.read_string("/", "attention_unit"), path);
@@ -69,16 +83,27 @@ DatabaseHeader read_header(const Hdf5File& file, const std::string& path) {
 DatabaseReader::DatabaseReader(const std::filesystem::path& path)
     : path_(path), file_(Hdf5File::open(path)), header_(read_header(file_, path.string())) {
   complete_ = file_.read_integer("/", "complete") == 1;
+  const auto expect = [&](const std::string& name, Hdf5Type type, const std::vector<std::uint64_t>& shape) {
+    const Hdf5DatasetInfo found = file_.describe(name);
+    if (found.type != type || found.shape != shape) {
+      damaged(name + " has another type or shape than the levels say", path_.string());
+    }
+  };
   for (const ModuleId& module : header_.modules()) {
+    const std::string at = layout::module_path(module);
+    const auto most = static_cast<std::uint64_t>(header_.removed(module.kind).back());
+    expect(at + "/order", Hdf5Type::i32, {most});
+    expect(at + "/loss", Hdf5Type::f64, {most});
+    expect(at + "/damping", Hdf5Type::f64, {layout::damping_values});
+    expect(at + "/checksum", Hdf5Type::u64, {1});
+    expect(at + "/state", Hdf5Type::u8, {1});
     for (std::size_t level = 1; level < header_.removed(module.kind).size(); ++level) {
-      const std::string name = layout::level_path(module, static_cast<std::int64_t>(level)) + "/weight";
-      const Hdf5DatasetInfo found = file_.describe(name);
-      const std::vector<std::uint64_t> shape = {
-          static_cast<std::uint64_t>(header_.kept_columns(module.kind, static_cast<std::int64_t>(level))),
-          static_cast<std::uint64_t>(header_.config.hidden_size)};
-      if (found.type != layout::weight_type(header_.dtype) || found.shape != shape) {
-        damaged(name + " has another type or shape than the levels say", path_.string());
-      }
+      const std::string place = layout::level_path(module, static_cast<std::int64_t>(level));
+      const auto kept =
+          static_cast<std::uint64_t>(header_.kept_columns(module.kind, static_cast<std::int64_t>(level)));
+      expect(place + "/weight", layout::weight_type(header_.dtype),
+             {kept, static_cast<std::uint64_t>(header_.config.hidden_size)});
+      expect(place + "/checksum", Hdf5Type::u64, {1});
     }
     const std::uint8_t state =
         file_.read_values<std::uint8_t>(layout::module_path(module) + "/state", Hdf5Type::u8, 1).at(0);
@@ -102,7 +127,7 @@ std::vector<std::int32_t> DatabaseReader::order(const ModuleId& module) const {
             !seen[static_cast<std::size_t>(structure)];
     if (sound) seen[static_cast<std::size_t>(structure)] = true;
   }
-  if (!sound) damaged("impossible order of " + name_of(module), path_.string());
+  if (!sound) misfit(name_of(module) + " (order)", path_.string());
   return order;
 }
 
@@ -144,13 +169,12 @@ void DatabaseReader::verify(const ModuleId& module) const {
   };
   if (stored(layout::module_path(module)) !=
       layout::summary_checksum(order(module), loss(module), damping(module))) {
-    damaged("the checksum of " + name_of(module) + " does not fit", path_.string());
+    misfit(name_of(module), path_.string());
   }
   for (std::size_t at = 1; at < header_.removed(module.kind).size(); ++at) {
     const auto level = static_cast<std::int64_t>(at);
     if (stored(layout::level_path(module, level)) != Hash64().add(level_bytes(module, level)).value()) {
-      damaged(fmt::format("the checksum of {} level {} does not fit", name_of(module), level),
-              path_.string());
+      misfit(fmt::format("{} level {}", name_of(module), level), path_.string());
     }
   }
 }

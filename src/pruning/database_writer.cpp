@@ -1,6 +1,5 @@
 #include "database_layout.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <galapagos/core/error.hpp>
@@ -58,6 +57,7 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
   file.write_attribute("/", "calibration_tokens", header.calibration_tokens);
   file.write_attribute("/", "calibration_sequences", header.calibration_sequences);
   file.write_attribute("/", "sequence_length", header.sequence_length);
+  file.write_attribute("/", "precision", name_of(header.precision));
   file.write_attribute("/", "rel_damp", header.relative_damping);
   file.write_attribute("/", "dtype", layout::weight_type_name(header.dtype));
   file.write_attribute("/", "attention_unit", name_of(header.attention_unit));
@@ -67,8 +67,8 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
 }
 
 DatabaseWriter::DatabaseWriter(const std::filesystem::path& path, const Communicator& comm,
-                               const DatabaseHeader& header)
-    : file_(Hdf5File::open_parallel(path, comm)), descriptor_(path, O_RDWR), dtype_(header.dtype) {}
+                               FileDescriptor descriptor, DType dtype)
+    : file_(Hdf5File::open_parallel(path, comm)), descriptor_(std::move(descriptor)), dtype_(dtype) {}
 
 void DatabaseWriter::write_level(const ModuleId& module, std::int64_t level, const Tensor& weight) {
   std::span<const std::byte> bytes(weight.data, weight.bytes());

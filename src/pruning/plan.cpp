@@ -94,9 +94,9 @@ std::vector<ModuleId> missing_modules(const Communicator& comm, const std::files
       if (bad.back() != 0) continue;
       try {
         reader.verify(modules[i]);
-      } catch (const InputError& error) {
+      } catch (const ChecksumError&) {
         if (!repair) throw;
-        log_warning("{}: this module is done again", error.what());
+        log_warning("{} does not fit its checksums and is done again", name_of(modules[i]));
         bad.back() = 1;
       }
     }
@@ -128,6 +128,7 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options) {
     plan.checkpoint.emplace(options.model);
     plan.precision = options.precision.value_or(plan.checkpoint->dtype());
     plan.header = make_header(options, plan.config, *plan.checkpoint);
+    plan.header.precision = plan.precision;
   });
   agree_at_root(comm, [&] {
     plan.header.created = utc_now();

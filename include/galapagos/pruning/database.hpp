@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <galapagos/comm/communicator.hpp>
+#include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/io/hdf5.hpp>
 #include <galapagos/io/hf_config.hpp>
@@ -39,6 +40,7 @@ struct DatabaseHeader {
   std::int64_t calibration_tokens = 0;
   std::int64_t calibration_sequences = 0;
   std::int64_t sequence_length = 0;
+  DType precision = DType::f32;  ///< of the working weights in the collection
   double relative_damping = 1e-2;
   DType dtype = DType::f32;
   AttentionUnit attention_unit = AttentionUnit::head;
@@ -72,7 +74,9 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
 /// collective; in between each rank writes its own modules whenever it likes.
 class DatabaseWriter {
  public:
-  DatabaseWriter(const std::filesystem::path& path, const Communicator& comm, const DatabaseHeader& header);
+  /// `descriptor`: the same file opened to write, on every rank before any rank comes here.
+  DatabaseWriter(const std::filesystem::path& path, const Communicator& comm, FileDescriptor descriptor,
+                 DType dtype);
 
   /// The compact weight [kept, d_row] fp32 of a level >= 1, rounded to the database's type.
   void write_level(const ModuleId& module, std::int64_t level, const Tensor& weight);
@@ -95,6 +99,11 @@ void complete_database(const std::filesystem::path& part, const std::filesystem:
 void reopen_database(const std::filesystem::path& path, const std::filesystem::path& part,
                      std::span<const ModuleId> missing);
 
+/// A module whose data do not fit their checksums, in a file that is sound otherwise: it can be done again.
+struct ChecksumError : InputError {
+  using InputError::InputError;
+};
+
 /// A database, complete or not, opened to read on this rank alone. InputError wherever the file is not as it
 /// should be.
 class DatabaseReader {
@@ -112,7 +121,7 @@ class DatabaseReader {
   std::vector<std::int64_t> kept(const ModuleId& module, std::int64_t level) const;
   /// The compact weight as stored: [kept, d_row] words of header().dtype.
   std::vector<std::byte> level_bytes(const ModuleId& module, std::int64_t level) const;
-  /// Compares all checksums of a module that is done; InputError naming the first that does not fit.
+  /// Compares all checksums of a module that is done; ChecksumError naming the first that does not fit.
   void verify(const ModuleId& module) const;
 
  private:

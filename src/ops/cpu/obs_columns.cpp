@@ -210,8 +210,12 @@ bool obs_remove_columns(const Context&, ObsState& state, std::int64_t count,
                         std::vector<std::int64_t>& removed, std::vector<double>& scores) {
   std::vector<std::int64_t> original(static_cast<std::size_t>(state.columns));
   for (std::size_t j = 0; j < original.size(); ++j) original[j] = static_cast<std::int64_t>(j);
+  // Blocks of about block_width and of equal width: every block costs a pass over M and G, however narrow it
+  // is.
+  const std::int64_t blocks = std::max<std::int64_t>((count + block_width / 2) / block_width, 1);
+  const std::int64_t width = (count + blocks - 1) / blocks;
   for (std::int64_t done = 0; done < count;) {
-    ColumnBlock block(state, std::min(block_width, count - done));
+    ColumnBlock block(state, std::min(width, count - done));
     if (!block.choose()) return false;
     block.apply(state);
     for (const std::int64_t j : block.removed()) removed.push_back(original[static_cast<std::size_t>(j)]);
