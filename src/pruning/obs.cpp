@@ -126,11 +126,6 @@ std::optional<ObsSummary> attempt(const ops::Context& context, const ObsProblem&
   summary.dead_columns = damp(state, relative_damping);
   if (!ops::invert_spd(context, state.inverse, wide) || !ops::all_finite(context, state.inverse))
     return std::nullopt;
-  if (problem.unit == 1) {
-    state.gram =
-        OwnedTensor({n, n}, DType::f32, problem.hessian->device, "the Gram matrix of " + problem.name);
-    ops::gram_of_weight(context, state);
-  }
 
   Ledger ledger(n / problem.unit);
   std::int64_t level = 0;

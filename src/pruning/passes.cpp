@@ -23,9 +23,8 @@ std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, DType p
     if (module.layer < span.first || module.layer >= span.last) continue;
     const std::uint64_t n = columns_of(config, module);
     hessians += n * n;
-    pruning = std::max(
-        pruning,
-        n * (2 * n + 4 * hidden));  // inverse, Gram matrix; weight: read, transposed, pruned, rounded
+    pruning = std::max(pruning,
+                       n * (n + 4 * hidden));  // inverse; weight: read, transposed, pruned, rounded
   }
   return stage_weight_bytes(config, span, precision) + activation_bytes(config, most_tokens) +
          4 * (hessians + pruning);

@@ -14,7 +14,6 @@ namespace galapagos::ops {
 struct ObsState {
   OwnedTensor weight;        ///< [n, d_row]: row j is column j of W
   OwnedTensor inverse;       ///< [n, n]: M, the inverse of the damped Hessian of the columns left
-  OwnedTensor gram;          ///< [n, n]: G = W^T W; only for structures of one column
   std::int64_t columns = 0;  ///< n, the columns left
   std::int64_t rows = 0;     ///< d_row
 };
@@ -22,9 +21,6 @@ struct ObsState {
 /// Replaces the lower triangle of h [n, n] by that of its inverse (Cholesky: potrf, potri); in fp64 inside
 /// with `wide`. False, with h spoilt, where h is not positive definite.
 bool invert_spd(const Context& context, const Tensor& h, bool wide);
-
-/// G = W^T W from state.weight.
-void gram_of_weight(const Context& context, ObsState& state);
 
 /// Removes `count` single columns, each time the one of least score |W_:j|^2 / M_jj (ties: the lowest), by
 /// the blocked form of DESIGN section 5, and drops them from the state. Appends the removed columns, as

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <omp.h>
+#include <utility>
 #include <vector>
 
 #include <galapagos/ops/obs.hpp>
@@ -27,21 +28,19 @@ class ColumnBlock {
         q_(static_cast<std::size_t>(width * columns_)),
         norm_(static_cast<std::size_t>(columns_)),
         diagonal_(static_cast<std::size_t>(columns_)),
-        width_(width) {
+        width_(width),
+        slot_(static_cast<std::size_t>(columns_), -1) {
 #pragma omp parallel for schedule(static)
     for (std::int64_t j = 0; j < columns_; ++j) {
-      const float* column = state.weight->floats() + j * state.rows;
-      double squares = 0;
-#pragma omp simd reduction(+ : squares)
-      for (std::int64_t i = 0; i < state.rows; ++i) squares += static_cast<double>(column[i]) * column[i];
-      norm_[static_cast<std::size_t>(j)] = static_cast<float>(squares);
+      norm_[static_cast<std::size_t>(j)] = product(j, j);
       diagonal_[static_cast<std::size_t>(j)] = state.inverse->floats()[j * columns_ + j];
     }
+    multiply_candidates();
   }
 
   /// Chooses all columns of the block; false where M is not positive definite.
   bool choose();
-  /// W <- W - U C^T, M <- M - C C^T, G <- G - C Q^T - Q C^T on the columns left, the others dropped.
+  /// W <- W - U C^T and M <- M - C C^T on the columns left, the others dropped.
   void apply(ObsState& state) const;
 
   const std::vector<std::int64_t>& removed() const {
@@ -64,6 +63,8 @@ class ColumnBlock {
   const float* q(std::int64_t step) const {
     return q_.data() + step * columns_;
   }
+  float product(std::int64_t i, std::int64_t j) const;
+  void multiply_candidates();
   Best best_of(std::int64_t first, std::int64_t last) const;
   void update(std::int64_t step, const Best& best, std::int64_t first, std::int64_t last);
 
@@ -74,9 +75,38 @@ class ColumnBlock {
   std::vector<float> norm_;      // |W_:j|^2; infinity once removed
   std::vector<float> diagonal_;  // M_jj
   std::int64_t width_;
+  std::vector<std::int64_t> slot_;  // row of a column in products_, or -1
+  std::vector<float> products_;     // [candidates, columns]: rows of G
   std::vector<std::int64_t> removed_;
   std::vector<double> scores_;
 };
+
+/// G[i, j].
+float ColumnBlock::product(std::int64_t i, std::int64_t j) const {
+  const float *a = state_.weight->floats() + i * state_.rows, *b = state_.weight->floats() + j * state_.rows;
+  double sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t k = 0; k < state_.rows; ++k) sum += static_cast<double>(a[k]) * b[k];
+  return static_cast<float>(sum);
+}
+
+void ColumnBlock::multiply_candidates() {
+  const std::int64_t count = std::min(width_ + width_ / 2, columns_), rows = state_.rows;
+  std::vector<std::pair<float, std::int64_t>> by_score;
+  for (std::size_t j = 0; j < norm_.size(); ++j) {
+    by_score.emplace_back(norm_[j] / diagonal_[j], static_cast<std::int64_t>(j));
+  }
+  std::nth_element(by_score.begin(), by_score.begin() + (count - 1), by_score.end());
+  std::vector<float> weights(static_cast<std::size_t>(count * rows));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t j = by_score[static_cast<std::size_t>(i)].second;
+    slot_[static_cast<std::size_t>(j)] = i;
+    std::copy_n(state_.weight->floats() + j * rows, rows, weights.data() + i * rows);
+  }
+  products_.resize(static_cast<std::size_t>(count * columns_));
+  cpu::parallel_gemm(false, true, count, columns_, rows, 1.0f, weights.data(), rows, state_.weight->floats(),
+                     rows, 0.0f, products_.data(), columns_);
+}
 
 ColumnBlock::Best ColumnBlock::best_of(std::int64_t first, std::int64_t last) const {
   Best best;
@@ -89,7 +119,7 @@ ColumnBlock::Best ColumnBlock::best_of(std::int64_t first, std::int64_t last) co
 }
 
 void ColumnBlock::update(std::int64_t step, const Best& best, std::int64_t first, std::int64_t last) {
-  const std::int64_t j = best.column;
+  const std::int64_t j = best.column, slot = slot_[static_cast<std::size_t>(j)];
   const float score = best.score, inverse_root = 1.0f / std::sqrt(best.diagonal);
   constexpr std::int64_t strip = 512;
   for (std::int64_t from = first; from < last; from += strip) {
@@ -97,7 +127,11 @@ void ColumnBlock::update(std::int64_t step, const Best& best, std::int64_t first
     float* c_new = c_.data() + step * columns_ + from;
     float* q_new = q_.data() + step * columns_ + from;
     cpu::copy_symmetric_row(state_.inverse->floats(), columns_, j, from, from + count, c_new);
-    cpu::copy_symmetric_row(state_.gram->floats(), columns_, j, from, from + count, q_new);
+    if (slot >= 0) {
+      std::copy_n(products_.data() + slot * columns_ + from, count, q_new);
+    } else {
+      for (std::int64_t i = 0; i < count; ++i) q_new[i] = product(j, from + i);
+    }
     for (std::int64_t s = 0; s < step; ++s) {
       const float *c_old = c(s) + from, *q_old = q(s) + from;
       const float c_j = c(s)[j], q_j = q(s)[j];
@@ -180,28 +214,23 @@ void ColumnBlock::apply(ObsState& state) const {
   std::sort(dropped.begin(), dropped.end());
   cpu::drop_columns(state, dropped);
   const std::int64_t left = state.columns;
-  // [C; Q; C] on the columns left: its first two thirds times its last two are C Q^T + Q C^T in one product.
-  const std::int64_t third = width * left;
-  std::vector<float> factors(static_cast<std::size_t>(3 * third));
+  std::vector<float> c_left(static_cast<std::size_t>(width * left));
 #pragma omp parallel for schedule(static)
   for (std::int64_t k = 0; k < width; ++k) {
     std::size_t next = 0;
-    float* to = factors.data() + k * left;
+    float* to = c_left.data() + k * left;
     for (std::int64_t j = 0; j < columns_; ++j) {
       if (next < dropped.size() && dropped[next] == j) {
         ++next;
-        continue;
+      } else {
+        *to++ = c(k)[j];
       }
-      to[0] = to[2 * third] = c(k)[j];
-      to[third] = q(k)[j];
-      ++to;
     }
   }
-  const float *c_left = factors.data(), *q_left = factors.data() + third;
-  cpu::parallel_gemm(true, false, left, rows, width, -1.0f, c_left, left, u.data(), rows, 1.0f,
+  cpu::parallel_gemm(true, false, left, rows, width, -1.0f, c_left.data(), left, u.data(), rows, 1.0f,
                      state.weight->floats(), rows);
-  cpu::parallel_lower_product(left, width, -1.0f, c_left, left, c_left, left, state.inverse->floats(), left);
-  cpu::parallel_lower_product(left, 2 * width, -1.0f, c_left, left, q_left, left, state.gram->floats(), left);
+  cpu::parallel_lower_product(left, width, -1.0f, c_left.data(), left, c_left.data(), left,
+                              state.inverse->floats(), left);
 }
 
 }  // namespace
@@ -210,7 +239,7 @@ bool obs_remove_columns(const Context&, ObsState& state, std::int64_t count,
                         std::vector<std::int64_t>& removed, std::vector<double>& scores) {
   std::vector<std::int64_t> original(static_cast<std::size_t>(state.columns));
   for (std::size_t j = 0; j < original.size(); ++j) original[j] = static_cast<std::int64_t>(j);
-  // Blocks of about block_width and of equal width: every block costs a pass over M and G, however narrow it
+  // Blocks of about block_width and of equal width: every block costs a pass over M and W, however narrow it
   // is.
   const std::int64_t blocks = std::max<std::int64_t>((count + block_width / 2) / block_width, 1);
   const std::int64_t width = (count + blocks - 1) / blocks;

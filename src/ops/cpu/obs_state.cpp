@@ -66,8 +66,6 @@ void drop_columns(ObsState& state, std::span<const std::int64_t> positions) {
     drop_rows(state.weight, state.rows, runs);
 #pragma omp section
     drop_rows_and_columns(state.inverse, state.columns, kept, runs);
-#pragma omp section
-    if (!state.gram->empty()) drop_rows_and_columns(state.gram, state.columns, kept, runs);
   }
   state.columns = kept;
 }
@@ -81,13 +79,5 @@ void copy_symmetric_row(const float* matrix, std::int64_t n, std::int64_t j, std
 }
 
 }  // namespace cpu
-
-void gram_of_weight(const Context&, ObsState& state) {
-  const std::int64_t n = state.columns, rows = state.rows;
-  cpu::for_lower_tiles(n, [&](std::int64_t row, std::int64_t tall, std::int64_t column, std::int64_t wide) {
-    cpu::gemm(false, true, tall, wide, rows, 1.0f, state.weight->floats() + row * rows, rows,
-              state.weight->floats() + column * rows, rows, 0.0f, state.gram->floats() + row * n + column, n);
-  });
-}
 
 }  // namespace galapagos::ops
