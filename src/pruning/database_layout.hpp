@@ -5,7 +5,7 @@
 #include <galapagos/core/hash.hpp>
 #include <galapagos/pruning/database.hpp>
 
-// Names of the file's objects and what the writer and the reader must agree on (DESIGN section 6).
+// Names of the file's objects and what the writer and the reader must agree on.
 namespace galapagos::layout {
 
 constexpr std::int64_t format_version = 1;

@@ -124,8 +124,7 @@ std::optional<ObsSummary> attempt(const ops::Context& context, const ObsProblem&
   ObsSummary summary;
   summary.relative_damping = relative_damping;
   summary.dead_columns = damp(state, relative_damping);
-  if (!ops::invert_spd(context, state.inverse, wide) || !ops::all_finite(context, state.inverse))
-    return std::nullopt;
+  if (!ops::invert_spd(context, state.inverse, wide)) return std::nullopt;
 
   Ledger ledger(n / problem.unit);
   std::int64_t level = 0;

@@ -2,7 +2,7 @@
 
 namespace galapagos {
 
-/// The whole program: MPI, the command named by argv[1], and the exit code (DESIGN section 8). An error is
+/// The whole program: MPI, the command named by argv[1], and the exit code. An error is
 /// printed once.
 int run(int argc, char** argv);
 

@@ -5,7 +5,7 @@
 
 namespace galapagos {
 
-/// Process exit codes (DESIGN section 8).
+/// Process exit codes.
 enum class ExitCode : int {
   done = 0,
   failure = 1,

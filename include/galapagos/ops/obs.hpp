@@ -19,11 +19,11 @@ struct ObsState {
 };
 
 /// Replaces the lower triangle of h [n, n] by that of its inverse (Cholesky: potrf, potri); in fp64 inside
-/// with `wide`. False, with h spoilt, where h is not positive definite.
+/// with `wide`. False, with h spoilt, where h is not positive definite or its inverse is not finite.
 bool invert_spd(const Context& context, const Tensor& h, bool wide);
 
 /// Removes `count` single columns, each time the one of least score |W_:j|^2 / M_jj (ties: the lowest), by
-/// the blocked form of DESIGN section 5, and drops them from the state. Appends the removed columns, as
+/// a blocked form, and drops them from the state. Appends the removed columns, as
 /// positions before the call, and their scores. False where M is no longer positive definite to working
 /// precision.
 bool obs_remove_columns(const Context& context, ObsState& state, std::int64_t count,

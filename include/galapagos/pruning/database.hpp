@@ -30,7 +30,7 @@ struct ModuleId {
 /// "model.layers.3.mlp.down_proj".
 std::string name_of(const ModuleId& module);
 
-/// Everything about a pruning database but its arrays: the attributes and lists of DESIGN section 6.
+/// Everything about a pruning database but its arrays.
 struct DatabaseHeader {
   std::string tool_version;
   std::string created;  ///< UTC, ISO 8601

@@ -10,7 +10,7 @@
 
 namespace galapagos {
 
-/// A module's H = (2/N) sum x x^T over the calibration tokens, N sequences (DESIGN section 4): [n, n] fp32,
+/// A module's H = (2/N) sum x x^T over the calibration tokens, N sequences: [n, n] fp32,
 /// lower triangle.
 using Hessians = std::map<ModuleId, OwnedTensor>;
 

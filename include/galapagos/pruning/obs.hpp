@@ -10,7 +10,7 @@
 
 namespace galapagos {
 
-/// A module to be pruned by structured optimal brain surgeon (DarwinLM, arXiv 2502.07780; DESIGN section 5).
+/// A module to be pruned by structured optimal brain surgeon (DarwinLM, arXiv 2502.07780).
 struct ObsProblem {
   std::string name;       ///< for messages, e.g. "model.layers.3.mlp.down_proj"
   OwnedTensor weight;     ///< [columns, d_row] fp32: the transpose of the checkpoint's weight

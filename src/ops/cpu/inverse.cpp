@@ -11,7 +11,7 @@
 namespace galapagos::ops {
 namespace {
 
-constexpr std::int64_t tile = 256;
+constexpr std::int64_t tile = 128;
 
 std::int64_t tiles_of(std::int64_t n) {
   return (n + tile - 1) / tile;
@@ -100,15 +100,28 @@ bool invert(T* data, std::int64_t n) {
   return true;
 }
 
+// x * 0 is NaN where x is NaN or infinite.
+bool finite_lower(const float* h, std::int64_t n) {
+  float sum = 0;
+#pragma omp parallel for schedule(static, 64) reduction(+ : sum)
+  for (std::int64_t i = 0; i < n; ++i) {
+    float row = 0;
+#pragma omp simd reduction(+ : row)
+    for (std::int64_t j = 0; j <= i; ++j) row += h[i * n + j] * 0.0f;
+    sum += row;
+  }
+  return sum == 0;
+}
+
 }  // namespace
 
 bool invert_spd(const Context&, const Tensor& h, bool wide) {
   const std::int64_t n = h.rows();
-  if (!wide) return invert(h.floats(), n);
+  if (!wide) return invert(h.floats(), n) && finite_lower(h.floats(), n);
   std::vector<double> copy(h.float_span().begin(), h.float_span().end());
   if (!invert(copy.data(), n)) return false;
   std::copy(copy.begin(), copy.end(), h.floats());
-  return true;
+  return finite_lower(h.floats(), n);
 }
 
 }  // namespace galapagos::ops

@@ -15,10 +15,11 @@ namespace {
 
 constexpr std::int64_t block_width = 128;
 
-/// One block of the blocked form (DESIGN section 5): M and G stay as they were; what changes is carried as
-/// factors
-///   M_now = M - sum c c^T,   G_now = G - sum (c q^T + q c^T),   q = p - (u.u / 2) c,   p = W_now^T u.
-/// W itself is not needed to choose: p = G_now[:, j] / sqrt(d_j) and u.u = n_j / d_j.
+/// One block of removals: W and M stay as they were; what changes is carried as factors
+///   M_now = M - sum c c^T,   G_now = G - sum (c q^T + q c^T),   q = p - (u.u / 2) c,   p = W_now^T u
+/// with G = W^T W, of which only the columns removed are needed: p = G_now[:, j] / sqrt(d_j), u.u = n_j /
+/// d_j. One matrix product gives them for the columns of least score when the block begins, which nearly
+/// always hold all that it removes; any other is multiplied when its turn comes.
 class ColumnBlock {
  public:
   ColumnBlock(const ObsState& state, std::int64_t width)
@@ -91,7 +92,7 @@ float ColumnBlock::product(std::int64_t i, std::int64_t j) const {
 }
 
 void ColumnBlock::multiply_candidates() {
-  const std::int64_t count = std::min(width_ + width_ / 2, columns_), rows = state_.rows;
+  const std::int64_t count = std::min(width_ + width_ / 4, columns_), rows = state_.rows;
   std::vector<std::pair<float, std::int64_t>> by_score;
   for (std::size_t j = 0; j < norm_.size(); ++j) {
     by_score.emplace_back(norm_[j] / diagonal_[j], static_cast<std::int64_t>(j));

@@ -79,5 +79,4 @@ void copy_symmetric_row(const float* matrix, std::int64_t n, std::int64_t j, std
 }
 
 }  // namespace cpu
-
 }  // namespace galapagos::ops
