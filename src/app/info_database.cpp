@@ -12,7 +12,7 @@ namespace {
 std::vector<double> level_losses(const DatabaseReader& database, const ModuleId& module) {
   const std::vector<double> loss = database.loss(module);
   std::vector<double> at_levels;
-  for (const std::int64_t removed : database.header().removed(module.kind)) {
+  for (const std::int64_t removed : database.header().removed(module)) {
     at_levels.push_back(removed == 0 ? 0.0 : loss.at(static_cast<std::size_t>(removed - 1)));
   }
   return at_levels;
@@ -20,10 +20,11 @@ std::vector<double> level_losses(const DatabaseReader& database, const ModuleId&
 
 std::string table(const DatabaseReader& database, ModuleKind kind) {
   const DatabaseHeader& header = database.header();
-  const StructureLayout layout = header.layout(kind);
-  std::string text = fmt::format("\nloss of {} by level, of {} structures of {} columns\n{:>7}",
-                                 name_of(kind), layout.structures(), layout.unit, "removed");
-  for (const std::int64_t removed : header.removed(kind)) text += fmt::format(" {:>10}", removed);
+  const auto common = header.common_levels(kind);
+  std::string text = fmt::format("\nloss of {} by level\n{:>7}", name_of(kind), common ? "removed" : "layer");
+  if (common) {
+    for (const std::int64_t removed : *common) text += fmt::format(" {:>10}", removed);
+  }
   text += "\n";
   for (const ModuleId& module : header.modules()) {
     if (module.kind != kind) continue;
@@ -49,6 +50,7 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
     Json entry;
     entry["module"] = name_of(module);
     entry["done"] = database.done(module);
+    entry["removed"] = header.removed(module);
     if (database.done(module)) {
       ++done;
       if (verify) database.verify(module);
@@ -67,14 +69,14 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
       "database       {}, {} of {} modules done{}\nmade           {} by galapagos {}\nmodel          {}, {} "
       "layers, hidden size {}, "
       "fingerprint {}\ncalibration    {} tokens in {} sequences of at most {}, fingerprint {}\n"
-      "weights        {}, {} in all levels\nattention      by {}, damping {:g}\n",
+      "weights        {}, {} in all levels; collected in {}\nattention      by {}, damping {:g}\n",
       database.complete() ? "complete" : "unfinished", done, all, verify ? ", all checksums fit" : "",
       header.created, header.tool_version, header.config.model_type, header.config.layers,
       header.config.hidden_size, header.model_fingerprint,
       human_count(static_cast<std::uint64_t>(header.calibration_tokens)),
       human_count(static_cast<std::uint64_t>(header.calibration_sequences)), header.sequence_length,
       header.calibration_fingerprint, name_of(header.dtype), human_bytes(header.file_bytes()),
-      name_of(header.attention_unit), header.relative_damping);
+      name_of(header.precision), name_of(header.attention_unit), header.relative_damping);
   description.text += table(database, ModuleKind::attention) + table(database, ModuleKind::ffn);
 
   Json& json = description.json;
@@ -89,10 +91,12 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
   json["calibration_sequences"] = header.calibration_sequences;
   json["sequence_length"] = header.sequence_length;
   json["rel_damp"] = header.relative_damping;
+  json["precision"] = name_of(header.precision);
   json["dtype"] = name_of(header.dtype);
   json["attention_unit"] = name_of(header.attention_unit);
-  json["levels"]["attn"] = header.attention_removed;
-  json["levels"]["ffn"] = header.ffn_removed;
+  for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
+    if (const auto common = header.common_levels(kind)) json["levels"][name_of(kind)] = *common;
+  }
   json["modules"] = std::move(modules);
   return description;
 }

@@ -13,11 +13,15 @@ namespace galapagos::app {
 Description describe_model(const std::filesystem::path& folder) {
   const HfConfig config = read_hf_config(folder);
   const Checkpoint checkpoint(folder);
-  const LayerShape shape = dense_layer_shape(config);
-  const std::int64_t in_layers = layer_parameters(config, shape) * config.layers;
+  const std::int64_t in_layers = parameters_in_layers(config);
   const std::int64_t total = in_layers + embedding_parameters(config) + head_parameters(config);
-  const std::int64_t prunable =
-      config.layers * config.hidden_size * (config.heads * config.head_dim + config.intermediate_size);
+  std::int64_t prunable = 0, heads = 0, kv_heads = 0, columns = 0;
+  for (const LayerShape& shape : config.layer_shapes) {
+    prunable += config.hidden_size * (shape.heads() * config.head_dim + shape.columns);
+    heads += shape.heads();
+    kv_heads += shape.kv_heads;
+    columns += shape.columns;
+  }
   const std::string rope = config.rope_scaling ? fmt::format("theta {:g}, llama3 scaling by {:g}",
                                                              config.rope_theta, config.rope_scaling->factor)
                                                : fmt::format("theta {:g}", config.rope_theta);
@@ -35,6 +39,19 @@ Description describe_model(const std::filesystem::path& folder) {
       config.tie_word_embeddings ? ", tied output head" : "", config.max_position_embeddings, rope,
       count(total), count(in_layers), count(prunable), name_of(checkpoint.dtype()),
       human_bytes(checkpoint.total_bytes()), checkpoint.names().size(), hex64(checkpoint.fingerprint()));
+  if (!config.even()) {
+    description.text += fmt::format(
+        "pruned         {} of {} heads, {} of {} KV heads, {} of {} columns left; by layer, heads/KV "
+        "heads/columns:\n",
+        count(heads), count(config.heads * config.layers), count(kv_heads),
+        count(config.kv_heads * config.layers), count(columns),
+        count(config.intermediate_size * config.layers));
+    for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+      const LayerShape& shape = config.shape(layer);
+      description.text +=
+          fmt::format("{:>7}  {}/{}/{}\n", layer, shape.heads(), shape.kv_heads, shape.columns);
+    }
+  }
   Json& json = description.json;
   json["kind"] = "model";
   json["model_type"] = config.model_type;
@@ -45,6 +62,10 @@ Description describe_model(const std::filesystem::path& folder) {
   json["head_dim"] = config.head_dim;
   json["ffn_columns"] = config.intermediate_size;
   json["vocab_size"] = config.vocab_size;
+  for (const LayerShape& shape : config.layer_shapes) {
+    json["layer_shapes"].push_back(
+        {{"heads", shape.heads()}, {"kv_heads", shape.kv_heads}, {"columns", shape.columns}});
+  }
   json["parameters"] = total;
   json["parameters_in_layers"] = in_layers;
   json["prunable_parameters"] = prunable;

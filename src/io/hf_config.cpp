@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <fmt/format.h>
+#include <functional>
 #include <string_view>
 
 #include <galapagos/core/error.hpp>
@@ -56,6 +58,8 @@ class ConfigReader {
   double positive(const Json& object, const std::string& key) const;
 
   const Family& family() const;
+  void read_layers(HfConfig& config) const;
+  LayerShape pruned_layer(const Json& json, std::int64_t layer, const HfConfig& config) const;
   void check_supported(const Family& family) const;
   void check_windows(const Family& family) const;
   void read_sizes(const Family& family, HfConfig& config) const;
@@ -75,7 +79,8 @@ double ConfigReader::positive(const Json& object, const std::string& key) const 
 }
 
 const Family& ConfigReader::family() const {
-  const std::string type = json_string(json_, "model_type", where_);
+  std::string type = json_string(json_, "model_type", where_);
+  if (type == pruned_model_type) type = json_string(json_, "base_model_type", where_);
   for (const Family& family : families) {
     if (family.model_type == type) return family;
   }
@@ -146,6 +151,51 @@ void ConfigReader::read_sizes(const Family& family, HfConfig& config) const {
   if (config.head_dim % 2 != 0) inconsistent(fmt::format("head_dim {} is odd", config.head_dim));
 }
 
+LayerShape ConfigReader::pruned_layer(const Json& json, std::int64_t layer, const HfConfig& config) const {
+  const std::string where = fmt::format("{}, pruned_layers {}", where_, layer);
+  if (!json.is_object()) throw InputError("is not an object", where, "export the model again");
+  LayerShape shape;
+  shape.columns = json_integer(json, "intermediate_size", 0, config.intermediate_size, where);
+  shape.kv_heads = json_integer(json, "num_key_value_heads", 0, config.kv_heads, where);
+  if (json_absent(json, "kv_of_head") || !json["kv_of_head"].is_array()) {
+    throw InputError("no list 'kv_of_head'", where, "export the model again");
+  }
+  for (const Json& head : json["kv_of_head"]) {
+    if (!head.is_number_integer() || head < 0 || head >= shape.kv_heads) {
+      throw InputError(fmt::format("kv_of_head holds {}, but there are {} KV heads",
+                                   printable(head.dump(-1, ' ', true), 40), shape.kv_heads),
+                       where, "export the model again");
+    }
+    shape.kv_of_head.push_back(head.get<std::int32_t>());
+  }
+  std::vector<bool> used(static_cast<std::size_t>(shape.kv_heads), false);
+  for (const std::int32_t kv : shape.kv_of_head) used[static_cast<std::size_t>(kv)] = true;
+  const bool sound = std::is_sorted(shape.kv_of_head.begin(), shape.kv_of_head.end()) &&
+                     shape.heads() <= config.heads &&
+                     std::find(used.begin(), used.end(), false) == used.end();
+  if (!sound) {
+    throw InputError("kv_of_head should ascend and use every KV head", where, "export the model again");
+  }
+  return shape;
+}
+
+/// The shapes of a pruned model's layers, or the same shape for all.
+void ConfigReader::read_layers(HfConfig& config) const {
+  if (json_string(json_, "model_type", where_) != pruned_model_type) {
+    config.layer_shapes.assign(static_cast<std::size_t>(config.layers),
+                               even_layer_shape(config.heads, config.kv_heads, config.intermediate_size));
+    return;
+  }
+  if (absent("pruned_layers") || !json_["pruned_layers"].is_array() ||
+      json_["pruned_layers"].size() != static_cast<std::size_t>(config.layers)) {
+    inconsistent(fmt::format("pruned_layers should be a list of {} layers", config.layers));
+  }
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    config.layer_shapes.push_back(
+        pruned_layer(json_["pruned_layers"][static_cast<std::size_t>(layer)], layer, config));
+  }
+}
+
 std::optional<Llama3RopeScaling> ConfigReader::rope_scaling(const Json& rope) const {
   if (!rope.is_object()) inconsistent("the rope settings should be an object or null");
   for (const auto& [key, value] : rope.items()) {
@@ -209,6 +259,7 @@ HfConfig ConfigReader::read() {
   HfConfig config;
   config.model_type = kind.computed_as;
   read_sizes(kind, config);
+  read_layers(config);
   read_rope(config);
   config.rms_norm_eps = absent("rms_norm_eps") ? 1e-6 : positive(json_, "rms_norm_eps");
   if (config.rms_norm_eps > 1) inconsistent("rms_norm_eps is above 1");
@@ -224,6 +275,21 @@ HfConfig ConfigReader::read() {
 }
 
 }  // namespace
+
+LayerShape even_layer_shape(std::int64_t heads, std::int64_t kv_heads, std::int64_t columns) {
+  LayerShape shape;
+  shape.kv_heads = kv_heads;
+  shape.columns = columns;
+  for (std::int64_t head = 0; head < heads; ++head) {
+    shape.kv_of_head.push_back(static_cast<std::int32_t>(head / (heads / kv_heads)));
+  }
+  return shape;
+}
+
+bool HfConfig::even() const {
+  return std::adjacent_find(layer_shapes.begin(), layer_shapes.end(), std::not_equal_to<>()) ==
+         layer_shapes.end();
+}
 
 HfConfig read_hf_config(const fs::path& folder) {
   std::error_code ignored;

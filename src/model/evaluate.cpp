@@ -18,8 +18,7 @@ constexpr std::int64_t logit_rows = 128;  // logits are made for this many token
 /// The fewest stages whose ranks can each hold their part.
 PipelineGrid grid_that_fits(const HfConfig& config, int ranks, DType precision, std::int64_t most_tokens,
                             std::uint64_t limit) {
-  const std::vector<double> costs(static_cast<std::size_t>(config.layers),
-                                  static_cast<double>(layer_parameters(config, dense_layer_shape(config))));
+  const std::vector<double> costs = layer_costs(config);
   const std::uint64_t head = static_cast<std::uint64_t>(embedding_parameters(config)) * size_of(precision) +
                              static_cast<std::uint64_t>(logit_rows * config.vocab_size) * sizeof(float);
   std::uint64_t most = 0;

@@ -72,37 +72,40 @@ LayerForward::LayerForward(const ops::Context& context, const HfConfig& config, 
 
 void LayerForward::run(const LayerWeights& weights, std::span<const std::int64_t> offsets,
                        const Tensor& hidden, const LayerTaps& taps) {
-  if (weights.shape.heads() > 0) attention(weights, offsets, hidden, taps);
-  if (weights.shape.columns > 0) feed_forward(weights, hidden, taps);
+  attention(weights.attention, offsets, hidden, taps.attention_output);
+  feed_forward(weights.ffn, hidden, taps.ffn_output);
 }
 
-void LayerForward::attention(const LayerWeights& weights, std::span<const std::int64_t> offsets,
-                             const Tensor& hidden, const LayerTaps& taps) {
+void LayerForward::attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
+                             const Tensor& hidden, const std::function<void(const Tensor& input)>& tap) {
+  if (weights.heads() == 0) return;
   const std::int64_t tokens = hidden.rows(), head_dim = config_.head_dim;
-  const std::int64_t q_width = weights.shape.heads() * head_dim, kv_width = weights.shape.kv_heads * head_dim;
+  const std::int64_t q_width = weights.heads() * head_dim, kv_width = weights.kv_heads * head_dim;
   const Tensor normed = normed_->view({tokens, config_.hidden_size});
   const Tensor q = q_->view({tokens, q_width}), mixed = mixed_->view({tokens, q_width});
   const Tensor k = k_->view({tokens, kv_width}), v = v_->view({tokens, kv_width});
-  ops::rms_norm(context_, hidden, weights.attention_norm, static_cast<float>(config_.rms_norm_eps), normed);
+  ops::rms_norm(context_, hidden, weights.norm, static_cast<float>(config_.rms_norm_eps), normed);
   ops::linear(context_, normed, weights.q, bias_or_none(weights.q_bias), q);
   ops::linear(context_, normed, weights.k, bias_or_none(weights.k_bias), k);
   ops::linear(context_, normed, weights.v, bias_or_none(weights.v_bias), v);
   ops::rope(context_, q, head_dim, frequencies_, offsets);
   ops::rope(context_, k, head_dim, frequencies_, offsets);
-  ops::attention(context_, q, k, v, head_dim, weights.shape.kv_of_head, offsets, mixed);
-  if (taps.attention_output) taps.attention_output(mixed);
+  ops::attention(context_, q, k, v, head_dim, weights.kv_of_head, offsets, mixed);
+  if (tap) tap(mixed);
   ops::linear(context_, mixed, weights.o, nullptr, hidden, true);
 }
 
-void LayerForward::feed_forward(const LayerWeights& weights, const Tensor& hidden, const LayerTaps& taps) {
-  const std::int64_t tokens = hidden.rows(), columns = weights.shape.columns;
+void LayerForward::feed_forward(const FfnWeights& weights, const Tensor& hidden,
+                                const std::function<void(const Tensor& input)>& tap) {
+  if (weights.columns == 0) return;
+  const std::int64_t tokens = hidden.rows(), columns = weights.columns;
   const Tensor normed = normed_->view({tokens, config_.hidden_size});
   const Tensor gate = gate_->view({tokens, columns}), up = up_->view({tokens, columns});
-  ops::rms_norm(context_, hidden, weights.ffn_norm, static_cast<float>(config_.rms_norm_eps), normed);
+  ops::rms_norm(context_, hidden, weights.norm, static_cast<float>(config_.rms_norm_eps), normed);
   ops::linear(context_, normed, weights.gate, nullptr, gate);
   ops::linear(context_, normed, weights.up, nullptr, up);
   ops::swiglu(context_, gate, up);
-  if (taps.ffn_output) taps.ffn_output(gate);
+  if (tap) tap(gate);
   ops::linear(context_, gate, weights.down, nullptr, hidden, true);
 }
 

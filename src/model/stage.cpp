@@ -14,9 +14,20 @@ StageWeights load_stage(const Checkpoint& checkpoint, const HfConfig& config, co
   return stage;
 }
 
+std::vector<double> layer_costs(const HfConfig& config) {
+  std::vector<double> costs;
+  for (const LayerShape& shape : config.layer_shapes) {
+    costs.push_back(1.0 +
+                    static_cast<double>(layer_parameters(config, shape)));  // an empty layer is not free
+  }
+  return costs;
+}
+
 std::uint64_t stage_weight_bytes(const HfConfig& config, const LayerSpan& span, DType precision) {
-  const std::int64_t parameters = layer_parameters(config, dense_layer_shape(config)) * span.count() +
-                                  (span.first == 0 ? embedding_parameters(config) : 0);
+  std::int64_t parameters = span.first == 0 ? embedding_parameters(config) : 0;
+  for (std::int64_t layer = span.first; layer < span.last; ++layer) {
+    parameters += layer_parameters(config, config.shape(layer));
+  }
   return static_cast<std::uint64_t>(parameters) * size_of(precision);
 }
 

@@ -49,16 +49,6 @@ std::string layer_name(std::int64_t layer, const char* part) {
 
 }  // namespace
 
-LayerShape dense_layer_shape(const HfConfig& config) {
-  LayerShape shape;
-  shape.kv_heads = config.kv_heads;
-  shape.columns = config.intermediate_size;
-  for (std::int64_t head = 0; head < config.heads; ++head) {
-    shape.kv_of_head.push_back(static_cast<std::int32_t>(head / (config.heads / config.kv_heads)));
-  }
-  return shape;
-}
-
 std::string attention_output_name(std::int64_t layer) {
   return layer_name(layer, "self_attn.o_proj");
 }
@@ -69,25 +59,34 @@ std::string ffn_output_name(std::int64_t layer) {
 LayerWeights load_layer(const Checkpoint& checkpoint, const HfConfig& config, std::int64_t layer,
                         DType precision, Device device) {
   const Loader load(checkpoint, precision, device);
-  LayerWeights weights;
-  weights.shape = dense_layer_shape(config);
-  const std::int64_t hidden = config.hidden_size, q_width = weights.shape.heads() * config.head_dim;
-  const std::int64_t kv_width = weights.shape.kv_heads * config.head_dim, columns = weights.shape.columns;
+  const LayerShape& shape = config.shape(layer);
+  const std::int64_t hidden = config.hidden_size, q_width = shape.heads() * config.head_dim;
+  const std::int64_t kv_width = shape.kv_heads * config.head_dim;
   const auto name = [&](const char* part) { return layer_name(layer, part); };
-  weights.attention_norm = load.vector(name("input_layernorm.weight"), hidden);
-  weights.q = load.matrix(name("self_attn.q_proj.weight"), q_width, hidden);
-  weights.k = load.matrix(name("self_attn.k_proj.weight"), kv_width, hidden);
-  weights.v = load.matrix(name("self_attn.v_proj.weight"), kv_width, hidden);
-  weights.o = load.matrix(name("self_attn.o_proj.weight"), hidden, q_width);
-  if (config.qkv_bias) {
-    weights.q_bias = load.vector(name("self_attn.q_proj.bias"), q_width);
-    weights.k_bias = load.vector(name("self_attn.k_proj.bias"), kv_width);
-    weights.v_bias = load.vector(name("self_attn.v_proj.bias"), kv_width);
+  LayerWeights weights;
+  if (shape.heads() > 0) {
+    AttentionWeights& attention = weights.attention;
+    attention.kv_heads = shape.kv_heads;
+    attention.kv_of_head = shape.kv_of_head;
+    attention.norm = load.vector(name("input_layernorm.weight"), hidden);
+    attention.q = load.matrix(name("self_attn.q_proj.weight"), q_width, hidden);
+    attention.k = load.matrix(name("self_attn.k_proj.weight"), kv_width, hidden);
+    attention.v = load.matrix(name("self_attn.v_proj.weight"), kv_width, hidden);
+    attention.o = load.matrix(name("self_attn.o_proj.weight"), hidden, q_width);
+    if (config.qkv_bias) {
+      attention.q_bias = load.vector(name("self_attn.q_proj.bias"), q_width);
+      attention.k_bias = load.vector(name("self_attn.k_proj.bias"), kv_width);
+      attention.v_bias = load.vector(name("self_attn.v_proj.bias"), kv_width);
+    }
   }
-  weights.ffn_norm = load.vector(name("post_attention_layernorm.weight"), hidden);
-  weights.gate = load.matrix(name("mlp.gate_proj.weight"), columns, hidden);
-  weights.up = load.matrix(name("mlp.up_proj.weight"), columns, hidden);
-  weights.down = load.matrix(name("mlp.down_proj.weight"), hidden, columns);
+  if (shape.columns > 0) {
+    FfnWeights& ffn = weights.ffn;
+    ffn.columns = shape.columns;
+    ffn.norm = load.vector(name("post_attention_layernorm.weight"), hidden);
+    ffn.gate = load.matrix(name("mlp.gate_proj.weight"), shape.columns, hidden);
+    ffn.up = load.matrix(name("mlp.up_proj.weight"), shape.columns, hidden);
+    ffn.down = load.matrix(name("mlp.down_proj.weight"), hidden, shape.columns);
+  }
   return weights;
 }
 
@@ -104,10 +103,25 @@ HeadWeights load_head(const Checkpoint& checkpoint, const HfConfig& config, DTyp
           load.matrix(head, config.vocab_size, config.hidden_size)};
 }
 
+std::int64_t attention_parameters(const HfConfig& config, std::int64_t heads, std::int64_t kv_heads) {
+  if (heads == 0) return 0;
+  const std::int64_t width = (heads + kv_heads) * config.head_dim;  // of q and o; of k and v
+  const std::int64_t biases = config.qkv_bias ? (heads + 2 * kv_heads) * config.head_dim : 0;
+  return config.hidden_size * (2 * width + 1) + biases;
+}
+
+std::int64_t ffn_parameters(const HfConfig& config, std::int64_t columns) {
+  return columns == 0 ? 0 : config.hidden_size * (3 * columns + 1);
+}
+
 std::int64_t layer_parameters(const HfConfig& config, const LayerShape& shape) {
-  const std::int64_t q_width = shape.heads() * config.head_dim, kv_width = shape.kv_heads * config.head_dim;
-  const std::int64_t biases = config.qkv_bias ? q_width + 2 * kv_width : 0;
-  return config.hidden_size * (2 * q_width + 2 * kv_width + 3 * shape.columns + 2) + biases;
+  return attention_parameters(config, shape.heads(), shape.kv_heads) + ffn_parameters(config, shape.columns);
+}
+
+std::int64_t parameters_in_layers(const HfConfig& config) {
+  std::int64_t sum = 0;
+  for (const LayerShape& shape : config.layer_shapes) sum += layer_parameters(config, shape);
+  return sum;
 }
 
 std::int64_t embedding_parameters(const HfConfig& config) {

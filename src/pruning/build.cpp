@@ -38,8 +38,8 @@ OwnedTensor transposed_weight(const Checkpoint& checkpoint, const ModuleId& modu
 
 void prune_module(const ops::Context& context, const Plan& plan, const ModuleId& module, OwnedTensor hessian,
                   DatabaseWriter& writer) {
-  const StructureLayout layout = plan.header.layout(module.kind);
-  const auto& removed = plan.header.removed(module.kind);
+  const StructureLayout layout = plan.header.layout(module);
+  const auto& removed = plan.header.removed(module);
   const Stopwatch watch;
   ObsProblem problem;
   problem.name = name_of(module);
@@ -82,19 +82,6 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
   board.settle();
 }
 
-/// Collective. A file that earlier runs and a disk in between have had their hands on gets its final name
-/// only after every checksum was compared once more, dealt over the ranks.
-void verify_all(const Communicator& comm, const std::filesystem::path& path) {
-  agree(comm, [&] {
-    const DatabaseReader reader(path);
-    const std::vector<ModuleId> modules = reader.header().modules();
-    for (std::size_t i = static_cast<std::size_t>(comm.rank()); i < modules.size();
-         i += static_cast<std::size_t>(comm.size())) {
-      reader.verify(modules[i]);
-    }
-  });
-}
-
 }  // namespace
 
 void build_database(const Communicator& world, const ops::Context& context, const DatabaseOptions& options) {
@@ -125,7 +112,9 @@ void build_database(const Communicator& world, const ops::Context& context, cons
     for (const std::vector<ModuleId>& pass : plan.passes) run_pass(comm, context, plan, stage, pass, writer);
     agree(comm, [&] { writer.close(); });
   }
-  if (plan.found != Found::nothing) verify_all(comm, part);
+  // A file that earlier runs and a disk in between have had their hands on is compared with its checksums
+  // once more before it gets its final name.
+  if (plan.found != Found::nothing) missing_modules(comm, part, false);
   agree_at_root(comm, [&] { complete_database(part, options.output); });
   log_info("{} is complete: {} modules in {}", options.output.string(), plan.header.modules().size(),
            human_duration(watch.seconds()));

@@ -11,30 +11,50 @@ std::string name_of(const ModuleId& module) {
                                               : ffn_output_name(module.layer);
 }
 
+std::int64_t module_columns(const HfConfig& config, const ModuleId& module) {
+  const LayerShape& shape = config.shape(module.layer);
+  return module.kind == ModuleKind::attention ? shape.heads() * config.head_dim : shape.columns;
+}
+
 std::vector<ModuleId> DatabaseHeader::modules() const {
   std::vector<ModuleId> all;
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-    all.push_back({layer, ModuleKind::attention});
-    all.push_back({layer, ModuleKind::ffn});
+    if (config.shape(layer).heads() > 0) all.push_back({layer, ModuleKind::attention});
+    if (config.shape(layer).columns > 0) all.push_back({layer, ModuleKind::ffn});
   }
   return all;
 }
 
-std::int64_t DatabaseHeader::kept_columns(ModuleKind kind, std::int64_t level) const {
-  const StructureLayout cut = layout(kind);
-  return cut.columns - removed(kind)[static_cast<std::size_t>(level)] * cut.unit;
+StructureLayout DatabaseHeader::layout(const ModuleId& module) const {
+  const LayerShape& shape = config.shape(module.layer);
+  return module.kind == ModuleKind::attention ? attention_layout(shape, config.head_dim, attention_unit)
+                                              : ffn_layout(shape);
+}
+
+std::optional<std::vector<std::int64_t>> DatabaseHeader::common_levels(ModuleKind kind) const {
+  std::optional<std::vector<std::int64_t>> common;
+  for (const auto& [module, removed] : levels) {
+    if (module.kind != kind) continue;
+    if (common && *common != removed) return std::nullopt;
+    common = removed;
+  }
+  return common;
+}
+
+std::int64_t DatabaseHeader::kept_columns(const ModuleId& module, std::int64_t level) const {
+  const StructureLayout cut = layout(module);
+  return cut.columns - removed(module)[static_cast<std::size_t>(level)] * cut.unit;
 }
 
 std::uint64_t DatabaseHeader::file_bytes() const {
   std::uint64_t bytes = 1 << 20;
-  for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
-    std::uint64_t module = static_cast<std::uint64_t>(removed(kind).back()) * 12;
-    for (std::size_t level = 1; level < removed(kind).size(); ++level) {
-      module += static_cast<std::uint64_t>(kept_columns(kind, static_cast<std::int64_t>(level)) *
-                                           config.hidden_size) *
-                size_of(dtype);
+  for (const ModuleId& module : modules()) {
+    bytes += static_cast<std::uint64_t>(removed(module).back()) * 12;
+    for (std::size_t level = 1; level < removed(module).size(); ++level) {
+      bytes += static_cast<std::uint64_t>(kept_columns(module, static_cast<std::int64_t>(level)) *
+                                          config.hidden_size) *
+               size_of(dtype);
     }
-    bytes += module * static_cast<std::uint64_t>(config.layers);
   }
   return bytes;
 }
@@ -51,8 +71,7 @@ void check_same_database(const DatabaseHeader& found, const DatabaseHeader& want
           "another --output");
   compare(found.attention_unit == wanted.attention_unit, "--attention-unit " + name_of(found.attention_unit),
           options);
-  compare(found.attention_removed == wanted.attention_removed, "other levels of attention", options);
-  compare(found.ffn_removed == wanted.ffn_removed, "other levels of the feed-forward part", options);
+  compare(found.levels == wanted.levels, "other levels", options);
   compare(found.relative_damping == wanted.relative_damping,
           fmt::format("--rel-damp {:g}", found.relative_damping), options);
   compare(found.precision == wanted.precision, "--precision " + name_of(found.precision), options);

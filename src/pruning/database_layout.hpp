@@ -13,6 +13,10 @@ constexpr std::int64_t format_version = 1;
 inline std::string module_path(const ModuleId& module) {
   return "/modules/" + std::to_string(module.layer) + "/" + name_of(module.kind);
 }
+/// Levels of all modules of a kind; where they differ, each module has its own under "removed".
+inline std::string levels_path(ModuleKind kind) {
+  return "/levels/" + name_of(kind);
+}
 inline std::string level_path(const ModuleId& module, std::int64_t level) {
   return module_path(module) + "/level_" + std::to_string(level);
 }

@@ -43,12 +43,16 @@ AttentionUnit unit_named(const std::string& name, const std::string& path) {
   damaged("unknown attention unit '" + printable(name) + "'", path);
 }
 
-void check_levels(const DatabaseHeader& header, ModuleKind kind, const std::string& path) {
-  const auto& removed = header.removed(kind);
+std::vector<std::int64_t> read_levels(const Hdf5File& file, const DatabaseHeader& header,
+                                      const ModuleId& module, const std::string& path) {
+  const std::string common = layout::levels_path(module.kind), own = layout::module_path(module) + "/removed";
+  const auto removed =
+      file.read_values<std::int64_t>(file.has(common) ? common : own, Hdf5Type::i64, most_levels);
   const bool sound = removed.size() >= 2 && removed.front() == 0 &&
                      std::is_sorted(removed.begin(), removed.end(), std::less_equal<>()) &&
-                     removed.back() <= header.layout(kind).structures();
-  if (!sound) damaged("impossible levels of " + name_of(kind), path);
+                     removed.back() <= header.layout(module).structures();
+  if (!sound) damaged("impossible levels of " + name_of(module), path);
+  return removed;
 }
 
 DatabaseHeader read_header(const Hdf5File& file, const std::string& path) {
@@ -71,10 +75,9 @@ DatabaseHeader read_header(const Hdf5File& file, const std::string& path) {
   header.relative_damping = file.read_double("/", "rel_damp");
   header.dtype = dtype_named(file.read_string("/", "dtype"), path);
   header.attention_unit = unit_named(file.read_string("/", "attention_unit"), path);
-  header.attention_removed = file.read_values<std::int64_t>("/levels/attn", Hdf5Type::i64, most_levels);
-  header.ffn_removed = file.read_values<std::int64_t>("/levels/ffn", Hdf5Type::i64, most_levels);
-  check_levels(header, ModuleKind::attention, path);
-  check_levels(header, ModuleKind::ffn, path);
+  for (const ModuleId& module : header.modules()) {
+    header.levels[module] = read_levels(file, header, module, path);
+  }
   return header;
 }
 
@@ -91,16 +94,16 @@ DatabaseReader::DatabaseReader(const std::filesystem::path& path)
   };
   for (const ModuleId& module : header_.modules()) {
     const std::string at = layout::module_path(module);
-    const auto most = static_cast<std::uint64_t>(header_.removed(module.kind).back());
+    const auto most = static_cast<std::uint64_t>(header_.removed(module).back());
     expect(at + "/order", Hdf5Type::i32, {most});
     expect(at + "/loss", Hdf5Type::f64, {most});
     expect(at + "/damping", Hdf5Type::f64, {layout::damping_values});
     expect(at + "/checksum", Hdf5Type::u64, {1});
     expect(at + "/state", Hdf5Type::u8, {1});
-    for (std::size_t level = 1; level < header_.removed(module.kind).size(); ++level) {
+    for (std::size_t level = 1; level < header_.removed(module).size(); ++level) {
       const std::string place = layout::level_path(module, static_cast<std::int64_t>(level));
       const auto kept =
-          static_cast<std::uint64_t>(header_.kept_columns(module.kind, static_cast<std::int64_t>(level)));
+          static_cast<std::uint64_t>(header_.kept_columns(module, static_cast<std::int64_t>(level)));
       expect(place + "/weight", layout::weight_type(header_.dtype),
              {kept, static_cast<std::uint64_t>(header_.config.hidden_size)});
       expect(place + "/checksum", Hdf5Type::u64, {1});
@@ -117,8 +120,8 @@ bool DatabaseReader::done(const ModuleId& module) const {
 }
 
 std::vector<std::int32_t> DatabaseReader::order(const ModuleId& module) const {
-  const StructureLayout layout = header_.layout(module.kind);
-  const auto most = static_cast<std::uint64_t>(header_.removed(module.kind).back());
+  const StructureLayout layout = header_.layout(module);
+  const auto most = static_cast<std::uint64_t>(header_.removed(module).back());
   auto order = file_.read_values<std::int32_t>(layout::module_path(module) + "/order", Hdf5Type::i32, most);
   std::vector<bool> seen(static_cast<std::size_t>(layout.structures()), false);
   bool sound = order.size() == most;
@@ -133,7 +136,7 @@ std::vector<std::int32_t> DatabaseReader::order(const ModuleId& module) const {
 
 std::vector<double> DatabaseReader::loss(const ModuleId& module) const {
   return file_.read_values<double>(layout::module_path(module) + "/loss", Hdf5Type::f64,
-                                   static_cast<std::uint64_t>(header_.removed(module.kind).back()));
+                                   static_cast<std::uint64_t>(header_.removed(module).back()));
 }
 
 std::vector<double> DatabaseReader::damping(const ModuleId& module) const {
@@ -142,10 +145,10 @@ std::vector<double> DatabaseReader::damping(const ModuleId& module) const {
 }
 
 std::vector<std::int64_t> DatabaseReader::kept(const ModuleId& module, std::int64_t level) const {
-  const StructureLayout layout = header_.layout(module.kind);
+  const StructureLayout layout = header_.layout(module);
   const std::vector<std::int32_t> gone = order(module);
   std::vector<bool> keep(static_cast<std::size_t>(layout.structures()), true);
-  for (std::int64_t i = 0; i < header_.removed(module.kind)[static_cast<std::size_t>(level)]; ++i) {
+  for (std::int64_t i = 0; i < header_.removed(module)[static_cast<std::size_t>(level)]; ++i) {
     keep[static_cast<std::size_t>(gone[static_cast<std::size_t>(i)])] = false;
   }
   std::vector<std::int64_t> columns;
@@ -157,7 +160,7 @@ std::vector<std::int64_t> DatabaseReader::kept(const ModuleId& module, std::int6
 
 std::vector<std::byte> DatabaseReader::level_bytes(const ModuleId& module, std::int64_t level) const {
   std::vector<std::byte> bytes(
-      static_cast<std::size_t>(header_.kept_columns(module.kind, level) * header_.config.hidden_size) *
+      static_cast<std::size_t>(header_.kept_columns(module, level) * header_.config.hidden_size) *
       size_of(header_.dtype));
   file_.read(layout::level_path(module, level) + "/weight", layout::weight_type(header_.dtype), bytes);
   return bytes;
@@ -171,7 +174,7 @@ void DatabaseReader::verify(const ModuleId& module) const {
       layout::summary_checksum(order(module), loss(module), damping(module))) {
     misfit(name_of(module), path_.string());
   }
-  for (std::size_t at = 1; at < header_.removed(module.kind).size(); ++at) {
+  for (std::size_t at = 1; at < header_.removed(module).size(); ++at) {
     const auto level = static_cast<std::int64_t>(at);
     if (stored(layout::level_path(module, level)) != Hash64().add(level_bytes(module, level)).value()) {
       misfit(fmt::format("{} level {}", name_of(module), level), path_.string());

@@ -21,15 +21,21 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
   file.create_group("/levels");
   file.create_group("/modules");
   for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
-    const auto& removed = header.removed(kind);
-    file.create_dataset("/levels/" + name_of(kind), Hdf5Type::i64, {removed.size()});
-    file.write_values("/levels/" + name_of(kind), Hdf5Type::i64, removed);
+    const auto common = header.common_levels(kind);
+    if (!common) continue;
+    file.create_dataset(layout::levels_path(kind), Hdf5Type::i64, {common->size()});
+    file.write_values(layout::levels_path(kind), Hdf5Type::i64, *common);
   }
   for (const ModuleId& module : header.modules()) {
     const std::string at = layout::module_path(module);
-    if (module.kind == ModuleKind::attention) file.create_group("/modules/" + std::to_string(module.layer));
+    const std::string layer = "/modules/" + std::to_string(module.layer);
+    if (!file.has(layer)) file.create_group(layer);
     file.create_group(at);
-    const auto& removed = header.removed(module.kind);
+    const auto& removed = header.removed(module);
+    if (!header.common_levels(module.kind)) {
+      file.create_dataset(at + "/removed", Hdf5Type::i64, {removed.size()});
+      file.write_values(at + "/removed", Hdf5Type::i64, removed);
+    }
     const auto most = static_cast<std::uint64_t>(removed.back());
     file.create_dataset(at + "/order", Hdf5Type::i32, {most});
     file.create_dataset(at + "/loss", Hdf5Type::f64, {most});
@@ -40,7 +46,7 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
     for (std::size_t level = 1; level < removed.size(); ++level) {
       const std::string place = layout::level_path(module, static_cast<std::int64_t>(level));
       const auto kept =
-          static_cast<std::uint64_t>(header.kept_columns(module.kind, static_cast<std::int64_t>(level)));
+          static_cast<std::uint64_t>(header.kept_columns(module, static_cast<std::int64_t>(level)));
       file.create_group(place);
       file.create_dataset(place + "/weight", layout::weight_type(header.dtype),
                           {kept, static_cast<std::uint64_t>(header.config.hidden_size)});

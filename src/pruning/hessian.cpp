@@ -14,10 +14,6 @@ namespace {
 constexpr int hessian_tag = 21;
 constexpr std::int64_t rows_per_message = 512;
 
-std::int64_t input_columns(const HfConfig& config, ModuleKind kind) {
-  return kind == ModuleKind::attention ? config.heads * config.head_dim : config.intermediate_size;
-}
-
 /// Calls work(first row, rows, columns) for slabs of rows that cover the lower triangle: row r has columns
 /// [0, r].
 template <typename Work>
@@ -60,7 +56,7 @@ void add_lower(const Tensor& h, const Tensor& other) {
 }
 
 OwnedTensor zero_hessian(const HfConfig& config, const ModuleId& module, Device device) {
-  const std::int64_t n = input_columns(config, module.kind);
+  const std::int64_t n = module_columns(config, module);
   OwnedTensor h({n, n}, DType::f32, device, "the Hessian of " + name_of(module));
   fill_zero(h);
   return h;
@@ -164,7 +160,7 @@ Hessians reduce_to_owners(const Communicator& comm, const PipelineGrid& grid, co
 std::vector<int> assign_owners(std::span<const ModuleId> modules, const HfConfig& config,
                                const PipelineGrid& grid, int ranks) {
   const auto cost = [&](std::size_t i) {
-    const auto n = static_cast<double>(input_columns(config, modules[i].kind));
+    const auto n = static_cast<double>(module_columns(config, modules[i]));
     return n * n * (3 * n + static_cast<double>(config.hidden_size));
   };
   std::vector<std::size_t> by_cost(modules.size());

@@ -37,21 +37,29 @@ AttentionUnit attention_unit_of(const std::string& name) {
                    "choose head, group or per-group");
 }
 
-StructureLayout attention_layout(const HfConfig& config, AttentionUnit unit) {
-  const std::int64_t heads_per_group = config.heads / config.kv_heads;
+StructureLayout attention_layout(const LayerShape& shape, std::int64_t head_dim, AttentionUnit unit) {
   StructureLayout layout;
-  layout.columns = config.heads * config.head_dim;
-  layout.unit = unit == AttentionUnit::group ? heads_per_group * config.head_dim : config.head_dim;
-  if (unit == AttentionUnit::per_group) {
+  layout.columns = shape.heads() * head_dim;
+  layout.unit = head_dim;
+  if (unit == AttentionUnit::head || shape.heads() == 0) return layout;
+  if (shape.heads() % shape.kv_heads != 0 ||
+      shape != even_layer_shape(shape.heads(), shape.kv_heads, shape.columns)) {
+    throw InputError("a layer's KV heads have different numbers of query heads",
+                     "--attention-unit " + name_of(unit), "use --attention-unit head");
+  }
+  const std::int64_t heads_per_group = shape.heads() / shape.kv_heads;
+  if (unit == AttentionUnit::group) {
+    layout.unit = heads_per_group * head_dim;
+  } else {
     layout.round = heads_per_group;
-    layout.step = config.kv_heads;
+    layout.step = shape.kv_heads;
   }
   return layout;
 }
 
-StructureLayout ffn_layout(const HfConfig& config) {
+StructureLayout ffn_layout(const LayerShape& shape) {
   StructureLayout layout;
-  layout.columns = config.intermediate_size;
+  layout.columns = shape.columns;
   return layout;
 }
 

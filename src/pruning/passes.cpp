@@ -6,14 +6,6 @@
 #include <galapagos/pruning/passes.hpp>
 
 namespace galapagos {
-namespace {
-
-std::uint64_t columns_of(const HfConfig& config, const ModuleId& module) {
-  return static_cast<std::uint64_t>(module.kind == ModuleKind::attention ? config.heads * config.head_dim
-                                                                         : config.intermediate_size);
-}
-
-}  // namespace
 
 std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, DType precision,
                           std::int64_t most_tokens, std::span<const ModuleId> modules) {
@@ -21,7 +13,7 @@ std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, DType p
   std::uint64_t hessians = 0, pruning = 0;
   for (const ModuleId& module : modules) {
     if (module.layer < span.first || module.layer >= span.last) continue;
-    const std::uint64_t n = columns_of(config, module);
+    const auto n = static_cast<std::uint64_t>(module_columns(config, module));
     hessians += n * n;
     pruning = std::max(pruning,
                        n * (n + 4 * hidden));  // inverse; weight: read, transposed, pruned, rounded

@@ -26,12 +26,16 @@ DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& confi
   header.relative_damping = options.relative_damping;
   header.dtype = checkpoint.dtype();
   header.attention_unit = options.attention_unit;
-  const auto levels = [&](ModuleKind kind, const std::optional<std::string>& list, const char* option) {
-    return list ? explicit_levels(header.layout(kind), *list, option)
-                : equal_levels(header.layout(kind), options.levels);
-  };
-  header.attention_removed = levels(ModuleKind::attention, options.attention_removed, "--attn-removed");
-  header.ffn_removed = levels(ModuleKind::ffn, options.ffn_removed, "--ffn-removed");
+  for (const ModuleId& module : header.modules()) {
+    const bool attention = module.kind == ModuleKind::attention;
+    const auto& list = attention ? options.attention_removed : options.ffn_removed;
+    const char* option = attention ? "--attn-removed" : "--ffn-removed";
+    if (list && !config.even()) {
+      throw UsageError("the layers of this model differ in width", option, "use --levels");
+    }
+    header.levels[module] = list ? explicit_levels(header.layout(module), *list, option)
+                                 : equal_levels(header.layout(module), options.levels);
+  }
   return header;
 }
 
@@ -81,13 +85,15 @@ Found look_for_output(const DatabaseOptions& options) {
   return complete ? Found::complete : begun ? Found::part : Found::nothing;
 }
 
-/// Which modules of an earlier run are done and sound, dealt over the ranks to be verified.
+}  // namespace
+
 std::vector<ModuleId> missing_modules(const Communicator& comm, const std::filesystem::path& path,
-                                      const DatabaseHeader& header, bool repair) {
-  const std::vector<ModuleId> modules = header.modules();
+                                      bool repair) {
+  std::vector<ModuleId> modules;
   std::vector<std::uint8_t> bad;
   agree(comm, [&] {
     const DatabaseReader reader(path);
+    modules = reader.header().modules();
     for (std::size_t i = static_cast<std::size_t>(comm.rank()); i < modules.size();
          i += static_cast<std::size_t>(comm.size())) {
       bad.push_back(reader.done(modules[i]) ? 0 : 1);
@@ -116,8 +122,6 @@ std::vector<ModuleId> missing_modules(const Communicator& comm, const std::files
   return missing;
 }
 
-}  // namespace
-
 Plan make_plan(const Communicator& comm, const DatabaseOptions& options) {
   Plan plan;
   agree_at_root(comm, [&] { plan.found = look_for_output(options); });
@@ -145,34 +149,32 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options) {
     agree_at_root(comm, [&] {
       check_same_database(DatabaseReader(existing).header(), plan.header, existing.string());
     });
-    plan.missing = missing_modules(comm, existing, plan.header, options.repair);
+    plan.missing = missing_modules(comm, existing, options.repair);
   }
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
   agree(comm, [&] {
-    const auto cost = static_cast<double>(layer_parameters(plan.config, dense_layer_shape(plan.config)));
-    const std::vector<double> costs(static_cast<std::size_t>(plan.config.layers), cost);
-    plan.grid = make_pipeline_grid(costs, comm.size(), options.lanes);
+    plan.grid = make_pipeline_grid(layer_costs(plan.config), comm.size(), options.lanes);
     plan.passes = plan_passes(plan.config, plan.grid, plan.precision, plan.most_tokens, plan.missing, limit);
   });
   return plan;
 }
 
 void log_plan(const Communicator& comm, const DatabaseOptions& options, const Plan& plan) {
-  const auto list = [](const std::vector<std::int64_t>& removed) {
-    return fmt::format("{}", fmt::join(removed, " "));
+  const auto list = [&](ModuleKind kind) {
+    const auto common = plan.header.common_levels(kind);
+    return common ? fmt::format("{}", fmt::join(*common, " ")) : std::string("by layer");
   };
   log_info("model {}: {} layers, {} parameters in them, weights {}, working precision {}",
            options.model.string(), plan.config.layers,
-           human_count(static_cast<std::uint64_t>(
-               layer_parameters(plan.config, dense_layer_shape(plan.config)) * plan.config.layers)),
+           human_count(static_cast<std::uint64_t>(parameters_in_layers(plan.config))),
            name_of(plan.header.dtype), name_of(plan.precision));
   log_info("calibration: {} sequences, {} tokens, {} batches",
            human_count(static_cast<std::uint64_t>(plan.header.calibration_sequences)),
            human_count(static_cast<std::uint64_t>(plan.header.calibration_tokens)),
            human_count(plan.batches.size()));
   log_info("levels of attention, {}s removed: {}", name_of(plan.header.attention_unit),
-           list(plan.header.attention_removed));
-  log_info("levels of ffn, columns removed: {}", list(plan.header.ffn_removed));
+           list(ModuleKind::attention));
+  log_info("levels of ffn, columns removed: {}", list(ModuleKind::ffn));
   log_info("{} ranks: {} stages x {} lanes; {} of {} modules to do in {} passes; database {}", comm.size(),
            plan.grid.stages(), plan.grid.lanes, plan.missing.size(), plan.header.modules().size(),
            plan.passes.size(), human_bytes(plan.header.file_bytes()));

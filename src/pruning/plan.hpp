@@ -33,6 +33,11 @@ struct Plan {
 /// Collective.
 Plan make_plan(const Communicator& comm, const DatabaseOptions& options);
 
+/// Collective. The modules of a database that are not done, or with `repair` do not fit their checksums,
+/// dealt over the ranks to be verified; ChecksumError without.
+std::vector<ModuleId> missing_modules(const Communicator& comm, const std::filesystem::path& path,
+                                      bool repair);
+
 /// Says what is going to be done.
 void log_plan(const Communicator& comm, const DatabaseOptions& options, const Plan& plan);
 

@@ -148,17 +148,17 @@ TEST_CASE("a layer may keep any heads and columns, or none", "[model]") {
       return compact;
     };
     std::vector<std::int64_t> head_columns;
-    small.shape.kv_of_head.clear();
+    small.attention.kv_of_head.clear();
     for (const std::int64_t head : kept.heads) {
       for (std::int64_t d = 0; d < config.head_dim; ++d) head_columns.push_back(head * config.head_dim + d);
-      small.shape.kv_of_head.push_back(full.shape.kv_of_head[static_cast<std::size_t>(head)]);
+      small.attention.kv_of_head.push_back(full.attention.kv_of_head[static_cast<std::size_t>(head)]);
     }
-    small.shape.columns = static_cast<std::int64_t>(kept.columns.size());
-    small.o = keep_columns(full.o, head_columns);
-    small.q = keep_rows(full.q, head_columns);
-    small.down = keep_columns(full.down, kept.columns);
-    small.gate = keep_rows(full.gate, kept.columns);
-    small.up = keep_rows(full.up, kept.columns);
+    small.ffn.columns = static_cast<std::int64_t>(kept.columns.size());
+    small.attention.o = keep_columns(full.attention.o, head_columns);
+    small.attention.q = keep_rows(full.attention.q, head_columns);
+    small.ffn.down = keep_columns(full.ffn.down, kept.columns);
+    small.ffn.gate = keep_rows(full.ffn.gate, kept.columns);
+    small.ffn.up = keep_rows(full.ffn.up, kept.columns);
     const std::vector<float> expected = run(full), found = run(small);
     double worst = 0;
     for (std::size_t i = 0; i < found.size(); ++i) {

@@ -9,15 +9,6 @@ using namespace galapagos;
 
 namespace {
 
-HfConfig config_of(std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim, std::int64_t columns) {
-  HfConfig config;
-  config.heads = heads;
-  config.kv_heads = kv_heads;
-  config.head_dim = head_dim;
-  config.intermediate_size = columns;
-  return config;
-}
-
 using Levels = std::vector<std::int64_t>;
 
 }  // namespace
@@ -25,7 +16,7 @@ using Levels = std::vector<std::int64_t>;
 TEST_CASE("equal levels are distinct, whole and end with everything", "[levels]") {
   for (const std::int64_t columns : {1, 5, 31, 172, 176, 11008, 13824, 14336}) {
     for (const std::int64_t count : {1, 2, 3, 7, 8, 10, 64, 500}) {
-      const StructureLayout layout = ffn_layout(config_of(8, 4, 8, columns));
+      const StructureLayout layout = ffn_layout(even_layer_shape(8, 4, columns));
       const Levels removed = equal_levels(layout, count);
       CHECK(removed.front() == 0);
       CHECK(removed.back() == columns);
@@ -40,22 +31,22 @@ TEST_CASE("equal levels are distinct, whole and end with everything", "[levels]"
       }
     }
   }
-  CHECK(equal_levels(attention_layout(config_of(32, 8, 128, 1), AttentionUnit::head), 8) ==
+  CHECK(equal_levels(attention_layout(even_layer_shape(32, 8, 1), 128, AttentionUnit::head), 8) ==
         Levels{0, 4, 8, 12, 16, 20, 24, 28, 32});
-  CHECK(equal_levels(attention_layout(config_of(40, 8, 128, 1), AttentionUnit::head), 3) ==
+  CHECK(equal_levels(attention_layout(even_layer_shape(40, 8, 1), 128, AttentionUnit::head), 3) ==
         Levels{0, 13, 27, 40});
-  CHECK(equal_levels(attention_layout(config_of(32, 8, 128, 1), AttentionUnit::group), 10) ==
+  CHECK(equal_levels(attention_layout(even_layer_shape(32, 8, 1), 128, AttentionUnit::group), 10) ==
         Levels{0, 1, 2, 3, 4, 5, 6, 7, 8});
-  CHECK(equal_levels(attention_layout(config_of(32, 8, 128, 1), AttentionUnit::per_group), 10) ==
+  CHECK(equal_levels(attention_layout(even_layer_shape(32, 8, 1), 128, AttentionUnit::per_group), 10) ==
         Levels{0, 8, 16, 24, 32});
-  CHECK_THROWS_AS(equal_levels(ffn_layout(config_of(1, 1, 8, 100)), 0), UsageError);
+  CHECK_THROWS_AS(equal_levels(ffn_layout(even_layer_shape(1, 1, 100)), 0), UsageError);
 }
 
 TEST_CASE("explicit levels are given in columns", "[levels]") {
-  const StructureLayout heads = attention_layout(config_of(8, 4, 16, 100), AttentionUnit::head);
+  const StructureLayout heads = attention_layout(even_layer_shape(8, 4, 100), 16, AttentionUnit::head);
   CHECK(explicit_levels(heads, "0 32 64 128", "--attn-removed") == Levels{0, 2, 4, 8});
   CHECK(explicit_levels(heads, "16,48", "--attn-removed") == Levels{0, 1, 3});
-  const StructureLayout rounds = attention_layout(config_of(8, 4, 16, 100), AttentionUnit::per_group);
+  const StructureLayout rounds = attention_layout(even_layer_shape(8, 4, 100), 16, AttentionUnit::per_group);
   CHECK(explicit_levels(rounds, "64 128", "--attn-removed") == Levels{0, 4, 8});
   CHECK_THROWS_AS(explicit_levels(rounds, "32", "--attn-removed"), UsageError);
   for (const char* bad : {"", "0", "32 16", "16 16", "8", "144", "-16", "0 0 16", "16 x", "1e3"}) {

@@ -19,6 +19,7 @@ HfConfig llama_7b() {
   config.head_dim = 128;
   config.intermediate_size = 11008;
   config.vocab_size = 32000;
+  config.layer_shapes.assign(32, even_layer_shape(32, 32, 11008));
   return config;
 }
 

@@ -50,7 +50,7 @@ Difference difference_of(const DatabaseReader& a, const DatabaseReader& b) {
       difference.largest_loss =
           std::max(difference.largest_loss, std::abs(loss_a[i] - loss_b[i]) / (std::abs(loss_a[i]) + 1e-12));
     }
-    for (std::size_t level = 1; level < a.header().removed(module.kind).size(); ++level) {
+    for (std::size_t level = 1; level < a.header().removed(module).size(); ++level) {
       const auto bytes_a = a.level_bytes(module, static_cast<std::int64_t>(level));
       const auto bytes_b = b.level_bytes(module, static_cast<std::int64_t>(level));
       difference.same_bits = difference.same_bits && bytes_a == bytes_b;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <galapagos/core/json.hpp>
 
@@ -19,14 +20,29 @@ struct Llama3RopeScaling {
   bool operator==(const Llama3RopeScaling&) const = default;
 };
 
+/// What is left of a layer: its query heads, each with the KV head it attends with, and its feed-forward
+/// columns. Without heads there are no KV heads.
+struct LayerShape {
+  std::int64_t kv_heads = 0;
+  std::vector<std::int32_t> kv_of_head;  ///< one entry per query head, ascending
+  std::int64_t columns = 0;
+
+  std::int64_t heads() const { return static_cast<std::int64_t>(kv_of_head.size()); }
+  bool operator==(const LayerShape&) const = default;
+};
+
+/// The layer of an unpruned model: every run of heads / kv_heads query heads shares a KV head.
+LayerShape even_layer_shape(std::int64_t heads, std::int64_t kv_heads, std::int64_t columns);
+
 /// What a Hugging Face config.json says about a model, checked, with transformers' defaults filled in.
 struct HfConfig {
   std::string model_type;  ///< "llama" (also for Mistral without a sliding window) or "qwen2"
   std::int64_t hidden_size = 0;
-  std::int64_t intermediate_size = 0;
+  std::int64_t intermediate_size = 0;  ///< of the unpruned model, as heads and kv_heads
   std::int64_t layers = 0;
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;
+  std::vector<LayerShape> layer_shapes;  ///< of each layer; they differ in a pruned model
   std::int64_t head_dim = 0;
   std::int64_t vocab_size = 0;
   std::int64_t max_position_embeddings = 0;
@@ -40,8 +56,15 @@ struct HfConfig {
   std::optional<std::int64_t> eos_id;  ///< the first where there are several
   Json source;                         ///< the parsed file
 
+  const LayerShape& shape(std::int64_t layer) const { return layer_shapes[static_cast<std::size_t>(layer)]; }
+  /// Whether all layers have the same shape.
+  bool even() const;
+
   bool operator==(const HfConfig&) const = default;
 };
+
+/// The model_type of a pruned model that Galapagos has written; `pruned_layers` holds the shapes.
+constexpr const char* pruned_model_type = "galapagos";
 
 /// Reads config.json of a model's folder. InputError where it is missing, malformed, or describes a model
 /// that Galapagos would compute wrongly; the message names the setting.

@@ -42,11 +42,13 @@ class LayerForward {
   void run(const LayerWeights& weights, std::span<const std::int64_t> offsets, const Tensor& hidden,
            const LayerTaps& taps = {});
 
- private:
-  void attention(const LayerWeights& weights, std::span<const std::int64_t> offsets, const Tensor& hidden,
-                 const LayerTaps& taps);
-  void feed_forward(const LayerWeights& weights, const Tensor& hidden, const LayerTaps& taps);
+  /// Half a layer each; nothing changes where it has no heads or no columns.
+  void attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets, const Tensor& hidden,
+                 const std::function<void(const Tensor& input)>& tap = {});
+  void feed_forward(const FfnWeights& weights, const Tensor& hidden,
+                    const std::function<void(const Tensor& input)>& tap = {});
 
+ private:
   const ops::Context& context_;
   HfConfig config_;
   OwnedTensor frequencies_;

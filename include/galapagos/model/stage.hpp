@@ -18,6 +18,9 @@ struct StageWeights {
 StageWeights load_stage(const Checkpoint& checkpoint, const HfConfig& config, const LayerSpan& span,
                         DType precision, Device device);
 
+/// What the layers cost, for make_pipeline_grid: their parameters.
+std::vector<double> layer_costs(const HfConfig& config);
+
 /// Bytes of a stage's weights at `precision`, and of the activations of a batch of `most_tokens` tokens.
 std::uint64_t stage_weight_bytes(const HfConfig& config, const LayerSpan& span, DType precision);
 std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens);

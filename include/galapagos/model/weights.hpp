@@ -10,32 +10,33 @@
 
 namespace galapagos {
 
-/// What is left of a layer: its query heads, each with the KV head it attends with, and its feed-forward
-/// columns.
-struct LayerShape {
+/// The attention of a layer, weights [out, in] as in the checkpoint; biases are empty where the model has
+/// none, everything is where there are no heads.
+struct AttentionWeights {
   std::int64_t kv_heads = 0;
   std::vector<std::int32_t> kv_of_head;  ///< one entry per query head
-  std::int64_t columns = 0;
+  OwnedTensor norm, q, k, v, o, q_bias, k_bias, v_bias;
 
   std::int64_t heads() const { return static_cast<std::int64_t>(kv_of_head.size()); }
 };
 
-/// The layer of an unpruned model: every run of heads / kv_heads query heads shares a KV head.
-LayerShape dense_layer_shape(const HfConfig& config);
+/// The feed-forward part of a layer; empty where there are no columns.
+struct FfnWeights {
+  std::int64_t columns = 0;
+  OwnedTensor norm, gate, up, down;
+};
 
-/// A layer's weights as in the checkpoint, [out, in]. Biases are empty where the model has none.
 struct LayerWeights {
-  LayerShape shape;
-  OwnedTensor attention_norm, q, k, v, o, q_bias, k_bias, v_bias;
-  OwnedTensor ffn_norm, gate, up, down;
+  AttentionWeights attention;
+  FfnWeights ffn;
 };
 
 /// Names in the checkpoint: "model.layers.3.mlp.down_proj" and so on, without ".weight".
 std::string attention_output_name(std::int64_t layer);
 std::string ffn_output_name(std::int64_t layer);
 
-/// Reads one layer of an unpruned model, its matrices stored as `precision`. InputError where a tensor is
-/// missing, has another shape than config.json says, or holds NaN or infinity.
+/// Reads one layer, its matrices stored as `precision`. InputError where a tensor is missing, has another
+/// shape than config.json says, or holds NaN or infinity.
 LayerWeights load_layer(const Checkpoint& checkpoint, const HfConfig& config, std::int64_t layer,
                         DType precision, Device device);
 
@@ -51,8 +52,13 @@ struct HeadWeights {
 };
 HeadWeights load_head(const Checkpoint& checkpoint, const HfConfig& config, DType precision, Device device);
 
-/// Parameters of a layer, of the embedding and of the head (0 where tied); norms and biases included.
+/// Parameters of attention, of the feed-forward part (each 0 where nothing is left of it), of a layer, of the
+/// embedding and of the head (only the norm where it is tied); norms and biases included.
+std::int64_t attention_parameters(const HfConfig& config, std::int64_t heads, std::int64_t kv_heads);
+std::int64_t ffn_parameters(const HfConfig& config, std::int64_t columns);
 std::int64_t layer_parameters(const HfConfig& config, const LayerShape& shape);
+/// The sum over all layers.
+std::int64_t parameters_in_layers(const HfConfig& config);
 std::int64_t embedding_parameters(const HfConfig& config);
 std::int64_t head_parameters(const HfConfig& config);
 

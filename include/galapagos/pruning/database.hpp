@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -30,6 +31,9 @@ struct ModuleId {
 /// "model.layers.3.mlp.down_proj".
 std::string name_of(const ModuleId& module);
 
+/// Input columns of a module of the model as it is.
+std::int64_t module_columns(const HfConfig& config, const ModuleId& module);
+
 /// Everything about a pruning database but its arrays.
 struct DatabaseHeader {
   std::string tool_version;
@@ -44,19 +48,16 @@ struct DatabaseHeader {
   double relative_damping = 1e-2;
   DType dtype = DType::f32;
   AttentionUnit attention_unit = AttentionUnit::head;
-  std::vector<std::int64_t> attention_removed;  ///< structures removed at levels 0, 1, ...
-  std::vector<std::int64_t> ffn_removed;
+  std::map<ModuleId, std::vector<std::int64_t>> levels;  ///< structures removed at levels 0, 1, ...
 
-  const std::vector<std::int64_t>& removed(ModuleKind kind) const {
-    return kind == ModuleKind::attention ? attention_removed : ffn_removed;
-  }
-  StructureLayout layout(ModuleKind kind) const {
-    return kind == ModuleKind::attention ? attention_layout(config, attention_unit) : ffn_layout(config);
-  }
-  /// All modules, layer by layer, attention first.
+  const std::vector<std::int64_t>& removed(const ModuleId& module) const { return levels.at(module); }
+  StructureLayout layout(const ModuleId& module) const;
+  /// All modules that there are, layer by layer, attention first.
   std::vector<ModuleId> modules() const;
+  /// The levels of all modules of a kind where they are the same, else nothing.
+  std::optional<std::vector<std::int64_t>> common_levels(ModuleKind kind) const;
   /// Columns kept at a level.
-  std::int64_t kept_columns(ModuleKind kind, std::int64_t level) const;
+  std::int64_t kept_columns(const ModuleId& module, std::int64_t level) const;
   /// Size of the whole file, to within its metadata.
   std::uint64_t file_bytes() const;
 };

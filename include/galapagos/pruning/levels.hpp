@@ -32,8 +32,10 @@ struct StructureLayout {
   std::int64_t structures() const { return columns / unit; }
 };
 
-StructureLayout attention_layout(const HfConfig& config, AttentionUnit unit);
-StructureLayout ffn_layout(const HfConfig& config);
+/// Of a layer's attention; InputError where its KV heads have different numbers of query heads and the unit
+/// needs them equal.
+StructureLayout attention_layout(const LayerShape& shape, std::int64_t head_dim, AttentionUnit unit);
+StructureLayout ffn_layout(const LayerShape& shape);
 
 /// Structures removed at levels 0, 1, ...: 0 first, ascending. `count` equal steps, the last removes all;
 /// kept columns of an ffn are rounded to multiples of 32 where the steps are at least that wide. Fewer levels
