@@ -1,0 +1,268 @@
+# shellcheck shell=bash
+# What all jobs share. A job file sources jobs/<scheduler>/scheduler.sh, which sources this, and
+# calls
+#   run_phase database|search|stitch|eval
+# scheduler.sh has the functions that differ between schedulers:
+#   submit PHASE [JOB]        submits a job, to begin after JOB has succeeded; prints its number
+#   wait_for JOB OTHER        lets the waiting JOB wait for OTHER in place of what it waited for
+#   seconds_left              how long this job may still run; prints nothing where it cannot tell
+#   default_launcher          sets the array `launch`: what starts one rank per task of this job
+#   single_launcher           the same for one rank
+# and SIGNALS_EARLY, yes where the job file asks the scheduler for SIGUSR2 before the time limit.
+
+: "${GALAPAGOS_JOBS:?the folder jobs/ of the program}"
+export GALAPAGOS_JOBS
+set -a # what a job is submitted with, the jobs that it submits get too
+# shellcheck source=/dev/null
+source "$GALAPAGOS_JOBS/settings.sh"
+set +a
+export -nf load_modules
+RESTARTS="${RESTARTS:-0}"
+
+say() { printf '%s jobs: %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
+
+# fail CODE MESSAGE, with the program's exit codes
+fail() {
+  say "$2"
+  exit "$1"
+}
+
+# Seconds of [days-]hours:minutes:seconds or minutes:seconds; fails for all else (as UNLIMITED).
+to_seconds() {
+  [[ $1 =~ ^(([0-9]+)-)?(([0-9]+):)?([0-9]+):([0-9]+)$ ]] || return 1
+  local days="${BASH_REMATCH[2]:-0}" hours="${BASH_REMATCH[4]:-0}"
+  local minutes="${BASH_REMATCH[5]}" seconds="${BASH_REMATCH[6]}"
+  echo $((((10#$days * 24 + 10#$hours) * 60 + 10#$minutes) * 60 + 10#$seconds))
+}
+
+to_clock() { printf '%02d:%02d:%02d\n' $(($1 / 3600)) $(($1 / 60 % 60)) $(($1 % 60)); }
+
+# read_files ARRAY TEXT: one file whose name may hold blanks, or several separated by blanks.
+read_files() {
+  local -n files_read="$1"
+  if [[ -e $2 ]]; then files_read=("$2"); else read -r -a files_read <<<"$2"; fi
+  ((${#files_read[@]})) || fail 2 "no data files: set CALIBRATION and EVAL_DATA in jobs/settings.sh"
+}
+
+check_settings() {
+  [[ -d $MODEL ]] || fail 3 "MODEL is not a folder: '$MODEL'; see jobs/settings.sh"
+  [[ $WORK != /path/* ]] || fail 2 "WORK is not set; see jobs/settings.sh"
+  [[ -z $CONFIG || -f $CONFIG ]] || fail 3 "CONFIG is not a file: '$CONFIG'; see jobs/settings.sh"
+  if [[ -n $NODES$RANKS_PER_NODE ]]; then
+    [[ -n $NODES && -n $RANKS_PER_NODE && -n $THREADS ]] ||
+      fail 2 "set all of NODES, RANKS_PER_NODE and THREADS, or none; see jobs/settings.sh"
+  fi
+  [[ -z $TIME_LIMIT ]] || to_seconds "$TIME_LIMIT" >/dev/null ||
+    fail 2 "TIME_LIMIT is not HH:MM:SS: '$TIME_LIMIT'; see jobs/settings.sh"
+}
+
+prepare() {
+  export OMP_PLACES="${OMP_PLACES:-cores}" OMP_PROC_BIND="${OMP_PROC_BIND:-close}"
+  # Many parallel file systems are mounted without file locks; no two jobs write the same file.
+  export HDF5_USE_FILE_LOCKING="${HDF5_USE_FILE_LOCKING:-FALSE}"
+  # This part of Open MPI's file access has damaged data (issue 12718 there).
+  export OMPI_MCA_fcoll="${OMPI_MCA_fcoll:-^vulcan}"
+  load_modules
+  mkdir -p "$WORK"
+}
+
+# --- running the program and passing signals on to it ------------------------------------------
+
+child=          # the launcher while it runs
+stop_signal=    # what asks the program of this phase to stop; empty: it runs on
+interrupted=no  # a signal came while waiting
+warned=no       # the time limit is near
+cancelled=no    # the job was asked to end, and not because of its time limit
+
+forward() {
+  if [[ -n $child ]]; then kill -s "$1" "$child" 2>/dev/null || true; fi
+}
+
+on_warning() {
+  interrupted=yes
+  if [[ $warned == no ]]; then
+    warned=yes
+    say "the time limit is near; stopping the program"
+    forward "$stop_signal"
+  fi
+}
+
+# Not passed on to a search as SIGTERM: mpirun would kill the ranks before they wrote a checkpoint.
+on_cancel() {
+  interrupted=yes
+  if [[ $warned == no ]]; then cancelled=yes; fi
+  say "asked to end; stopping the program"
+  forward "$stop_signal"
+}
+
+on_checkpoint() {
+  interrupted=yes
+  forward USR1
+}
+
+# run_program OUTPUT COMMAND...: stdout goes to the file OUTPUT, if not empty. Returns the exit
+# code.
+run_program() {
+  local output="$1" code
+  shift
+  say "$*"
+  if [[ -n $output ]]; then "$@" >"$output" & else "$@" & fi
+  child=$!
+  if [[ $warned == yes || $cancelled == yes ]]; then forward "$stop_signal"; fi
+  while :; do # a trapped signal ends `wait`, not the program
+    interrupted=no
+    code=0
+    wait "$child" || code=$?
+    [[ $interrupted == yes ]] || break
+  done
+  child=
+  return "$code"
+}
+
+timer=
+start_timer() {
+  (
+    nap=
+    trap 'kill "$nap" 2>/dev/null; exit 0' TERM
+    sleep "$1" &
+    nap=$!
+    wait "$nap"
+    kill -s USR2 "$$"
+  ) &
+  timer=$!
+}
+
+stop_timer() {
+  if [[ -n $timer ]]; then kill "$timer" 2>/dev/null || true; fi
+  timer=
+}
+trap stop_timer EXIT
+
+# --- the phases ---------------------------------------------------------------------------------
+
+# Jobs that wait for a phase are listed in a file, so that they can be made to wait for its next
+# job.
+followers_of() {
+  case $1 in
+    database) echo "$DATABASE.followers" ;;
+    search) echo "$RUN.followers" ;;
+  esac
+}
+
+# The phase was stopped before its end: submit it again, and let those wait for the new job that
+# wait for this one.
+continue_later() {
+  local phase="$1" next job followers
+  if [[ $cancelled == yes ]]; then
+    fail 75 "cancelled, so not submitted again; the next $phase job goes on from here"
+  fi
+  if ((RESTARTS >= MAX_RESTARTS)); then
+    fail 75 "submitted again $RESTARTS times already, which is MAX_RESTARTS; submit it to go on"
+  fi
+  next=$(RESTARTS=$((RESTARTS + 1)) submit "$phase") ||
+    fail 75 "could not submit the next job; submit the $phase again to go on"
+  say "$phase goes on in job $next"
+  followers=$(followers_of "$phase")
+  if [[ -f $followers ]]; then
+    while read -r job; do
+      wait_for "$job" "$next" || say "job $job could not be made to wait for $next; submit it again"
+    done <"$followers"
+  fi
+  exit 75 # never 0: what waits for success must not begin yet
+}
+
+run_database() {
+  local files=() words=()
+  read_files files "$CALIBRATION"
+  read -r -a words <<<"$DATABASE_OPTIONS"
+  mkdir -p "$(dirname "$DATABASE")"
+  if [[ -n $STRIPES ]]; then lfs setstripe -c "$STRIPES" -S 16M "$(dirname "$DATABASE")"; fi
+  run_program "" "${launch[@]}" "$GALAPAGOS" database --resume ${CONFIG:+--config "$CONFIG"} \
+    --model "$MODEL" --calibration "${files[@]}" --output "$DATABASE" "${words[@]}"
+}
+
+run_search() {
+  local left="$1" files=() words=() resume=() limit=()
+  read_files files "$CALIBRATION"
+  read -r -a words <<<"$SEARCH_OPTIONS"
+  mkdir -p "$(dirname "$RUN")"
+  # Whatever ended the last job, node failures too: where there is a checkpoint, go on from it.
+  if compgen -G "$RUN/checkpoint.h5*" >/dev/null; then resume=(--resume); fi
+  if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
+  run_program "" "${launch[@]}" "$GALAPAGOS" search ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
+    --database "$DATABASE" --calibration "${files[@]}" --output "$RUN" \
+    ${ISLANDS:+--islands "$ISLANDS"} ${OFFSPRING:+--offspring "$OFFSPRING"} \
+    ${SURVIVORS:+--survivors "$SURVIVORS"} ${GENERATIONS:+--generations "$GENERATIONS"} \
+    ${SEED:+--seed "$SEED"} "${words[@]}" "${limit[@]}" "${resume[@]}"
+}
+
+run_stitch() {
+  local words=()
+  read -r -a words <<<"$STITCH_OPTIONS"
+  # shellcheck disable=SC2153 # PRUNED comes from settings.sh
+  run_program "" "${launch[@]}" "$GALAPAGOS" stitch --model "$MODEL" --database "$DATABASE" \
+    --assignment "$RUN/best.txt" --output "$PRUNED" "${words[@]}"
+}
+
+# The unpruned model, then the pruned one against it.
+run_eval() {
+  local files=() words=() name pruned=()
+  read_files files "$EVAL_DATA"
+  read -r -a words <<<"$EVAL_OPTIONS"
+  mkdir -p "$EVALUATION"
+  for name in dense pruned; do
+    if [[ $name == pruned ]]; then
+      pruned=(--database "$DATABASE" --assignment "$RUN/best.txt" --reference "$MODEL")
+    fi
+    run_program "$EVALUATION/$name.json.part" "${launch[@]}" "$GALAPAGOS" eval --json \
+      ${CONFIG:+--config "$CONFIG"} --model "$MODEL" "${pruned[@]}" --data "${files[@]}" \
+      "${words[@]}" || return
+    mv "$EVALUATION/$name.json.part" "$EVALUATION/$name.json"
+    cat "$EVALUATION/$name.json"
+  done
+}
+
+run_phase() {
+  local phase="$1" code=0 left="" launch=()
+  check_settings
+  prepare
+  if [[ -n $LAUNCHER ]]; then
+    read -r -a launch <<<"$LAUNCHER"
+  elif [[ $phase == stitch ]]; then
+    single_launcher
+  else
+    default_launcher
+  fi
+
+  case $phase in
+    search) stop_signal=USR2 ;; # writes a checkpoint and leaves with code 75
+    database) stop_signal=TERM ;; # modules that are done stay
+  esac
+  if [[ -n $stop_signal ]]; then
+    trap on_warning USR2
+    trap on_cancel TERM
+    if [[ $phase == search ]]; then trap on_checkpoint USR1; fi
+    left=$(seconds_left) || left=""
+    if [[ -z $left ]]; then
+      say "cannot tell the time limit"
+    else
+      # In a short job, leave at least half of the time to the program.
+      left=$((left - STOP_BEFORE > left / 2 ? left - STOP_BEFORE : left / 2))
+      if [[ $SIGNALS_EARLY != yes ]]; then start_timer "$left"; fi
+    fi
+  fi
+
+  case $phase in
+    database) run_database || code=$? ;;
+    search) run_search "$left" || code=$? ;;
+    stitch) run_stitch || code=$? ;;
+    eval) run_eval || code=$? ;;
+    *) fail 2 "there is no phase '$phase'" ;;
+  esac
+  stop_timer
+
+  if ((code == 75)) || { ((code != 0)) && [[ $warned == yes ]]; }; then continue_later "$phase"; fi
+  if ((code != 0)); then fail "$code" "$phase ended with code $code"; fi
+  if [[ -n $stop_signal ]]; then rm -f "$(followers_of "$phase")"; fi
+  say "$phase is done"
+}

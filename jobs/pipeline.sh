@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Submits the whole way from a model to its evaluated pruned form, each job to begin when the one
+# before it has succeeded: database -> search -> stitch and, with EVAL_DATA, eval.
+#   jobs/pipeline.sh slurm|pbs|lsf [PHASE to begin with = database]
+# Set model and data in jobs/settings.sh. Submitted again, each phase goes on from where it is.
+set -euo pipefail
+GALAPAGOS_JOBS="${GALAPAGOS_JOBS:-$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)}"
+scheduler="$GALAPAGOS_JOBS/${1:-}/scheduler.sh"
+if (($# < 1 || $# > 2)) || [[ -z $1 || ! -f $scheduler ]]; then
+  echo "pipeline: usage: jobs/pipeline.sh slurm|pbs|lsf [database|search|stitch|eval]" >&2
+  exit 2
+fi
+# shellcheck source=/dev/null
+source "$scheduler"
+first="${2:-database}"
+[[ $first =~ ^(database|search|stitch|eval)$ ]] || fail 2 "there is no phase '$first'"
+check_settings
+mkdir -p "$WORK" "$(dirname "$DATABASE")" "$(dirname "$RUN")"
+
+# begin PHASE [JOB]: submits it and sets `job`
+begin() {
+  job=$(submit "$@") || fail 1 "could not submit the $1"
+  say "$1 is job $job${2:+, after $2}"
+}
+
+# The lists of followers are for jobs that go on in another one: those who wait then wait for that.
+job=""
+if [[ $first == database ]]; then begin database; fi
+if [[ $first =~ ^(database|search)$ ]]; then
+  begin search "$job"
+  if [[ $first == database ]]; then echo "$job" >"$DATABASE.followers"; fi
+  : >"$RUN.followers"
+fi
+search_job="$job"
+if [[ $first != eval ]]; then
+  begin stitch "$search_job"
+  if [[ -n $search_job ]]; then echo "$job" >>"$RUN.followers"; fi
+fi
+if [[ -n $EVAL_DATA ]]; then
+  begin eval "$search_job"
+  if [[ -n $search_job ]]; then echo "$job" >>"$RUN.followers"; fi
+else
+  say "no evaluation: EVAL_DATA is not set"
+fi

@@ -1,0 +1,61 @@
+# shellcheck shell=bash disable=SC2034
+# What the jobs run, and where: edit it here, or set environment variables of the same names.
+# Every job and submitting script reads this file. What a job was submitted with goes before it.
+
+# Model and data, on a file system that all nodes share. The model is a folder in the Hugging Face
+# format; data are .txt, .jsonl (also .gz, .zst) or tokens (.bin), several separated by blanks.
+MODEL="${MODEL:-/path/to/model}"
+CALIBRATION="${CALIBRATION:-/path/to/calibration.jsonl}"
+EVAL_DATA="${EVAL_DATA:-}"                            # empty: no evaluation
+
+# Where the results go.
+WORK="${WORK:-/path/to/work}"
+DATABASE="${DATABASE:-$WORK/database.h5}"
+RUN="${RUN:-$WORK/run}"                               # of the search
+PRUNED="${PRUNED:-$WORK/pruned}"                      # the pruned model
+EVALUATION="${EVALUATION:-$WORK/evaluation}"          # dense.json and pruned.json
+LOGS="${LOGS:-$WORK/logs}"
+
+# Options: from a file as config/llama-3.1-8b.ini, and further words for each command. A word cannot
+# hold blanks here; what needs them goes into the file.
+CONFIG="${CONFIG:-}"
+DATABASE_OPTIONS="${DATABASE_OPTIONS:-}"              # as --levels 10 --sequence-length 2048
+SEARCH_OPTIONS="${SEARCH_OPTIONS:-}"                  # as --target-level 5
+STITCH_OPTIONS="${STITCH_OPTIONS:-}"
+EVAL_OPTIONS="${EVAL_OPTIONS:-}"
+
+# Of the search; empty: as in CONFIG, or the program's default.
+ISLANDS="${ISLANDS:-}"
+OFFSPRING="${OFFSPRING:-}"
+SURVIVORS="${SURVIVORS:-}"                            # as 8 4 2 1
+GENERATIONS="${GENERATIONS:-}"
+SEED="${SEED:-}"
+
+# What to ask the scheduler for, where a script or a job submits a job: jobs/pipeline.sh,
+# jobs/scaling.sh, and a job that goes on in another one. Empty: what stands at the top of the job
+# file. NODES, RANKS_PER_NODE and THREADS go together: one rank per NUMA domain (or per GPU), its
+# cores as threads.
+ACCOUNT="${ACCOUNT:-}"
+QUEUE="${QUEUE:-}"                                    # queue or partition
+NODES="${NODES:-}"
+RANKS_PER_NODE="${RANKS_PER_NODE:-}"
+THREADS="${THREADS:-}"
+GPUS_PER_NODE="${GPUS_PER_NODE:-}"
+TIME_LIMIT="${TIME_LIMIT:-}"                          # HH:MM:SS, of the database and of the search
+
+# The program, built with this cluster's MPI, and what starts it; empty: srun or Open MPI's mpirun.
+GALAPAGOS="${GALAPAGOS:-galapagos}"
+LAUNCHER="${LAUNCHER:-}"
+
+# A database or a search that runs out of time is stopped this many seconds before the limit and
+# submitted again, at most so many times.
+STOP_BEFORE="${STOP_BEFORE:-300}"
+MAX_RESTARTS="${MAX_RESTARTS:-20}"
+
+# On Lustre: over how many targets to spread the database, -1 for all.
+STRIPES="${STRIPES:-}"
+
+# What a job needs before the program starts: the modules that it was built with.
+load_modules() {
+  : # module load ...
+}

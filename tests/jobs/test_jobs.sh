@@ -1,0 +1,349 @@
+#!/usr/bin/env bash
+# Tests the job scripts without a scheduler: small stand-ins of sbatch, qsub, bsub and what belongs
+# to them queue the jobs in a temporary folder, and this script runs them one after the other with a
+# stand-in of the program.
+#   bash tests/jobs/test_jobs.sh
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+T="$(mktemp -d)"
+trap 'rm -rf "$T"' EXIT
+export T
+failures=0
+
+check() { # check WHAT COMMAND...
+  local what="$1"
+  shift
+  if ! "$@"; then
+    echo "FAILED: $scheduler: $what" >&2
+    failures=$((failures + 1))
+  fi
+}
+same() {
+  [[ $1 == "$2" ]] || { printf '  is:        %s\n  should be: %s\n' "$1" "$2" >&2 && return 1; }
+}
+holds() {
+  [[ $1 == *"$2"* ]] || { printf '  %s\n  does not hold %s\n' "$1" "$2" >&2 && return 1; }
+}
+lacks() {
+  [[ $1 != *"$2"* ]] || { printf '  %s\n  holds %s\n' "$1" "$2" >&2 && return 1; }
+}
+
+# --- stand-ins -----------------------------------------------------------------------------------
+
+mkdir -p "$T/bin" "$T/a model" "$T/elsewhere"
+touch "$T/text 1.jsonl" "$T/text2.jsonl"
+
+stand_in() {
+  { echo '#!/usr/bin/env bash' && cat; } >"$T/bin/$1"
+  chmod +x "$T/bin/$1"
+}
+
+# enqueue SCRIPT AFTER: keeps script and environment of a job and prints its number.
+stand_in enqueue <<'STUB'
+number=1
+while [[ -e $T/queue/$number ]]; do number=$((number + 1)); done
+mkdir -p "$T/queue/$number"
+cp "$1" "$T/queue/$number/script"
+echo "$2" >"$T/queue/$number/after"
+export -p >"$T/queue/$number/environment"
+echo "$number"
+STUB
+stand_in sbatch <<'STUB'
+after=
+echo "$*" >>"$T/submissions"
+for word in "$@"; do
+  case $word in --dependency=afterok:*) after="${word#*:}" ;; esac
+done
+echo "$(enqueue "${@: -1}" "$after");cluster"
+STUB
+stand_in scontrol <<'STUB'
+number="${2#JobId=}"
+echo "${3#Dependency=afterok:}" >"$T/queue/$number/after"
+STUB
+stand_in squeue <<'STUB'
+echo "   1:00:10"
+STUB
+stand_in srun <<'STUB'
+while [[ $1 == --* ]]; do shift; done
+exec "$@"
+STUB
+stand_in qsub <<'STUB'
+after=
+echo "$*" >>"$T/submissions"
+for word in "$@"; do
+  case $word in depend=afterok:*) after="${word#*:}" ;; esac
+done
+enqueue "${@: -1}" "$after"
+STUB
+stand_in qalter <<'STUB'
+echo "${2#depend=afterok:}" >"$T/queue/$3/after"
+STUB
+stand_in qstat <<'STUB'
+printf 'Job Id: 1\n    Resource_List.walltime = %s\n    queue = q\n' "$(cat "$T/control/limit")"
+STUB
+stand_in bsub <<'STUB'
+after=
+echo "$*" >>"$T/submissions"
+for word in "$@"; do
+  case $word in done\(*\)) after="${word#done(}" && after="${after%)}" ;; esac
+done
+cat >"$T/stdin"
+echo "Job <$(enqueue "$T/stdin" "$after")> is submitted to queue <normal>."
+STUB
+stand_in bmod <<'STUB'
+after="${2#done(}"
+echo "${after%)}" >"$T/queue/$3/after"
+STUB
+stand_in bjobs <<'STUB'
+echo "1:01 L"
+STUB
+stand_in mpirun <<'STUB'
+while :; do
+  case $1 in
+    -n | -x | --map-by | --bind-to) shift 2 ;;
+    *) break ;;
+  esac
+done
+exec "$@"
+STUB
+
+# control/<command> says how often the command is to do something else than succeed, and what:
+#   "1 stop" (leaves with 75), "1 hang" (until a signal), "1 fail" (leaves with 3).
+stand_in galapagos <<'STUB'
+echo "$*" >>"$T/calls"
+command="$1"
+while (($#)); do
+  case $1 in
+    --output) output="$2" ;;
+    --assignment) assignment="$2" ;;
+    --resume) resume=yes ;;
+  esac
+  shift
+done
+checkpoint() {
+  mkdir -p "$output"
+  touch "$output/checkpoint.h5"
+  exit 75
+}
+times=0 action=
+if [[ -f $T/control/$command ]]; then read -r times action <"$T/control/$command"; fi
+if ((times > 0)); then
+  echo "$((times - 1)) $action" >"$T/control/$command"
+  case $action in
+    fail) exit 3 ;;
+    stop) checkpoint ;;
+    hang)
+      if [[ $command == search ]]; then trap checkpoint USR2; fi
+      touch "$T/control/running"
+      for ((nap = 0; nap < 500; ++nap)); do sleep 0.02; done
+      ;;
+  esac
+fi
+case $command in
+  database) touch "$output" ;;
+  search)
+    if [[ -f $output/checkpoint.h5 && ${resume:-} != yes ]]; then exit 2; fi
+    mkdir -p "$output"
+    touch "$output/best.txt"
+    ;;
+  stitch) [[ -f $assignment ]] && mkdir -p "$output" ;;
+  eval) echo '{"perplexity": 7.5}' ;;
+esac
+STUB
+
+# --- the scheduler -------------------------------------------------------------------------------
+
+# run_job NUMBER: as the scheduler would, with the environment that the job was submitted with.
+# Where the program hangs, the job gets the signal named in control/signal, if there is one.
+run_job() {
+  local number="$1" job code=0
+  rm -f "$T/control/running"
+  # shellcheck disable=SC2016 # the words are for the inner shell
+  env -i bash -c 'source "$1/environment"; cd "$T/elsewhere"
+    export SLURM_JOB_ID="$2" SLURM_SUBMIT_DIR="$3" SLURM_CPUS_PER_TASK=3
+    export PBS_JOBID="$2" PBS_O_WORKDIR="$3" PBS_NODEFILE="$T/nodes"
+    export LSB_JOBID="$2" LS_SUBCWD="$3" LSB_MCPU_HOSTS="a 2 b 2" LSB_DJOB_NUMPROC=4
+    exec bash "$1/script"' job "$T/queue/$number" "$number" "$root" >"$T/queue/$number/log" 2>&1 &
+  job=$!
+  if [[ -f $T/control/signal ]]; then
+    while kill -0 "$job" 2>/dev/null; do
+      if [[ -f $T/control/running ]]; then
+        rm -f "$T/control/running"
+        kill -s "$(cat "$T/control/signal")" "$job" || true
+      fi
+      sleep 0.02
+    done
+  fi
+  wait "$job" || code=$?
+  echo "$code" >"$T/queue/$number/code"
+}
+
+# Runs all jobs that can begin, in their order; those whose predecessor failed never begin.
+run_queue() {
+  local number after again=yes
+  while [[ $again == yes ]]; do
+    again=no
+    for ((number = 1; ; ++number)); do
+      [[ -d $T/queue/$number ]] || break
+      if [[ -f $T/queue/$number/code ]]; then continue; fi
+      after=$(cat "$T/queue/$number/after")
+      if [[ -n $after && $(cat "$T/queue/$after/code" 2>/dev/null) != 0 ]]; then continue; fi
+      run_job "$number"
+      again=yes
+    done
+  done
+}
+
+codes() { # of the jobs in their order; - for one that never began
+  local number text=""
+  for ((number = 1; ; ++number)); do
+    [[ -d $T/queue/$number ]] || break
+    text+=" $(cat "$T/queue/$number/code" 2>/dev/null || echo -)"
+  done
+  echo "${text# }"
+}
+commands() { cut -d ' ' -f 1 "$T/calls" | tr '\n' ' '; }
+begin_test() {
+  rm -rf "$T/queue" "$T/work" "$T/calls" "$T/submissions" "$T/control"
+  mkdir -p "$T/queue" "$T/control"
+  echo 02:00:00 >"$T/control/limit"
+}
+printf 'a\na\nb\nb\n' >"$T/nodes"
+
+submit_with() { # submit_with SCRIPT ARGUMENTS...
+  (
+    cd "$T/elsewhere"
+    export PATH="$T/bin:$PATH" MODEL="$T/a model" WORK="$T/work/of mine"
+    SEARCH_OPTIONS="--target-level 5" "$@" 2>>"$T/submit_log"
+  )
+}
+
+# --- the tests -----------------------------------------------------------------------------------
+
+export CALIBRATION="$T/text 1.jsonl" EVAL_DATA="$T/text2.jsonl $T/text2.jsonl"
+scheduler=all
+for file in "$root"/jobs/*.sh "$root"/jobs/*/*; do check "bash -n $file" bash -n "$file"; done
+
+for scheduler in slurm pbs lsf; do
+  pipeline=(submit_with "$root/jobs/pipeline.sh" "$scheduler")
+
+  # The whole way; the search stops once and goes on in another job, and the others wait for that.
+  begin_test
+  echo "1 stop" >"$T/control/search"
+  ACCOUNT=mine NODES=2 RANKS_PER_NODE=2 THREADS=8 TIME_LIMIT=03:00:00 "${pipeline[@]}"
+  run_queue
+  check "order of the pipeline" same "$(commands)" "database search search stitch eval eval "
+  check "codes of the pipeline" same "$(codes)" "0 75 0 0 0"
+  check "database resumes" holds "$(sed -n 1p "$T/calls")" "database --resume --model $T/a model"
+  check "no --resume at first" lacks "$(sed -n 2p "$T/calls")" --resume
+  check "--resume later" holds "$(sed -n 3p "$T/calls")" --resume
+  check "options of the search" holds "$(sed -n 3p "$T/calls")" "--target-level 5"
+  check "reference of the evaluation" holds "$(sed -n 6p "$T/calls")" "--reference $T/a model"
+  check "two files to evaluate" holds "$(sed -n 6p "$T/calls")" \
+    "--data $T/text2.jsonl $T/text2.jsonl"
+  check "result of the evaluation" grep -q 7.5 "$T/work/of mine/evaluation/pruned.json"
+  check "the pruned model" test -d "$T/work/of mine/pruned"
+  check "no list of followers stays" same "$(compgen -G "$T/work/of mine/*.followers")" ""
+  check "account of every job" same "$(grep -c mine "$T/submissions")" 5
+  case $scheduler in
+    slurm)
+      walltime=00:55:10 # squeue says 1:00:10, less five minutes
+      resources="--nodes=2 --ntasks-per-node=2"
+      ;;
+    pbs)
+      walltime="01:5[45]"
+      resources="select=2:ncpus=16:mpiprocs=2:ompthreads=8"
+      ;;
+    lsf)
+      walltime=00:56:00
+      resources="-n 4 -R span[ptile=2] affinity[core(8)]"
+      ;;
+  esac
+  check "--max-walltime" grep -q -- "--max-walltime $walltime" <(sed -n 3p "$T/calls")
+  check "resources" holds "$(sed -n 1p "$T/submissions")" "$resources"
+  check "resources of the job that goes on" holds "$(sed -n 5p "$T/submissions")" "$resources"
+
+  # The time limit is near: database and search stop and go on in another job.
+  for phase in database search; do
+    begin_test
+    echo "1 hang" >"$T/control/$phase"
+    if [[ $scheduler == pbs ]]; then # keeps the time itself
+      echo 00:00:02 >"$T/control/limit"
+    else
+      echo USR2 >"$T/control/signal"
+    fi
+    EVAL_DATA="" STOP_BEFORE=1 "${pipeline[@]}"
+    run_queue
+    if [[ $phase == database ]]; then
+      check "order after a warned database" same "$(commands)" "database database search stitch "
+      check "codes after a warned database" same "$(codes)" "75 0 0 0"
+    else
+      check "order after a warned search" same "$(commands)" "database search search stitch "
+    fi
+  done
+
+  # Cancelled: the search writes its checkpoint, and nothing is submitted again.
+  begin_test
+  echo "1 hang" >"$T/control/search"
+  echo TERM >"$T/control/signal"
+  EVAL_DATA="" "${pipeline[@]}"
+  run_queue
+  check "order after cancelling" same "$(commands)" "database search "
+  check "codes after cancelling" same "$(codes)" "0 75 -"
+  check "checkpoint after cancelling" test -f "$T/work/of mine/run/checkpoint.h5"
+
+  # A failure ends the chain.
+  begin_test
+  echo "1 fail" >"$T/control/search"
+  "${pipeline[@]}"
+  run_queue
+  check "codes after a failure" same "$(codes)" "0 3 - -"
+
+  # Not for ever.
+  begin_test
+  echo "9 stop" >"$T/control/search"
+  MAX_RESTARTS=2 "${pipeline[@]}" search
+  run_queue
+  check "codes of too many restarts" same "$(codes)" "75 - - 75 75"
+  check "why it ended" grep -q "which is MAX_RESTARTS" "$T/queue/5/log"
+
+  # A job submitted by hand, without a pipeline, from the folder above jobs/.
+  begin_test
+  suffix=$(basename "$root/jobs/$scheduler"/search.*) && suffix="${suffix#search.}"
+  job="$root/jobs/$scheduler/search.$suffix"
+  case $scheduler in
+    slurm) submit_with sbatch "$job" ;;
+    pbs) submit_with qsub "$job" ;;
+    lsf) submit_with bsub <"$job" ;;
+  esac >/dev/null
+  run_queue
+  check "a job by hand" same "$(codes) $(commands)" "0 search "
+
+  # The study.
+  begin_test
+  study=(submit_with "$root/jobs/scaling.sh" "$scheduler")
+  mkdir -p "$T/work/of mine"
+  touch "$T/work/of mine/database.h5"
+  echo "1 stop" >"$T/control/search"
+  export STUDY_RANKS="1 8" STUDY_POPULATION=2x16 STUDY_POPULATIONS="1x4 2x16" STUDY_SEEDS="5 6"
+  STUDY_POPULATION_RANKS=8 "${study[@]}"
+  run_queue
+  check "codes of the study" same "$(codes)" "75 0 0 0 0 0"
+  check "folders of the study" same "$(cd "$T/work/of mine/scaling" && echo ./*)" \
+    "./ranks-0001_islands-002_offspring-016_seed-5 ./ranks-0008_islands-001_offspring-004_seed-5 \
+./ranks-0008_islands-001_offspring-004_seed-6 ./ranks-0008_islands-002_offspring-016_seed-5 \
+./ranks-0008_islands-002_offspring-016_seed-6"
+  check "options of a run" holds "$(tail -n 1 "$T/calls")" \
+    "--islands 2 --offspring 16 --survivors 8 4 2 1 --generations 50 --seed 5"
+  check "survivors of few" holds "$(sed -n 3p "$T/calls")" \
+    "--islands 1 --offspring 4 --survivors 2 1 1 1 --generations 50 --seed 5"
+  STUDY_POPULATION_RANKS=8 "${study[@]}"
+  check "finished runs are left out" same "$(codes)" "75 0 0 0 0 0"
+  unset STUDY_RANKS STUDY_POPULATION STUDY_POPULATIONS STUDY_SEEDS
+done
+
+if ((failures > 0)); then
+  echo "$failures checks failed" >&2
+  exit 1
+fi
+echo "all job scripts work"
