@@ -156,7 +156,7 @@ class Run:
                 if len(rows) == len(self.islands)}
 
     def compared(self):
-        """Where the islands were compared: (evaluations of all, seconds, fitness of the best one)."""
+        """Where the islands were compared: (evaluations of all, seconds, fitness of the best)."""
         table = self.mean_over_islands()
         return [(*table[int(row["generation"])][:2], float(row["fitness"]))
                 for row in self.comparisons if int(row["generation"]) in table]

@@ -3,8 +3,9 @@
 
   tools/plot_compare.py MODELS.json [--output compare.png]
 
-MODELS.json is a list as [{"name": "dense", "parameters": 6738415616, "perplexity": 5.5, "kl": 0.0}, ...];
-"kl" may be left out or null. The order is kept. Needs matplotlib.
+MODELS.json is a list as
+  [{"name": "dense", "parameters": 6738415616, "perplexity": 5.5, "kl": 0.0}, ...]
+where "kl" may be left out or null. The order is kept. Needs matplotlib.
 """
 
 import argparse

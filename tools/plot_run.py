@@ -3,9 +3,10 @@
 
   tools/plot_run.py RUN_DIR... [--output DIR]
 
-For each run: fitness.png (fitness of the islands against evaluations and time), levels.png (levels of
-the best assignment) and, where islands exchanged candidates, migrations.png. They go to RUN_DIR/plots,
-or to --output. Several runs besides give runs.png, which compares them. Needs matplotlib.
+For each run: fitness.png (fitness of the islands against evaluations and time), levels.png (levels
+of the best assignment) and, where islands exchanged candidates, migrations.png. They go to
+RUN_DIR/plots, or to --output. Several runs besides give runs.png, which compares them. Needs
+matplotlib.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def plot_fitness(plt, run, path):
         axes[0].plot([row[0] / islands for row in mean], [row[2] for row in mean], **style)
         axes[1].plot([row[1] / unit for row in mean], [row[2] for row in mean], **style)
 
-    # Comparisons measure on tokens of their own, so they stand beside the curves, not on them.
+    # Comparisons measure on tokens of their own, so they are not on the curves.
     points = run.compared()
     if points:
         style = {"color": "black", "marker": "D", "markersize": 5, "markerfacecolor": "white",
@@ -71,7 +72,8 @@ def plot_levels(plt, run, path):
     layers = sorted(set(levels["attn"]) | set(levels["ffn"]))
     if not layers:
         raise PlotError(f"{run.folder / 'best.txt'} names no module")
-    table = [[levels[kind].get(layer, float("nan")) for layer in layers] for kind in ("attn", "ffn")]
+    table = [[levels[kind].get(layer, float("nan")) for layer in layers]
+             for kind in ("attn", "ffn")]
     highest = max(max(level for level in levels[kind].values()) for kind in levels if levels[kind])
 
     cell, size = (0.27, 7) if len(layers) <= 40 else (0.17, 5)
@@ -103,7 +105,7 @@ def plot_migrations(plt, run, path):
     migrations = run.migrations()
     if not migrations:
         return
-    islands = sorted(set(run.islands) | {row[1] for row in migrations} | {row[2] for row in migrations})
+    islands = sorted(set(run.islands).union(*({row[1], row[2]} for row in migrations)))
     last = max(int(rows[-1]["generation"]) for rows in run.islands.values())
     height = min(9.0, 1.6 + 0.42 * len(islands))
     figure, axis = plt.subplots(figsize=(10, height))
@@ -115,8 +117,8 @@ def plot_migrations(plt, run, path):
         axis.scatter(*zip(*improved), s=7, color=GREY, zorder=2, linewidths=0,
                      label="the parent was replaced")
 
-    # An arrow leans to the right, as migrants arrive one generation after they were copied, and long
-    # ones are bent so that they do not run along the short ones.
+    # An arrow leans to the right, as migrants arrive one generation after they were copied, and is
+    # bent a little, so that it does not run along the others.
     fitness = [row[3] for row in migrations]
     scale = plt.cm.ScalarMappable(cmap="viridis")
     scale.set_clim(min(fitness), max(fitness))

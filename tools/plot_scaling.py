@@ -3,10 +3,11 @@
 
   tools/plot_scaling.py STUDY_DIR [--output DIR]
 
-STUDY_DIR is what jobs/scaling.sh leaves: one run directory per number of ranks, population and seed.
-Where a population was run on several numbers of ranks: ranks.png, with time, speed-up and efficiency.
-Where there are several populations: population.png, with the fitness they reach against their size
-and against the candidates evaluated. They go to STUDY_DIR/plots, or to --output. Needs matplotlib.
+STUDY_DIR is what jobs/scaling.sh leaves: one run directory per number of ranks, population and
+seed. Where a population was run on several numbers of ranks: ranks.png, with time, speed-up and
+efficiency. Where there are several populations: population.png, with the fitness they reach against
+their size and against the candidates evaluated. They go to STUDY_DIR/plots, or to --output. Needs
+matplotlib.
 """
 
 import argparse
@@ -34,8 +35,8 @@ class StudyRun(Run):
             raise PlotError(f"{self.folder / 'manifest.json'}: the run has done nothing")
 
     def best_so_far(self):
-        """(candidates evaluated by all islands, fitness). Comparisons of the islands all use the same
-        tokens, so they are taken where there are enough; else the parents' mean."""
+        """(candidates evaluated by all islands, fitness). Comparisons of the islands all use the
+        same tokens, so they are taken where there are enough; else the parents' mean."""
         rows = self.compared()
         if len(rows) < 3:
             rows = self.mean_over_islands().values()
@@ -114,7 +115,8 @@ def plot_population(plt, runs, path):
         populations[run.population].setdefault(run.seed, run)
     if len(populations) < 2:
         return False
-    populations = dict(sorted(populations.items(), key=lambda item: (item[0][0] * item[0][1], item)))
+    populations = dict(sorted(populations.items(),
+                              key=lambda item: (item[0][0] * item[0][1], item[0])))
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2))
     scale = plt.get_cmap("viridis")
