@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <fmt/format.h>
 #include <new>
 #include <optional>
@@ -25,6 +26,7 @@ struct Subcommand {
 
 constexpr Subcommand subcommands[] = {
     {"database", "prune every module of a model at several levels into one file", app::database},
+    {"search", "look for the best level of every module at a given size", app::search},
     {"eval", "negative log-likelihood and perplexity of a model on a text", app::eval},
     {"tokenize", "turn text into token files", app::tokenize},
     {"info", "what a model, token file or database holds", app::info},
@@ -62,7 +64,8 @@ void dispatch(const Communicator& world, const std::vector<std::string>& words) 
 
 int report(const std::string& message, ExitCode code) {
   std::fflush(stdout);
-  std::fprintf(stderr, "galapagos: error: %s\n", message.c_str());
+  const char* kind = code == ExitCode::stopped_early ? "" : "error: ";
+  std::fprintf(stderr, "galapagos: %s%s\n", kind, message.c_str());
   std::fflush(stderr);
   return static_cast<int>(code);
 }
@@ -81,7 +84,7 @@ int run(int argc, char** argv) {
   try {
     environment.emplace(argc, argv);
     const Communicator world = Communicator::world();
-    check_launcher(world.size());
+    agree(world, [&] { check_launcher(world.size()); });
     dispatch(world, {argv + 1, argv + argc});
     return static_cast<int>(ExitCode::done);
   } catch (const FailedElsewhere& error) {
@@ -93,6 +96,11 @@ int run(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     code = ExitCode::no_resources;
     report("out of memory; use more ranks or nodes, or lower --memory-limit", code);
+  } catch (const std::filesystem::filesystem_error& error) {
+    code = ExitCode::bad_input;
+    report(fmt::format("{} [{}]; check the path and its permissions", error.code().message(),
+                       error.path1().string()),
+           code);
   } catch (const std::exception& error) {
     code = ExitCode::failure;
     report(fmt::format("{}; report this as a defect", error.what()), code);

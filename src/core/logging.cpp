@@ -1,5 +1,6 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/logging.hpp>
@@ -14,10 +15,16 @@ void start_logging(const std::string& level, int rank) {
   }
   auto logger =
       std::make_shared<spdlog::logger>("galapagos", std::make_shared<spdlog::sinks::stderr_sink_st>());
-  logger->set_pattern(rank == 0 ? "%H:%M:%S %l %v" : fmt::format("%H:%M:%S %l [rank {}] %v", rank));
+  // On a terminal a line first wipes a progress bar away.
+  const std::string wipe = isatty(STDERR_FILENO) != 0 ? "\r\033[K" : "";
+  logger->set_pattern(wipe + (rank == 0 ? "%H:%M:%S %l %v" : fmt::format("%H:%M:%S %l [rank {}] %v", rank)));
   logger->set_level(rank == 0 ? chosen : std::max(chosen, spdlog::level::warn));
   logger->flush_on(spdlog::level::trace);
   spdlog::set_default_logger(std::move(logger));
+}
+
+bool logs_to_terminal() {
+  return isatty(STDERR_FILENO) != 0 && spdlog::default_logger()->should_log(spdlog::level::info);
 }
 
 void log_line_info(const std::string& text) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <fmt/format.h>
 #include <fstream>
@@ -17,6 +18,30 @@ constexpr int style = po::command_line_style::unix_style & ~po::command_line_sty
 // What stands in an INI file: everything but what only makes sense on the command line.
 bool is_setting(const std::string& name) {
   return name != "config" && name != "print-config" && name != "help";
+}
+
+// The text of an INI file without the sections of other commands; their lines stay as empty ones, so that the
+// numbers in messages are right.
+std::string own_part(std::istream& file, const std::string& command, const std::string& path) {
+  constexpr std::array commands = {"database", "search", "stitch", "eval",
+                                   "tokenize", "train",  "plan",   "info"};
+  std::string text;
+  bool mine = true;
+  for (std::string line; std::getline(file, line);) {
+    const std::size_t open = line.find_first_not_of(" \t");
+    if (open != std::string::npos && line[open] == '[') {
+      const std::string section = line.substr(open + 1, line.find(']') - open - 1);
+      mine = section == command;
+      if (!mine && std::find(commands.begin(), commands.end(), section) == commands.end()) {
+        throw UsageError("unknown section [" + printable(section) + "]", path,
+                         "name a command, as in [search]");
+      }
+      line.clear();
+    }
+    if (mine) text += line;
+    text += '\n';
+  }
+  return text;
 }
 
 template <typename T>
@@ -63,7 +88,8 @@ void Options::parse(const std::vector<std::string>& words) {
         for (const auto& option : declared_.options()) {
           if (is_setting(option->long_name())) settings.add(option);
         }
-        po::store(po::parse_config_file(file, settings), values_);
+        std::istringstream own(own_part(file, command_, path));
+        po::store(po::parse_config_file(own, settings), values_);
       } catch (const po::error& error) {
         throw UsageError(error.what(), path, remedy);
       }

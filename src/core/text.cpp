@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <cstdlib>
@@ -79,6 +80,32 @@ std::uint64_t parse_bytes(const std::string& text, const std::string& option) {
     throw UsageError("'" + text + "' is not a number of bytes", option, "write it like 64G or 512MiB");
   }
   return static_cast<std::uint64_t>(value * scale);
+}
+
+double parse_duration(const std::string& text, const std::string& option) {
+  std::int64_t fields[4] = {0, 0, 0, 0};  // the last ones read
+  std::size_t count = 0;
+  bool digit = false, sound = !text.empty() && text.size() < 20;
+  for (const char c : text) {
+    if (c >= '0' && c <= '9') {
+      if (!digit) {
+        if (count == 4) sound = false;
+        std::rotate(fields, fields + 1, fields + 4);
+        fields[3] = 0;
+        ++count;
+      }
+      fields[3] = std::min<std::int64_t>(fields[3] * 10 + (c - '0'), 1'000'000'000);
+      digit = true;
+    } else {
+      sound = sound && digit && (c == ':' || (c == '-' && count == 1));
+      digit = false;
+    }
+  }
+  if (!sound || !digit || (text.find('-') != std::string::npos) != (count == 4)) {
+    throw UsageError("'" + printable(text) + "' is no duration", option,
+                     "write it as 90, 1:30, 01:30:00 or 2-01:30:00");
+  }
+  return static_cast<double>(((fields[0] * 24 + fields[1]) * 60 + fields[2]) * 60 + fields[3]);
 }
 
 }  // namespace galapagos

@@ -158,27 +158,30 @@ std::vector<std::int64_t> DatabaseReader::kept(const ModuleId& module, std::int6
   return columns;
 }
 
-std::vector<std::byte> DatabaseReader::level_bytes(const ModuleId& module, std::int64_t level) const {
+std::vector<std::byte> DatabaseReader::level_bytes(const ModuleId& module, std::int64_t level,
+                                                   bool verified) const {
   std::vector<std::byte> bytes(
       static_cast<std::size_t>(header_.kept_columns(module, level) * header_.config.hidden_size) *
       size_of(header_.dtype));
-  file_.read(layout::level_path(module, level) + "/weight", layout::weight_type(header_.dtype), bytes);
+  const std::string at = layout::level_path(module, level);
+  file_.read(at + "/weight", layout::weight_type(header_.dtype), bytes);
+  if (verified && stored_checksum(at) != Hash64().add(bytes).value()) {
+    misfit(fmt::format("{} level {}", name_of(module), level), path_.string());
+  }
   return bytes;
 }
 
+std::uint64_t DatabaseReader::stored_checksum(const std::string& at) const {
+  return file_.read_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64, 1).at(0);
+}
+
 void DatabaseReader::verify(const ModuleId& module) const {
-  const auto stored = [&](const std::string& at) {
-    return file_.read_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64, 1).at(0);
-  };
-  if (stored(layout::module_path(module)) !=
+  if (stored_checksum(layout::module_path(module)) !=
       layout::summary_checksum(order(module), loss(module), damping(module))) {
     misfit(name_of(module), path_.string());
   }
   for (std::size_t at = 1; at < header_.removed(module).size(); ++at) {
-    const auto level = static_cast<std::int64_t>(at);
-    if (stored(layout::level_path(module, level)) != Hash64().add(level_bytes(module, level)).value()) {
-      misfit(fmt::format("{} level {}", name_of(module), level), path_.string());
-    }
+    level_bytes(module, static_cast<std::int64_t>(at), true);
   }
 }
 

@@ -74,6 +74,19 @@ TEST_CASE("wrong options are usage errors of one line", "[options]") {
   CHECK_THROWS_AS(options.parse({"--config", (folder / "none.ini").string()}), InputError);
 }
 
+TEST_CASE("a file holds options of several commands in sections", "[options]") {
+  const test::TemporaryFolder folder;
+  const std::string file = (folder / "a.ini").string();
+  test::write_text(file, "flag = true\n[search]\nislands = 4\n[test]\nnumber = 3\n[eval]\nnumber = 9\n");
+  Options options = example();
+  options.parse({"--config", file});
+  CHECK(options.get<std::int64_t>("number") == 3);
+  CHECK(options.flag("flag"));
+  test::write_text(file, "[tset]\nnumber = 3\n");
+  Options wrong = example();
+  CHECK_THROWS_AS(wrong.parse({"--config", file}), UsageError);
+}
+
 TEST_CASE("lists of whole numbers", "[options]") {
   CHECK(parse_integers("0 256,512", "o") == std::vector<std::int64_t>{0, 256, 512});
   CHECK(parse_integers("", "o").empty());

@@ -90,6 +90,13 @@ class Communicator {
     all_gather_bytes(std::as_bytes(std::span<const T>(&value, 1)), std::as_writable_bytes(std::span<T>(all)));
     return all;
   }
+  /// Every rank's values, as many on each, one rank's after the other's, on every rank.
+  template <Transferable T>
+  std::vector<T> all_gather(std::span<const T> values) const {
+    std::vector<T> all(values.size() * static_cast<std::size_t>(size_));
+    all_gather_bytes(std::as_bytes(values), std::as_writable_bytes(std::span<T>(all)));
+    return all;
+  }
   /// Every rank's values, one rank's after the other's, on the root; empty elsewhere. `counts` holds each
   /// rank's number.
   template <Transferable T>

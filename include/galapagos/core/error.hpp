@@ -57,6 +57,12 @@ struct NumericalError : Error {
       : Error(ExitCode::numerical, what, where, remedy) {}
 };
 
+/// Stopped before the end, by a signal or the time limit, in a state that --resume takes up (exit code 75).
+struct StoppedEarly : Error {
+  StoppedEarly(const std::string& what, const std::string& where, const std::string& remedy)
+      : Error(ExitCode::stopped_early, what, where, remedy) {}
+};
+
 /// Anything else that should not have happened: a failing library call, a broken invariant (exit code 1).
 struct FailureError : Error {
   FailureError(const std::string& what, const std::string& where, const std::string& remedy)

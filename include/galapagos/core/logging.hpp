@@ -10,6 +10,9 @@ namespace galapagos {
 /// unknown level.
 void start_logging(const std::string& level, int rank);
 
+/// Whether informative lines of this rank go to a terminal.
+bool logs_to_terminal();
+
 void log_line_info(const std::string& text);
 void log_line_debug(const std::string& text);
 void log_line_warning(const std::string& text);

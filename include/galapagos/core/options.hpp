@@ -10,9 +10,11 @@ namespace galapagos {
 
 /// The options of one command: declared with Boost.Program_options, taken from the command line, then from an
 /// INI file
-/// (`--config FILE`, keys `name = value`), then from defaults. Abbreviations are off; an unknown or repeated
-/// option, a wrong value or an unknown key is a UsageError. `--config`, `--print-config` and `--help` are
-/// declared here.
+/// (`--config FILE`, keys `name = value`), then from defaults. One INI file serves several commands: what
+/// stands under `[command]` is for that command alone, what stands above all sections for every one.
+/// Abbreviations are off; an unknown or repeated option, a wrong value, an unknown key or an unknown section
+/// is a UsageError.
+/// `--config`, `--print-config` and `--help` are declared here.
 class Options {
  public:
   /// `positional`: the name of the option that takes bare words; empty where the command takes none.

@@ -120,12 +120,15 @@ class DatabaseReader {
   std::vector<double> damping(const ModuleId& module) const;
   /// The kept columns of a level, ascending.
   std::vector<std::int64_t> kept(const ModuleId& module, std::int64_t level) const;
-  /// The compact weight as stored: [kept, d_row] words of header().dtype.
-  std::vector<std::byte> level_bytes(const ModuleId& module, std::int64_t level) const;
+  /// The compact weight as stored: [kept, d_row] words of header().dtype; ChecksumError where `verified` and
+  /// its checksum does not fit.
+  std::vector<std::byte> level_bytes(const ModuleId& module, std::int64_t level, bool verified = false) const;
   /// Compares all checksums of a module that is done; ChecksumError naming the first that does not fit.
   void verify(const ModuleId& module) const;
 
  private:
+  std::uint64_t stored_checksum(const std::string& at) const;
+
   std::filesystem::path path_;
   Hdf5File file_;
   DatabaseHeader header_;

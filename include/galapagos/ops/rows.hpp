@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include <galapagos/ops/context.hpp>
+
+namespace galapagos::ops {
+
+/// out [k, c] = rows `rows` of table [n, c], whatever the (same) type.
+void gather_rows(const Context& context, const Tensor& table, std::span<const std::int64_t> rows,
+                 const Tensor& out);
+
+/// out [c, r] = in [r, c] transposed, both of the same type.
+void transpose(const Context& context, const Tensor& in, const Tensor& out);
+
+}  // namespace galapagos::ops

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <galapagos/model/weights.hpp>
+#include <galapagos/ops/context.hpp>
+
+namespace galapagos {
+
+/// What is left of an attention module once only some columns of o_proj are kept: whole query heads, and the
+/// KV heads that any of them attends with.
+struct KeptHeads {
+  std::vector<std::int64_t> heads;     ///< kept query heads, as numbered before
+  std::vector<std::int64_t> kv_heads;  ///< kept KV heads, as numbered before
+  std::vector<std::int32_t>
+      kv_of_head;  ///< for each kept query head, the position of its KV head in kv_heads
+};
+
+KeptHeads kept_heads(std::span<const std::int32_t> kv_of_head, std::int64_t head_dim,
+                     std::span<const std::int64_t> kept_columns);
+
+/// The rows that blocks of `size` rows take up.
+std::vector<std::int64_t> rows_of_blocks(std::span<const std::int64_t> blocks, std::int64_t size);
+
+/// Attention with only the columns `kept` of o_proj, whose new weight `o` is [hidden, kept]; the rows of q, k
+/// and v that still matter are gathered from `dense`. Empty where nothing is kept.
+AttentionWeights prune_attention(const ops::Context& context, const AttentionWeights& dense,
+                                 std::int64_t head_dim, std::span<const std::int64_t> kept, OwnedTensor o);
+
+/// The feed-forward part with only the columns `kept` of down_proj, whose new weight `down` is [hidden,
+/// kept].
+FfnWeights prune_ffn(const ops::Context& context, const FfnWeights& dense, std::span<const std::int64_t> kept,
+                     OwnedTensor down);
+
+/// A level's weight as the database stores it ([kept, hidden] words of `stored`) as a layer wants it:
+/// [hidden, kept] of type `precision` on the context's device.
+OwnedTensor level_weight(const ops::Context& context, std::span<const std::byte> bytes, DType stored,
+                         DType precision, std::int64_t kept, std::int64_t hidden);
+
+}  // namespace galapagos

@@ -1,0 +1,113 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/search/mutation.hpp>
+#include <galapagos/search/replica.hpp>
+#include <galapagos/search/space.hpp>
+#include <galapagos/search/token_draw.hpp>
+#include <galapagos/search/topology.hpp>
+
+namespace galapagos {
+
+enum class Strategy : std::uint8_t {
+  evolution,  ///< offspring are mutations of the island's parent (DarwinLM)
+  random,     ///< offspring are random assignments of the same budget: the baseline
+};
+
+/// One stage of a selection.
+struct SelectionStage {
+  std::int64_t survivors = 1;
+  std::int64_t tokens = 0;  ///< calibration tokens on which candidates are compared
+};
+
+struct EvolutionOptions {
+  std::int64_t islands = 1;
+  std::int64_t generations = 200;
+  std::int64_t offspring = 16;
+  std::vector<SelectionStage> stages;
+  Topology topology;
+  Strategy strategy = Strategy::evolution;
+  std::int64_t compare_tokens = 0;  ///< of the common comparison of the islands
+  std::int64_t eval_every = 0;      ///< generations from one comparison to the next; 0: only at the end
+  std::uint64_t seed = 0;
+};
+
+struct Candidate {
+  Assignment assignment;
+  double fitness = 0;  ///< on the tokens of the last stage it went through
+};
+
+/// All that an island hands on from one generation to the next.
+struct IslandState {
+  std::vector<Candidate> elites;  ///< best first; the first one is the parent of the next generation
+  std::int64_t evaluations = 0;   ///< so far, candidates times stages
+  std::int64_t tokens = 0;        ///< computed so far
+};
+
+/// What one island did in one generation.
+struct GenerationReport {
+  double mean = 0;  ///< of the offspring, in the first stage
+  bool improved = false;
+  std::int64_t immigrants = 0;
+  double wait_seconds = 0;
+  EvaluationSeconds seconds;
+};
+
+/// The islands after a generation, the same on every rank.
+struct Population {
+  std::int64_t generation = 0;
+  std::vector<IslandState> islands;
+  std::vector<GenerationReport> reports;  ///< empty for generation 0
+};
+
+/// The parents of all islands measured on common tokens.
+struct Comparison {
+  std::vector<double> fitness;  ///< of each island's parent
+  std::vector<double> extra;    ///< what Evaluator::extra says of the best one
+
+  std::size_t best() const;
+};
+
+/// How candidates are measured; called on the ranks of a worker's own.
+struct Evaluator {
+  /// The fitness of candidates; nothing where `stop` said so in between. See Replica::fitness.
+  std::function<std::optional<std::vector<double>>(const Assignment& base,
+                                                   std::span<const Assignment> candidates,
+                                                   const TokenDraw& draw, const std::function<bool()>& stop)>
+      fitness;
+  /// Where the time of `fitness` went so far.
+  std::function<EvaluationSeconds()> seconds = [] { return EvaluationSeconds(); };
+  /// Further figures of an assignment: item `i` of `extra_items`, dealt over the ranks; their results are
+  /// handed to the observer in order.
+  std::function<double(const Assignment& assignment, std::size_t item)> extra;
+  std::size_t extra_items = 0;
+};
+
+/// What is to be written as the search goes on; called on rank 0 only.
+struct Observer {
+  std::function<void(const Population& population, std::span<const Migration> migrations)> generation;
+  std::function<void(const Population& population, const Comparison& comparison)> comparison;
+};
+
+/// The parents that all islands begin with, as generation 0.
+Population initial_population(const SearchSpace& space, const Budget& budget,
+                              const EvolutionOptions& options);
+
+/// Collective. Evolves from `start` to the last generation; the result is on every rank, and is the same for
+/// any number of ranks. Ranks are dealt to islands: where there are more, the ranks of an island share its
+/// evaluations; where there are fewer, a rank has several islands. Throws StoppedEarly on every rank where
+/// `interrupted` (asked on every rank between evaluations) names a reason; NumericalError where no candidate
+/// has a finite fitness.
+Population evolve(const Communicator& comm, const SearchSpace& space, const Budget& budget,
+                  const EvolutionOptions& options, const TokenSet& pool, Population start,
+                  const Evaluator& evaluator, const Observer& observer,
+                  const std::function<std::optional<std::string>()>& interrupted);
+
+}  // namespace galapagos

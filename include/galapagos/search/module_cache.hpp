@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <galapagos/pruning/pruned_module.hpp>
+#include <galapagos/search/level_store.hpp>
+#include <galapagos/search/space.hpp>
+
+namespace galapagos {
+
+/// One module at one level, ready to compute with. One of the two is there.
+struct BuiltModule {
+  AttentionWeights attention;
+  FfnWeights ffn;
+
+  std::uint64_t bytes() const;
+};
+
+/// Builds modules at any level from the dense weights and the level store, and keeps those used last.
+class ModuleCache {
+ public:
+  /// Keeps up to `limit` bytes beside what is in use. All arguments must outlive this. `precision`: of the
+  /// matrices.
+  ModuleCache(const ops::Context& context, const HfConfig& config, const std::vector<LayerWeights>& dense,
+              const SearchSpace& space, const LevelStore& store, DType precision, std::uint64_t limit);
+
+  /// The module at a level; level 0 is a copy-free view of the dense weights and is not asked for here.
+  std::shared_ptr<const BuiltModule> get(std::size_t module, std::int64_t level);
+
+  std::uint64_t built() const { return built_; }
+
+ private:
+  using Key = std::pair<std::size_t, std::int64_t>;
+  struct Entry {
+    std::shared_ptr<const BuiltModule> module;
+    std::list<Key>::iterator place;
+  };
+
+  std::shared_ptr<const BuiltModule> build(const Key& key);
+
+  const ops::Context& context_;
+  const HfConfig& config_;
+  const std::vector<LayerWeights>& dense_;
+  const SearchSpace& space_;
+  const LevelStore& store_;
+  DType precision_;
+  std::uint64_t limit_;
+  std::uint64_t held_ = 0;
+  std::uint64_t built_ = 0;
+  std::map<Key, Entry> entries_;
+  std::list<Key> by_use_;  // the last used first
+  std::vector<std::byte> storage_;
+};
+
+}  // namespace galapagos

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <galapagos/io/checkpoint.hpp>
+#include <galapagos/model/forward.hpp>
+#include <galapagos/search/module_cache.hpp>
+#include <galapagos/search/space.hpp>
+#include <galapagos/search/token_draw.hpp>
+
+namespace galapagos {
+
+/// What candidates are compared by; lower is better. kl: mean over the predicted tokens of KL(dense ||
+/// candidate) over the whole vocabulary; sparse_kl: over the dense model's k most probable tokens; ppl:
+/// perplexity; nll: its logarithm.
+enum class FitnessKind : std::uint8_t { kl, sparse_kl, ppl, nll };
+
+struct Fitness {
+  FitnessKind kind = FitnessKind::kl;
+  std::int64_t top_k = 512;
+};
+
+/// UsageError for anything but kl, sparse_kl, ppl.
+FitnessKind fitness_kind_of(const std::string& name);
+
+/// Where the time of evaluations went.
+struct EvaluationSeconds {
+  double switching = 0;  ///< building modules of other levels
+  double layers = 0;
+  double head = 0;  ///< logits and the comparison with the dense model
+};
+
+/// The dense model's last hidden states (before the final norm) for every token of a pool, [tokens, hidden]
+/// fp32 in host memory, in the order of the pool.
+using DenseAnswers = std::span<const float>;
+
+/// One copy of the model on one rank, which takes on any assignment.
+class Replica {
+ public:
+  /// Loads the whole model. The references must outlive this. `longest`: tokens of the longest sequence to
+  /// come; `cache_limit`: bytes of built modules kept.
+  Replica(const ops::Context& context, const Checkpoint& checkpoint, const HfConfig& config,
+          const SearchSpace& space, const LevelStore& store, DType precision, std::int64_t batch_tokens,
+          std::int64_t longest, std::uint64_t cache_limit);
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
+
+  /// The dense model's answers to a batch, [tokens, hidden].
+  void dense_answers(const Batch& batch, std::span<float> answers);
+
+  /// The fitness of candidates on the tokens of a draw. They may share layers with `base`, which is walked
+  /// once: each candidate is computed from its first difference to it on. Nothing where `stop` says so
+  /// between two candidates. NaN or infinite fitness is returned as it is.
+  std::optional<std::vector<double>> fitness(const Fitness& fitness, const Assignment& base,
+                                             std::span<const Assignment> candidates, const TokenSet& pool,
+                                             const TokenDraw& draw, DenseAnswers answers,
+                                             const std::function<bool()>& stop);
+
+  const EvaluationSeconds& seconds() const { return seconds_; }
+  std::uint64_t modules_built() const { return cache_.built(); }
+
+ private:
+  using Modules = std::vector<std::shared_ptr<const BuiltModule>>;  // nothing for level 0
+
+  Modules switch_to(const Assignment& assignment, std::size_t from, std::size_t to);
+  void run_modules(const Assignment& assignment, std::size_t from, std::size_t to,
+                   std::span<const Batch> batches, const Tensor& hidden);
+  std::vector<double> compare(const Fitness& fitness, std::span<const OwnedTensor> finals,
+                              const TokenSet& pool, const TokenDraw& draw, DenseAnswers answers);
+
+  const ops::Context& context_;
+  const HfConfig& config_;
+  const SearchSpace& space_;
+  std::int64_t batch_tokens_;
+  std::vector<LayerWeights> dense_;
+  OwnedTensor embedding_;
+  HeadWeights head_;
+  ModuleCache cache_;
+  LayerForward forward_;
+  EvaluationSeconds seconds_;
+};
+
+}  // namespace galapagos

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <galapagos/core/json.hpp>
+#include <galapagos/search/evolution.hpp>
+
+namespace galapagos {
+
+/// A search as it can be taken up again.
+struct SearchCheckpoint {
+  std::string identity;  ///< JSON: everything that decides the course of the search
+  Population population;
+  double seconds = 0;  ///< spent so far, over all runs
+};
+
+/// What a search leaves behind: config.ini, manifest.json, metrics.jsonl, migrations.csv, checkpoint.h5,
+/// best.txt. Used on one rank.
+class RunFolder {
+ public:
+  explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
+
+  const std::filesystem::path& path() const { return path_; }
+  /// Makes the folder for a new search; InputError where it holds one already.
+  void begin(const std::string& config_ini) const;
+
+  /// The last checkpoint, or the one before where the last is damaged. InputError where there is none, where
+  /// neither can be read, or where it belongs to another search than `identity`, naming the first difference.
+  SearchCheckpoint resume(const SearchSpace& space, const std::string& identity) const;
+  /// Drops what metrics.jsonl and migrations.csv say of generations after `generation`: they will be run
+  /// again.
+  void rewind(std::int64_t generation) const;
+
+  /// checkpoint.h5, the previous one kept as checkpoint.previous.h5.
+  void save(const SearchCheckpoint& checkpoint) const;
+  void append_metrics(const std::vector<Json>& lines) const;
+  void append_migrations(const Population& population, std::span<const Migration> migrations) const;
+  void write_best(const std::string& text) const;
+  void write_manifest(const Json& manifest) const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace galapagos

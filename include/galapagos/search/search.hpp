@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/ops/context.hpp>
+#include <galapagos/search/evolution.hpp>
+#include <galapagos/search/level_store.hpp>
+#include <galapagos/tensor/dtype.hpp>
+
+namespace galapagos {
+
+/// What `galapagos search` is asked for.
+struct SearchOptions {
+  std::filesystem::path model, database, output;
+  std::vector<std::filesystem::path> calibration, eval_data;
+  std::int64_t calibration_tokens = 0;  ///< of the pool that stages draw from; 0: all there are
+  std::int64_t sequence_length = 0;
+  bool add_bos = false;
+  std::optional<std::int64_t> target_level, target_parameters;
+  std::optional<double> target_sparsity;  ///< share of the prunable parameters that goes
+  Fitness fitness;
+  EvolutionOptions evolution;
+  std::optional<LevelHome> level_cache;  ///< nothing: what fits
+  std::optional<DType> precision;        ///< of the working weights; the checkpoint's where not given
+  std::int64_t batch_tokens = 4096;
+  std::uint64_t memory_limit = 0;
+  double max_seconds = 0;  ///< 0: no limit
+  bool resume = false;
+  bool dry_run = false;
+  std::string config_ini;  ///< the options as resolved, for the run's folder
+};
+
+/// Collective. Looks for the best assignment and leaves everything in the run's folder. Throws StoppedEarly
+/// where a signal or the time limit ends it before; errors are of the same kind on all ranks.
+void run_search(const Communicator& comm, const ops::Context& context, const SearchOptions& options);
+
+}  // namespace galapagos

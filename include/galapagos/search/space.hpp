@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/pruning/database.hpp>
+
+namespace galapagos {
+
+/// A level for every module, in the order of SearchSpace::modules.
+using Assignment = std::vector<std::int16_t>;
+
+/// One module as the search sees it: what each of its levels leaves.
+struct ModuleChoices {
+  ModuleId id;
+  std::vector<std::vector<std::int64_t>> kept;  ///< columns kept at levels 0, 1, ..., ascending
+  std::vector<std::int64_t> parameters;         ///< of the whole attention or feed-forward part at each level
+
+  std::int16_t last() const { return static_cast<std::int16_t>(parameters.size() - 1); }
+};
+
+/// All modules with their levels, and the parameters that no level changes.
+struct SearchSpace {
+  std::vector<ModuleChoices> modules;
+  std::int64_t fixed_parameters = 0;  ///< embedding, head and final norm
+
+  std::int64_t parameters(const Assignment& assignment) const;
+  /// The prunable ones: of all attention and feed-forward parts, unpruned.
+  std::int64_t dense_parameters() const;
+  std::int64_t smallest_parameters() const;
+  /// Shapes of all layers under an assignment.
+  std::vector<LayerShape> shapes(const HfConfig& config, const Assignment& assignment) const;
+};
+
+/// Collective. Reads the orders of removal of a complete database once and gives them to every rank.
+/// InputError where the database is unfinished or made from another model than `config` and `fingerprint`
+/// say.
+SearchSpace load_space(const Communicator& comm, const DatabaseReader& database, const HfConfig& config,
+                       const std::string& fingerprint);
+
+/// The text of an assignment: a line "model.layers.3.mlp.down_proj: 5" per module, feed-forward parts first.
+std::string to_text(const SearchSpace& space, const Assignment& assignment);
+
+/// Reads an assignment; InputError naming the line or module where one is unknown, missing, given twice, or
+/// its level out of range.
+Assignment read_assignment(const SearchSpace& space, const std::filesystem::path& path);
+
+}  // namespace galapagos

@@ -1,0 +1,167 @@
+#include "command.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <sstream>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/search/search.hpp>
+
+namespace galapagos::app {
+namespace po = boost::program_options;
+namespace {
+
+Options declare() {
+  Options options("search",
+                  "looks for the level of every module that loses the least quality at a given size");
+  options.declared().add_options()("model", po::value<std::string>(), "folder of a Hugging Face model")(
+      "database", po::value<std::string>(), "its pruning database")(
+      "calibration", po::value<std::vector<std::string>>()->multitoken()->composing(),
+      "text or token files on which candidates are compared")("output", po::value<std::string>(),
+                                                              "folder of the run")(
+      "target-level", po::value<std::int64_t>(), "the size: this level on average, for each kind of module")(
+      "target-params", po::value<std::int64_t>(), "or: at most so many parameters in all")(
+      "target-sparsity", po::value<double>(), "or: this share of the prunable parameters goes, as 0.5")(
+      "islands", po::value<std::int64_t>()->default_value(1), "subpopulations")(
+      "shards", po::value<std::int64_t>()->default_value(1), "ranks that share one replica of the model")(
+      "generations", po::value<std::int64_t>()->default_value(200), "of every island")(
+      "offspring", po::value<std::int64_t>()->default_value(16), "per generation")(
+      "survivors", po::value<std::string>()->default_value("8 4 2 1"), "of each stage of the selection")(
+      "tokens", po::value<std::string>()->default_value("1024 2048 4096 8192"), "compared on in each stage")(
+      "training-tokens", po::value<std::string>()->default_value("0"),
+      "fine-tuning in each stage (only 0 yet)")("fitness", po::value<std::string>()->default_value("kl"),
+                                                "kl, sparse_kl or ppl")(
+      "kl-topk", po::value<std::int64_t>()->default_value(512), "tokens of the vocabulary for sparse_kl")(
+      "topology", po::value<std::string>()->default_value("ring"),
+      "of migration: ring, complete, star, random, none or matrix")(
+      "migration-interval", po::value<std::int64_t>()->default_value(10), "generations between migrations")(
+      "migrants", po::value<std::string>()->default_value("1"),
+      "candidates along each edge; for matrix, rows as \"0 1; 1 0\"")(
+      "strategy", po::value<std::string>()->default_value("evolution"),
+      "evolution, or random (the baseline)")(
+      "calibration-tokens", po::value<std::int64_t>()->default_value(0),
+      "tokens to draw from; 0: all there are")("sequence-length", po::value<std::int64_t>()->default_value(0),
+                                               "longest sequence; 0: what the model takes, at most 8192")(
+      "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
+      "compare-tokens", po::value<std::int64_t>()->default_value(0),
+      "on which the islands' best are compared; 0: 8 times the last stage's")(
+      "eval-data", po::value<std::vector<std::string>>()->multitoken()->composing(),
+      "files for the perplexity of the best at each comparison")(
+      "eval-every", po::value<std::int64_t>()->default_value(0),
+      "generations between comparisons; 0: only at the end")(
+      "seed", po::value<std::int64_t>()->default_value(0), "of all random numbers")(
+      "level-cache", po::value<std::string>()->default_value("auto"), "auto, device, host or file")(
+      "max-walltime", po::value<std::string>()->default_value("0"),
+      "stop in time to resume, as 11:45:00; 0: no limit")(
+      "resume", po::bool_switch(), "go on from the run's checkpoint")("dry-run", po::bool_switch(),
+                                                                      "print the plan and leave");
+  declare_common(options, true);
+  return options;
+}
+
+std::vector<SelectionStage> read_stages(const Options& options) {
+  const auto survivors = parse_integers(options.get<std::string>("survivors"), "--survivors");
+  const auto tokens = parse_integers(options.get<std::string>("tokens"), "--tokens");
+  const auto training = parse_integers(options.get<std::string>("training-tokens"), "--training-tokens");
+  if (survivors.size() != tokens.size() || survivors.empty()) {
+    throw UsageError(fmt::format("{} stages of survivors, {} of tokens", survivors.size(), tokens.size()),
+                     "--survivors, --tokens", "give one number per stage in both");
+  }
+  if (std::any_of(training.begin(), training.end(), [](auto n) { return n != 0; })) {
+    throw UsageError("training inside the selection is not there yet", "--training-tokens", "leave it out");
+  }
+  std::vector<SelectionStage> stages;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (survivors[i] < 1 || (i > 0 && survivors[i] > survivors[i - 1])) {
+      throw UsageError(fmt::format("{} survivors in stage {}", survivors[i], i + 1), "--survivors",
+                       "give numbers from 1 that do not grow");
+    }
+    if (tokens[i] < 2) {
+      throw UsageError(fmt::format("{} tokens in stage {}", tokens[i], i + 1), "--tokens", "give 2 or more");
+    }
+    stages.push_back({survivors[i], tokens[i]});
+  }
+  if (stages.back().survivors != 1) {
+    throw UsageError(fmt::format("{} survivors of the last stage", stages.back().survivors), "--survivors",
+                     "end with 1: the parent of the next generation");
+  }
+  return stages;
+}
+
+std::optional<LevelHome> level_home_of(const std::string& name) {
+  if (name == "auto") return std::nullopt;
+  for (const LevelHome home : {LevelHome::device, LevelHome::host, LevelHome::file}) {
+    if (name == name_of(home)) return home;
+  }
+  throw UsageError("unknown level cache '" + printable(name) + "'", "--level-cache",
+                   "choose auto, device, host or file");
+}
+
+Strategy strategy_of(const std::string& name) {
+  if (name == "evolution") return Strategy::evolution;
+  if (name == "random") return Strategy::random;
+  throw UsageError("unknown strategy '" + printable(name) + "'", "--strategy", "choose evolution or random");
+}
+
+SearchOptions read(const Options& options, int ranks) {
+  for (const char* name : {"model", "database", "calibration", "output"}) options.require(name);
+  SearchOptions request;
+  request.model = options.get<std::string>("model");
+  request.database = options.get<std::string>("database");
+  request.output = options.get<std::string>("output");
+  request.calibration = paths_of(options.get<std::vector<std::string>>("calibration"));
+  if (const auto files = options.find<std::vector<std::string>>("eval-data"))
+    request.eval_data = paths_of(*files);
+  request.calibration_tokens = options.get<std::int64_t>("calibration-tokens");
+  request.sequence_length = options.get<std::int64_t>("sequence-length");
+  request.add_bos = options.flag("add-bos");
+  request.target_level = options.find<std::int64_t>("target-level");
+  request.target_parameters = options.find<std::int64_t>("target-params");
+  request.target_sparsity = options.find<double>("target-sparsity");
+  request.fitness = {fitness_kind_of(options.get<std::string>("fitness")),
+                     options.get<std::int64_t>("kl-topk")};
+  request.level_cache = level_home_of(options.get<std::string>("level-cache"));
+  request.precision = precision_of(options);
+  request.batch_tokens = options.get<std::int64_t>("batch-tokens");
+  request.memory_limit = parse_bytes(options.get<std::string>("memory-limit"), "--memory-limit");
+  request.max_seconds = parse_duration(options.get<std::string>("max-walltime"), "--max-walltime");
+  request.resume = options.flag("resume");
+  request.dry_run = options.flag("dry-run");
+  request.config_ini = options.resolved();
+
+  EvolutionOptions& evolution = request.evolution;
+  evolution.islands = options.get<std::int64_t>("islands");
+  evolution.generations = options.get<std::int64_t>("generations");
+  evolution.offspring = options.get<std::int64_t>("offspring");
+  evolution.stages = read_stages(options);
+  evolution.strategy = strategy_of(options.get<std::string>("strategy"));
+  evolution.compare_tokens = options.get<std::int64_t>("compare-tokens");
+  evolution.eval_every = options.get<std::int64_t>("eval-every");
+  evolution.seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed"));
+  evolution.topology =
+      make_topology(options.get<std::string>("topology"), options.get<std::string>("migrants"),
+                    options.get<std::int64_t>("migration-interval"), evolution.islands, evolution.seed);
+
+  const auto shards = options.get<std::int64_t>("shards");
+  if (shards < 1 || shards > ranks) {
+    throw UsageError(fmt::format("{} shards on {} ranks", shards, ranks), "--shards",
+                     "give 1 to the number of ranks");
+  }
+  if (shards > 1) {
+    throw UsageError("a replica over several ranks is not there yet", "--shards", "use --shards 1");
+  }
+  return request;
+}
+
+}  // namespace
+
+void search(const Communicator& world, const std::vector<std::string>& words) {
+  Options options = declare();
+  if (!begin(world, options, words)) return;
+  const SearchOptions request = agree_on(world, [&] { return read(options, world.size()); });
+  const ops::Context context = make_context(world, options);
+  run_search(world, context, request);
+}
+
+}  // namespace galapagos::app

@@ -1,0 +1,31 @@
+#include "mpi_check.hpp"
+
+#include <galapagos/comm/node_buffer.hpp>
+
+namespace galapagos {
+
+NodeBuffer::NodeBuffer(const Communicator& node, std::size_t bytes) {
+  void* own = nullptr;
+  GALAPAGOS_MPI(MPI_Win_allocate_shared(node.is_root() ? static_cast<MPI_Aint>(bytes) : 0, 1, MPI_INFO_NULL,
+                                        node.handle(), &own, &window_));
+  MPI_Aint size = 0;
+  int unit = 1;
+  void* start = nullptr;
+  GALAPAGOS_MPI(MPI_Win_shared_query(window_, 0, &size, &unit, &start));
+  bytes_ = {static_cast<std::byte*>(start), bytes};
+  GALAPAGOS_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, window_));
+}
+
+NodeBuffer::~NodeBuffer() {
+  if (window_ == MPI_WIN_NULL) return;
+  MPI_Win_unlock_all(window_);
+  MPI_Win_free(&window_);
+}
+
+void NodeBuffer::synchronise(const Communicator& node) const {
+  GALAPAGOS_MPI(MPI_Win_sync(window_));
+  node.barrier();
+  GALAPAGOS_MPI(MPI_Win_sync(window_));
+}
+
+}  // namespace galapagos

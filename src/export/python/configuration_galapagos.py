@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of a model whose layers differ in attention heads, KV heads and feed-forward columns.
+
+It is the configuration of the unpruned Llama, Mistral or Qwen2 model (all global values are that model's) and:
+
+base_model_type  "llama", "mistral" or "qwen2"; q, k and v have biases in qwen2 and only there.
+pruned_layers    what each layer still has, a list of objects:
+                   kv_of_head           for each query head, the KV head it attends with; empty: no attention
+                   num_key_value_heads  KV heads
+                   intermediate_size    feed-forward columns; 0: no feed-forward
+                 A layer without attention has no input_layernorm, one without feed-forward no
+                 post_attention_layernorm.
+"""
+
+import transformers
+from transformers import PretrainedConfig
+
+TRANSFORMERS_MAJOR = int(transformers.__version__.split(".")[0])
+
+
+def _count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def check_pruned_layers(pruned_layers, num_hidden_layers):
+    """Raises ValueError unless pruned_layers describes num_hidden_layers layers."""
+    if not isinstance(pruned_layers, (list, tuple)):
+        raise ValueError("config: pruned_layers is missing or not a list, so the sizes of the layers are unknown")
+    if len(pruned_layers) != num_hidden_layers:
+        raise ValueError(
+            f"config: pruned_layers has {len(pruned_layers)} entries, but num_hidden_layers is {num_hidden_layers}"
+        )
+    for i, layer in enumerate(pruned_layers):
+        for key in ("kv_of_head", "num_key_value_heads", "intermediate_size"):
+            if not isinstance(layer, dict) or key not in layer:
+                raise ValueError(f"config: pruned_layers[{i}] has no {key}")
+        for key in ("num_key_value_heads", "intermediate_size"):
+            if not _count(layer[key]):
+                raise ValueError(f"config: pruned_layers[{i}].{key} is {layer[key]!r}, not a number from 0 up")
+        kv_heads, kv_of_head = layer["num_key_value_heads"], layer["kv_of_head"]
+        if not isinstance(kv_of_head, (list, tuple)):
+            raise ValueError(f"config: pruned_layers[{i}].kv_of_head is not a list")
+        for head, kv_head in enumerate(kv_of_head):
+            if not _count(kv_head) or kv_head >= kv_heads:
+                raise ValueError(
+                    f"config: pruned_layers[{i}].kv_of_head[{head}] is {kv_head!r}, but there are {kv_heads} KV heads"
+                )
+        if not kv_of_head and kv_heads:
+            raise ValueError(f"config: pruned_layers[{i}] has {kv_heads} KV heads, but no query head (kv_of_head)")
+
+
+def groups_are_even(layer):
+    """Whether every KV head has the same number of query heads, one after the other."""
+    heads, kv_heads = len(layer["kv_of_head"]), layer["num_key_value_heads"]
+    if kv_heads == 0 or heads % kv_heads:
+        return False
+    return list(layer["kv_of_head"]) == [head // (heads // kv_heads) for head in range(heads)]
+
+
+def _read_rope(theta, scaling, parameters):
+    """One dictionary out of transformers 4's rope_theta and rope_scaling and transformers 5's rope_parameters."""
+    rope = dict(parameters or scaling or {})
+    rope_type = rope.pop("rope_type", None) or rope.pop("type", None) or "default"
+    rope.pop("type", None)
+    rope["rope_type"] = rope_type
+    rope["rope_theta"] = rope.get("rope_theta") or theta or 10000.0
+    if rope_type not in ("default", "llama3"):
+        raise ValueError(f"config: rope scaling of type {rope_type!r} is not supported, only default and llama3")
+    if rope_type == "llama3":
+        for key in ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"):
+            if key not in rope:
+                raise ValueError(f"config: rope scaling of type 'llama3' needs {key}")
+    return rope
+
+
+class GalapagosConfig(PretrainedConfig):
+    model_type = "galapagos"
+    keys_to_ignore_at_inference = ["past_key_values"]
+
+    def __init__(
+        self,
+        base_model_type="llama",
+        pruned_layers=None,
+        vocab_size=32000,
+        hidden_size=4096,
+        intermediate_size=11008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=None,
+        head_dim=None,
+        hidden_act="silu",
+        max_position_embeddings=2048,
+        initializer_range=0.02,
+        rms_norm_eps=1e-6,
+        use_cache=True,
+        attention_bias=False,
+        attention_dropout=0.0,
+        mlp_bias=False,
+        rope_theta=None,
+        rope_scaling=None,
+        rope_parameters=None,
+        pad_token_id=None,
+        bos_token_id=None,
+        eos_token_id=None,
+        tie_word_embeddings=False,
+        **kwargs,
+    ):
+        if base_model_type not in ("llama", "mistral", "qwen2"):
+            raise ValueError(f"config: base_model_type {base_model_type!r} is not llama, mistral or qwen2")
+        if hidden_act != "silu":
+            raise ValueError(f"config: hidden_act {hidden_act!r} is not supported, only silu")
+        # qwen2 has its biases whatever attention_bias says.
+        if mlp_bias or (attention_bias and base_model_type != "qwen2"):
+            raise ValueError("config: attention_bias and mlp_bias are not supported")
+        # The library makes one without arguments to learn the defaults; the model insists on having pruned_layers.
+        if pruned_layers is not None:
+            check_pruned_layers(pruned_layers, num_hidden_layers)
+
+        self.base_model_type = base_model_type
+        self.pruned_layers = pruned_layers
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.intermediate_size = intermediate_size
+        self.num_hidden_layers = num_hidden_layers
+        self.num_attention_heads = num_attention_heads
+        self.num_key_value_heads = num_attention_heads if num_key_value_heads is None else num_key_value_heads
+        self.head_dim = hidden_size // num_attention_heads if head_dim is None else head_dim
+        self.hidden_act = hidden_act
+        self.max_position_embeddings = max_position_embeddings
+        self.initializer_range = initializer_range
+        self.rms_norm_eps = rms_norm_eps
+        self.use_cache = use_cache
+        self.attention_bias = attention_bias
+        self.attention_dropout = attention_dropout
+        self.mlp_bias = mlp_bias
+        # Only models without a sliding window are pruned. Qwen2 writes a size even where it is switched off, which
+        # caches would take for one that is on.
+        self.sliding_window = None
+        for key in ("sliding_window", "layer_types"):
+            kwargs.pop(key, None)
+
+        self.rope_parameters = _read_rope(rope_theta, rope_scaling, rope_parameters)
+        if TRANSFORMERS_MAJOR < 5:  # later ones derive these from rope_parameters or do without
+            self.rope_theta = self.rope_parameters["rope_theta"]
+            scaling = {key: value for key, value in self.rope_parameters.items() if key != "rope_theta"}
+            self.rope_scaling = scaling if scaling["rope_type"] != "default" else None
+
+        self.pad_token_id = pad_token_id
+        self.bos_token_id = bos_token_id
+        self.eos_token_id = eos_token_id
+        self.tie_word_embeddings = tie_word_embeddings
+        for key in self._derived:
+            kwargs.pop(key, None)
+        super().__init__(
+            pad_token_id=pad_token_id,
+            bos_token_id=bos_token_id,
+            eos_token_id=eos_token_id,
+            tie_word_embeddings=tie_word_embeddings,
+            **kwargs,
+        )
+        self._describe_layers()
+
+    # Set by _describe_layers and never saved: pruned_layers says the same.
+    _derived = ("per_layer_config", "allow_global_per_layer_attribute_access")
+
+    def _describe_layers(self):
+        """Tells engines that ask the configuration, not the model, how large a layer's KV cache is.
+
+        transformers has had a place for it since 5.15: per_layer_config. Global values stay readable, since much code
+        reads them just to have some value.
+        """
+        if self.pruned_layers is None or not hasattr(type(self), "per_layer_config"):
+            return
+        self.allow_global_per_layer_attribute_access = True
+        overrides = {}
+        for i, layer in enumerate(self.pruned_layers):
+            skip, sizes = [], {}
+            if layer["kv_of_head"]:
+                heads = len(layer["kv_of_head"])
+                sizes["num_attention_heads"] = heads
+                # Uneven groups reach other engines' attention with one KV head for each query head.
+                sizes["num_key_value_heads"] = layer["num_key_value_heads"] if groups_are_even(layer) else heads
+            else:
+                skip.append("attention")
+            if layer["intermediate_size"]:
+                sizes["intermediate_size"] = layer["intermediate_size"]
+            else:
+                skip.append("mlp")
+            overrides[i] = {"skip": skip, **sizes} if skip else sizes
+        self.per_layer_config = overrides
+
+    def _saved(self, values):
+        return {key: value for key, value in values.items() if key not in self._derived}
+
+    def to_dict(self):
+        return self._saved(super().to_dict())
+
+    def to_diff_dict(self):
+        return self._saved(super().to_diff_dict())

@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Llama, Mistral or Qwen2 model whose layers differ in attention heads, KV heads and feed-forward columns.
+
+Written for transformers from 4.45 on and PyTorch from 1.13 on; configuration_galapagos.py says what a layer looks like.
+"""
+
+import functools
+import math
+
+import torch
+import torch.nn.functional as F
+import transformers
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.activations import ACT2FN
+from transformers.cache_utils import DynamicCache
+from transformers.generation import GenerationMixin
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+
+from .configuration_galapagos import GalapagosConfig, check_pruned_layers, groups_are_even
+
+try:
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+except ImportError:  # before 4.48
+    ALL_ATTENTION_FUNCTIONS = None
+
+TRANSFORMERS_VERSION = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+# What is computed here; any other attention comes from ALL_ATTENTION_FUNCTIONS.
+OWN_ATTENTION = ("eager", "sdpa")
+
+
+def rotary_frequencies(config):
+    """The angle per position of each pair of dimensions, in the order of the half-split layout."""
+    rope, size = config.rope_parameters, config.head_dim
+    frequencies = [rope["rope_theta"] ** (-2.0 * i / size) for i in range(size // 2)]
+    if rope["rope_type"] == "default":
+        return frequencies
+    # llama3: long wavelengths are stretched by `factor`, short ones stay, those between are blended.
+    factor, low, high = rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"]
+    scaled = []
+    for frequency in frequencies:
+        turns = rope["original_max_position_embeddings"] * frequency / (2 * math.pi)
+        kept = min(max((turns - low) / (high - low), 0.0), 1.0)
+        scaled.append(frequency * (kept + (1 - kept) / factor))
+    return scaled
+
+
+class PerDevice:
+    """A constant, made on each device when first asked for.
+
+    As a buffer it would be lost where the library builds the model without memory and fills in only what was saved.
+    """
+
+    def __init__(self, values, dtype):
+        self.values, self.dtype, self.tensors = values, dtype, {}
+
+    def on(self, device):
+        if device not in self.tensors:
+            self.tensors[device] = torch.tensor(self.values, dtype=self.dtype, device=device)
+        return self.tensors[device]
+
+    def __getstate__(self):
+        return {"values": self.values, "dtype": self.dtype, "tensors": {}}
+
+
+def rotate(x, cos, sin):
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def visible_positions(padding, past, length, device):
+    """Bool mask [1 or batch, 1, length, past + length], true where a query may look."""
+    keys = torch.arange(past + length, device=device)
+    queries = keys[past:, None]
+    mask = (keys <= queries)[None, None]
+    if padding is not None:
+        # A padded position that saw nothing would become NaN, and NaN spreads; so let it see itself.
+        mask = (mask & padding[:, None, None, :].bool()) | (keys == queries)
+    return mask
+
+
+def eager_attention(query, key, value, mask, scaling, dropout):
+    scores = torch.matmul(query, key.transpose(2, 3)) * scaling
+    if mask is not None:
+        if mask.dtype == torch.bool:
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        else:
+            scores = scores + mask
+    weights = F.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    return torch.matmul(F.dropout(weights, dropout), value), weights
+
+
+class GalapagosRMSNorm(nn.Module):
+    def __init__(self, size, eps):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.variance_epsilon = eps
+
+    def forward(self, hidden_states):
+        x = hidden_states.to(torch.float32)
+        x = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        return self.weight * x.to(hidden_states.dtype)
+
+
+class GalapagosAttention(nn.Module):
+    def __init__(self, config, layer_idx, cache_idx):
+        super().__init__()
+        layer = config.pruned_layers[layer_idx]
+        self.config = config
+        self.layer_idx = layer_idx
+        # Counts only layers with attention: the library asks the first entry of a cache how long it is.
+        self.cache_idx = cache_idx
+        self.head_dim = config.head_dim
+        self.scaling = self.head_dim**-0.5
+        self.attention_dropout = config.attention_dropout
+        self.is_causal = True
+        self.num_heads = len(layer["kv_of_head"])
+        self.num_key_value_heads = layer["num_key_value_heads"]
+        # Without heads, this stays an empty module that is never called: vLLM wants to find one in every layer.
+        if self.num_heads == 0:
+            return
+        self.even = groups_are_even(layer)
+        self.one_to_one = self.even and self.num_heads == self.num_key_value_heads
+        self.num_key_value_groups = self.num_heads // self.num_key_value_heads if self.even else 1
+        self.kv_of_head = PerDevice(list(layer["kv_of_head"]), torch.long)
+        bias = config.base_model_type == "qwen2"
+        self.q_proj = nn.Linear(config.hidden_size, self.num_heads * self.head_dim, bias=bias)
+        self.k_proj = nn.Linear(config.hidden_size, self.num_key_value_heads * self.head_dim, bias=bias)
+        self.v_proj = nn.Linear(config.hidden_size, self.num_key_value_heads * self.head_dim, bias=bias)
+        self.o_proj = nn.Linear(self.num_heads * self.head_dim, config.hidden_size, bias=False)
+
+    def forward(self, hidden_states, cos, sin, attention_mask=None, past_key_values=None, past_length=0,
+                output_attentions=False, **kwargs):
+        query = self.q_proj(hidden_states)
+        key = self.k_proj(hidden_states)
+        value = self.v_proj(hidden_states)
+        batch, length = hidden_states.shape[0], hidden_states.shape[1]
+        query = query.view(batch, length, -1, self.head_dim).transpose(1, 2)
+        key = key.view(batch, length, -1, self.head_dim).transpose(1, 2)
+        value = value.view(batch, length, -1, self.head_dim).transpose(1, 2)
+        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+
+        if past_key_values is not None:
+            total = past_length + length
+            positions = torch.arange(past_length, total, device=key.device)
+            key, value = past_key_values.update(key, value, self.cache_idx, {"cache_position": positions})
+            # A cache of fixed size returns its unused end too.
+            key, value = key[:, :, :total], value[:, :, :total]
+
+        implementation = self.config._attn_implementation
+        own = implementation in OWN_ATTENTION or output_attentions
+        # Other engines know about groups, but only about even ones.
+        if not self.one_to_one and (own or not self.even):
+            heads = self.kv_of_head.on(key.device)
+            key, value = key.index_select(1, heads), value.index_select(1, heads)
+
+        dropout = self.attention_dropout if self.training else 0.0
+        weights = None
+        if not own:
+            attend = ALL_ATTENTION_FUNCTIONS[implementation]
+            output, weights = attend(self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling,
+                                     **kwargs)
+        else:
+            if implementation == "sdpa" and not output_attentions:
+                output = F.scaled_dot_product_attention(
+                    query, key, value, attn_mask=attention_mask, dropout_p=dropout,
+                    is_causal=attention_mask is None and length > 1)
+            else:
+                output, weights = eager_attention(query, key, value, attention_mask, self.scaling, dropout)
+            output = output.transpose(1, 2)
+        return self.o_proj(output.reshape(batch, length, -1)), weights
+
+
+class GalapagosMLP(nn.Module):
+    def __init__(self, config, columns):
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, columns, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, columns, bias=False)
+        self.down_proj = nn.Linear(columns, config.hidden_size, bias=False)
+        self.act_fn = ACT2FN[config.hidden_act]
+
+    def forward(self, x):
+        return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))
+
+
+class GalapagosDecoderLayer(nn.Module):
+    def __init__(self, config, layer_idx, cache_idx):
+        super().__init__()
+        layer = config.pruned_layers[layer_idx]
+        self.has_attention = len(layer["kv_of_head"]) > 0
+        self.has_mlp = layer["intermediate_size"] > 0
+        self.self_attn = GalapagosAttention(config, layer_idx, cache_idx)
+        if self.has_attention:
+            self.input_layernorm = GalapagosRMSNorm(config.hidden_size, config.rms_norm_eps)
+        if self.has_mlp:
+            self.mlp = GalapagosMLP(config, layer["intermediate_size"])
+            self.post_attention_layernorm = GalapagosRMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(self, hidden_states, cos, sin, **kwargs):
+        weights = None
+        if self.has_attention:
+            change, weights = self.self_attn(self.input_layernorm(hidden_states), cos, sin, **kwargs)
+            hidden_states = hidden_states + change
+        if self.has_mlp:
+            hidden_states = hidden_states + self.mlp(self.post_attention_layernorm(hidden_states))
+        return hidden_states, weights
+
+
+class GalapagosPreTrainedModel(PreTrainedModel):
+    config_class = GalapagosConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["GalapagosDecoderLayer"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_sdpa = True
+    _supports_cache_class = True
+    # Early ones take their sizes from the global values.
+    _supports_static_cache = TRANSFORMERS_VERSION >= (4, 57)
+    _supports_attention_backend = ALL_ATTENTION_FUNCTIONS is not None
+    _supports_flash_attn = ALL_ATTENTION_FUNCTIONS is not None
+    _supports_flash_attn_2 = ALL_ATTENTION_FUNCTIONS is not None
+
+    def _init_weights(self, module):
+        # The functions of nn.init, because transformers 5 makes those leave alone what was loaded.
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)
+            if getattr(module, "bias", None) is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, GalapagosRMSNorm):
+            nn.init.ones_(module.weight)
+
+
+class GalapagosModel(GalapagosPreTrainedModel):
+    def __init__(self, config):
+        check_pruned_layers(config.pruned_layers, config.num_hidden_layers)
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        layers, attentions = [], 0
+        for i in range(config.num_hidden_layers):
+            layers.append(GalapagosDecoderLayer(config, i, attentions))
+            attentions += layers[-1].has_attention
+        self.layers = nn.ModuleList(layers)
+        self.norm = GalapagosRMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.has_attention = attentions > 0
+        self.rotary = PerDevice(rotary_frequencies(config), torch.float32)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self):
+        return self.embed_tokens
+
+    def set_input_embeddings(self, value):
+        self.embed_tokens = value
+
+    def _attention_mask(self, mask, past, length, device, output_attentions):
+        """What the layers' attention takes: None wherever that is enough, since it is faster."""
+        if not self.has_attention or (mask is not None and mask.dim() == 4):
+            return mask
+        if mask is not None:
+            if mask.shape[-1] < past + length:
+                raise ValueError(f"attention_mask covers {mask.shape[-1]} positions, but there are {past + length}")
+            mask = mask[:, :past + length]
+            if bool((mask != 0).all()):
+                mask = None
+        implementation = self.config._attn_implementation
+        if implementation not in OWN_ATTENTION and not output_attentions:
+            return mask
+        if mask is None and (length == 1 or (past == 0 and implementation == "sdpa" and not output_attentions)):
+            return None
+        return visible_positions(mask, past, length, device)
+
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None,
+                inputs_embeds=None, use_cache=None, output_attentions=None, output_hidden_states=None,
+                return_dict=None, **kwargs):
+        config = self.config
+        output_attentions = config.output_attentions if output_attentions is None else output_attentions
+        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        return_dict = config.return_dict if return_dict is None else return_dict
+        use_cache = config.use_cache if use_cache is None else use_cache
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give either input_ids or inputs_embeds")
+        checkpointing = self.gradient_checkpointing and self.training
+        if checkpointing:
+            use_cache = False
+        if isinstance(past_key_values, (list, tuple)):
+            raise ValueError("past_key_values is a tuple; give a Cache, such as transformers.DynamicCache")
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache()
+
+        hidden_states = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        device, length = hidden_states.device, hidden_states.shape[1]
+        past = 0 if past_key_values is None else int(past_key_values.get_seq_length())
+        if position_ids is None:
+            position_ids = torch.arange(past, past + length, device=device)[None]
+        angles = position_ids[:, None, :, None].to(torch.float32) * self.rotary.on(device)
+        cos, sin = angles.cos().to(hidden_states.dtype), angles.sin().to(hidden_states.dtype)
+        kwargs.pop("cache_position", None)  # the cache itself knows
+        kwargs.update(
+            attention_mask=self._attention_mask(attention_mask, past, length, device, output_attentions),
+            past_key_values=past_key_values, past_length=past, output_attentions=output_attentions)
+
+        all_states, all_weights = [], []
+        for layer in self.layers:
+            if output_hidden_states:
+                all_states.append(hidden_states)
+            if checkpointing:
+                # Checkpointing takes no keyword arguments in its reentrant form.
+                hidden_states, weights = self._gradient_checkpointing_func(
+                    functools.partial(layer.__call__, **kwargs), hidden_states, cos, sin)
+            else:
+                hidden_states, weights = layer(hidden_states, cos, sin, **kwargs)
+            all_weights.append(weights)
+        hidden_states = self.norm(hidden_states)
+
+        output = BaseModelOutputWithPast(
+            last_hidden_state=hidden_states,
+            past_key_values=past_key_values if use_cache else None,
+            hidden_states=(*all_states, hidden_states) if output_hidden_states else None,
+            attentions=tuple(all_weights) if output_attentions else None)
+        return output if return_dict else output.to_tuple()
+
+
+class GalapagosForCausalLM(GalapagosPreTrainedModel, GenerationMixin):
+    _tied_weights_keys = (
+        {"lm_head.weight": "model.embed_tokens.weight"} if TRANSFORMERS_VERSION >= (5, 0) else ["lm_head.weight"]
+    )
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = GalapagosModel(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_input_embeddings(self):
+        return self.model.embed_tokens
+
+    def set_input_embeddings(self, value):
+        self.model.embed_tokens = value
+
+    def get_output_embeddings(self):
+        return self.lm_head
+
+    def set_output_embeddings(self, value):
+        self.lm_head = value
+
+    def get_decoder(self):
+        return self.model
+
+    def set_decoder(self, value):
+        self.model = value
+
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None,
+                inputs_embeds=None, labels=None, use_cache=None, output_attentions=None, output_hidden_states=None,
+                return_dict=None, logits_to_keep=0, num_logits_to_keep=0, num_items_in_batch=None, **kwargs):
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        output = self.model(
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids,
+            past_key_values=past_key_values, inputs_embeds=inputs_embeds, use_cache=use_cache,
+            output_attentions=output_attentions, output_hidden_states=output_hidden_states, return_dict=True, **kwargs)
+        hidden_states = output.last_hidden_state
+        keep = num_logits_to_keep or logits_to_keep  # its name up to 4.49, and since
+        if isinstance(keep, int):
+            keep = slice(-keep, None) if keep else slice(None)
+        logits = self.lm_head(hidden_states[:, keep])
+
+        loss = None
+        if labels is not None:
+            predictions = logits[:, :-1].reshape(-1, logits.shape[-1]).float()
+            targets = labels[:, 1:].reshape(-1).to(logits.device)
+            # A trainer that accumulates gradients says how many targets the whole batch has.
+            if num_items_in_batch is None:
+                loss = F.cross_entropy(predictions, targets)
+            else:
+                loss = F.cross_entropy(predictions, targets, reduction="sum") / num_items_in_batch
+
+        result = CausalLMOutputWithPast(
+            loss=loss, logits=logits, past_key_values=output.past_key_values, hidden_states=output.hidden_states,
+            attentions=output.attentions)
+        return result if return_dict else result.to_tuple()
+
+    if TRANSFORMERS_VERSION < (4, 46):  # later ones have a general form of this
+
+        def prepare_inputs_for_generation(self, input_ids, past_key_values=None, attention_mask=None,
+                                          inputs_embeds=None, position_ids=None, **kwargs):
+            past = 0 if past_key_values is None else past_key_values.get_seq_length()
+            inputs = {"past_key_values": past_key_values, "attention_mask": attention_mask}
+            if inputs_embeds is not None and past == 0:
+                inputs["inputs_embeds"] = inputs_embeds
+                new = inputs_embeds.shape[1]
+            else:
+                new = (input_ids if attention_mask is None else attention_mask).shape[1] - past
+                inputs["input_ids"] = input_ids[:, -new:]
+            if position_ids is None and attention_mask is not None:
+                position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+            if position_ids is not None:
+                inputs["position_ids"] = position_ids[:, -new:]
+            for key in ("use_cache", "num_logits_to_keep"):
+                if key in kwargs:
+                    inputs[key] = kwargs[key]
+            return inputs

@@ -1,0 +1,101 @@
+#include <algorithm>
+
+#include <galapagos/ops/rows.hpp>
+#include <galapagos/pruning/pruned_module.hpp>
+
+namespace galapagos {
+namespace {
+
+OwnedTensor copy_of(const Tensor& tensor) {
+  OwnedTensor copy(tensor.shape, tensor.dtype, tensor.device, "norm");
+  copy_bytes(copy->data, tensor.device, tensor.data, tensor.device, tensor.bytes());
+  return copy;
+}
+
+/// Rows of a matrix, or elements of a bias; nothing where there is nothing.
+OwnedTensor gathered(const ops::Context& context, const OwnedTensor& from,
+                     std::span<const std::int64_t> rows) {
+  if (from->empty()) return {};
+  const auto count = static_cast<std::int64_t>(rows.size());
+  const bool matrix = from->shape.rank() == 2;
+  OwnedTensor out(matrix ? Shape{count, from->columns()} : Shape{count}, from->dtype, from->device,
+                  "a pruned weight");
+  ops::gather_rows(context, from->view({from->rows(), matrix ? from->columns() : 1}), rows,
+                   out->view({count, matrix ? from->columns() : 1}));
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> rows_of_blocks(std::span<const std::int64_t> blocks, std::int64_t size) {
+  std::vector<std::int64_t> rows;
+  rows.reserve(blocks.size() * static_cast<std::size_t>(size));
+  for (const std::int64_t block : blocks) {
+    for (std::int64_t i = 0; i < size; ++i) rows.push_back(block * size + i);
+  }
+  return rows;
+}
+
+KeptHeads kept_heads(std::span<const std::int32_t> kv_of_head, std::int64_t head_dim,
+                     std::span<const std::int64_t> kept_columns) {
+  KeptHeads kept;
+  for (std::size_t i = 0; i < kept_columns.size(); i += static_cast<std::size_t>(head_dim)) {
+    const std::int64_t head = kept_columns[i] / head_dim;
+    const std::int64_t kv = kv_of_head[static_cast<std::size_t>(head)];
+    kept.heads.push_back(head);
+    if (kept.kv_heads.empty() || kept.kv_heads.back() != kv) kept.kv_heads.push_back(kv);
+    kept.kv_of_head.push_back(static_cast<std::int32_t>(kept.kv_heads.size()) - 1);
+  }
+  return kept;
+}
+
+AttentionWeights prune_attention(const ops::Context& context, const AttentionWeights& dense,
+                                 std::int64_t head_dim, std::span<const std::int64_t> kept, OwnedTensor o) {
+  AttentionWeights pruned;
+  if (kept.empty()) return pruned;
+  KeptHeads heads = kept_heads(dense.kv_of_head, head_dim, kept);
+  const std::vector<std::int64_t> kv_rows = rows_of_blocks(heads.kv_heads, head_dim);
+  pruned.kv_heads = static_cast<std::int64_t>(heads.kv_heads.size());
+  pruned.kv_of_head = std::move(heads.kv_of_head);
+  pruned.norm = copy_of(dense.norm);
+  pruned.q = gathered(context, dense.q, kept);
+  pruned.k = gathered(context, dense.k, kv_rows);
+  pruned.v = gathered(context, dense.v, kv_rows);
+  pruned.q_bias = gathered(context, dense.q_bias, kept);
+  pruned.k_bias = gathered(context, dense.k_bias, kv_rows);
+  pruned.v_bias = gathered(context, dense.v_bias, kv_rows);
+  pruned.o = std::move(o);
+  return pruned;
+}
+
+FfnWeights prune_ffn(const ops::Context& context, const FfnWeights& dense, std::span<const std::int64_t> kept,
+                     OwnedTensor down) {
+  FfnWeights pruned;
+  if (kept.empty()) return pruned;
+  pruned.columns = static_cast<std::int64_t>(kept.size());
+  pruned.norm = copy_of(dense.norm);
+  pruned.gate = gathered(context, dense.gate, kept);
+  pruned.up = gathered(context, dense.up, kept);
+  pruned.down = std::move(down);
+  return pruned;
+}
+
+OwnedTensor level_weight(const ops::Context& context, std::span<const std::byte> bytes, DType stored,
+                         DType precision, std::int64_t kept, std::int64_t hidden) {
+  const Device device = context.device();
+  OwnedTensor rows({kept, hidden}, precision, device, "a level's weight");
+  if (stored == precision) {
+    copy_bytes(rows->data, device, bytes.data(), Device::cpu, bytes.size());
+  } else {
+    std::vector<float> wide(static_cast<std::size_t>(kept * hidden));
+    convert_to_float(stored, bytes.data(), wide);
+    std::vector<std::byte> narrow(wide.size() * size_of(precision));
+    convert_from_float(wide, precision, narrow.data());
+    copy_bytes(rows->data, device, narrow.data(), Device::cpu, narrow.size());
+  }
+  OwnedTensor weight({hidden, kept}, precision, device, "a level's weight");
+  ops::transpose(context, rows, weight);
+  return weight;
+}
+
+}  // namespace galapagos

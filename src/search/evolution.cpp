@@ -1,0 +1,351 @@
+#include "island.hpp"
+#include "records.hpp"
+#include "streams.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <numeric>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/exchange.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/progress.hpp>
+
+namespace galapagos {
+namespace {
+
+/// Which ranks evolve which islands. Ranks are dealt evenly and in order, so that neighbours work together.
+struct Dealing {
+  int group = 0;  ///< ranks of one group share islands and evaluations
+  std::vector<std::int64_t> islands;
+
+  Dealing(int rank, int ranks, std::int64_t count) {
+    if (ranks >= count) {
+      group = static_cast<int>(static_cast<std::int64_t>(rank) * count / ranks);
+      islands = {group};
+    } else {
+      group = rank;
+      for (std::int64_t i = 0; i < count; ++i) {
+        if (i * ranks / count == rank) islands.push_back(i);
+      }
+    }
+  }
+};
+
+/// Places of candidates in order of their first difference to the base, dealt to and fro, so that every rank
+/// gets about as many layers to compute.
+std::vector<std::size_t> share_of(std::span<const Assignment> candidates, const Assignment& base, int rank,
+                                  int ranks) {
+  std::vector<std::size_t> order(candidates.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto depth = [&](std::size_t i) {
+    return std::mismatch(base.begin(), base.end(), candidates[i].begin()).first - base.begin();
+  };
+  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return depth(a) < depth(b); });
+  std::vector<std::size_t> mine;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const auto lap = static_cast<int>(i) / ranks, place = static_cast<int>(i) % ranks;
+    if ((lap % 2 == 0 ? place : ranks - 1 - place) == rank) mine.push_back(order[i]);
+  }
+  return mine;
+}
+
+class Evolution {
+ public:
+  Evolution(const Communicator& comm, const SearchSpace& space, const Budget& budget,
+            const EvolutionOptions& options, const TokenSet& pool, Population start,
+            const Evaluator& evaluator, const Observer& observer,
+            const std::function<std::optional<std::string>()>& interrupted)
+      : comm_(comm.duplicate()),
+        dealing_(comm.rank(), comm.size(), options.islands),
+        group_(comm_.split(dealing_.group, comm_.rank())),
+        space_(space),
+        budget_(budget),
+        options_(options),
+        pool_(pool),
+        evaluator_(evaluator),
+        observer_(observer),
+        interrupted_(interrupted),
+        known_(std::move(start)),
+        states_(known_.islands),
+        reports_(states_.size()),
+        board_(comm_),
+        exchange_(comm_, most_bytes()) {}
+
+  Population run();
+
+ private:
+  std::size_t most_bytes() const;
+  bool agreed(bool fine) const {
+    return group_.all_gather<char>(fine && !board_failed_ ? 1 : 0) ==
+           std::vector<char>(static_cast<std::size_t>(group_.size()), 1);
+  }
+  bool stop();
+  std::optional<std::vector<double>> group_fitness(const Assignment& base,
+                                                   std::span<const Assignment> candidates,
+                                                   const TokenDraw& draw);
+  bool wait();
+  bool finish_exchange();
+  std::optional<std::vector<Assignment>> immigrants(std::int64_t island);
+  bool generation();
+  void publish();
+  bool compare();
+  bool exchange_values(const std::vector<double>& mine, std::size_t count, std::vector<double>& all);
+
+  Communicator comm_;
+  Dealing dealing_;
+  Communicator group_;
+  const SearchSpace& space_;
+  const Budget& budget_;
+  const EvolutionOptions& options_;
+  const TokenSet& pool_;
+  const Evaluator& evaluator_;
+  const Observer& observer_;
+  const std::function<std::optional<std::string>()>& interrupted_;
+  Population known_;                 // of the last generation that every rank has told of
+  std::vector<IslandState> states_;  // this rank's own islands are ahead of known_ by up to one generation
+  std::vector<GenerationReport> reports_;
+  std::int64_t generation_ = 0;
+  bool board_failed_ = false;
+  double waited_ = 0;
+  FailureBoard board_;
+  Exchange exchange_;
+};
+
+std::size_t Evolution::most_bytes() const {
+  const auto islands_of_a_rank =
+      static_cast<std::size_t>((options_.islands + comm_.size() - 1) / comm_.size());
+  const auto elites = static_cast<std::size_t>(std::max<std::int64_t>(1, options_.topology.most_migrants()));
+  const std::size_t records =
+      sizeof(std::int64_t) + islands_of_a_rank * record_bytes(space_.modules.size(), elites);
+  const std::size_t values =
+      std::max<std::size_t>(static_cast<std::size_t>(options_.islands), evaluator_.extra_items);
+  const std::size_t values_of_a_rank =
+      (values + static_cast<std::size_t>(comm_.size()) - 1) / static_cast<std::size_t>(comm_.size());
+  return std::max(records, values_of_a_rank * sizeof(double));
+}
+
+/// Whether this rank is to stop working: another one has failed, or there is a reason to stop early, which is
+/// told to the others like a failure.
+bool Evolution::stop() {
+  if (board_.failed()) return true;
+  if (const auto reason = interrupted_()) {
+    board_.attempt([&] {
+      throw StoppedEarly(fmt::format("stopped by {} in generation {}", *reason, generation_), "search",
+                         "go on with --resume");
+    });
+  }
+  return board_.failed();
+}
+
+std::optional<std::vector<double>> Evolution::group_fitness(const Assignment& base,
+                                                            std::span<const Assignment> candidates,
+                                                            const TokenDraw& draw) {
+  const std::vector<std::size_t> mine = share_of(candidates, base, group_.rank(), group_.size());
+  std::vector<Assignment> own;
+  for (const std::size_t i : mine) own.push_back(candidates[i]);
+  // One value more than the longest share: whether the rank has got through.
+  const std::size_t longest = (candidates.size() + static_cast<std::size_t>(group_.size()) - 1) /
+                              static_cast<std::size_t>(group_.size());
+  std::vector<double> values(longest + 1, 0.0);
+  if (!stop()) {
+    board_.attempt([&] {
+      const auto found = evaluator_.fitness(base, own, draw, [&] { return stop(); });
+      if (!found) return;
+      std::copy(found->begin(), found->end(), values.begin());
+      values.back() = 1;
+    });
+  }
+  const Stopwatch watch;
+  const std::vector<double> all = group_.all_gather(std::span<const double>(values));
+  waited_ += watch.seconds();
+  std::vector<double> fitness(candidates.size());
+  for (int rank = 0; rank < group_.size(); ++rank) {
+    const auto first = static_cast<std::size_t>(rank) * (longest + 1);
+    if (all[first + longest] == 0) return std::nullopt;
+    const std::vector<std::size_t> places = share_of(candidates, base, rank, group_.size());
+    for (std::size_t i = 0; i < places.size(); ++i) fitness[places[i]] = all[first + i];
+  }
+  return fitness;
+}
+
+/// Waits for the round that is pending. All ranks of the group come to the same answer.
+bool Evolution::wait() {
+  const Stopwatch watch;
+  const bool complete = exchange_.wait(board_);
+  board_failed_ = board_failed_ || !complete;
+  waited_ += watch.seconds();
+  return agreed(complete);
+}
+
+/// Takes in what all islands have done in the generation before.
+bool Evolution::finish_exchange() {
+  if (!exchange_.pending()) return true;
+  if (!wait()) return false;
+  Population next;
+  next.generation = known_.generation + 1;
+  next.islands.resize(states_.size());
+  next.reports.resize(states_.size());
+  for (int rank = 0; rank < comm_.size(); ++rank) {
+    read_records(exchange_.from(rank), space_.modules.size(), next.islands, next.reports);
+  }
+  known_ = std::move(next);
+  publish();
+  return true;
+}
+
+void Evolution::publish() {
+  if (!comm_.is_root()) return;
+  board_.attempt([&] {
+    if (observer_.generation) observer_.generation(known_, options_.topology.after(known_.generation));
+  });
+}
+
+std::optional<std::vector<Assignment>> Evolution::immigrants(std::int64_t island) {
+  std::vector<Assignment> arrived;
+  const auto migrations = options_.topology.after(generation_ - 1);
+  if (migrations.empty()) return arrived;
+  if (!finish_exchange()) return std::nullopt;
+  for (const Migration& migration : migrations) {
+    if (migration.to != island) continue;
+    const auto& elites = known_.islands[static_cast<std::size_t>(migration.from)].elites;
+    for (std::size_t i = 0; i < std::min(elites.size(), static_cast<std::size_t>(migration.count)); ++i) {
+      arrived.push_back(elites[i].assignment);
+    }
+  }
+  return arrived;
+}
+
+/// One generation of this rank's islands; false where the search is to end.
+bool Evolution::generation() {
+  for (const std::int64_t island : dealing_.islands) {
+    const auto at = static_cast<std::size_t>(island);
+    GenerationReport report;
+    const EvaluationSeconds before = evaluator_.seconds();
+    waited_ = 0;
+    bool fine = false;
+    std::exception_ptr failure;
+    try {
+      fine = run_generation(
+          space_, budget_, options_, pool_, island, generation_,
+          [&](const Assignment& base, std::span<const Assignment> candidates, const TokenDraw& draw) {
+            return group_fitness(base, candidates, draw);
+          },
+          [&] { return immigrants(island); }, states_[at], report);
+    } catch (...) {
+      failure = std::current_exception();  // comes on all ranks of the group at the same place
+    }
+    if (failure) {
+      board_.attempt([&] { std::rethrow_exception(failure); });
+      return false;
+    }
+    if (!fine) return false;
+    const EvaluationSeconds after = evaluator_.seconds();
+    report.seconds = {after.switching - before.switching, after.layers - before.layers,
+                      after.head - before.head};
+    report.wait_seconds = waited_;
+    reports_[at] = report;
+  }
+  if (!finish_exchange()) return false;
+  std::vector<std::byte> mine;
+  if (group_.is_root()) mine = write_records(dealing_.islands, states_, reports_);
+  exchange_.start(mine);
+  return true;
+}
+
+/// Brings values that are dealt over the ranks (value i to rank i mod size) to all of them.
+bool Evolution::exchange_values(const std::vector<double>& mine, std::size_t count,
+                                std::vector<double>& all) {
+  exchange_.start(std::as_bytes(std::span(mine)));
+  if (!wait()) return false;
+  const auto ranks = static_cast<std::size_t>(comm_.size());
+  all.resize(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::span<const std::byte> from = exchange_.from(static_cast<int>(i % ranks));
+    std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(i / ranks * sizeof(double)), sizeof(double),
+                std::as_writable_bytes(std::span(&all[i], 1)).begin());
+  }
+  return true;
+}
+
+bool Evolution::compare() {
+  if (!finish_exchange()) return false;
+  const TokenDraw draw =
+      draw_tokens(pool_, options_.compare_tokens, stream(options_.seed, 0, 0, 0, Draw::comparison));
+  std::vector<Assignment> parents;
+  for (std::size_t i = static_cast<std::size_t>(comm_.rank()); i < known_.islands.size();
+       i += static_cast<std::size_t>(comm_.size())) {
+    parents.push_back(known_.islands[i].elites.front().assignment);
+  }
+  std::vector<double> mine(parents.size(), 0.0);
+  if (!stop() && !parents.empty()) {
+    board_.attempt([&] {
+      if (auto found = evaluator_.fitness(parents.front(), parents, draw, [&] { return stop(); }))
+        mine = *found;
+    });
+  }
+  Comparison comparison;
+  if (!exchange_values(mine, known_.islands.size(), comparison.fitness)) return false;
+  const Assignment& best = known_.islands[comparison.best()].elites.front().assignment;
+  mine.clear();
+  for (std::size_t i = static_cast<std::size_t>(comm_.rank()); i < evaluator_.extra_items;
+       i += static_cast<std::size_t>(comm_.size())) {
+    mine.push_back(0);
+    if (!stop()) board_.attempt([&] { mine.back() = evaluator_.extra(best, i); });
+  }
+  if (evaluator_.extra_items > 0 && !exchange_values(mine, evaluator_.extra_items, comparison.extra))
+    return false;
+  // A rank that has failed in between has posted before its values came.
+  if (!agreed(!stop())) return false;
+  if (comm_.is_root()) {
+    board_.attempt([&] {
+      if (observer_.comparison) observer_.comparison(known_, comparison);
+    });
+  }
+  return true;
+}
+
+Population Evolution::run() {
+  bool going = true, compared = false;
+  for (generation_ = known_.generation + 1; going && generation_ <= options_.generations; ++generation_) {
+    going = generation();
+    const bool due = generation_ == options_.generations ||
+                     (options_.eval_every > 0 && generation_ % options_.eval_every == 0);
+    compared = going && due;
+    if (compared) going = compare();
+  }
+  if (going && !compared) compare();  // a search that was stopped just before its end
+  exchange_.abandon();
+  board_.settle();
+  return std::move(known_);
+}
+
+}  // namespace
+
+std::size_t Comparison::best() const {
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < fitness.size(); ++i) {
+    if (fitness[i] < fitness[best]) best = i;
+  }
+  return best;
+}
+
+Population initial_population(const SearchSpace& space, const Budget& budget,
+                              const EvolutionOptions& options) {
+  Population population;
+  IslandState state;
+  state.elites.push_back({budget.uniform(space), 0.0});
+  population.islands.assign(static_cast<std::size_t>(options.islands), state);
+  return population;
+}
+
+Population evolve(const Communicator& comm, const SearchSpace& space, const Budget& budget,
+                  const EvolutionOptions& options, const TokenSet& pool, Population start,
+                  const Evaluator& evaluator, const Observer& observer,
+                  const std::function<std::optional<std::string>()>& interrupted) {
+  return Evolution(comm, space, budget, options, pool, std::move(start), evaluator, observer, interrupted)
+      .run();
+}
+
+}  // namespace galapagos

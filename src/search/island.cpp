@@ -1,0 +1,103 @@
+#include "island.hpp"
+
+#include "streams.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <limits>
+#include <numeric>
+
+#include <galapagos/core/error.hpp>
+
+namespace galapagos {
+namespace {
+
+/// Candidates by fitness, ties in their order; what is not a number goes last.
+std::vector<Candidate> ranked(std::vector<Assignment> assignments, const std::vector<double>& fitness) {
+  std::vector<Candidate> candidates;
+  for (std::size_t i = 0; i < assignments.size(); ++i) {
+    const double value = std::isnan(fitness[i]) ? std::numeric_limits<double>::infinity() : fitness[i];
+    candidates.push_back({std::move(assignments[i]), value});
+  }
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.fitness < b.fitness; });
+  return candidates;
+}
+
+bool contains(const std::vector<Assignment>& all, const Assignment& one) {
+  return std::find(all.begin(), all.end(), one) != all.end();
+}
+
+}  // namespace
+
+std::vector<Assignment> make_offspring(const SearchSpace& space, const Budget& budget,
+                                       const EvolutionOptions& options, std::int64_t island,
+                                       std::int64_t generation, const Assignment& parent) {
+  constexpr std::int64_t tries_for_each = 100;
+  std::vector<Assignment> offspring;
+  std::set<Assignment> known = {parent};
+  for (std::int64_t individual = 0; individual < options.offspring; ++individual) {
+    // One stream for all tries of an individual.
+    RandomStream random = stream(options.seed, island, generation, individual, Draw::offspring);
+    for (std::int64_t attempt = 0; attempt < tries_for_each; ++attempt) {
+      Assignment child = options.strategy == Strategy::random ? random_assignment(space, budget, random)
+                                                              : mutate(space, budget, parent, random);
+      if (!known.insert(child).second) continue;
+      offspring.push_back(std::move(child));
+      break;
+    }
+  }
+  return offspring;
+}
+
+bool run_generation(const SearchSpace& space, const Budget& budget, const EvolutionOptions& options,
+                    const TokenSet& pool, std::int64_t island, std::int64_t generation,
+                    const GroupFitness& fitness, const FetchImmigrants& immigrants, IslandState& state,
+                    GenerationReport& report) {
+  const Assignment parent = state.elites.front().assignment;
+  std::vector<Assignment> candidates = make_offspring(space, budget, options, island, generation, parent);
+  std::vector<Candidate> order;
+  for (std::size_t stage = 0; stage < options.stages.size(); ++stage) {
+    const bool last = stage + 1 == options.stages.size();
+    if (last) {
+      // Whoever has survived here before stays first where fitness is equal.
+      if (!contains(candidates, parent)) candidates.insert(candidates.begin(), parent);
+      const auto arrived = immigrants();
+      if (!arrived) return false;
+      for (const Assignment& immigrant : *arrived) {
+        if (contains(candidates, immigrant)) continue;
+        candidates.push_back(immigrant);
+        ++report.immigrants;
+      }
+    }
+    const SelectionStage& rule = options.stages[stage];
+    const TokenDraw draw =
+        draw_tokens(pool, rule.tokens,
+                    stream(options.seed, island, generation, static_cast<std::int64_t>(stage), Draw::tokens));
+    const auto values = fitness(parent, candidates, draw);
+    if (!values) return false;
+    state.evaluations += static_cast<std::int64_t>(candidates.size());
+    state.tokens += static_cast<std::int64_t>(candidates.size()) * rule.tokens;
+    if (stage == 0 && !values->empty()) {
+      report.mean =
+          std::accumulate(values->begin(), values->end(), 0.0) / static_cast<double>(values->size());
+    }
+    order = ranked(std::move(candidates), *values);
+    if (!order.empty() && !std::isfinite(order.front().fitness)) {
+      throw NumericalError(
+          fmt::format("no candidate of island {} has a finite fitness in generation {}", island, generation),
+          "search", "use --precision fp32, or other calibration data");
+    }
+    const auto survivors = std::min(order.size(), static_cast<std::size_t>(rule.survivors));
+    candidates.clear();
+    for (std::size_t i = 0; i < survivors; ++i) candidates.push_back(order[i].assignment);
+  }
+  report.improved = order.front().assignment != parent;
+  const auto kept = static_cast<std::size_t>(std::max<std::int64_t>(1, options.topology.most_migrants()));
+  if (order.size() > kept) order.resize(kept);
+  state.elites = std::move(order);
+  return true;
+}
+
+}  // namespace galapagos

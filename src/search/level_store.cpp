@@ -1,0 +1,66 @@
+#include <algorithm>
+#include <fmt/format.h>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/system.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/search/level_store.hpp>
+
+namespace galapagos {
+
+std::string name_of(LevelHome home) {
+  return home == LevelHome::device ? "device" : home == LevelHome::host ? "host" : "file";
+}
+
+LevelStore::LevelStore(const Communicator& world, const DatabaseReader& database, const SearchSpace& space,
+                       LevelHome home)
+    : database_(database), space_(space), node_(world.split_node()) {
+  if (home != LevelHome::host) return;
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < space.modules.size(); ++i) {
+    offsets_.emplace_back(1, 0);  // level 0 is the model itself
+    for (std::int64_t level = 1; level <= space.modules[i].last(); ++level) {
+      offsets_.back().push_back(total);
+      total += (bytes_of(i, level) + 63) / 64 * 64;
+    }
+  }
+  agree(world, [&] {
+    if (const std::uint64_t free = available_memory(); node_.is_root() && total > free) {
+      throw ResourceError(fmt::format("all levels need {} of a node's memory, of which {} are free",
+                                      human_bytes(total), human_bytes(free)),
+                          "--level-cache host", "use --level-cache file");
+    }
+  });
+  window_ = NodeBuffer(node_, total);
+  agree(world, [&] {
+    std::size_t item = 0;
+    for (std::size_t i = 0; i < space.modules.size(); ++i) {
+      for (std::int64_t level = 1; level <= space.modules[i].last(); ++level, ++item) {
+        if (item % static_cast<std::size_t>(node_.size()) != static_cast<std::size_t>(node_.rank())) continue;
+        const std::vector<std::byte> bytes = database.level_bytes(space.modules[i].id, level, true);
+        std::copy(bytes.begin(), bytes.end(),
+                  window_.bytes().begin() +
+                      static_cast<std::ptrdiff_t>(offsets_[i][static_cast<std::size_t>(level)]));
+      }
+    }
+  });
+  window_.synchronise(node_);
+}
+
+std::size_t LevelStore::bytes_of(std::size_t module, std::int64_t level) const {
+  return space_.modules[module].kept[static_cast<std::size_t>(level)].size() *
+         static_cast<std::size_t>(database_.header().config.hidden_size) * size_of(dtype());
+}
+
+std::span<const std::byte> LevelStore::read(std::size_t module, std::int64_t level,
+                                            std::vector<std::byte>& storage) const {
+  if (!offsets_.empty()) {
+    return window_.bytes().subspan(offsets_[module][static_cast<std::size_t>(level)],
+                                   bytes_of(module, level));
+  }
+  storage = database_.level_bytes(space_.modules[module].id, level, true);
+  return storage;
+}
+
+}  // namespace galapagos

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <galapagos/search/evolution.hpp>
+
+namespace galapagos {
+
+/// Bytes of an island's record with up to `elites` elites of `modules` levels.
+std::size_t record_bytes(std::size_t modules, std::size_t elites);
+
+/// The number of records and a record for each of `islands`.
+std::vector<std::byte> write_records(std::span<const std::int64_t> islands,
+                                     std::span<const IslandState> states,
+                                     std::span<const GenerationReport> reports);
+
+/// Puts the records of one rank (none where all bytes are zero) into their places.
+void read_records(std::span<const std::byte> bytes, std::size_t modules, std::span<IslandState> states,
+                  std::span<GenerationReport> reports);
+
+/// All islands as bytes, and back; the generation is not among them.
+std::vector<std::byte> pack(const Population& population);
+Population unpack(std::span<const std::byte> bytes, std::size_t modules, std::size_t islands);
+
+}  // namespace galapagos

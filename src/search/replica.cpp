@@ -1,0 +1,220 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/progress.hpp>
+#include <galapagos/ops/divergence.hpp>
+#include <galapagos/ops/transformer.hpp>
+#include <galapagos/search/replica.hpp>
+
+namespace galapagos {
+namespace {
+
+constexpr std::int64_t logit_rows = 128;  // logits are made for this many tokens at a time
+constexpr std::uint64_t states_limit = 512ull
+                                       << 20;  // bytes of candidates' last hidden states held at a time
+
+std::vector<LayerWeights> load_layers(const Checkpoint& checkpoint, const HfConfig& config, DType precision,
+                                      Device device) {
+  std::vector<LayerWeights> layers;
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    layers.push_back(load_layer(checkpoint, config, layer, precision, device));
+  }
+  return layers;
+}
+
+std::size_t first_difference(const Assignment& a, const Assignment& b) {
+  return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin()).first - a.begin());
+}
+
+Tensor rows_of(const Tensor& all, const Batch& batch, const std::int32_t* first_token) {
+  return all.slice(batch.tokens.data() - first_token, static_cast<std::int64_t>(batch.tokens.size()));
+}
+
+/// Sums over the predicted tokens, sequence by sequence, divided by their number.
+double mean_over_predicted(std::span<const double> values, const TokenDraw& draw) {
+  double total = 0;
+  for (std::size_t s = 0; s + 1 < draw.offsets.size(); ++s) {
+    double sum = 0;
+    for (std::uint64_t i = draw.offsets[s]; i + 1 < draw.offsets[s + 1]; ++i) sum += values[i];
+    total += sum;
+  }
+  return total / static_cast<double>(draw.predicted());
+}
+
+}  // namespace
+
+FitnessKind fitness_kind_of(const std::string& name) {
+  if (name == "kl") return FitnessKind::kl;
+  if (name == "sparse_kl") return FitnessKind::sparse_kl;
+  if (name == "ppl") return FitnessKind::ppl;
+  throw UsageError("unknown fitness '" + printable(name) + "'", "--fitness", "choose kl, sparse_kl or ppl");
+}
+
+Replica::Replica(const ops::Context& context, const Checkpoint& checkpoint, const HfConfig& config,
+                 const SearchSpace& space, const LevelStore& store, DType precision,
+                 std::int64_t batch_tokens, std::int64_t longest, std::uint64_t cache_limit)
+    : context_(context),
+      config_(config),
+      space_(space),
+      batch_tokens_(batch_tokens),
+      dense_(load_layers(checkpoint, config, precision, context.device())),
+      embedding_(load_embedding(checkpoint, config, precision, context.device())),
+      head_(load_head(checkpoint, config, precision, context.device())),
+      cache_(context, config, dense_, space, store, precision, cache_limit),
+      forward_(context, config, std::max(batch_tokens, longest)) {}
+
+void Replica::dense_answers(const Batch& batch, std::span<float> answers) {
+  const OwnedTensor hidden({static_cast<std::int64_t>(batch.tokens.size()), config_.hidden_size}, DType::f32,
+                           context_.device(), "hidden states");
+  ops::embed(context_, batch.tokens, embedding_, hidden);
+  for (const LayerWeights& layer : dense_) forward_.run(layer, batch.offsets, hidden);
+  if (!ops::all_finite(context_, hidden)) {
+    throw NumericalError("activations of the unpruned model became NaN or infinite", "calibration data",
+                         "check the checkpoint, or use --precision fp32");
+  }
+  copy_bytes(reinterpret_cast<std::byte*>(answers.data()), Device::cpu, hidden->data, context_.device(),
+             hidden->bytes());
+}
+
+Replica::Modules Replica::switch_to(const Assignment& assignment, std::size_t from, std::size_t to) {
+  const Stopwatch watch;
+  Modules modules;
+  for (std::size_t i = from; i < to; ++i) {
+    modules.push_back(assignment[i] == 0 ? nullptr : cache_.get(i, assignment[i]));
+  }
+  seconds_.switching += watch.seconds();
+  return modules;
+}
+
+void Replica::run_modules(const Assignment& assignment, std::size_t from, std::size_t to,
+                          std::span<const Batch> batches, const Tensor& hidden) {
+  const Modules modules = switch_to(assignment, from, to);
+  const Stopwatch watch;
+  for (const Batch& batch : batches) {
+    const Tensor rows = rows_of(hidden, batch, batches[0].tokens.data());
+    for (std::size_t i = from; i < to; ++i) {
+      const ModuleId& id = space_.modules[i].id;
+      const LayerWeights& dense = dense_[static_cast<std::size_t>(id.layer)];
+      const BuiltModule* built = modules[i - from].get();
+      if (id.kind == ModuleKind::attention) {
+        forward_.attention(built != nullptr ? built->attention : dense.attention, batch.offsets, rows);
+      } else {
+        forward_.feed_forward(built != nullptr ? built->ffn : dense.ffn, rows);
+      }
+    }
+  }
+  seconds_.layers += watch.seconds();
+}
+
+std::optional<std::vector<double>> Replica::fitness(const Fitness& fitness, const Assignment& base,
+                                                    std::span<const Assignment> candidates,
+                                                    const TokenSet& pool, const TokenDraw& draw,
+                                                    DenseAnswers answers, const std::function<bool()>& stop) {
+  const auto tokens = static_cast<std::int64_t>(draw.tokens.size());
+  const std::vector<Batch> batches = make_batches(draw.tokens, draw.offsets, batch_tokens_);
+  std::vector<std::size_t> order(candidates.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return first_difference(base, candidates[a]) < first_difference(base, candidates[b]);
+  });
+  const auto states = [&] {
+    return OwnedTensor({tokens, config_.hidden_size}, DType::f32, context_.device(), "hidden states");
+  };
+  const std::size_t at_once = std::max<std::size_t>(
+      1, states_limit / (static_cast<std::size_t>(tokens * config_.hidden_size) * sizeof(float)));
+  std::vector<double> found(candidates.size());
+  for (std::size_t done = 0; done < order.size(); done += at_once) {
+    const OwnedTensor walked = states();
+    for (const Batch& batch : batches) {
+      ops::embed(context_, batch.tokens, embedding_, rows_of(walked, batch, draw.tokens.data()));
+    }
+    std::size_t at = 0;  // `walked` is what goes into this module on the way of `base`
+    std::vector<OwnedTensor> finals;
+    const std::span<const std::size_t> some =
+        std::span(order).subspan(done, std::min(at_once, order.size() - done));
+    for (const std::size_t which : some) {
+      if (stop && stop()) return std::nullopt;
+      const std::size_t from = first_difference(base, candidates[which]);
+      run_modules(base, at, from, batches, walked);
+      at = from;
+      finals.push_back(states());
+      copy_bytes(finals.back()->data, context_.device(), walked->data, context_.device(), walked->bytes());
+      run_modules(candidates[which], from, base.size(), batches, finals.back());
+    }
+    const std::vector<double> values = compare(fitness, finals, pool, draw, answers);
+    for (std::size_t i = 0; i < some.size(); ++i) found[some[i]] = values[i];
+  }
+  return found;
+}
+
+std::vector<double> Replica::compare(const Fitness& fitness, std::span<const OwnedTensor> finals,
+                                     const TokenSet& pool, const TokenDraw& draw, DenseAnswers answers) {
+  const Stopwatch watch;
+  const std::int64_t hidden = config_.hidden_size, tokens = static_cast<std::int64_t>(draw.tokens.size());
+  const auto matrix = [&](std::int64_t columns) {
+    return OwnedTensor({logit_rows, columns}, DType::f32, context_.device(), "logits");
+  };
+  const bool with_dense = fitness.kind == FitnessKind::kl || fitness.kind == FitnessKind::sparse_kl;
+  const OwnedTensor logits = matrix(config_.vocab_size);
+  OwnedTensor dense_hidden, dense_logits, scale;
+  if (with_dense) {
+    dense_hidden = matrix(hidden);
+    dense_logits = matrix(config_.vocab_size);
+    scale = matrix(2);
+  }
+  std::vector<float> wanted;  // the dense model's states for all tokens of the draw
+  std::vector<std::int32_t> targets(draw.tokens.begin() + 1, draw.tokens.end());
+  targets.push_back(0);  // the last token of a sequence predicts nothing and is left out of the mean
+  if (with_dense) {
+    wanted.reserve(static_cast<std::size_t>(tokens * hidden));
+    for (std::size_t s = 0; s < draw.sequences.size(); ++s) {
+      const auto first = static_cast<std::ptrdiff_t>(pool.offsets[draw.sequences[s]]) * hidden;
+      const auto count = static_cast<std::ptrdiff_t>(draw.offsets[s + 1] - draw.offsets[s]) * hidden;
+      wanted.insert(wanted.end(), answers.begin() + first, answers.begin() + first + count);
+    }
+  }
+  std::vector<std::vector<double>> values(finals.size(),
+                                          std::vector<double>(static_cast<std::size_t>(tokens)));
+  for (std::int64_t first = 0; first < tokens; first += logit_rows) {
+    const std::int64_t rows = std::min(logit_rows, tokens - first);
+    const auto at = static_cast<std::size_t>(first), count = static_cast<std::size_t>(rows);
+    const Tensor other = logits->slice(0, rows);
+    Tensor dense;
+    if (with_dense) {
+      const Tensor states = dense_hidden->slice(0, rows);
+      copy_bytes(states.data, context_.device(),
+                 reinterpret_cast<const std::byte*>(wanted.data() + first * hidden), Device::cpu,
+                 states.bytes());
+      dense = dense_logits->slice(0, rows);
+      compute_logits(context_, config_, head_, states, dense);
+      ops::softmax_scale(context_, dense, scale->slice(0, rows));
+    }
+    for (std::size_t c = 0; c < finals.size(); ++c) {
+      const std::span<double> out = std::span(values[c]).subspan(at, count);
+      compute_logits(context_, config_, head_, finals[c]->slice(first, rows), other);
+      switch (fitness.kind) {
+        case FitnessKind::kl:
+          ops::kl_divergence(context_, dense, scale->slice(0, rows), other, out);
+          break;
+        case FitnessKind::sparse_kl:
+          ops::sparse_kl_divergence(context_, dense, other, fitness.top_k, out);
+          break;
+        case FitnessKind::ppl:
+        case FitnessKind::nll:
+          ops::token_nll(context_, other, std::span(targets).subspan(at, count), out);
+          break;
+      }
+    }
+  }
+  std::vector<double> means;
+  for (const std::vector<double>& some : values) {
+    const double mean = mean_over_predicted(some, draw);
+    means.push_back(fitness.kind == FitnessKind::ppl ? std::exp(mean) : mean);
+  }
+  seconds_.head += watch.seconds();
+  return means;
+}
+
+}  // namespace galapagos

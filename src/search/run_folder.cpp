@@ -1,0 +1,216 @@
+#include <algorithm>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sstream>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/io/hdf5.hpp>
+#include <galapagos/search/run_folder.hpp>
+
+namespace galapagos {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t format_version = 1;
+constexpr std::uint64_t most_values = 1ull << 32;
+constexpr const char* migrations_header = "generation,from,to,fitness\n";
+
+void append(const fs::path& path, const std::string& text) {
+  FileDescriptor file(path, O_WRONLY | O_CREAT);
+  const std::uint64_t end = fs::file_size(path);
+  file.write_at(std::as_bytes(std::span(text)), end);
+}
+
+/// All islands' states as flat arrays.
+struct Flat {
+  std::vector<std::int32_t> levels;                       // [all elites, modules]
+  std::vector<double> fitness;                            // [all elites]
+  std::vector<std::int64_t> elites, evaluations, tokens;  // [islands]
+};
+
+Flat flatten(const Population& population) {
+  Flat flat;
+  for (const IslandState& island : population.islands) {
+    flat.elites.push_back(static_cast<std::int64_t>(island.elites.size()));
+    flat.evaluations.push_back(island.evaluations);
+    flat.tokens.push_back(island.tokens);
+    for (const Candidate& elite : island.elites) {
+      flat.levels.insert(flat.levels.end(), elite.assignment.begin(), elite.assignment.end());
+      flat.fitness.push_back(elite.fitness);
+    }
+  }
+  return flat;
+}
+
+Population unflatten(const Flat& flat, const SearchSpace& space, std::int64_t generation,
+                     const std::string& path) {
+  const auto fail = [&] { throw InputError("the checkpoint is damaged", path, "begin the search anew"); };
+  const std::size_t modules = space.modules.size();
+  Population population;
+  population.generation = generation;
+  std::size_t next = 0;
+  if (flat.evaluations.size() != flat.elites.size() || flat.tokens.size() != flat.elites.size()) fail();
+  for (std::size_t i = 0; i < flat.elites.size(); ++i) {
+    IslandState island;
+    island.evaluations = flat.evaluations[i];
+    island.tokens = flat.tokens[i];
+    if (flat.elites[i] < 1 || static_cast<std::size_t>(flat.elites[i]) > flat.fitness.size() - next) fail();
+    for (std::int64_t e = 0; e < flat.elites[i]; ++e, ++next) {
+      Candidate elite;
+      elite.fitness = flat.fitness[next];
+      if ((next + 1) * modules > flat.levels.size()) fail();
+      for (std::size_t m = 0; m < modules; ++m) {
+        const std::int32_t level = flat.levels[next * modules + m];
+        if (level < 0 || level > space.modules[m].last()) fail();
+        elite.assignment.push_back(static_cast<std::int16_t>(level));
+      }
+      island.elites.push_back(std::move(elite));
+    }
+    population.islands.push_back(std::move(island));
+  }
+  if (next != flat.fitness.size() || flat.levels.size() != next * modules) fail();
+  return population;
+}
+
+SearchCheckpoint read_checkpoint(const fs::path& path, const SearchSpace& space) {
+  const Hdf5File file = Hdf5File::open(path);
+  if (file.read_integer("/", "format_version") != format_version) {
+    throw InputError("a checkpoint of another version", path.string(),
+                     "use the version of Galapagos that made it");
+  }
+  Flat flat;
+  flat.levels = file.read_values<std::int32_t>("/levels", Hdf5Type::i32, most_values);
+  flat.fitness = file.read_values<double>("/fitness", Hdf5Type::f64, most_values);
+  flat.elites = file.read_values<std::int64_t>("/elites", Hdf5Type::i64, most_values);
+  flat.evaluations = file.read_values<std::int64_t>("/evaluations", Hdf5Type::i64, most_values);
+  flat.tokens = file.read_values<std::int64_t>("/tokens", Hdf5Type::i64, most_values);
+  SearchCheckpoint checkpoint;
+  checkpoint.identity = file.read_string("/", "identity");
+  checkpoint.seconds = file.read_double("/", "seconds");
+  checkpoint.population = unflatten(flat, space, file.read_integer("/", "generation"), path.string());
+  return checkpoint;
+}
+
+void check_identity(const std::string& found, const std::string& wanted, const std::string& path) {
+  if (found == wanted) return;
+  const Json a = parse_json(found, path), b = parse_json(wanted, "this search");
+  for (const auto& [key, value] : b.items()) {
+    if (a.contains(key) && a[key] == value) continue;
+    throw InputError(fmt::format("the checkpoint belongs to another search: '{}' was {} and is {} now", key,
+                                 a.contains(key) ? printable(a[key].dump(), 200) : "not there",
+                                 printable(value.dump(), 200)),
+                     path, "give the options it was begun with, or another --output");
+  }
+  throw InputError("the checkpoint belongs to another search", path, "choose another --output");
+}
+
+/// Keeps the lines for which `keep` says so.
+template <typename Keep>
+void filter_lines(const fs::path& path, Keep&& keep) {
+  if (!fs::exists(path)) return;
+  std::istringstream lines(read_file(path));
+  std::string kept;
+  for (std::string line; std::getline(lines, line);) {
+    if (keep(line)) kept += line + "\n";
+  }
+  write_file_atomically(path, kept);
+}
+
+}  // namespace
+
+void RunFolder::begin(const std::string& config_ini) const {
+  if (fs::exists(path_ / "checkpoint.h5") || fs::exists(path_ / "metrics.jsonl")) {
+    throw InputError("a search is there already", path_.string(),
+                     "go on with --resume, or choose another --output");
+  }
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error || !fs::is_directory(path_)) {
+    throw InputError("cannot make the folder of the run", path_.string(), "check the path given to --output");
+  }
+  write_file_atomically(path_ / "config.ini", config_ini);
+  write_file_atomically(path_ / "migrations.csv", migrations_header);
+}
+
+SearchCheckpoint RunFolder::resume(const SearchSpace& space, const std::string& identity) const {
+  const fs::path last = path_ / "checkpoint.h5", previous = path_ / "checkpoint.previous.h5";
+  if (!fs::exists(last) && !fs::exists(previous)) {
+    throw InputError("no checkpoint to go on from", path_.string(), "leave --resume out");
+  }
+  SearchCheckpoint checkpoint;
+  try {
+    checkpoint = read_checkpoint(fs::exists(last) ? last : previous, space);
+  } catch (const InputError& error) {
+    if (!fs::exists(last) || !fs::exists(previous)) throw;
+    log_warning("{}: going on from the checkpoint before", error.what());
+    checkpoint = read_checkpoint(previous, space);
+  }
+  check_identity(checkpoint.identity, identity, path_.string());
+  return checkpoint;
+}
+
+void RunFolder::rewind(std::int64_t generation) const {
+  filter_lines(path_ / "metrics.jsonl", [&](const std::string& line) {
+    const Json json = Json::parse(line, nullptr, false);  // a half-written last line is dropped
+    // The comparison of the last generation is made again.
+    return json.is_object() && json.contains("generation") && json["generation"].is_number_integer() &&
+           (json["generation"] < generation || (json["generation"] == generation && json.contains("island")));
+  });
+  filter_lines(path_ / "migrations.csv", [&](const std::string& line) {
+    return line + "\n" == migrations_header ||
+           (std::count(line.begin(), line.end(), ',') == 3 && std::atoll(line.c_str()) <= generation);
+  });
+}
+
+void RunFolder::save(const SearchCheckpoint& checkpoint) const {
+  const fs::path last = path_ / "checkpoint.h5", part = part_path(last);
+  const Flat flat = flatten(checkpoint.population);
+  Hdf5File file = Hdf5File::create(part);
+  const auto write = [&](const char* name, Hdf5Type type, const auto& values) {
+    file.create_dataset(name, type, {values.size()});
+    file.write_values(name, type, values);
+  };
+  write("/levels", Hdf5Type::i32, flat.levels);
+  write("/fitness", Hdf5Type::f64, flat.fitness);
+  write("/elites", Hdf5Type::i64, flat.elites);
+  write("/evaluations", Hdf5Type::i64, flat.evaluations);
+  write("/tokens", Hdf5Type::i64, flat.tokens);
+  file.write_attribute("/", "format_version", format_version);
+  file.write_attribute("/", "identity", checkpoint.identity);
+  file.write_attribute("/", "generation", checkpoint.population.generation);
+  file.write_attribute("/", "seconds", checkpoint.seconds);
+  file.close();
+  if (fs::exists(last)) fs::rename(last, path_ / "checkpoint.previous.h5");
+  publish_file(part, last);
+}
+
+void RunFolder::append_metrics(const std::vector<Json>& lines) const {
+  std::string text;
+  for (const Json& line : lines) text += line.dump() + "\n";
+  append(path_ / "metrics.jsonl", text);
+}
+
+void RunFolder::append_migrations(const Population& population, std::span<const Migration> migrations) const {
+  std::string text;
+  for (const Migration& migration : migrations) {
+    const auto& elites = population.islands[static_cast<std::size_t>(migration.from)].elites;
+    for (std::size_t i = 0; i < std::min(elites.size(), static_cast<std::size_t>(migration.count)); ++i) {
+      text += fmt::format("{},{},{},{}\n", population.generation, migration.from, migration.to,
+                          elites[i].fitness);
+    }
+  }
+  if (!text.empty()) append(path_ / "migrations.csv", text);
+}
+
+void RunFolder::write_best(const std::string& text) const {
+  write_file_atomically(path_ / "best.txt", text);
+}
+
+void RunFolder::write_manifest(const Json& manifest) const {
+  write_file_atomically(path_ / "manifest.json", manifest.dump(2) + "\n");
+}
+
+}  // namespace galapagos

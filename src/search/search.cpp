@@ -1,0 +1,488 @@
+#include "records.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/node_buffer.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/hash.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/core/progress.hpp>
+#include <galapagos/core/signals.hpp>
+#include <galapagos/core/system.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/core/version.hpp>
+#include <galapagos/io/model_sequences.hpp>
+#include <galapagos/model/stage.hpp>
+#include <galapagos/search/run_folder.hpp>
+#include <galapagos/search/search.hpp>
+
+namespace galapagos {
+namespace {
+
+std::string count(std::int64_t number) {
+  return human_count(static_cast<std::uint64_t>(number));
+}
+
+Budget make_budget(const SearchSpace& space, const SearchOptions& options) {
+  const int given = (options.target_level ? 1 : 0) + (options.target_parameters ? 1 : 0) +
+                    (options.target_sparsity ? 1 : 0);
+  if (given != 1) {
+    throw UsageError(fmt::format("{} targets", given), "galapagos search",
+                     "give one of --target-level, --target-params and --target-sparsity");
+  }
+  if (options.target_level) return Budget::of_level(space, *options.target_level);
+  if (options.target_parameters) return Budget::of_parameters(space, *options.target_parameters);
+  const double sparsity = *options.target_sparsity;
+  if (!(sparsity > 0 && sparsity <= 1)) {
+    throw UsageError(fmt::format("a sparsity of {:g}", sparsity), "--target-sparsity",
+                     "give a share above 0 and up to 1, as 0.5");
+  }
+  const double kept = (1 - sparsity) * static_cast<double>(space.dense_parameters());
+  try {
+    return Budget::of_parameters(space, space.fixed_parameters + std::llround(kept));
+  } catch (const UsageError&) {
+    const double most =
+        1 - static_cast<double>(space.smallest_parameters()) / static_cast<double>(space.dense_parameters());
+    throw UsageError(fmt::format("a sparsity of {:g}, but this database goes to {:.4f}", sparsity, most),
+                     "--target-sparsity", "choose a smaller one");
+  }
+}
+
+void check_counts(const SearchOptions& options) {
+  const EvolutionOptions& evolution = options.evolution;
+  const auto at_least = [](std::int64_t value, std::int64_t least, const char* option) {
+    if (value < least)
+      throw UsageError(fmt::format("{}", value), option, fmt::format("give {} or more", least));
+  };
+  at_least(evolution.islands, 1, "--islands");
+  at_least(evolution.generations, 1, "--generations");
+  at_least(evolution.offspring, 1, "--offspring");
+  at_least(evolution.eval_every, 0, "--eval-every");
+  at_least(options.calibration_tokens, 0, "--calibration-tokens");
+  at_least(evolution.compare_tokens, 0, "--compare-tokens");
+  at_least(options.batch_tokens, 1, "--batch-tokens");
+  at_least(options.fitness.top_k, 1, "--kl-topk");
+  if (options.max_seconds < 0)
+    throw UsageError("a negative time", "--max-walltime", "give a time, as 01:30:00");
+}
+
+/// Everything that all ranks agree on before the work begins.
+struct Setup {
+  HfConfig config;
+  std::optional<Checkpoint> checkpoint;
+  std::optional<DatabaseReader> database;
+  SearchSpace space;
+  std::optional<Budget> budget;
+  TokenSet pool;
+  std::vector<TokenSet> eval_sets;
+  DType precision = DType::f32;
+  EvolutionOptions evolution;
+  std::string identity;
+  LevelHome home = LevelHome::file;
+  std::int64_t longest = 1;  ///< tokens of the longest sequence
+};
+
+/// What decides the course of a search; --resume compares it.
+std::string identity_of(const Setup& setup, const SearchOptions& options,
+                        const std::string& model_fingerprint) {
+  Hash64 orders;
+  for (const ModuleChoices& module : setup.space.modules) {
+    for (const auto& kept : module.kept) orders.add(std::as_bytes(std::span(kept)));
+  }
+  const EvolutionOptions& evolution = setup.evolution;
+  Json json;
+  json["model"] = model_fingerprint;
+  json["database"] = hex64(orders.value());
+  json["calibration"] = hex64(setup.pool.fingerprint());
+  json["target-level"] = options.target_level.value_or(-1);
+  json["parameters"] = setup.budget->parameters().value_or(-1);
+  json["islands"] = evolution.islands;
+  json["offspring"] = evolution.offspring;
+  for (const SelectionStage& stage : evolution.stages) {
+    json["survivors"].push_back(stage.survivors);
+    json["tokens"].push_back(stage.tokens);
+  }
+  json["topology"] = static_cast<int>(evolution.topology.kind);
+  json["migration-interval"] = evolution.topology.interval;
+  json["migrants"] = evolution.topology.migrants;
+  json["matrix"] = evolution.topology.matrix;
+  json["strategy"] = evolution.strategy == Strategy::random ? "random" : "evolution";
+  json["fitness"] = static_cast<int>(options.fitness.kind);
+  json["kl-topk"] = options.fitness.top_k;
+  json["compare-tokens"] = evolution.compare_tokens;
+  json["eval-every"] = evolution.eval_every;
+  for (const TokenSet& set : setup.eval_sets) json["eval-data"].push_back(hex64(set.fingerprint()));
+  json["precision"] = name_of(setup.precision);
+  json["batch-tokens"] = options.batch_tokens;
+  json["seed"] = evolution.seed;
+  return json.dump();
+}
+
+void check_stages(Setup& setup) {
+  const auto pool = static_cast<std::int64_t>(setup.pool.tokens.size());
+  for (const SelectionStage& stage : setup.evolution.stages) {
+    if (stage.tokens > pool) {
+      throw UsageError(fmt::format("a stage of {} tokens, but there are {} calibration tokens",
+                                   count(stage.tokens), count(pool)),
+                       "--tokens", "give more calibration data, or fewer tokens per stage");
+    }
+  }
+  std::int64_t& compared = setup.evolution.compare_tokens;
+  if (compared > pool) {
+    throw UsageError(fmt::format("{} tokens to compare the islands on, but there are {} calibration tokens",
+                                 count(compared), count(pool)),
+                     "--compare-tokens", "give more calibration data, or fewer tokens");
+  }
+  constexpr std::int64_t more_than_last_stage = 8;
+  if (compared == 0) compared = std::min(pool, more_than_last_stage * setup.evolution.stages.back().tokens);
+}
+
+Setup make_setup(const Communicator& comm, const SearchOptions& options) {
+  Setup setup;
+  setup.evolution = options.evolution;
+  agree(comm, [&] {
+    check_counts(options);
+    setup.config = read_hf_config(options.model);
+    setup.checkpoint.emplace(options.model);
+    setup.database.emplace(options.database);
+    setup.precision = options.precision.value_or(setup.checkpoint->dtype());
+  });
+  std::string fingerprint;
+  agree_at_root(comm, [&] { fingerprint = hex64(setup.checkpoint->fingerprint()); });
+  fingerprint = comm.broadcast_string(fingerprint);
+  setup.space = load_space(comm, *setup.database, setup.config, fingerprint);
+  SequenceRequest request;
+  agree(comm, [&] {
+    setup.budget = make_budget(setup.space, options);
+    request.sequence_length = checked_sequence_length(options.sequence_length, setup.config);
+    request.token_budget = options.calibration_tokens;
+    request.add_bos = options.add_bos;
+  });
+  setup.pool = load_model_sequences(comm, options.calibration, options.model, setup.config, request);
+  request.token_budget = 0;
+  for (const std::filesystem::path& file : options.eval_data) {
+    setup.eval_sets.push_back(load_model_sequences(comm, {file}, options.model, setup.config, request));
+  }
+  agree(comm, [&] { check_stages(setup); });
+  setup.longest = request.sequence_length;
+  setup.identity = identity_of(setup, options, fingerprint);
+  return setup;
+}
+
+/// Collective. Decides where level weights live, and that a replica fits at all.
+LevelHome choose_home(const Communicator& comm, const Setup& setup, const SearchOptions& options) {
+  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
+  const auto word = static_cast<std::uint64_t>(size_of(setup.precision));
+  std::uint64_t built = 0, stored = 0;
+  for (const ModuleChoices& module : setup.space.modules) {
+    for (std::size_t level = 1; level < module.kept.size(); ++level) {
+      built += static_cast<std::uint64_t>(module.parameters[level]) * word;
+      stored += module.kept[level].size() * static_cast<std::uint64_t>(setup.config.hidden_size) *
+                size_of(setup.database->header().dtype);
+    }
+  }
+  const std::uint64_t dense =
+      static_cast<std::uint64_t>(setup.space.fixed_parameters + setup.space.dense_parameters()) * word;
+  const std::uint64_t working =
+      2 * dense + activation_bytes(setup.config, std::max(options.batch_tokens, setup.longest)) +
+      (1ull << 30);
+  agree(comm, [&] {
+    if (dense > limit) {
+      throw ResourceError(fmt::format("a replica of the model needs {} on a rank, which may use {}",
+                                      human_bytes(dense), human_bytes(limit)),
+                          "memory", "start fewer ranks per node, or raise --memory-limit");
+    }
+  });
+  LevelHome home = LevelHome::file;
+  if (working - dense + built <= limit) {
+    home = LevelHome::device;
+  } else if (const auto ranks = static_cast<std::uint64_t>(comm.split_node().size());
+             comm.all(working * ranks + stored <= limit * ranks)) {
+    home = LevelHome::host;
+  }
+  home = options.level_cache.value_or(home);
+  log_info("level cache: {} (all levels built {}, in the database {}; a rank may use {})", name_of(home),
+           human_bytes(built), human_bytes(stored), human_bytes(limit));
+  return home;
+}
+
+/// Sequences [first, last) of a set.
+TokenDraw part_of(const TokenSet& set, std::size_t first, std::size_t last) {
+  TokenDraw draw;
+  for (std::size_t s = first; s < last; ++s) {
+    const std::span<const std::int32_t> sequence = set.sequence(s);
+    draw.sequences.push_back(static_cast<std::uint32_t>(s));
+    draw.tokens.insert(draw.tokens.end(), sequence.begin(), sequence.end());
+    draw.offsets.push_back(draw.tokens.size());
+  }
+  return draw;
+}
+
+/// A piece of the evaluation data that one rank measures at a time.
+struct EvalPart {
+  std::size_t set = 0;
+  TokenDraw draw;
+};
+
+std::vector<EvalPart> cut_eval_data(const std::vector<TokenSet>& sets, std::int64_t batch_tokens) {
+  std::vector<EvalPart> parts;
+  for (std::size_t set = 0; set < sets.size(); ++set) {
+    std::size_t first = 0;
+    for (const Batch& batch : make_batches(sets[set].tokens, sets[set].offsets, batch_tokens)) {
+      const std::size_t last = first + batch.offsets.size() - 1;
+      EvalPart part{set, part_of(sets[set], first, last)};
+      if (part.draw.predicted() > 0) parts.push_back(std::move(part));
+      first = last;
+    }
+  }
+  return parts;
+}
+
+/// The dense model's answers to the pool in memory of the node, a part from each of its ranks.
+NodeBuffer compute_answers(const Communicator& comm, const Communicator& node, const Setup& setup,
+                           Replica& replica, std::int64_t batch_tokens) {
+  const auto hidden = static_cast<std::size_t>(setup.config.hidden_size);
+  const std::size_t bytes = setup.pool.tokens.size() * hidden * sizeof(float);
+  agree(comm, [&] {
+    if (const std::uint64_t free = available_memory(); node.is_root() && bytes > free) {
+      throw ResourceError(
+          fmt::format("the unpruned model's answers need {} of a node's memory, of which {} are free",
+                      human_bytes(bytes), human_bytes(free)),
+          "--calibration-tokens", "use fewer calibration tokens");
+    }
+  });
+  NodeBuffer buffer(node, bytes);
+  const auto* first_token = setup.pool.tokens.data();
+  auto* answers = reinterpret_cast<float*>(buffer.bytes().data());
+  FailureBoard board(comm);
+  const std::vector<Batch> batches = make_batches(setup.pool.tokens, setup.pool.offsets, batch_tokens);
+  Progress progress("answers of the unpruned model, batches",
+                    static_cast<std::int64_t>(batches.size()) / node.size());
+  for (std::size_t b = static_cast<std::size_t>(node.rank()); b < batches.size() && !board.failed();
+       b += static_cast<std::size_t>(node.size())) {
+    board.attempt([&] {
+      const Batch& batch = batches[b];
+      const auto at = static_cast<std::size_t>(batch.tokens.data() - first_token) * hidden;
+      replica.dense_answers(batch, {answers + at, batch.tokens.size() * hidden});
+    });
+    progress.advance();
+  }
+  board.settle();
+  buffer.synchronise(node);
+  return buffer;
+}
+
+/// Writes the run's folder as the search goes on, on rank 0.
+class Recorder {
+ public:
+  Recorder(RunFolder folder, const Setup& setup, const SearchOptions& options, int ranks,
+           const std::vector<EvalPart>& parts, const SearchCheckpoint& start)
+      : folder_(std::move(folder)),
+        setup_(setup),
+        options_(options),
+        ranks_(ranks),
+        parts_(parts),
+        spent_before_(start.seconds),
+        progress_("generations", setup.evolution.generations, start.population.generation) {}
+
+  void generation(const Population& population, std::span<const Migration> migrations);
+  void comparison(const Population& population, const Comparison& comparison);
+
+ private:
+  double elapsed() const { return spent_before_ + watch_.seconds(); }
+
+  RunFolder folder_;
+  const Setup& setup_;
+  const SearchOptions& options_;
+  int ranks_;
+  const std::vector<EvalPart>& parts_;
+  double spent_before_;
+  Stopwatch watch_;
+  std::string started_ = utc_now();
+  Progress progress_;
+};
+
+void Recorder::generation(const Population& population, std::span<const Migration> migrations) {
+  std::vector<Json> lines;
+  double best = INFINITY;
+  for (std::size_t i = 0; i < population.islands.size(); ++i) {
+    const IslandState& island = population.islands[i];
+    const GenerationReport& report = population.reports[i];
+    best = std::min(best, island.elites.front().fitness);
+    Json line;
+    line["generation"] = population.generation;
+    line["island"] = i;
+    line["evaluations"] = island.evaluations;
+    line["tokens"] = island.tokens;
+    line["best"] = island.elites.front().fitness;
+    line["mean"] = report.mean;
+    line["improved"] = report.improved;
+    line["immigrants"] = report.immigrants;
+    line["seconds"] = {{"switch", report.seconds.switching},
+                       {"layers", report.seconds.layers},
+                       {"head", report.seconds.head},
+                       {"wait", report.wait_seconds}};
+    line["elapsed"] = elapsed();
+    lines.push_back(std::move(line));
+  }
+  folder_.append_metrics(lines);
+  folder_.append_migrations(population, migrations);
+  folder_.save({setup_.identity, population, elapsed()});
+  if (take_checkpoint_request())
+    log_info("generation {} is saved, as asked for by SIGUSR1", population.generation);
+  progress_.advance(1, fmt::format("best {:.5g}", best));
+}
+
+void Recorder::comparison(const Population& population, const Comparison& comparison) {
+  const std::size_t best = comparison.best();
+  const Assignment& winner = population.islands[best].elites.front().assignment;
+  Json line;
+  line["generation"] = population.generation;
+  line["comparison"] = comparison.fitness;
+  line["best_island"] = best;
+  line["fitness"] = comparison.fitness[best];
+  std::string said;
+  for (std::size_t set = 0; set < setup_.eval_sets.size(); ++set) {
+    double nll = 0, tokens = 0;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      if (parts_[i].set != set) continue;
+      const auto predicted = static_cast<double>(parts_[i].draw.predicted());
+      nll += comparison.extra[i] * predicted;
+      tokens += predicted;
+    }
+    const std::string name = options_.eval_data[set].filename().string();
+    line["perplexity"][name] = std::exp(nll / tokens);
+    said += fmt::format(", perplexity {:.4f} on {}", std::exp(nll / tokens), name);
+  }
+  folder_.append_metrics({line});
+  const std::int64_t parameters = setup_.space.parameters(winner);
+  const std::int64_t dense = setup_.space.fixed_parameters + setup_.space.dense_parameters();
+  std::int64_t evaluations = 0;
+  for (const IslandState& island : population.islands) evaluations += island.evaluations;
+  log_info("generation {}: best fitness {:.6g} on {} tokens, island {}, {} of {} parameters{}",
+           population.generation, comparison.fitness[best], count(setup_.evolution.compare_tokens), best,
+           count(parameters), count(dense), said);
+
+  Json manifest;
+  manifest["tool_version"] = version_with_revision();
+  manifest["command"] = "search";
+  manifest["started"] = started_;
+  manifest["ranks"] = ranks_;
+  manifest["islands"] = setup_.evolution.islands;
+  manifest["seed"] = setup_.evolution.seed;
+  manifest["strategy"] = setup_.evolution.strategy == Strategy::random ? "random" : "evolution";
+  manifest["options"] = Json::parse(setup_.identity);
+  manifest["model"] = options_.model.string();
+  manifest["database"] = options_.database.string();
+  manifest["generations"] = population.generation;
+  manifest["evaluations"] = evaluations;
+  manifest["seconds"] = elapsed();
+  manifest["best"] = {{"fitness", comparison.fitness[best]},
+                      {"island", best},
+                      {"parameters", parameters},
+                      {"dense_parameters", dense}};
+  folder_.write_best(to_text(setup_.space, winner));
+  folder_.write_manifest(manifest);
+}
+
+/// Collective. The checkpoint to go on from, or a new run's first.
+SearchCheckpoint open_folder(const Communicator& comm, const RunFolder& folder, const Setup& setup,
+                             const SearchOptions& options) {
+  SearchCheckpoint start;
+  std::int64_t generation = 0;
+  agree_at_root(comm, [&] {
+    if (options.resume) {
+      start = folder.resume(setup.space, setup.identity);
+      folder.rewind(start.population.generation);
+      log_info("going on after generation {}", start.population.generation);
+    } else {
+      folder.begin(options.config_ini);
+      start = {setup.identity, initial_population(setup.space, *setup.budget, setup.evolution), 0};
+      folder.save(start);
+    }
+    generation = start.population.generation;
+  });
+  std::vector<std::byte> records;
+  if (comm.is_root()) records = pack(start.population);
+  comm.broadcast(records);
+  start.population =
+      unpack(records, setup.space.modules.size(), static_cast<std::size_t>(setup.evolution.islands));
+  start.population.generation = comm.broadcast_value(generation);
+  return start;
+}
+
+}  // namespace
+
+void run_search(const Communicator& world, const ops::Context& context, const SearchOptions& options) {
+  const Communicator comm = world.duplicate();
+  watch_signals();
+  const Stopwatch watch;
+  Setup setup = make_setup(comm, options);
+  const LevelHome home = choose_home(comm, setup, options);
+  const std::int64_t dense = setup.space.fixed_parameters + setup.space.dense_parameters();
+  const Assignment uniform = setup.budget->uniform(setup.space);
+  log_info("{} modules, {} parameters of {} prunable; the uniform assignment leaves {} of {}",
+           setup.space.modules.size(), count(setup.space.dense_parameters()), count(dense),
+           count(setup.space.parameters(uniform)), count(dense));
+  log_info("{} islands on {} ranks, {} generations of {} offspring; pool of {} calibration tokens",
+           setup.evolution.islands, comm.size(), setup.evolution.generations, setup.evolution.offspring,
+           count(static_cast<std::int64_t>(setup.pool.tokens.size())));
+  if (options.dry_run) return;
+
+  const RunFolder folder(options.output);
+  SearchCheckpoint start = open_folder(comm, folder, setup, options);
+  const LevelStore store(comm, *setup.database, setup.space, home);
+  const std::uint64_t cache_limit =
+      home == LevelHome::device
+          ? UINT64_MAX
+          : static_cast<std::uint64_t>(setup.space.dense_parameters()) * size_of(setup.precision);
+  std::optional<Replica> replica;
+  agree(comm, [&] {
+    replica.emplace(context, *setup.checkpoint, setup.config, setup.space, store, setup.precision,
+                    options.batch_tokens, setup.longest, cache_limit);
+  });
+  const Communicator node = comm.split_node();
+  NodeBuffer buffer;
+  if (options.fitness.kind != FitnessKind::ppl) {
+    buffer = compute_answers(comm, node, setup, *replica, options.batch_tokens);
+  }
+  const DenseAnswers answers{reinterpret_cast<const float*>(buffer.bytes().data()),
+                             buffer.bytes().size() / sizeof(float)};
+
+  const std::vector<EvalPart> parts = cut_eval_data(setup.eval_sets, options.batch_tokens);
+  Evaluator evaluator;
+  evaluator.fitness = [&](const Assignment& base, std::span<const Assignment> candidates,
+                          const TokenDraw& draw, const std::function<bool()>& stop) {
+    return replica->fitness(options.fitness, base, candidates, setup.pool, draw, answers, stop);
+  };
+  evaluator.seconds = [&] { return replica->seconds(); };
+  evaluator.extra_items = parts.size();
+  evaluator.extra = [&](const Assignment& assignment, std::size_t item) {
+    const EvalPart& part = parts[item];
+    return replica
+        ->fitness({FitnessKind::nll, 0}, assignment, std::span(&assignment, 1), setup.eval_sets[part.set],
+                  part.draw, {}, {})
+        ->front();
+  };
+  std::optional<Recorder> recorder;
+  if (comm.is_root()) recorder.emplace(folder, setup, options, comm.size(), parts, start);
+  Observer observer;
+  observer.generation = [&](const Population& population, std::span<const Migration> migrations) {
+    recorder->generation(population, migrations);
+  };
+  observer.comparison = [&](const Population& population, const Comparison& comparison) {
+    recorder->comparison(population, comparison);
+  };
+  const auto interrupted = [&]() -> std::optional<std::string> {
+    if (stop_requested()) return "a signal";
+    if (options.max_seconds > 0 && watch.seconds() > options.max_seconds) return "--max-walltime";
+    return std::nullopt;
+  };
+  evolve(comm, setup.space, *setup.budget, setup.evolution, setup.pool, std::move(start.population),
+         evaluator, observer, interrupted);
+}
+
+}  // namespace galapagos

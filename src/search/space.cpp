@@ -1,0 +1,170 @@
+#include <charconv>
+#include <fmt/format.h>
+#include <map>
+#include <sstream>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
+#include <galapagos/pruning/pruned_module.hpp>
+#include <galapagos/search/space.hpp>
+
+namespace galapagos {
+namespace {
+
+constexpr std::uint64_t most_assignment_bytes = 16 << 20;
+
+std::vector<std::int64_t> kept_columns(const StructureLayout& layout, const std::vector<std::int32_t>& order,
+                                       std::int64_t removed) {
+  std::vector<bool> keep(static_cast<std::size_t>(layout.structures()), true);
+  for (std::int64_t i = 0; i < removed; ++i) {
+    keep[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])] = false;
+  }
+  std::vector<std::int64_t> columns;
+  for (std::int64_t column = 0; column < layout.columns; ++column) {
+    if (keep[static_cast<std::size_t>(column / layout.unit)]) columns.push_back(column);
+  }
+  return columns;
+}
+
+std::int64_t parameters_of(const HfConfig& config, const ModuleId& module,
+                           const std::vector<std::int64_t>& kept) {
+  const auto columns = static_cast<std::int64_t>(kept.size());
+  if (module.kind == ModuleKind::ffn) return ffn_parameters(config, columns);
+  const KeptHeads heads = kept_heads(config.shape(module.layer).kv_of_head, config.head_dim, kept);
+  return attention_parameters(config, columns / config.head_dim,
+                              static_cast<std::int64_t>(heads.kv_heads.size()));
+}
+
+void check_usable(const DatabaseReader& database, const HfConfig& config, const std::string& fingerprint) {
+  const DatabaseHeader& header = database.header();
+  if (!database.complete()) {
+    throw InputError("the database is unfinished", "--database",
+                     "finish it with 'galapagos database --resume'");
+  }
+  if (header.config.source != config.source || header.model_fingerprint != fingerprint) {
+    throw InputError(fmt::format("the database was made from another model (fingerprint {}, this one has {})",
+                                 header.model_fingerprint, fingerprint),
+                     "--database", "give the model that the database was made from");
+  }
+}
+
+}  // namespace
+
+std::int64_t SearchSpace::parameters(const Assignment& assignment) const {
+  std::int64_t sum = fixed_parameters;
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    sum += modules[i].parameters[static_cast<std::size_t>(assignment[i])];
+  }
+  return sum;
+}
+
+std::int64_t SearchSpace::dense_parameters() const {
+  std::int64_t sum = 0;
+  for (const ModuleChoices& module : modules) sum += module.parameters.front();
+  return sum;
+}
+
+std::int64_t SearchSpace::smallest_parameters() const {
+  std::int64_t sum = 0;
+  for (const ModuleChoices& module : modules) sum += module.parameters.back();
+  return sum;
+}
+
+std::vector<LayerShape> SearchSpace::shapes(const HfConfig& config, const Assignment& assignment) const {
+  std::vector<LayerShape> shapes = config.layer_shapes;
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    const ModuleId& id = modules[i].id;
+    const auto& kept = modules[i].kept[static_cast<std::size_t>(assignment[i])];
+    LayerShape& shape = shapes[static_cast<std::size_t>(id.layer)];
+    if (id.kind == ModuleKind::ffn) {
+      shape.columns = static_cast<std::int64_t>(kept.size());
+    } else {
+      KeptHeads heads = kept_heads(config.shape(id.layer).kv_of_head, config.head_dim, kept);
+      shape.kv_heads = static_cast<std::int64_t>(heads.kv_heads.size());
+      shape.kv_of_head = std::move(heads.kv_of_head);
+    }
+  }
+  return shapes;
+}
+
+SearchSpace load_space(const Communicator& comm, const DatabaseReader& database, const HfConfig& config,
+                       const std::string& fingerprint) {
+  const DatabaseHeader& header = database.header();
+  std::vector<std::int32_t> orders;
+  agree_at_root(comm, [&] {
+    check_usable(database, config, fingerprint);
+    for (const ModuleId& module : header.modules()) {
+      const std::vector<std::int32_t> order = database.order(module);
+      orders.insert(orders.end(), order.begin(), order.end());
+    }
+  });
+  comm.broadcast(orders);
+  SearchSpace space;
+  space.fixed_parameters = embedding_parameters(config) + head_parameters(config);
+  auto next = orders.begin();
+  for (const ModuleId& module : header.modules()) {
+    const std::vector<std::int64_t>& levels = header.removed(module);
+    const std::vector<std::int32_t> order(next, next + levels.back());
+    next += levels.back();
+    ModuleChoices choices;
+    choices.id = module;
+    for (const std::int64_t removed : levels) {
+      choices.kept.push_back(kept_columns(header.layout(module), order, removed));
+      choices.parameters.push_back(parameters_of(config, module, choices.kept.back()));
+    }
+    space.modules.push_back(std::move(choices));
+  }
+  return space;
+}
+
+std::string to_text(const SearchSpace& space, const Assignment& assignment) {
+  std::string text;
+  for (const ModuleKind kind : {ModuleKind::ffn, ModuleKind::attention}) {
+    for (std::size_t i = 0; i < space.modules.size(); ++i) {
+      if (space.modules[i].id.kind != kind) continue;
+      text += fmt::format("{}: {}\n", name_of(space.modules[i].id), assignment[i]);
+    }
+  }
+  return text;
+}
+
+Assignment read_assignment(const SearchSpace& space, const std::filesystem::path& path) {
+  std::map<std::string, std::size_t> places;
+  for (std::size_t i = 0; i < space.modules.size(); ++i) places[name_of(space.modules[i].id)] = i;
+  Assignment assignment(space.modules.size(), -1);
+  std::istringstream lines(read_file(path, most_assignment_bytes));
+  std::int64_t number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++number;
+    const auto fail = [&](const std::string& what) {
+      throw InputError(fmt::format("line {}: {}", number, what), path.string(),
+                       "write a line 'model.layers.0.mlp.down_proj: 5' for every module of the database");
+    };
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+    if (line.empty() || line[0] == '#') continue;
+    const std::size_t colon = line.find(':');
+    if (colon == std::string::npos) fail("no colon in '" + printable(line, 60) + "'");
+    const auto place = places.find(line.substr(0, colon));
+    if (place == places.end()) fail("unknown module '" + printable(line.substr(0, colon), 60) + "'");
+    const std::size_t digit = line.find_first_not_of(' ', colon + 1);
+    std::int16_t level = 0;
+    const char *begin = line.data() + std::min(digit, line.size()), *end = line.data() + line.size();
+    const auto [stopped, error] = std::from_chars(begin, end, level);
+    if (error != std::errc() || stopped != end) fail("no level in '" + printable(line, 60) + "'");
+    const std::int16_t last = space.modules[place->second].last();
+    if (level < 0 || level > last) {
+      fail(fmt::format("level {} of {}, which has levels 0 to {}", level, place->first, last));
+    }
+    if (assignment[place->second] >= 0) fail(place->first + " stands there twice");
+    assignment[place->second] = level;
+  }
+  for (std::size_t i = 0; i < assignment.size(); ++i) {
+    if (assignment[i] >= 0) continue;
+    throw InputError("no line for " + name_of(space.modules[i].id), path.string(),
+                     "write a line for every module of the database");
+  }
+  return assignment;
+}
+
+}  // namespace galapagos
