@@ -287,7 +287,7 @@ def parse(words):
     parser.add_argument("--tokenizer", help="folder of the tokenizer, if not the model's")
     parser.add_argument("--launcher", help='what starts the program, as "srun" or "mpirun -n 4"')
     parser.add_argument("--program", help="galapagos, if not on PATH")
-    parser.add_argument("--options", help='further ones of the program: --options="--precision bf16"')
+    parser.add_argument("--options", help='further ones, as --options="--precision bf16"')
     parser.add_argument("--folder", help="for files of the moment; all ranks must see it")
     parser.add_argument("--max-length", type=int, help="longest input, if not the model's")
     parser.add_argument("--add-bos", dest="add_bos_token", choices=("yes", "no"),
