@@ -187,7 +187,7 @@ run_search() {
   read -r -a words <<<"$SEARCH_OPTIONS"
   mkdir -p "$(dirname "$RUN")"
   # Whatever ended the last job, node failures too: where there is a checkpoint, go on from it.
-  if compgen -G "$RUN/checkpoint.h5*" >/dev/null; then resume=(--resume); fi
+  if [[ -f $RUN/checkpoint.h5 || -f $RUN/checkpoint.previous.h5 ]]; then resume=(--resume); fi
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
   run_program "" "${launch[@]}" "$GALAPAGOS" search ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
     --database "$DATABASE" --calibration "${files[@]}" --output "$RUN" \
