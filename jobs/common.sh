@@ -101,14 +101,14 @@ on_checkpoint() {
 }
 
 # run_program OUTPUT COMMAND...: stdout goes to the file OUTPUT, if not empty. Returns the exit
-# code.
+# code; 75 where the job is to end before it has begun.
 run_program() {
   local output="$1" code
   shift
+  if [[ $warned == yes || $cancelled == yes ]]; then return 75; fi
   say "$*"
   if [[ -n $output ]]; then "$@" >"$output" & else "$@" & fi
   child=$!
-  if [[ $warned == yes || $cancelled == yes ]]; then forward "$stop_signal"; fi
   while :; do # a trapped signal ends `wait`, not the program
     interrupted=no
     code=0
@@ -248,6 +248,7 @@ run_phase() {
     else
       # In a short job, leave at least half of the time to the program.
       left=$((left - STOP_BEFORE > left / 2 ? left - STOP_BEFORE : left / 2))
+      left=$((left > 1 ? left : 1))
       if [[ $SIGNALS_EARLY != yes ]]; then start_timer "$left"; fi
     fi
   fi

@@ -30,7 +30,7 @@ def plot_fitness(plt, run, path):
     colours = island_colours(plt, len(run.islands))
     for (island, rows), colour in zip(run.islands.items(), colours):
         best = [float(row["best"]) for row in rows]
-        style = {"color": colour, "linewidth": 1.0, "alpha": 0.8, "label": f"island {island}"}
+        style = {"color": colour, "linewidth": 0.9, "alpha": 0.7, "label": f"island {island}"}
         axes[0].plot([int(row["evaluations"]) for row in rows], best, **style)
         axes[1].plot([float(row["elapsed"]) / unit for row in rows], best, **style)
 
@@ -54,15 +54,14 @@ def plot_fitness(plt, run, path):
     axes[1].set_xlabel(f"time since the search began ({unit_name})")
     for axis in axes:
         axis.set_xlim(left=0)
-    if islands <= len(COLOURS):
-        axes[1].legend(loc="upper right")
-    else:
-        handles, labels = axes[1].get_legend_handles_labels()
-        axes[1].legend(handles[islands:], labels[islands:], loc="upper right")
+    handles, labels = axes[1].get_legend_handles_labels()
+    if islands > len(COLOURS):
+        handles, labels = handles[islands:], labels[islands:]
         scale = plt.cm.ScalarMappable(cmap="viridis")
         scale.set_clim(0, (islands - 1) / 0.92)
         bar = figure.colorbar(scale, ax=axes, label="island")
         bar.ax.set_ylim(0, islands - 1)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
     figure.suptitle(f"{run.name}: fitness of each island's parent")
     save(plt, figure, path)
 
@@ -162,7 +161,8 @@ def plot_runs(plt, runs, path):
     axes[1].set_xlabel(f"time since the search began ({unit_name})")
     for axis in axes:
         axis.set_xlim(left=0)
-    axes[1].legend(loc="upper right")
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center",
+                  ncols=min(4, len(runs)))
     figure.suptitle("mean fitness of the islands' parents")
     save(plt, figure, path)
 

@@ -136,6 +136,7 @@ if ((times > 0)); then
       if [[ $command == search ]]; then trap checkpoint USR2; fi
       touch "$T/control/running"
       for ((nap = 0; nap < 500; ++nap)); do sleep 0.02; done
+      exit 1 # no signal came
       ;;
   esac
 fi
