@@ -28,6 +28,7 @@ STUDY_STAGES="${STUDY_STAGES:-4}"                          # as many as tokens i
 STUDY_SEEDS="${STUDY_SEEDS:-0 1 2}"                        # the series over ranks takes the first
 per_node_limit="${RANKS_PER_NODE:-4}"
 THREADS="${THREADS:-16}"
+NODES=1 RANKS_PER_NODE=1 # worked out for each run
 
 if [[ $list_only != --list ]]; then
   check_settings

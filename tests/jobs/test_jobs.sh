@@ -327,8 +327,14 @@ for scheduler in slurm pbs lsf; do
   touch "$T/work/of mine/database.h5"
   echo "1 stop" >"$T/control/search"
   export STUDY_RANKS="1 8" STUDY_POPULATION=2x16 STUDY_POPULATIONS="1x4 2x16" STUDY_SEEDS="5 6"
-  STUDY_POPULATION_RANKS=8 "${study[@]}"
+  RANKS_PER_NODE=2 STUDY_POPULATION_RANKS=8 "${study[@]}"
   run_queue
+  case $scheduler in
+    slurm) resources="--nodes=4 --ntasks-per-node=2" ;;
+    pbs) resources="select=4:ncpus=32:mpiprocs=2:ompthreads=16" ;;
+    lsf) resources="-n 8 -R span[ptile=2] affinity[core(16)]" ;;
+  esac
+  check "resources of the study" holds "$(sed -n 2p "$T/submissions")" "$resources"
   check "codes of the study" same "$(codes)" "75 0 0 0 0 0"
   check "folders of the study" same "$(cd "$T/work/of mine/scaling" && echo ./*)" \
     "./ranks-0001_islands-002_offspring-016_seed-5 ./ranks-0008_islands-001_offspring-004_seed-5 \
