@@ -15,7 +15,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from plot_common import (COLOURS, GREY, MARKERS, PlotError, Run, main_of, save, start, time_unit)
+from plot_common import (COLOURS, GREY, MARKERS, PlotError, Run, main_of, save, short_number, start,
+                         time_unit)
 
 
 class StudyRun(Run):
@@ -52,10 +53,17 @@ def mean(values):
     return sum(values) / len(values)
 
 
+def plain_ticks(axis):
+    """1, 2, 5, 10, ... on a logarithmic axis, also where it covers less than a power of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+    axis.set_minor_locator(NullLocator())
+
+
 def plot_ranks(plt, runs, path):
     """Strong scaling: the same population on more ranks. False where there is no such series."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
     series = defaultdict(lambda: defaultdict(list))
     for run in runs:
         series[run.population][run.ranks].append(run)
@@ -98,9 +106,7 @@ def plot_ranks(plt, runs, path):
         axis.set_yscale("log", base=2 if axis is axes[1] else 10)
     axes[1].set_yticks(all_ranks, all_ranks)
     axes[1].minorticks_off()
-    axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes[0].yaxis.set_major_formatter("{x:g}")
-    axes[0].yaxis.set_minor_locator(NullLocator())
+    plain_ticks(axes[0].yaxis)
     axes[1].legend(title="islands x offspring")
     figure.suptitle("the same search on more ranks (dotted: ideal)")
     save(plt, figure, path)
@@ -152,6 +158,7 @@ def plot_population(plt, runs, path):
     axes[0].set_ylabel("fitness at the end (lower is better)")
     axes[0].set_title("small: each seed; large: mean of the seeds")
     axes[1].set_xscale("log")
+    plain_ticks(axes[1].xaxis)
     axes[1].set_xlabel("candidates evaluated by all islands together")
     axes[1].set_ylabel("fitness (lower is better)")
     axes[1].set_title("mean of the seeds, shaded from the least to the largest")
