@@ -1,11 +1,16 @@
 #pragma once
 
+#include <filesystem>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/core/options.hpp>
+#include <galapagos/model/evaluate.hpp>
 #include <galapagos/ops/context.hpp>
+#include <galapagos/search/stitched.hpp>
 #include <galapagos/tensor/dtype.hpp>
 
 // What the subcommands share.
@@ -17,6 +22,7 @@ using Command = void (*)(const Communicator& world, const std::vector<std::strin
 void database(const Communicator& world, const std::vector<std::string>& words);
 void eval(const Communicator& world, const std::vector<std::string>& words);
 void search(const Communicator& world, const std::vector<std::string>& words);
+void stitch(const Communicator& world, const std::vector<std::string>& words);
 void tokenize(const Communicator& world, const std::vector<std::string>& words);
 void info(const Communicator& world, const std::vector<std::string>& words);
 
@@ -35,6 +41,30 @@ ops::Context make_context(const Communicator& world, const Options& options);
 std::optional<DType> precision_of(const Options& options);
 
 std::vector<std::filesystem::path> paths_of(const std::vector<std::string>& names);
+
+/// A model named by --model and, where they are given, --database and --assignment.
+struct NamedModel {
+  HfConfig config;
+  std::optional<Checkpoint> checkpoint;
+  std::optional<DatabaseReader> database;
+  SearchSpace space;
+  Assignment assignment;
+  DType precision = DType::f32;
+
+  /// `context` and this must outlive the result.
+  ModelSource source(const ops::Context& context) const;
+};
+
+/// Collective. Opens it all; UsageError where only one of --database and --assignment is given.
+std::unique_ptr<NamedModel> open_model(const Communicator& world, const std::filesystem::path& folder,
+                                       const std::optional<std::string>& database,
+                                       const std::optional<std::string>& assignment,
+                                       std::optional<DType> precision);
+
+/// Collective. Answers a file of requests with log-likelihoods (`eval --score`).
+void score_requests(const Communicator& world, const ops::Context& context, const ModelSource& model,
+                    const std::filesystem::path& requests, const std::filesystem::path& scores,
+                    EvaluationOptions options);
 
 /// Rank 0 prints a text to standard output.
 void print(const Communicator& world, const std::string& text);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/hash.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/system.hpp>
 
@@ -72,6 +73,33 @@ std::optional<DType> precision_of(const Options& options) {
 
 std::vector<std::filesystem::path> paths_of(const std::vector<std::string>& names) {
   return {names.begin(), names.end()};
+}
+
+ModelSource NamedModel::source(const ops::Context& context) const {
+  if (!database) return checkpoint_source(*checkpoint, config, precision, context.device());
+  return stitched_source(context, *checkpoint, config, *database, space, assignment, precision);
+}
+
+std::unique_ptr<NamedModel> open_model(const Communicator& world, const std::filesystem::path& folder,
+                                       const std::optional<std::string>& database,
+                                       const std::optional<std::string>& assignment,
+                                       std::optional<DType> precision) {
+  auto model = std::make_unique<NamedModel>();
+  std::string fingerprint;
+  agree(world, [&] {
+    if (database.has_value() != assignment.has_value()) {
+      throw UsageError("only one of the two is given", "--database, --assignment", "give both or none");
+    }
+    model->config = read_hf_config(folder);
+    model->checkpoint.emplace(folder);
+    model->precision = precision.value_or(model->checkpoint->dtype());
+    if (database) model->database.emplace(*database);
+  });
+  if (!database) return model;
+  agree_at_root(world, [&] { fingerprint = hex64(model->checkpoint->fingerprint()); });
+  model->space = load_space(world, *model->database, model->config, fingerprint);
+  agree(world, [&] { model->assignment = read_assignment(model->space, *assignment); });
+  return model;
 }
 
 void print(const Communicator& world, const std::string& text) {

@@ -27,6 +27,7 @@ struct Subcommand {
 constexpr Subcommand subcommands[] = {
     {"database", "prune every module of a model at several levels into one file", app::database},
     {"search", "look for the best level of every module at a given size", app::search},
+    {"stitch", "write the model of an assignment as a checkpoint", app::stitch},
     {"eval", "negative log-likelihood and perplexity of a model on a text", app::eval},
     {"tokenize", "turn text into token files", app::tokenize},
     {"info", "what a model, token file or database holds", app::info},

@@ -8,6 +8,7 @@
 #include <galapagos/core/text.hpp>
 #include <galapagos/model/evaluate.hpp>
 #include <galapagos/model/stage.hpp>
+#include <galapagos/ops/divergence.hpp>
 #include <galapagos/ops/transformer.hpp>
 
 namespace galapagos {
@@ -15,22 +16,31 @@ namespace {
 
 constexpr std::int64_t logit_rows = 128;  // logits are made for this many tokens at a time
 
-/// The fewest stages whose ranks can each hold their part.
-PipelineGrid grid_that_fits(const HfConfig& config, int ranks, DType precision, std::int64_t most_tokens,
-                            std::uint64_t limit) {
-  const std::vector<double> costs = layer_costs(config);
-  const std::uint64_t head = static_cast<std::uint64_t>(embedding_parameters(config)) * size_of(precision) +
-                             static_cast<std::uint64_t>(logit_rows * config.vocab_size) * sizeof(float);
+/// The model and, where there is one, the reference that it is compared with.
+using Models = std::vector<const ModelSource*>;
+
+/// The fewest stages whose ranks can each hold their part of all models.
+PipelineGrid grid_that_fits(const Models& models, int ranks, std::int64_t most_tokens, std::uint64_t limit) {
+  std::vector<double> costs(static_cast<std::size_t>(models[0]->config.layers), 0.0);
+  std::uint64_t head = 0, activations = 0;
+  for (const ModelSource* model : models) {
+    const std::vector<double> own = layer_costs(model->config);
+    for (std::size_t i = 0; i < costs.size(); ++i) costs[i] += own[i];
+    head += static_cast<std::uint64_t>(embedding_parameters(model->config)) * size_of(model->precision) +
+            static_cast<std::uint64_t>(logit_rows * model->config.vocab_size) * sizeof(float);
+    activations += activation_bytes(model->config, most_tokens);
+  }
   std::uint64_t most = 0;
-  for (int stages = 1; stages <= std::min<std::int64_t>(ranks, config.layers); ++stages) {
+  for (int stages = 1; stages <= std::min<std::int64_t>(ranks, models[0]->config.layers); ++stages) {
     PipelineGrid grid;
     grid.lanes = ranks / stages;
     grid.spans = balanced_spans(costs, stages);
     most = 0;
     for (const LayerSpan& span : grid.spans) {
-      most =
-          std::max(most, stage_weight_bytes(config, span, precision) + activation_bytes(config, most_tokens) +
-                             (span.last == config.layers ? head : 0));
+      std::uint64_t bytes = activations + (span.last == models[0]->config.layers ? head : 0);
+      for (const ModelSource* model : models)
+        bytes += stage_weight_bytes(model->config, span, model->precision);
+      most = std::max(most, bytes);
     }
     if (most <= limit) return grid;
   }
@@ -39,28 +49,81 @@ PipelineGrid grid_that_fits(const HfConfig& config, int ranks, DType precision, 
       "memory", "use more ranks or nodes, a smaller --batch-tokens, or raise --memory-limit");
 }
 
-/// Negative log-likelihoods of a batch's sequences, each summed over its predicted tokens in order.
-std::vector<double> sequence_nll(const ops::Context& context, const HfConfig& config, const HeadWeights& head,
-                                 const Batch& batch, const Tensor& hidden, const OwnedTensor& logits) {
-  const std::int64_t tokens = hidden.rows();
-  std::vector<double> nll(static_cast<std::size_t>(tokens));
-  std::vector<std::int32_t> targets(batch.tokens.begin() + 1, batch.tokens.end());
+/// The last stage's work: logits for some tokens at a time, and what they say of the tokens that come next.
+class Scorer {
+ public:
+  Scorer(const ops::Context& context, const Models& models) : context_(context), models_(models) {
+    for (const ModelSource* model : models) {
+      heads_.push_back(model->head());
+      logits_.emplace_back(Shape{logit_rows, model->config.vocab_size}, DType::f32, context.device(),
+                           "logits");
+    }
+    scale_ = OwnedTensor({logit_rows, 2}, DType::f32, context.device(), "logits");
+  }
+
+  /// The scores of a batch's sequences from the models' hidden states; `unscored` holds the tokens of each
+  /// that are only context.
+  std::vector<SequenceScore> score(const Batch& batch, std::span<const Tensor> hidden,
+                                   std::span<const std::int64_t> unscored);
+
+ private:
+  const ops::Context& context_;
+  const Models& models_;
+  std::vector<HeadWeights> heads_;
+  std::vector<OwnedTensor> logits_;
+  OwnedTensor scale_;
+};
+
+std::vector<SequenceScore> Scorer::score(const Batch& batch, std::span<const Tensor> hidden,
+                                         std::span<const std::int64_t> unscored) {
+  const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
+  const auto size = batch.tokens.size();
+  const bool compare = models_.size() > 1;
+  std::vector<double> nll(size), kl(size, 0.0);
+  std::vector<std::int32_t> targets(batch.tokens.begin() + 1, batch.tokens.end()), likely(size), wanted(size);
   targets.push_back(0);  // the last token predicts nothing; nor does the last of any sequence, left out below
   for (std::int64_t first = 0; first < tokens; first += logit_rows) {
     const std::int64_t rows = std::min(logit_rows, tokens - first);
     const auto at = static_cast<std::size_t>(first), count = static_cast<std::size_t>(rows);
-    const Tensor chunk = logits->slice(0, rows);
-    compute_logits(context, config, head, hidden.slice(first, rows), chunk);
-    ops::token_nll(context, chunk, std::span(targets).subspan(at, count), std::span(nll).subspan(at, count));
+    for (std::size_t m = 0; m < models_.size(); ++m) {
+      compute_logits(context_, models_[m]->config, heads_[m], hidden[m].slice(first, rows),
+                     logits_[m]->slice(0, rows));
+    }
+    const Tensor logits = logits_[0]->slice(0, rows);
+    ops::token_nll(context_, logits, std::span(targets).subspan(at, count),
+                   std::span(nll).subspan(at, count));
+    ops::arg_max(context_, logits, std::span(likely).subspan(at, count));
+    if (!compare) continue;
+    const Tensor reference = logits_[1]->slice(0, rows);
+    ops::softmax_scale(context_, reference, scale_->slice(0, rows));
+    ops::kl_divergence(context_, reference, scale_->slice(0, rows), logits, std::span(kl).subspan(at, count));
+    ops::arg_max(context_, reference, std::span(wanted).subspan(at, count));
   }
-  std::vector<double> sums;
+  std::vector<SequenceScore> scores;
   for (std::size_t s = 0; s + 1 < batch.offsets.size(); ++s) {
-    double sum = 0;
-    for (std::int64_t i = batch.offsets[s]; i + 1 < batch.offsets[s + 1]; ++i)
-      sum += nll[static_cast<std::size_t>(i)];
-    sums.push_back(sum);
+    SequenceScore score;
+    for (std::int64_t i = batch.offsets[s] + unscored[s] - 1; i + 1 < batch.offsets[s + 1]; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      ++score.predicted;
+      score.nll += nll[at];
+      score.greedy += likely[at] == targets[at] ? 1 : 0;
+      score.kl += kl[at];
+      score.agreed += compare && likely[at] == wanted[at] ? 1 : 0;
+    }
+    scores.push_back(score);
   }
-  return sums;
+  return scores;
+}
+
+void check_comparable(const HfConfig& model, const HfConfig& reference) {
+  const auto compare = [](std::int64_t a, std::int64_t b, const char* what) {
+    if (a == b) return;
+    throw InputError(fmt::format("the reference has {} {}, the model {}", b, what, a), "--reference",
+                     "compare a pruned model with the one it was made from");
+  };
+  compare(model.layers, reference.layers, "layers");
+  compare(model.hidden_size, reference.hidden_size, "hidden columns");
+  compare(model.vocab_size, reference.vocab_size, "ids");
 }
 
 }  // namespace
@@ -69,93 +132,134 @@ double Evaluation::perplexity() const {
   return std::exp(nll);
 }
 
-Evaluation evaluate(const Communicator& world, const ops::Context& context, const Checkpoint& checkpoint,
-                    const HfConfig& config, const TokenSet& data, const EvaluationOptions& options) {
+Evaluation summarise(std::span<const SequenceScore> scores) {
+  Evaluation sum;
+  std::int64_t agreed = 0;
+  for (const SequenceScore& score : scores) {
+    ++sum.sequences;
+    sum.tokens += score.predicted;
+    sum.nll += score.nll;
+    sum.kl += score.kl;
+    agreed += score.agreed;
+  }
+  const auto tokens = static_cast<double>(std::max<std::int64_t>(sum.tokens, 1));
+  sum.nll /= tokens;
+  sum.kl /= tokens;
+  sum.top1_agreement = static_cast<double>(agreed) / tokens;
+  return sum;
+}
+
+std::vector<SequenceScore> score_sequences(const Communicator& world, const ops::Context& context,
+                                           const ModelSource& model, const ModelSource* reference,
+                                           const TokenSet& data, const EvaluationOptions& options) {
   const Communicator comm = world.duplicate();
+  Models models = {&model};
+  if (reference != nullptr) models.push_back(reference);
   const std::vector<Batch> batches = make_batches(data.tokens, data.offsets, options.batch_tokens);
   std::int64_t most_tokens = 1;
-  for (const Batch& batch : batches)
+  std::vector<std::size_t> first_sequence;  // of each batch
+  std::size_t sequences = 0;
+  for (const Batch& batch : batches) {
     most_tokens = std::max(most_tokens, static_cast<std::int64_t>(batch.tokens.size()));
+    first_sequence.push_back(sequences);
+    sequences += batch.offsets.size() - 1;
+  }
+  std::vector<std::int64_t> unscored = options.context;
+  if (unscored.empty()) unscored.assign(sequences, 1);
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
-  const PipelineGrid grid = agree_on(
-      comm, [&] { return grid_that_fits(config, comm.size(), options.precision, most_tokens, limit); });
+  const PipelineGrid grid = agree_on(comm, [&] {
+    if (reference != nullptr) check_comparable(model.config, reference->config);
+    return grid_that_fits(models, comm.size(), most_tokens, limit);
+  });
 
   const bool member = grid.member(comm.rank());
   const int lane = member ? grid.lane_of(comm.rank()) : 0,
             stage_index = member ? grid.stage_of(comm.rank()) : 0;
   const bool last = member && stage_index + 1 == grid.stages();
   std::vector<Batch> mine;
+  std::vector<std::size_t> mine_first;
   for (std::size_t b = 0; b < batches.size(); ++b) {
-    if (member && b % static_cast<std::size_t>(grid.lanes) == static_cast<std::size_t>(lane))
-      mine.push_back(batches[b]);
+    if (!member || b % static_cast<std::size_t>(grid.lanes) != static_cast<std::size_t>(lane)) continue;
+    mine.push_back(batches[b]);
+    mine_first.push_back(first_sequence[b]);
   }
-  StageWeights stage;
-  HeadWeights head;
-  OwnedTensor hidden[3], logits;
-  std::optional<LayerForward> forward;
+  const auto copies = static_cast<std::int64_t>(models.size());
+  const std::int64_t width = model.config.hidden_size;
+  std::vector<StageWeights> stages;
+  OwnedTensor hidden[3];
+  std::vector<LayerForward> forward;
+  std::optional<Scorer> scorer;
   agree(comm, [&] {
     if (!member) return;
-    stage = load_stage(checkpoint, config, grid.spans[static_cast<std::size_t>(stage_index)],
-                       options.precision, context.device());
-    for (OwnedTensor& buffer : hidden) {
-      buffer = OwnedTensor({most_tokens, config.hidden_size}, DType::f32, context.device(), "hidden states");
+    for (const ModelSource* source : models) {
+      stages.push_back(load_stage(*source, grid.spans[static_cast<std::size_t>(stage_index)]));
+      forward.emplace_back(context, source->config, most_tokens);
     }
-    forward.emplace(context, config, most_tokens);
-    if (!last) return;
-    head = load_head(checkpoint, config, options.precision, context.device());
-    logits = OwnedTensor({logit_rows, config.vocab_size}, DType::f32, context.device(), "logits");
+    // The states of the model and of its reference travel together, one after the other.
+    for (OwnedTensor& buffer : hidden) {
+      buffer = OwnedTensor({most_tokens, copies * width}, DType::f32, context.device(), "hidden states");
+    }
+    if (last) scorer.emplace(context, models);
   });
+  const auto states_of = [&](const Batch& batch, const Tensor& all) {
+    const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
+    const Tensor rows = all.view({copies * tokens, width});
+    std::vector<Tensor> states;
+    for (std::int64_t m = 0; m < copies; ++m) states.push_back(rows.slice(m * tokens, tokens));
+    return states;
+  };
 
-  std::vector<double> sums;  // of this lane's sequences, in order
+  std::vector<SequenceScore> scores;  // of this lane's sequences, in order
+  std::size_t next = 0;
   FailureBoard board(comm);
   if (member) {
     Progress progress("evaluated batches", static_cast<std::int64_t>(mine.size()));
     stream_batches(
         comm, grid, mine, {hidden[0], hidden[1], hidden[2]}, board,
         [&](const Batch& batch, const Tensor& out) {
-          ops::embed(context, batch.tokens, stage.embedding, out);
+          const std::vector<Tensor> states = states_of(batch, out);
+          for (std::size_t m = 0; m < states.size(); ++m) {
+            ops::embed(context, batch.tokens, stages[m].embedding, states[m]);
+          }
         },
-        [&](const Batch& batch, const Tensor& states) {
-          for (const LayerWeights& layer : stage.layers) forward->run(layer, batch.offsets, states);
-          if (!ops::all_finite(context, states)) {
-            throw NumericalError("activations became NaN or infinite",
-                                 fmt::format("layers {} to {}", stage.span.first, stage.span.last - 1),
-                                 "check the checkpoint, or use --precision fp32");
+        [&](const Batch& batch, const Tensor& all) {
+          const std::vector<Tensor> states = states_of(batch, all);
+          for (std::size_t m = 0; m < states.size(); ++m) {
+            for (const LayerWeights& layer : stages[m].layers)
+              forward[m].run(layer, batch.offsets, states[m]);
+          }
+          if (!ops::all_finite(context, all)) {
+            throw NumericalError(
+                "activations became NaN or infinite",
+                fmt::format("layers {} to {}", stages[0].span.first, stages[0].span.last - 1),
+                "check the checkpoint, or use --precision fp32");
           }
           if (last) {
-            const std::vector<double> some = sequence_nll(context, config, head, batch, states, logits);
-            sums.insert(sums.end(), some.begin(), some.end());
+            const std::vector<SequenceScore> some = scorer->score(
+                batch, states, std::span(unscored).subspan(mine_first[next], batch.offsets.size() - 1));
+            scores.insert(scores.end(), some.begin(), some.end());
           }
+          ++next;
           progress.advance();
         });
   }
   board.settle();
 
   std::vector<std::uint64_t> counts;
-  std::vector<double> all = comm.gather(std::span<const double>(sums), &counts);
-  Evaluation result;
+  const std::vector<SequenceScore> all = comm.gather(std::span<const SequenceScore>(scores), &counts);
+  std::vector<SequenceScore> result;
   if (comm.is_root()) {
-    // Each lane's last stage holds the sums of its own batches; take them in the order of the batches.
-    std::vector<std::size_t> next(counts.size(), 0);
-    for (std::size_t rank = 1; rank < counts.size(); ++rank) next[rank] = next[rank - 1] + counts[rank - 1];
+    // Each lane's last stage holds the scores of its own batches; take them in the order of the batches.
+    std::vector<std::size_t> at(counts.size(), 0);
+    for (std::size_t rank = 1; rank < counts.size(); ++rank) at[rank] = at[rank - 1] + counts[rank - 1];
     for (std::size_t b = 0; b < batches.size(); ++b) {
       const int of_lane = static_cast<int>(b % static_cast<std::size_t>(grid.lanes));
       const auto rank = static_cast<std::size_t>(grid.rank_of(of_lane, grid.stages() - 1));
-      for (std::size_t s = 0; s + 1 < batches[b].offsets.size(); ++s) {
-        result.nll += all[next[rank]++];
-        ++result.sequences;
-        result.tokens += batches[b].offsets[s + 1] - batches[b].offsets[s] - 1;
-      }
+      for (std::size_t s = 0; s + 1 < batches[b].offsets.size(); ++s) result.push_back(all[at[rank]++]);
     }
-    if (result.tokens > 0) result.nll /= static_cast<double>(result.tokens);
   }
-  agree_at_root(comm, [&] {
-    if (result.tokens == 0) {
-      throw InputError("no sequence of two tokens or more", "--data",
-                       "give a longer text or a greater --sequence-length");
-    }
-  });
-  return comm.broadcast_value(result);
+  comm.broadcast(result);
+  return result;
 }
 
 }  // namespace galapagos

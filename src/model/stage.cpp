@@ -3,14 +3,13 @@
 
 namespace galapagos {
 
-StageWeights load_stage(const Checkpoint& checkpoint, const HfConfig& config, const LayerSpan& span,
-                        DType precision, Device device) {
+StageWeights load_stage(const ModelSource& source, const LayerSpan& span) {
   StageWeights stage;
   stage.span = span;
   for (std::int64_t layer = span.first; layer < span.last; ++layer) {
-    stage.layers.push_back(load_layer(checkpoint, config, layer, precision, device));
+    stage.layers.push_back(source.layer(layer));
   }
-  if (span.first == 0) stage.embedding = load_embedding(checkpoint, config, precision, device);
+  if (span.first == 0) stage.embedding = source.embedding();
   return stage;
 }
 

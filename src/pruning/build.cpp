@@ -16,7 +16,7 @@ namespace {
 StageWeights load_my_stage(const Plan& plan, int rank, Device device) {
   if (!plan.grid.member(rank)) return {};
   const LayerSpan span = plan.grid.spans[static_cast<std::size_t>(plan.grid.stage_of(rank))];
-  return load_stage(*plan.checkpoint, plan.config, span, plan.precision, device);
+  return load_stage(checkpoint_source(*plan.checkpoint, plan.config, plan.precision, device), span);
 }
 
 /// The module's weight as OBS wants it: [columns, d_row] fp32.

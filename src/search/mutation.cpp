@@ -10,7 +10,7 @@ namespace galapagos {
 namespace {
 
 std::string count(std::int64_t number) {
-  return human_count(static_cast<std::uint64_t>(number));
+  return number < 0 ? std::to_string(number) : human_count(static_cast<std::uint64_t>(number));
 }
 
 std::int64_t parameters_at(const ModuleChoices& module, int level) {
@@ -84,17 +84,21 @@ Assignment Budget::uniform(const SearchSpace& space) const {
     (space.parameters(assignment) <= *parameters_ ? low : high) = middle;
   }
   at_share(low);
-  // What is left over goes to single modules, evenly along the depth.
+  // What is left over goes to single modules, evenly along the depth, a level at a time until none fits.
   std::vector<std::size_t> places(assignment.size());
   for (std::size_t i = 0; i < places.size(); ++i) places[i] = i * 7919 % places.size();
   std::int64_t left = *parameters_ - space.parameters(assignment);
-  for (const std::size_t i : places) {
-    if (assignment[i] == 0) continue;
-    const std::int64_t cost =
-        parameters_at(space.modules[i], assignment[i] - 1) - parameters_at(space.modules[i], assignment[i]);
-    if (cost > left) continue;
-    left -= cost;
-    --assignment[i];
+  for (bool used = true; used;) {
+    used = false;
+    for (const std::size_t i : places) {
+      if (assignment[i] == 0) continue;
+      const std::int64_t cost =
+          parameters_at(space.modules[i], assignment[i] - 1) - parameters_at(space.modules[i], assignment[i]);
+      if (cost > left) continue;
+      left -= cost;
+      --assignment[i];
+      used = true;
+    }
   }
   return assignment;
 }

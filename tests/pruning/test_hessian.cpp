@@ -66,9 +66,8 @@ TEST_CASE("Hessians are (2/N) sum x x^T of what reaches o_proj and down_proj, fo
     const PipelineGrid grid = make_pipeline_grid(std::vector<double>(3, 1.0), world.size(), lanes);
     const StageWeights stage =
         grid.member(world.rank())
-            ? load_stage(checkpoint, config,
-                         grid.spans[static_cast<std::size_t>(grid.stage_of(world.rank()))], DType::f32,
-                         Device::cpu)
+            ? load_stage(checkpoint_source(checkpoint, config, DType::f32, Device::cpu),
+                         grid.spans[static_cast<std::size_t>(grid.stage_of(world.rank()))])
             : StageWeights{};
     FailureBoard board(world);
     Hessians found = collect_hessians(context, world, {grid, config, batches, 11}, stage, modules, board);

@@ -1,35 +1,52 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
+#include <span>
+#include <vector>
 
 #include <galapagos/comm/communicator.hpp>
-#include <galapagos/io/checkpoint.hpp>
-#include <galapagos/io/hf_config.hpp>
 #include <galapagos/io/token_source.hpp>
+#include <galapagos/model/source.hpp>
 #include <galapagos/ops/context.hpp>
 
 namespace galapagos {
 
-/// How well a model predicts a text: every token of a sequence but its first is predicted.
+/// How well a model predicts one sequence. A token is predicted from those before it, so the first never is.
+struct SequenceScore {
+  std::int64_t predicted = 0;  ///< tokens
+  double nll = 0;              ///< sum of negative log-likelihoods, natural logarithm
+  std::int64_t greedy = 0;     ///< predicted tokens that the model finds most probable
+  double kl = 0;               ///< sum of KL(reference || model), with a reference
+  std::int64_t agreed = 0;     ///< predictions whose most probable token is the reference's, with a reference
+};
+
+/// Means over the predicted tokens of many sequences.
 struct Evaluation {
   std::int64_t sequences = 0;
   std::int64_t tokens = 0;  ///< predicted
-  double nll = 0;           ///< mean negative log-likelihood per predicted token, natural logarithm
+  double nll = 0;
+  double kl = 0;              ///< with a reference
+  double top1_agreement = 0;  ///< with a reference
 
   double perplexity() const;
 };
 
+/// The means of some sequences' scores.
+Evaluation summarise(std::span<const SequenceScore> scores);
+
 struct EvaluationOptions {
-  DType precision = DType::f32;
   std::int64_t batch_tokens = 4096;
   std::uint64_t memory_limit = 0;  ///< bytes a rank may use; 0: its share of what the node has free
+  /// For each sequence, how many of its tokens are only context and not scored; empty: the first one.
+  std::vector<std::int64_t> context;
 };
 
-/// Collective; the result is on all ranks and does not depend on their number. Each rank holds the whole
-/// model where that fits, else as few consecutive ranks as can hold it share one. ResourceError where all of
-/// them cannot.
-Evaluation evaluate(const Communicator& comm, const ops::Context& context, const Checkpoint& checkpoint,
-                    const HfConfig& config, const TokenSet& data, const EvaluationOptions& options);
+/// Collective. The scores of all sequences, in their order, on every rank, whatever the number of ranks. Each
+/// rank holds the whole model (and the reference, or null) where that fits, else as few consecutive ranks as
+/// can hold it share it. ResourceError where all of them cannot; InputError where the reference has other
+/// layers, widths or ids.
+std::vector<SequenceScore> score_sequences(const Communicator& comm, const ops::Context& context,
+                                           const ModelSource& model, const ModelSource* reference,
+                                           const TokenSet& data, const EvaluationOptions& options);
 
 }  // namespace galapagos

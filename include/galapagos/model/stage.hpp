@@ -3,7 +3,7 @@
 #include <vector>
 
 #include <galapagos/model/pipeline.hpp>
-#include <galapagos/model/weights.hpp>
+#include <galapagos/model/source.hpp>
 
 namespace galapagos {
 
@@ -14,9 +14,8 @@ struct StageWeights {
   OwnedTensor embedding;
 };
 
-/// Reads the weights of layers `span`. Errors as load_layer.
-StageWeights load_stage(const Checkpoint& checkpoint, const HfConfig& config, const LayerSpan& span,
-                        DType precision, Device device);
+/// Reads the weights of layers `span`. Errors as the source's.
+StageWeights load_stage(const ModelSource& source, const LayerSpan& span);
 
 /// What the layers cost, for make_pipeline_grid: their parameters.
 std::vector<double> layer_costs(const HfConfig& config);

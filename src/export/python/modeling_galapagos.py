@@ -144,8 +144,9 @@ class GalapagosAttention(nn.Module):
             total = past_length + length
             positions = torch.arange(past_length, total, device=key.device)
             key, value = past_key_values.update(key, value, self.cache_idx, {"cache_position": positions})
-            # A cache of fixed size returns its unused end too.
-            key, value = key[:, :, :total], value[:, :, :total]
+            # A cache of fixed size returns its unused end too; only a mask made for that cache covers it.
+            seen = total if attention_mask is None else attention_mask.shape[-1]
+            key, value = key[:, :, :seen], value[:, :, :seen]
 
         implementation = self.config._attn_implementation
         own = implementation in OWN_ATTENTION or output_attentions
@@ -162,9 +163,9 @@ class GalapagosAttention(nn.Module):
                                      **kwargs)
         else:
             if implementation == "sdpa" and not output_attentions:
+                causal = True if attention_mask is None and length > 1 else False  # a bool also in torch.compile
                 output = F.scaled_dot_product_attention(
-                    query, key, value, attn_mask=attention_mask, dropout_p=dropout,
-                    is_causal=attention_mask is None and length > 1)
+                    query, key, value, attn_mask=attention_mask, dropout_p=dropout, is_causal=causal)
             else:
                 output, weights = eager_attention(query, key, value, attention_mask, self.scaling, dropout)
             output = output.transpose(1, 2)
@@ -398,3 +399,9 @@ class GalapagosForCausalLM(GalapagosPreTrainedModel, GenerationMixin):
                 if key in kwargs:
                     inputs[key] = kwargs[key]
             return inputs
+
+
+# Saving a model saves these two files with it.
+GalapagosConfig.register_for_auto_class()
+GalapagosModel.register_for_auto_class("AutoModel")
+GalapagosForCausalLM.register_for_auto_class("AutoModelForCausalLM")

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/io/checkpoint.hpp>
+#include <galapagos/search/space.hpp>
+
+namespace galapagos {
+
+/// dense: the parent's shapes and config.json, zeros where columns are gone; loads wherever the parent does.
+/// hf: really smaller, with its own configuration and modelling files, for transformers with
+/// trust_remote_code.
+enum class ExportFormat : std::uint8_t { hf, dense };
+
+/// UsageError for anything but hf, dense.
+ExportFormat export_format_of(const std::string& name);
+
+struct StitchOptions {
+  std::filesystem::path output;
+  ExportFormat format = ExportFormat::hf;
+  std::uint64_t shard_bytes =
+      5ull << 30;  ///< a longer checkpoint is cut into files of at most this (or one tensor)
+};
+
+/// Collective. Writes the model of a checkpoint with an assignment's levels put in as a Hugging Face folder,
+/// with its tokenizer, and pruning.json, which lists what was kept of every layer in the numbering of the
+/// unpruned model. The ranks write a part of the files each; the folder gets its name once all of it is
+/// there. InputError where it exists already, ResourceError where the disk is too small.
+void stitch(const Communicator& comm, const Checkpoint& checkpoint, const HfConfig& config,
+            const DatabaseReader& database, const SearchSpace& space, const Assignment& assignment,
+            const StitchOptions& options);
+
+}  // namespace galapagos

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstdint>
+
+#include <galapagos/model/source.hpp>
+#include <galapagos/search/space.hpp>
+
+namespace galapagos {
+
+/// A model of `checkpoint` with the levels of `assignment` put in, compact: config.json's shapes become those
+/// of what is left. The arguments must outlive the result.
+ModelSource stitched_source(const ops::Context& context, const Checkpoint& checkpoint, const HfConfig& config,
+                            const DatabaseReader& database, const SearchSpace& space,
+                            const Assignment& assignment, DType precision);
+
+}  // namespace galapagos

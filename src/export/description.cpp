@@ -1,0 +1,127 @@
+#include "description.hpp"
+
+#include <numeric>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/version.hpp>
+#include <galapagos/pruning/pruned_module.hpp>
+
+namespace galapagos {
+namespace {
+
+/// What a layer of the parent was made of, in the numbering of the model that was never pruned.
+struct Origins {
+  std::vector<std::int64_t> heads, kv_heads, columns;
+};
+
+std::vector<std::int64_t> counted(std::int64_t count) {
+  std::vector<std::int64_t> numbers(static_cast<std::size_t>(count));
+  std::iota(numbers.begin(), numbers.end(), 0);
+  return numbers;
+}
+
+std::vector<Origins> origins_of(const std::filesystem::path& parent, const HfConfig& config) {
+  std::vector<Origins> origins;
+  const std::filesystem::path path = parent / "pruning.json";
+  const bool pruned_before = std::filesystem::exists(path);
+  const Json before = pruned_before ? read_json(path) : Json();
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    const LayerShape& shape = config.shape(layer);
+    Origins origin{counted(shape.heads()), counted(shape.kv_heads), counted(shape.columns)};
+    if (pruned_before && !config.even()) {
+      origin = {};
+      try {
+        const Json& old = before.at("layers").at(static_cast<std::size_t>(layer));
+        for (const Json& group : old.at("attention")) {
+          origin.kv_heads.push_back(group.at("kv_head").get<std::int64_t>());
+          for (const Json& head : group.at("heads")) origin.heads.push_back(head.get<std::int64_t>());
+        }
+        for (const Json& column : old.at("ffn")) origin.columns.push_back(column.get<std::int64_t>());
+      } catch (const Json::exception&) {
+        origin.heads.clear();
+      }
+      const bool fits = static_cast<std::int64_t>(origin.heads.size()) == shape.heads() &&
+                        static_cast<std::int64_t>(origin.kv_heads.size()) == shape.kv_heads &&
+                        static_cast<std::int64_t>(origin.columns.size()) == shape.columns;
+      if (!fits) {
+        throw InputError("does not fit config.json", path.string(), "remove it, or export that model again");
+      }
+    }
+    origins.push_back(std::move(origin));
+  }
+  return origins;
+}
+
+Json attention_groups(const KeptHeads& kept, const Origins& origin) {
+  Json groups = Json::array();
+  for (std::size_t kv = 0; kv < kept.kv_heads.size(); ++kv) {
+    Json group;
+    group["kv_head"] = origin.kv_heads[static_cast<std::size_t>(kept.kv_heads[kv])];
+    for (std::size_t h = 0; h < kept.heads.size(); ++h) {
+      if (kept.kv_of_head[h] == static_cast<std::int32_t>(kv)) {
+        group["heads"].push_back(origin.heads[static_cast<std::size_t>(kept.heads[h])]);
+      }
+    }
+    groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+}  // namespace
+
+Json pruned_config(const HfConfig& config, const SearchSpace& space, const Assignment& assignment) {
+  Json json = config.source;
+  if (json["model_type"] != pruned_model_type) json["base_model_type"] = json["model_type"];
+  json["model_type"] = pruned_model_type;
+  json["architectures"] = {"GalapagosForCausalLM"};
+  json["auto_map"] = {{"AutoConfig", "configuration_galapagos.GalapagosConfig"},
+                      {"AutoModel", "modeling_galapagos.GalapagosModel"},
+                      {"AutoModelForCausalLM", "modeling_galapagos.GalapagosForCausalLM"}};
+  json["num_key_value_heads"] = config.kv_heads;
+  json["head_dim"] = config.head_dim;
+  json["tie_word_embeddings"] = config.tie_word_embeddings;
+  Json layers = Json::array();
+  for (const LayerShape& shape : space.shapes(config, assignment)) {
+    layers.push_back({{"kv_of_head", shape.kv_of_head},
+                      {"num_key_value_heads", shape.kv_heads},
+                      {"intermediate_size", shape.columns}});
+  }
+  json["pruned_layers"] = std::move(layers);
+  return json;
+}
+
+Json pruning_description(const std::filesystem::path& parent, const HfConfig& config,
+                         const SearchSpace& space, const Assignment& assignment) {
+  const std::vector<Origins> origins = origins_of(parent, config);
+  Json json;
+  json["format_version"] = 1;
+  json["tool_version"] = version_with_revision();
+  json["model_type"] = config.model_type;
+  json["dense"] = {{"layers", config.layers},
+                   {"heads", config.heads},
+                   {"kv_heads", config.kv_heads},
+                   {"head_dim", config.head_dim},
+                   {"columns", config.intermediate_size}};
+  json["parameters"] = space.parameters(assignment);
+  std::vector<Json> attention(static_cast<std::size_t>(config.layers), Json::array()),
+      ffn(static_cast<std::size_t>(config.layers), Json::array());
+  for (std::size_t i = 0; i < space.modules.size(); ++i) {
+    const ModuleId& id = space.modules[i].id;
+    const auto at = static_cast<std::size_t>(id.layer);
+    const auto& kept = space.modules[i].kept[static_cast<std::size_t>(assignment[i])];
+    if (id.kind == ModuleKind::attention) {
+      attention[at] =
+          attention_groups(kept_heads(config.shape(id.layer).kv_of_head, config.head_dim, kept), origins[at]);
+    } else {
+      for (const std::int64_t column : kept) {
+        ffn[at].push_back(origins[at].columns[static_cast<std::size_t>(column)]);
+      }
+    }
+  }
+  for (std::size_t layer = 0; layer < attention.size(); ++layer) {
+    json["layers"].push_back({{"attention", attention[layer]}, {"ffn", ffn[layer]}});
+  }
+  return json;
+}
+
+}  // namespace galapagos

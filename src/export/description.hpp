@@ -1,0 +1,18 @@
+#pragma once
+
+#include <filesystem>
+
+#include <galapagos/core/json.hpp>
+#include <galapagos/search/space.hpp>
+
+namespace galapagos {
+
+/// config.json of the really smaller model.
+Json pruned_config(const HfConfig& config, const SearchSpace& space, const Assignment& assignment);
+
+/// pruning.json: what is kept of every layer, in the numbering of the model that was never pruned. `parent`:
+/// the folder of the model that the assignment prunes, which may be a pruned one itself.
+Json pruning_description(const std::filesystem::path& parent, const HfConfig& config,
+                         const SearchSpace& space, const Assignment& assignment);
+
+}  // namespace galapagos
