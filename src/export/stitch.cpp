@@ -130,7 +130,7 @@ void stitch(const Communicator& comm, const Checkpoint& checkpoint, const HfConf
     for (const PlannedTensor& tensor : tensors) total += tensor.bytes;
   });
   agree_at_root(comm, [&] { begin_folder(options.output, part, total); });
-  log_info("{} tensors, {} in {} files", tensors.size(), human_bytes(total), shards.size());
+  log_info("{} tensors, {}, files: {}", tensors.size(), human_bytes(total), shards.size());
   agree(comm, [&] {
     Progress progress("files of this rank", static_cast<std::int64_t>(shards.size()) / comm.size());
     for (std::size_t s = static_cast<std::size_t>(comm.rank()); s < shards.size();

@@ -91,7 +91,9 @@ class Evolution {
   bool generation();
   void publish();
   bool compare();
-  bool exchange_values(const std::vector<double>& mine, std::size_t count, std::vector<double>& all);
+  bool exchange_values(bool fine, const std::vector<double>& mine, std::size_t count,
+                       std::vector<double>& all);
+  bool comparison_due(std::int64_t generation) const;
 
   Communicator comm_;
   Dealing dealing_;
@@ -123,7 +125,7 @@ std::size_t Evolution::most_bytes() const {
       std::max<std::size_t>(static_cast<std::size_t>(options_.islands), evaluator_.extra_items);
   const std::size_t values_of_a_rank =
       (values + static_cast<std::size_t>(comm_.size()) - 1) / static_cast<std::size_t>(comm_.size());
-  return std::max(records, values_of_a_rank * sizeof(double));
+  return std::max(records, (1 + values_of_a_rank) * sizeof(double));
 }
 
 /// Whether this rank is to stop working: another one has failed, or there is a reason to stop early, which is
@@ -254,18 +256,28 @@ bool Evolution::generation() {
   return true;
 }
 
-/// Brings values that are dealt over the ranks (value i to rank i mod size) to all of them.
-bool Evolution::exchange_values(const std::vector<double>& mine, std::size_t count,
+/// Brings values that are dealt over the ranks (value i to rank i mod size) to all of them. False on all
+/// ranks where any of them does not say that its own are `fine`: its notice of failure may come later than
+/// these.
+bool Evolution::exchange_values(bool fine, const std::vector<double>& mine, std::size_t count,
                                 std::vector<double>& all) {
-  exchange_.start(std::as_bytes(std::span(mine)));
+  std::vector<double> given = {fine ? 1.0 : 0.0};
+  given.insert(given.end(), mine.begin(), mine.end());
+  exchange_.start(std::as_bytes(std::span(given)));
   if (!wait()) return false;
+  const auto value = [&](std::size_t rank, std::size_t place) {
+    double found = 0;
+    std::copy_n(
+        exchange_.from(static_cast<int>(rank)).begin() + static_cast<std::ptrdiff_t>(place * sizeof(double)),
+        sizeof(double), std::as_writable_bytes(std::span(&found, 1)).begin());
+    return found;
+  };
   const auto ranks = static_cast<std::size_t>(comm_.size());
-  all.resize(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::span<const std::byte> from = exchange_.from(static_cast<int>(i % ranks));
-    std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(i / ranks * sizeof(double)), sizeof(double),
-                std::as_writable_bytes(std::span(&all[i], 1)).begin());
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    if (value(rank, 0) != 1.0) return false;
   }
+  all.resize(count);
+  for (std::size_t i = 0; i < count; ++i) all[i] = value(i % ranks, 1 + i / ranks);
   return true;
 }
 
@@ -278,26 +290,39 @@ bool Evolution::compare() {
        i += static_cast<std::size_t>(comm_.size())) {
     parents.push_back(known_.islands[i].elites.front().assignment);
   }
-  std::vector<double> mine(parents.size(), 0.0);
-  if (!stop() && !parents.empty()) {
+  std::vector<double> mine;
+  bool fine = !stop();
+  if (fine && !parents.empty()) {
+    fine = false;
     board_.attempt([&] {
-      if (auto found = evaluator_.fitness(parents.front(), parents, draw, [&] { return stop(); }))
-        mine = *found;
+      const auto found = evaluator_.fitness(parents.front(), parents, draw, [&] { return stop(); });
+      if (!found) return;
+      mine = *found;
+      fine = true;
     });
   }
   Comparison comparison;
-  if (!exchange_values(mine, known_.islands.size(), comparison.fitness)) return false;
+  if (!exchange_values(fine, mine, known_.islands.size(), comparison.fitness)) return false;
+  if (!std::isfinite(comparison.fitness[comparison.best()])) {  // so on all ranks
+    board_.attempt([&] {
+      throw NumericalError(fmt::format("no island's best has a finite fitness on the common tokens in "
+                                       "generation {}",
+                                       known_.generation),
+                           "search", "use --precision fp32, or other calibration data");
+    });
+    return false;
+  }
   const Assignment& best = known_.islands[comparison.best()].elites.front().assignment;
   mine.clear();
   for (std::size_t i = static_cast<std::size_t>(comm_.rank()); i < evaluator_.extra_items;
        i += static_cast<std::size_t>(comm_.size())) {
-    mine.push_back(0);
-    if (!stop()) board_.attempt([&] { mine.back() = evaluator_.extra(best, i); });
+    if (stop()) break;
+    board_.attempt([&] { mine.push_back(evaluator_.extra(best, i)); });
   }
-  if (evaluator_.extra_items > 0 && !exchange_values(mine, evaluator_.extra_items, comparison.extra))
+  if (evaluator_.extra_items > 0 &&
+      !exchange_values(!board_.failed(), mine, evaluator_.extra_items, comparison.extra)) {
     return false;
-  // A rank that has failed in between has posted before its values came.
-  if (!agreed(!stop())) return false;
+  }
   if (comm_.is_root()) {
     board_.attempt([&] {
       if (observer_.comparison) observer_.comparison(known_, comparison);
@@ -306,16 +331,19 @@ bool Evolution::compare() {
   return true;
 }
 
+bool Evolution::comparison_due(std::int64_t generation) const {
+  return generation >= options_.generations ||
+         (options_.eval_every > 0 && generation > 0 && generation % options_.eval_every == 0);
+}
+
 Population Evolution::run() {
-  bool going = true, compared = false;
-  for (generation_ = known_.generation + 1; going && generation_ <= options_.generations; ++generation_) {
-    going = generation();
-    const bool due = generation_ == options_.generations ||
-                     (options_.eval_every > 0 && generation_ % options_.eval_every == 0);
-    compared = going && due;
-    if (compared) going = compare();
+  generation_ = known_.generation;
+  // A search that is taken up again begins with the comparison that was due.
+  bool going = !comparison_due(generation_) || compare();
+  while (going && generation_ < options_.generations) {
+    ++generation_;
+    going = generation() && (!comparison_due(generation_) || compare());
   }
-  if (going && !compared) compare();  // a search that was stopped just before its end
   exchange_.abandon();
   board_.settle();
   return std::move(known_);
@@ -326,7 +354,7 @@ Population Evolution::run() {
 std::size_t Comparison::best() const {
   std::size_t best = 0;
   for (std::size_t i = 1; i < fitness.size(); ++i) {
-    if (fitness[i] < fitness[best]) best = i;
+    if (fitness[i] < fitness[best] || (std::isnan(fitness[best]) && !std::isnan(fitness[i]))) best = i;
   }
   return best;
 }
@@ -334,9 +362,15 @@ std::size_t Comparison::best() const {
 Population initial_population(const SearchSpace& space, const Budget& budget,
                               const EvolutionOptions& options) {
   Population population;
-  IslandState state;
-  state.elites.push_back({budget.uniform(space), 0.0});
-  population.islands.assign(static_cast<std::size_t>(options.islands), state);
+  for (std::int64_t island = 0; island < options.islands; ++island) {
+    // Random search has no knowledge to begin with; the uniform assignment is a good one.
+    RandomStream random = stream(options.seed, island, 0, 0, Draw::offspring);
+    IslandState state;
+    state.elites.push_back({options.strategy == Strategy::random ? random_assignment(space, budget, random)
+                                                                 : budget.uniform(space),
+                            0.0});
+    population.islands.push_back(std::move(state));
+  }
   return population;
 }
 

@@ -209,6 +209,10 @@ void RunFolder::write_best(const std::string& text) const {
   write_file_atomically(path_ / "best.txt", text);
 }
 
+void RunFolder::write_uniform(const std::string& text) const {
+  write_file_atomically(path_ / "uniform.txt", text);
+}
+
 void RunFolder::write_manifest(const Json& manifest) const {
   write_file_atomically(path_ / "manifest.json", manifest.dump(2) + "\n");
 }

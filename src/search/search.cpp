@@ -243,7 +243,8 @@ std::vector<EvalPart> cut_eval_data(const std::vector<TokenSet>& sets, std::int6
 
 /// The dense model's answers to the pool in memory of the node, a part from each of its ranks.
 NodeBuffer compute_answers(const Communicator& comm, const Communicator& node, const Setup& setup,
-                           Replica& replica, std::int64_t batch_tokens) {
+                           Replica& replica, std::int64_t batch_tokens,
+                           const std::function<std::optional<std::string>()>& interrupted) {
   const auto hidden = static_cast<std::size_t>(setup.config.hidden_size);
   const std::size_t bytes = setup.pool.tokens.size() * hidden * sizeof(float);
   agree(comm, [&] {
@@ -264,6 +265,10 @@ NodeBuffer compute_answers(const Communicator& comm, const Communicator& node, c
   for (std::size_t b = static_cast<std::size_t>(node.rank()); b < batches.size() && !board.failed();
        b += static_cast<std::size_t>(node.size())) {
     board.attempt([&] {
+      if (const auto reason = interrupted()) {
+        throw StoppedEarly(fmt::format("stopped by {} before the first generation of this run", *reason),
+                           "search", "go on with --resume");
+      }
       const Batch& batch = batches[b];
       const auto at = static_cast<std::size_t>(batch.tokens.data() - first_token) * hidden;
       replica.dense_answers(batch, {answers + at, batch.tokens.size() * hidden});
@@ -401,6 +406,7 @@ SearchCheckpoint open_folder(const Communicator& comm, const RunFolder& folder, 
     } else {
       folder.begin(options.config_ini);
       start = {setup.identity, initial_population(setup.space, *setup.budget, setup.evolution), 0};
+      folder.write_uniform(to_text(setup.space, setup.budget->uniform(setup.space)));
       folder.save(start);
     }
     generation = start.population.generation;
@@ -444,10 +450,15 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
     replica.emplace(context, *setup.checkpoint, setup.config, setup.space, store, setup.precision,
                     options.batch_tokens, setup.longest, cache_limit);
   });
+  const std::function<std::optional<std::string>()> interrupted = [&]() -> std::optional<std::string> {
+    if (stop_requested()) return "a signal";
+    if (options.max_seconds > 0 && watch.seconds() > options.max_seconds) return "--max-walltime";
+    return std::nullopt;
+  };
   const Communicator node = comm.split_node();
   NodeBuffer buffer;
   if (options.fitness.kind != FitnessKind::ppl) {
-    buffer = compute_answers(comm, node, setup, *replica, options.batch_tokens);
+    buffer = compute_answers(comm, node, setup, *replica, options.batch_tokens, interrupted);
   }
   const DenseAnswers answers{reinterpret_cast<const float*>(buffer.bytes().data()),
                              buffer.bytes().size() / sizeof(float)};
@@ -475,11 +486,6 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   };
   observer.comparison = [&](const Population& population, const Comparison& comparison) {
     recorder->comparison(population, comparison);
-  };
-  const auto interrupted = [&]() -> std::optional<std::string> {
-    if (stop_requested()) return "a signal";
-    if (options.max_seconds > 0 && watch.seconds() > options.max_seconds) return "--max-walltime";
-    return std::nullopt;
   };
   evolve(comm, setup.space, *setup.budget, setup.evolution, setup.pool, std::move(start.population),
          evaluator, observer, interrupted);

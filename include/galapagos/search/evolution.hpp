@@ -96,7 +96,8 @@ struct Observer {
   std::function<void(const Population& population, const Comparison& comparison)> comparison;
 };
 
-/// The parents that all islands begin with, as generation 0.
+/// The parents that the islands begin with, as generation 0: the uniform assignment, or for the random
+/// strategy a random one.
 Population initial_population(const SearchSpace& space, const Budget& budget,
                               const EvolutionOptions& options);
 

@@ -242,7 +242,7 @@ class GalapagosModel(GalapagosPreTrainedModel):
             attentions += layers[-1].has_attention
         self.layers = nn.ModuleList(layers)
         self.norm = GalapagosRMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.has_attention = attentions > 0
+        self.attentions = attentions
         self.rotary = PerDevice(rotary_frequencies(config), torch.float32)
         self.gradient_checkpointing = False
         self.post_init()
@@ -255,7 +255,7 @@ class GalapagosModel(GalapagosPreTrainedModel):
 
     def _attention_mask(self, mask, past, length, device, output_attentions):
         """What the layers' attention takes: None wherever that is enough, since it is faster."""
-        if not self.has_attention or (mask is not None and mask.dim() == 4):
+        if self.attentions == 0 or (mask is not None and mask.dim() == 4):
             return mask
         if mask is not None:
             if mask.shape[-1] < past + length:
@@ -291,6 +291,9 @@ class GalapagosModel(GalapagosPreTrainedModel):
         hidden_states = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         device, length = hidden_states.device, hidden_states.shape[1]
         past = 0 if past_key_values is None else int(past_key_values.get_seq_length())
+        # A cache made for all layers has entries that stay empty, which not every method of every cache can bear.
+        if past == 0 and isinstance(getattr(past_key_values, "layers", None), list):
+            del past_key_values.layers[self.attentions:]
         if position_ids is None:
             position_ids = torch.arange(past, past + length, device=device)[None]
         angles = position_ids[:, None, :, None].to(torch.float32) * self.rotary.on(device)
@@ -382,10 +385,10 @@ class GalapagosForCausalLM(GalapagosPreTrainedModel, GenerationMixin):
     if TRANSFORMERS_VERSION < (4, 46):  # later ones have a general form of this
 
         def prepare_inputs_for_generation(self, input_ids, past_key_values=None, attention_mask=None,
-                                          inputs_embeds=None, position_ids=None, **kwargs):
+                                          inputs_embeds=None, position_ids=None, cache_position=None, **kwargs):
             past = 0 if past_key_values is None else past_key_values.get_seq_length()
             inputs = {"past_key_values": past_key_values, "attention_mask": attention_mask}
-            if inputs_embeds is not None and past == 0:
+            if inputs_embeds is not None and (cache_position is None or cache_position[0] == 0):
                 inputs["inputs_embeds"] = inputs_embeds
                 new = inputs_embeds.shape[1]
             else:
