@@ -19,36 +19,6 @@ constexpr std::int64_t logit_rows = 128;  // logits are made for this many token
 /// The model and, where there is one, the reference that it is compared with.
 using Models = std::vector<const ModelSource*>;
 
-/// The fewest stages whose ranks can each hold their part of all models.
-PipelineGrid grid_that_fits(const Models& models, int ranks, std::int64_t most_tokens, std::uint64_t limit) {
-  std::vector<double> costs(static_cast<std::size_t>(models[0]->config.layers), 0.0);
-  std::uint64_t head = 0, activations = 0;
-  for (const ModelSource* model : models) {
-    const std::vector<double> own = layer_costs(model->config);
-    for (std::size_t i = 0; i < costs.size(); ++i) costs[i] += own[i];
-    head += static_cast<std::uint64_t>(embedding_parameters(model->config)) * size_of(model->precision) +
-            static_cast<std::uint64_t>(logit_rows * model->config.vocab_size) * sizeof(float);
-    activations += activation_bytes(model->config, most_tokens);
-  }
-  std::uint64_t most = 0;
-  for (int stages = 1; stages <= std::min<std::int64_t>(ranks, models[0]->config.layers); ++stages) {
-    PipelineGrid grid;
-    grid.lanes = ranks / stages;
-    grid.spans = balanced_spans(costs, stages);
-    most = 0;
-    for (const LayerSpan& span : grid.spans) {
-      std::uint64_t bytes = activations + (span.last == models[0]->config.layers ? head : 0);
-      for (const ModelSource* model : models)
-        bytes += stage_weight_bytes(model->config, span, model->precision);
-      most = std::max(most, bytes);
-    }
-    if (most <= limit) return grid;
-  }
-  throw ResourceError(
-      fmt::format("the model needs {} on a rank, which may use {}", human_bytes(most), human_bytes(limit)),
-      "memory", "use more ranks or nodes, a smaller --batch-tokens, or raise --memory-limit");
-}
-
 /// The last stage's work: logits for some tokens at a time, and what they say of the tokens that come next.
 class Scorer {
  public:
@@ -128,6 +98,41 @@ void check_comparable(const HfConfig& model, const HfConfig& reference) {
 
 }  // namespace
 
+std::uint64_t evaluation_bytes(std::span<const ModelSource* const> models, const LayerSpan& span,
+                               std::int64_t most_tokens) {
+  std::uint64_t bytes = 0;
+  for (const ModelSource* model : models) {
+    bytes += activation_bytes(model->config, most_tokens) +
+             stage_weight_bytes(model->config, span, model->precision);
+    if (span.last != model->config.layers) continue;
+    bytes += static_cast<std::uint64_t>(embedding_parameters(model->config)) * size_of(model->precision) +
+             static_cast<std::uint64_t>(logit_rows * model->config.vocab_size) * sizeof(float);
+  }
+  return bytes;
+}
+
+PipelineGrid evaluation_grid(std::span<const ModelSource* const> models, int ranks, std::int64_t most_tokens,
+                             std::uint64_t limit) {
+  std::vector<double> costs(static_cast<std::size_t>(models[0]->config.layers), 0.0);
+  for (const ModelSource* model : models) {
+    const std::vector<double> own = layer_costs(model->config);
+    for (std::size_t i = 0; i < costs.size(); ++i) costs[i] += own[i];
+  }
+  std::uint64_t most = 0;
+  for (int stages = 1; stages <= std::min<std::int64_t>(ranks, models[0]->config.layers); ++stages) {
+    PipelineGrid grid;
+    grid.lanes = ranks / stages;
+    grid.spans = balanced_spans(costs, stages);
+    most = 0;
+    for (const LayerSpan& span : grid.spans)
+      most = std::max(most, evaluation_bytes(models, span, most_tokens));
+    if (most <= limit) return grid;
+  }
+  throw ResourceError(
+      fmt::format("the model needs {} on a rank, which may use {}", human_bytes(most), human_bytes(limit)),
+      "memory", "use more ranks or nodes, a smaller --batch-tokens, or raise --memory-limit");
+}
+
 double Evaluation::perplexity() const {
   return std::exp(nll);
 }
@@ -169,7 +174,7 @@ std::vector<SequenceScore> score_sequences(const Communicator& world, const ops:
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
   const PipelineGrid grid = agree_on(comm, [&] {
     if (reference != nullptr) check_comparable(model.config, reference->config);
-    return grid_that_fits(models, comm.size(), most_tokens, limit);
+    return evaluation_grid(models, comm.size(), most_tokens, limit);
   });
 
   const bool member = grid.member(comm.rank());

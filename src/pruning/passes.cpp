@@ -7,19 +7,27 @@
 
 namespace galapagos {
 
+std::uint64_t hessian_bytes(const HfConfig& config, const ModuleId& module) {
+  const auto n = static_cast<std::uint64_t>(module_columns(config, module));
+  return n * n * sizeof(float);
+}
+
+std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module) {
+  const auto n = static_cast<std::uint64_t>(module_columns(config, module));
+  const auto hidden = static_cast<std::uint64_t>(config.hidden_size);
+  return n * (n + 4 * hidden) * sizeof(float);  // inverse; weight: read, transposed, pruned, rounded
+}
+
 std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, DType precision,
                           std::int64_t most_tokens, std::span<const ModuleId> modules) {
-  const auto hidden = static_cast<std::uint64_t>(config.hidden_size);
   std::uint64_t hessians = 0, pruning = 0;
   for (const ModuleId& module : modules) {
     if (module.layer < span.first || module.layer >= span.last) continue;
-    const auto n = static_cast<std::uint64_t>(module_columns(config, module));
-    hessians += n * n;
-    pruning = std::max(pruning,
-                       n * (n + 4 * hidden));  // inverse; weight: read, transposed, pruned, rounded
+    hessians += hessian_bytes(config, module);
+    pruning = std::max(pruning, pruning_bytes(config, module));
   }
-  return stage_weight_bytes(config, span, precision) + activation_bytes(config, most_tokens) +
-         4 * (hessians + pruning);
+  return stage_weight_bytes(config, span, precision) + activation_bytes(config, most_tokens) + hessians +
+         pruning;
 }
 
 std::vector<std::vector<ModuleId>> plan_passes(const HfConfig& config, const PipelineGrid& grid,

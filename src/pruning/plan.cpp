@@ -16,42 +16,6 @@
 namespace galapagos {
 namespace {
 
-/// Everything of the header but what comes from the root: fingerprints and time.
-DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& config,
-                           const Checkpoint& checkpoint) {
-  DatabaseHeader header;
-  header.tool_version = version_with_revision();
-  header.config = config;
-  header.sequence_length = checked_sequence_length(options.sequence_length, config);
-  header.relative_damping = options.relative_damping;
-  header.dtype = checkpoint.dtype();
-  header.attention_unit = options.attention_unit;
-  for (const ModuleId& module : header.modules()) {
-    const bool attention = module.kind == ModuleKind::attention;
-    const auto& list = attention ? options.attention_removed : options.ffn_removed;
-    const char* option = attention ? "--attn-removed" : "--ffn-removed";
-    if (list && !config.even()) {
-      throw UsageError("the layers of this model differ in width", option, "use --levels");
-    }
-    header.levels[module] = list ? explicit_levels(header.layout(module), *list, option)
-                                 : equal_levels(header.layout(module), options.levels);
-  }
-  return header;
-}
-
-void check_options(const DatabaseOptions& options) {
-  if (options.batch_tokens < 1)
-    throw UsageError("fewer than one token at a time", "--batch-tokens", "give 1 or more");
-  if (options.calibration_tokens < 0)
-    throw UsageError("a negative number", "--calibration-tokens", "give 1 or more");
-  if (!(options.relative_damping >= 0 && options.relative_damping <= 1e3)) {
-    throw UsageError(fmt::format("a damping of {:g}", options.relative_damping), "--rel-damp",
-                     "give 0 or more, as 0.01");
-  }
-  if (options.repair && !options.resume)
-    throw UsageError("nothing to repair", "--repair", "use it together with --resume");
-}
-
 /// Collective. The calibration set and its batches; only their sizes on a dry run.
 void load_calibration(const Communicator& comm, const DatabaseOptions& options, Plan& plan) {
   const std::int64_t length = plan.header.sequence_length;
@@ -86,6 +50,40 @@ Found look_for_output(const DatabaseOptions& options) {
 }
 
 }  // namespace
+
+DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& config, DType stored) {
+  DatabaseHeader header;
+  header.tool_version = version_with_revision();
+  header.config = config;
+  header.sequence_length = checked_sequence_length(options.sequence_length, config);
+  header.relative_damping = options.relative_damping;
+  header.dtype = stored;
+  header.attention_unit = options.attention_unit;
+  for (const ModuleId& module : header.modules()) {
+    const bool attention = module.kind == ModuleKind::attention;
+    const auto& list = attention ? options.attention_removed : options.ffn_removed;
+    const char* option = attention ? "--attn-removed" : "--ffn-removed";
+    if (list && !config.even()) {
+      throw UsageError("the layers of this model differ in width", option, "use --levels");
+    }
+    header.levels[module] = list ? explicit_levels(header.layout(module), *list, option)
+                                 : equal_levels(header.layout(module), options.levels);
+  }
+  return header;
+}
+
+void check_options(const DatabaseOptions& options) {
+  if (options.batch_tokens < 1)
+    throw UsageError("fewer than one token at a time", "--batch-tokens", "give 1 or more");
+  if (options.calibration_tokens < 0)
+    throw UsageError("a negative number", "--calibration-tokens", "give 1 or more");
+  if (!(options.relative_damping >= 0 && options.relative_damping <= 1e3)) {
+    throw UsageError(fmt::format("a damping of {:g}", options.relative_damping), "--rel-damp",
+                     "give 0 or more, as 0.01");
+  }
+  if (options.repair && !options.resume)
+    throw UsageError("nothing to repair", "--repair", "use it together with --resume");
+}
 
 std::vector<ModuleId> missing_modules(const Communicator& comm, const std::filesystem::path& path,
                                       bool repair) {
@@ -131,7 +129,7 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options) {
     check_options(options);
     plan.checkpoint.emplace(options.model);
     plan.precision = options.precision.value_or(plan.checkpoint->dtype());
-    plan.header = make_header(options, plan.config, *plan.checkpoint);
+    plan.header = make_header(options, plan.config, plan.checkpoint->dtype());
     plan.header.precision = plan.precision;
   });
   agree_at_root(comm, [&] {

@@ -1,3 +1,4 @@
+#include "dealing.hpp"
 #include "island.hpp"
 #include "records.hpp"
 #include "streams.hpp"
@@ -5,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
-#include <numeric>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/exchange.hpp>
@@ -14,42 +14,6 @@
 
 namespace galapagos {
 namespace {
-
-/// Which ranks evolve which islands. Ranks are dealt evenly and in order, so that neighbours work together.
-struct Dealing {
-  int group = 0;  ///< ranks of one group share islands and evaluations
-  std::vector<std::int64_t> islands;
-
-  Dealing(int rank, int ranks, std::int64_t count) {
-    if (ranks >= count) {
-      group = static_cast<int>(static_cast<std::int64_t>(rank) * count / ranks);
-      islands = {group};
-    } else {
-      group = rank;
-      for (std::int64_t i = 0; i < count; ++i) {
-        if (i * ranks / count == rank) islands.push_back(i);
-      }
-    }
-  }
-};
-
-/// Places of candidates in order of their first difference to the base, dealt to and fro, so that every rank
-/// gets about as many layers to compute.
-std::vector<std::size_t> share_of(std::span<const Assignment> candidates, const Assignment& base, int rank,
-                                  int ranks) {
-  std::vector<std::size_t> order(candidates.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto depth = [&](std::size_t i) {
-    return std::mismatch(base.begin(), base.end(), candidates[i].begin()).first - base.begin();
-  };
-  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return depth(a) < depth(b); });
-  std::vector<std::size_t> mine;
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    const auto lap = static_cast<int>(i) / ranks, place = static_cast<int>(i) % ranks;
-    if ((lap % 2 == 0 ? place : ranks - 1 - place) == rank) mine.push_back(order[i]);
-  }
-  return mine;
-}
 
 class Evolution {
  public:

@@ -24,6 +24,14 @@ std::vector<LayerWeights> load_layers(const Checkpoint& checkpoint, const HfConf
   return layers;
 }
 
+std::uint64_t states_bytes(const HfConfig& config, std::int64_t tokens) {
+  return static_cast<std::uint64_t>(tokens * config.hidden_size) * sizeof(float);
+}
+
+std::size_t candidates_at_once(const HfConfig& config, std::int64_t tokens) {
+  return std::max<std::size_t>(1, states_limit / std::max<std::uint64_t>(1, states_bytes(config, tokens)));
+}
+
 std::size_t first_difference(const Assignment& a, const Assignment& b) {
   return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin()).first - a.begin());
 }
@@ -44,6 +52,18 @@ double mean_over_predicted(std::span<const double> values, const TokenDraw& draw
 }
 
 }  // namespace
+
+ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::int64_t tokens,
+                                 std::int64_t candidates) {
+  const std::uint64_t with_dense = kind == FitnessKind::kl || kind == FitnessKind::sparse_kl ? 1 : 0;
+  const std::uint64_t held =
+      std::min<std::uint64_t>(candidates_at_once(config, tokens), static_cast<std::uint64_t>(candidates));
+  ComparisonBytes bytes;
+  bytes.states = (1 + held + with_dense) * states_bytes(config, tokens);  // the first: the way of the base
+  bytes.logits =
+      (1 + with_dense) * static_cast<std::uint64_t>(logit_rows * config.vocab_size) * sizeof(float);
+  return bytes;
+}
 
 FitnessKind fitness_kind_of(const std::string& name) {
   if (name == "kl") return FitnessKind::kl;
@@ -122,8 +142,7 @@ std::optional<std::vector<double>> Replica::fitness(const Fitness& fitness, cons
   const auto states = [&] {
     return OwnedTensor({tokens, config_.hidden_size}, DType::f32, context_.device(), "hidden states");
   };
-  const std::size_t at_once = std::max<std::size_t>(
-      1, states_limit / (static_cast<std::size_t>(tokens * config_.hidden_size) * sizeof(float)));
+  const std::size_t at_once = candidates_at_once(config_, tokens);
   std::vector<double> found(candidates.size());
   for (std::size_t done = 0; done < order.size(); done += at_once) {
     const OwnedTensor walked = states();

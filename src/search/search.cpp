@@ -16,6 +16,7 @@
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/model/stage.hpp>
+#include <galapagos/search/footprint.hpp>
 #include <galapagos/search/run_folder.hpp>
 #include <galapagos/search/search.hpp>
 
@@ -24,31 +25,6 @@ namespace {
 
 std::string count(std::int64_t number) {
   return human_count(static_cast<std::uint64_t>(number));
-}
-
-Budget make_budget(const SearchSpace& space, const SearchOptions& options) {
-  const int given = (options.target_level ? 1 : 0) + (options.target_parameters ? 1 : 0) +
-                    (options.target_sparsity ? 1 : 0);
-  if (given != 1) {
-    throw UsageError(fmt::format("{} targets", given), "galapagos search",
-                     "give one of --target-level, --target-params and --target-sparsity");
-  }
-  if (options.target_level) return Budget::of_level(space, *options.target_level);
-  if (options.target_parameters) return Budget::of_parameters(space, *options.target_parameters);
-  const double sparsity = *options.target_sparsity;
-  if (!(sparsity > 0 && sparsity <= 1)) {
-    throw UsageError(fmt::format("a sparsity of {:g}", sparsity), "--target-sparsity",
-                     "give a share above 0 and up to 1, as 0.5");
-  }
-  const double kept = (1 - sparsity) * static_cast<double>(space.dense_parameters());
-  try {
-    return Budget::of_parameters(space, space.fixed_parameters + std::llround(kept));
-  } catch (const UsageError&) {
-    const double most =
-        1 - static_cast<double>(space.smallest_parameters()) / static_cast<double>(space.dense_parameters());
-    throw UsageError(fmt::format("a sparsity of {:g}, but this database goes to {:.4f}", sparsity, most),
-                     "--target-sparsity", "choose a smaller one");
-  }
 }
 
 void check_counts(const SearchOptions& options) {
@@ -81,7 +57,6 @@ struct Setup {
   DType precision = DType::f32;
   EvolutionOptions evolution;
   std::string identity;
-  LevelHome home = LevelHome::file;
   std::int64_t longest = 1;  ///< tokens of the longest sequence
 };
 
@@ -130,14 +105,12 @@ void check_stages(Setup& setup) {
                        "--tokens", "give more calibration data, or fewer tokens per stage");
     }
   }
-  std::int64_t& compared = setup.evolution.compare_tokens;
-  if (compared > pool) {
+  if (const std::int64_t compared = setup.evolution.compare_tokens; compared > pool) {
     throw UsageError(fmt::format("{} tokens to compare the islands on, but there are {} calibration tokens",
                                  count(compared), count(pool)),
                      "--compare-tokens", "give more calibration data, or fewer tokens");
   }
-  constexpr std::int64_t more_than_last_stage = 8;
-  if (compared == 0) compared = std::min(pool, more_than_last_stage * setup.evolution.stages.back().tokens);
+  setup.evolution.compare_tokens = compare_tokens(setup.evolution, pool);
 }
 
 Setup make_setup(const Communicator& comm, const SearchOptions& options) {
@@ -173,39 +146,25 @@ Setup make_setup(const Communicator& comm, const SearchOptions& options) {
 }
 
 /// Collective. Decides where level weights live, and that a replica fits at all.
-LevelHome choose_home(const Communicator& comm, const Setup& setup, const SearchOptions& options) {
-  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
-  const auto word = static_cast<std::uint64_t>(size_of(setup.precision));
-  std::uint64_t built = 0, stored = 0;
-  for (const ModuleChoices& module : setup.space.modules) {
-    for (std::size_t level = 1; level < module.kept.size(); ++level) {
-      built += static_cast<std::uint64_t>(module.parameters[level]) * word;
-      stored += module.kept[level].size() * static_cast<std::uint64_t>(setup.config.hidden_size) *
-                size_of(setup.database->header().dtype);
-    }
-  }
-  const std::uint64_t dense =
-      static_cast<std::uint64_t>(setup.space.fixed_parameters + setup.space.dense_parameters()) * word;
-  const std::uint64_t working =
-      2 * dense + activation_bytes(setup.config, std::max(options.batch_tokens, setup.longest)) +
-      (1ull << 30);
+LevelHome choose_home(const Communicator& comm, const SearchFootprint& footprint,
+                      std::optional<LevelHome> asked, std::uint64_t memory_limit) {
+  const std::uint64_t limit = memory_per_rank(comm, memory_limit);
   agree(comm, [&] {
-    if (dense > limit) {
+    if (footprint.dense > limit) {
       throw ResourceError(fmt::format("a replica of the model needs {} on a rank, which may use {}",
-                                      human_bytes(dense), human_bytes(limit)),
+                                      human_bytes(footprint.dense), human_bytes(limit)),
                           "memory", "start fewer ranks per node, or raise --memory-limit");
     }
   });
   LevelHome home = LevelHome::file;
-  if (working - dense + built <= limit) {
+  if (fits_device(footprint, limit)) {
     home = LevelHome::device;
-  } else if (const auto ranks = static_cast<std::uint64_t>(comm.split_node().size());
-             comm.all(working * ranks + stored <= limit * ranks)) {
+  } else if (comm.all(fits_host(footprint, limit, comm.split_node().size()))) {
     home = LevelHome::host;
   }
-  home = options.level_cache.value_or(home);
+  home = asked.value_or(home);
   log_info("level cache: {} (all levels built {}, in the database {}; a rank may use {})", name_of(home),
-           human_bytes(built), human_bytes(stored), human_bytes(limit));
+           human_bytes(footprint.built), human_bytes(footprint.stored), human_bytes(limit));
   return home;
 }
 
@@ -422,12 +381,40 @@ SearchCheckpoint open_folder(const Communicator& comm, const RunFolder& folder, 
 
 }  // namespace
 
+Budget make_budget(const SearchSpace& space, const SearchOptions& options) {
+  const int given = (options.target_level ? 1 : 0) + (options.target_parameters ? 1 : 0) +
+                    (options.target_sparsity ? 1 : 0);
+  if (given != 1) {
+    throw UsageError(fmt::format("{} targets", given), "galapagos search",
+                     "give one of --target-level, --target-params and --target-sparsity");
+  }
+  if (options.target_level) return Budget::of_level(space, *options.target_level);
+  if (options.target_parameters) return Budget::of_parameters(space, *options.target_parameters);
+  const double sparsity = *options.target_sparsity;
+  if (!(sparsity > 0 && sparsity <= 1)) {
+    throw UsageError(fmt::format("a sparsity of {:g}", sparsity), "--target-sparsity",
+                     "give a share above 0 and up to 1, as 0.5");
+  }
+  const double kept = (1 - sparsity) * static_cast<double>(space.dense_parameters());
+  try {
+    return Budget::of_parameters(space, space.fixed_parameters + std::llround(kept));
+  } catch (const UsageError&) {
+    const double most =
+        1 - static_cast<double>(space.smallest_parameters()) / static_cast<double>(space.dense_parameters());
+    throw UsageError(fmt::format("a sparsity of {:g}, but this database goes to {:.4f}", sparsity, most),
+                     "--target-sparsity", "choose a smaller one");
+  }
+}
+
 void run_search(const Communicator& world, const ops::Context& context, const SearchOptions& options) {
   const Communicator comm = world.duplicate();
   watch_signals();
   const Stopwatch watch;
   Setup setup = make_setup(comm, options);
-  const LevelHome home = choose_home(comm, setup, options);
+  const SearchFootprint footprint = search_footprint(
+      setup.space, setup.config, setup.evolution, options.fitness, setup.precision,
+      setup.database->header().dtype, std::max(options.batch_tokens, setup.longest), comm.size());
+  const LevelHome home = choose_home(comm, footprint, options.level_cache, options.memory_limit);
   const std::int64_t dense = setup.space.fixed_parameters + setup.space.dense_parameters();
   const Assignment uniform = setup.budget->uniform(setup.space);
   log_info("{} modules, {} parameters of {} prunable; the uniform assignment leaves {} of {}",
@@ -441,14 +428,10 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   const RunFolder folder(options.output);
   SearchCheckpoint start = open_folder(comm, folder, setup, options);
   const LevelStore store(comm, *setup.database, setup.space, home);
-  const std::uint64_t cache_limit =
-      home == LevelHome::device
-          ? UINT64_MAX
-          : static_cast<std::uint64_t>(setup.space.dense_parameters()) * size_of(setup.precision);
   std::optional<Replica> replica;
   agree(comm, [&] {
     replica.emplace(context, *setup.checkpoint, setup.config, setup.space, store, setup.precision,
-                    options.batch_tokens, setup.longest, cache_limit);
+                    options.batch_tokens, setup.longest, cache_limit(footprint, home));
   });
   const std::function<std::optional<std::string>()> interrupted = [&]() -> std::optional<std::string> {
     if (stop_requested()) return "a signal";

@@ -100,6 +100,11 @@ SearchSpace load_space(const Communicator& comm, const DatabaseReader& database,
     }
   });
   comm.broadcast(orders);
+  return make_space(header, orders);
+}
+
+SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_t> orders) {
+  const HfConfig& config = header.config;
   SearchSpace space;
   space.fixed_parameters = embedding_parameters(config) + head_parameters(config);
   auto next = orders.begin();

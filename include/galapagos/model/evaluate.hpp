@@ -6,6 +6,7 @@
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/io/token_source.hpp>
+#include <galapagos/model/pipeline.hpp>
 #include <galapagos/model/source.hpp>
 #include <galapagos/ops/context.hpp>
 
@@ -40,6 +41,14 @@ struct EvaluationOptions {
   /// For each sequence, how many of its tokens are only context and not scored; empty: the first one.
   std::vector<std::int64_t> context;
 };
+
+/// The fewest stages whose ranks can each hold their part of all models, of which there are one or two,
+/// within `limit` bytes. ResourceError where all ranks together cannot.
+PipelineGrid evaluation_grid(std::span<const ModelSource* const> models, int ranks, std::int64_t most_tokens,
+                             std::uint64_t limit);
+/// Bytes of a rank that evaluates layers `span` of all models.
+std::uint64_t evaluation_bytes(std::span<const ModelSource* const> models, const LayerSpan& span,
+                               std::int64_t most_tokens);
 
 /// Collective. The scores of all sequences, in their order, on every rank, whatever the number of ranks. Each
 /// rank holds the whole model (and the reference, or null) where that fits, else as few consecutive ranks as

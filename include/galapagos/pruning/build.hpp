@@ -8,6 +8,7 @@
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/ops/context.hpp>
+#include <galapagos/pruning/database.hpp>
 #include <galapagos/pruning/levels.hpp>
 
 namespace galapagos {
@@ -33,6 +34,13 @@ struct DatabaseOptions {
   bool repair = false;  ///< on resume, do modules again whose checksums do not fit
   bool dry_run = false;
 };
+
+/// UsageError where a number is out of its range.
+void check_options(const DatabaseOptions& options);
+
+/// The header of the database asked for, but for fingerprints, calibration and time. `stored`: the type of
+/// the checkpoint's weights.
+DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& config, DType stored);
 
 /// Collective. Collects Hessians, prunes every module and writes the database; leaves `output`.part behind
 /// where it is stopped, which `resume` takes up. Throws the same error kind on all ranks

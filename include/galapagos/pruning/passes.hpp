@@ -8,6 +8,10 @@
 
 namespace galapagos {
 
+/// Bytes of a module's Hessian, and of the workspace of its pruning beside it.
+std::uint64_t hessian_bytes(const HfConfig& config, const ModuleId& module);
+std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module);
+
 /// Bytes that a rank of a stage needs at its peak: its layers' weights, activations for `most_tokens` tokens,
 /// the Hessians of `modules` that it owns, and the pruning of the largest of them.
 std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, DType precision,

@@ -40,6 +40,14 @@ struct EvaluationSeconds {
 /// fp32 in host memory, in the order of the pool.
 using DenseAnswers = std::span<const float>;
 
+/// Bytes that Replica::fitness takes beside weights and activations.
+struct ComparisonBytes {
+  std::uint64_t states = 0;  ///< last hidden states of candidates and of the dense model
+  std::uint64_t logits = 0;
+};
+ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::int64_t tokens,
+                                 std::int64_t candidates);
+
 /// One copy of the model on one rank, which takes on any assignment.
 class Replica {
  public:

@@ -35,6 +35,10 @@ struct SearchOptions {
   std::string config_ini;  ///< the options as resolved, for the run's folder
 };
 
+/// The budget that the one target given asks for. UsageError where there is none or another, or it cannot be
+/// met.
+Budget make_budget(const SearchSpace& space, const SearchOptions& options);
+
 /// Collective. Looks for the best assignment and leaves everything in the run's folder. Throws StoppedEarly
 /// where a signal or the time limit ends it before; errors are of the same kind on all ranks.
 void run_search(const Communicator& comm, const ops::Context& context, const SearchOptions& options);

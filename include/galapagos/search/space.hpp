@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,9 @@ struct SearchSpace {
   /// Shapes of all layers under an assignment.
   std::vector<LayerShape> shapes(const HfConfig& config, const Assignment& assignment) const;
 };
+
+/// The space of a database whose modules lose their structures in the given orders, one after the other.
+SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_t> orders);
 
 /// Collective. Reads the orders of removal of a complete database once and gives them to every rank.
 /// InputError where the database is unfinished or made from another model than `config` and `fingerprint`

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+
+#include <galapagos/search/evolution.hpp>
+#include <galapagos/search/level_store.hpp>
+#include <galapagos/search/replica.hpp>
+#include <galapagos/search/space.hpp>
+#include <galapagos/tensor/dtype.hpp>
+
+namespace galapagos {
+
+/// What a search takes on a rank, in bytes, wherever the levels live.
+struct SearchFootprint {
+  std::uint64_t dense = 0;        ///< weights of a replica
+  std::uint64_t activations = 0;  ///< of a batch
+  std::uint64_t states = 0;       ///< last hidden states of candidates that are compared, at most
+  std::uint64_t logits = 0;       ///< of the tokens that are compared at a time
+  std::uint64_t cached = 0;       ///< modules kept where not all of them fit
+  std::uint64_t built = 0;        ///< all modules at all levels, ready to compute with
+  std::uint64_t stored = 0;       ///< all levels as in the database
+};
+
+/// `most_tokens`: of a batch; `ranks`: of the whole search.
+SearchFootprint search_footprint(const SearchSpace& space, const HfConfig& config,
+                                 const EvolutionOptions& evolution, const Fitness& fitness, DType precision,
+                                 DType stored, std::int64_t most_tokens, int ranks);
+
+/// Whether all built modules fit a rank that may use `limit` bytes.
+bool fits_device(const SearchFootprint& footprint, std::uint64_t limit);
+/// Whether one copy of the database's levels fits a node, each of whose `ranks` ranks may use `limit` bytes.
+bool fits_host(const SearchFootprint& footprint, std::uint64_t limit, int ranks);
+/// Bytes of built modules that a replica keeps.
+std::uint64_t cache_limit(const SearchFootprint& footprint, LevelHome home);
+
+/// Tokens that the islands are compared on at the end: as asked, else more than in the last stage.
+std::int64_t compare_tokens(const EvolutionOptions& evolution, std::int64_t pool_tokens);
+
+}  // namespace galapagos

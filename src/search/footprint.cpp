@@ -1,0 +1,71 @@
+#include "dealing.hpp"
+
+#include <algorithm>
+
+#include <galapagos/model/stage.hpp>
+#include <galapagos/search/footprint.hpp>
+
+namespace galapagos {
+namespace {
+
+/// A replica, room for its batches and comparisons, and `modules` bytes of built ones.
+std::uint64_t replica_bytes(const SearchFootprint& footprint, std::uint64_t modules) {
+  return footprint.dense + footprint.activations + footprint.states + footprint.logits + modules;
+}
+
+}  // namespace
+
+SearchFootprint search_footprint(const SearchSpace& space, const HfConfig& config,
+                                 const EvolutionOptions& evolution, const Fitness& fitness, DType precision,
+                                 DType stored, std::int64_t most_tokens, int ranks) {
+  const auto word = static_cast<std::uint64_t>(size_of(precision));
+  SearchFootprint footprint;
+  for (const ModuleChoices& module : space.modules) {
+    for (std::size_t level = 1; level < module.kept.size(); ++level) {
+      footprint.built += static_cast<std::uint64_t>(module.parameters[level]) * word;
+      footprint.stored +=
+          module.kept[level].size() * static_cast<std::uint64_t>(config.hidden_size) * size_of(stored);
+    }
+  }
+  footprint.cached = static_cast<std::uint64_t>(space.dense_parameters()) * word;
+  footprint.dense = footprint.cached + static_cast<std::uint64_t>(space.fixed_parameters) * word;
+  if (config.tie_word_embeddings) {  // the head is a copy of the embedding
+    footprint.dense += static_cast<std::uint64_t>(embedding_parameters(config)) * word;
+  }
+  footprint.activations = activation_bytes(config, most_tokens);
+  const auto note = [&](std::int64_t tokens, std::int64_t candidates) {
+    const ComparisonBytes bytes = comparison_bytes(config, fitness.kind, tokens, candidates);
+    footprint.states = std::max(footprint.states, bytes.states);
+    footprint.logits = std::max(footprint.logits, bytes.logits);
+  };
+  const auto group = static_cast<std::int64_t>(Dealing::smallest_group(ranks, evolution.islands));
+  std::int64_t candidates = evolution.offspring;
+  for (const SelectionStage& stage : evolution.stages) {
+    if (&stage == &evolution.stages.back()) ++candidates;  // the parent
+    note(stage.tokens, (candidates + group - 1) / group);
+    candidates = stage.survivors;
+  }
+  note(evolution.compare_tokens, (evolution.islands + ranks - 1) / ranks);
+  return footprint;
+}
+
+bool fits_device(const SearchFootprint& footprint, std::uint64_t limit) {
+  return replica_bytes(footprint, footprint.built) <= limit;
+}
+
+bool fits_host(const SearchFootprint& footprint, std::uint64_t limit, int ranks) {
+  const auto count = static_cast<std::uint64_t>(ranks);
+  return replica_bytes(footprint, footprint.cached) * count + footprint.stored <= limit * count;
+}
+
+std::uint64_t cache_limit(const SearchFootprint& footprint, LevelHome home) {
+  return home == LevelHome::device ? UINT64_MAX : footprint.cached;
+}
+
+std::int64_t compare_tokens(const EvolutionOptions& evolution, std::int64_t pool_tokens) {
+  constexpr std::int64_t more_than_last_stage = 8;
+  if (evolution.compare_tokens > 0) return evolution.compare_tokens;
+  return std::min(pool_tokens, more_than_last_stage * evolution.stages.back().tokens);
+}
+
+}  // namespace galapagos
