@@ -2,15 +2,17 @@
 # Uniform pruning, random search and evolution at the same size and with as many evaluations, over several seeds, measured
 # on text that none of them has seen. Prints a table.
 #   tools/compare_strategies.sh MODEL CALIBRATION HELD_OUT FOLDER [SEEDS = 5] [search options...]
-# GALAPAGOS names the program, RANKS how many ranks it gets (2), LEVELS the database's levels (8).
+# GALAPAGOS names the program, RANKS how many ranks it gets (2), LEVELS the database's levels (8), TARGET the size
+# (--target-sparsity 0.5).
 set -euo pipefail
-if (($# < 4)); then sed -n '2,5p' "$0" >&2; exit 2; fi
+if (($# < 4)); then sed -n '2,6p' "$0" >&2; exit 2; fi
 model=$1 calibration=$2 held_out=$3 folder=$4 seeds=${5:-5}
 shift $(($# < 5 ? $# : 5))
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 galapagos=${GALAPAGOS:-$here/build/release/src/app/galapagos}
 launch=(mpirun --oversubscribe -n "${RANKS:-2}" "$galapagos")
-options=(--target-sparsity 0.5 --islands 2 --generations 25 --offspring 8 --survivors "4 2 1" --tokens "1024 2048 4096"
+read -ra target <<<"${TARGET:---target-sparsity 0.5}"
+options=("${target[@]}" --islands 2 --generations 25 --offspring 8 --survivors "4 2 1" --tokens "1024 2048 4096"
   --migration-interval 5 --sequence-length 256 --log-level warning "$@")
 
 mkdir -p "$folder"

@@ -134,8 +134,13 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
                        "give a longer text or a greater --sequence-length");
     }
   });
-  Json json = as_json(whole, compared);
-  std::string text = as_text(whole, compared);
+  const std::int64_t parameters = parameters_in_layers(source.config) + embedding_parameters(source.config) +
+                                  head_parameters(source.config);
+  Json json;
+  json["parameters"] = parameters;
+  json.update(as_json(whole, compared));
+  std::string text = fmt::format("parameters  {}\n", human_count(static_cast<std::uint64_t>(parameters))) +
+                     as_text(whole, compared);
   std::size_t begin_of_set = 0;
   for (std::size_t set = 0; data.ends.size() > 1 && set < data.ends.size(); ++set) {
     const Evaluation part = summarise(std::span(scores).subspan(begin_of_set, data.ends[set] - begin_of_set));

@@ -1,0 +1,208 @@
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/small_run.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
+#include <galapagos/core/hash.hpp>
+#include <galapagos/core/json.hpp>
+#include <galapagos/export/stitch.hpp>
+#include <galapagos/model/evaluate.hpp>
+#include <galapagos/search/stitched.hpp>
+
+using namespace galapagos;
+
+namespace {
+
+TokenSet random_tokens(std::int64_t vocabulary) {
+  std::mt19937 random(9);
+  TokenSet set;
+  for (int sequence = 0; sequence < 9; ++sequence) {
+    for (int i = 0; i < 20 + 7 * sequence; ++i) {
+      set.tokens.push_back(static_cast<std::int32_t>(random() % static_cast<unsigned>(vocabulary)));
+    }
+    set.offsets.push_back(set.tokens.size());
+  }
+  return set;
+}
+
+/// A model with its database, opened.
+struct Parent {
+  std::filesystem::path folder;
+  HfConfig config;
+  Checkpoint checkpoint;
+  DatabaseReader database;
+  SearchSpace space;
+
+  Parent(const Communicator& world, const std::filesystem::path& model, const std::filesystem::path& file)
+      : folder(model),
+        config(read_hf_config(model)),
+        checkpoint(model),
+        database(file),
+        space(load_space(world, database, config, hex64(checkpoint.fingerprint()))) {}
+};
+
+/// Layer 0 without attention, layer 1 without a feed-forward part, layer 2 with neither (where there are so
+/// many), the others at levels drawn at random.
+Assignment with_holes(const SearchSpace& space) {
+  std::mt19937 random(3);
+  Assignment assignment;
+  for (const ModuleChoices& module : space.modules) {
+    const bool attention = module.id.kind == ModuleKind::attention;
+    const bool gone = module.id.layer == 2 || module.id.layer == (attention ? 0 : 1);
+    assignment.push_back(
+        gone ? module.last()
+             : static_cast<std::int16_t>(random() % static_cast<unsigned>(module.last() + 1)));
+  }
+  return assignment;
+}
+
+std::vector<double> nll_of(const Communicator& world, const ModelSource& source, const TokenSet& data) {
+  EvaluationOptions options;
+  options.memory_limit = std::uint64_t{1} << 34;
+  std::vector<double> nll;
+  for (const SequenceScore& score : score_sequences(world, ops::Context(), source, nullptr, data, options)) {
+    nll.push_back(score.nll / static_cast<double>(score.predicted));
+  }
+  return nll;
+}
+
+std::vector<double> nll_of_folder(const Communicator& world, const std::filesystem::path& folder,
+                                  const TokenSet& data) {
+  const HfConfig config = read_hf_config(folder);
+  const Checkpoint checkpoint(folder);
+  return nll_of(world, checkpoint_source(checkpoint, config, DType::f32, Device::cpu), data);
+}
+
+double farthest(const std::vector<double>& a, const std::vector<double>& b) {
+  if (a.size() != b.size()) return INFINITY;
+  double most = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) most = std::max(most, std::abs(a[i] - b[i]));
+  return most;
+}
+
+}  // namespace
+
+TEST_CASE("both formats hold the model that the search measures, and can be pruned again", "[stitch]") {
+  const Communicator world = Communicator::world();
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "llama2_tiny"}) {
+    CAPTURE(name);
+    const test::SharedFolder folder(world);
+    build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));
+    const Parent parent(world, test::data_file(std::string("models/") + name), folder / "a.h5");
+    const Assignment assignment = with_holes(parent.space);
+    const TokenSet data = random_tokens(parent.config.vocab_size);
+    const ops::Context context;
+    const std::vector<double> in_memory =
+        nll_of(world,
+               stitched_source(context, parent.checkpoint, parent.config, parent.database, parent.space,
+                               assignment, DType::f32),
+               data);
+    for (const ExportFormat format : {ExportFormat::hf, ExportFormat::dense}) {
+      StitchOptions options;
+      options.format = format;
+      options.output = folder / (format == ExportFormat::hf ? "hf" : "dense");
+      options.shard_bytes = 100000;
+      stitch(world, parent.checkpoint, parent.config, parent.database, parent.space, assignment, options);
+      CHECK(std::filesystem::exists(options.output / "model.safetensors.index.json"));
+      CHECK(!std::filesystem::exists(part_path(options.output)));
+      CHECK(farthest(nll_of_folder(world, options.output, data), in_memory) < 1e-5);
+    }
+    const HfConfig pruned = read_hf_config(folder / "hf");
+    CHECK(pruned.shape(0).heads() == 0);
+    CHECK(pruned.shape(1).columns == 0);
+    CHECK(pruned.layer_shapes == parent.space.shapes(parent.config, assignment));
+    CHECK(read_hf_config(folder / "dense").layer_shapes == parent.config.layer_shapes);
+
+    // A second round: levels of what is left.
+    DatabaseOptions again = test::small_database(name, folder / "b.h5");
+    again.model = folder / "hf";
+    again.levels = 3;
+    build_database(world, context, again);
+    const Parent second(world, folder / "hf", folder / "b.h5");
+    CHECK(second.space.modules.size() < parent.space.modules.size());
+    Assignment more;
+    for (const ModuleChoices& module : second.space.modules) {
+      more.push_back(std::min<std::int16_t>(module.last(), static_cast<std::int16_t>(module.id.layer % 3)));
+    }
+    StitchOptions options;
+    options.output = folder / "hf2";
+    stitch(world, second.checkpoint, second.config, second.database, second.space, more, options);
+    const std::vector<double> twice = nll_of(world,
+                                             stitched_source(context, second.checkpoint, second.config,
+                                                             second.database, second.space, more, DType::f32),
+                                             data);
+    CHECK(farthest(nll_of_folder(world, options.output, data), twice) < 1e-5);
+
+    // The second description counts in the numbers of the unpruned model: its columns are some of the
+    // first's.
+    const Json first_kept = read_json(folder / "hf" / "pruning.json"),
+               kept = read_json(options.output / "pruning.json");
+    CHECK(kept["dense"]["columns"] == parent.config.intermediate_size);
+    for (std::size_t layer = 0; layer < kept["layers"].size(); ++layer) {
+      const auto columns = kept["layers"][layer]["ffn"].get<std::vector<std::int64_t>>();
+      const auto before = first_kept["layers"][layer]["ffn"].get<std::vector<std::int64_t>>();
+      CHECK(std::includes(before.begin(), before.end(), columns.begin(), columns.end()));
+      CHECK(static_cast<std::int64_t>(columns.size()) ==
+            read_hf_config(options.output).shape(static_cast<std::int64_t>(layer)).columns);
+    }
+  }
+}
+
+TEST_CASE("pruning.json lists what is kept", "[stitch]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  build_database(world, ops::Context(), test::small_database("llama3_tiny", folder / "a.h5"));
+  const Parent parent(world, test::data_file("models/llama3_tiny"), folder / "a.h5");
+  const Assignment assignment(parent.space.modules.size(), 1);
+  StitchOptions options;
+  options.output = folder / "hf";
+  stitch(world, parent.checkpoint, parent.config, parent.database, parent.space, assignment, options);
+  const Json kept = read_json(options.output / "pruning.json");
+  CHECK(kept["parameters"] == parent.space.parameters(assignment));
+  for (std::size_t i = 0; i < parent.space.modules.size(); ++i) {
+    const ModuleChoices& module = parent.space.modules[i];
+    const Json& layer = kept["layers"][static_cast<std::size_t>(module.id.layer)];
+    std::vector<std::int64_t> columns;
+    if (module.id.kind == ModuleKind::ffn) {
+      columns = layer["ffn"].get<std::vector<std::int64_t>>();
+    } else {
+      for (const Json& group : layer["attention"]) {
+        for (const Json& head : group["heads"]) {
+          CHECK(head.get<std::int64_t>() / 2 ==
+                group["kv_head"].get<std::int64_t>());  // 8 heads on 4 KV heads
+          for (std::int64_t d = 0; d < parent.config.head_dim; ++d) {
+            columns.push_back(head.get<std::int64_t>() * parent.config.head_dim + d);
+          }
+        }
+      }
+    }
+    CHECK(columns == module.kept[1]);
+  }
+}
+
+TEST_CASE("what is there already is not overwritten", "[stitch]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  build_database(world, ops::Context(), test::small_database("llama3_tiny", folder / "a.h5"));
+  const Parent parent(world, test::data_file("models/llama3_tiny"), folder / "a.h5");
+  StitchOptions options;
+  options.output = folder / "hf";
+  if (world.is_root()) std::filesystem::create_directory(options.output);
+  world.barrier();
+  int code = 0;
+  try {
+    stitch(world, parent.checkpoint, parent.config, parent.database, parent.space,
+           Assignment(parent.space.modules.size(), 1), options);
+  } catch (const Error& error) {
+    code = static_cast<int>(error.code());
+  }
+  CHECK(code == 3);
+  CHECK(std::filesystem::is_empty(options.output));
+  CHECK_THROWS_AS(export_format_of("gguf"), UsageError);
+}
