@@ -215,6 +215,40 @@ TEST_CASE("models that would be computed wrongly are refused by name") {
   CHECK(error_of(with(minimal("qwen2"), "attention_bias", true)).empty());
 }
 
+TEST_CASE("the layers of a pruned model are read and checked") {
+  Json pruned = with(minimal("llama"), "model_type", "galapagos");
+  CHECK(contains(error_of(pruned), "base_model_type"));
+  pruned["base_model_type"] = "llama";
+  CHECK(contains(error_of(pruned), "pruned_layers"));
+  const auto layer = [](std::vector<int> kv_of_head, int kv_heads, int columns) {
+    return Json{
+        {"kv_of_head", kv_of_head}, {"num_key_value_heads", kv_heads}, {"intermediate_size", columns}};
+  };
+  const auto layers = [&](const Json& first) {
+    Json list = Json::array();
+    for (int i = 0; i < pruned["num_hidden_layers"].get<int>(); ++i)
+      list.push_back(i == 0 ? first : layer({}, 0, 0));
+    return with(pruned, "pruned_layers", list);
+  };
+  const HfConfig config = read(layers(layer({0, 1, 1}, 2, 5)));
+  CHECK(config.model_type == "llama");
+  CHECK(!config.even());
+  CHECK(config.shape(0).heads() == 3);
+  CHECK(config.shape(0).kv_heads == 2);
+  CHECK(config.shape(0).columns == 5);
+  CHECK(config.shape(1).heads() == 0);
+  const Json bad[] = {
+      layer({0, 2}, 2, 5), layer({1, 0}, 2, 5),     layer({0, 0}, 2, 5),
+      layer({-1}, 1, 5),   layer({}, 1, 5),         layer({0}, 1, 97),
+      layer({0}, 1, -1),   layer({0}, 99, 5),       layer({0, 0, 0, 0, 0}, 1, 5),
+      Json::array(),       Json{{"kv_of_head", 3}}, with(layer({0}, 1, 5), "kv_of_head", {"x"})};
+  for (const Json& first : bad) {
+    CAPTURE(first.dump());
+    CHECK(contains(error_of(layers(first)), "pruned_layers 0"));
+  }
+  CHECK(contains(error_of(with(pruned, "pruned_layers", Json::array())), "pruned_layers"));
+}
+
 TEST_CASE("sizes are checked") {
   const Json llama = minimal("llama");
   for (const char* key :

@@ -89,6 +89,17 @@ TEST_CASE("logits of small Llama-3-, Qwen2- and Llama-2-style models equal those
   }
 }
 
+TEST_CASE("logits of pruned models equal those of transformers with the exported code", "[model]") {
+  for (const char* name : {"llama3_pruned", "qwen2_pruned"}) {
+    const std::filesystem::path folder = test::data_file(std::string("models/") + name);
+    CHECK(!read_hf_config(folder).even());
+    const double difference =
+        largest_difference(folder, test::data_file(std::string("forward/") + name + ".safetensors"));
+    INFO(name << ": largest difference " << difference);
+    CHECK(difference < 1e-4);
+  }
+}
+
 TEST_CASE("logits of a trained Llama equal those of an independent implementation", "[model][shared]") {
   const auto model = test::shared_file("models/stories260k");
   if (!model) return;
