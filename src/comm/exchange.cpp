@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <thread>
 
 #include <galapagos/comm/exchange.hpp>
@@ -16,7 +17,7 @@ Exchange::Exchange(const Communicator& comm, std::size_t bytes)
       all_(bytes_ * static_cast<std::size_t>(comm.size())) {}
 
 Exchange::~Exchange() {
-  if (request_ != MPI_REQUEST_NULL) MPI_Wait(&request_, MPI_STATUS_IGNORE);
+  if (request_ != MPI_REQUEST_NULL && std::uncaught_exceptions() == 0) MPI_Wait(&request_, MPI_STATUS_IGNORE);
 }
 
 void Exchange::start(std::span<const std::byte> mine) {

@@ -1,5 +1,7 @@
 #include "mpi_check.hpp"
 
+#include <exception>
+
 #include <galapagos/comm/node_buffer.hpp>
 
 namespace galapagos {
@@ -17,7 +19,8 @@ NodeBuffer::NodeBuffer(const Communicator& node, std::size_t bytes) {
 }
 
 NodeBuffer::~NodeBuffer() {
-  if (window_ == MPI_WIN_NULL) return;
+  // Freeing is collective: on the way of an exception that the other ranks do not know of it would never end.
+  if (window_ == MPI_WIN_NULL || std::uncaught_exceptions() > 0) return;
   MPI_Win_unlock_all(window_);
   MPI_Win_free(&window_);
 }
