@@ -73,7 +73,7 @@ awk '
     for (i = 1; i <= NR; ++i) {
       bar = ""
       for (j = 0; j < int(40 * kl[i] / most + 0.5); ++j) bar = bar "#"
-      printf "%-10s %12d %12.3f %8.4f   %s\n", name[i], parameters[i], perplexity[i], kl[i], bar
+      printf "%-10s %12d %12.3f %8.4f   %s\n", name[i], parameters[i], perplexity[i], (kl[i] < 0 ? 0 : kl[i]), bar
       json = json sprintf("%s{\"name\": \"%s\", \"parameters\": %d, \"perplexity\": %s, \"kl\": %s}", i > 1 ? ", " : "", name[i],
                           parameters[i], perplexity[i], kl[i] < 0 ? 0 : kl[i])
     }
