@@ -188,7 +188,9 @@ Assignment random_assignment(const SearchSpace& space, const Budget& budget, Ran
   Assignment assignment = budget.uniform(space);
   std::size_t exchanges = 0;
   for (const ModuleChoices& module : space.modules) exchanges += static_cast<std::size_t>(module.last());
-  for (std::size_t i = 0; i < 4 * exchanges; ++i) budget.exchange(space, assignment, random);
+  // Not always evenly many: where only two modules can move, each exchange goes to and fro.
+  const std::size_t steps = 4 * exchanges + random.below(2);
+  for (std::size_t i = 0; i < steps; ++i) budget.exchange(space, assignment, random);
   return assignment;
 }
 

@@ -36,7 +36,7 @@ std::vector<std::vector<std::int64_t>> parse_matrix(const std::string& text, std
 
 std::vector<Migration> Topology::after(std::int64_t generation) const {
   std::vector<Migration> all;
-  if (kind == TopologyKind::none || interval == 0 || generation % interval != 0) return all;
+  if (kind == TopologyKind::none || interval == 0 || generation < 1 || generation % interval != 0) return all;
   std::vector<std::int64_t> chosen(static_cast<std::size_t>(islands), -1);
   if (kind == TopologyKind::random && islands > 1) {
     for (std::int64_t from = 0; from < islands; ++from) {

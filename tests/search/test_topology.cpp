@@ -55,6 +55,7 @@ TEST_CASE("migrations start every so many generations", "[topology]") {
     for (std::int64_t generation = 1; generation < 20; ++generation) {
       CHECK(topology.after(generation).empty() == (generation % 3 != 0));
     }
+    CHECK(topology.after(0).empty());
     const Topology never = make_topology(name, "1", 0, 4, 0), nobody = make_topology(name, "0", 1, 4, 0);
     for (std::int64_t generation = 1; generation < 20; ++generation) {
       CHECK(never.after(generation).empty());

@@ -1,0 +1,117 @@
+#include "synthetic_search.hpp"
+
+#include "support/catch.hpp"
+
+#include <cmath>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <galapagos/comm/agreement.hpp>
+
+namespace galapagos::test {
+
+SyntheticSearch::SyntheticSearch() {
+  options.islands = 4;
+  options.generations = 6;
+  options.offspring = 6;
+  options.stages = {{4, 20}, {2, 30}, {1, 40}};
+  options.compare_tokens = 60;
+  options.eval_every = 3;
+  options.seed = 17;
+  topology("ring", "1", 2);
+  for (std::int32_t token = 0; token < 200; ++token) {
+    pool.tokens.push_back(token * 37 % 101);
+    if (token % 7 == 6 || token % 31 == 30) pool.offsets.push_back(pool.tokens.size());
+  }
+  pool.offsets.push_back(pool.tokens.size());
+}
+
+void SyntheticSearch::topology(const std::string& name, const std::string& migrants, std::int64_t interval) {
+  options.topology = make_topology(name, migrants, interval, options.islands, options.seed);
+}
+
+double synthetic_fitness(const Assignment& assignment, const TokenDraw& draw) {
+  double tokens = 0;
+  for (std::size_t i = 0; i < draw.tokens.size(); ++i)
+    tokens += draw.tokens[i] * std::sin(static_cast<double>(i));
+  double value = 0;
+  for (std::size_t i = 0; i < assignment.size(); ++i) {
+    const auto place = static_cast<double>(i);
+    value += (1.5 + std::sin(1.7 * place)) * assignment[i] * assignment[i] +
+             0.2 * std::cos(tokens + place * assignment[i]);
+  }
+  return value;
+}
+
+std::string text_of(const Population& population) {
+  std::string text = fmt::format("generation {}:", population.generation);
+  for (std::size_t i = 0; i < population.islands.size(); ++i) {
+    const IslandState& island = population.islands[i];
+    text += fmt::format("\n  island {}: {} evaluations, {} tokens", i, island.evaluations, island.tokens);
+    if (!population.reports.empty()) {
+      const GenerationReport& report = population.reports[i];
+      text += fmt::format(", mean {:a}, improved {}, immigrants {}", report.mean, report.improved,
+                          report.immigrants);
+    }
+    for (const Candidate& elite : island.elites)
+      text += fmt::format("\n    {:a} {}", elite.fitness, fmt::join(elite.assignment, " "));
+  }
+  return text;
+}
+
+Outcome run_search(const Communicator& comm, const SyntheticSearch& search, const Hooks& hooks) {
+  return run_search(comm, search, search.start(), hooks);
+}
+
+Outcome run_search(const Communicator& comm, const SyntheticSearch& search, Population start,
+                   const Hooks& hooks) {
+  Outcome outcome;
+  Evaluator evaluator;
+  evaluator.fitness = [&](const Assignment& base, std::span<const Assignment> candidates,
+                          const TokenDraw& draw,
+                          const std::function<bool()>& stop) -> std::optional<std::vector<double>> {
+    if (hooks.seen) hooks.seen(base, {candidates.begin(), candidates.end()}, draw);
+    std::vector<double> values;
+    for (const Assignment& candidate : candidates) {
+      if (stop()) return std::nullopt;
+      if (hooks.before_candidate) hooks.before_candidate();
+      values.push_back(hooks.fitness ? hooks.fitness(candidate, draw) : synthetic_fitness(candidate, draw));
+    }
+    return values;
+  };
+  evaluator.extra_items = search.extra_items;
+  evaluator.extra = [&](const Assignment& assignment, std::size_t item) {
+    if (hooks.before_extra) hooks.before_extra();
+    return static_cast<double>(item) + assignment[item % assignment.size()];
+  };
+  Observer observer;
+  observer.generation = [&](const Population& population, std::span<const Migration> migrations) {
+    if (hooks.before_observer) hooks.before_observer();
+    std::string text = text_of(population);
+    for (const Migration& migration : migrations)
+      text += fmt::format("\n  {} from {} to {}", migration.count, migration.from, migration.to);
+    outcome.said.push_back(text);
+    outcome.populations.push_back(population);
+  };
+  observer.comparison = [&](const Population& population, const Comparison& comparison) {
+    if (hooks.before_observer) hooks.before_observer();
+    outcome.said.push_back(fmt::format("comparison {}: {:a}; extra {:a}; best {}", population.generation,
+                                       fmt::join(comparison.fitness, " "), fmt::join(comparison.extra, " "),
+                                       comparison.best()));
+  };
+  const std::function<std::optional<std::string>()> interrupted = [&] {
+    return hooks.interrupted ? hooks.interrupted() : std::nullopt;
+  };
+  try {
+    outcome.last = evolve(comm, search.space, search.budget, search.options, search.pool, std::move(start),
+                          evaluator, observer, interrupted);
+  } catch (const Error& error) {
+    CHECK(error.agreed());
+    outcome.code = static_cast<int>(error.code());
+    outcome.own = dynamic_cast<const FailedElsewhere*>(&error) == nullptr;
+    outcome.message = error.what();
+  }
+  return outcome;
+}
+
+}  // namespace galapagos::test
