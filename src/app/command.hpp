@@ -8,8 +8,11 @@
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/core/options.hpp>
+#include <galapagos/export/stitch.hpp>
 #include <galapagos/model/evaluate.hpp>
 #include <galapagos/ops/context.hpp>
+#include <galapagos/pruning/build.hpp>
+#include <galapagos/search/search.hpp>
 #include <galapagos/search/stitched.hpp>
 #include <galapagos/tensor/dtype.hpp>
 
@@ -24,11 +27,25 @@ void eval(const Communicator& world, const std::vector<std::string>& words);
 void search(const Communicator& world, const std::vector<std::string>& words);
 void stitch(const Communicator& world, const std::vector<std::string>& words);
 void tokenize(const Communicator& world, const std::vector<std::string>& words);
+void plan(const Communicator& world, const std::vector<std::string>& words);
 void info(const Communicator& world, const std::vector<std::string>& words);
+
+/// The options of a command, and what they say but for files that it cannot do without; `plan` needs them
+/// too.
+Options declare_database();
+DatabaseOptions read_database(const Options& options);
+Options declare_search();
+SearchOptions read_search(const Options& options, int ranks);
+Options declare_stitch();
+StitchOptions read_stitch(const Options& options);
+Options declare_eval();
+EvaluationOptions read_evaluation(const Options& options);
 
 /// Declares --log-level, --threads, and with `computing` also --backend, --precision, --batch-tokens,
 /// --memory-limit.
 void declare_common(Options& options, bool computing);
+/// The latter alone.
+void declare_computing(Options& options);
 
 /// Collective. Parses the words, starts logging, and serves --help and --print-config; false where the
 /// command has nothing more to do.

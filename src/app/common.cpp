@@ -28,7 +28,10 @@ int default_threads(const Communicator& world) {
 void declare_common(Options& options, bool computing) {
   options.declared().add_options()("log-level", po::value<std::string>()->default_value("info"),
                                    "trace, debug, info, warning, error or off");
-  if (!computing) return;
+  if (computing) declare_computing(options);
+}
+
+void declare_computing(Options& options) {
   options.declared().add_options()("backend", po::value<std::string>()->default_value("auto"),
                                    "auto, cpu or cuda")(
       "precision", po::value<std::string>()->default_value("auto"),

@@ -6,9 +6,8 @@
 
 namespace galapagos::app {
 namespace po = boost::program_options;
-namespace {
 
-Options declare() {
+Options declare_database() {
   Options options(
       "database",
       "collects Hessians on calibration data, prunes every module of a model at several levels and "
@@ -37,12 +36,12 @@ Options declare() {
   return options;
 }
 
-DatabaseOptions read(const Options& options) {
-  for (const char* name : {"model", "calibration", "output"}) options.require(name);
+DatabaseOptions read_database(const Options& options) {
   DatabaseOptions request;
-  request.model = options.get<std::string>("model");
-  request.calibration = paths_of(options.get<std::vector<std::string>>("calibration"));
-  request.output = options.get<std::string>("output");
+  request.model = options.find<std::string>("model").value_or("");
+  request.calibration =
+      paths_of(options.find<std::vector<std::string>>("calibration").value_or(std::vector<std::string>()));
+  request.output = options.find<std::string>("output").value_or("");
   request.calibration_tokens = options.get<std::int64_t>("calibration-tokens");
   request.sequence_length = options.get<std::int64_t>("sequence-length");
   request.add_bos = options.flag("add-bos");
@@ -64,12 +63,13 @@ DatabaseOptions read(const Options& options) {
   return request;
 }
 
-}  // namespace
-
 void database(const Communicator& world, const std::vector<std::string>& words) {
-  Options options = declare();
+  Options options = declare_database();
   if (!begin(world, options, words)) return;
-  const DatabaseOptions request = agree_on(world, [&] { return read(options); });
+  const DatabaseOptions request = agree_on(world, [&] {
+    for (const char* name : {"model", "calibration", "output"}) options.require(name);
+    return read_database(options);
+  });
   const ops::Context context = make_context(world, options);
   build_database(world, context, request);
 }

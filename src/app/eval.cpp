@@ -9,9 +9,8 @@
 
 namespace galapagos::app {
 namespace po = boost::program_options;
-namespace {
 
-Options declare() {
+Options declare_eval() {
   Options options("eval", "perplexity of a model on texts, and how far it is from another model");
   options.declared().add_options()("model", po::value<std::string>(), "folder of a Hugging Face model")(
       "database", po::value<std::string>(), "with --assignment: put levels of this database in")(
@@ -32,7 +31,7 @@ Options declare() {
   return options;
 }
 
-EvaluationOptions read_how(const Options& options) {
+EvaluationOptions read_evaluation(const Options& options) {
   EvaluationOptions how;
   how.batch_tokens = options.get<std::int64_t>("batch-tokens");
   how.memory_limit = parse_bytes(options.get<std::string>("memory-limit"), "--memory-limit");
@@ -40,6 +39,8 @@ EvaluationOptions read_how(const Options& options) {
     throw UsageError("fewer than one token at a time", "--batch-tokens", "give 1 or more");
   return how;
 }
+
+namespace {
 
 Json as_json(const Evaluation& evaluation, bool compared) {
   Json json;
@@ -96,7 +97,7 @@ Data load_data(const Communicator& world, const Options& options, const NamedMod
 }  // namespace
 
 void eval(const Communicator& world, const std::vector<std::string>& words) {
-  Options options = declare();
+  Options options = declare_eval();
   if (!begin(world, options, words)) return;
   const ops::Context context = make_context(world, options);
   EvaluationOptions how;
@@ -107,7 +108,7 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
     if (options.has("score") && (options.has("data") || options.has("reference"))) {
       throw UsageError("--score stands alone", "--data, --reference", "leave them out");
     }
-    how = read_how(options);
+    how = read_evaluation(options);
     precision = precision_of(options);
   });
   const auto model =

@@ -30,6 +30,7 @@ constexpr Subcommand subcommands[] = {
     {"stitch", "write the model of an assignment as a checkpoint", app::stitch},
     {"eval", "negative log-likelihood and perplexity of a model on a text", app::eval},
     {"tokenize", "turn text into token files", app::tokenize},
+    {"plan", "memory, file sizes, work and time of a command, without weights", app::plan},
     {"info", "what a model, token file or database holds", app::info},
 };
 

@@ -10,9 +10,8 @@
 
 namespace galapagos::app {
 namespace po = boost::program_options;
-namespace {
 
-Options declare() {
+Options declare_search() {
   Options options("search",
                   "looks for the level of every module that loses the least quality at a given size");
   options.declared().add_options()("model", po::value<std::string>(), "folder of a Hugging Face model")(
@@ -60,6 +59,8 @@ Options declare() {
   return options;
 }
 
+namespace {
+
 std::vector<SelectionStage> read_stages(const Options& options) {
   const auto survivors = parse_integers(options.get<std::string>("survivors"), "--survivors");
   const auto tokens = parse_integers(options.get<std::string>("tokens"), "--tokens");
@@ -104,13 +105,15 @@ Strategy strategy_of(const std::string& name) {
   throw UsageError("unknown strategy '" + printable(name) + "'", "--strategy", "choose evolution or random");
 }
 
-SearchOptions read(const Options& options, int ranks) {
-  for (const char* name : {"model", "database", "calibration", "output"}) options.require(name);
+}  // namespace
+
+SearchOptions read_search(const Options& options, int ranks) {
   SearchOptions request;
-  request.model = options.get<std::string>("model");
-  request.database = options.get<std::string>("database");
-  request.output = options.get<std::string>("output");
-  request.calibration = paths_of(options.get<std::vector<std::string>>("calibration"));
+  request.model = options.find<std::string>("model").value_or("");
+  request.database = options.find<std::string>("database").value_or("");
+  request.output = options.find<std::string>("output").value_or("");
+  if (const auto files = options.find<std::vector<std::string>>("calibration"))
+    request.calibration = paths_of(*files);
   if (const auto files = options.find<std::vector<std::string>>("eval-data"))
     request.eval_data = paths_of(*files);
   request.calibration_tokens = options.get<std::int64_t>("calibration-tokens");
@@ -154,12 +157,13 @@ SearchOptions read(const Options& options, int ranks) {
   return request;
 }
 
-}  // namespace
-
 void search(const Communicator& world, const std::vector<std::string>& words) {
-  Options options = declare();
+  Options options = declare_search();
   if (!begin(world, options, words)) return;
-  const SearchOptions request = agree_on(world, [&] { return read(options, world.size()); });
+  const SearchOptions request = agree_on(world, [&] {
+    for (const char* name : {"model", "database", "calibration", "output"}) options.require(name);
+    return read_search(options, world.size());
+  });
   const ops::Context context = make_context(world, options);
   run_search(world, context, request);
 }

@@ -37,11 +37,14 @@ std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens)
   return static_cast<std::uint64_t>(most_tokens * width) * sizeof(float);
 }
 
+std::uint64_t memory_share(std::uint64_t free_bytes, int ranks_on_node) {
+  constexpr double usable_share = 0.85;
+  return static_cast<std::uint64_t>(usable_share * static_cast<double>(free_bytes) / ranks_on_node);
+}
+
 std::uint64_t memory_per_rank(const Communicator& comm, std::uint64_t asked) {
   if (asked > 0) return asked;
-  constexpr double usable_share = 0.85;
-  const auto ranks_here = static_cast<double>(comm.split_node().size());
-  const double mine = usable_share * static_cast<double>(available_memory()) / ranks_here;
+  const std::uint64_t mine = memory_share(available_memory(), comm.split_node().size());
   return static_cast<std::uint64_t>(comm.min(static_cast<std::int64_t>(mine)));
 }
 

@@ -58,8 +58,10 @@ bool fits_host(const SearchFootprint& footprint, std::uint64_t limit, int ranks)
   return replica_bytes(footprint, footprint.cached) * count + footprint.stored <= limit * count;
 }
 
-std::uint64_t cache_limit(const SearchFootprint& footprint, LevelHome home) {
-  return home == LevelHome::device ? UINT64_MAX : footprint.cached;
+std::uint64_t cache_limit(const SearchFootprint& footprint, LevelHome home, std::uint64_t limit) {
+  if (home == LevelHome::device) return UINT64_MAX;
+  const std::uint64_t rest = replica_bytes(footprint, 0);
+  return std::min(footprint.cached, limit > rest ? limit - rest : 0);
 }
 
 std::int64_t compare_tokens(const EvolutionOptions& evolution, std::int64_t pool_tokens) {

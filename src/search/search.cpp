@@ -147,8 +147,7 @@ Setup make_setup(const Communicator& comm, const SearchOptions& options) {
 
 /// Collective. Decides where level weights live, and that a replica fits at all.
 LevelHome choose_home(const Communicator& comm, const SearchFootprint& footprint,
-                      std::optional<LevelHome> asked, std::uint64_t memory_limit) {
-  const std::uint64_t limit = memory_per_rank(comm, memory_limit);
+                      std::optional<LevelHome> asked, std::uint64_t limit) {
   agree(comm, [&] {
     if (footprint.dense > limit) {
       throw ResourceError(fmt::format("a replica of the model needs {} on a rank, which may use {}",
@@ -414,7 +413,8 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   const SearchFootprint footprint = search_footprint(
       setup.space, setup.config, setup.evolution, options.fitness, setup.precision,
       setup.database->header().dtype, std::max(options.batch_tokens, setup.longest), comm.size());
-  const LevelHome home = choose_home(comm, footprint, options.level_cache, options.memory_limit);
+  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
+  const LevelHome home = choose_home(comm, footprint, options.level_cache, limit);
   const std::int64_t dense = setup.space.fixed_parameters + setup.space.dense_parameters();
   const Assignment uniform = setup.budget->uniform(setup.space);
   log_info("{} modules, {} parameters of {} prunable; the uniform assignment leaves {} of {}",
@@ -431,7 +431,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   std::optional<Replica> replica;
   agree(comm, [&] {
     replica.emplace(context, *setup.checkpoint, setup.config, setup.space, store, setup.precision,
-                    options.batch_tokens, setup.longest, cache_limit(footprint, home));
+                    options.batch_tokens, setup.longest, cache_limit(footprint, home, limit));
   });
   const std::function<std::optional<std::string>()> interrupted = [&]() -> std::optional<std::string> {
     if (stop_requested()) return "a signal";

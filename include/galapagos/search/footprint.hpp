@@ -30,8 +30,8 @@ SearchFootprint search_footprint(const SearchSpace& space, const HfConfig& confi
 bool fits_device(const SearchFootprint& footprint, std::uint64_t limit);
 /// Whether one copy of the database's levels fits a node, each of whose `ranks` ranks may use `limit` bytes.
 bool fits_host(const SearchFootprint& footprint, std::uint64_t limit, int ranks);
-/// Bytes of built modules that a replica keeps.
-std::uint64_t cache_limit(const SearchFootprint& footprint, LevelHome home);
+/// Bytes of built modules that a replica keeps on a rank that may use `limit` bytes.
+std::uint64_t cache_limit(const SearchFootprint& footprint, LevelHome home, std::uint64_t limit);
 
 /// Tokens that the islands are compared on at the end: as asked, else more than in the last stage.
 std::int64_t compare_tokens(const EvolutionOptions& evolution, std::int64_t pool_tokens);

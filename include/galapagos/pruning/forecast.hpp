@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <galapagos/pruning/build.hpp>
+#include <galapagos/pruning/hessian.hpp>
+
+namespace galapagos {
+
+/// Bytes of a rank: the most of each purpose, and the most at a time.
+struct DatabaseMemory {
+  std::uint64_t weights = 0;
+  std::uint64_t activations = 0;
+  std::uint64_t hessians = 0;
+  std::uint64_t pruning = 0;
+  std::uint64_t peak = 0;
+};
+
+/// What `galapagos database` is going to need, from sizes alone.
+struct DatabaseForecast {
+  PipelineGrid grid;
+  std::vector<std::vector<ModuleId>> passes;
+  std::string too_small;       ///< why the memory limit cannot be kept; empty where it can
+  DatabaseMemory memory;       ///< over all ranks
+  std::uint64_t file = 0;      ///< bytes of the database
+  double collecting = 0;       ///< operations
+  double collecting_rank = 0;  ///< of the rank that has most of them
+  double waiting = 0;          ///< share of the collection's time in which the pipeline fills and drains
+  double pruning = 0;
+  double pruning_rank = 0;
+  double pruning_streamed = 0;     ///< bytes between memory and processor, of the rank that has most of them
+  std::uint64_t hidden_moved = 0;  ///< bytes of hidden states between stages
+  std::uint64_t hessians_moved = 0;
+  std::uint64_t busiest_node = 0;  ///< bytes that one node sends or receives, of both
+  std::uint64_t read = 0;          ///< bytes of the checkpoint, by all ranks
+};
+
+/// Operations of structured_obs() on a weight of `rows` rows, from `columns` columns down to `kept`.
+double obs_operations(std::int64_t rows, std::int64_t columns, std::int64_t kept, std::int64_t unit);
+
+/// Bytes that it reads and writes in memory.
+double obs_traffic(std::int64_t rows, std::int64_t columns, std::int64_t kept, std::int64_t unit);
+
+/// `limit`: bytes a rank may use, 0 for any number; `options.calibration_tokens` has to be known.
+/// `ranks_per_node` neighbours share a node.
+DatabaseForecast forecast_database(const DatabaseHeader& header, const DatabaseOptions& options, int ranks,
+                                   int ranks_per_node, std::uint64_t limit);
+
+}  // namespace galapagos

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+
+#include <galapagos/search/footprint.hpp>
+#include <galapagos/search/search.hpp>
+
+namespace galapagos {
+
+/// The space of a database that is not there yet: heads go so that KV heads stay as long as possible, hence
+/// no candidate of a real one is larger.
+SearchSpace expected_space(const DatabaseHeader& header);
+
+/// What `galapagos search` is going to need, from sizes alone.
+struct SearchForecast {
+  int ranks_of_island = 1;  ///< at least
+  std::int64_t islands_of_rank = 1;
+  SearchFootprint footprint;
+  LevelHome home = LevelHome::device;
+  bool fits = true;               ///< whether a rank and a node have room for it
+  std::uint64_t in_use = 0;       ///< bytes of a candidate's built modules
+  std::uint64_t modules = 0;      ///< bytes of the built modules that a rank keeps
+  std::uint64_t rank_memory = 0;  ///< a rank's own
+  std::uint64_t node_shared = 0;  ///< the memory that the ranks of a node share: answers, and levels at home
+  std::uint64_t answers = 0;      ///< the part of it for the dense model's answers
+  std::uint64_t checkpoint = 0;   ///< bytes of the file
+  std::int64_t parameters = 0;    ///< of the uniform assignment
+  std::int64_t dense_parameters = 0;  ///< of the whole model
+  double answering = 0;               ///< operations, by all ranks
+  double answering_rank = 0;
+  double generation = 0;       ///< operations of all islands in one generation
+  double generation_rank = 0;  ///< of the rank that has most of them
+  double evaluations = 0;      ///< candidates times stages, of all islands in one generation
+  double computed = 1;         ///< share of the candidates' layers that the parent's do not give already
+  double switched_rank = 0;    ///< bytes of modules that a rank builds in a generation where nothing is kept
+  double streamed_rank = 0;    ///< bytes of weights that pass through a rank in a generation
+  double comparison = 0;       ///< operations of one comparison of the islands
+  double comparison_rank = 0;
+  std::int64_t comparisons = 1;
+  std::uint64_t exchanged = 0;  ///< bytes that a rank receives in a generation, migrants included
+  std::uint64_t read = 0;       ///< bytes from files, by all nodes
+};
+
+/// What the forecast of a search depends on beside its options.
+struct SearchSizes {
+  DType precision = DType::f32;
+  DType stored = DType::f32;  ///< of the database's levels
+  std::int64_t sequence_length = 1;
+  std::int64_t pool_tokens = 0;
+  int ranks = 1;
+  int ranks_per_node = 1;
+  std::uint64_t limit = 0;  ///< bytes a rank may use, 0 for any number
+};
+
+/// The work of a generation is counted on offspring of the uniform assignment, drawn as the search draws
+/// them.
+SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config, const SearchOptions& options,
+                               const SearchSizes& sizes);
+
+}  // namespace galapagos

@@ -1,0 +1,388 @@
+#include "plan.hpp"
+
+#include "command.hpp"
+
+#include <algorithm>
+#include <array>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <map>
+#include <sstream>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/io/model_sequences.hpp>
+#include <galapagos/search/forecast.hpp>
+
+namespace galapagos::app {
+namespace po = boost::program_options;
+namespace {
+
+// What a command uses where it is to use everything there is, which nobody can know here.
+constexpr std::int64_t assumed_calibration = 1 << 22;
+constexpr std::int64_t assumed_pool = 100000;
+constexpr std::int64_t assumed_data = 1 << 18;
+constexpr double assumed_sparsity = 0.5;
+
+constexpr std::array phase_names = {"database", "search", "stitch", "eval"};
+
+Options declare() {
+  Options options(
+      "plan",
+      "memory, file sizes, work and time of a command on a machine, from config.json alone; takes "
+      "every option of the command too (and of the commands before it), and its INI file",
+      "command");
+  options.declared().add_options()("command", po::value<std::string>(),
+                                   "database, search, stitch or eval (the word after 'plan'); without: all")(
+      "model", po::value<std::string>(), "folder of a Hugging Face model, or its config.json")(
+      "ranks", po::value<std::int64_t>(), "MPI ranks")("nodes", po::value<std::int64_t>()->default_value(1),
+                                                       "that they are on, evenly")(
+      "memory-per-node", po::value<std::string>()->default_value("0"), "bytes, as 256G; 0: any number")(
+      "peak-tflops", po::value<double>()->default_value(0), "of a rank; 0: no times")(
+      "memory-bandwidth", po::value<double>()->default_value(0), "GB/s of a rank; 0: not counted")(
+      "network", po::value<double>()->default_value(0), "GB/s of a node; 0: not counted")(
+      "disk", po::value<double>()->default_value(0), "GB/s of the file system; 0: not counted")(
+      "efficiency", po::value<double>()->default_value(0.5), "share of these rates that is reached")(
+      "strict", po::bool_switch(), "fail (exit code 4) where memory is too small")("json", po::bool_switch(),
+                                                                                   "print JSON");
+  declare_common(options, true);
+  return options;
+}
+
+bool declares(Options& options, const std::string& name) {
+  return options.declared().find_nothrow(name, false) != nullptr;
+}
+
+/// The options of all commands, each of which has got its part of the words.
+struct Commands {
+  Options plan = declare();
+  Options database = declare_database();
+  Options search = declare_search();
+  Options stitch = declare_stitch();
+  Options eval = declare_eval();
+  std::vector<std::string> planned;
+
+  /// One INI file is for all of them: what it says above its sections has to be known to each.
+  Commands() { declare_computing(stitch); }
+
+  Options& of(const std::string& name) {
+    return name == "database" ? database : name == "search" ? search : name == "stitch" ? stitch : eval;
+  }
+};
+
+/// Words in groups: an option with its values, or what stands before all options.
+std::vector<std::vector<std::string>> grouped(const std::vector<std::string>& words) {
+  std::vector<std::vector<std::string>> groups;
+  for (const std::string& word : words) {
+    if (groups.empty() || word.starts_with("--")) groups.emplace_back();
+    groups.back().push_back(word);
+  }
+  return groups;
+}
+
+std::string option_of(const std::vector<std::string>& group) {
+  if (!group[0].starts_with("--")) return {};
+  return group[0].substr(2, group[0].find('=') - 2);
+}
+
+/// The words of each command. An option of `plan` goes to all that have it; any other to the commands that
+/// are planned, or where none of them has it to those that they build on.
+std::map<std::string, std::vector<std::string>> dealt_words(Commands& commands,
+                                                            const std::vector<std::string>& words) {
+  std::map<std::string, std::vector<std::string>> dealt;
+  const auto give = [&](const std::string& name, const std::vector<std::string>& group) {
+    dealt[name].insert(dealt[name].end(), group.begin(), group.end());
+  };
+  for (const std::vector<std::string>& group : grouped(words)) {
+    const std::string option = option_of(group);
+    const bool own = option.empty() || declares(commands.plan, option);
+    if (own) give("plan", group);
+    if (option.empty() || option == "command") continue;
+    bool taken = false;
+    for (const std::string& name : commands.planned) {
+      if (!declares(commands.of(name), option)) continue;
+      give(name, group);
+      taken = true;
+    }
+    for (const std::string name : phase_names) {
+      const bool planned =
+          std::find(commands.planned.begin(), commands.planned.end(), name) != commands.planned.end();
+      if (planned || (taken && !own) || !declares(commands.of(name), option)) continue;
+      give(name, group);
+      taken = true;
+    }
+    if (!own && !taken) {
+      throw UsageError("unrecognised option '--" + printable(option) + "'", "galapagos plan",
+                       "see 'galapagos plan --help' and the help of the command");
+    }
+  }
+  return dealt;
+}
+
+/// Which command stands among the words, before they can be parsed.
+std::vector<std::string> planned_commands(const std::vector<std::string>& words) {
+  if (!words.empty() && !words[0].starts_with("--")) {
+    if (std::find(phase_names.begin(), phase_names.end(), words[0]) != phase_names.end()) return {words[0]};
+    throw UsageError("there is no plan of '" + printable(words[0]) + "'", "galapagos plan",
+                     "choose database, search, stitch or eval, or name none for all of them");
+  }
+  return {phase_names.begin(), phase_names.end()};
+}
+
+Machine read_machine(const Options& options) {
+  Machine machine;
+  const auto number = [&](const char* name) {
+    const auto value = options.get<std::int64_t>(name);
+    if (value < 1 || value > 10'000'000)
+      throw UsageError(fmt::format("{}", value), std::string("--") + name, "give 1 or more");
+    return static_cast<int>(value);
+  };
+  const auto rate = [&](const char* name, double unit) {
+    const auto value = options.get<double>(name);
+    if (!(value >= 0)) throw UsageError("a negative rate", std::string("--") + name, "give 0 or more");
+    return value * unit;
+  };
+  machine.ranks = number("ranks");
+  machine.nodes = number("nodes");
+  if (machine.nodes > machine.ranks) {
+    throw UsageError(fmt::format("{} ranks on {} nodes", machine.ranks, machine.nodes), "--nodes",
+                     "give at most one node per rank");
+  }
+  machine.node_memory = parse_bytes(options.get<std::string>("memory-per-node"), "--memory-per-node");
+  machine.peak = rate("peak-tflops", 1e12);
+  machine.bandwidth = rate("memory-bandwidth", 1e9);
+  machine.network = rate("network", 1e9);
+  machine.disk = rate("disk", 1e9);
+  machine.efficiency = options.get<double>("efficiency");
+  if (!(machine.efficiency > 0 && machine.efficiency <= 1)) {
+    throw UsageError(fmt::format("an efficiency of {:g}", machine.efficiency), "--efficiency",
+                     "give a share above 0 and up to 1");
+  }
+  return machine;
+}
+
+ModelSizes read_model(const std::string& name, const Options& options, std::vector<std::string>& assumed) {
+  const std::filesystem::path path = name;
+  ModelSizes model;
+  model.config = std::filesystem::is_regular_file(path) ? parse_hf_config(read_json(path), path.string())
+                                                        : read_hf_config(path);
+  const std::string& type = model.config.torch_dtype;
+  model.stored = type == "float32" ? DType::f32 : type == "float16" ? DType::f16 : DType::bf16;
+  if (type.empty()) assumed.push_back("weights in bf16, as config.json names no type");
+  model.precision = precision_of(options).value_or(model.stored);
+  return model;
+}
+
+std::vector<std::int32_t> orders_of(const DatabaseReader& database) {
+  std::vector<std::int32_t> orders;
+  for (const ModuleId& module : database.header().modules()) {
+    const std::vector<std::int32_t> order = database.order(module);
+    orders.insert(orders.end(), order.begin(), order.end());
+  }
+  return orders;
+}
+
+/// A name and what is said of it, in lines that fit a screen.
+std::string row(const std::string& name, const std::string& value) {
+  constexpr std::size_t indent = 20, width = 100;
+  std::string text = fmt::format("{:<{}}", name, indent);
+  std::size_t at = indent;
+  std::istringstream words(value);
+  for (std::string word; words >> word; at += word.size() + 1) {
+    if (at > indent && at + word.size() > width) {
+      text += fmt::format("\n{:<{}}", "", indent);
+      at = indent;
+    }
+    text += (at > indent ? " " : "") + word;
+  }
+  return text + "\n";
+}
+
+/// All that is known, and what had to be assumed.
+class Planner {
+ public:
+  explicit Planner(Commands& commands)
+      : commands_(commands),
+        machine_(read_machine(commands.plan)),
+        model_(read_model(commands.plan.get<std::string>("model"), commands.plan, assumed_)) {}
+
+  void plan() {
+    for (const std::string& name : commands_.planned) phases_.push_back(phase(name));
+  }
+  Json json() const;
+  std::string text() const;
+  std::optional<std::string> first_warning() const;
+
+ private:
+  PlannedPhase phase(const std::string& name);
+  PlannedPhase of_eval();
+  std::int64_t tokens_or(std::int64_t asked, std::int64_t otherwise, const char* of_what);
+  DatabaseOptions database_options();
+  SearchOptions search_options();
+  void make_space();
+
+  Commands& commands_;
+  std::vector<std::string> assumed_;
+  Machine machine_;
+  ModelSizes model_;
+  std::optional<DatabaseHeader> header_;
+  SearchSpace space_;
+  std::vector<PlannedPhase> phases_;
+};
+
+std::int64_t Planner::tokens_or(std::int64_t asked, std::int64_t otherwise, const char* of_what) {
+  if (asked > 0) return asked;
+  assumed_.push_back(fmt::format("{} {}", human_count(static_cast<std::uint64_t>(otherwise)), of_what));
+  return otherwise;
+}
+
+DatabaseOptions Planner::database_options() {
+  DatabaseOptions options = read_database(commands_.database);
+  check_options(options);
+  options.calibration_tokens =
+      tokens_or(options.calibration_tokens, assumed_calibration, "calibration tokens of the database");
+  return options;
+}
+
+SearchOptions Planner::search_options() {
+  SearchOptions options = read_search(commands_.search, machine_.ranks);
+  if (!options.target_level && !options.target_parameters && !options.target_sparsity) {
+    options.target_sparsity = assumed_sparsity;
+    const std::string said = fmt::format("a target sparsity of {}", assumed_sparsity);
+    if (std::find(assumed_.begin(), assumed_.end(), said) == assumed_.end()) assumed_.push_back(said);
+  }
+  options.sequence_length = checked_sequence_length(options.sequence_length, model_.config);
+  return options;
+}
+
+/// The levels of the database that is there, else of the one that the options would give.
+void Planner::make_space() {
+  if (header_) return;
+  if (const auto path = commands_.search.find<std::string>("database")) {
+    const DatabaseReader database(*path);
+    header_ = database.header();
+    if (header_->config.source != model_.config.source) {
+      throw InputError("the database was made from another model", *path, "give the model it was made from");
+    }
+    space_ = galapagos::make_space(*header_, orders_of(database));
+    return;
+  }
+  header_ = make_header(read_database(commands_.database), model_.config, model_.stored);
+  space_ = expected_space(*header_);
+}
+
+PlannedPhase Planner::of_eval() {
+  const auto tokens =
+      tokens_or(commands_.eval.get<std::int64_t>("tokens"), assumed_data, "tokens to evaluate");
+  const auto length =
+      checked_sequence_length(commands_.eval.get<std::int64_t>("sequence-length"), model_.config);
+  std::optional<ModelSizes> reference;
+  if (const auto folder = commands_.eval.find<std::string>("reference"))
+    reference = read_model(*folder, commands_.plan, assumed_);
+  return plan_eval(machine_, model_, reference, read_evaluation(commands_.eval), length, tokens);
+}
+
+PlannedPhase Planner::phase(const std::string& name) {
+  if (name == "eval") return of_eval();
+  if (name == "database") {
+    const DatabaseOptions options = database_options();
+    DatabaseHeader header = make_header(options, model_.config, model_.stored);
+    header.precision = model_.precision;
+    return plan_database(machine_, options, header);
+  }
+  make_space();
+  SearchOptions options = search_options();
+  if (name == "stitch") return plan_stitch(machine_, model_, read_stitch(commands_.stitch), space_, options);
+  options.calibration_tokens =
+      tokens_or(options.calibration_tokens, assumed_pool, "calibration tokens of the search");
+  return plan_search(machine_, model_, options, space_, header_->dtype);
+}
+
+std::optional<std::string> Planner::first_warning() const {
+  for (const PlannedPhase& phase : phases_) {
+    if (!phase.warnings.empty()) return phase.name + ": " + phase.warnings.front();
+  }
+  return std::nullopt;
+}
+
+Json Planner::json() const {
+  Json json;
+  json["kind"] = "plan";
+  json["model"] = {{"model_type", model_.config.model_type},
+                   {"layers", model_.config.layers},
+                   {"parameters", parameters_in_layers(model_.config) + embedding_parameters(model_.config) +
+                                      head_parameters(model_.config)},
+                   {"dtype", name_of(model_.stored)},
+                   {"precision", name_of(model_.precision)}};
+  json["machine"] = {{"ranks", machine_.ranks},
+                     {"nodes", machine_.nodes},
+                     {"memory_per_node", machine_.node_memory},
+                     {"efficiency", machine_.efficiency}};
+  json["assumed"] = assumed_;
+  json["warnings"] = Json::array();
+  for (const PlannedPhase& phase : phases_) {
+    json[phase.name] = phase.json;
+    for (const std::string& warning : phase.warnings) json["warnings"].push_back(phase.name + ": " + warning);
+  }
+  return json;
+}
+
+std::string Planner::text() const {
+  const HfConfig& config = model_.config;
+  const std::int64_t parameters =
+      parameters_in_layers(config) + embedding_parameters(config) + head_parameters(config);
+  const auto whole = static_cast<std::uint64_t>(parameters);
+  std::string text = row("model", fmt::format("{}, {} layers of {}, {} parameters, {} in {}; computed in {}",
+                                              config.model_type, config.layers, config.hidden_size,
+                                              human_count(whole), human_bytes(whole * size_of(model_.stored)),
+                                              name_of(model_.stored), name_of(model_.precision)));
+  text += row("machine",
+              fmt::format("{} ranks, {} a node{}", machine_.ranks, machine_.ranks_per_node(),
+                          machine_.node_memory == 0 ? "" : " of " + human_bytes(machine_.node_memory)));
+  if (machine_.peak > 0) {
+    text +=
+        row("rates", fmt::format("of a rank {:g} Tflop/s and {:g} GB/s of memory, of a node {:g} GB/s, disk "
+                                 "{:g} GB/s (0: not counted); {:.0f} % of them is reached",
+                                 machine_.peak / 1e12, machine_.bandwidth / 1e9, machine_.network / 1e9,
+                                 machine_.disk / 1e9, 100 * machine_.efficiency));
+  }
+  for (const PlannedPhase& phase : phases_) {
+    text += "\n" + phase.name + "\n";
+    for (const auto& [name, value] : phase.rows) text += row("  " + name, value);
+    for (const std::string& warning : phase.warnings) text += row("  TOO SMALL", warning);
+  }
+  text += "\n";
+  if (!assumed_.empty()) text += row("assumed", fmt::format("{}", fmt::join(assumed_, "; ")));
+  text +=
+      row("note", fmt::format("memory is that of the worst rank, without the program itself (about 0.1 GiB) "
+                              "and the page cache; ~ is an estimate{}",
+                              machine_.peak > 0 ? "" : "; --peak-tflops and other rates give times"));
+  return text;
+}
+
+}  // namespace
+
+void plan(const Communicator& world, const std::vector<std::string>& words) {
+  Commands commands;
+  std::map<std::string, std::vector<std::string>> dealt;
+  agree(world, [&] {
+    commands.planned = planned_commands(words);
+    dealt = dealt_words(commands, words);
+  });
+  if (!begin(world, commands.plan, dealt["plan"])) return;
+  agree_at_root(world, [&] {
+    if (commands.plan.has("command") && commands.planned.size() > 1) {
+      throw UsageError("a command after the options", "galapagos plan", "name it right after 'plan'");
+    }
+    for (const char* name : {"model", "ranks"}) commands.plan.require(name);
+    for (const char* name : phase_names) commands.of(name).parse(dealt[name]);
+    Planner planner(commands);
+    planner.plan();
+    print(world, commands.plan.flag("json") ? planner.json().dump(2) + "\n" : planner.text());
+    if (const auto warning = planner.first_warning(); warning && commands.plan.flag("strict")) {
+      throw ResourceError("the plan does not fit", *warning, "see the plan");
+    }
+  });
+}
+
+}  // namespace galapagos::app

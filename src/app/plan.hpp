@@ -1,0 +1,64 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <galapagos/core/json.hpp>
+#include <galapagos/export/stitch.hpp>
+#include <galapagos/model/evaluate.hpp>
+#include <galapagos/pruning/build.hpp>
+#include <galapagos/search/search.hpp>
+
+// The parts of `plan`: what each command needs on a machine, from sizes alone.
+namespace galapagos::app {
+
+/// What commands are to run on. A rate of 0 is unknown.
+struct Machine {
+  int ranks = 1;
+  int nodes = 1;
+  std::uint64_t node_memory = 0;  ///< bytes
+  double peak = 0;                ///< operations per second of a rank
+  double bandwidth = 0;           ///< bytes per second: of a rank's memory, of a node's network, of all disks
+  double network = 0;
+  double disk = 0;
+  double efficiency = 0.5;  ///< share of these rates that is reached
+
+  int ranks_per_node() const { return (ranks + nodes - 1) / nodes; }
+  /// Bytes a rank may use where `asked` is 0; 0 where unknown.
+  std::uint64_t limit(std::uint64_t asked) const;
+};
+
+/// A model that may have no weights yet.
+struct ModelSizes {
+  HfConfig config;
+  DType stored = DType::f32;
+  DType precision = DType::f32;  ///< of the working weights
+};
+
+/// What is said of one command.
+struct PlannedPhase {
+  std::string name;
+  std::vector<std::pair<std::string, std::string>> rows;
+  std::vector<std::string> warnings;
+  Json json;
+};
+
+PlannedPhase plan_database(const Machine& machine, const DatabaseOptions& options,
+                           const DatabaseHeader& header);
+/// `stored`: the type of the database's levels.
+PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const SearchOptions& options,
+                         const SearchSpace& space, DType stored);
+/// Of the uniform assignment within the budget of `search`.
+PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const StitchOptions& options,
+                         const SearchSpace& space, const SearchOptions& search);
+/// `sequence_length`, `tokens`: of the data.
+PlannedPhase plan_eval(const Machine& machine, const ModelSizes& model,
+                       const std::optional<ModelSizes>& reference, const EvaluationOptions& options,
+                       std::int64_t sequence_length, std::int64_t tokens);
+
+/// "3.91 Pflop" and the like.
+std::string human_operations(double operations);
+
+}  // namespace galapagos::app

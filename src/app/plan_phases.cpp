@@ -1,0 +1,351 @@
+#include "plan.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/model/cost.hpp>
+#include <galapagos/model/stage.hpp>
+#include <galapagos/pruning/forecast.hpp>
+#include <galapagos/search/forecast.hpp>
+
+namespace galapagos::app {
+namespace {
+
+std::string count(std::int64_t number) {
+  return human_count(static_cast<std::uint64_t>(number));
+}
+
+std::string bytes(double number) {
+  return human_bytes(static_cast<std::uint64_t>(number));
+}
+
+std::string duration(double seconds) {
+  return seconds < 100 ? fmt::format("{:.2g} s", seconds) : human_duration(seconds);
+}
+
+/// The times of a command's steps from the machine's rates; what has no rate takes none.
+class Clock {
+ public:
+  explicit Clock(const Machine& machine) : machine_(machine) {}
+
+  double compute(double operations, double streamed = 0) const {
+    return std::max(at(operations, machine_.peak), at(streamed, machine_.bandwidth));
+  }
+  double network(double moved) const { return at(moved, machine_.network); }
+  double disk(double moved) const { return at(moved, machine_.disk); }
+
+  void add(const std::string& step, double seconds) {
+    if (seconds > 0) steps_.emplace_back(step, seconds);
+  }
+  void write_to(PlannedPhase& phase) const {
+    if (machine_.peak <= 0) return;
+    double total = 0;
+    std::string text;
+    for (const auto& [step, seconds] : steps_) {
+      total += seconds;
+      text += fmt::format("{}{} {}", text.empty() ? "" : " + ", step, duration(seconds));
+      phase.json["seconds"][step] = seconds;
+    }
+    phase.json["seconds"]["total"] = total;
+    phase.rows.emplace_back("time", fmt::format("~ {} = {}", duration(total), text));
+  }
+
+ private:
+  double at(double amount, double rate) const { return rate > 0 ? amount / (rate * machine_.efficiency) : 0; }
+
+  const Machine& machine_;
+  std::vector<std::pair<std::string, double>> steps_;
+};
+
+Json spans_of(const PipelineGrid& grid) {
+  Json spans = Json::array();
+  for (const LayerSpan& span : grid.spans) spans.push_back({span.first, span.last});
+  return spans;
+}
+
+std::string grid_text(const PipelineGrid& grid, int ranks) {
+  std::int64_t least = grid.spans.front().count(), most = least;
+  for (const LayerSpan& span : grid.spans) {
+    least = std::min(least, span.count());
+    most = std::max(most, span.count());
+  }
+  const std::string layers = least == most ? fmt::format("{}", most) : fmt::format("{} to {}", least, most);
+  const int idle = ranks - grid.stages() * grid.lanes;
+  return fmt::format("{} stages x {} lanes, {} layers a stage{}", grid.stages(), grid.lanes, layers,
+                     idle > 0 ? fmt::format(", {} ranks outside", idle) : "");
+}
+
+void check_rank(PlannedPhase& phase, std::uint64_t need, std::uint64_t limit, const std::string& remedy) {
+  phase.json["memory"]["limit"] = limit;
+  if (limit == 0 || need <= limit) return;
+  phase.warnings.push_back(
+      fmt::format("a rank needs {} and may use {}; {}", human_bytes(need), human_bytes(limit), remedy));
+}
+
+}  // namespace
+
+std::uint64_t Machine::limit(std::uint64_t asked) const {
+  if (asked > 0 || node_memory == 0) return asked;
+  return memory_share(node_memory, ranks_per_node());
+}
+
+std::string human_operations(double operations) {
+  constexpr const char* prefixes[] = {"", "K", "M", "G", "T", "P", "E", "Z", "Y"};
+  std::size_t prefix = 0;
+  for (; operations >= 1000 && prefix + 1 < std::size(prefixes); ++prefix) operations /= 1000;
+  return fmt::format("{:.3g} {}flop", operations, prefixes[prefix]);
+}
+
+PlannedPhase plan_database(const Machine& machine, const DatabaseOptions& options,
+                           const DatabaseHeader& header) {
+  const std::uint64_t limit = machine.limit(options.memory_limit);
+  const DatabaseForecast forecast =
+      forecast_database(header, options, machine.ranks, machine.ranks_per_node(), limit);
+  const DatabaseMemory& memory = forecast.memory;
+  PlannedPhase phase;
+  phase.name = "database";
+  phase.rows = {
+      {"calibration", fmt::format("{} tokens, sequences up to {}", count(options.calibration_tokens),
+                                  count(header.sequence_length))},
+      {"grid",
+       fmt::format("{}; {} modules in {} pass{} over the data", grid_text(forecast.grid, machine.ranks),
+                   header.modules().size(), forecast.passes.size(), forecast.passes.size() == 1 ? "" : "es")},
+      {"memory of a rank",
+       fmt::format("{}; weights {}, activations {}, Hessians {}, pruning {}, not all at a time",
+                   human_bytes(memory.peak), human_bytes(memory.weights), human_bytes(memory.activations),
+                   human_bytes(memory.hessians), human_bytes(memory.pruning))},
+      {"file", fmt::format("{} ({} levels, {})", human_bytes(forecast.file),
+                           header.levels.empty() ? 0 : header.levels.begin()->second.size() - 1,
+                           name_of(header.dtype))},
+      {"work", fmt::format("collection {} ({} a rank), pruning {} ({} a rank)",
+                           human_operations(forecast.collecting), human_operations(forecast.collecting_rank),
+                           human_operations(forecast.pruning), human_operations(forecast.pruning_rank))},
+      {"moved", fmt::format("hidden states {}, Hessians {}; by one node {}; read {}, written {}",
+                            human_bytes(forecast.hidden_moved), human_bytes(forecast.hessians_moved),
+                            human_bytes(forecast.busiest_node), human_bytes(forecast.read),
+                            human_bytes(forecast.file))}};
+  Json& json = phase.json;
+  json["calibration_tokens"] = options.calibration_tokens;
+  json["sequence_length"] = header.sequence_length;
+  json["grid"] = {
+      {"stages", forecast.grid.stages()}, {"lanes", forecast.grid.lanes}, {"spans", spans_of(forecast.grid)}};
+  json["passes"] = forecast.passes.size();
+  json["memory"] = {{"weights", memory.weights},
+                    {"activations", memory.activations},
+                    {"hessians", memory.hessians},
+                    {"pruning", memory.pruning},
+                    {"total", memory.peak}};
+  json["file_bytes"] = forecast.file;
+  json["operations"] = {{"collection", forecast.collecting},
+                        {"collection_rank", forecast.collecting_rank},
+                        {"pruning", forecast.pruning},
+                        {"pruning_rank", forecast.pruning_rank}};
+  json["moved"] = {{"hidden_states", forecast.hidden_moved},
+                   {"hessians", forecast.hessians_moved},
+                   {"busiest_node", forecast.busiest_node},
+                   {"read", forecast.read},
+                   {"written", forecast.file}};
+  Clock clock(machine);
+  clock.add("collection", clock.compute(forecast.collecting_rank) / (1 - forecast.waiting));
+  clock.add("pruning", clock.compute(forecast.pruning_rank, forecast.pruning_streamed));
+  clock.add("network", clock.network(static_cast<double>(forecast.busiest_node)));
+  clock.add("disk", clock.disk(static_cast<double>(forecast.read + forecast.file)));
+  clock.write_to(phase);
+  if (forecast.too_small.empty()) {
+    check_rank(phase, memory.peak, limit, "use fewer ranks per node, or a smaller --batch-tokens");
+  } else {
+    json["memory"]["limit"] = limit;
+    phase.warnings.push_back(forecast.too_small);
+  }
+  return phase;
+}
+
+PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const SearchOptions& options,
+                         const SearchSpace& space, DType stored) {
+  SearchSizes sizes;
+  sizes.precision = model.precision;
+  sizes.stored = stored;
+  sizes.sequence_length = options.sequence_length;
+  sizes.pool_tokens = options.calibration_tokens;
+  sizes.ranks = machine.ranks;
+  sizes.ranks_per_node = machine.ranks_per_node();
+  sizes.limit = machine.limit(options.memory_limit);
+  const SearchForecast forecast = forecast_search(space, model.config, options, sizes);
+  const SearchFootprint& footprint = forecast.footprint;
+  const EvolutionOptions& evolution = options.evolution;
+  const auto generations = static_cast<double>(evolution.generations);
+  const auto comparisons = static_cast<double>(forecast.comparisons);
+  const double all_generations = generations * forecast.generation + comparisons * forecast.comparison;
+  PlannedPhase phase;
+  phase.name = "search";
+  phase.rows = {
+      {"target", fmt::format("{} of {} parameters (uniform assignment)", count(forecast.parameters),
+                             count(forecast.dense_parameters))},
+      {"grid",
+       fmt::format("{} islands; {}", evolution.islands,
+                   forecast.islands_of_rank > 1
+                       ? fmt::format("up to {} islands a rank", forecast.islands_of_rank)
+                       : fmt::format("{} ranks share an island's candidates", forecast.ranks_of_island))},
+      {"memory of a rank",
+       fmt::format("{} = weights {} + modules {} + activations {} + candidates' states {} + logits {}",
+                   human_bytes(forecast.rank_memory), human_bytes(footprint.dense),
+                   human_bytes(forecast.modules), human_bytes(footprint.activations),
+                   human_bytes(footprint.states), human_bytes(footprint.logits))},
+      {"shared by a node",
+       fmt::format("{} = dense answers {} + levels {}", human_bytes(forecast.node_shared),
+                   human_bytes(forecast.answers), human_bytes(forecast.node_shared - forecast.answers))},
+      {"level cache", fmt::format("{} (all levels built {}, in the database {})", name_of(forecast.home),
+                                  human_bytes(footprint.built), human_bytes(footprint.stored))},
+      {"work", fmt::format("dense answers {}; ~ a generation {} ({} a rank, {:.0f} evaluations, {:.0f} % of "
+                           "the layers); in all {}",
+                           human_operations(forecast.answering), human_operations(forecast.generation),
+                           human_operations(forecast.generation_rank), forecast.evaluations,
+                           100 * forecast.computed, human_operations(forecast.answering + all_generations))},
+      {"moved", fmt::format("migration {} a rank and generation; ~ switches up to {}; read {}; checkpoint {}",
+                            human_bytes(forecast.exchanged), bytes(forecast.switched_rank),
+                            human_bytes(forecast.read), human_bytes(forecast.checkpoint))}};
+  Json& json = phase.json;
+  json["calibration_tokens"] = options.calibration_tokens;
+  json["parameters"] = forecast.parameters;
+  json["dense_parameters"] = forecast.dense_parameters;
+  json["islands"] = evolution.islands;
+  json["ranks_of_island"] = forecast.ranks_of_island;
+  json["islands_of_rank"] = forecast.islands_of_rank;
+  json["level_cache"] = name_of(forecast.home);
+  json["memory"] = {{"weights", footprint.dense},           {"modules", forecast.modules},
+                    {"activations", footprint.activations}, {"states", footprint.states},
+                    {"logits", footprint.logits},           {"total", forecast.rank_memory},
+                    {"node_answers", forecast.answers},     {"node_shared", forecast.node_shared}};
+  json["levels"] = {{"built", footprint.built}, {"stored", footprint.stored}};
+  json["checkpoint_bytes"] = forecast.checkpoint;
+  json["evaluations_per_generation"] = forecast.evaluations;
+  json["computed_share"] = forecast.computed;
+  json["operations"] = {{"answers", forecast.answering},
+                        {"generation", forecast.generation},
+                        {"generation_rank", forecast.generation_rank},
+                        {"comparison", forecast.comparison},
+                        {"total", forecast.answering + all_generations}};
+  json["moved"] = {{"exchanged_per_generation", forecast.exchanged},
+                   {"switched_per_generation", forecast.switched_rank},
+                   {"read", forecast.read}};
+  Clock clock(machine);
+  clock.add("answers", clock.compute(forecast.answering_rank));
+  clock.add("generations", generations * clock.compute(forecast.generation_rank,
+                                                       forecast.streamed_rank + 3 * forecast.switched_rank));
+  clock.add("comparisons", comparisons * clock.compute(forecast.comparison_rank));
+  clock.add("network",
+            generations * clock.network(static_cast<double>(forecast.exchanged) * machine.ranks_per_node()));
+  const double from_file = forecast.home == LevelHome::file ? generations * forecast.switched_rank : 0;
+  clock.add("disk", clock.disk(static_cast<double>(forecast.read) + from_file * machine.ranks +
+                               generations * static_cast<double>(forecast.checkpoint)));
+  clock.write_to(phase);
+  if (!forecast.fits) {
+    const std::uint64_t need =
+        forecast.rank_memory + forecast.node_shared / static_cast<std::uint64_t>(sizes.ranks_per_node);
+    check_rank(phase, need, sizes.limit,
+               "use fewer ranks per node, fewer --calibration-tokens or --compare-tokens, a smaller "
+               "--batch-tokens, or --level-cache file");
+  }
+  json["memory"]["limit"] = sizes.limit;
+  return phase;
+}
+
+PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const StitchOptions& options,
+                         const SearchSpace& space, const SearchOptions& search) {
+  const std::int64_t dense = space.fixed_parameters + space.dense_parameters();
+  const std::int64_t parameters = options.format == ExportFormat::dense
+                                      ? dense
+                                      : space.parameters(make_budget(space, search).uniform(space));
+  const std::uint64_t word = size_of(model.stored);
+  const std::uint64_t total = static_cast<std::uint64_t>(parameters) * word;
+  const std::uint64_t files = (total + options.shard_bytes - 1) / options.shard_bytes;
+  // A file's tensors, and one level as it is widened and put into place.
+  const auto level =
+      static_cast<std::uint64_t>(model.config.hidden_size * model.config.intermediate_size) * sizeof(float);
+  const std::uint64_t memory = std::min(total, options.shard_bytes) + 2 * level;
+  PlannedPhase phase;
+  phase.name = "stitch";
+  phase.rows = {{"model", fmt::format("{} parameters, {} in {} file{}", count(parameters), human_bytes(total),
+                                      files, files == 1 ? "" : "s")},
+                {"memory of a rank",
+                 fmt::format("{}; {} of {} ranks write", human_bytes(memory),
+                             std::min<std::uint64_t>(files, static_cast<std::uint64_t>(machine.ranks)),
+                             machine.ranks)}};
+  phase.json["parameters"] = parameters;
+  phase.json["file_bytes"] = total;
+  phase.json["files"] = files;
+  phase.json["memory"] = {{"total", memory}};
+  Clock clock(machine);
+  clock.add("disk", clock.disk(2 * static_cast<double>(total)));
+  clock.write_to(phase);
+  check_rank(phase, memory, machine.limit(0), "use a smaller --shard-size, or fewer ranks per node");
+  return phase;
+}
+
+PlannedPhase plan_eval(const Machine& machine, const ModelSizes& model,
+                       const std::optional<ModelSizes>& reference, const EvaluationOptions& options,
+                       std::int64_t sequence_length, std::int64_t tokens) {
+  ModelSource source, other;
+  source.config = model.config;
+  source.precision = model.precision;
+  std::vector<const ModelSource*> models = {&source};
+  if (reference) {
+    other.config = reference->config;
+    other.precision = reference->precision;
+    models.push_back(&other);
+  }
+  const std::uint64_t limit = machine.limit(options.memory_limit);
+  const std::int64_t most_tokens = std::max(options.batch_tokens, sequence_length);
+  PlannedPhase phase;
+  phase.name = "eval";
+  PipelineGrid grid;
+  try {
+    grid = evaluation_grid(models, machine.ranks, most_tokens, limit > 0 ? limit : UINT64_MAX);
+  } catch (const ResourceError& error) {
+    phase.warnings.push_back(error.what());
+    const auto stages = static_cast<int>(std::min<std::int64_t>(machine.ranks, model.config.layers));
+    grid.spans = balanced_spans(layer_costs(model.config), stages);
+    grid.lanes = machine.ranks / stages;
+  }
+  std::uint64_t memory = 0;
+  double stage_operations = 0, all = 0;
+  const double seen = mean_seen(sequence_length);
+  for (const LayerSpan& span : grid.spans) {
+    memory = std::max(memory, evaluation_bytes(models, span, most_tokens));
+    double operations = 0;
+    for (const ModelSource* one : models) {
+      operations += span_operations(one->config, span.first, span.last, seen);
+      if (span.last == model.config.layers) operations += logit_operations(one->config);
+    }
+    all += operations;
+    stage_operations = std::max(stage_operations, operations);
+  }
+  const double total = static_cast<double>(tokens) * all;
+  const double of_rank = static_cast<double>(tokens) / grid.lanes * stage_operations;
+  const auto moved = static_cast<double>(grid.stages() - 1) * static_cast<double>(tokens) *
+                     static_cast<double>(model.config.hidden_size) * static_cast<double>(models.size()) *
+                     sizeof(float);
+  phase.rows = {{"data", fmt::format("{} tokens, sequences up to {}", count(tokens), count(sequence_length))},
+                {"grid", grid_text(grid, machine.ranks)},
+                {"memory of a rank", human_bytes(memory)},
+                {"work", fmt::format("{} ({} a rank)", human_operations(total), human_operations(of_rank))},
+                {"moved", fmt::format("hidden states {}", bytes(moved))}};
+  phase.json["tokens"] = tokens;
+  phase.json["grid"] = {{"stages", grid.stages()}, {"lanes", grid.lanes}, {"spans", spans_of(grid)}};
+  phase.json["memory"] = {{"total", memory}};
+  phase.json["operations"] = {{"total", total}, {"rank", of_rank}};
+  phase.json["moved"] = {{"hidden_states", moved}};
+  const double batches =
+      std::max(1.0, static_cast<double>(tokens) / grid.lanes / static_cast<double>(options.batch_tokens));
+  Clock clock(machine);
+  clock.add("layers", clock.compute(of_rank) * (batches + grid.stages() - 1) / batches);
+  clock.add("network", clock.network(moved / machine.nodes));
+  clock.write_to(phase);
+  if (phase.warnings.empty()) check_rank(phase, memory, limit, "use more ranks, or a smaller --batch-tokens");
+  phase.json["memory"]["limit"] = limit;
+  return phase;
+}
+
+}  // namespace galapagos::app

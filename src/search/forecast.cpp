@@ -1,0 +1,246 @@
+#include "dealing.hpp"
+#include "island.hpp"
+#include "records.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include <galapagos/model/cost.hpp>
+#include <galapagos/search/forecast.hpp>
+
+namespace galapagos {
+namespace {
+
+/// One structure out of every KV group in turn; in their order where they are whole groups or columns.
+std::vector<std::int32_t> expected_order(const LayerShape& shape, const StructureLayout& layout,
+                                         const ModuleId& module, const HfConfig& config) {
+  std::vector<std::int32_t> order(static_cast<std::size_t>(layout.structures()));
+  std::iota(order.begin(), order.end(), 0);
+  if (module.kind != ModuleKind::attention || layout.unit != config.head_dim) return order;
+  std::vector<std::int64_t> turn(order.size());
+  for (std::size_t head = 1; head < turn.size(); ++head) {
+    turn[head] = shape.kv_of_head[head] == shape.kv_of_head[head - 1] ? turn[head - 1] + 1 : 0;
+  }
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return turn[static_cast<std::size_t>(a)] < turn[static_cast<std::size_t>(b)];
+  });
+  return order;
+}
+
+struct Work {
+  double operations = 0;
+  double streamed = 0;  ///< bytes of weights
+  double layers = 0;    ///< operations in layers alone
+
+  Work& operator+=(const Work& other) {
+    operations += other.operations;
+    streamed += other.streamed;
+    layers += other.layers;
+    return *this;
+  }
+};
+
+class Counter {
+ public:
+  Counter(const SearchSpace& space, const HfConfig& config, const SearchOptions& options,
+          const SearchSizes& sizes)
+      : space_(space), config_(config), options_(options), sizes_(sizes) {
+    const bool with_dense = options.fitness.kind != FitnessKind::ppl;
+    dense_logits_ = with_dense ? logit_operations(config) : 0;
+  }
+
+  /// Modules [from, to) of an assignment for some tokens.
+  Work modules(const Assignment& assignment, std::size_t from, std::size_t to, std::int64_t tokens) const {
+    const std::vector<LayerShape> shapes = space_.shapes(config_, assignment);
+    const double seen = mean_seen(std::min(tokens, sizes_.sequence_length));
+    Work work;
+    for (std::size_t i = from; i < to; ++i) {
+      const ModuleId& id = space_.modules[i].id;
+      const LayerShape& shape = shapes[static_cast<std::size_t>(id.layer)];
+      work.layers += id.kind == ModuleKind::attention
+                         ? attention_operations(config_, shape.heads(), shape.kv_heads, seen)
+                         : ffn_operations(config_, shape.columns);
+      work.streamed += static_cast<double>(parameter_bytes(i, assignment[i]));
+    }
+    work.layers *= static_cast<double>(tokens);
+    work.streamed *= batches(tokens);
+    work.operations = work.layers;
+    return work;
+  }
+
+  /// As Replica::fitness goes about it: the base once as far as needed, each candidate from its first
+  /// difference on, and the logits.
+  Work fitness(const Assignment& base, std::span<const Assignment> candidates, std::int64_t tokens) const {
+    Work work;
+    if (candidates.empty()) return work;
+    std::size_t walked = 0;
+    for (const Assignment& candidate : candidates) {
+      const std::size_t from = first_difference(base, candidate);
+      walked = std::max(walked, from);
+      work += modules(candidate, from, base.size(), tokens);
+    }
+    work += modules(base, 0, walked, tokens);
+    const auto count = static_cast<double>(candidates.size());
+    work.operations += static_cast<double>(tokens) * (dense_logits_ + count * logit_operations(config_));
+    return work;
+  }
+
+  /// Bytes of the modules in which candidates differ from the base.
+  double switched(const Assignment& base, std::span<const Assignment> candidates) const {
+    double bytes = 0;
+    for (const Assignment& candidate : candidates) {
+      for (std::size_t i = 0; i < base.size(); ++i) {
+        if (candidate[i] != base[i]) bytes += static_cast<double>(parameter_bytes(i, candidate[i]));
+      }
+    }
+    return bytes;
+  }
+
+ private:
+  static std::size_t first_difference(const Assignment& a, const Assignment& b) {
+    return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin()).first - a.begin());
+  }
+  std::uint64_t parameter_bytes(std::size_t module, std::int64_t level) const {
+    return static_cast<std::uint64_t>(space_.modules[module].parameters[static_cast<std::size_t>(level)]) *
+           size_of(sizes_.precision);
+  }
+  double batches(std::int64_t tokens) const {
+    return static_cast<double>((tokens + options_.batch_tokens - 1) / options_.batch_tokens);
+  }
+
+  const SearchSpace& space_;
+  const HfConfig& config_;
+  const SearchOptions& options_;
+  const SearchSizes& sizes_;
+  double dense_logits_ = 0;
+};
+
+/// One generation of one island on a group of ranks, added up over its stages; on the mean over a few.
+void count_generation(const SearchSpace& space, const Budget& budget, const SearchOptions& options,
+                      const Counter& counter, SearchForecast& forecast) {
+  constexpr std::int64_t samples = 8;
+  const EvolutionOptions& evolution = options.evolution;
+  const Assignment parent = budget.uniform(space);
+  const auto islands = static_cast<double>(evolution.islands);
+  double layers = 0, unshared = 0;
+  for (std::int64_t sample = 1; sample <= samples; ++sample) {
+    std::vector<Assignment> candidates = make_offspring(space, budget, evolution, 0, sample, parent);
+    for (const SelectionStage& stage : evolution.stages) {
+      const bool last = &stage == &evolution.stages.back();
+      if (last) candidates.insert(candidates.begin(), parent);
+      double most_operations = 0, most_streamed = 0, most_switched = 0;
+      for (int rank = 0; rank < forecast.ranks_of_island; ++rank) {
+        std::vector<Assignment> own;
+        for (const std::size_t i : share_of(candidates, parent, rank, forecast.ranks_of_island)) {
+          own.push_back(candidates[i]);
+        }
+        const Work work = counter.fitness(parent, own, stage.tokens);
+        forecast.generation += islands * work.operations / samples;
+        layers += work.layers;
+        most_operations = std::max(most_operations, work.operations);
+        most_streamed = std::max(most_streamed, work.streamed);
+        most_switched = std::max(most_switched, counter.switched(parent, own));
+        for (const Assignment& one : own) {
+          unshared += counter.modules(one, 0, one.size(), stage.tokens).layers;
+        }
+      }
+      const auto times = static_cast<double>(forecast.islands_of_rank) / samples;
+      forecast.generation_rank += times * most_operations;
+      forecast.streamed_rank += times * most_streamed;
+      forecast.switched_rank += times * most_switched;
+      forecast.evaluations += islands * static_cast<double>(candidates.size()) / samples;
+      candidates.resize(std::min(candidates.size(), static_cast<std::size_t>(stage.survivors)));
+    }
+  }
+  forecast.computed = unshared > 0 ? layers / unshared : 1;
+}
+
+void choose_home(const SearchOptions& options, const SearchSizes& sizes, SearchForecast& forecast) {
+  const SearchFootprint& footprint = forecast.footprint;
+  const bool unlimited = sizes.limit == 0;
+  forecast.home = LevelHome::file;
+  if (unlimited || fits_device(footprint, sizes.limit)) {
+    forecast.home = LevelHome::device;
+  } else if (fits_host(footprint, sizes.limit, sizes.ranks_per_node)) {
+    forecast.home = LevelHome::host;
+  }
+  forecast.home = options.level_cache.value_or(forecast.home);
+  // What is in use stays, however little room there is.
+  forecast.modules = forecast.home == LevelHome::device
+                         ? footprint.built
+                         : std::max(forecast.in_use, cache_limit(footprint, forecast.home,
+                                                                 unlimited ? UINT64_MAX : sizes.limit));
+  forecast.rank_memory =
+      footprint.dense + footprint.activations + footprint.states + footprint.logits + forecast.modules;
+  forecast.node_shared = forecast.answers + (forecast.home == LevelHome::host ? footprint.stored : 0);
+  const auto ranks = static_cast<std::uint64_t>(sizes.ranks_per_node);
+  forecast.fits = unlimited || forecast.rank_memory * ranks + forecast.node_shared <= sizes.limit * ranks;
+}
+
+}  // namespace
+
+SearchSpace expected_space(const DatabaseHeader& header) {
+  std::vector<std::int32_t> orders;
+  for (const ModuleId& module : header.modules()) {
+    const std::vector<std::int32_t> order =
+        expected_order(header.config.shape(module.layer), header.layout(module), module, header.config);
+    orders.insert(orders.end(), order.begin(), order.begin() + header.removed(module).back());
+  }
+  return make_space(header, orders);
+}
+
+SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config, const SearchOptions& options,
+                               const SearchSizes& sizes) {
+  SearchOptions resolved = options;
+  EvolutionOptions& evolution = resolved.evolution;
+  evolution.compare_tokens = compare_tokens(evolution, sizes.pool_tokens);
+  const Budget budget = make_budget(space, options);
+  const Assignment uniform = budget.uniform(space);
+  const Counter counter(space, config, resolved, sizes);
+
+  SearchForecast forecast;
+  forecast.ranks_of_island = Dealing::smallest_group(sizes.ranks, evolution.islands);
+  forecast.islands_of_rank = (evolution.islands + sizes.ranks - 1) / sizes.ranks;
+  forecast.parameters = space.parameters(uniform);
+  forecast.dense_parameters = space.fixed_parameters + space.dense_parameters();
+  forecast.footprint =
+      search_footprint(space, config, evolution, options.fitness, sizes.precision, sizes.stored,
+                       std::max(options.batch_tokens, sizes.sequence_length), sizes.ranks);
+  const bool with_dense = options.fitness.kind != FitnessKind::ppl;
+  const auto nodes = static_cast<double>((sizes.ranks + sizes.ranks_per_node - 1) / sizes.ranks_per_node);
+  if (with_dense) {
+    forecast.answers = static_cast<std::uint64_t>(sizes.pool_tokens * config.hidden_size) * sizeof(float);
+    const double once = static_cast<double>(sizes.pool_tokens) *
+                        span_operations(config, 0, config.layers, mean_seen(sizes.sequence_length));
+    forecast.answering = nodes * once;  // every node for itself
+    forecast.answering_rank = once / sizes.ranks_per_node;
+  }
+  for (std::size_t i = 0; i < uniform.size(); ++i) {
+    if (uniform[i] > 0) {
+      forecast.in_use +=
+          static_cast<std::uint64_t>(space.modules[i].parameters[static_cast<std::size_t>(uniform[i])]) *
+          size_of(sizes.precision);
+    }
+  }
+  choose_home(resolved, sizes, forecast);
+  count_generation(space, budget, resolved, counter, forecast);
+
+  const double measured =
+      counter.fitness(uniform, std::span(&uniform, 1), evolution.compare_tokens).operations;
+  forecast.comparison = static_cast<double>(evolution.islands) * measured;
+  forecast.comparison_rank = static_cast<double>(forecast.islands_of_rank) * measured;
+  forecast.comparisons = evolution.eval_every > 0
+                             ? (evolution.generations + evolution.eval_every - 1) / evolution.eval_every
+                             : 1;
+  const auto elites = static_cast<std::size_t>(std::max<std::int64_t>(1, evolution.topology.most_migrants()));
+  const std::size_t record = record_bytes(space.modules.size(), elites);
+  forecast.exchanged = static_cast<std::uint64_t>(sizes.ranks) *
+                       (sizeof(std::int64_t) + static_cast<std::size_t>(forecast.islands_of_rank) * record);
+  forecast.checkpoint = static_cast<std::uint64_t>(evolution.islands) * record + (1 << 16);
+  forecast.read =
+      static_cast<std::uint64_t>(nodes) * forecast.footprint.dense +
+      (forecast.home == LevelHome::host ? static_cast<std::uint64_t>(nodes) : 1) * forecast.footprint.stored;
+  return forecast;
+}
+
+}  // namespace galapagos
