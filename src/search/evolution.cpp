@@ -51,6 +51,7 @@ class Evolution {
                                                    const TokenDraw& draw);
   bool wait();
   bool finish_exchange();
+  void take_in();
   std::optional<std::vector<Assignment>> immigrants(std::int64_t island);
   bool generation();
   void publish();
@@ -73,7 +74,10 @@ class Evolution {
   std::vector<IslandState> states_;  // this rank's own islands are ahead of known_ by up to one generation
   std::vector<GenerationReport> reports_;
   std::int64_t generation_ = 0;
+  std::int64_t exchanged_ = 0;  // the last generation that this rank has told of
   bool board_failed_ = false;
+  bool records_pending_ = false;  // a generation was exchanged that finish_exchange() has not seen to its end
+  bool observer_failed_ = false;
   double waited_ = 0;
   FailureBoard board_;
   Exchange exchange_;
@@ -95,6 +99,8 @@ std::size_t Evolution::most_bytes() const {
 /// Whether this rank is to stop working: another one has failed, or there is a reason to stop early, which is
 /// told to the others like a failure.
 bool Evolution::stop() {
+  // Not only when the next generation ends: what is known to all is to be saved soon.
+  if (comm_.is_root() && records_pending_ && exchange_.done()) take_in();
   if (board_.failed()) return true;
   if (const auto reason = interrupted_()) {
     board_.attempt([&] {
@@ -147,8 +153,15 @@ bool Evolution::wait() {
 
 /// Takes in what all islands have done in the generation before.
 bool Evolution::finish_exchange() {
-  if (!exchange_.pending()) return true;
+  if (!records_pending_) return true;
   if (!wait()) return false;
+  take_in();
+  records_pending_ = false;
+  return true;
+}
+
+void Evolution::take_in() {
+  if (known_.generation == exchanged_) return;
   Population next;
   next.generation = known_.generation + 1;
   next.islands.resize(states_.size());
@@ -158,14 +171,18 @@ bool Evolution::finish_exchange() {
   }
   known_ = std::move(next);
   publish();
-  return true;
 }
 
 void Evolution::publish() {
-  if (!comm_.is_root()) return;
-  board_.attempt([&] {
-    if (observer_.generation) observer_.generation(known_, options_.topology.after(known_.generation));
-  });
+  if (!comm_.is_root() || !observer_.generation || observer_failed_) return;
+  std::exception_ptr failure;
+  try {  // also where another rank has failed: the generation is complete
+    observer_.generation(known_, options_.topology.after(known_.generation));
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  observer_failed_ = failure != nullptr;
+  if (failure) board_.attempt([&] { std::rethrow_exception(failure); });
 }
 
 std::optional<std::vector<Assignment>> Evolution::immigrants(std::int64_t island) {
@@ -217,6 +234,8 @@ bool Evolution::generation() {
   std::vector<std::byte> mine;
   if (group_.is_root()) mine = write_records(dealing_.islands, states_, reports_);
   exchange_.start(mine);
+  records_pending_ = true;
+  exchanged_ = generation_;
   return true;
 }
 
@@ -308,7 +327,7 @@ Population Evolution::run() {
     ++generation_;
     going = generation() && (!comparison_due(generation_) || compare());
   }
-  exchange_.abandon();
+  if (exchange_.abandon() && records_pending_) take_in();
   board_.settle();
   return std::move(known_);
 }

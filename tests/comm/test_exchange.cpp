@@ -58,6 +58,8 @@ TEST_CASE("exchanges bring everybody's bytes to everybody, round after round", "
     mine.assign(mine.size(), -1);  // the caller's bytes are his own again
     right = right && exchange.pending();
     if (round % 3 == 0) be_late(world.rank() + 1, round);
+    while (round % 4 == 0 && !exchange.done()) {
+    }
     right = right && exchange.wait(board) && !exchange.pending();
     for (int rank = 0; rank < world.size(); ++rank) {
       std::vector<std::int32_t> expected;
@@ -67,8 +69,10 @@ TEST_CASE("exchanges bring everybody's bytes to everybody, round after round", "
     }
   }
   CHECK(right);
-  exchange.abandon();
+  exchange.start(bytes_of({world.rank()}));
+  CHECK(exchange.abandon());
   CHECK(!exchange.pending());
+  for (int rank = 0; rank < world.size(); ++rank) CHECK(numbers_from(exchange, rank)[0] == rank);
   CHECK(settled(board) == 0);
 }
 
@@ -133,12 +137,17 @@ TEST_CASE("ranks that are rounds apart come to the same end", "[exchange]") {
   for (int ahead = 0; ahead < world.size(); ++ahead) {
     Exchange exchange(world, 8);
     FailureBoard board(world);
-    exchange.start({});
+    exchange.start(bytes_of({world.rank() + 1, ahead}));
     CHECK(exchange.wait(board));
     if (world.rank() == ahead) exchange.start(bytes_of({1, 2}));
     be_late(world.rank(), ahead);
-    exchange.abandon();
+    const bool whole = exchange.abandon();
     CHECK(!exchange.pending());
+    CHECK(exchange.done());
+    // Those that were not ahead still have the last round that all had begun.
+    CHECK(whole == (world.rank() != ahead || world.size() == 1));
+    for (int rank = 0; rank < world.size() && world.rank() != ahead; ++rank)
+      CHECK(numbers_from(exchange, rank) == std::vector<std::int32_t>{rank + 1, ahead});
     // It can be gone on with.
     exchange.start(bytes_of({world.rank(), 5}));
     CHECK(exchange.wait(board));

@@ -79,6 +79,7 @@ Outcome run_search(const Communicator& comm, const SyntheticSearch& search, Popu
     }
     return values;
   };
+  if (hooks.evaluate) evaluator.fitness = hooks.evaluate;
   evaluator.extra_items = search.extra_items;
   evaluator.extra = [&](const Assignment& assignment, std::size_t item) {
     if (hooks.before_extra) hooks.before_extra();

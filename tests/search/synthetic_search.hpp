@@ -37,6 +37,7 @@ struct Hooks {
       seen;  ///< each call of the evaluator
   std::function<double(const Assignment& assignment, const TokenDraw& draw)> fitness;  ///< in place of ours
   std::function<std::optional<std::string>()> interrupted;
+  decltype(Evaluator::fitness) evaluate;  ///< in place of all our evaluation
 };
 
 /// What a search came to. `said` and `populations` on rank 0 only.

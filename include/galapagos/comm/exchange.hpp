@@ -24,15 +24,19 @@ class Exchange {
   /// Whether a round has begun and was not waited for to its end.
   bool pending() const { return request_ != MPI_REQUEST_NULL; }
 
+  /// Whether no round is pending; does not block.
+  bool done();
+
   /// Waits for the end of the round; false where a rank has failed meanwhile.
   bool wait(FailureBoard& board);
 
-  /// What a rank gave in the round that was completed last.
+  /// What a rank gave in the round of this rank that was completed last.
   std::span<const std::byte> from(int rank) const;
 
   /// Collective. Brings all ranks, of which some may have begun more rounds than others, to the same end, so
-  /// that nothing is left pending. To be called before the board settles a failure.
-  void abandon();
+  /// that nothing is left pending. To be called before the board settles a failure. Whether all had begun
+  /// this rank's last round, so that from() tells of it.
+  bool abandon();
 
  private:
   Communicator comm_;
@@ -41,6 +45,8 @@ class Exchange {
   std::vector<std::byte> mine_, all_;
   MPI_Request request_ = MPI_REQUEST_NULL;
   std::int64_t rounds_ = 0;
+
+  void begin(std::span<std::byte> all);
 };
 
 }  // namespace galapagos
