@@ -1,0 +1,183 @@
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/process.hpp"
+
+#include <string>
+#include <vector>
+
+#include <galapagos/core/json.hpp>
+
+using namespace galapagos;
+
+namespace {
+
+const char* const llama2_7b =
+    R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 4096,
+        "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32,
+        "max_position_embeddings": 4096, "rms_norm_eps": 1e-05, "tie_word_embeddings": false,
+        "torch_dtype": "float16", "vocab_size": 32000})";
+const char* const qwen25_14b =
+    R"({"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu", "hidden_size": 5120,
+        "intermediate_size": 13824, "num_hidden_layers": 48, "num_attention_heads": 40, "num_key_value_heads": 8,
+        "max_position_embeddings": 32768, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0,
+        "tie_word_embeddings": false, "torch_dtype": "bfloat16", "vocab_size": 152064})";
+
+/// A model's folder with a config.json and nothing else.
+struct ConfigOnly {
+  explicit ConfigOnly(const char* config) { test::write_text(folder / "config.json", config); }
+  std::string path() const { return folder.path().string(); }
+  test::TemporaryFolder folder;
+};
+
+test::Ended plan(const ConfigOnly& model, std::vector<std::string> words) {
+  words.insert(words.begin(), test::program());
+  words.insert(words.end(), {"--model", model.path()});
+  return test::run_program(words);
+}
+
+Json planned(const ConfigOnly& model, std::vector<std::string> words) {
+  words.insert(words.begin(), "plan");
+  words.push_back("--json");
+  const test::Ended ended = plan(model, words);
+  INFO(ended.errors);
+  REQUIRE(ended.code == 0);
+  return parse_json(ended.output, "plan");
+}
+
+double number(const Json& json, const char* pointer) {
+  return json.at(Json::json_pointer(pointer)).get<double>();
+}
+
+}  // namespace
+
+TEST_CASE("the database of Qwen2.5-14B with the paper's levels", "[plan]") {
+  const ConfigOnly model(qwen25_14b);
+  const Json plan =
+      planned(model, {"database", "--ranks", "48", "--nodes", "12", "--calibration-tokens", "1048576",
+                      "--batch-tokens", "4096", "--sequence-length", "4096", "--attn-removed",
+                      "0 512 1024 1536 2048 2560 3072 3584 4096 4608 5120", "--ffn-removed",
+                      "0 1376 2752 4160 5536 6912 8288 9664 11072 12448 13824"});
+  CHECK(number(plan, "/model/parameters") == 14770033664.0);
+  const double file = number(plan, "/database/file_bytes");
+  CHECK(file < 55e9);  // the reference's takes 102 GB
+  // Kept columns of all levels, times the hidden size, in bf16; the rest is orders and losses.
+  const double kept_attention = 4608 + 4096 + 3584 + 3072 + 2560 + 2048 + 1536 + 1024 + 512;
+  const double kept_ffn = 12448 + 11072 + 9664 + 8288 + 6912 + 5536 + 4160 + 2752 + 1376;
+  const double weights = 48 * 5120 * 2 * (kept_attention + kept_ffn);
+  CHECK(file > weights);
+  CHECK(file < 1.001 * weights);
+
+  CHECK(number(plan, "/database/grid/stages") == 48);
+  CHECK(number(plan, "/database/grid/lanes") == 1);
+  // Every module's Hessian stays within a rank's share: one layer's o_proj and down_proj at least.
+  const double hessians = 4 * (5120.0 * 5120 + 13824.0 * 13824);
+  CHECK(number(plan, "/database/memory/hessians") >= hessians);
+  CHECK(number(plan, "/database/memory/hessians") <= 2 * hessians);
+  const double layer = 5120 * (2 * (5120 + 1024) + 3 * 13824 + 2) + 5120 + 2 * 1024;
+  CHECK(number(plan, "/database/memory/weights") == 2 * (layer + 152064.0 * 5120));  // the first stage
+
+  // Forward: two operations for every parameter of a matrix and token, and causal attention; then H.
+  const double matrices = layer - 2 * 5120 - (5120 + 2 * 1024);
+  const double attention = 4 * 5120 * (4096 + 1) / 2.0;
+  const double gram = 5120.0 * 5120 + 13824.0 * 13824;
+  CHECK(number(plan, "/database/operations/collection") ==
+        Approx(1048576.0 * 48 * (2 * matrices + attention + gram)).epsilon(1e-9));
+  CHECK(number(plan, "/database/moved/hidden_states") == 47.0 * 1048576 * 5120 * 4);
+  CHECK_FALSE(plan.at("database").contains("seconds"));
+}
+
+TEST_CASE("a search on Llama-2-7B", "[plan]") {
+  const ConfigOnly model(llama2_7b);
+  const std::vector<std::string> options = {"search",
+                                            "--ranks",
+                                            "8",
+                                            "--nodes",
+                                            "2",
+                                            "--islands",
+                                            "4",
+                                            "--levels",
+                                            "10",
+                                            "--target-level",
+                                            "5",
+                                            "--calibration-tokens",
+                                            "100000",
+                                            "--tokens",
+                                            "1024 2048 4096 8192"};
+  const Json plan = planned(model, options);
+  CHECK(number(plan, "/search/dense_parameters") == 6738415616.0);
+  CHECK(number(plan, "/search/memory/weights") == 2 * 6738415616.0);
+  CHECK(number(plan, "/search/memory/node_answers") == 100000.0 * 4096 * 4);
+  CHECK(number(plan, "/search/ranks_of_island") == 2);
+  // 16, 8, 4, and 2 with the parent, on each island.
+  CHECK(number(plan, "/search/evaluations_per_generation") == 4 * (16 + 8 + 4 + 3));
+  const double per_token =
+      2.0 * 32 * (4 * 4096.0 * 4096 + 3 * 4096.0 * 11008) + 32 * 4 * 4096.0 * (4096 + 1) / 2;
+  CHECK(number(plan, "/search/operations/answers") == Approx(2 * 100000 * per_token).epsilon(1e-9));
+  // Half of the layers is gone: between a third and all of the dense cost of the same tokens, with logits.
+  const double tokens = 4 * (16 * 1024 + 8 * 2048 + 4 * 4096 + 3 * 8192);
+  const double share = number(plan, "/search/operations/generation") / (tokens * per_token);
+  CHECK(share > 0.3);
+  CHECK(share < 0.9);
+  CHECK(number(plan, "/search/computed_share") > 0.6);
+  CHECK(plan.at("search").at("level_cache") == "device");
+
+  // The same rules as the search's own: levels that fit no rank go to the node, then to the file.
+  const auto home = [&](const char* memory) {
+    std::vector<std::string> words = options;
+    words.insert(words.end(), {"--memory-per-node", memory});
+    return planned(model, words).at("search").at("level_cache").get<std::string>();
+  };
+  CHECK(home("512G") == "device");
+  CHECK(home("160G") == "host");
+  CHECK(home("100G") == "file");
+}
+
+TEST_CASE("all commands of one INI file, with times", "[plan]") {
+  const ConfigOnly model(qwen25_14b);
+  test::write_text(model.folder / "x.ini",
+                   "precision = bf16\n[database]\ncalibration-tokens = 2000000\nlevels = 8\n[search]\n"
+                   "target-level = 4\ncalibration-tokens = 50000\nislands = 16\n[eval]\ntokens = 1000\n");
+  const std::vector<std::string> words = {
+      "--ranks", "64", "--nodes",   "16", "--peak-tflops", "2",
+      "--disk",  "50", "--network", "25", "--config",      (model.folder / "x.ini").string()};
+  const Json plan = planned(model, words);
+  CHECK(number(plan, "/database/calibration_tokens") == 2e6);
+  CHECK(number(plan, "/search/calibration_tokens") == 50000);
+  CHECK(number(plan, "/eval/tokens") == 1000);
+  CHECK(plan.at("assumed").empty());
+  CHECK(number(plan, "/database/seconds/collection") >
+        number(plan, "/database/operations/collection_rank") / 1e12 * 0.999);
+  CHECK(number(plan, "/stitch/parameters") == number(plan, "/search/parameters"));
+  CHECK(number(plan, "/stitch/file_bytes") == 2 * number(plan, "/search/parameters"));
+  std::vector<std::string> text = words;
+  text.insert(text.begin(), "plan");
+  const test::Ended table = ::plan(model, text);
+  CHECK(table.code == 0);
+  CHECK(test::count_lines(table.output, "memory of a rank") == 4);
+  CHECK(test::count_lines(table.output, "TOO SMALL") == 0);
+}
+
+TEST_CASE("what does not fit is said, and fails where that is asked for", "[plan]") {
+  const ConfigOnly model(qwen25_14b);
+  const std::vector<std::string> words = {"plan", "database", "--ranks", "4", "--memory-per-node", "16G"};
+  const test::Ended warned = plan(model, words);
+  CHECK(warned.code == 0);
+  CHECK(test::count_lines(warned.output, "TOO SMALL") == 1);
+  std::vector<std::string> strict = words;
+  strict.push_back("--strict");
+  const test::Ended failed = plan(model, strict);
+  CHECK(failed.code == 4);
+  CHECK(test::count_lines(failed.output, "TOO SMALL") == 1);
+  CHECK(test::count_lines(failed.errors, "--memory-limit") == 1);
+
+  CHECK(plan(model, {"plan", "database"}).code == 2);
+  CHECK(plan(model, {"plan", "cooking", "--ranks", "4"}).code == 2);
+  CHECK(plan(model, {"plan", "--ranks", "4", "search"}).code == 2);
+  CHECK(plan(model, {"plan", "--ranks", "4", "--no-such-option", "4"}).code == 2);
+  CHECK(plan(model, {"plan", "--ranks", "4", "--nodes", "5"}).code == 2);
+  CHECK(plan(model, {"plan", "database", "--ranks", "4", "--lanes", "5"}).code == 2);
+  CHECK(plan(model, {"plan", "--ranks", "4", "--efficiency", "2"}).code == 2);
+  const test::TemporaryFolder empty;
+  CHECK(test::run_program({test::program(), "plan", "--ranks", "4", "--model", empty.path().string()}).code ==
+        3);
+}
