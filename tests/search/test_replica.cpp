@@ -255,6 +255,7 @@ TEST_CASE("all homes of levels give the database's words, and damage is found", 
     }
     CHECK(same);
   }
+  world.barrier();
   // A flipped byte in one level of one module.
   if (world.is_root()) {
     const Hdf5Handle file(H5Fopen(options.output.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
