@@ -17,9 +17,10 @@ namespace {
 
 // A rank's fair share of the node, within what the launcher has bound it to.
 int default_threads(const Communicator& world) {
-  if (std::getenv("OMP_NUM_THREADS") != nullptr) return 0;
   const int online = static_cast<int>(std::max(sysconf(_SC_NPROCESSORS_ONLN), 1L));
-  const int share = std::max(online / world.split_node().size(), 1);
+  const int share =
+      std::max(online / world.split_node().size(), 1);  // collective, whatever a rank's environment says
+  if (std::getenv("OMP_NUM_THREADS") != nullptr) return 0;
   return std::min(usable_processors(), share);
 }
 

@@ -39,7 +39,7 @@ Description describe_model(const std::filesystem::path& folder) {
       config.tie_word_embeddings ? ", tied output head" : "", config.max_position_embeddings, rope,
       count(total), count(in_layers), count(prunable), name_of(checkpoint.dtype()),
       human_bytes(checkpoint.total_bytes()), checkpoint.names().size(), hex64(checkpoint.fingerprint()));
-  if (!config.even()) {
+  if (config.pruned()) {
     description.text += fmt::format(
         "pruned         {} of {} heads, {} of {} KV heads, {} of {} columns left; by layer, heads/KV "
         "heads/columns:\n",

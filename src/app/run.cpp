@@ -101,7 +101,7 @@ int run(int argc, char** argv) {
   } catch (const std::filesystem::filesystem_error& error) {
     code = ExitCode::bad_input;
     report(fmt::format("{} [{}]; check the path and its permissions", error.code().message(),
-                       error.path1().string()),
+                       printable(error.path1().string())),
            code);
   } catch (const std::exception& error) {
     code = ExitCode::failure;

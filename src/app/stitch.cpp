@@ -23,6 +23,7 @@ Options declare_stitch() {
 StitchOptions read_stitch(const Options& options) {
   StitchOptions request;
   request.output = options.find<std::string>("output").value_or("");
+  if (!request.output.has_filename()) request.output = request.output.parent_path();  // "X/" is X
   request.format = export_format_of(options.get<std::string>("format"));
   request.shard_bytes = parse_bytes(options.get<std::string>("shard-size"), "--shard-size");
   return request;

@@ -1,15 +1,22 @@
 #include "mpi_check.hpp"
 
 #include <exception>
+#include <fmt/format.h>
 
 #include <galapagos/comm/node_buffer.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/text.hpp>
 
 namespace galapagos {
 
 NodeBuffer::NodeBuffer(const Communicator& node, std::size_t bytes) {
   void* own = nullptr;
-  GALAPAGOS_MPI(MPI_Win_allocate_shared(node.is_root() ? static_cast<MPI_Aint>(bytes) : 0, 1, MPI_INFO_NULL,
-                                        node.handle(), &own, &window_));
+  if (MPI_Win_allocate_shared(node.is_root() ? static_cast<MPI_Aint>(bytes) : 0, 1, MPI_INFO_NULL,
+                              node.handle(), &own, &window_) != MPI_SUCCESS) {
+    throw ResourceError(
+        fmt::format("MPI cannot share {} of memory among the ranks of a node", human_bytes(bytes)),
+        "/dev/shm", "enlarge it, use --level-cache file, or use fewer --calibration-tokens");
+  }
   MPI_Aint size = 0;
   int unit = 1;
   void* start = nullptr;

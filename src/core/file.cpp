@@ -116,7 +116,8 @@ MappedFile::~MappedFile() {
 }
 
 std::filesystem::path part_path(const std::filesystem::path& path) {
-  return path.string() + ".part";
+  const std::filesystem::path bare = path.has_filename() ? path : path.parent_path();  // "X/" is X
+  return bare.string() + ".part";
 }
 
 void publish_file(const std::filesystem::path& from, const std::filesystem::path& to) {

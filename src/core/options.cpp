@@ -89,6 +89,14 @@ void Options::parse(const std::vector<std::string>& words) {
           if (is_setting(option->long_name())) settings.add(option);
         }
         std::istringstream own(own_part(file, command_, path));
+        // What is common to most commands may stand above the sections also for those that do without it.
+        po::options_description unused;
+        for (const char* common :
+             {"log-level", "backend", "precision", "batch-tokens", "memory-limit", "threads"}) {
+          if (settings.find_nothrow(common, false) == nullptr)
+            unused.add_options()(common, po::value<std::string>());
+        }
+        settings.add(unused);
         po::store(po::parse_config_file(own, settings), values_);
       } catch (const po::error& error) {
         throw UsageError(error.what(), path, remedy);

@@ -28,10 +28,12 @@ std::vector<Origins> origins_of(const std::filesystem::path& parent, const HfCon
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     const LayerShape& shape = config.shape(layer);
     Origins origin{counted(shape.heads()), counted(shape.kv_heads), counted(shape.columns)};
-    if (pruned_before && !config.even()) {
+    if (pruned_before && config.pruned()) {
       origin = {};
       try {
-        const Json& old = before.at("layers").at(static_cast<std::size_t>(layer));
+        // A dense export has more in it than it keeps.
+        const Json& layers = before.at(before.contains("present") ? "present" : "layers");
+        const Json& old = layers.at(static_cast<std::size_t>(layer));
         for (const Json& group : old.at("attention")) {
           origin.kv_heads.push_back(group.at("kv_head").get<std::int64_t>());
           for (const Json& head : group.at("heads")) origin.heads.push_back(head.get<std::int64_t>());
@@ -67,6 +69,31 @@ Json attention_groups(const KeptHeads& kept, const Origins& origin) {
   return groups;
 }
 
+/// What an assignment keeps of every layer, in the numbering of the origins.
+Json kept_layers(const HfConfig& config, const std::vector<Origins>& origins, const SearchSpace& space,
+                 const Assignment& assignment) {
+  std::vector<Json> attention(static_cast<std::size_t>(config.layers), Json::array()),
+      ffn(static_cast<std::size_t>(config.layers), Json::array());
+  for (std::size_t i = 0; i < space.modules.size(); ++i) {
+    const ModuleId& id = space.modules[i].id;
+    const auto at = static_cast<std::size_t>(id.layer);
+    const auto& kept = space.modules[i].kept[static_cast<std::size_t>(assignment[i])];
+    if (id.kind == ModuleKind::attention) {
+      attention[at] =
+          attention_groups(kept_heads(config.shape(id.layer).kv_of_head, config.head_dim, kept), origins[at]);
+    } else {
+      for (const std::int64_t column : kept) {
+        ffn[at].push_back(origins[at].columns[static_cast<std::size_t>(column)]);
+      }
+    }
+  }
+  Json layers = Json::array();
+  for (std::size_t layer = 0; layer < attention.size(); ++layer) {
+    layers.push_back({{"attention", attention[layer]}, {"ffn", ffn[layer]}});
+  }
+  return layers;
+}
+
 }  // namespace
 
 Json pruned_config(const HfConfig& config, const SearchSpace& space, const Assignment& assignment) {
@@ -91,7 +118,7 @@ Json pruned_config(const HfConfig& config, const SearchSpace& space, const Assig
 }
 
 Json pruning_description(const std::filesystem::path& parent, const HfConfig& config,
-                         const SearchSpace& space, const Assignment& assignment) {
+                         const SearchSpace& space, const Assignment& assignment, ExportFormat format) {
   const std::vector<Origins> origins = origins_of(parent, config);
   Json json;
   json["format_version"] = 1;
@@ -103,23 +130,9 @@ Json pruning_description(const std::filesystem::path& parent, const HfConfig& co
                    {"head_dim", config.head_dim},
                    {"columns", config.intermediate_size}};
   json["parameters"] = space.parameters(assignment);
-  std::vector<Json> attention(static_cast<std::size_t>(config.layers), Json::array()),
-      ffn(static_cast<std::size_t>(config.layers), Json::array());
-  for (std::size_t i = 0; i < space.modules.size(); ++i) {
-    const ModuleId& id = space.modules[i].id;
-    const auto at = static_cast<std::size_t>(id.layer);
-    const auto& kept = space.modules[i].kept[static_cast<std::size_t>(assignment[i])];
-    if (id.kind == ModuleKind::attention) {
-      attention[at] =
-          attention_groups(kept_heads(config.shape(id.layer).kv_of_head, config.head_dim, kept), origins[at]);
-    } else {
-      for (const std::int64_t column : kept) {
-        ffn[at].push_back(origins[at].columns[static_cast<std::size_t>(column)]);
-      }
-    }
-  }
-  for (std::size_t layer = 0; layer < attention.size(); ++layer) {
-    json["layers"].push_back({{"attention", attention[layer]}, {"ffn", ffn[layer]}});
+  json["layers"] = kept_layers(config, origins, space, assignment);
+  if (format == ExportFormat::dense && config.pruned()) {
+    json["present"] = kept_layers(config, origins, space, Assignment(assignment.size(), 0));
   }
   return json;
 }

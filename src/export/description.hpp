@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include <galapagos/core/json.hpp>
+#include <galapagos/export/stitch.hpp>
 #include <galapagos/search/space.hpp>
 
 namespace galapagos {
@@ -11,8 +12,9 @@ namespace galapagos {
 Json pruned_config(const HfConfig& config, const SearchSpace& space, const Assignment& assignment);
 
 /// pruning.json: what is kept of every layer, in the numbering of the model that was never pruned. `parent`:
-/// the folder of the model that the assignment prunes, which may be a pruned one itself.
+/// the folder of the model that the assignment prunes, which may be a pruned one itself; a dense
+/// export of such a one also says what is present, zeros included.
 Json pruning_description(const std::filesystem::path& parent, const HfConfig& config,
-                         const SearchSpace& space, const Assignment& assignment);
+                         const SearchSpace& space, const Assignment& assignment, ExportFormat format);
 
 }  // namespace galapagos

@@ -94,15 +94,15 @@ void begin_folder(const fs::path& output, const fs::path& part, std::uint64_t by
 }
 
 void write_companions(const Checkpoint& checkpoint, const HfConfig& config, const SearchSpace& space,
-                      const Assignment& assignment, ExportFormat format, const fs::path& part) {
+                      const Assignment& assignment, ExportFormat format, const Json& description,
+                      const fs::path& part) {
   for (const char* name : companions) {
     if (fs::exists(checkpoint.folder() / name)) fs::copy_file(checkpoint.folder() / name, part / name);
   }
-  const bool smaller = format == ExportFormat::hf || !config.even();  // a pruned parent needs its code again
+  const bool smaller = format == ExportFormat::hf || config.pruned();  // a pruned parent needs its code again
   const Json json = format == ExportFormat::hf ? pruned_config(config, space, assignment) : config.source;
   write_file_atomically(part / "config.json", json.dump(2) + "\n");
-  write_file_atomically(part / "pruning.json",
-                        pruning_description(checkpoint.folder(), config, space, assignment).dump() + "\n");
+  write_file_atomically(part / "pruning.json", description.dump() + "\n");
   write_file_atomically(part / "assignment.txt", to_text(space, assignment));
   if (!smaller) return;
   write_file_atomically(part / "configuration_galapagos.py", python::configuration);
@@ -124,7 +124,9 @@ void stitch(const Communicator& comm, const Checkpoint& checkpoint, const HfConf
   std::vector<PlannedTensor> tensors;
   std::vector<Shard> shards;
   std::uint64_t total = 0;
+  Json description;
   agree(comm, [&] {
+    description = pruning_description(checkpoint.folder(), config, space, assignment, options.format);
     tensors = plan_tensors(checkpoint, config, database, space, assignment, options.format);
     shards = cut_shards(tensors, options.shard_bytes);
     for (const PlannedTensor& tensor : tensors) total += tensor.bytes;
@@ -145,7 +147,7 @@ void stitch(const Communicator& comm, const Checkpoint& checkpoint, const HfConf
       write_file_atomically(part / "model.safetensors.index.json",
                             shard_index(shards, tensors).dump(2) + "\n");
     }
-    write_companions(checkpoint, config, space, assignment, options.format, part);
+    write_companions(checkpoint, config, space, assignment, options.format, description, part);
     // What was written has to be readable before it gets its name.
     read_hf_config(part);
     if (Checkpoint(part).names().size() != tensors.size()) {

@@ -291,6 +291,10 @@ bool HfConfig::even() const {
          layer_shapes.end();
 }
 
+bool HfConfig::pruned() const {
+  return source.is_object() && source.contains("model_type") && source["model_type"] == pruned_model_type;
+}
+
 HfConfig read_hf_config(const fs::path& folder) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored)) {

@@ -126,6 +126,9 @@ PipelineGrid evaluation_grid(std::span<const ModelSource* const> models, int ran
     most = 0;
     for (const LayerSpan& span : grid.spans)
       most = std::max(most, evaluation_bytes(models, span, most_tokens));
+    if (stages > 1) {
+      check_message(most_tokens, static_cast<std::int64_t>(models.size()) * models[0]->config.hidden_size);
+    }
     if (most <= limit) return grid;
   }
   throw ResourceError(

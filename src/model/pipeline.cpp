@@ -67,6 +67,13 @@ PipelineGrid make_pipeline_grid(std::span<const double> layer_costs, int ranks, 
   return grid;
 }
 
+void check_message(std::int64_t tokens, std::int64_t columns) {
+  constexpr std::int64_t most = INT32_MAX / static_cast<std::int64_t>(sizeof(float));
+  if (tokens * columns <= most) return;
+  throw UsageError(fmt::format("{} tokens at a time are too many to hand from rank to rank", tokens),
+                   "--batch-tokens, --sequence-length", fmt::format("use at most {}", most / columns));
+}
+
 void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::span<const Batch> batches,
                     const Tensor (&buffers)[3], FailureBoard& board,
                     const std::function<void(const Batch&, const Tensor& hidden)>& begin,

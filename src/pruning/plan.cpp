@@ -152,6 +152,7 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options) {
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
   agree(comm, [&] {
     plan.grid = make_pipeline_grid(layer_costs(plan.config), comm.size(), options.lanes);
+    if (plan.grid.stages() > 1) check_message(plan.most_tokens, plan.config.hidden_size);
     plan.passes = plan_passes(plan.config, plan.grid, plan.precision, plan.most_tokens, plan.missing, limit);
   });
   return plan;

@@ -49,6 +49,11 @@ SearchFootprint search_footprint(const SearchSpace& space, const HfConfig& confi
   return footprint;
 }
 
+std::uint64_t beside_answers(std::uint64_t limit, std::uint64_t answers, int ranks_on_node) {
+  const std::uint64_t share = answers / static_cast<std::uint64_t>(ranks_on_node);
+  return limit > share ? limit - share : 0;
+}
+
 bool fits_device(const SearchFootprint& footprint, std::uint64_t limit) {
   return replica_bytes(footprint, footprint.built) <= limit;
 }

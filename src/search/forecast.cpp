@@ -158,18 +158,19 @@ void count_generation(const SearchSpace& space, const Budget& budget, const Sear
 void choose_home(const SearchOptions& options, const SearchSizes& sizes, SearchForecast& forecast) {
   const SearchFootprint& footprint = forecast.footprint;
   const bool unlimited = sizes.limit == 0;
+  const std::uint64_t limit = beside_answers(sizes.limit, forecast.answers, sizes.ranks_per_node);
   forecast.home = LevelHome::file;
-  if (unlimited || fits_device(footprint, sizes.limit)) {
+  if (unlimited || fits_device(footprint, limit)) {
     forecast.home = LevelHome::device;
-  } else if (fits_host(footprint, sizes.limit, sizes.ranks_per_node)) {
+  } else if (fits_host(footprint, limit, sizes.ranks_per_node)) {
     forecast.home = LevelHome::host;
   }
   forecast.home = options.level_cache.value_or(forecast.home);
   // What is in use stays, however little room there is.
-  forecast.modules = forecast.home == LevelHome::device
-                         ? footprint.built
-                         : std::max(forecast.in_use, cache_limit(footprint, forecast.home,
-                                                                 unlimited ? UINT64_MAX : sizes.limit));
+  forecast.modules =
+      forecast.home == LevelHome::device
+          ? footprint.built
+          : std::max(forecast.in_use, cache_limit(footprint, forecast.home, unlimited ? UINT64_MAX : limit));
   forecast.rank_memory =
       footprint.dense + footprint.activations + footprint.states + footprint.logits + forecast.modules;
   forecast.node_shared = forecast.answers + (forecast.home == LevelHome::host ? footprint.stored : 0);

@@ -108,11 +108,13 @@ Replica::Modules Replica::switch_to(const Assignment& assignment, std::size_t fr
   return modules;
 }
 
-void Replica::run_modules(const Assignment& assignment, std::size_t from, std::size_t to,
-                          std::span<const Batch> batches, const Tensor& hidden) {
+bool Replica::run_modules(const Assignment& assignment, std::size_t from, std::size_t to,
+                          std::span<const Batch> batches, const Tensor& hidden,
+                          const std::function<bool()>& stop) {
   const Modules modules = switch_to(assignment, from, to);
   const Stopwatch watch;
   for (const Batch& batch : batches) {
+    if (stop && stop()) return false;
     const Tensor rows = rows_of(hidden, batch, batches[0].tokens.data());
     for (std::size_t i = from; i < to; ++i) {
       const ModuleId& id = space_.modules[i].id;
@@ -126,6 +128,7 @@ void Replica::run_modules(const Assignment& assignment, std::size_t from, std::s
     }
   }
   seconds_.layers += watch.seconds();
+  return true;
 }
 
 std::optional<std::vector<double>> Replica::fitness(const Fitness& fitness, const Assignment& base,
@@ -154,22 +157,24 @@ std::optional<std::vector<double>> Replica::fitness(const Fitness& fitness, cons
     const std::span<const std::size_t> some =
         std::span(order).subspan(done, std::min(at_once, order.size() - done));
     for (const std::size_t which : some) {
-      if (stop && stop()) return std::nullopt;
       const std::size_t from = first_difference(base, candidates[which]);
-      run_modules(base, at, from, batches, walked);
+      if (!run_modules(base, at, from, batches, walked, stop)) return std::nullopt;
       at = from;
       finals.push_back(states());
       copy_bytes(finals.back()->data, context_.device(), walked->data, context_.device(), walked->bytes());
-      run_modules(candidates[which], from, base.size(), batches, finals.back());
+      if (!run_modules(candidates[which], from, base.size(), batches, finals.back(), stop))
+        return std::nullopt;
     }
-    const std::vector<double> values = compare(fitness, finals, pool, draw, answers);
+    const std::vector<double> values = compare(fitness, finals, pool, draw, answers, stop);
+    if (values.empty()) return std::nullopt;
     for (std::size_t i = 0; i < some.size(); ++i) found[some[i]] = values[i];
   }
   return found;
 }
 
 std::vector<double> Replica::compare(const Fitness& fitness, std::span<const OwnedTensor> finals,
-                                     const TokenSet& pool, const TokenDraw& draw, DenseAnswers answers) {
+                                     const TokenSet& pool, const TokenDraw& draw, DenseAnswers answers,
+                                     const std::function<bool()>& stop) {
   const Stopwatch watch;
   const std::int64_t hidden = config_.hidden_size, tokens = static_cast<std::int64_t>(draw.tokens.size());
   const auto matrix = [&](std::int64_t columns) {
@@ -197,6 +202,7 @@ std::vector<double> Replica::compare(const Fitness& fitness, std::span<const Own
   std::vector<std::vector<double>> values(finals.size(),
                                           std::vector<double>(static_cast<std::size_t>(tokens)));
   for (std::int64_t first = 0; first < tokens; first += logit_rows) {
+    if (stop && stop()) return {};
     const std::int64_t rows = std::min(logit_rows, tokens - first);
     const auto at = static_cast<std::size_t>(first), count = static_cast<std::size_t>(rows);
     const Tensor other = logits->slice(0, rows);

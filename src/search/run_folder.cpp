@@ -15,13 +15,15 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::int64_t format_version = 1;
-constexpr std::uint64_t most_values = 1ull << 32;
+constexpr std::uint64_t most_values = 1ull << 28;
+constexpr std::uint64_t most_identity_bytes = 64 << 20;
 constexpr const char* migrations_header = "generation,from,to,fitness\n";
 
 void append(const fs::path& path, const std::string& text) {
   FileDescriptor file(path, O_WRONLY | O_CREAT);
   const std::uint64_t end = fs::file_size(path);
   file.write_at(std::as_bytes(std::span(text)), end);
+  file.sync();  // the checkpoint that follows must not be ahead of it
 }
 
 /// All islands' states as flat arrays.
@@ -88,7 +90,8 @@ SearchCheckpoint read_checkpoint(const fs::path& path, const SearchSpace& space)
   flat.evaluations = file.read_values<std::int64_t>("/evaluations", Hdf5Type::i64, most_values);
   flat.tokens = file.read_values<std::int64_t>("/tokens", Hdf5Type::i64, most_values);
   SearchCheckpoint checkpoint;
-  checkpoint.identity = file.read_string("/", "identity");
+  const auto identity = file.read_values<std::uint8_t>("/identity", Hdf5Type::u8, most_identity_bytes);
+  checkpoint.identity.assign(identity.begin(), identity.end());
   checkpoint.seconds = file.read_double("/", "seconds");
   checkpoint.population = unflatten(flat, space, file.read_integer("/", "generation"), path.string());
   return checkpoint;
@@ -121,11 +124,19 @@ void filter_lines(const fs::path& path, Keep&& keep) {
 
 }  // namespace
 
-void RunFolder::begin(const std::string& config_ini) const {
-  if (fs::exists(path_ / "checkpoint.h5") || fs::exists(path_ / "metrics.jsonl")) {
+void RunFolder::check(bool resumed) const {
+  const bool there = fs::exists(path_ / "checkpoint.h5") || fs::exists(path_ / "checkpoint.previous.h5");
+  if (resumed && !there) {
+    throw InputError("no checkpoint to go on from", path_.string(), "leave --resume out");
+  }
+  if (!resumed && (there || fs::exists(path_ / "metrics.jsonl"))) {
     throw InputError("a search is there already", path_.string(),
                      "go on with --resume, or choose another --output");
   }
+}
+
+void RunFolder::begin(const std::string& config_ini) const {
+  check(false);
   std::error_code error;
   fs::create_directories(path_, error);
   if (error || !fs::is_directory(path_)) {
@@ -135,20 +146,25 @@ void RunFolder::begin(const std::string& config_ini) const {
   write_file_atomically(path_ / "migrations.csv", migrations_header);
 }
 
-SearchCheckpoint RunFolder::resume(const SearchSpace& space, const std::string& identity) const {
+SearchCheckpoint RunFolder::resume(const SearchSpace& space, const std::string& identity,
+                                   std::int64_t islands) const {
   const fs::path last = path_ / "checkpoint.h5", previous = path_ / "checkpoint.previous.h5";
-  if (!fs::exists(last) && !fs::exists(previous)) {
-    throw InputError("no checkpoint to go on from", path_.string(), "leave --resume out");
-  }
+  check(true);
   SearchCheckpoint checkpoint;
   try {
     checkpoint = read_checkpoint(fs::exists(last) ? last : previous, space);
-  } catch (const InputError& error) {
-    if (!fs::exists(last) || !fs::exists(previous)) throw;
-    log_warning("{}: going on from the checkpoint before", error.what());
+  } catch (const InputError&) {
+    if (!fs::exists(last) || !fs::exists(previous)) {
+      throw InputError("the checkpoint cannot be read", path_.string(), "begin the search anew");
+    }
+    log_warning("{}: going on from the checkpoint before", last.string());
     checkpoint = read_checkpoint(previous, space);
   }
   check_identity(checkpoint.identity, identity, path_.string());
+  if (static_cast<std::int64_t>(checkpoint.population.islands.size()) != islands ||
+      checkpoint.population.generation < 0) {
+    throw InputError("the checkpoint is damaged", path_.string(), "begin the search anew");
+  }
   return checkpoint;
 }
 
@@ -178,8 +194,9 @@ void RunFolder::save(const SearchCheckpoint& checkpoint) const {
   write("/elites", Hdf5Type::i64, flat.elites);
   write("/evaluations", Hdf5Type::i64, flat.evaluations);
   write("/tokens", Hdf5Type::i64, flat.tokens);
+  write("/identity", Hdf5Type::u8,
+        std::vector<std::uint8_t>(checkpoint.identity.begin(), checkpoint.identity.end()));
   file.write_attribute("/", "format_version", format_version);
-  file.write_attribute("/", "identity", checkpoint.identity);
   file.write_attribute("/", "generation", checkpoint.population.generation);
   file.write_attribute("/", "seconds", checkpoint.seconds);
   file.close();

@@ -71,6 +71,10 @@ std::string identity_of(const Setup& setup, const SearchOptions& options,
   Json json;
   json["model"] = model_fingerprint;
   json["database"] = hex64(orders.value());
+  const DatabaseHeader& header = setup.database->header();
+  json["database-calibration"] = header.calibration_fingerprint;
+  json["database-rel-damp"] = header.relative_damping;
+  json["database-precision"] = name_of(header.precision);
   json["calibration"] = hex64(setup.pool.fingerprint());
   json["target-level"] = options.target_level.value_or(-1);
   json["parameters"] = setup.budget->parameters().value_or(-1);
@@ -96,8 +100,17 @@ std::string identity_of(const Setup& setup, const SearchOptions& options,
   return json.dump();
 }
 
+/// Whether any token has another before it.
+bool predicts(const TokenSet& set) {
+  return set.tokens.size() > set.sequences();
+}
+
 void check_stages(Setup& setup) {
   const auto pool = static_cast<std::int64_t>(setup.pool.tokens.size());
+  if (!predicts(setup.pool) || !std::all_of(setup.eval_sets.begin(), setup.eval_sets.end(), predicts)) {
+    throw InputError("only sequences of one token, which predict nothing", "--calibration, --eval-data",
+                     "give longer texts or a greater --sequence-length");
+  }
   for (const SelectionStage& stage : setup.evolution.stages) {
     if (stage.tokens > pool) {
       throw UsageError(fmt::format("a stage of {} tokens, but there are {} calibration tokens",
@@ -150,9 +163,11 @@ LevelHome choose_home(const Communicator& comm, const SearchFootprint& footprint
                       std::optional<LevelHome> asked, std::uint64_t limit) {
   agree(comm, [&] {
     if (footprint.dense > limit) {
-      throw ResourceError(fmt::format("a replica of the model needs {} on a rank, which may use {}",
-                                      human_bytes(footprint.dense), human_bytes(limit)),
-                          "memory", "start fewer ranks per node, or raise --memory-limit");
+      throw ResourceError(
+          fmt::format("a replica of the model needs {} on a rank, which may use {} beside its share of the "
+                      "unpruned model's answers",
+                      human_bytes(footprint.dense), human_bytes(limit)),
+          "memory", "start fewer ranks per node, use fewer --calibration-tokens, or raise --memory-limit");
     }
   });
   LevelHome home = LevelHome::file;
@@ -316,7 +331,7 @@ void Recorder::comparison(const Population& population, const Comparison& compar
       nll += comparison.extra[i] * predicted;
       tokens += predicted;
     }
-    const std::string name = options_.eval_data[set].filename().string();
+    const std::string name = options_.eval_data[set].string();
     line["perplexity"][name] = std::exp(nll / tokens);
     said += fmt::format(", perplexity {:.4f} on {}", std::exp(nll / tokens), name);
   }
@@ -358,7 +373,7 @@ SearchCheckpoint open_folder(const Communicator& comm, const RunFolder& folder, 
   std::int64_t generation = 0;
   agree_at_root(comm, [&] {
     if (options.resume) {
-      start = folder.resume(setup.space, setup.identity);
+      start = folder.resume(setup.space, setup.identity, setup.evolution.islands);
       folder.rewind(start.population.generation);
       log_info("going on after generation {}", start.population.generation);
     } else {
@@ -394,7 +409,8 @@ Budget make_budget(const SearchSpace& space, const SearchOptions& options) {
     throw UsageError(fmt::format("a sparsity of {:g}", sparsity), "--target-sparsity",
                      "give a share above 0 and up to 1, as 0.5");
   }
-  const double kept = (1 - sparsity) * static_cast<double>(space.dense_parameters());
+  const double kept = std::min((1 - sparsity) * static_cast<double>(space.dense_parameters()),
+                               static_cast<double>(space.dense_parameters() - 1));
   try {
     return Budget::of_parameters(space, space.fixed_parameters + std::llround(kept));
   } catch (const UsageError&) {
@@ -409,11 +425,19 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   const Communicator comm = world.duplicate();
   watch_signals();
   const Stopwatch watch;
+  const RunFolder folder(options.output);
+  agree_at_root(comm, [&] { folder.check(options.resume); });  // before the work that comes first
   Setup setup = make_setup(comm, options);
   const SearchFootprint footprint = search_footprint(
       setup.space, setup.config, setup.evolution, options.fitness, setup.precision,
       setup.database->header().dtype, std::max(options.batch_tokens, setup.longest), comm.size());
-  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
+  const Communicator node = comm.split_node();
+  const std::size_t answer_bytes =
+      options.fitness.kind == FitnessKind::ppl
+          ? 0
+          : setup.pool.tokens.size() * static_cast<std::size_t>(setup.config.hidden_size) * sizeof(float);
+  const auto limit = static_cast<std::uint64_t>(comm.min(static_cast<std::int64_t>(
+      beside_answers(memory_per_rank(comm, options.memory_limit), answer_bytes, node.size()))));
   const LevelHome home = choose_home(comm, footprint, options.level_cache, limit);
   const std::int64_t dense = setup.space.fixed_parameters + setup.space.dense_parameters();
   const Assignment uniform = setup.budget->uniform(setup.space);
@@ -425,7 +449,6 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
            count(static_cast<std::int64_t>(setup.pool.tokens.size())));
   if (options.dry_run) return;
 
-  const RunFolder folder(options.output);
   SearchCheckpoint start = open_folder(comm, folder, setup, options);
   const LevelStore store(comm, *setup.database, setup.space, home);
   std::optional<Replica> replica;
@@ -438,9 +461,8 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
     if (options.max_seconds > 0 && watch.seconds() > options.max_seconds) return "--max-walltime";
     return std::nullopt;
   };
-  const Communicator node = comm.split_node();
   NodeBuffer buffer;
-  if (options.fitness.kind != FitnessKind::ppl) {
+  if (answer_bytes > 0) {
     buffer = compute_answers(comm, node, setup, *replica, options.batch_tokens, interrupted);
   }
   const DenseAnswers answers{reinterpret_cast<const float*>(buffer.bytes().data()),

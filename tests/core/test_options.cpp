@@ -77,7 +77,8 @@ TEST_CASE("wrong options are usage errors of one line", "[options]") {
 TEST_CASE("a file holds options of several commands in sections", "[options]") {
   const test::TemporaryFolder folder;
   const std::string file = (folder / "a.ini").string();
-  test::write_text(file, "flag = true\n[search]\nislands = 4\n[test]\nnumber = 3\n[eval]\nnumber = 9\n");
+  test::write_text(
+      file, "flag = true\nprecision = fp32\n[search]\nislands = 4\n[test]\nnumber = 3\n[eval]\nnumber = 9\n");
   Options options = example();
   options.parse({"--config", file});
   CHECK(options.get<std::int64_t>("number") == 3);

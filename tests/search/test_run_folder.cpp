@@ -50,7 +50,7 @@ bool same(const Population& a, const Population& b) {
 }
 
 std::string refusal(const RunFolder& run, const SearchSpace& space, const std::string& wanted = identity) {
-  return test::message_of<InputError>([&] { run.resume(space, wanted); });
+  return test::message_of<InputError>([&] { run.resume(space, wanted, 2); });
 }
 
 }  // namespace
@@ -64,7 +64,7 @@ TEST_CASE("a checkpoint is saved and resumed", "[run_folder]") {
   CHECK(contains(refusal(run, space), "no checkpoint"));
   for (std::int64_t generation = 0; generation < 4; ++generation) {
     run.save({identity, population_of(generation), 1.5 + static_cast<double>(generation)});
-    const SearchCheckpoint found = run.resume(space, identity);
+    const SearchCheckpoint found = run.resume(space, identity, 2);
     CHECK(same(found.population, population_of(generation)));
     CHECK(found.population.reports.empty());
     CHECK(found.seconds == 1.5 + static_cast<double>(generation));
@@ -76,7 +76,7 @@ TEST_CASE("a checkpoint is saved and resumed", "[run_folder]") {
   CHECK(read_file(run.path() / "config.ini") == "[search]\nseed = 1\n");
   // Killed between the two renames of a save: only the previous one has its name.
   std::filesystem::remove(run.path() / "checkpoint.h5");
-  CHECK(same(run.resume(space, identity).population, population_of(2)));
+  CHECK(same(run.resume(space, identity, 2).population, population_of(2)));
 }
 
 TEST_CASE("where the last checkpoint is damaged, the one before is taken", "[run_folder]") {
@@ -90,7 +90,7 @@ TEST_CASE("where the last checkpoint is damaged, the one before is taken", "[run
   const std::filesystem::path last = run.path() / "checkpoint.h5";
   const std::string whole = read_file(last);
   const auto resumes_from = [&](std::int64_t generation) {
-    return same(run.resume(space, identity).population, population_of(generation));
+    return same(run.resume(space, identity, 2).population, population_of(generation));
   };
   CHECK(resumes_from(7));
   for (const std::size_t size : {std::size_t{0}, std::size_t{7}, whole.size() / 2, whole.size() - 1}) {
@@ -130,10 +130,11 @@ TEST_CASE("where the last checkpoint is damaged, the one before is taken", "[run
   test::write_text(run.path() / "checkpoint.previous.h5", whole.substr(0, 100));
   CHECK(contains(refusal(run, space), "checkpoint.previous.h5"));
   std::filesystem::remove(run.path() / "checkpoint.previous.h5");
-  CHECK(contains(refusal(run, space), "checkpoint.h5"));
-  // A checkpoint of a search over other modules.
+  CHECK(contains(refusal(run, space), "the checkpoint cannot be read"));
   test::write_text(last, whole);
-  CHECK(contains(refusal(run, test::even_space(4, 4)), "damaged"));
+  // One of other modules, or of another number of islands.
+  CHECK(contains(refusal(run, test::even_space(4, 4)), "cannot be read"));
+  CHECK(contains(test::message_of<InputError>([&] { run.resume(space, identity, 3); }), "damaged"));
 }
 
 TEST_CASE("a checkpoint of another search is refused, and what differs is named", "[run_folder]") {

@@ -15,7 +15,7 @@ namespace galapagos {
 class NodeBuffer {
  public:
   NodeBuffer() = default;
-  /// `node` as from split_node(). FailureError where MPI cannot provide it.
+  /// `node` as from split_node(). ResourceError where MPI cannot provide it.
   NodeBuffer(const Communicator& node, std::size_t bytes);
   NodeBuffer(NodeBuffer&& other) noexcept
       : window_(std::exchange(other.window_, MPI_WIN_NULL)), bytes_(std::exchange(other.bytes_, {})) {}

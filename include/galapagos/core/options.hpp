@@ -11,9 +11,9 @@ namespace galapagos {
 /// The options of one command: declared with Boost.Program_options, taken from the command line, then from an
 /// INI file
 /// (`--config FILE`, keys `name = value`), then from defaults. One INI file serves several commands: what
-/// stands under `[command]` is for that command alone, what stands above all sections for every one.
-/// Abbreviations are off; an unknown or repeated option, a wrong value, an unknown key or an unknown section
-/// is a UsageError.
+/// stands under `[command]` is for that command alone, what stands above all sections for every one (options
+/// of computing, as `precision`, are passed over where a command has none). Abbreviations are off; an unknown
+/// or repeated option, a wrong value, an unknown key or an unknown section is a UsageError.
 /// `--config`, `--print-config` and `--help` are declared here.
 class Options {
  public:

@@ -59,6 +59,8 @@ struct HfConfig {
   const LayerShape& shape(std::int64_t layer) const { return layer_shapes[static_cast<std::size_t>(layer)]; }
   /// Whether all layers have the same shape.
   bool even() const;
+  /// Whether Galapagos has pruned it: the layers' shapes are its own, even or not.
+  bool pruned() const;
 
   bool operator==(const HfConfig&) const = default;
 };

@@ -40,6 +40,9 @@ PipelineGrid make_pipeline_grid(std::span<const double> layer_costs, int ranks, 
 /// Cuts the layers into `stages` spans so that the costliest span is as cheap as possible.
 std::vector<LayerSpan> balanced_spans(std::span<const double> layer_costs, int stages);
 
+/// UsageError where the hidden states of a batch, [tokens, columns] fp32, are too long for one message.
+void check_message(std::int64_t tokens, std::int64_t columns);
+
 /// Streams this lane's batches through its stages, on every member of the grid. `begin` fills hidden [t,
 /// hidden_size] on the first stage; `work` is a stage's part; receiving, computing and sending overlap. An
 /// exception in either goes to the board and ends the stream on all ranks; it is raised by the board's

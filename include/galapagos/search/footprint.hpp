@@ -26,6 +26,9 @@ SearchFootprint search_footprint(const SearchSpace& space, const HfConfig& confi
                                  const EvolutionOptions& evolution, const Fitness& fitness, DType precision,
                                  DType stored, std::int64_t most_tokens, int ranks);
 
+/// What of `limit` bytes a rank has left beside its share of the dense model's answers, of which a node holds
+/// one copy.
+std::uint64_t beside_answers(std::uint64_t limit, std::uint64_t answers, int ranks_on_node);
 /// Whether all built modules fit a rank that may use `limit` bytes.
 bool fits_device(const SearchFootprint& footprint, std::uint64_t limit);
 /// Whether one copy of the database's levels fits a node, each of whose `ranks` ranks may use `limit` bytes.

@@ -64,7 +64,7 @@ class Replica {
 
   /// The fitness of candidates on the tokens of a draw. They may share layers with `base`, which is walked
   /// once: each candidate is computed from its first difference to it on. Nothing where `stop` says so
-  /// between two candidates. NaN or infinite fitness is returned as it is.
+  /// between two batches. NaN or infinite fitness is returned as it is.
   std::optional<std::vector<double>> fitness(const Fitness& fitness, const Assignment& base,
                                              std::span<const Assignment> candidates, const TokenSet& pool,
                                              const TokenDraw& draw, DenseAnswers answers,
@@ -77,10 +77,13 @@ class Replica {
   using Modules = std::vector<std::shared_ptr<const BuiltModule>>;  // nothing for level 0
 
   Modules switch_to(const Assignment& assignment, std::size_t from, std::size_t to);
-  void run_modules(const Assignment& assignment, std::size_t from, std::size_t to,
-                   std::span<const Batch> batches, const Tensor& hidden);
+  /// False where `stop` says so between two batches.
+  bool run_modules(const Assignment& assignment, std::size_t from, std::size_t to,
+                   std::span<const Batch> batches, const Tensor& hidden, const std::function<bool()>& stop);
+  /// The fitness of each; empty where `stop` says so.
   std::vector<double> compare(const Fitness& fitness, std::span<const OwnedTensor> finals,
-                              const TokenSet& pool, const TokenDraw& draw, DenseAnswers answers);
+                              const TokenSet& pool, const TokenDraw& draw, DenseAnswers answers,
+                              const std::function<bool()>& stop);
 
   const ops::Context& context_;
   const HfConfig& config_;

@@ -27,12 +27,14 @@ class RunFolder {
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
   const std::filesystem::path& path() const { return path_; }
+  /// InputError where there is a search already (new) or no checkpoint (resumed).
+  void check(bool resumed) const;
   /// Makes the folder for a new search; InputError where it holds one already.
   void begin(const std::string& config_ini) const;
 
   /// The last checkpoint, or the one before where the last is damaged. InputError where there is none, where
   /// neither can be read, or where it belongs to another search than `identity`, naming the first difference.
-  SearchCheckpoint resume(const SearchSpace& space, const std::string& identity) const;
+  SearchCheckpoint resume(const SearchSpace& space, const std::string& identity, std::int64_t islands) const;
   /// Drops what metrics.jsonl and migrations.csv say of generations after `generation`: they will be run
   /// again.
   void rewind(std::int64_t generation) const;

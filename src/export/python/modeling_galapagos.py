@@ -215,7 +215,7 @@ class GalapagosPreTrainedModel(PreTrainedModel):
     _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
     _supports_cache_class = True
-    # Early ones take their sizes from the global values.
+    # Static caches before that take their sizes from the global values of the configuration.
     _supports_static_cache = TRANSFORMERS_VERSION >= (4, 57)
     _supports_attention_backend = ALL_ATTENTION_FUNCTIONS is not None
     _supports_flash_attn = ALL_ATTENTION_FUNCTIONS is not None
@@ -381,6 +381,9 @@ class GalapagosForCausalLM(GalapagosPreTrainedModel, GenerationMixin):
             loss=loss, logits=logits, past_key_values=output.past_key_values, hidden_states=output.hidden_states,
             attentions=output.attentions)
         return result if return_dict else result.to_tuple()
+
+    def _get_static_cache_init_shape(self):
+        return None  # a static cache takes its sizes from what it is first given, not from the configuration
 
     if TRANSFORMERS_VERSION < (4, 46):  # later ones have a general form of this
 

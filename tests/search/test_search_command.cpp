@@ -1,0 +1,409 @@
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/process.hpp"
+
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <set>
+#include <sstream>
+#include <unistd.h>
+
+#include <galapagos/core/file.hpp>
+#include <galapagos/core/json.hpp>
+#include <galapagos/io/hdf5.hpp>
+
+using namespace galapagos;
+using test::Ended;
+using test::run_galapagos;
+
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+std::string model() {
+  return test::data_file("models/llama3_tiny").string();
+}
+std::string text() {
+  return test::data_file("text/sample.jsonl").string();
+}
+
+// A database of the small model and some text to measure perplexity on.
+void prepare(const test::TemporaryFolder& folder) {
+  const Ended built = run_galapagos(
+      2, {"database", "--model", model(), "--calibration", text(), "--levels", "6", "--sequence-length",
+          "128", "--calibration-tokens", "3000", "--output", (folder / "x.h5").string(), "--threads", "1"});
+  INFO(built.errors);
+  REQUIRE(built.code == 0);
+  std::istringstream lines(read_file(text()));
+  std::string some, line;
+  for (int i = 0; i < 20 && std::getline(lines, line); ++i) some += line + "\n";
+  test::write_text(folder / "eval.jsonl", some);
+}
+
+// A small search. `change` replaces the values of options, or adds some; "" stands for an option without
+// value,
+// "-" for one that is left out.
+Words search_words(const test::TemporaryFolder& folder, const fs::path& output,
+                   const std::map<std::string, std::string>& change = {}) {
+  std::map<std::string, std::string> options = {{"--model", model()},
+                                                {"--database", (folder / "x.h5").string()},
+                                                {"--calibration", text()},
+                                                {"--output", output.string()},
+                                                {"--target-level", "3"},
+                                                {"--islands", "4"},
+                                                {"--generations", "8"},
+                                                {"--offspring", "6"},
+                                                {"--survivors", "3 1"},
+                                                {"--tokens", "128 256"},
+                                                {"--sequence-length", "128"},
+                                                {"--calibration-tokens", "2000"},
+                                                {"--compare-tokens", "300"},
+                                                {"--eval-every", "3"},
+                                                {"--eval-data", (folder / "eval.jsonl").string()},
+                                                {"--batch-tokens", "256"},
+                                                {"--migration-interval", "2"},
+                                                {"--migrants", "2"},
+                                                {"--seed", "3"},
+                                                {"--threads", "1"}};
+  for (const auto& [option, value] : change) options[option] = value;
+  Words words = {"search"};
+  for (const auto& [option, value] : options) {
+    if (value == "-") continue;
+    words.push_back(option);
+    if (!value.empty()) words.push_back(value);
+  }
+  return words;
+}
+
+std::string content(const fs::path& path) {
+  return fs::exists(path) ? read_file(path) : "nothing";
+}
+
+// What a search has found out, without times.
+std::string findings(const fs::path& run) {
+  std::string all = content(run / "best.txt") + content(run / "migrations.csv");
+  std::istringstream lines(content(run / "metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    Json json = parse_json(line, "metrics.jsonl");
+    json.erase("seconds");
+    json.erase("elapsed");
+    all += json.dump() + "\n";
+  }
+  return all;
+}
+
+int generations_done(const fs::path& run) {
+  const std::string metrics = content(run / "metrics.jsonl");
+  return test::count_lines(metrics, "\"island\":0");
+}
+
+std::vector<pid_t> children_of(pid_t process) {
+  std::vector<pid_t> children;
+  std::ifstream file("/proc/" + std::to_string(process) + "/task/" + std::to_string(process) + "/children");
+  for (pid_t child = 0; file >> child;) children.push_back(child);
+  return children;
+}
+
+// The processes of the program that descend from a process.
+std::vector<pid_t> ranks_under(pid_t process) {
+  std::vector<pid_t> found;
+  std::string name;
+  if (std::ifstream("/proc/" + std::to_string(process) + "/comm") >> name; name == "galapagos")
+    found.push_back(process);
+  for (const pid_t child : children_of(process)) {
+    const std::vector<pid_t> more = ranks_under(child);
+    found.insert(found.end(), more.begin(), more.end());
+  }
+  return found;
+}
+
+// Runs a search and, once `run` has so many generations, calls `act` once.
+template <typename Act>
+Ended run_and_act(int ranks, const Words& words, const fs::path& run, int generations, Act&& act) {
+  bool acted = false;
+  return run_galapagos(ranks, words, 120, [&] {
+    if (!acted && generations_done(run) >= generations) {
+      acted = true;
+      act();
+    }
+    return false;
+  });
+}
+
+// The program ends with this code on one and on three ranks, says why in one line and leaves no run behind.
+void check_refused(const Words& words, int code, const std::string& reason, const fs::path& output = {}) {
+  for (const int ranks : {1, 3}) {
+    const Ended ended = run_galapagos(ranks, words, 60);
+    INFO(ranks << " ranks: " << ended.errors);
+    CHECK(ended.code == code);
+    CHECK(test::count_lines(ended.errors, "galapagos: error: ") == 1);
+    CHECK(ended.errors.find(reason) != std::string::npos);
+    if (!output.empty()) CHECK(!fs::exists(output));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a search finds the same on any number of ranks", "[search]") {
+  const test::TemporaryFolder folder;
+  prepare(folder);
+  std::string expected;
+  for (const int ranks : {1, 2, 3, 4}) {
+    const fs::path run = folder / ("run" + std::to_string(ranks));
+    // The home of the levels does not matter either.
+    const std::string home =
+        std::vector<std::string>{"auto", "file", "host", "device"}[static_cast<std::size_t>(ranks - 1)];
+    const Ended ended = run_galapagos(ranks, search_words(folder, run, {{"--level-cache", home}}));
+    INFO(ended.errors);
+    CHECK(ended.code == 0);
+    if (ranks == 1) expected = findings(run);
+    CHECK(findings(run) == expected);
+    CHECK(read_file(run / "uniform.txt") == read_file(folder / "run1" / "uniform.txt"));
+    CHECK(read_json(run / "manifest.json").at("ranks") == ranks);
+    CHECK(!fs::exists(part_path(run / "checkpoint.h5")));
+  }
+  // Four islands, eight generations, comparisons after 3, 6 and 8.
+  CHECK(test::count_lines(expected, "\"island\":") == 32);
+  CHECK(test::count_lines(expected, "\"comparison\":") == 3);
+  CHECK(test::count_lines(expected, "perplexity") == 3);
+  CHECK(test::count_lines(read_file(folder / "run1" / "best.txt"), "down_proj: ") == 4);
+  CHECK(test::count_lines(read_file(folder / "run1" / "best.txt"), "o_proj: ") == 4);
+  const std::string migrations = read_file(folder / "run1" / "migrations.csv");
+  CHECK(test::count_lines(migrations, ",") == 1 + 4 * 4 * 2);  // after 2, 4, 6, 8: four edges, two each
+  // The configuration that is left behind gives the same search.
+  Words again = {"search", "--config", (folder / "run1" / "config.ini").string(), "--output",
+                 (folder / "again").string()};
+  CHECK(run_galapagos(1, again).code == 0);
+  CHECK(findings(folder / "again") == expected);
+  // A longer search begins like a shorter one; one that is over can be asked for its end again.
+  CHECK(run_galapagos(3, search_words(folder, folder / "run3", {{"--resume", ""}})).code == 0);
+  CHECK(findings(folder / "run3") == expected);
+  CHECK(run_galapagos(2, search_words(folder, folder / "run2", {{"--resume", ""}, {"--generations", "10"}}))
+            .code == 0);
+  CHECK(run_galapagos(1, search_words(folder, folder / "ten", {{"--generations", "10"}})).code == 0);
+  CHECK(test::count_lines(findings(folder / "run2"), "\"island\":") == 40);
+  CHECK(content(folder / "run2" / "best.txt") == content(folder / "ten" / "best.txt"));
+  CHECK(content(folder / "run2" / "migrations.csv") == content(folder / "ten" / "migrations.csv"));
+  // Nothing is written where only the plan is asked for.
+  CHECK(run_galapagos(2, search_words(folder, folder / "dry", {{"--dry-run", ""}})).code == 0);
+  CHECK(!fs::exists(folder / "dry"));
+}
+
+TEST_CASE("other kinds of fitness, budget and strategy", "[search]") {
+  const test::TemporaryFolder folder;
+  prepare(folder);
+  const std::vector<std::map<std::string, std::string>> cases = {
+      {{"--fitness", "ppl"}, {"--topology", "complete"}},
+      {{"--fitness", "sparse_kl"},
+       {"--kl-topk", "20"},
+       {"--target-level", "-"},
+       {"--target-sparsity", "0.5"}},
+      {{"--strategy", "random"},
+       {"--topology", "random"},
+       {"--target-level", "-"},
+       {"--target-params", "200000"}},
+      {{"--topology", "matrix"},
+       {"--migrants", "0 1 0 0; 0 0 1 0; 0 0 0 1; 2 0 0 0"},
+       {"--precision", "fp32"}}};
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    std::map<std::string, std::string> options = cases[i];
+    options.merge(std::map<std::string, std::string>{{"--generations", "3"}});
+    const fs::path alone = folder / ("alone" + std::to_string(i)),
+                   together = folder / ("together" + std::to_string(i));
+    CHECK(run_galapagos(1, search_words(folder, alone, options)).code == 0);
+    CHECK(run_galapagos(3, search_words(folder, together, options)).code == 0);
+    CHECK(findings(alone) == findings(together));
+    const Json best = read_json(alone / "manifest.json").at("best");
+    const auto parameters = best.at("parameters").get<std::int64_t>(),
+               dense = best.at("dense_parameters").get<std::int64_t>();
+    CHECK(parameters < dense);
+    if (options.contains("--target-params")) CHECK(parameters <= 200000);
+    if (options.contains("--target-sparsity"))
+      CHECK(2 * (dense - parameters) >= 233984);  // the prunable ones
+  }
+}
+
+TEST_CASE("a search killed at any moment can be resumed and finds the same", "[search]") {
+  const test::TemporaryFolder folder;
+  prepare(folder);
+  REQUIRE(run_galapagos(2, search_words(folder, folder / "whole")).code == 0);
+  const std::string expected = findings(folder / "whole");
+  std::multiset<int> seen;
+  int number = 0;
+  const auto kill_and_resume = [&](int ranks, const std::function<bool(const fs::path&)>& until) {
+    const fs::path run = folder / ("killed" + std::to_string(number++));
+    run_galapagos(ranks, search_words(folder, run), 60, [&] { return until(run); });
+    seen.insert(generations_done(run));
+    const bool begun = fs::exists(run / "checkpoint.h5") || fs::exists(run / "checkpoint.previous.h5");
+    // On another number of ranks than before.
+    const Ended ended =
+        run_galapagos(ranks % 3 + 1, search_words(folder, run, {{"--resume", begun ? "" : "-"}}));
+    INFO(ended.errors);
+    CHECK(ended.code == 0);
+    CHECK(findings(run) == expected);
+  };
+  kill_and_resume(2, [](const fs::path& run) { return fs::exists(run); });
+  kill_and_resume(3, [](const fs::path& run) { return fs::exists(run / "checkpoint.h5"); });
+  kill_and_resume(1, [](const fs::path& run) { return fs::exists(run / "metrics.jsonl"); });
+  for (const int generations : {1, 3, 4, 6, 8}) {
+    kill_and_resume(generations % 3 + 1,
+                    [=](const fs::path& run) { return generations_done(run) >= generations; });
+  }
+  kill_and_resume(3, [](const fs::path& run) {
+    return generations_done(run) >= 2 && fs::exists(part_path(run / "checkpoint.h5"));
+  });
+  kill_and_resume(1, [](const fs::path& run) {
+    return test::count_lines(content(run / "metrics.jsonl"), "\"comparison\":") >= 2;
+  });
+  std::cout << "killed with this many generations done:";
+  for (const int count : seen) std::cout << ' ' << count;
+  std::cout << '\n';
+  CHECK(std::set<int>(seen.begin(), seen.end()).size() > 3);
+}
+
+TEST_CASE("signals stop a search in an orderly way, or only have it saved", "[search]") {
+  const test::TemporaryFolder folder;
+  prepare(folder);
+  REQUIRE(run_galapagos(2, search_words(folder, folder / "whole")).code == 0);
+  const std::string expected = findings(folder / "whole");
+  for (const int ranks : {1, 3}) {
+    // SIGUSR2 to the launcher, which passes it on to all ranks; SIGTERM to one rank only, as it can happen.
+    for (const int signal : {SIGUSR2, SIGTERM}) {
+      const fs::path run = folder / (std::to_string(signal) + "on" + std::to_string(ranks));
+      const Ended stopped = run_and_act(ranks, search_words(folder, run), run, 2, [&] {
+        const std::vector<pid_t> launcher = children_of(::getpid()), all = ranks_under(::getpid());
+        REQUIRE(launcher.size() == 1);
+        REQUIRE(all.size() == static_cast<std::size_t>(ranks));
+        ::kill(signal == SIGUSR2 ? launcher.front() : all.back(), signal);
+      });
+      INFO(ranks << " ranks, signal " << signal << ": " << stopped.errors);
+      CHECK(stopped.code == 75);
+      CHECK(test::count_lines(stopped.errors, "galapagos: stopped by a signal in generation") == 1);
+      CHECK(test::count_lines(stopped.errors, "error") == 0);
+      CHECK(run_galapagos(4 - ranks, search_words(folder, run, {{"--resume", ""}})).code == 0);
+      CHECK(findings(run) == expected);
+    }
+    const fs::path run = folder / ("saved" + std::to_string(ranks));
+    const Ended ended = run_and_act(ranks, search_words(folder, run), run, 1,
+                                    [&] { ::kill(children_of(::getpid()).front(), SIGUSR1); });
+    CHECK(ended.code == 0);
+    CHECK(test::count_lines(ended.errors, "as asked for by SIGUSR1") == 1);
+    CHECK(findings(run) == expected);
+  }
+}
+
+TEST_CASE("a search goes on over time limits to the same end", "[search]") {
+  const test::TemporaryFolder folder;
+  prepare(folder);
+  const std::map<std::string, std::string> longer = {
+      {"--generations", "40"}, {"--eval-every", "7"}, {"--eval-data", "-"}};
+  REQUIRE(run_galapagos(2, search_words(folder, folder / "whole", longer)).code == 0);
+  int stops = 0;
+  for (int seconds = 1; seconds < 60; ++seconds) {  // more and more time, on however slow a machine
+    std::map<std::string, std::string> options = longer;
+    options["--max-walltime"] = std::to_string(seconds);
+    if (fs::exists(folder / "run" / "checkpoint.h5")) options["--resume"] = "";
+    const Ended ended = run_galapagos(1 + seconds % 3, search_words(folder, folder / "run", options));
+    INFO(ended.errors);
+    if (ended.code == 0) break;
+    REQUIRE(ended.code == 75);
+    CHECK(test::count_lines(ended.errors, "galapagos: stopped by --max-walltime") == 1);
+    ++stops;
+  }
+  std::cout << "stopped " << stops << " times by the time limit\n";
+  CHECK(findings(folder / "run") == findings(folder / "whole"));
+}
+
+TEST_CASE("a search with wrong options is refused", "[search]") {
+  const test::TemporaryFolder folder;
+  prepare(folder);
+  const fs::path output = folder / "run";
+  const auto refused = [&](const std::map<std::string, std::string>& change, int code,
+                           const std::string& reason) {
+    check_refused(search_words(folder, output, change), code, reason, output);
+  };
+  refused({{"--target-level", "-"}}, 2, "0 targets");
+  refused({{"--target-params", "200000"}}, 2, "2 targets");
+  refused({{"--target-level", "7"}}, 2, "levels 0 to 6, not 7");
+  refused({{"--target-level", "6"}}, 2, "nothing to choose");
+  refused({{"--target-level", "-"}, {"--target-params", "1000"}}, 2, "98,368 to 332,352");
+  refused({{"--target-level", "-"}, {"--target-sparsity", "1.5"}}, 2, "a sparsity of 1.5");
+  refused({{"--survivors", "3 2 1"}}, 2, "3 stages of survivors, 2 of tokens");
+  refused({{"--survivors", "3 2"}}, 2, "2 survivors of the last stage");
+  refused({{"--tokens", "128 100000"}}, 2, "a stage of 100,000 tokens");
+  refused({{"--compare-tokens", "100000"}}, 2, "100,000 tokens to compare");
+  refused({{"--calibration-tokens", "100000000"}}, 3, "too short");
+  refused({{"--islands", "0"}}, 2, "--islands");
+  refused({{"--topology", "torus"}}, 2, "unknown topology 'torus'");
+  refused({{"--topology", "matrix"}}, 2, "not 4 rows of 4 numbers");
+  refused({{"--fitness", "accuracy"}}, 2, "unknown fitness 'accuracy'");
+  refused({{"--strategy", "annealing"}}, 2, "unknown strategy 'annealing'");
+  refused({{"--level-cache", "tape"}}, 2, "unknown level cache 'tape'");
+  refused({{"--training-tokens", "100 100"}}, 2, "not there yet");
+  refused({{"--shards", "4"}}, 2, "4 shards on");
+  const Ended shards = run_galapagos(1, search_words(folder, output, {{"--shards", "2"}}));
+  CHECK(shards.code == 2);
+  CHECK(test::count_lines(shards.errors, "galapagos: error: 2 shards on 1 ranks") == 1);
+}
+
+TEST_CASE("a search with wrong files is refused", "[search]") {
+  const test::TemporaryFolder folder;
+  prepare(folder);
+  const fs::path output = folder / "run";
+  const auto refused = [&](const std::map<std::string, std::string>& change, const std::string& reason) {
+    check_refused(search_words(folder, output, change), 3, reason, output);
+  };
+  refused({{"--resume", ""}}, "no checkpoint to go on from");
+  refused({{"--model", test::data_file("models/llama2_tiny").string()}}, "made from another model");
+  refused({{"--database", (folder / "none.h5").string()}}, "none.h5");
+  {
+    fs::copy_file(folder / "x.h5", folder / "unfinished.h5");
+    Hdf5File file = Hdf5File::open_to_change(folder / "unfinished.h5");
+    file.write_attribute("/", "complete", std::int64_t{0});
+    file.close();
+  }
+  refused({{"--database", (folder / "unfinished.h5").string()}}, "the database is unfinished");
+  test::write_text(folder / "file", "x");
+  check_refused(search_words(folder, folder / "file" / "run"), 3, "cannot make the folder");
+
+  // A byte flipped in a level that every search at that level begins with: found whereever levels live.
+  {
+    fs::copy_file(folder / "x.h5", folder / "damaged.h5");
+    std::uint64_t offset = 0;
+    {
+      const Hdf5Handle file(H5Fopen((folder / "damaged.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
+      const Hdf5Handle weight(H5Dopen2(file.get(), "/modules/2/ffn/level_3/weight", H5P_DEFAULT), H5Dclose);
+      offset = H5Dget_offset(weight.get());
+    }
+    std::fstream bytes(folder / "damaged.h5", std::ios::in | std::ios::out | std::ios::binary);
+    bytes.seekg(static_cast<std::streamoff>(offset) + 9);
+    const char byte = static_cast<char>(bytes.get() ^ 1);
+    bytes.seekp(static_cast<std::streamoff>(offset) + 9);
+    bytes.put(byte);
+  }
+  for (const char* home : {"device", "host", "file"}) {
+    for (const int ranks : {1, 3}) {
+      const Ended ended = run_galapagos(
+          ranks, search_words(folder, folder / (home + std::to_string(ranks)),
+                              {{"--database", (folder / "damaged.h5").string()}, {"--level-cache", home}}));
+      INFO(home << ": " << ended.errors);
+      CHECK(ended.code == 3);
+      CHECK(test::count_lines(ended.errors, "galapagos: error: ") == 1);
+      CHECK(ended.errors.find("damaged.h5") != std::string::npos);
+    }
+  }
+
+  // A folder that holds a search already, and a checkpoint of another one.
+  REQUIRE(run_galapagos(2, search_words(folder, output, {{"--generations", "1"}})).code == 0);
+  const std::string before = findings(output);
+  check_refused(search_words(folder, output), 3, "a search is there already");
+  check_refused(search_words(folder, output, {{"--resume", ""}, {"--seed", "4"}}), 3,
+                "'seed' was 3 and is 4 now");
+  check_refused(search_words(folder, output, {{"--resume", ""}, {"--islands", "3"}}), 3,
+                "'islands' was 4 and is 3 now");
+  CHECK(findings(output) == before);
+}
