@@ -12,6 +12,7 @@
 #include <set>
 
 #include <galapagos/comm/environment.hpp>
+#include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/ops/divergence.hpp>
 #include <galapagos/ops/rows.hpp>
@@ -421,5 +422,10 @@ int run(const std::filesystem::path& folder, int repeats) {
 
 int main(int argc, char** argv) {
   const MpiEnvironment environment(argc, argv);
-  return run(argc > 1 ? argv[1] : "", argc > 2 ? std::max(1, std::atoi(argv[2])) : 3);
+  try {
+    return run(argc > 1 ? argv[1] : "", argc > 2 ? std::max(1, std::atoi(argv[2])) : 3);
+  } catch (const Error& error) {
+    fmt::print(stderr, "bench_search: {}\n", error.what());
+    return static_cast<int>(error.code());
+  }
 }

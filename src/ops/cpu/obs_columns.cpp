@@ -92,7 +92,7 @@ float ColumnBlock::product(std::int64_t i, std::int64_t j) const {
 }
 
 void ColumnBlock::multiply_candidates() {
-  const std::int64_t count = std::min(width_ + width_ / 4, columns_), rows = state_.rows;
+  const std::int64_t count = std::min(width_ + width_ / 8, columns_), rows = state_.rows;
   std::vector<std::pair<float, std::int64_t>> by_score;
   for (std::size_t j = 0; j < norm_.size(); ++j) {
     by_score.emplace_back(norm_[j] / diagonal_[j], static_cast<std::int64_t>(j));
@@ -105,8 +105,13 @@ void ColumnBlock::multiply_candidates() {
     std::copy_n(state_.weight->floats() + j * rows, rows, weights.data() + i * rows);
   }
   products_.resize(static_cast<std::size_t>(count * columns_));
-  cpu::parallel_gemm(false, true, count, columns_, rows, 1.0f, weights.data(), rows, state_.weight->floats(),
-                     rows, 0.0f, products_.data(), columns_);
+  // The candidates are few: a tile takes them all, or packing W would cost as much as multiplying it.
+  constexpr std::int64_t wide = 256;
+#pragma omp parallel for schedule(dynamic)
+  for (std::int64_t j = 0; j < columns_; j += wide) {
+    cpu::gemm(false, true, count, std::min(wide, columns_ - j), rows, 1.0f, weights.data(), rows,
+              state_.weight->floats() + j * rows, rows, 0.0f, products_.data() + j, columns_);
+  }
 }
 
 ColumnBlock::Best ColumnBlock::best_of(std::int64_t first, std::int64_t last) const {
