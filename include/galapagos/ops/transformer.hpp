@@ -28,10 +28,11 @@ void swiglu(const Context& context, const Tensor& gate, const Tensor& up);
 /// Causal attention of independent sequences laid end to end: sequence s is rows [offsets[s], offsets[s +
 /// 1]). q, out [t, query heads * head_dim]; k, v [t, kv heads * head_dim]; fp32. Query head h attends with KV
 /// head kv_of_head[h]; there may be no heads at all. Scores are q.k / sqrt(head_dim); only blocks of them are
-/// ever formed.
+/// ever formed. With `log_sums` [t, query heads] fp32 it also keeps log(sum(exp(scores))), for
+/// attention_backward.
 void attention(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                std::int64_t head_dim, std::span<const std::int32_t> kv_of_head,
-               std::span<const std::int64_t> offsets, const Tensor& out);
+               std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums = {});
 
 /// nll[i] = log(sum(exp(logits[i, :]))) - logits[i, targets[i]], in fp64; logits [t, vocabulary] fp32.
 void token_nll(const Context& context, const Tensor& logits, std::span<const std::int32_t> targets,

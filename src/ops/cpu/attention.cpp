@@ -33,7 +33,7 @@ struct Workspace {
 };
 
 void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t head_dim,
-            std::int64_t kv_head, const Tensor& out, Workspace& work) {
+            std::int64_t kv_head, const Tensor& out, const Tensor& log_sums, Workspace& work) {
   const std::int64_t q_width = q.columns(), kv_width = k.columns();
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
   const float* queries = q.floats() + tile.first * q_width + tile.head * head_dim;
@@ -81,6 +81,10 @@ void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tenso
     const float factor = 1.0f / work.sum[static_cast<std::size_t>(i)];
     for (std::int64_t j = 0; j < head_dim; ++j)
       result[j] = work.gathered[static_cast<std::size_t>(i * head_dim + j)] * factor;
+    if (log_sums.data != nullptr) {
+      log_sums.floats()[(tile.first + i) * (q_width / head_dim) + tile.head] =
+          work.largest[static_cast<std::size_t>(i)] + std::log(work.sum[static_cast<std::size_t>(i)]);
+    }
   }
 }
 
@@ -88,7 +92,7 @@ void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tenso
 
 void attention(const Context&, const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t head_dim,
                std::span<const std::int32_t> kv_of_head, std::span<const std::int64_t> offsets,
-               const Tensor& out) {
+               const Tensor& out, const Tensor& log_sums) {
   std::vector<QueryTile> tiles;
   for (std::size_t sequence = 0; sequence + 1 < offsets.size(); ++sequence) {
     const std::int64_t begin = offsets[sequence], end = offsets[sequence + 1];
@@ -103,7 +107,8 @@ void attention(const Context&, const Tensor& q, const Tensor& k, const Tensor& v
     Workspace work;
 #pragma omp for schedule(dynamic)
     for (std::size_t i = 0; i < tiles.size(); ++i) {
-      attend(tiles[i], q, k, v, head_dim, kv_of_head[static_cast<std::size_t>(tiles[i].head)], out, work);
+      attend(tiles[i], q, k, v, head_dim, kv_of_head[static_cast<std::size_t>(tiles[i].head)], out, log_sums,
+             work);
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/transformer.hpp>
 
 namespace galapagos::ops {
@@ -14,6 +15,42 @@ std::span<const float> floats_of(const Tensor& tensor, std::vector<float>& stora
   storage.resize(static_cast<std::size_t>(tensor.elements()));
   convert_to_float(tensor.dtype, tensor.data, storage);
   return storage;
+}
+
+/// Rotates by `direction` (1 or -1) times the angles.
+void rotate(const Tensor& x, std::int64_t head_dim, const Tensor& frequencies,
+            std::span<const std::int64_t> offsets, float direction) {
+  const std::int64_t half = head_dim / 2, width = x.columns(), heads = width / head_dim;
+  if (heads == 0) return;
+  std::int64_t longest = 0;
+  for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
+    longest = std::max(longest, offsets[s + 1] - offsets[s]);
+  std::vector<float> cosines(static_cast<std::size_t>(longest * half)), sines(cosines.size());
+#pragma omp parallel for schedule(static)
+  for (std::int64_t position = 0; position < longest; ++position) {
+    for (std::int64_t i = 0; i < half; ++i) {
+      const float angle = static_cast<float>(position) * frequencies.floats()[i];  // in fp32, as transformers
+      cosines[static_cast<std::size_t>(position * half + i)] = std::cos(angle);
+      sines[static_cast<std::size_t>(position * half + i)] = direction * std::sin(angle);
+    }
+  }
+  for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
+    const std::int64_t first = offsets[s], end = offsets[s + 1];
+#pragma omp parallel for schedule(static)
+    for (std::int64_t row = first; row < end; ++row) {
+      const float* cosine = cosines.data() + (row - first) * half;
+      const float* sine = sines.data() + (row - first) * half;
+      for (std::int64_t head = 0; head < heads; ++head) {
+        float* low = x.floats() + row * width + head * head_dim;
+        float* high = low + half;
+        for (std::int64_t i = 0; i < half; ++i) {
+          const float a = low[i], b = high[i];
+          low[i] = a * cosine[i] - b * sine[i];
+          high[i] = b * cosine[i] + a * sine[i];
+        }
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -48,37 +85,12 @@ void rms_norm(const Context&, const Tensor& x, const Tensor& weight, float epsil
 
 void rope(const Context&, const Tensor& x, std::int64_t head_dim, const Tensor& frequencies,
           std::span<const std::int64_t> offsets) {
-  const std::int64_t half = head_dim / 2, width = x.columns(), heads = width / head_dim;
-  if (heads == 0) return;
-  std::int64_t longest = 0;
-  for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
-    longest = std::max(longest, offsets[s + 1] - offsets[s]);
-  std::vector<float> cosines(static_cast<std::size_t>(longest * half)), sines(cosines.size());
-#pragma omp parallel for schedule(static)
-  for (std::int64_t position = 0; position < longest; ++position) {
-    for (std::int64_t i = 0; i < half; ++i) {
-      const float angle = static_cast<float>(position) * frequencies.floats()[i];  // in fp32, as transformers
-      cosines[static_cast<std::size_t>(position * half + i)] = std::cos(angle);
-      sines[static_cast<std::size_t>(position * half + i)] = std::sin(angle);
-    }
-  }
-  for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
-    const std::int64_t first = offsets[s], end = offsets[s + 1];
-#pragma omp parallel for schedule(static)
-    for (std::int64_t row = first; row < end; ++row) {
-      const float* cosine = cosines.data() + (row - first) * half;
-      const float* sine = sines.data() + (row - first) * half;
-      for (std::int64_t head = 0; head < heads; ++head) {
-        float* low = x.floats() + row * width + head * head_dim;
-        float* high = low + half;
-        for (std::int64_t i = 0; i < half; ++i) {
-          const float a = low[i], b = high[i];
-          low[i] = a * cosine[i] - b * sine[i];
-          high[i] = b * cosine[i] + a * sine[i];
-        }
-      }
-    }
-  }
+  rotate(x, head_dim, frequencies, offsets, 1);
+}
+
+void rope_backward(const Context&, const Tensor& d_x, std::int64_t head_dim, const Tensor& frequencies,
+                   std::span<const std::int64_t> offsets) {
+  rotate(d_x, head_dim, frequencies, offsets, -1);
 }
 
 void swiglu(const Context&, const Tensor& gate, const Tensor& up) {

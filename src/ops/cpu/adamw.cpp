@@ -1,0 +1,48 @@
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include <galapagos/ops/adamw.hpp>
+
+namespace galapagos::ops {
+
+void adamw(const Context&, const AdamWStep& step, const Tensor& gradients, const Tensor& weights,
+           const Tensor& first, const Tensor& second) {
+  const auto count = weights.elements();
+  const auto steps = static_cast<double>(step.step);
+  const auto step_size = static_cast<float>(step.learning_rate / (1 - std::pow(step.beta1, steps)));
+  const auto root = static_cast<float>(1 / std::sqrt(1 - std::pow(step.beta2, steps)));
+  const auto decay = static_cast<float>(1 - step.learning_rate * step.weight_decay);
+  const auto beta1 = static_cast<float>(step.beta1), rest1 = static_cast<float>(1 - step.beta1);
+  const auto beta2 = static_cast<float>(step.beta2), rest2 = static_cast<float>(1 - step.beta2);
+  const auto epsilon = static_cast<float>(step.epsilon), factor = static_cast<float>(step.gradient_factor);
+  const float* gradient = gradients.floats();
+  float *w = weights.floats(), *m = first.floats(), *v = second.floats();
+#pragma omp parallel for simd schedule(static)
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float g = gradient[i] * factor;
+    m[i] = beta1 * m[i] + rest1 * g;
+    v[i] = beta2 * v[i] + rest2 * g * g;
+    w[i] = w[i] * decay - step_size * m[i] / (std::sqrt(v[i]) * root + epsilon);
+  }
+}
+
+double sum_of_squares(const Context&, const Tensor& x) {
+  constexpr std::int64_t piece = 1 << 16;
+  const std::int64_t count = x.elements(), pieces = (count + piece - 1) / piece;
+  std::vector<double> sums(static_cast<std::size_t>(pieces));
+#pragma omp parallel for schedule(static)
+  for (std::int64_t p = 0; p < pieces; ++p) {
+    const std::int64_t end = std::min(count, (p + 1) * piece);
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t i = p * piece; i < end; ++i)
+      sum += static_cast<double>(x.floats()[i]) * x.floats()[i];
+    sums[static_cast<std::size_t>(p)] = sum;
+  }
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
+}  // namespace galapagos::ops
