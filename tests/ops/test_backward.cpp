@@ -38,7 +38,8 @@ class Maker {
 
 OwnedTensor tensor_of(const Values& values, Shape shape) {
   OwnedTensor tensor(shape, DType::f32, Device::cpu, "test");
-  std::transform(values.begin(), values.end(), tensor->floats(), [](double x) { return static_cast<float>(x); });
+  std::transform(values.begin(), values.end(), tensor->floats(),
+                 [](double x) { return static_cast<float>(x); });
   return tensor;
 }
 
@@ -126,7 +127,8 @@ Values attention64(const Values& q, const Values& k, const Values& v, const Head
         Values scores;
         for (std::int64_t j = heads.offsets[s]; j <= row; ++j) {
           double dot = 0;
-          for (std::int64_t i = 0; i < d; ++i) dot += q[at(row, count, h, i)] * k[at(j, heads.kv_heads, g, i)];
+          for (std::int64_t i = 0; i < d; ++i)
+            dot += q[at(row, count, h, i)] * k[at(j, heads.kv_heads, g, i)];
           scores.push_back(std::exp(dot / std::sqrt(static_cast<double>(d))));
         }
         const double sum = std::accumulate(scores.begin(), scores.end(), 0.0);
@@ -159,7 +161,8 @@ TEST_CASE("gradients of a linear product", "[ops]") {
 
   const OwnedTensor d_x = zeros({t, in});
   ops::linear_input_gradient(context, d_y, w32, d_x);
-  const Values wanted = differences(x, [&](const Values& at) { return product(g, linear64(at, w, t, in, out)); });
+  const Values wanted =
+      differences(x, [&](const Values& at) { return product(g, linear64(at, w, t, in, out)); });
   check_gradient(d_x, wanted);
   ops::linear_input_gradient(context, d_y, w32, d_x, true);
   Values twice = wanted;
@@ -168,7 +171,8 @@ TEST_CASE("gradients of a linear product", "[ops]") {
 
   const OwnedTensor d_w = zeros({out, in});
   ops::linear_weight_gradient(context, d_y, x32, d_w);
-  check_gradient(d_w, differences(w, [&](const Values& at) { return product(g, linear64(x, at, t, in, out)); }));
+  check_gradient(d_w,
+                 differences(w, [&](const Values& at) { return product(g, linear64(x, at, t, in, out)); }));
 
   const OwnedTensor d_bias = zeros({out});
   ops::bias_gradient(context, d_y, d_bias);
@@ -182,7 +186,8 @@ TEST_CASE("gradients of a linear product", "[ops]") {
 TEST_CASE("the input gradient of a bf16 weight is that of its values", "[ops]") {
   Maker make(2);
   const std::int64_t t = 3, in = 700, out = 9;  // more than one tile of columns
-  const OwnedTensor w32 = tensor_of(make.values(out * in), {out, in}), d_y = tensor_of(make.values(t * out), {t, out});
+  const OwnedTensor w32 = tensor_of(make.values(out * in), {out, in}),
+                    d_y = tensor_of(make.values(t * out), {t, out});
   const OwnedTensor w16({out, in}, DType::bf16, Device::cpu, "test");
   convert_from_float(w32->float_span(), DType::bf16, w16->data);
   convert_to_float(DType::bf16, w16->data, w32->float_span());
@@ -210,8 +215,10 @@ TEST_CASE("gradients of the root-mean-square norm", "[ops]") {
   const OwnedTensor d_x = zeros({t, n}), d_w = zeros({n});
   ops::rms_norm_backward(ops::Context(), tensor_of(x, {t, n}), tensor_of(w, {n}), static_cast<float>(epsilon),
                          tensor_of(g, {t, n}), d_x, d_w);
-  check_gradient(d_x, differences(x, [&](const Values& at) { return product(g, rms_norm64(at, w, epsilon)); }));
-  check_gradient(d_w, differences(w, [&](const Values& at) { return product(g, rms_norm64(x, at, epsilon)); }));
+  check_gradient(d_x,
+                 differences(x, [&](const Values& at) { return product(g, rms_norm64(at, w, epsilon)); }));
+  check_gradient(d_w,
+                 differences(w, [&](const Values& at) { return product(g, rms_norm64(x, at, epsilon)); }));
 }
 
 TEST_CASE("the rotation's gradient turns back", "[ops]") {
@@ -256,8 +263,8 @@ TEST_CASE("gradients of attention", "[ops]") {
                     d_k = zeros({t, kv_width}), d_v = zeros({t, kv_width});
   const ops::Context context;
   ops::attention(context, q32, k32, v32, heads.head_dim, heads.kv_of_head, heads.offsets, out, log_sums);
-  ops::attention_backward(context, q32, k32, v32, heads.head_dim, heads.kv_of_head, heads.offsets, out, log_sums,
-                          g32, d_q, d_k, d_v);
+  ops::attention_backward(context, q32, k32, v32, heads.head_dim, heads.kv_of_head, heads.offsets, out,
+                          log_sums, g32, d_q, d_k, d_v);
   // Central differences of some entries only: each needs the whole of the naive form.
   std::mt19937 random(7);
   const auto check = [&](const Values& x, const OwnedTensor& found, auto&& forward) {
@@ -268,7 +275,8 @@ TEST_CASE("gradients of attention", "[ops]") {
       const double above = product(g, forward(at));
       at[i] = x[i] - 1e-5;
       const double wanted = (above - product(g, forward(at))) / 2e-5;
-      CHECK(std::abs(wanted - static_cast<double>(found->floats()[i])) < 1e-4 * std::max(1.0, std::abs(wanted)));
+      CHECK(std::abs(wanted - static_cast<double>(found->floats()[i])) <
+            1e-4 * std::max(1.0, std::abs(wanted)));
     }
   };
   check(q, d_q, [&](const Values& at) { return attention64(at, k, v, heads); });
@@ -278,8 +286,8 @@ TEST_CASE("gradients of attention", "[ops]") {
   const int threads = omp_get_max_threads();
   omp_set_num_threads(threads == 1 ? 3 : 1);
   const OwnedTensor d_q2 = zeros({t, q_width}), d_k2 = zeros({t, kv_width}), d_v2 = zeros({t, kv_width});
-  ops::attention_backward(context, q32, k32, v32, heads.head_dim, heads.kv_of_head, heads.offsets, out, log_sums,
-                          g32, d_q2, d_k2, d_v2);
+  ops::attention_backward(context, q32, k32, v32, heads.head_dim, heads.kv_of_head, heads.offsets, out,
+                          log_sums, g32, d_q2, d_k2, d_v2);
   omp_set_num_threads(threads);
   CHECK(std::equal(d_k->float_span().begin(), d_k->float_span().end(), d_k2->float_span().begin()));
   CHECK(std::equal(d_q->float_span().begin(), d_q->float_span().end(), d_q2->float_span().begin()));
@@ -287,7 +295,8 @@ TEST_CASE("gradients of attention", "[ops]") {
 
 TEST_CASE("the embedding's gradient adds up repeated tokens", "[ops]") {
   const std::vector<std::int32_t> tokens = {2, 0, 2};
-  const OwnedTensor table = tensor_of(Values(12, 1.0), {4, 3}), d_out = tensor_of({1, 2, 3, 4, 5, 6, 7, 8, 9}, {3, 3});
+  const OwnedTensor table = tensor_of(Values(12, 1.0), {4, 3}),
+                    d_out = tensor_of({1, 2, 3, 4, 5, 6, 7, 8, 9}, {3, 3});
   ops::embed_backward(ops::Context(), tokens, d_out, table);
   check_gradient(table, {5, 6, 7, 1, 1, 1, 9, 11, 13, 1, 1, 1}, 0);
 }
@@ -320,7 +329,8 @@ TEST_CASE("gradients of the losses", "[ops]") {
                    for (std::int64_t i = 0; i < t; ++i) {
                      const Values p = log_softmax64(row(dense, i)), q = log_softmax64(row(at, i));
                      for (std::size_t j = 0; j < p.size(); ++j)
-                       sum += static_cast<double>(weights[static_cast<std::size_t>(i)]) * std::exp(p[j]) * (p[j] - q[j]);
+                       sum += static_cast<double>(weights[static_cast<std::size_t>(i)]) * std::exp(p[j]) *
+                              (p[j] - q[j]);
                    }
                    return sum;
                  }));

@@ -36,8 +36,7 @@ double sum_of_squares(const Context&, const Tensor& x) {
     const std::int64_t end = std::min(count, (p + 1) * piece);
     double sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = p * piece; i < end; ++i)
-      sum += static_cast<double>(x.floats()[i]) * x.floats()[i];
+    for (std::int64_t i = p * piece; i < end; ++i) sum += static_cast<double>(x.floats()[i]) * x.floats()[i];
     sums[static_cast<std::size_t>(p)] = sum;
   }
   double total = 0;

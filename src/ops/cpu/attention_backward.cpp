@@ -112,8 +112,8 @@ void attention_backward(const Context&, const Tensor& q, const Tensor& k, const 
       const std::int64_t rows = std::min(query_block, span.end - span.first);
       const std::int64_t kv_head = kv_of_head[static_cast<std::size_t>(span.head)];
       for (std::int64_t key = span.begin; key < span.first + rows; key += key_block) {
-        const Block block{span.first, rows, key, std::min(key_block, span.first + rows - key), span.head,
-                          kv_head};
+        const Block block{span.first, rows,   key, std::min(key_block, span.first + rows - key),
+                          span.head,  kv_head};
         scores.form(x, block);
         cpu::gemm(false, false, rows, head_dim, block.keys, 1.0f, scores.ds.data(), key_block,
                   x.key(key, kv_head), kv_width, 1.0f,

@@ -61,10 +61,9 @@ void linear_input_gradient(const Context&, const Tensor& d_y, const Tensor& weig
     if (weight.dtype != DType::f32) {
       wide.resize(static_cast<std::size_t>(out * columns));
       for (std::int64_t row = 0; row < out; ++row) {
-        convert_to_float(
-            weight.dtype,
-            weight.data + static_cast<std::size_t>(row * in + column) * size_of(weight.dtype),
-            {wide.data() + row * columns, static_cast<std::size_t>(columns)});
+        convert_to_float(weight.dtype,
+                         weight.data + static_cast<std::size_t>(row * in + column) * size_of(weight.dtype),
+                         {wide.data() + row * columns, static_cast<std::size_t>(columns)});
       }
       block = wide.data();
       stride = columns;
@@ -111,8 +110,7 @@ void rms_norm_backward(const Context&, const Tensor& x, const Tensor& weight, fl
     }
     const float factor =
         1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(hidden)) + epsilon);
-    const float back =
-        factor * factor * factor * static_cast<float>(product / static_cast<double>(hidden));
+    const float back = factor * factor * factor * static_cast<float>(product / static_cast<double>(hidden));
     factors[static_cast<std::size_t>(row)] = factor;
 #pragma omp simd
     for (std::int64_t i = 0; i < hidden; ++i)
@@ -183,8 +181,7 @@ void kl_backward(const Context&, const Tensor& dense, const Tensor& dense_scale,
     const float weight = weights[static_cast<std::size_t>(row)];
 #pragma omp simd
     for (std::int64_t i = 0; i < vocabulary; ++i) {
-      values[i] =
-          weight * (cpu::vector_exp(values[i] - shift) - cpu::vector_exp(wanted[i] - dense_shift));
+      values[i] = weight * (cpu::vector_exp(values[i] - shift) - cpu::vector_exp(wanted[i] - dense_shift));
     }
   }
 }
