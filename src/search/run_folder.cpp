@@ -1,10 +1,10 @@
 #include <algorithm>
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sstream>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
+#include <galapagos/core/identity.hpp>
+#include <galapagos/core/line_file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/io/hdf5.hpp>
 #include <galapagos/search/run_folder.hpp>
@@ -18,13 +18,6 @@ constexpr std::int64_t format_version = 1;
 constexpr std::uint64_t most_values = 1ull << 28;
 constexpr std::uint64_t most_identity_bytes = 64 << 20;
 constexpr const char* migrations_header = "generation,from,to,fitness\n";
-
-void append(const fs::path& path, const std::string& text) {
-  FileDescriptor file(path, O_WRONLY | O_CREAT);
-  const std::uint64_t end = fs::file_size(path);
-  file.write_at(std::as_bytes(std::span(text)), end);
-  file.sync();  // the checkpoint that follows must not be ahead of it
-}
 
 /// All islands' states as flat arrays.
 struct Flat {
@@ -97,31 +90,6 @@ SearchCheckpoint read_checkpoint(const fs::path& path, const SearchSpace& space)
   return checkpoint;
 }
 
-void check_identity(const std::string& found, const std::string& wanted, const std::string& path) {
-  if (found == wanted) return;
-  const Json a = parse_json(found, path), b = parse_json(wanted, "this search");
-  for (const auto& [key, value] : b.items()) {
-    if (a.contains(key) && a[key] == value) continue;
-    throw InputError(fmt::format("the checkpoint belongs to another search: '{}' was {} and is {} now", key,
-                                 a.contains(key) ? printable(a[key].dump(), 200) : "not there",
-                                 printable(value.dump(), 200)),
-                     path, "give the options it was begun with, or another --output");
-  }
-  throw InputError("the checkpoint belongs to another search", path, "choose another --output");
-}
-
-/// Keeps the lines for which `keep` says so.
-template <typename Keep>
-void filter_lines(const fs::path& path, Keep&& keep) {
-  if (!fs::exists(path)) return;
-  std::istringstream lines(read_file(path));
-  std::string kept;
-  for (std::string line; std::getline(lines, line);) {
-    if (keep(line)) kept += line + "\n";
-  }
-  write_file_atomically(path, kept);
-}
-
 }  // namespace
 
 void RunFolder::check(bool resumed) const {
@@ -160,7 +128,7 @@ SearchCheckpoint RunFolder::resume(const SearchSpace& space, const std::string& 
     log_warning("{}: going on from the checkpoint before", last.string());
     checkpoint = read_checkpoint(previous, space);
   }
-  check_identity(checkpoint.identity, identity, path_.string());
+  check_identity(checkpoint.identity, identity, "search", path_.string());
   if (static_cast<std::int64_t>(checkpoint.population.islands.size()) != islands ||
       checkpoint.population.generation < 0) {
     throw InputError("the checkpoint is damaged", path_.string(), "begin the search anew");
@@ -207,7 +175,7 @@ void RunFolder::save(const SearchCheckpoint& checkpoint) const {
 void RunFolder::append_metrics(const std::vector<Json>& lines) const {
   std::string text;
   for (const Json& line : lines) text += line.dump() + "\n";
-  append(path_ / "metrics.jsonl", text);
+  append_text(path_ / "metrics.jsonl", text);
 }
 
 void RunFolder::append_migrations(const Population& population, std::span<const Migration> migrations) const {
@@ -219,7 +187,7 @@ void RunFolder::append_migrations(const Population& population, std::span<const 
                           elites[i].fitness);
     }
   }
-  if (!text.empty()) append(path_ / "migrations.csv", text);
+  if (!text.empty()) append_text(path_ / "migrations.csv", text);
 }
 
 void RunFolder::write_best(const std::string& text) const {
