@@ -18,12 +18,6 @@ std::int64_t columns_of(const ObsProblem& problem) {
   return problem.hessian->rows();
 }
 
-OwnedTensor copy_of(const Tensor& tensor, const std::string& purpose) {
-  OwnedTensor copy(tensor.shape, tensor.dtype, tensor.device, purpose);
-  copy_bytes(copy->data, tensor.device, tensor.data, tensor.device, tensor.bytes());
-  return copy;
-}
-
 /// The damped Hessian in the lower triangle of state.inverse, and the weight with dead columns zeroed, as the
 /// reference: dead columns (H_jj = 0) get H_jj = 1 and W_:j = 0; the damping is a share of the mean diagonal
 /// after that; columns of W that are all zero leave H but for a diagonal of 1. Returns the number of dead

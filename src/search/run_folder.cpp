@@ -14,16 +14,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t format_version = 1;
+constexpr std::int64_t format_version = 2;
 constexpr std::uint64_t most_values = 1ull << 28;
 constexpr std::uint64_t most_identity_bytes = 64 << 20;
 constexpr const char* migrations_header = "generation,from,to,fitness\n";
 
 /// All islands' states as flat arrays.
 struct Flat {
-  std::vector<std::int32_t> levels;                       // [all elites, modules]
-  std::vector<double> fitness;                            // [all elites]
-  std::vector<std::int64_t> elites, evaluations, tokens;  // [islands]
+  std::vector<std::int32_t> levels;                                        // [all elites, modules]
+  std::vector<double> fitness;                                             // [all elites]
+  std::vector<std::int64_t> elites, evaluations, tokens, training_tokens;  // [islands]
 };
 
 Flat flatten(const Population& population) {
@@ -32,6 +32,7 @@ Flat flatten(const Population& population) {
     flat.elites.push_back(static_cast<std::int64_t>(island.elites.size()));
     flat.evaluations.push_back(island.evaluations);
     flat.tokens.push_back(island.tokens);
+    flat.training_tokens.push_back(island.training_tokens);
     for (const Candidate& elite : island.elites) {
       flat.levels.insert(flat.levels.end(), elite.assignment.begin(), elite.assignment.end());
       flat.fitness.push_back(elite.fitness);
@@ -47,11 +48,14 @@ Population unflatten(const Flat& flat, const SearchSpace& space, std::int64_t ge
   Population population;
   population.generation = generation;
   std::size_t next = 0;
-  if (flat.evaluations.size() != flat.elites.size() || flat.tokens.size() != flat.elites.size()) fail();
+  for (const auto* counts : {&flat.evaluations, &flat.tokens, &flat.training_tokens}) {
+    if (counts->size() != flat.elites.size()) fail();
+  }
   for (std::size_t i = 0; i < flat.elites.size(); ++i) {
     IslandState island;
     island.evaluations = flat.evaluations[i];
     island.tokens = flat.tokens[i];
+    island.training_tokens = flat.training_tokens[i];
     if (flat.elites[i] < 1 || static_cast<std::size_t>(flat.elites[i]) > flat.fitness.size() - next) fail();
     for (std::int64_t e = 0; e < flat.elites[i]; ++e, ++next) {
       Candidate elite;
@@ -82,6 +86,7 @@ SearchCheckpoint read_checkpoint(const fs::path& path, const SearchSpace& space)
   flat.elites = file.read_values<std::int64_t>("/elites", Hdf5Type::i64, most_values);
   flat.evaluations = file.read_values<std::int64_t>("/evaluations", Hdf5Type::i64, most_values);
   flat.tokens = file.read_values<std::int64_t>("/tokens", Hdf5Type::i64, most_values);
+  flat.training_tokens = file.read_values<std::int64_t>("/training_tokens", Hdf5Type::i64, most_values);
   SearchCheckpoint checkpoint;
   const auto identity = file.read_values<std::uint8_t>("/identity", Hdf5Type::u8, most_identity_bytes);
   checkpoint.identity.assign(identity.begin(), identity.end());
@@ -162,6 +167,7 @@ void RunFolder::save(const SearchCheckpoint& checkpoint) const {
   write("/elites", Hdf5Type::i64, flat.elites);
   write("/evaluations", Hdf5Type::i64, flat.evaluations);
   write("/tokens", Hdf5Type::i64, flat.tokens);
+  write("/training_tokens", Hdf5Type::i64, flat.training_tokens);
   write("/identity", Hdf5Type::u8,
         std::vector<std::uint8_t>(checkpoint.identity.begin(), checkpoint.identity.end()));
   file.write_attribute("/", "format_version", format_version);
