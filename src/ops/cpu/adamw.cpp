@@ -1,10 +1,10 @@
+#include "../backends.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include <galapagos/ops/adamw.hpp>
-
-namespace galapagos::ops {
+namespace galapagos::ops::cpu {
 
 void adamw(const Context&, const AdamWStep& step, const Tensor& gradients, const Tensor& weights,
            const Tensor& first, const Tensor& second) {
@@ -36,8 +36,7 @@ double sum_of_squares(const Context&, const Tensor& x) {
     const std::int64_t end = std::min(count, (p + 1) * piece);
     double sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = p * piece; i < end; ++i)
-      sum += static_cast<double>(x.floats()[i]) * x.floats()[i];
+    for (std::int64_t i = p * piece; i < end; ++i) sum += static_cast<double>(x.floats()[i]) * x.floats()[i];
     sums[static_cast<std::size_t>(p)] = sum;
   }
   double total = 0;
@@ -45,4 +44,4 @@ double sum_of_squares(const Context&, const Tensor& x) {
   return total;
 }
 
-}  // namespace galapagos::ops
+}  // namespace galapagos::ops::cpu
