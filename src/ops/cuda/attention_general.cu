@@ -25,9 +25,8 @@ __device__ void load_rows(const Extents& x, const float* from, int heads, int he
   for (int e = static_cast<int>(threadIdx.x); e < x.tile * x.head_dim; e += blockDim.x) {
     const int row = e / x.head_dim, i = e % x.head_dim;
     to[row * x.stride() + i] =
-        first + row < end
-            ? from[(static_cast<std::int64_t>(first + row) * heads + head) * x.head_dim + i]
-            : 0.0f;
+        first + row < end ? from[(static_cast<std::int64_t>(first + row) * heads + head) * x.head_dim + i]
+                          : 0.0f;
   }
 }
 

@@ -1,5 +1,5 @@
-// Causal attention on tensor cores: online softmax over tiles of keys (Milakov and Gimelshein 2018; Dao et al.
-// 2022), scores in registers only, the next tile copied behind the computation on this one.
+// Causal attention on tensor cores: online softmax over tiles of keys (Milakov and Gimelshein 2018; Dao et
+// al. 2022), scores in registers only, the next tile copied behind the computation on this one.
 #include "attention_tensor.cuh"
 #include "launch.cuh"
 #include "products.hpp"
@@ -105,8 +105,7 @@ __global__ void __launch_bounds__(tensor_threads)
     }
     const int at = row + 8 * half;
     if (log_sums != nullptr && lane % 4 == 0 && at < tile.end)
-      log_sums[static_cast<std::int64_t>(at) * x.heads + head] =
-          largest[half] * x.scale + log2f(sum) * ln_2;
+      log_sums[static_cast<std::int64_t>(at) * x.heads + head] = largest[half] * x.scale + log2f(sum) * ln_2;
   }
   store_sums<columns>(gathered, x.heads, head, tile.first + warp * 16, tile.end, out);
 }

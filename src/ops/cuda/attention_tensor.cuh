@@ -45,8 +45,8 @@ __device__ void load_a(unsigned (&a)[4], const __nv_bfloat16* tile) {
   load_matrices(a, tile + lane % 16 * stride_of<columns> + lane / 16 * 8);
 }
 
-/// B [16, 16] = the transpose of what lies at `tile`: words 0 and 1 of its first eight columns, 2 and 3 of the
-/// others.
+/// B [16, 16] = the transpose of what lies at `tile`: words 0 and 1 of its first eight columns, 2 and 3 of
+/// the others.
 template <int columns>
 __device__ void load_b(unsigned (&b)[4], const __nv_bfloat16* tile) {
   const int lane = static_cast<int>(threadIdx.x) % 32;

@@ -14,9 +14,9 @@ void launch(const Resources& gpu, void (*kernel)(Parameters...), dim3 blocks, in
             const Arguments&... arguments) {
   if (blocks.x == 0 || blocks.y == 0) return;
   if (shared > std::size_t{48} << 10) {
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(shared)),
-               "cudaFuncSetAttribute");
+    check_cuda(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
+        "cudaFuncSetAttribute");
   }
   cudaLaunchConfig_t config{};
   config.gridDim = blocks;

@@ -6,8 +6,8 @@
 // is spread over the 32 lanes as the PTX manual lays out for mma.m16n8k16.
 namespace galapagos::ops::cuda {
 
-/// C [16, 8] += A [16, 16] B [16, 8], bf16 with fp32 sums. Lane l has of C the rows l / 4 (two values) and l /
-/// 4 + 8 (two more), columns 2 (l % 4) and the next.
+/// C [16, 8] += A [16, 16] B [16, 8], bf16 with fp32 sums. Lane l has of C the rows l / 4 (two values) and l
+/// / 4 + 8 (two more), columns 2 (l % 4) and the next.
 __device__ inline void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
@@ -16,8 +16,8 @@ __device__ inline void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, u
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/// Four 8 x 8 matrices from shared memory, matrix m with the rows to which lanes 8 m ... 8 m + 7 point; lane l
-/// gets of each the elements (l / 4, 2 (l % 4)) and the next.
+/// Four 8 x 8 matrices from shared memory, matrix m with the rows to which lanes 8 m ... 8 m + 7 point; lane
+/// l gets of each the elements (l / 4, 2 (l % 4)) and the next.
 __device__ inline void load_matrices(unsigned (&r)[4], const __nv_bfloat16* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])

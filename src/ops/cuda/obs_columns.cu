@@ -26,17 +26,17 @@ struct Block {
   const float* weight;   // [n, rows]
   const float* inverse;  // [n, n]
   std::int64_t n, rows, candidates;
-  float *c, *q;                // [width, n]
-  float *norm, *diagonal;      // [n]: |W_:j|^2, infinity once removed, and M_jj
-  std::int32_t* slot;          // [n]: row of a column in products, or -1
-  std::int32_t* candidate;     // [candidates]
-  float* candidate_weight;     // [candidates, rows]
-  float* products;             // [candidates, n]
-  Key* keys;                   // [n]: score and index
-  Key* bests;                  // [2, groups]: of each group of columns, for this removal and the next
-  float* best_diagonals;       // [2, groups]
-  std::int32_t* removed;       // [width]
-  float* scores;               // [width]
+  float *c, *q;             // [width, n]
+  float *norm, *diagonal;   // [n]: |W_:j|^2, infinity once removed, and M_jj
+  std::int32_t* slot;       // [n]: row of a column in products, or -1
+  std::int32_t* candidate;  // [candidates]
+  float* candidate_weight;  // [candidates, rows]
+  float* products;          // [candidates, n]
+  Key* keys;                // [n]: score and index
+  Key* bests;               // [2, groups]: of each group of columns, for this removal and the next
+  float* best_diagonals;    // [2, groups]
+  std::int32_t* removed;    // [width]
+  float* scores;            // [width]
   int* failed;
 
   __device__ std::int64_t groups() const { return (n + group_columns - 1) / group_columns; }
@@ -137,8 +137,7 @@ __global__ void __launch_bounds__(block_threads) remove_column(Block b, int step
   best = block_reduce(best, Least{});
   const auto j = static_cast<std::int64_t>(best & 0xffffffffu);
   const float score = from_sortable(static_cast<std::uint32_t>(best >> 32));
-  const float diagonal =
-      best == no_key ? 0.0f : b.best_diagonals[step % 2 * groups + j / group_columns];
+  const float diagonal = best == no_key ? 0.0f : b.best_diagonals[step % 2 * groups + j / group_columns];
   if (!(diagonal > 0)) {
     if (threadIdx.x == 0) *b.failed = 1;
     return;
@@ -199,7 +198,8 @@ __global__ void gather_removed(Block b, std::int64_t width, float* factor, float
   if (*b.failed != 0) return;
   const std::int64_t k = blockIdx.x, j = b.removed[k];
   for (std::int64_t s = threadIdx.x; s <= k; s += blockDim.x) factor[k * width + s] = b.c[s * b.n + j];
-  for (std::int64_t i = threadIdx.x; i < b.rows; i += blockDim.x) u[k * b.rows + i] = b.weight[j * b.rows + i];
+  for (std::int64_t i = threadIdx.x; i < b.rows; i += blockDim.x)
+    u[k * b.rows + i] = b.weight[j * b.rows + i];
 }
 
 /// The columns left, ascending.

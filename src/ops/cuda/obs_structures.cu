@@ -19,15 +19,13 @@ __global__ void gather_diagonal_blocks(const float* inverse, std::int64_t n, std
 }
 
 /// The sum of squares of each structure's rows; infinity where its Cholesky factor does not exist.
-__global__ void square_structures(const float* solved, std::int64_t count, const int* infos,
-                                  double* scores) {
+__global__ void square_structures(const float* solved, std::int64_t count, const int* infos, double* scores) {
   const float* values = solved + blockIdx.x * count;
   double sum = 0;
   for (std::int64_t i = threadIdx.x; i < count; i += blockDim.x)
     sum += static_cast<double>(values[i]) * values[i];
   sum = block_reduce(sum, Sum{});
-  if (threadIdx.x == 0)
-    scores[blockIdx.x] = infos[blockIdx.x] == 0 ? sum : static_cast<double>(INFINITY);
+  if (threadIdx.x == 0) scores[blockIdx.x] = infos[blockIdx.x] == 0 ? sum : static_cast<double>(INFINITY);
 }
 
 /// Pointers to pieces of `pieces` floats each.

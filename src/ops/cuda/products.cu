@@ -7,8 +7,7 @@ namespace {
 
 template <typename From, typename To>
 __global__ void convert(const From* from, To* to, std::int64_t count) {
-  for (std::int64_t i = global_thread(); i < count; i += global_threads())
-    to[i] = narrow<To>(widen(from[i]));
+  for (std::int64_t i = global_thread(); i < count; i += global_threads()) to[i] = narrow<To>(widen(from[i]));
 }
 
 OwnedTensor converted(Resources& gpu, const Tensor& tensor, DType type) {
@@ -61,10 +60,10 @@ void add_lower_gram(Resources& gpu, std::int64_t n, std::int64_t k, float alpha,
   if (n == 0 || k == 0) return;
   if (type == DType::f32) {
     const float one = 1;
-    check_blas(cublasSsyrk(gpu.blas(), CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N, static_cast<int>(n),
-                           static_cast<int>(k), &alpha, static_cast<const float*>(a), static_cast<int>(n),
-                           &one, c, static_cast<int>(n)),
-               "cublasSsyrk");
+    check_blas(
+        cublasSsyrk(gpu.blas(), CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N, static_cast<int>(n), static_cast<int>(k),
+                    &alpha, static_cast<const float*>(a), static_cast<int>(n), &one, c, static_cast<int>(n)),
+        "cublasSsyrk");
     return;
   }
   // cuBLAS has no such product of 16-bit matrices: by panels from the diagonal downwards.
