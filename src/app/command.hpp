@@ -51,8 +51,8 @@ void declare_computing(Options& options);
 /// command has nothing more to do.
 bool begin(const Communicator& world, Options& options, const std::vector<std::string>& words);
 
-/// Collective. The device that --backend asks for; where it is a GPU, each rank has taken one of its node, and
-/// the log says which. ResourceError where two ranks would share one without --allow-gpu-sharing.
+/// Collective. The device that --backend asks for; where it is a GPU, each rank has taken one of its node,
+/// and the log says which. ResourceError where two ranks would share one without --allow-gpu-sharing.
 Device choose_device(const Communicator& world, const Options& options);
 
 /// Collective. The context that --backend, --precision and --threads ask for.
