@@ -1,9 +1,9 @@
+#include "../backends.hpp"
+
 #include <algorithm>
 #include <cstring>
 
-#include <galapagos/ops/rows.hpp>
-
-namespace galapagos::ops {
+namespace galapagos::ops::cpu {
 namespace {
 
 template <typename Word>
@@ -40,4 +40,4 @@ void transpose(const Context&, const Tensor& in, const Tensor& out) {
   }
 }
 
-}  // namespace galapagos::ops
+}  // namespace galapagos::ops::cpu
