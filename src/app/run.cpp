@@ -29,6 +29,7 @@ constexpr Subcommand subcommands[] = {
     {"search", "look for the best level of every module at a given size", app::search},
     {"stitch", "write the model of an assignment as a checkpoint", app::stitch},
     {"eval", "negative log-likelihood and perplexity of a model on a text", app::eval},
+    {"train", "continued training or distillation of a model, pruned or not", app::train},
     {"tokenize", "turn text into token files", app::tokenize},
     {"plan", "memory, file sizes, work and time of a command, without weights", app::plan},
     {"info", "what a model, token file or database holds", app::info},

@@ -29,8 +29,15 @@ Options declare_search() {
       "survivors", po::value<std::string>()->default_value("8 4 2 1"), "of each stage of the selection")(
       "tokens", po::value<std::string>()->default_value("1024 2048 4096 8192"), "compared on in each stage")(
       "training-tokens", po::value<std::string>()->default_value("0"),
-      "fine-tuning in each stage (only 0 yet)")("fitness", po::value<std::string>()->default_value("kl"),
-                                                "kl, sparse_kl or ppl")(
+      "fine-tuned on in each stage before the comparison; 0: nothing")(
+      "training-data", po::value<std::vector<std::string>>()->multitoken()->composing(),
+      "files for that; the calibration files where not given")(
+      "learning-rate", po::value<double>()->default_value(FineTuneOptions().learning_rate),
+      "of the fine-tuning")("recompute", po::bool_switch(),
+                            "fine-tune with less memory: keep only what goes into each layer")(
+      "reference-finetuning", po::bool_switch(),
+      "fine-tune as DarwinLM's code does, where pruned weights are trained too (for comparison only)")(
+      "fitness", po::value<std::string>()->default_value("kl"), "kl, sparse_kl or ppl")(
       "kl-topk", po::value<std::int64_t>()->default_value(512), "tokens of the vocabulary for sparse_kl")(
       "topology", po::value<std::string>()->default_value("ring"),
       "of migration: ring, complete, star, random, none or matrix")(
@@ -69,8 +76,11 @@ std::vector<SelectionStage> read_stages(const Options& options) {
     throw UsageError(fmt::format("{} stages of survivors, {} of tokens", survivors.size(), tokens.size()),
                      "--survivors, --tokens", "give one number per stage in both");
   }
-  if (std::any_of(training.begin(), training.end(), [](auto n) { return n != 0; })) {
-    throw UsageError("training inside the selection is not there yet", "--training-tokens", "leave it out");
+  const bool trains = training != std::vector<std::int64_t>{0};  // a single 0 stands for all stages
+  if (trains && training.size() != tokens.size()) {
+    throw UsageError(
+        fmt::format("{} stages of tokens, {} of training tokens", tokens.size(), training.size()),
+        "--training-tokens", "give one number per stage, or 0");
   }
   std::vector<SelectionStage> stages;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -81,7 +91,12 @@ std::vector<SelectionStage> read_stages(const Options& options) {
     if (tokens[i] < 2) {
       throw UsageError(fmt::format("{} tokens in stage {}", tokens[i], i + 1), "--tokens", "give 2 or more");
     }
-    stages.push_back({survivors[i], tokens[i]});
+    const std::int64_t trained = trains ? training[i] : 0;
+    if (trained < 0) {
+      throw UsageError(fmt::format("{} training tokens in stage {}", trained, i + 1), "--training-tokens",
+                       "give 0 or more");
+    }
+    stages.push_back({survivors[i], tokens[i], trained});
   }
   if (stages.back().survivors != 1) {
     throw UsageError(fmt::format("{} survivors of the last stage", stages.back().survivors), "--survivors",
@@ -124,6 +139,11 @@ SearchOptions read_search(const Options& options, int ranks) {
   request.target_sparsity = options.find<double>("target-sparsity");
   request.fitness = {fitness_kind_of(options.get<std::string>("fitness")),
                      options.get<std::int64_t>("kl-topk")};
+  if (const auto files = options.find<std::vector<std::string>>("training-data"))
+    request.training_data = paths_of(*files);
+  request.tuning.options.learning_rate = options.get<double>("learning-rate");
+  request.tuning.options.recompute = options.flag("recompute");
+  request.tuning.unmasked = options.flag("reference-finetuning");
   request.level_cache = level_home_of(options.get<std::string>("level-cache"));
   request.precision = precision_of(options);
   request.batch_tokens = options.get<std::int64_t>("batch-tokens");

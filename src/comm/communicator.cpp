@@ -18,6 +18,21 @@ T reduce(MPI_Comm comm, T value, MPI_Datatype type, MPI_Op op) {
   return result;
 }
 
+// MPI counts are int: longer transfers go in pieces.
+constexpr std::uint64_t most_elements = 1ull << 28;
+
+// What each rank's part of [0, n) has in [first, last): how much, and where it begins there.
+struct Parts {
+  Parts(std::span<const std::uint64_t> bounds, std::uint64_t first, std::uint64_t last) {
+    for (std::size_t r = 0; r + 1 < bounds.size(); ++r) {
+      const std::uint64_t from = std::clamp(bounds[r], first, last);
+      counts.push_back(static_cast<int>(std::clamp(bounds[r + 1], first, last) - from));
+      starts.push_back(static_cast<int>(from - first));
+    }
+  }
+  std::vector<int> counts, starts;
+};
+
 }  // namespace
 
 Request::~Request() {
@@ -140,6 +155,27 @@ void Communicator::broadcast_bytes(std::span<std::byte> bytes, int root) const {
 void Communicator::all_gather_bytes(std::span<const std::byte> mine, std::span<std::byte> all) const {
   const int count = static_cast<int>(mine.size());
   GALAPAGOS_MPI(MPI_Allgather(mine.data(), count, MPI_BYTE, all.data(), count, MPI_BYTE, comm_));
+}
+
+void Communicator::sum_to_owners(std::span<const float> values, std::span<const std::uint64_t> bounds,
+                                 std::span<float> mine) const {
+  const auto at_rank = static_cast<std::size_t>(rank_);
+  for (std::uint64_t first = 0; first < values.size(); first += most_elements) {
+    const std::uint64_t last = std::min<std::uint64_t>(values.size(), first + most_elements);
+    const Parts parts(bounds, first, last);
+    const std::uint64_t at = std::clamp(first, bounds[at_rank], bounds[at_rank + 1]) - bounds[at_rank];
+    GALAPAGOS_MPI(MPI_Reduce_scatter(values.data() + first, mine.data() + at, parts.counts.data(), MPI_FLOAT,
+                                     MPI_SUM, comm_));
+  }
+}
+
+void Communicator::all_gather_parts(std::span<float> values, std::span<const std::uint64_t> bounds) const {
+  for (std::uint64_t first = 0; first < values.size(); first += most_elements) {
+    const std::uint64_t last = std::min<std::uint64_t>(values.size(), first + most_elements);
+    const Parts parts(bounds, first, last);
+    GALAPAGOS_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values.data() + first,
+                                 parts.counts.data(), parts.starts.data(), MPI_FLOAT, comm_));
+  }
 }
 
 void Communicator::send_bytes(std::span<const std::byte> bytes, int to, int tag) const {

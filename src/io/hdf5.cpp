@@ -75,6 +75,21 @@ std::filesystem::path folder_or_here(const std::filesystem::path& path) {
   return folder.empty() ? "." : folder;
 }
 
+// Calls transfer(memory space, file space, offset in bytes) for pieces of at most 1 GiB of a part of a
+// one-dimensional dataset that begins at element `first`.
+template <typename Transfer>
+void for_pieces(const Hdf5Handle& dataset, std::uint64_t element, std::uint64_t first, std::uint64_t bytes,
+                const Transfer& transfer) {
+  constexpr std::uint64_t piece = std::uint64_t{1} << 30;
+  const Hdf5Handle space(H5Dget_space(dataset.get()), H5Sclose);
+  for (std::uint64_t at = 0; at < bytes; at += piece) {
+    const hsize_t start = first + at / element, count = std::min(piece, bytes - at) / element;
+    H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, &start, nullptr, &count, nullptr);
+    const Hdf5Handle memory(H5Screate_simple(1, &count, nullptr), H5Sclose);
+    transfer(memory.get(), space.get(), at);
+  }
+}
+
 }  // namespace
 
 std::size_t size_of(Hdf5Type type) {
@@ -193,6 +208,36 @@ void Hdf5File::read(const std::string& name, Hdf5Type type, std::span<std::byte>
   if (H5Dread(dataset.get(), hdf5_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()) < 0) {
     read_failed("cannot read", name);
   }
+}
+
+void Hdf5File::check_part(const std::string& name, Hdf5Type type, std::uint64_t first,
+                          std::uint64_t bytes) const {
+  const Hdf5DatasetInfo info = describe(name);
+  if (info.type != type || info.shape.size() != 1 || bytes % size_of(type) != 0 || first > info.elements ||
+      bytes / size_of(type) > info.elements - first) {
+    throw InputError("dataset " + name + " has another type or size than expected", path_.string(),
+                     "make the file anew");
+  }
+}
+
+void Hdf5File::write_part(const std::string& name, Hdf5Type type, std::uint64_t first,
+                          std::span<const std::byte> bytes) {
+  check_part(name, type, first, bytes.size());
+  const Hdf5Handle dataset = open_dataset(name);
+  for_pieces(dataset, size_of(type), first, bytes.size(), [&](hid_t memory, hid_t space, std::uint64_t at) {
+    if (H5Dwrite(dataset.get(), hdf5_type(type), memory, space, H5P_DEFAULT, bytes.data() + at) < 0)
+      write_failed("cannot write", name);
+  });
+}
+
+void Hdf5File::read_part(const std::string& name, Hdf5Type type, std::uint64_t first,
+                         std::span<std::byte> bytes) const {
+  check_part(name, type, first, bytes.size());
+  const Hdf5Handle dataset = open_dataset(name);
+  for_pieces(dataset, size_of(type), first, bytes.size(), [&](hid_t memory, hid_t space, std::uint64_t at) {
+    if (H5Dread(dataset.get(), hdf5_type(type), memory, space, H5P_DEFAULT, bytes.data() + at) < 0)
+      read_failed("cannot read", name);
+  });
 }
 
 Hdf5DatasetInfo Hdf5File::describe(const std::string& name) const {

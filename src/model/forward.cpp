@@ -109,10 +109,10 @@ void LayerForward::feed_forward(const FfnWeights& weights, const Tensor& hidden,
   ops::linear(context_, gate, weights.down, nullptr, hidden, true);
 }
 
-void compute_logits(const ops::Context& context, const HfConfig& config, const HeadWeights& head,
-                    const Tensor& hidden, const Tensor& logits) {
-  ops::rms_norm(context, hidden, head.norm, static_cast<float>(config.rms_norm_eps), hidden);
-  ops::linear(context, hidden, head.head, nullptr, logits);
+void compute_logits(const ops::Context& context, const HfConfig& config, const Tensor& norm,
+                    const Tensor& head, const Tensor& hidden, const Tensor& logits) {
+  ops::rms_norm(context, hidden, norm, static_cast<float>(config.rms_norm_eps), hidden);
+  ops::linear(context, hidden, head, nullptr, logits);
 }
 
 }  // namespace galapagos

@@ -6,12 +6,6 @@
 namespace galapagos {
 namespace {
 
-OwnedTensor copy_of(const Tensor& tensor) {
-  OwnedTensor copy(tensor.shape, tensor.dtype, tensor.device, "norm");
-  copy_bytes(copy->data, tensor.device, tensor.data, tensor.device, tensor.bytes());
-  return copy;
-}
-
 /// Rows of a matrix, or elements of a bias; nothing where there is nothing.
 OwnedTensor gathered(const ops::Context& context, const OwnedTensor& from,
                      std::span<const std::int64_t> rows) {
@@ -57,7 +51,7 @@ AttentionWeights prune_attention(const ops::Context& context, const AttentionWei
   const std::vector<std::int64_t> kv_rows = rows_of_blocks(heads.kv_heads, head_dim);
   pruned.kv_heads = static_cast<std::int64_t>(heads.kv_heads.size());
   pruned.kv_of_head = std::move(heads.kv_of_head);
-  pruned.norm = copy_of(dense.norm);
+  pruned.norm = copy_of(dense.norm, "norm");
   pruned.q = gathered(context, dense.q, kept);
   pruned.k = gathered(context, dense.k, kv_rows);
   pruned.v = gathered(context, dense.v, kv_rows);
@@ -73,7 +67,7 @@ FfnWeights prune_ffn(const ops::Context& context, const FfnWeights& dense, std::
   FfnWeights pruned;
   if (kept.empty()) return pruned;
   pruned.columns = static_cast<std::int64_t>(kept.size());
-  pruned.norm = copy_of(dense.norm);
+  pruned.norm = copy_of(dense.norm, "norm");
   pruned.gate = gathered(context, dense.gate, kept);
   pruned.up = gathered(context, dense.up, kept);
   pruned.down = std::move(down);

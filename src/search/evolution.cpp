@@ -18,7 +18,7 @@ namespace {
 class Evolution {
  public:
   Evolution(const Communicator& comm, const SearchSpace& space, const Budget& budget,
-            const EvolutionOptions& options, const TokenSet& pool, Population start,
+            const EvolutionOptions& options, const TokenPools& pools, Population start,
             const Evaluator& evaluator, const Observer& observer,
             const std::function<std::optional<std::string>()>& interrupted)
       : comm_(comm.duplicate()),
@@ -27,7 +27,7 @@ class Evolution {
         space_(space),
         budget_(budget),
         options_(options),
-        pool_(pool),
+        pools_(pools),
         evaluator_(evaluator),
         observer_(observer),
         interrupted_(interrupted),
@@ -48,7 +48,7 @@ class Evolution {
   bool stop();
   std::optional<std::vector<double>> group_fitness(const Assignment& base,
                                                    std::span<const Assignment> candidates,
-                                                   const TokenDraw& draw);
+                                                   const StageTokens& tokens);
   bool wait();
   bool finish_exchange();
   void take_in();
@@ -66,7 +66,7 @@ class Evolution {
   const SearchSpace& space_;
   const Budget& budget_;
   const EvolutionOptions& options_;
-  const TokenSet& pool_;
+  const TokenPools& pools_;
   const Evaluator& evaluator_;
   const Observer& observer_;
   const std::function<std::optional<std::string>()>& interrupted_;
@@ -113,7 +113,7 @@ bool Evolution::stop() {
 
 std::optional<std::vector<double>> Evolution::group_fitness(const Assignment& base,
                                                             std::span<const Assignment> candidates,
-                                                            const TokenDraw& draw) {
+                                                            const StageTokens& tokens) {
   const std::vector<std::size_t> mine = share_of(candidates, base, group_.rank(), group_.size());
   std::vector<Assignment> own;
   for (const std::size_t i : mine) own.push_back(candidates[i]);
@@ -123,7 +123,7 @@ std::optional<std::vector<double>> Evolution::group_fitness(const Assignment& ba
   std::vector<double> values(longest + 1, 0.0);
   if (!stop()) {
     board_.attempt([&] {
-      const auto found = evaluator_.fitness(base, own, draw, [&] { return stop(); });
+      const auto found = evaluator_.fitness(base, own, tokens, [&] { return stop(); });
       if (!found) return;
       std::copy(found->begin(), found->end(), values.begin());
       values.back() = 1;
@@ -211,9 +211,9 @@ bool Evolution::generation() {
     std::exception_ptr failure;
     try {
       fine = run_generation(
-          space_, budget_, options_, pool_, island, generation_,
-          [&](const Assignment& base, std::span<const Assignment> candidates, const TokenDraw& draw) {
-            return group_fitness(base, candidates, draw);
+          space_, budget_, options_, pools_, island, generation_,
+          [&](const Assignment& base, std::span<const Assignment> candidates, const StageTokens& tokens) {
+            return group_fitness(base, candidates, tokens);
           },
           [&] { return immigrants(island); }, states_[at], report);
     } catch (...) {
@@ -225,8 +225,8 @@ bool Evolution::generation() {
     }
     if (!fine) return false;
     const EvaluationSeconds after = evaluator_.seconds();
-    report.seconds = {after.switching - before.switching, after.layers - before.layers,
-                      after.head - before.head};
+    report.seconds = {after.switching - before.switching, after.training - before.training,
+                      after.layers - before.layers, after.head - before.head};
     report.wait_seconds = waited_;
     reports_[at] = report;
   }
@@ -266,8 +266,11 @@ bool Evolution::exchange_values(bool fine, const std::vector<double>& mine, std:
 
 bool Evolution::compare() {
   if (!finish_exchange()) return false;
-  const TokenDraw draw =
-      draw_tokens(pool_, options_.compare_tokens, stream(options_.seed, 0, 0, 0, Draw::comparison));
+  // The parents are measured as the last stage measured them, only on more tokens.
+  const StageTokens tokens{
+      draw_tokens(pools_.compared, options_.compare_tokens, stream(options_.seed, 0, 0, 0, Draw::comparison)),
+      draw_tokens(pools_.training, options_.stages.back().training_tokens,
+                  stream(options_.seed, 0, 0, 0, Draw::comparison_training))};
   std::vector<Assignment> parents;
   for (std::size_t i = static_cast<std::size_t>(comm_.rank()); i < known_.islands.size();
        i += static_cast<std::size_t>(comm_.size())) {
@@ -278,7 +281,7 @@ bool Evolution::compare() {
   if (fine && !parents.empty()) {
     fine = false;
     board_.attempt([&] {
-      const auto found = evaluator_.fitness(parents.front(), parents, draw, [&] { return stop(); });
+      const auto found = evaluator_.fitness(parents.front(), parents, tokens, [&] { return stop(); });
       if (!found) return;
       mine = *found;
       fine = true;
@@ -342,6 +345,11 @@ std::size_t Comparison::best() const {
   return best;
 }
 
+bool trains(const EvolutionOptions& options) {
+  return std::any_of(options.stages.begin(), options.stages.end(),
+                     [](const SelectionStage& stage) { return stage.training_tokens > 0; });
+}
+
 Population initial_population(const SearchSpace& space, const Budget& budget,
                               const EvolutionOptions& options) {
   Population population;
@@ -358,10 +366,10 @@ Population initial_population(const SearchSpace& space, const Budget& budget,
 }
 
 Population evolve(const Communicator& comm, const SearchSpace& space, const Budget& budget,
-                  const EvolutionOptions& options, const TokenSet& pool, Population start,
+                  const EvolutionOptions& options, const TokenPools& pools, Population start,
                   const Evaluator& evaluator, const Observer& observer,
                   const std::function<std::optional<std::string>()>& interrupted) {
-  return Evolution(comm, space, budget, options, pool, std::move(start), evaluator, observer, interrupted)
+  return Evolution(comm, space, budget, options, pools, std::move(start), evaluator, observer, interrupted)
       .run();
 }
 

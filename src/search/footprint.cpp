@@ -10,21 +10,23 @@ namespace {
 
 /// A replica, room for its batches and comparisons, and `modules` bytes of built ones.
 std::uint64_t replica_bytes(const SearchFootprint& footprint, std::uint64_t modules) {
-  return footprint.dense + footprint.activations + footprint.states + footprint.logits + modules;
+  return footprint.dense + footprint.activations + footprint.states + footprint.logits + footprint.training +
+         modules;
 }
 
 }  // namespace
 
 SearchFootprint search_footprint(const SearchSpace& space, const HfConfig& config,
-                                 const EvolutionOptions& evolution, const Fitness& fitness, DType precision,
-                                 DType stored, std::int64_t most_tokens, int ranks) {
-  const auto word = static_cast<std::uint64_t>(size_of(precision));
+                                 const EvolutionOptions& evolution, const Fitness& fitness,
+                                 const FineTuning& tuning, const SearchExtent& extent) {
+  const auto word = static_cast<std::uint64_t>(size_of(extent.precision));
+  const int ranks = extent.ranks;
   SearchFootprint footprint;
   for (const ModuleChoices& module : space.modules) {
     for (std::size_t level = 1; level < module.kept.size(); ++level) {
       footprint.built += static_cast<std::uint64_t>(module.parameters[level]) * word;
       footprint.stored +=
-          module.kept[level].size() * static_cast<std::uint64_t>(config.hidden_size) * size_of(stored);
+          module.kept[level].size() * static_cast<std::uint64_t>(config.hidden_size) * size_of(extent.stored);
     }
   }
   footprint.cached = static_cast<std::uint64_t>(space.dense_parameters()) * word;
@@ -32,7 +34,7 @@ SearchFootprint search_footprint(const SearchSpace& space, const HfConfig& confi
   if (config.tie_word_embeddings) {  // the head is a copy of the embedding
     footprint.dense += static_cast<std::uint64_t>(embedding_parameters(config)) * word;
   }
-  footprint.activations = activation_bytes(config, most_tokens);
+  footprint.activations = activation_bytes(config, std::max(extent.batch_tokens, extent.longest));
   const auto note = [&](std::int64_t tokens, std::int64_t candidates) {
     const ComparisonBytes bytes = comparison_bytes(config, fitness.kind, tokens, candidates);
     footprint.states = std::max(footprint.states, bytes.states);
@@ -46,6 +48,12 @@ SearchFootprint search_footprint(const SearchSpace& space, const HfConfig& confi
     candidates = stage.survivors;
   }
   note(evolution.compare_tokens, (evolution.islands + ranks - 1) / ranks);
+  if (trains(evolution)) {
+    const std::int64_t parameters =
+        tuning.unmasked ? space.fixed_parameters + space.dense_parameters() : extent.most_parameters;
+    footprint.training = static_cast<std::uint64_t>(parameters) * word +
+                         fine_tune_bytes(config, parameters, extent.longest, tuning.options.recompute);
+  }
   return footprint;
 }
 

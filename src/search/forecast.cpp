@@ -171,8 +171,8 @@ void choose_home(const SearchOptions& options, const SearchSizes& sizes, SearchF
       forecast.home == LevelHome::device
           ? footprint.built
           : std::max(forecast.in_use, cache_limit(footprint, forecast.home, unlimited ? UINT64_MAX : limit));
-  forecast.rank_memory =
-      footprint.dense + footprint.activations + footprint.states + footprint.logits + forecast.modules;
+  forecast.rank_memory = footprint.dense + footprint.activations + footprint.states + footprint.logits +
+                         footprint.training + forecast.modules;
   forecast.node_shared = forecast.answers + (forecast.home == LevelHome::host ? footprint.stored : 0);
   const auto ranks = static_cast<std::uint64_t>(sizes.ranks_per_node);
   forecast.fits = unlimited || forecast.rank_memory * ranks + forecast.node_shared <= sizes.limit * ranks;
@@ -204,9 +204,9 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   forecast.islands_of_rank = (evolution.islands + sizes.ranks - 1) / sizes.ranks;
   forecast.parameters = space.parameters(uniform);
   forecast.dense_parameters = space.fixed_parameters + space.dense_parameters();
-  forecast.footprint =
-      search_footprint(space, config, evolution, options.fitness, sizes.precision, sizes.stored,
-                       std::max(options.batch_tokens, sizes.sequence_length), sizes.ranks);
+  forecast.footprint = search_footprint(space, config, evolution, options.fitness, options.tuning,
+                                        {sizes.precision, sizes.stored, options.batch_tokens,
+                                         sizes.sequence_length, budget.most_parameters(space), sizes.ranks});
   const bool with_dense = options.fitness.kind != FitnessKind::ppl;
   const auto nodes = static_cast<double>((sizes.ranks + sizes.ranks_per_node - 1) / sizes.ranks_per_node);
   if (with_dense) {

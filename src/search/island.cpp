@@ -52,7 +52,7 @@ std::vector<Assignment> make_offspring(const SearchSpace& space, const Budget& b
 }
 
 bool run_generation(const SearchSpace& space, const Budget& budget, const EvolutionOptions& options,
-                    const TokenSet& pool, std::int64_t island, std::int64_t generation,
+                    const TokenPools& pools, std::int64_t island, std::int64_t generation,
                     const GroupFitness& fitness, const FetchImmigrants& immigrants, IslandState& state,
                     GenerationReport& report) {
   const Assignment parent = state.elites.front().assignment;
@@ -72,13 +72,16 @@ bool run_generation(const SearchSpace& space, const Budget& budget, const Evolut
       }
     }
     const SelectionStage& rule = options.stages[stage];
-    const TokenDraw draw =
-        draw_tokens(pool, rule.tokens,
-                    stream(options.seed, island, generation, static_cast<std::int64_t>(stage), Draw::tokens));
-    const auto values = fitness(parent, candidates, draw);
+    const auto random = [&](Draw kind) {
+      return stream(options.seed, island, generation, static_cast<std::int64_t>(stage), kind);
+    };
+    const StageTokens tokens{draw_tokens(pools.compared, rule.tokens, random(Draw::tokens)),
+                             draw_tokens(pools.training, rule.training_tokens, random(Draw::training))};
+    const auto values = fitness(parent, candidates, tokens);
     if (!values) return false;
     state.evaluations += static_cast<std::int64_t>(candidates.size());
     state.tokens += static_cast<std::int64_t>(candidates.size()) * rule.tokens;
+    state.training_tokens += static_cast<std::int64_t>(candidates.size()) * rule.training_tokens;
     if (stage == 0 && !values->empty()) {
       report.mean =
           std::accumulate(values->begin(), values->end(), 0.0) / static_cast<double>(values->size());

@@ -12,7 +12,7 @@ namespace galapagos {
 
 /// Measures candidates with all ranks of an island; nothing where the search is to end.
 using GroupFitness = std::function<std::optional<std::vector<double>>(
-    const Assignment& base, std::span<const Assignment> candidates, const TokenDraw& draw)>;
+    const Assignment& base, std::span<const Assignment> candidates, const StageTokens& tokens)>;
 
 /// Immigrants of the island, fetched when the last stage begins; nothing where the search is to end.
 using FetchImmigrants = std::function<std::optional<std::vector<Assignment>>()>;
@@ -26,7 +26,7 @@ std::vector<Assignment> make_offspring(const SearchSpace& space, const Budget& b
 /// One generation of one island, on every rank of the island alike. False where the search is to end; `state`
 /// and `report` are then not to be used.
 bool run_generation(const SearchSpace& space, const Budget& budget, const EvolutionOptions& options,
-                    const TokenSet& pool, std::int64_t island, std::int64_t generation,
+                    const TokenPools& pools, std::int64_t island, std::int64_t generation,
                     const GroupFitness& fitness, const FetchImmigrants& immigrants, IslandState& state,
                     GenerationReport& report);
 

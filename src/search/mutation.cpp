@@ -113,6 +113,29 @@ bool Budget::met_by(const SearchSpace& space, const Assignment& assignment) cons
   return true;
 }
 
+std::int64_t Budget::most_parameters(const SearchSpace& space) const {
+  if (parameters_) return *parameters_;
+  std::int64_t most = space.fixed_parameters;
+  for (const auto& modules : of_kind_) {
+    // best[s]: most parameters of the modules so far whose levels sum up to s; less than 0 where none do.
+    const auto target = static_cast<std::size_t>(level_) * modules.size();
+    std::vector<std::int64_t> best(target + 1, -1);
+    best[0] = 0;
+    for (const std::size_t i : modules) {
+      std::vector<std::int64_t> next(target + 1, -1);
+      for (std::size_t sum = 0; sum <= target; ++sum) {
+        for (std::size_t level = 0; level < space.modules[i].parameters.size() && level <= sum; ++level) {
+          if (best[sum - level] < 0) continue;
+          next[sum] = std::max(next[sum], best[sum - level] + space.modules[i].parameters[level]);
+        }
+      }
+      best = std::move(next);
+    }
+    most += best[target];
+  }
+  return most;
+}
+
 void Budget::exchange(const SearchSpace& space, Assignment& assignment, RandomStream& random) const {
   std::vector<std::size_t> down, up;
   if (parameters_) {

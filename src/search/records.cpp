@@ -10,6 +10,7 @@ struct Head {
   std::int64_t island;
   std::int64_t evaluations;
   std::int64_t tokens;
+  std::int64_t training_tokens;
   std::int64_t elites;
   GenerationReport report;
 };
@@ -42,7 +43,11 @@ std::vector<std::byte> write_records(std::span<const std::int64_t> islands,
   put(bytes, std::span(&count, 1));
   for (const std::int64_t island : islands) {
     const IslandState& state = states[static_cast<std::size_t>(island)];
-    const Head head{island, state.evaluations, state.tokens, static_cast<std::int64_t>(state.elites.size()),
+    const Head head{island,
+                    state.evaluations,
+                    state.tokens,
+                    state.training_tokens,
+                    static_cast<std::int64_t>(state.elites.size()),
                     reports[static_cast<std::size_t>(island)]};
     put(bytes, std::span(&head, 1));
     for (const Candidate& elite : state.elites) {
@@ -65,6 +70,7 @@ void read_records(std::span<const std::byte> bytes, std::size_t modules, std::sp
     reports[static_cast<std::size_t>(head.island)] = head.report;
     state.evaluations = head.evaluations;
     state.tokens = head.tokens;
+    state.training_tokens = head.training_tokens;
     state.elites.assign(static_cast<std::size_t>(head.elites), {});
     for (Candidate& elite : state.elites) {
       elite.assignment.resize(modules);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include <galapagos/core/error.hpp>
@@ -78,6 +79,7 @@ Replica::Replica(const ops::Context& context, const Checkpoint& checkpoint, cons
     : context_(context),
       config_(config),
       space_(space),
+      precision_(precision),
       batch_tokens_(batch_tokens),
       dense_(load_layers(checkpoint, config, precision, context.device())),
       embedding_(load_embedding(checkpoint, config, precision, context.device())),
@@ -165,15 +167,55 @@ std::optional<std::vector<double>> Replica::fitness(const Fitness& fitness, cons
       if (!run_modules(candidates[which], from, base.size(), batches, finals.back(), stop))
         return std::nullopt;
     }
-    const std::vector<double> values = compare(fitness, finals, pool, draw, answers, stop);
+    const std::vector<double> values =
+        compare(fitness, finals, head_.norm, head_.head, pool, draw, answers, stop);
     if (values.empty()) return std::nullopt;
     for (std::size_t i = 0; i < some.size(); ++i) found[some[i]] = values[i];
   }
   return found;
 }
 
+std::optional<std::vector<double>> Replica::tuned_fitness(const Fitness& fitness, const FineTuning& tuning,
+                                                          std::span<const Assignment> candidates,
+                                                          const TokenDraw& training, const TokenSet& pool,
+                                                          const TokenDraw& draw, DenseAnswers answers,
+                                                          const std::function<bool()>& stop) {
+  const TokenSet lessons{training.tokens, training.offsets};
+  const std::vector<Batch> batches = make_batches(draw.tokens, draw.offsets, batch_tokens_);
+  std::vector<double> found;
+  for (const Assignment& candidate : candidates) {
+    const ModelWeights weights = weights_of(candidate, tuning.unmasked);
+    Stopwatch watch;
+    const FineTuneEnd end = fine_tune(context_, config_of(candidate, tuning.unmasked), weights, precision_,
+                                      lessons, tuning.options, stop);
+    seconds_.training += watch.seconds();
+    if (end == FineTuneEnd::stopped) return std::nullopt;
+    if (end == FineTuneEnd::diverged) {
+      found.push_back(std::numeric_limits<double>::quiet_NaN());
+      continue;
+    }
+    watch = Stopwatch();
+    std::vector<OwnedTensor> final;
+    final.emplace_back(Shape{static_cast<std::int64_t>(draw.tokens.size()), config_.hidden_size}, DType::f32,
+                       context_.device(), "hidden states");
+    for (const Batch& batch : batches) {
+      if (stop && stop()) return std::nullopt;
+      const Tensor rows = rows_of(final.front(), batch, draw.tokens.data());
+      ops::embed(context_, batch.tokens, weights.embedding, rows);
+      for (const LayerWeights& layer : weights.layers) forward_.run(layer, batch.offsets, rows);
+    }
+    seconds_.layers += watch.seconds();
+    const std::vector<double> value =
+        compare(fitness, final, weights.norm, weights.output(), pool, draw, answers, stop);
+    if (value.empty()) return std::nullopt;
+    found.push_back(value.front());
+  }
+  return found;
+}
+
 std::vector<double> Replica::compare(const Fitness& fitness, std::span<const OwnedTensor> finals,
-                                     const TokenSet& pool, const TokenDraw& draw, DenseAnswers answers,
+                                     const Tensor& norm, const Tensor& head, const TokenSet& pool,
+                                     const TokenDraw& draw, DenseAnswers answers,
                                      const std::function<bool()>& stop) {
   const Stopwatch watch;
   const std::int64_t hidden = config_.hidden_size, tokens = static_cast<std::int64_t>(draw.tokens.size());
@@ -218,7 +260,7 @@ std::vector<double> Replica::compare(const Fitness& fitness, std::span<const Own
     }
     for (std::size_t c = 0; c < finals.size(); ++c) {
       const std::span<double> out = std::span(values[c]).subspan(at, count);
-      compute_logits(context_, config_, head_, finals[c]->slice(first, rows), other);
+      compute_logits(context_, config_, norm, head, finals[c]->slice(first, rows), other);
       switch (fitness.kind) {
         case FitnessKind::kl:
           ops::kl_divergence(context_, dense, scale->slice(0, rows), other, out);

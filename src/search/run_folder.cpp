@@ -1,10 +1,10 @@
 #include <algorithm>
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sstream>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
+#include <galapagos/core/identity.hpp>
+#include <galapagos/core/line_file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/io/hdf5.hpp>
 #include <galapagos/search/run_folder.hpp>
@@ -14,23 +14,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t format_version = 1;
+constexpr std::int64_t format_version = 2;
 constexpr std::uint64_t most_values = 1ull << 28;
 constexpr std::uint64_t most_identity_bytes = 64 << 20;
 constexpr const char* migrations_header = "generation,from,to,fitness\n";
 
-void append(const fs::path& path, const std::string& text) {
-  FileDescriptor file(path, O_WRONLY | O_CREAT);
-  const std::uint64_t end = fs::file_size(path);
-  file.write_at(std::as_bytes(std::span(text)), end);
-  file.sync();  // the checkpoint that follows must not be ahead of it
-}
-
 /// All islands' states as flat arrays.
 struct Flat {
-  std::vector<std::int32_t> levels;                       // [all elites, modules]
-  std::vector<double> fitness;                            // [all elites]
-  std::vector<std::int64_t> elites, evaluations, tokens;  // [islands]
+  std::vector<std::int32_t> levels;                                        // [all elites, modules]
+  std::vector<double> fitness;                                             // [all elites]
+  std::vector<std::int64_t> elites, evaluations, tokens, training_tokens;  // [islands]
 };
 
 Flat flatten(const Population& population) {
@@ -39,6 +32,7 @@ Flat flatten(const Population& population) {
     flat.elites.push_back(static_cast<std::int64_t>(island.elites.size()));
     flat.evaluations.push_back(island.evaluations);
     flat.tokens.push_back(island.tokens);
+    flat.training_tokens.push_back(island.training_tokens);
     for (const Candidate& elite : island.elites) {
       flat.levels.insert(flat.levels.end(), elite.assignment.begin(), elite.assignment.end());
       flat.fitness.push_back(elite.fitness);
@@ -54,11 +48,14 @@ Population unflatten(const Flat& flat, const SearchSpace& space, std::int64_t ge
   Population population;
   population.generation = generation;
   std::size_t next = 0;
-  if (flat.evaluations.size() != flat.elites.size() || flat.tokens.size() != flat.elites.size()) fail();
+  for (const auto* counts : {&flat.evaluations, &flat.tokens, &flat.training_tokens}) {
+    if (counts->size() != flat.elites.size()) fail();
+  }
   for (std::size_t i = 0; i < flat.elites.size(); ++i) {
     IslandState island;
     island.evaluations = flat.evaluations[i];
     island.tokens = flat.tokens[i];
+    island.training_tokens = flat.training_tokens[i];
     if (flat.elites[i] < 1 || static_cast<std::size_t>(flat.elites[i]) > flat.fitness.size() - next) fail();
     for (std::int64_t e = 0; e < flat.elites[i]; ++e, ++next) {
       Candidate elite;
@@ -89,37 +86,13 @@ SearchCheckpoint read_checkpoint(const fs::path& path, const SearchSpace& space)
   flat.elites = file.read_values<std::int64_t>("/elites", Hdf5Type::i64, most_values);
   flat.evaluations = file.read_values<std::int64_t>("/evaluations", Hdf5Type::i64, most_values);
   flat.tokens = file.read_values<std::int64_t>("/tokens", Hdf5Type::i64, most_values);
+  flat.training_tokens = file.read_values<std::int64_t>("/training_tokens", Hdf5Type::i64, most_values);
   SearchCheckpoint checkpoint;
   const auto identity = file.read_values<std::uint8_t>("/identity", Hdf5Type::u8, most_identity_bytes);
   checkpoint.identity.assign(identity.begin(), identity.end());
   checkpoint.seconds = file.read_double("/", "seconds");
   checkpoint.population = unflatten(flat, space, file.read_integer("/", "generation"), path.string());
   return checkpoint;
-}
-
-void check_identity(const std::string& found, const std::string& wanted, const std::string& path) {
-  if (found == wanted) return;
-  const Json a = parse_json(found, path), b = parse_json(wanted, "this search");
-  for (const auto& [key, value] : b.items()) {
-    if (a.contains(key) && a[key] == value) continue;
-    throw InputError(fmt::format("the checkpoint belongs to another search: '{}' was {} and is {} now", key,
-                                 a.contains(key) ? printable(a[key].dump(), 200) : "not there",
-                                 printable(value.dump(), 200)),
-                     path, "give the options it was begun with, or another --output");
-  }
-  throw InputError("the checkpoint belongs to another search", path, "choose another --output");
-}
-
-/// Keeps the lines for which `keep` says so.
-template <typename Keep>
-void filter_lines(const fs::path& path, Keep&& keep) {
-  if (!fs::exists(path)) return;
-  std::istringstream lines(read_file(path));
-  std::string kept;
-  for (std::string line; std::getline(lines, line);) {
-    if (keep(line)) kept += line + "\n";
-  }
-  write_file_atomically(path, kept);
 }
 
 }  // namespace
@@ -160,7 +133,7 @@ SearchCheckpoint RunFolder::resume(const SearchSpace& space, const std::string& 
     log_warning("{}: going on from the checkpoint before", last.string());
     checkpoint = read_checkpoint(previous, space);
   }
-  check_identity(checkpoint.identity, identity, path_.string());
+  check_identity(checkpoint.identity, identity, "search", path_.string());
   if (static_cast<std::int64_t>(checkpoint.population.islands.size()) != islands ||
       checkpoint.population.generation < 0) {
     throw InputError("the checkpoint is damaged", path_.string(), "begin the search anew");
@@ -194,6 +167,7 @@ void RunFolder::save(const SearchCheckpoint& checkpoint) const {
   write("/elites", Hdf5Type::i64, flat.elites);
   write("/evaluations", Hdf5Type::i64, flat.evaluations);
   write("/tokens", Hdf5Type::i64, flat.tokens);
+  write("/training_tokens", Hdf5Type::i64, flat.training_tokens);
   write("/identity", Hdf5Type::u8,
         std::vector<std::uint8_t>(checkpoint.identity.begin(), checkpoint.identity.end()));
   file.write_attribute("/", "format_version", format_version);
@@ -207,7 +181,7 @@ void RunFolder::save(const SearchCheckpoint& checkpoint) const {
 void RunFolder::append_metrics(const std::vector<Json>& lines) const {
   std::string text;
   for (const Json& line : lines) text += line.dump() + "\n";
-  append(path_ / "metrics.jsonl", text);
+  append_text(path_ / "metrics.jsonl", text);
 }
 
 void RunFolder::append_migrations(const Population& population, std::span<const Migration> migrations) const {
@@ -219,7 +193,7 @@ void RunFolder::append_migrations(const Population& population, std::span<const 
                           elites[i].fitness);
     }
   }
-  if (!text.empty()) append(path_ / "migrations.csv", text);
+  if (!text.empty()) append_text(path_ / "migrations.csv", text);
 }
 
 void RunFolder::write_best(const std::string& text) const {

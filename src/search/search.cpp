@@ -41,6 +41,9 @@ void check_counts(const SearchOptions& options) {
   at_least(evolution.compare_tokens, 0, "--compare-tokens");
   at_least(options.batch_tokens, 1, "--batch-tokens");
   at_least(options.fitness.top_k, 1, "--kl-topk");
+  if (const double rate = options.tuning.options.learning_rate; !(rate > 0 && rate <= 1)) {
+    throw UsageError(fmt::format("{:g}", rate), "--learning-rate", "give a number above 0 and up to 1");
+  }
   if (options.max_seconds < 0)
     throw UsageError("a negative time", "--max-walltime", "give a time, as 01:30:00");
 }
@@ -52,7 +55,7 @@ struct Setup {
   std::optional<DatabaseReader> database;
   SearchSpace space;
   std::optional<Budget> budget;
-  TokenSet pool;
+  TokenPools pools;
   std::vector<TokenSet> eval_sets;
   DType precision = DType::f32;
   EvolutionOptions evolution;
@@ -75,7 +78,7 @@ std::string identity_of(const Setup& setup, const SearchOptions& options,
   json["database-calibration"] = header.calibration_fingerprint;
   json["database-rel-damp"] = header.relative_damping;
   json["database-precision"] = name_of(header.precision);
-  json["calibration"] = hex64(setup.pool.fingerprint());
+  json["calibration"] = hex64(setup.pools.compared.fingerprint());
   json["target-level"] = options.target_level.value_or(-1);
   json["parameters"] = setup.budget->parameters().value_or(-1);
   json["islands"] = evolution.islands;
@@ -83,6 +86,12 @@ std::string identity_of(const Setup& setup, const SearchOptions& options,
   for (const SelectionStage& stage : evolution.stages) {
     json["survivors"].push_back(stage.survivors);
     json["tokens"].push_back(stage.tokens);
+    json["training-tokens"].push_back(stage.training_tokens);
+  }
+  if (trains(evolution)) {
+    json["training-data"] = hex64(setup.pools.training.fingerprint());
+    json["learning-rate"] = options.tuning.options.learning_rate;
+    json["reference-finetuning"] = options.tuning.unmasked;
   }
   json["topology"] = static_cast<int>(evolution.topology.kind);
   json["migration-interval"] = evolution.topology.interval;
@@ -106,8 +115,9 @@ bool predicts(const TokenSet& set) {
 }
 
 void check_stages(Setup& setup) {
-  const auto pool = static_cast<std::int64_t>(setup.pool.tokens.size());
-  if (!predicts(setup.pool) || !std::all_of(setup.eval_sets.begin(), setup.eval_sets.end(), predicts)) {
+  const auto pool = static_cast<std::int64_t>(setup.pools.compared.tokens.size());
+  if (!predicts(setup.pools.compared) ||
+      !std::all_of(setup.eval_sets.begin(), setup.eval_sets.end(), predicts)) {
     throw InputError("only sequences of one token, which predict nothing", "--calibration, --eval-data",
                      "give longer texts or a greater --sequence-length");
   }
@@ -116,6 +126,12 @@ void check_stages(Setup& setup) {
       throw UsageError(fmt::format("a stage of {} tokens, but there are {} calibration tokens",
                                    count(stage.tokens), count(pool)),
                        "--tokens", "give more calibration data, or fewer tokens per stage");
+    }
+    if (const auto lessons = static_cast<std::int64_t>(setup.pools.training.tokens.size());
+        stage.training_tokens > lessons) {
+      throw UsageError(fmt::format("a stage trains on {} tokens, but there are {}",
+                                   count(stage.training_tokens), count(lessons)),
+                       "--training-tokens", "give more --training-data, or fewer tokens per stage");
     }
   }
   if (const std::int64_t compared = setup.evolution.compare_tokens; compared > pool) {
@@ -147,8 +163,15 @@ Setup make_setup(const Communicator& comm, const SearchOptions& options) {
     request.token_budget = options.calibration_tokens;
     request.add_bos = options.add_bos;
   });
-  setup.pool = load_model_sequences(comm, options.calibration, options.model, setup.config, request);
+  setup.pools.compared =
+      load_model_sequences(comm, options.calibration, options.model, setup.config, request);
   request.token_budget = 0;
+  if (trains(setup.evolution)) {
+    setup.pools.training =
+        options.training_data.empty()
+            ? setup.pools.compared
+            : load_model_sequences(comm, options.training_data, options.model, setup.config, request);
+  }
   for (const std::filesystem::path& file : options.eval_data) {
     setup.eval_sets.push_back(load_model_sequences(comm, {file}, options.model, setup.config, request));
   }
@@ -162,12 +185,18 @@ Setup make_setup(const Communicator& comm, const SearchOptions& options) {
 LevelHome choose_home(const Communicator& comm, const SearchFootprint& footprint,
                       std::optional<LevelHome> asked, std::uint64_t limit) {
   agree(comm, [&] {
-    if (footprint.dense > limit) {
+    if (footprint.dense + footprint.training > limit) {
       throw ResourceError(
-          fmt::format("a replica of the model needs {} on a rank, which may use {} beside its share of the "
+          fmt::format("a replica of the model needs {}{} on a rank, which may use {} beside its share of the "
                       "unpruned model's answers",
-                      human_bytes(footprint.dense), human_bytes(limit)),
-          "memory", "start fewer ranks per node, use fewer --calibration-tokens, or raise --memory-limit");
+                      human_bytes(footprint.dense),
+                      footprint.training > 0 ? " and fine-tuning " + human_bytes(footprint.training) : "",
+                      human_bytes(limit)),
+          "memory",
+          footprint.training > 0
+              ? "use --recompute, a smaller --sequence-length or fewer ranks per node, or raise "
+                "--memory-limit"
+              : "start fewer ranks per node, use fewer --calibration-tokens, or raise --memory-limit");
     }
   });
   LevelHome home = LevelHome::file;
@@ -219,7 +248,7 @@ NodeBuffer compute_answers(const Communicator& comm, const Communicator& node, c
                            Replica& replica, std::int64_t batch_tokens,
                            const std::function<std::optional<std::string>()>& interrupted) {
   const auto hidden = static_cast<std::size_t>(setup.config.hidden_size);
-  const std::size_t bytes = setup.pool.tokens.size() * hidden * sizeof(float);
+  const std::size_t bytes = setup.pools.compared.tokens.size() * hidden * sizeof(float);
   agree(comm, [&] {
     if (const std::uint64_t free = available_memory(); node.is_root() && bytes > free) {
       throw ResourceError(
@@ -229,10 +258,11 @@ NodeBuffer compute_answers(const Communicator& comm, const Communicator& node, c
     }
   });
   NodeBuffer buffer(node, bytes);
-  const auto* first_token = setup.pool.tokens.data();
+  const auto* first_token = setup.pools.compared.tokens.data();
   auto* answers = reinterpret_cast<float*>(buffer.bytes().data());
   FailureBoard board(comm);
-  const std::vector<Batch> batches = make_batches(setup.pool.tokens, setup.pool.offsets, batch_tokens);
+  const std::vector<Batch> batches =
+      make_batches(setup.pools.compared.tokens, setup.pools.compared.offsets, batch_tokens);
   Progress progress("answers of the unpruned model, batches",
                     static_cast<std::int64_t>(batches.size()) / node.size());
   for (std::size_t b = static_cast<std::size_t>(node.rank()); b < batches.size() && !board.failed();
@@ -295,11 +325,13 @@ void Recorder::generation(const Population& population, std::span<const Migratio
     line["island"] = i;
     line["evaluations"] = island.evaluations;
     line["tokens"] = island.tokens;
+    line["training_tokens"] = island.training_tokens;
     line["best"] = island.elites.front().fitness;
     line["mean"] = report.mean;
     line["improved"] = report.improved;
     line["immigrants"] = report.immigrants;
     line["seconds"] = {{"switch", report.seconds.switching},
+                       {"training", report.seconds.training},
                        {"layers", report.seconds.layers},
                        {"head", report.seconds.head},
                        {"wait", report.wait_seconds}};
@@ -428,14 +460,20 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   const RunFolder folder(options.output);
   agree_at_root(comm, [&] { folder.check(options.resume); });  // before the work that comes first
   Setup setup = make_setup(comm, options);
-  const SearchFootprint footprint = search_footprint(
-      setup.space, setup.config, setup.evolution, options.fitness, setup.precision,
-      setup.database->header().dtype, std::max(options.batch_tokens, setup.longest), comm.size());
+  const SearchExtent extent{setup.precision,
+                            setup.database->header().dtype,
+                            options.batch_tokens,
+                            setup.longest,
+                            setup.budget->most_parameters(setup.space),
+                            comm.size()};
+  const SearchFootprint footprint =
+      search_footprint(setup.space, setup.config, setup.evolution, options.fitness, options.tuning, extent);
   const Communicator node = comm.split_node();
-  const std::size_t answer_bytes =
-      options.fitness.kind == FitnessKind::ppl
-          ? 0
-          : setup.pool.tokens.size() * static_cast<std::size_t>(setup.config.hidden_size) * sizeof(float);
+  const std::size_t answer_bytes = options.fitness.kind == FitnessKind::ppl
+                                       ? 0
+                                       : setup.pools.compared.tokens.size() *
+                                             static_cast<std::size_t>(setup.config.hidden_size) *
+                                             sizeof(float);
   const auto limit = static_cast<std::uint64_t>(comm.min(static_cast<std::int64_t>(
       beside_answers(memory_per_rank(comm, options.memory_limit), answer_bytes, node.size()))));
   const LevelHome home = choose_home(comm, footprint, options.level_cache, limit);
@@ -446,7 +484,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
            count(setup.space.parameters(uniform)), count(dense));
   log_info("{} islands on {} ranks, {} generations of {} offspring; pool of {} calibration tokens",
            setup.evolution.islands, comm.size(), setup.evolution.generations, setup.evolution.offspring,
-           count(static_cast<std::int64_t>(setup.pool.tokens.size())));
+           count(static_cast<std::int64_t>(setup.pools.compared.tokens.size())));
   if (options.dry_run) return;
 
   SearchCheckpoint start = open_folder(comm, folder, setup, options);
@@ -471,8 +509,13 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   const std::vector<EvalPart> parts = cut_eval_data(setup.eval_sets, options.batch_tokens);
   Evaluator evaluator;
   evaluator.fitness = [&](const Assignment& base, std::span<const Assignment> candidates,
-                          const TokenDraw& draw, const std::function<bool()>& stop) {
-    return replica->fitness(options.fitness, base, candidates, setup.pool, draw, answers, stop);
+                          const StageTokens& tokens, const std::function<bool()>& stop) {
+    if (tokens.training.tokens.empty()) {
+      return replica->fitness(options.fitness, base, candidates, setup.pools.compared, tokens.compared,
+                              answers, stop);
+    }
+    return replica->tuned_fitness(options.fitness, options.tuning, candidates, tokens.training,
+                                  setup.pools.compared, tokens.compared, answers, stop);
   };
   evaluator.seconds = [&] { return replica->seconds(); };
   evaluator.extra_items = parts.size();
@@ -492,7 +535,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   observer.comparison = [&](const Population& population, const Comparison& comparison) {
     recorder->comparison(population, comparison);
   };
-  evolve(comm, setup.space, *setup.budget, setup.evolution, setup.pool, std::move(start.population),
+  evolve(comm, setup.space, *setup.budget, setup.evolution, setup.pools, std::move(start.population),
          evaluator, observer, interrupted);
 }
 

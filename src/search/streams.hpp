@@ -7,7 +7,14 @@
 namespace galapagos {
 
 /// What random numbers of a search are for.
-enum class Draw : std::uint8_t { offspring = 1, tokens = 2, migration = 3, comparison = 4 };
+enum class Draw : std::uint8_t {
+  offspring = 1,
+  tokens = 2,
+  migration = 3,
+  comparison = 4,
+  training = 5,
+  comparison_training = 6
+};
 
 inline RandomStream stream(std::uint64_t seed, std::int64_t island, std::int64_t generation,
                            std::int64_t individual, Draw kind) {

@@ -6,6 +6,7 @@
 namespace galapagos {
 
 TokenDraw draw_tokens(const TokenSet& pool, std::int64_t tokens, RandomStream random) {
+  if (tokens == 0) return {};
   std::vector<std::uint32_t> order(pool.sequences());
   std::iota(order.begin(), order.end(), 0u);
   if (tokens < static_cast<std::int64_t>(pool.tokens.size())) random.shuffle(order, order.size());

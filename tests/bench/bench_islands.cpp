@@ -132,21 +132,21 @@ void print_row(const Communicator& world, const Settings& settings, std::int64_t
   const SearchSpace space = synthetic_space();
   const Budget budget = Budget::of_level(space, 5);
   const EvolutionOptions options = options_for(islands, settings.generations, 100);
-  const TokenSet pool = bench::random_tokens(1000, 1000, 50, 7);
+  const TokenPools pools{bench::random_tokens(1000, 1000, 50, 7), {}};
   double measured = INFINITY, least = 0, wanted = 0, slept = 0, setup = 0;
   std::int64_t evaluations = 0;
   for (int repeat = 0; repeat < settings.repeats; ++repeat) {
     Sleeper sleeper(settings.seconds_each, random);
     Evaluator evaluator;
-    evaluator.fitness = [&](const Assignment&, std::span<const Assignment> candidates, const TokenDraw& draw,
-                            const std::function<bool()>& stop) {
-      return sleeper.fitness(candidates, draw, stop);
+    evaluator.fitness = [&](const Assignment&, std::span<const Assignment> candidates,
+                            const StageTokens& tokens, const std::function<bool()>& stop) {
+      return sleeper.fitness(candidates, tokens.compared, stop);
     };
     world.barrier();
     const Stopwatch watch;
     const Population last =
-        evolve(world, space, budget, options, pool, initial_population(space, budget, options), evaluator, {},
-               [] { return std::optional<std::string>(); });
+        evolve(world, space, budget, options, pools, initial_population(space, budget, options), evaluator,
+               {}, [] { return std::optional<std::string>(); });
     const double all = world.max(watch.seconds()), seconds = world.max(sleeper.seconds());
     const double best_possible = least_seconds(world, islands, sleeper.calls);
     const double all_wanted = world.sum(sleeper.wanted), all_slept = world.sum(sleeper.slept);
@@ -179,8 +179,8 @@ void print_model(const Communicator& world, const Settings& settings) {
   const std::vector<float> answers = model.answers(replica);
   Evaluator evaluator;
   evaluator.fitness = [&](const Assignment& base, std::span<const Assignment> candidates,
-                          const TokenDraw& draw, const std::function<bool()>& stop) {
-    return replica.fitness({}, base, candidates, model.pool, draw, answers, stop);
+                          const StageTokens& tokens, const std::function<bool()>& stop) {
+    return replica.fitness({}, base, candidates, model.pool, tokens.compared, answers, stop);
   };
   EvolutionOptions options = options_for(4, 2, 128);
   double best = INFINITY;
@@ -188,7 +188,7 @@ void print_model(const Communicator& world, const Settings& settings) {
   for (int repeat = 0; repeat <= settings.repeats; ++repeat) {  // the first builds the modules
     world.barrier();
     const Stopwatch watch;
-    const Population last = evolve(world, model.space, *model.budget, options, model.pool,
+    const Population last = evolve(world, model.space, *model.budget, options, {model.pool, {}},
                                    initial_population(model.space, *model.budget, options), evaluator, {},
                                    [] { return std::optional<std::string>(); });
     const double seconds = world.max(watch.seconds());

@@ -1,4 +1,6 @@
-// The blocked structured OBS against the one-column-at-a-time form, in one process on the same problems.
+// The blocked structured OBS against the one-column-at-a-time form, in one process on the same problems: one
+// module on all threads, then a module on each thread, as ranks of one thread prune them. A single small
+// module may live in the last cache, which is all that the one-column form is limited by.
 //   bench_obs [largest d_ff = 5632]
 #include <algorithm>
 #include <cmath>
@@ -67,7 +69,7 @@ Outcome blocked(const ObsProblem& problem) {
 // What the reference does for every column: the column norms, then rank-1 updates of all of W and all of M,
 // each a pass of its own over all cores. `fused` is kinder to it than it is to itself: one pass does all
 // three.
-Outcome column_by_column(const ObsProblem& problem, bool fused) {
+Outcome remove_one_by_one(const ObsProblem& problem, bool fused) {
   const ops::Context context;
   const std::int64_t n = problem.hessian->rows(), rows = problem.weight->columns();
   Outcome outcome;
@@ -149,6 +151,14 @@ Outcome column_by_column(const ObsProblem& problem, bool fused) {
   return outcome;
 }
 
+Outcome column_by_column(const ObsProblem& problem) {
+  return remove_one_by_one(problem, false);
+}
+
+Outcome column_by_column_fused(const ObsProblem& problem) {
+  return remove_one_by_one(problem, true);
+}
+
 // Share of the columns removed at each level that both forms chose alike, the least over the levels.
 double agreement(const Outcome& a, const Outcome& b, const std::vector<std::int64_t>& removed) {
   double least = 1;
@@ -164,13 +174,27 @@ double agreement(const Outcome& a, const Outcome& b, const std::vector<std::int6
   return least;
 }
 
-}  // namespace
+using Form = Outcome (*)(const ObsProblem& problem);
 
-int main(int argc, char** argv) {
-  const std::int64_t largest = argc > 1 ? std::atoll(argv[1]) : 5632;
-  fmt::print(
-      "structured OBS of one ffn module, {} levels, {} threads, fp32; least of {} runs each, in turn\n",
-      levels, omp_get_max_threads(), repeats);
+// Runs `modules` of them at once, each on its share of the threads. The seconds are a module's: of all until
+// the last one is done, divided by their number.
+Outcome at_once(int modules, const ObsProblem& problem, Form form) {
+  if (modules == 1) return form(problem);
+  std::vector<Outcome> outcomes(static_cast<std::size_t>(modules));
+  const Stopwatch watch;
+#pragma omp parallel for num_threads(modules) schedule(static, 1)
+  for (int i = 0; i < modules; ++i) outcomes[static_cast<std::size_t>(i)] = form(problem);
+  outcomes.front().seconds = watch.seconds() / modules;
+  return outcomes.front();
+}
+
+void measure(std::int64_t largest, int modules) {
+  const int threads = omp_get_max_threads();
+  if (modules == 1) {
+    fmt::print("\none module at a time on {} threads\n", threads);
+  } else {
+    fmt::print("\n{} modules at once, each on one thread; seconds for one of them\n", modules);
+  }
   fmt::print("{:>6} {:>6} {:>10} {:>14} {:>6} {:>13} {:>6} {:>13} {:>10}\n", "d_row", "d_ff", "blocked s",
              "one by one s", "ratio", "one, fused s", "ratio", "same removed", "loss ratio");
   const auto least = [](const Outcome& a, const Outcome& b) { return a.seconds < b.seconds; };
@@ -178,13 +202,13 @@ int main(int argc, char** argv) {
        {std::pair<std::int64_t, std::int64_t>{512, 1376}, {1024, 2816}, {2048, 5632}}) {
     if (columns > largest) continue;
     const ObsProblem problem = random_problem(rows, columns);
-    blocked(problem);  // warm-up
+    at_once(modules, problem, blocked);  // warm-up
     std::vector<Outcome> fast, slow, fused;
     for (int repeat = 0; repeat < repeats; ++repeat) {
-      fast.push_back(blocked(problem));
-      slow.push_back(column_by_column(problem, false));
-      fast.push_back(blocked(problem));
-      fused.push_back(column_by_column(problem, true));
+      fast.push_back(at_once(modules, problem, blocked));
+      slow.push_back(at_once(modules, problem, column_by_column));
+      fast.push_back(at_once(modules, problem, blocked));
+      fused.push_back(at_once(modules, problem, column_by_column_fused));
     }
     const Outcome &a = *std::min_element(fast.begin(), fast.end(), least),
                   &b = *std::min_element(slow.begin(), slow.end(), least),
@@ -194,4 +218,15 @@ int main(int argc, char** argv) {
                100 * agreement(a, b, problem.removed), a.loss.back() / b.loss.back());
     std::fflush(stdout);
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::int64_t largest = argc > 1 ? std::atoll(argv[1]) : 5632;
+  const int threads = omp_get_max_threads();
+  fmt::print("structured OBS of ffn modules, {} levels, fp32; least of {} runs each, in turn\n", levels,
+             repeats);
+  measure(largest, 1);
+  if (threads > 1) measure(largest, threads);
 }

@@ -1,92 +1,22 @@
+#include "parent.hpp"
 #include "support/catch.hpp"
-#include "support/files.hpp"
-#include "support/small_run.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <random>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
-#include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/export/stitch.hpp>
-#include <galapagos/model/evaluate.hpp>
-#include <galapagos/search/stitched.hpp>
 
 using namespace galapagos;
 
-namespace {
-
-TokenSet random_tokens(std::int64_t vocabulary) {
-  std::mt19937 random(9);
-  TokenSet set;
-  for (int sequence = 0; sequence < 9; ++sequence) {
-    for (int i = 0; i < 20 + 7 * sequence; ++i) {
-      set.tokens.push_back(static_cast<std::int32_t>(random() % static_cast<unsigned>(vocabulary)));
-    }
-    set.offsets.push_back(set.tokens.size());
-  }
-  return set;
-}
-
-/// A model with its database, opened.
-struct Parent {
-  std::filesystem::path folder;
-  HfConfig config;
-  Checkpoint checkpoint;
-  DatabaseReader database;
-  SearchSpace space;
-
-  Parent(const Communicator& world, const std::filesystem::path& model, const std::filesystem::path& file)
-      : folder(model),
-        config(read_hf_config(model)),
-        checkpoint(model),
-        database(file),
-        space(load_space(world, database, config, hex64(checkpoint.fingerprint()))) {}
-};
-
-/// Layer 0 without attention, layer 1 without a feed-forward part, layer 2 with neither (where there are so
-/// many), the others at levels drawn at random.
-Assignment with_holes(const SearchSpace& space) {
-  std::mt19937 random(3);
-  Assignment assignment;
-  for (const ModuleChoices& module : space.modules) {
-    const bool attention = module.id.kind == ModuleKind::attention;
-    const bool gone = module.id.layer == 2 || module.id.layer == (attention ? 0 : 1);
-    assignment.push_back(
-        gone ? module.last()
-             : static_cast<std::int16_t>(random() % static_cast<unsigned>(module.last() + 1)));
-  }
-  return assignment;
-}
-
-std::vector<double> nll_of(const Communicator& world, const ModelSource& source, const TokenSet& data) {
-  EvaluationOptions options;
-  options.memory_limit = std::uint64_t{1} << 34;
-  std::vector<double> nll;
-  for (const SequenceScore& score : score_sequences(world, ops::Context(), source, nullptr, data, options)) {
-    nll.push_back(score.nll / static_cast<double>(score.predicted));
-  }
-  return nll;
-}
-
-std::vector<double> nll_of_folder(const Communicator& world, const std::filesystem::path& folder,
-                                  const TokenSet& data) {
-  const HfConfig config = read_hf_config(folder);
-  const Checkpoint checkpoint(folder);
-  return nll_of(world, checkpoint_source(checkpoint, config, DType::f32, Device::cpu), data);
-}
-
-double farthest(const std::vector<double>& a, const std::vector<double>& b) {
-  if (a.size() != b.size()) return INFINITY;
-  double most = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) most = std::max(most, std::abs(a[i] - b[i]));
-  return most;
-}
-
-}  // namespace
+using test::farthest;
+using test::nll_of;
+using test::nll_of_folder;
+using test::Parent;
+using test::random_tokens;
+using test::with_holes;
 
 TEST_CASE("both formats hold the model that the search measures, and can be pruned again", "[stitch]") {
   const Communicator world = Communicator::world();

@@ -68,14 +68,15 @@ Outcome run_search(const Communicator& comm, const SyntheticSearch& search, Popu
   Outcome outcome;
   Evaluator evaluator;
   evaluator.fitness = [&](const Assignment& base, std::span<const Assignment> candidates,
-                          const TokenDraw& draw,
+                          const StageTokens& tokens,
                           const std::function<bool()>& stop) -> std::optional<std::vector<double>> {
-    if (hooks.seen) hooks.seen(base, {candidates.begin(), candidates.end()}, draw);
+    if (hooks.seen) hooks.seen(base, {candidates.begin(), candidates.end()}, tokens.compared);
     std::vector<double> values;
     for (const Assignment& candidate : candidates) {
       if (stop()) return std::nullopt;
       if (hooks.before_candidate) hooks.before_candidate();
-      values.push_back(hooks.fitness ? hooks.fitness(candidate, draw) : synthetic_fitness(candidate, draw));
+      values.push_back(hooks.fitness ? hooks.fitness(candidate, tokens.compared)
+                                     : synthetic_fitness(candidate, tokens.compared));
     }
     return values;
   };
@@ -104,8 +105,8 @@ Outcome run_search(const Communicator& comm, const SyntheticSearch& search, Popu
     return hooks.interrupted ? hooks.interrupted() : std::nullopt;
   };
   try {
-    outcome.last = evolve(comm, search.space, search.budget, search.options, search.pool, std::move(start),
-                          evaluator, observer, interrupted);
+    outcome.last = evolve(comm, search.space, search.budget, search.options, {search.pool, {}},
+                          std::move(start), evaluator, observer, interrupted);
   } catch (const Error& error) {
     CHECK(error.agreed());
     outcome.code = static_cast<int>(error.code());

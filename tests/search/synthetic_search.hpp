@@ -37,6 +37,7 @@ struct Hooks {
       seen;  ///< each call of the evaluator
   std::function<double(const Assignment& assignment, const TokenDraw& draw)> fitness;  ///< in place of ours
   std::function<std::optional<std::string>()> interrupted;
+  bool training = false;                  ///< stages train on the pool that candidates are compared on
   decltype(Evaluator::fitness) evaluate;  ///< in place of all our evaluation
 };
 

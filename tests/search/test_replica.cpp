@@ -392,8 +392,8 @@ TEST_CASE("a search over a model is the same for any number of ranks", "[replica
       const auto run = [&](const Communicator& comm, Bench& bench) {
         test::Hooks hooks;
         hooks.evaluate = [&](const Assignment& base, std::span<const Assignment> candidates,
-                             const TokenDraw& draw, const std::function<bool()>& stop) {
-          return bench.replica.fitness({FitnessKind::kl, 1}, base, candidates, model.pool, draw,
+                             const StageTokens& tokens, const std::function<bool()>& stop) {
+          return bench.replica.fitness({FitnessKind::kl, 1}, base, candidates, model.pool, tokens.compared,
                                        bench.answers, stop);
         };
         return test::run_search(comm, search, hooks);

@@ -231,7 +231,12 @@ TEST_CASE("other kinds of fitness, budget and strategy", "[search]") {
        {"--target-params", "200000"}},
       {{"--topology", "matrix"},
        {"--migrants", "0 1 0 0; 0 0 1 0; 0 0 0 1; 2 0 0 0"},
-       {"--precision", "fp32"}}};
+       {"--precision", "fp32"}},
+      {{"--training-tokens", "0 200"}, {"--learning-rate", "1e-3"}},
+      {{"--training-tokens", "50 100"},
+       {"--training-data", (inputs() / "eval.jsonl").string()},
+       {"--reference-finetuning", ""},
+       {"--recompute", ""}}};
   for (std::size_t i = 0; i < cases.size(); ++i) {
     std::map<std::string, std::string> options = cases[i];
     options.merge(std::map<std::string, std::string>{{"--generations", "3"}});
@@ -248,6 +253,35 @@ TEST_CASE("other kinds of fitness, budget and strategy", "[search]") {
     if (options.contains("--target-sparsity"))
       CHECK(2 * (dense - parameters) >= 233984);  // the prunable ones
   }
+}
+
+TEST_CASE("a search that trains its candidates goes on to the same end, with the same training only",
+          "[search]") {
+  const test::TemporaryFolder folder;
+  std::map<std::string, std::string> options = {{"--training-tokens", "0 200"}, {"--generations", "3"}};
+  CHECK(run_galapagos(2, search_words(folder / "whole", options)).code == 0);
+  options["--generations"] = "2";
+  CHECK(run_galapagos(2, search_words(folder / "parts", options)).code == 0);
+  options["--generations"] = "3";
+  options["--resume"] = "";
+  std::map<std::string, std::string> other = options;
+  other["--learning-rate"] = "2e-5";
+  const Ended refused = run_galapagos(1, search_words(folder / "parts", other));
+  CHECK(refused.code == 3);
+  CHECK(refused.errors.find("learning-rate") != std::string::npos);
+  CHECK(run_galapagos(3, search_words(folder / "parts", options)).code == 0);
+  CHECK(content(folder / "parts" / "best.txt") == content(folder / "whole" / "best.txt"));
+  const auto islands =
+      [](const std::string& findings) {  // without the comparison after the second generation
+        std::istringstream lines(findings);
+        std::string kept;
+        for (std::string line; std::getline(lines, line);) {
+          if (line.find("\"island\":") != std::string::npos) kept += line + "\n";
+        }
+        return kept;
+      };
+  CHECK(islands(findings(folder / "parts")) == islands(findings(folder / "whole")));
+  CHECK(test::count_lines(findings(folder / "whole"), "\"training_tokens\":") == 12);
 }
 
 TEST_CASE("a search killed at any moment can be resumed and finds the same", "[search]") {
@@ -362,7 +396,10 @@ TEST_CASE("a search with wrong options is refused", "[search]") {
   refused({{"--fitness", "accuracy"}}, 2, "unknown fitness 'accuracy'");
   refused({{"--strategy", "annealing"}}, 2, "unknown strategy 'annealing'");
   refused({{"--level-cache", "tape"}}, 2, "unknown level cache 'tape'");
-  refused({{"--training-tokens", "100 100"}}, 2, "not there yet");
+  refused({{"--training-tokens", "100"}}, 2, "2 stages of tokens, 1 of training tokens");
+  refused({{"--training-tokens", "0 -1"}}, 2, "-1 training tokens in stage 2");
+  refused({{"--training-tokens", "0 3000"}}, 2, "trains on 3,000 tokens, but there are 2,000");
+  refused({{"--training-tokens", "100 100"}, {"--learning-rate", "0"}}, 2, "--learning-rate");
   refused({{"--shards", "4"}}, 2, "4 shards on");
   check_refused(all);
   const Ended shards = run_galapagos(1, search_words(output, {{"--shards", "2"}}));

@@ -74,6 +74,11 @@ class Hdf5File {
   void write(const std::string& name, Hdf5Type type, std::span<const std::byte> bytes);
   /// Reads a whole dataset; InputError where its type or its size is another.
   void read(const std::string& name, Hdf5Type type, std::span<std::byte> bytes) const;
+  /// The same for elements [first, ...) of a one-dimensional dataset.
+  void write_part(const std::string& name, Hdf5Type type, std::uint64_t first,
+                  std::span<const std::byte> bytes);
+  void read_part(const std::string& name, Hdf5Type type, std::uint64_t first,
+                 std::span<std::byte> bytes) const;
   Hdf5DatasetInfo describe(const std::string& name) const;
   bool has(const std::string& name) const;
 
@@ -104,6 +109,7 @@ class Hdf5File {
 
   std::uint64_t checked_size(const std::string& name, Hdf5Type type, std::uint64_t most) const;
   Hdf5Handle open_dataset(const std::string& name) const;
+  void check_part(const std::string& name, Hdf5Type type, std::uint64_t first, std::uint64_t bytes) const;
   void set_attribute(const std::string& object, const std::string& name, hid_t type, const void* value);
   void get_attribute(const std::string& object, const std::string& name, hid_t type, void* value) const;
   [[noreturn]] void read_failed(const std::string& what, const std::string& object) const;

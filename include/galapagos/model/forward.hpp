@@ -55,8 +55,13 @@ class LayerForward {
   OwnedTensor normed_, q_, k_, v_, mixed_, gate_, up_;
 };
 
-/// logits [t, vocabulary] fp32 from hidden [t, hidden_size], which is replaced by its norm.
-void compute_logits(const ops::Context& context, const HfConfig& config, const HeadWeights& head,
-                    const Tensor& hidden, const Tensor& logits);
+/// logits [t, vocabulary] fp32 from hidden [t, hidden_size], which is replaced by its norm, with the final
+/// norm's weight and the head [vocabulary, hidden_size].
+void compute_logits(const ops::Context& context, const HfConfig& config, const Tensor& norm,
+                    const Tensor& head, const Tensor& hidden, const Tensor& logits);
+inline void compute_logits(const ops::Context& context, const HfConfig& config, const HeadWeights& head,
+                           const Tensor& hidden, const Tensor& logits) {
+  compute_logits(context, config, head.norm, head.head, hidden, logits);
+}
 
 }  // namespace galapagos

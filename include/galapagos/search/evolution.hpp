@@ -24,7 +24,20 @@ enum class Strategy : std::uint8_t {
 /// One stage of a selection.
 struct SelectionStage {
   std::int64_t survivors = 1;
-  std::int64_t tokens = 0;  ///< calibration tokens on which candidates are compared
+  std::int64_t tokens = 0;           ///< calibration tokens on which candidates are compared
+  std::int64_t training_tokens = 0;  ///< on which each is fine-tuned before; 0: not at all
+};
+
+/// What candidates are compared on, and what they are fine-tuned on before.
+struct TokenPools {
+  TokenSet compared;
+  TokenSet training;  ///< may be empty where no stage trains
+};
+
+/// The tokens of one stage, the same for all of its candidates.
+struct StageTokens {
+  TokenDraw compared;
+  TokenDraw training;  ///< empty where the stage does not train
 };
 
 struct EvolutionOptions {
@@ -39,6 +52,9 @@ struct EvolutionOptions {
   std::uint64_t seed = 0;
 };
 
+/// Whether any stage fine-tunes its candidates.
+bool trains(const EvolutionOptions& options);
+
 struct Candidate {
   Assignment assignment;
   double fitness = 0;  ///< on the tokens of the last stage it went through
@@ -46,9 +62,10 @@ struct Candidate {
 
 /// All that an island hands on from one generation to the next.
 struct IslandState {
-  std::vector<Candidate> elites;  ///< best first; the first one is the parent of the next generation
-  std::int64_t evaluations = 0;   ///< so far, candidates times stages
-  std::int64_t tokens = 0;        ///< computed so far
+  std::vector<Candidate> elites;     ///< best first; the first one is the parent of the next generation
+  std::int64_t evaluations = 0;      ///< so far, candidates times stages
+  std::int64_t tokens = 0;           ///< compared on so far, over all candidates
+  std::int64_t training_tokens = 0;  ///< trained on so far
 };
 
 /// What one island did in one generation.
@@ -77,10 +94,11 @@ struct Comparison {
 
 /// How candidates are measured; called on the ranks of a worker's own.
 struct Evaluator {
-  /// The fitness of candidates; nothing where `stop` said so in between. See Replica::fitness.
-  std::function<std::optional<std::vector<double>>(const Assignment& base,
-                                                   std::span<const Assignment> candidates,
-                                                   const TokenDraw& draw, const std::function<bool()>& stop)>
+  /// The fitness of candidates; nothing where `stop` said so in between. See Replica::fitness and
+  /// Replica::tuned_fitness.
+  std::function<std::optional<std::vector<double>>(
+      const Assignment& base, std::span<const Assignment> candidates, const StageTokens& tokens,
+      const std::function<bool()>& stop)>
       fitness;
   /// Where the time of `fitness` went so far.
   std::function<EvaluationSeconds()> seconds = [] { return EvaluationSeconds(); };
@@ -107,7 +125,7 @@ Population initial_population(const SearchSpace& space, const Budget& budget,
 /// `interrupted` (asked on every rank between evaluations) names a reason; NumericalError where no candidate
 /// has a finite fitness.
 Population evolve(const Communicator& comm, const SearchSpace& space, const Budget& budget,
-                  const EvolutionOptions& options, const TokenSet& pool, Population start,
+                  const EvolutionOptions& options, const TokenPools& pools, Population start,
                   const Evaluator& evaluator, const Observer& observer,
                   const std::function<std::optional<std::string>()>& interrupted);
 

@@ -16,15 +16,25 @@ struct SearchFootprint {
   std::uint64_t activations = 0;  ///< of a batch
   std::uint64_t states = 0;       ///< last hidden states of candidates that are compared, at most
   std::uint64_t logits = 0;       ///< of the tokens that are compared at a time
-  std::uint64_t cached = 0;       ///< modules kept where not all of them fit
-  std::uint64_t built = 0;        ///< all modules at all levels, ready to compute with
-  std::uint64_t stored = 0;       ///< all levels as in the database
+  std::uint64_t training = 0;  ///< a candidate's own weights while it is fine-tuned, and what goes with them
+  std::uint64_t cached = 0;    ///< modules kept where not all of them fit
+  std::uint64_t built = 0;     ///< all modules at all levels, ready to compute with
+  std::uint64_t stored = 0;    ///< all levels as in the database
 };
 
-/// `most_tokens`: of a batch; `ranks`: of the whole search.
+/// What of a search decides its footprint.
+struct SearchExtent {
+  DType precision = DType::f32;
+  DType stored = DType::f32;         ///< of the database's levels
+  std::int64_t batch_tokens = 0;     ///< of the largest batch
+  std::int64_t longest = 0;          ///< sequence
+  std::int64_t most_parameters = 0;  ///< of a candidate
+  int ranks = 1;                     ///< of the whole search
+};
+
 SearchFootprint search_footprint(const SearchSpace& space, const HfConfig& config,
-                                 const EvolutionOptions& evolution, const Fitness& fitness, DType precision,
-                                 DType stored, std::int64_t most_tokens, int ranks);
+                                 const EvolutionOptions& evolution, const Fitness& fitness,
+                                 const FineTuning& tuning, const SearchExtent& extent);
 
 /// What of `limit` bytes a rank has left beside its share of the dense model's answers, of which a node holds
 /// one copy.

@@ -32,6 +32,8 @@ class Budget {
   void exchange(const SearchSpace& space, Assignment& assignment, RandomStream& random) const;
 
   std::optional<std::int64_t> parameters() const { return parameters_; }
+  /// Parameters of the whole model that no assignment of this budget exceeds.
+  std::int64_t most_parameters(const SearchSpace& space) const;
 
  private:
   void repair(const SearchSpace& space, Assignment& assignment, RandomStream& random,

@@ -13,6 +13,7 @@
 #include <galapagos/search/module_cache.hpp>
 #include <galapagos/search/space.hpp>
 #include <galapagos/search/token_draw.hpp>
+#include <galapagos/training/fine_tune.hpp>
 
 namespace galapagos {
 
@@ -32,8 +33,17 @@ FitnessKind fitness_kind_of(const std::string& name);
 /// Where the time of evaluations went.
 struct EvaluationSeconds {
   double switching = 0;  ///< building modules of other levels
+  double training = 0;   ///< fine-tuning
   double layers = 0;
   double head = 0;  ///< logits and the comparison with the dense model
+};
+
+/// How candidates are fine-tuned before they are compared.
+struct FineTuning {
+  FineTuneOptions options;
+  /// As DarwinLM's code does it: in the shapes of the unpruned model, where what was pruned begins at zero
+  /// but is trained like everything else, so that the model compared is not the one that would be exported.
+  bool unmasked = false;
 };
 
 /// The dense model's last hidden states (before the final norm) for every token of a pool, [tokens, hidden]
@@ -70,6 +80,20 @@ class Replica {
                                              const TokenDraw& draw, DenseAnswers answers,
                                              const std::function<bool()>& stop);
 
+  /// The same after each candidate was fine-tuned on `training`, which is then forgotten. The fitness of one
+  /// whose loss or gradient becomes NaN or infinite is NaN.
+  std::optional<std::vector<double>> tuned_fitness(const Fitness& fitness, const FineTuning& tuning,
+                                                   std::span<const Assignment> candidates,
+                                                   const TokenDraw& training, const TokenSet& pool,
+                                                   const TokenDraw& draw, DenseAnswers answers,
+                                                   const std::function<bool()>& stop);
+
+  /// A candidate's own copy of all weights: as small as it is, or with `unmasked` in the shapes of the
+  /// unpruned model with zeros in o_proj and down_proj.
+  ModelWeights weights_of(const Assignment& assignment, bool unmasked);
+  /// The configuration of those weights.
+  HfConfig config_of(const Assignment& assignment, bool unmasked) const;
+
   const EvaluationSeconds& seconds() const { return seconds_; }
   std::uint64_t modules_built() const { return cache_.built(); }
 
@@ -80,14 +104,15 @@ class Replica {
   /// False where `stop` says so between two batches.
   bool run_modules(const Assignment& assignment, std::size_t from, std::size_t to,
                    std::span<const Batch> batches, const Tensor& hidden, const std::function<bool()>& stop);
-  /// The fitness of each; empty where `stop` says so.
-  std::vector<double> compare(const Fitness& fitness, std::span<const OwnedTensor> finals,
-                              const TokenSet& pool, const TokenDraw& draw, DenseAnswers answers,
-                              const std::function<bool()>& stop);
+  /// The fitness of each, all with one norm and head; empty where `stop` says so.
+  std::vector<double> compare(const Fitness& fitness, std::span<const OwnedTensor> finals, const Tensor& norm,
+                              const Tensor& head, const TokenSet& pool, const TokenDraw& draw,
+                              DenseAnswers answers, const std::function<bool()>& stop);
 
   const ops::Context& context_;
   const HfConfig& config_;
   const SearchSpace& space_;
+  DType precision_;
   std::int64_t batch_tokens_;
   std::vector<LayerWeights> dense_;
   OwnedTensor embedding_;

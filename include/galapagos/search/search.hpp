@@ -18,12 +18,15 @@ namespace galapagos {
 struct SearchOptions {
   std::filesystem::path model, database, output;
   std::vector<std::filesystem::path> calibration, eval_data;
+  std::vector<std::filesystem::path>
+      training_data;                    ///< to fine-tune candidates on; none: the calibration data
   std::int64_t calibration_tokens = 0;  ///< of the pool that stages draw from; 0: all there are
   std::int64_t sequence_length = 0;
   bool add_bos = false;
   std::optional<std::int64_t> target_level, target_parameters;
   std::optional<double> target_sparsity;  ///< share of the prunable parameters that goes
   Fitness fitness;
+  FineTuning tuning;
   EvolutionOptions evolution;
   std::optional<LevelHome> level_cache;  ///< nothing: what fits
   std::optional<DType> precision;        ///< of the working weights; the checkpoint's where not given

@@ -93,6 +93,9 @@ class OwnedTensor {
   Tensor view_;
 };
 
+/// A copy on the same device.
+OwnedTensor copy_of(const Tensor& tensor, const std::string& purpose);
+
 /// Copies `bytes` between the host and a device, or within either; returns when done, or within a GPU when
 /// queued before all that comes later.
 void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device from_device,

@@ -67,6 +67,7 @@ class ColumnBlock {
   void multiply_candidates();
   Best best_of(std::int64_t first, std::int64_t last) const;
   void update(std::int64_t step, const Best& best, std::int64_t first, std::int64_t last);
+  void subtract_factors(std::int64_t step, std::int64_t j, std::int64_t from, std::int64_t count);
 
   const ObsState& state_;
   std::int64_t columns_;
@@ -91,7 +92,7 @@ float ColumnBlock::product(std::int64_t i, std::int64_t j) const {
 }
 
 void ColumnBlock::multiply_candidates() {
-  const std::int64_t count = std::min(width_ + width_ / 8, columns_), rows = state_.rows;
+  const std::int64_t count = std::min(width_ + width_ / 2, columns_), rows = state_.rows;
   std::vector<std::pair<float, std::int64_t>> by_score;
   for (std::size_t j = 0; j < norm_.size(); ++j) {
     by_score.emplace_back(norm_[j] / diagonal_[j], static_cast<std::int64_t>(j));
@@ -123,6 +124,35 @@ ColumnBlock::Best ColumnBlock::best_of(std::int64_t first, std::int64_t last) co
   return best;
 }
 
+/// Takes the removals so far off column j of M and G, on `count` columns from `from`.
+void ColumnBlock::subtract_factors(std::int64_t step, std::int64_t j, std::int64_t from, std::int64_t count) {
+  float* c_new = c_.data() + step * columns_ + from;
+  float* q_new = q_.data() + step * columns_ + from;
+  std::int64_t s = 0;
+  // Four at a time: what is subtracted from is loaded and stored once for all of them.
+  for (; s + 4 <= step; s += 4) {
+    const float *c0 = c(s) + from, *c1 = c(s + 1) + from, *c2 = c(s + 2) + from, *c3 = c(s + 3) + from;
+    const float *q0 = q(s) + from, *q1 = q(s + 1) + from, *q2 = q(s + 2) + from, *q3 = q(s + 3) + from;
+    const float c0_j = c(s)[j], c1_j = c(s + 1)[j], c2_j = c(s + 2)[j], c3_j = c(s + 3)[j];
+    const float q0_j = q(s)[j], q1_j = q(s + 1)[j], q2_j = q(s + 2)[j], q3_j = q(s + 3)[j];
+#pragma omp simd
+    for (std::int64_t i = 0; i < count; ++i) {
+      c_new[i] -= c0_j * c0[i] + c1_j * c1[i] + c2_j * c2[i] + c3_j * c3[i];
+      q_new[i] -= c0_j * q0[i] + q0_j * c0[i] + c1_j * q1[i] + q1_j * c1[i] + c2_j * q2[i] + q2_j * c2[i] +
+                  c3_j * q3[i] + q3_j * c3[i];
+    }
+  }
+  for (; s < step; ++s) {
+    const float *c_old = c(s) + from, *q_old = q(s) + from;
+    const float c_j = c(s)[j], q_j = q(s)[j];
+#pragma omp simd
+    for (std::int64_t i = 0; i < count; ++i) {
+      c_new[i] -= c_j * c_old[i];
+      q_new[i] -= c_j * q_old[i] + q_j * c_old[i];
+    }
+  }
+}
+
 void ColumnBlock::update(std::int64_t step, const Best& best, std::int64_t first, std::int64_t last) {
   const std::int64_t j = best.column, slot = slot_[static_cast<std::size_t>(j)];
   const float score = best.score, inverse_root = 1.0f / std::sqrt(best.diagonal);
@@ -137,15 +167,7 @@ void ColumnBlock::update(std::int64_t step, const Best& best, std::int64_t first
     } else {
       for (std::int64_t i = 0; i < count; ++i) q_new[i] = product(j, from + i);
     }
-    for (std::int64_t s = 0; s < step; ++s) {
-      const float *c_old = c(s) + from, *q_old = q(s) + from;
-      const float c_j = c(s)[j], q_j = q(s)[j];
-#pragma omp simd
-      for (std::int64_t i = 0; i < count; ++i) {
-        c_new[i] -= c_j * c_old[i];
-        q_new[i] -= c_j * q_old[i] + q_j * c_old[i];
-      }
-    }
+    subtract_factors(step, j, from, count);
     float* norm = norm_.data() + from;
     float* diagonals = diagonal_.data() + from;
 #pragma omp simd

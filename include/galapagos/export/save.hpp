@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/io/hf_config.hpp>
+#include <galapagos/model/model_weights.hpp>
+
+namespace galapagos {
+
+/// Collective. Writes a model as a Hugging Face folder: config.json as in `config.source`, the given
+/// parameters, the same on every rank, stored as `dtype`, and the tokenizer and the pruning's description of
+/// the folder `parent`. InputError where there is something already, ResourceError where the disk is too
+/// small.
+void save_model(const Communicator& comm, const std::filesystem::path& parent, const HfConfig& config,
+                std::span<const NamedTensor> parameters, DType dtype, const std::filesystem::path& output,
+                std::uint64_t shard_bytes = 5ull << 30);
+
+}  // namespace galapagos

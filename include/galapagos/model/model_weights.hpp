@@ -1,0 +1,55 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <galapagos/model/source.hpp>
+
+namespace galapagos {
+
+/// All weights of a model. Matrices have a working precision, norms and biases are fp32.
+struct ModelWeights {
+  std::vector<LayerWeights> layers;
+  OwnedTensor embedding;
+  OwnedTensor norm;  ///< of the last hidden states
+  OwnedTensor head;  ///< empty where it is the embedding
+
+  /// The output head [vocabulary, hidden], whichever tensor it is.
+  const Tensor& output() const { return head->empty() ? embedding.view() : head.view(); }
+};
+
+/// Errors as the source's.
+ModelWeights load_model_weights(const ModelSource& source);
+
+struct NamedTensor {
+  std::string name;  ///< in the checkpoint
+  Tensor tensor;
+};
+
+/// Every parameter once, in the order of the model; a tied head is the embedding.
+std::vector<NamedTensor> parameters_of(const ModelWeights& weights);
+
+/// Where the gradients of a layer go; everything is empty where the layer has no such part.
+struct LayerGradients {
+  Tensor attention_norm, q, k, v, o, q_bias, k_bias, v_bias;
+  Tensor ffn_norm, gate, up, down;
+};
+
+/// The gradients of all parameters, fp32, in one piece of memory in the order of parameters_of().
+class Gradients {
+ public:
+  Gradients(const ModelWeights& weights, Device device);
+
+  const Tensor& all() const { return all_.view(); }
+  const LayerGradients& layer(std::size_t index) const { return layers_[index]; }
+  const Tensor& embedding() const { return embedding_; }
+  const Tensor& norm() const { return norm_; }
+  const Tensor& output() const { return head_.empty() ? embedding_ : head_; }
+
+ private:
+  OwnedTensor all_;
+  std::vector<LayerGradients> layers_;
+  Tensor embedding_, norm_, head_;
+};
+
+}  // namespace galapagos

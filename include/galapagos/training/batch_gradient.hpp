@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include <galapagos/io/token_source.hpp>
+#include <galapagos/model/training_pass.hpp>
+
+namespace galapagos {
+
+/// The model that a training learns from: its logits for batches of its own.
+class Teacher {
+ public:
+  /// `most_tokens` of a batch. The references must outlive this.
+  Teacher(const ops::Context& context, const ModelSource& source, std::int64_t most_tokens);
+
+  static std::uint64_t bytes(const ModelSource& source, std::int64_t most_tokens);
+
+  /// Computes the batch's last hidden states and gives its logits from them; valid until the next call.
+  ReferenceLogits answer(const Batch& batch);
+
+ private:
+  const ops::Context& context_;
+  HfConfig config_;
+  ModelWeights weights_;
+  LayerForward forward_;
+  OwnedTensor hidden_, normed_;
+};
+
+/// The sum of the losses of all predicted tokens of `sequences`, in batches of at most `batch_tokens`; adds
+/// the gradients of weight * sum to `gradients`. Stops at a batch whose loss is NaN or infinite and returns
+/// that.
+double add_gradients(TrainingPass& pass, const ModelWeights& weights, const TokenSet& sequences,
+                     std::int64_t batch_tokens, float weight, Teacher* teacher, const Gradients& gradients);
+
+/// The sum of the negative log-likelihoods of all predicted tokens of `sequences`, in batches of at most
+/// `batch_tokens`.
+double sum_nll(const ops::Context& context, const HfConfig& config, const ModelWeights& weights,
+               const TokenSet& sequences, std::int64_t batch_tokens);
+/// Bytes that it takes where no batch has more than `most_tokens`.
+std::uint64_t nll_bytes(const HfConfig& config, std::int64_t most_tokens);
+
+}  // namespace galapagos

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/ops/context.hpp>
+#include <galapagos/training/optimiser.hpp>
+#include <galapagos/training/schedule.hpp>
+
+namespace galapagos {
+
+struct TrainOptions {
+  std::filesystem::path model;
+  bool random_weights = false;  ///< only its config.json is used, and its tokenizer
+  std::vector<std::filesystem::path> data, eval_data;
+  std::filesystem::path output;
+  std::optional<std::filesystem::path> reference;  ///< learn from this model's probabilities, not the text
+  std::int64_t tokens = 0;                         ///< to train on
+  std::int64_t step_tokens = 65536;                ///< of one update, over all ranks
+  std::int64_t batch_tokens = 4096;                ///< that a rank computes at a time
+  std::int64_t sequence_length = 0;
+  bool add_bos = false;
+  bool recompute = false;  ///< activation checkpointing
+  std::optional<DType> precision;
+  Decay decay = Decay::cosine;
+  double learning_rate = 1e-4, least_rate_share = 0.1, warmup_share = 0.02, clip = 1;
+  AdamWOptions adamw;
+  std::int64_t eval_every = 0;          ///< updates; 0: only at the end
+  std::int64_t checkpoint_every = 500;  ///< updates; 0: only where the run is stopped
+  std::uint64_t seed = 0;
+  std::uint64_t memory_limit = 0;
+  double max_seconds = 0;
+  bool resume = false, dry_run = false;
+  std::string config_ini;
+};
+
+/// Collective. Writes a model's folder from its parameters' values, fp32 on every rank, stored as `dtype`.
+using ModelWriter = std::function<void(const HfConfig& config, std::span<const NamedTensor> values,
+                                       DType dtype, const std::filesystem::path& folder)>;
+
+/// Collective. Trains a model on text, the same on every rank, each with its share of every update's
+/// sequences, and writes the run's folder: config.ini, metrics.jsonl, checkpoint.h5, manifest.json and at the
+/// end model/. Goes on from the checkpoint with `resume`. StoppedEarly after a signal or at `max_seconds`;
+/// NumericalError where a loss or a gradient is not finite.
+void run_training(const Communicator& world, const ops::Context& context, const TrainOptions& options,
+                  const ModelWriter& write_model);
+
+}  // namespace galapagos

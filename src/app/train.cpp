@@ -1,0 +1,105 @@
+#include "command.hpp"
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/export/save.hpp>
+#include <galapagos/training/train.hpp>
+
+namespace galapagos::app {
+namespace po = boost::program_options;
+
+Options declare_train() {
+  const TrainOptions usual;
+  Options options("train", "continued training or distillation of a model, pruned or not");
+  options.declared().add_options()("model", po::value<std::string>(), "folder of a Hugging Face model")(
+      "random-weights", po::bool_switch(), "use only its config.json and tokenizer, begin at random weights")(
+      "data", po::value<std::vector<std::string>>()->multitoken()->composing(),
+      "text or token files to train on")("output", po::value<std::string>(), "folder of the run")(
+      "tokens", po::value<std::int64_t>(), "to train on; a shorter text is read again")(
+      "reference", po::value<std::string>(),
+      "learn the probabilities of this model (distillation), not the text")(
+      "sequence-length", po::value<std::int64_t>()->default_value(0),
+      "longest sequence; 0: what the model takes, at most 8192")(
+      "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
+      "step-tokens", po::value<std::int64_t>()->default_value(usual.step_tokens),
+      "tokens of one update, over all ranks")(
+      "learning-rate", po::value<double>()->default_value(usual.learning_rate), "at its greatest")(
+      "min-learning-rate", po::value<double>()->default_value(usual.least_rate_share),
+      "at the end, as a share of the greatest")("schedule", po::value<std::string>()->default_value("cosine"),
+                                                "of the learning rate: constant, linear or cosine")(
+      "warmup", po::value<double>()->default_value(usual.warmup_share),
+      "share of the updates in which the learning rate grows")(
+      "clip", po::value<double>()->default_value(usual.clip), "greatest norm of the gradient; 0: any")(
+      "weight-decay", po::value<double>()->default_value(usual.adamw.weight_decay), "of AdamW")(
+      "beta1", po::value<double>()->default_value(usual.adamw.beta1), "of AdamW")(
+      "beta2", po::value<double>()->default_value(usual.adamw.beta2), "of AdamW")(
+      "epsilon", po::value<double>()->default_value(usual.adamw.epsilon), "of AdamW")(
+      "recompute", po::bool_switch(), "keep only what goes into each layer (activation checkpointing)")(
+      "eval-data", po::value<std::vector<std::string>>()->multitoken()->composing(),
+      "files whose perplexity is measured")("eval-every", po::value<std::int64_t>()->default_value(0),
+                                            "updates between evaluations; 0: before and after")(
+      "checkpoint-every", po::value<std::int64_t>()->default_value(usual.checkpoint_every),
+      "updates between checkpoints; 0: only when stopped")(
+      "seed", po::value<std::int64_t>()->default_value(0), "of the order of the data and of random weights")(
+      "max-walltime", po::value<std::string>()->default_value("0"),
+      "stop in time to resume, as 11:45:00; 0: no limit")(
+      "resume", po::bool_switch(), "go on from the run's checkpoint")("dry-run", po::bool_switch(),
+                                                                      "print the plan and leave");
+  declare_common(options, true);
+  return options;
+}
+
+namespace {
+
+TrainOptions read_train(const Options& options) {
+  TrainOptions request;
+  request.model = options.get<std::string>("model");
+  request.random_weights = options.flag("random-weights");
+  request.data = paths_of(options.get<std::vector<std::string>>("data"));
+  request.output = options.get<std::string>("output");
+  request.tokens = options.get<std::int64_t>("tokens");
+  if (const auto reference = options.find<std::string>("reference")) request.reference = *reference;
+  if (const auto files = options.find<std::vector<std::string>>("eval-data"))
+    request.eval_data = paths_of(*files);
+  request.sequence_length = options.get<std::int64_t>("sequence-length");
+  request.add_bos = options.flag("add-bos");
+  request.step_tokens = options.get<std::int64_t>("step-tokens");
+  request.batch_tokens = options.get<std::int64_t>("batch-tokens");
+  request.learning_rate = options.get<double>("learning-rate");
+  request.least_rate_share = options.get<double>("min-learning-rate");
+  request.decay = decay_of(options.get<std::string>("schedule"));
+  request.warmup_share = options.get<double>("warmup");
+  request.clip = options.get<double>("clip");
+  request.adamw = {options.get<double>("beta1"), options.get<double>("beta2"), options.get<double>("epsilon"),
+                   options.get<double>("weight-decay")};
+  request.recompute = options.flag("recompute");
+  request.eval_every = options.get<std::int64_t>("eval-every");
+  request.checkpoint_every = options.get<std::int64_t>("checkpoint-every");
+  request.seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed"));
+  request.precision = precision_of(options);
+  request.memory_limit = parse_bytes(options.get<std::string>("memory-limit"), "--memory-limit");
+  request.max_seconds = parse_duration(options.get<std::string>("max-walltime"), "--max-walltime");
+  request.resume = options.flag("resume");
+  request.dry_run = options.flag("dry-run");
+  request.config_ini = options.resolved();
+  return request;
+}
+
+}  // namespace
+
+void train(const Communicator& world, const std::vector<std::string>& words) {
+  Options options = declare_train();
+  if (!begin(world, options, words)) return;
+  const TrainOptions request = agree_on(world, [&] {
+    for (const char* name : {"model", "data", "output", "tokens"}) options.require(name);
+    return read_train(options);
+  });
+  const ops::Context context = make_context(world, options);
+  run_training(world, context, request,
+               [&](const HfConfig& config, std::span<const NamedTensor> values, DType dtype,
+                   const std::filesystem::path& folder) {
+                 save_model(world, request.model, config, values, dtype, folder);
+               });
+}
+
+}  // namespace galapagos::app

@@ -1,0 +1,28 @@
+#pragma once
+
+#include "tensors.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+
+#include <galapagos/comm/communicator.hpp>
+
+namespace galapagos {
+
+/// Collective. Makes a new Hugging Face folder of the given tensors, the same on every rank, cut into files
+/// of at most `shard_bytes` (or one tensor); the ranks write a part of the files each. `accompany` adds the
+/// other files, on the root; the folder gets its name once all of it is there and can be read. InputError
+/// where it exists already, ResourceError where the disk is too small.
+void write_model_folder(const Communicator& comm, const std::filesystem::path& output,
+                        std::span<const PlannedTensor> tensors, std::uint64_t shard_bytes,
+                        const std::function<void(const std::filesystem::path& part)>& accompany);
+
+/// Copies what goes along with the weights as it is: the tokenizer, the generation settings.
+void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to);
+
+/// The Python code that lets transformers load a pruned model.
+void write_python_files(const std::filesystem::path& folder);
+
+}  // namespace galapagos

@@ -1,0 +1,91 @@
+#include <numeric>
+
+#include <galapagos/ops/rows.hpp>
+#include <galapagos/search/replica.hpp>
+
+namespace galapagos {
+namespace {
+
+AttentionWeights copy_of(const AttentionWeights& attention) {
+  const auto copy = [](const OwnedTensor& tensor) { return copy_of(tensor, "a candidate's weights"); };
+  AttentionWeights own;
+  own.kv_heads = attention.kv_heads;
+  own.kv_of_head = attention.kv_of_head;
+  own.norm = copy(attention.norm);
+  own.q = copy(attention.q);
+  own.k = copy(attention.k);
+  own.v = copy(attention.v);
+  own.o = copy(attention.o);
+  own.q_bias = copy(attention.q_bias);
+  own.k_bias = copy(attention.k_bias);
+  own.v_bias = copy(attention.v_bias);
+  return own;
+}
+
+FfnWeights copy_of(const FfnWeights& ffn) {
+  const auto copy = [](const OwnedTensor& tensor) { return copy_of(tensor, "a candidate's weights"); };
+  FfnWeights own;
+  own.columns = ffn.columns;
+  own.norm = copy(ffn.norm);
+  own.gate = copy(ffn.gate);
+  own.up = copy(ffn.up);
+  own.down = copy(ffn.down);
+  return own;
+}
+
+/// A compact weight [hidden, kept] with zeros in the columns between: [hidden, columns].
+OwnedTensor with_zeros(const ops::Context& context, const OwnedTensor& compact, const Tensor& dense,
+                       std::span<const std::int64_t> kept) {
+  const auto count = static_cast<std::int64_t>(kept.size());
+  const std::int64_t hidden = dense.rows(), columns = dense.columns();
+  const auto matrix = [&](std::int64_t rows, std::int64_t width) {
+    return OwnedTensor({rows, width}, dense.dtype, context.device(), "a candidate's weights");
+  };
+  const OwnedTensor table = matrix(count + 1, hidden);  // the last row is zero
+  fill_zero(table);
+  if (count > 0) ops::transpose(context, compact, table->slice(0, count));
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(columns), count);
+  for (std::int64_t i = 0; i < count; ++i)
+    rows[static_cast<std::size_t>(kept[static_cast<std::size_t>(i)])] = i;
+  const OwnedTensor spread = matrix(columns, hidden);
+  ops::gather_rows(context, table, rows, spread);
+  OwnedTensor weight = matrix(hidden, columns);
+  ops::transpose(context, spread, weight);
+  return weight;
+}
+
+}  // namespace
+
+HfConfig Replica::config_of(const Assignment& assignment, bool unmasked) const {
+  HfConfig config = config_;
+  if (!unmasked) config.layer_shapes = space_.shapes(config_, assignment);
+  return config;
+}
+
+ModelWeights Replica::weights_of(const Assignment& assignment, bool unmasked) {
+  const std::vector<std::shared_ptr<const BuiltModule>> modules = switch_to(assignment, 0, assignment.size());
+  ModelWeights weights;
+  weights.layers.resize(dense_.size());
+  for (std::size_t i = 0; i < assignment.size(); ++i) {
+    const ModuleChoices& choices = space_.modules[i];
+    const LayerWeights& dense = dense_[static_cast<std::size_t>(choices.id.layer)];
+    LayerWeights& own = weights.layers[static_cast<std::size_t>(choices.id.layer)];
+    const BuiltModule* built = modules[i].get();
+    const std::span<const std::int64_t> kept = choices.kept[static_cast<std::size_t>(assignment[i])];
+    if (choices.id.kind == ModuleKind::attention) {
+      own.attention = copy_of(built != nullptr && !unmasked ? built->attention : dense.attention);
+      if (built != nullptr && unmasked)
+        own.attention.o = with_zeros(context_, built->attention.o, dense.attention.o, kept);
+    } else {
+      own.ffn = copy_of(built != nullptr && !unmasked ? built->ffn : dense.ffn);
+      if (built != nullptr && unmasked)
+        own.ffn.down = with_zeros(context_, built->ffn.down, dense.ffn.down, kept);
+    }
+  }
+  weights.embedding = copy_of(embedding_, "a candidate's weights");
+  weights.norm = copy_of(head_.norm, "a candidate's weights");
+  if (!config_.tie_word_embeddings) weights.head = copy_of(head_.head, "a candidate's weights");
+  return weights;
+}
+
+}  // namespace galapagos

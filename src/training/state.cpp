@@ -1,0 +1,129 @@
+#include <fmt/format.h>
+#include <optional>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
+#include <galapagos/core/identity.hpp>
+#include <galapagos/core/json.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/io/hdf5.hpp>
+#include <galapagos/training/state.hpp>
+
+namespace galapagos {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t format_version = 1;
+constexpr std::uint64_t most_identity_bytes = 64 << 20;
+constexpr const char* last_name = "checkpoint.h5";
+constexpr const char* previous_name = "checkpoint.previous.h5";
+
+struct Part {
+  const char* name;
+  Tensor tensor;
+};
+
+std::vector<Part> parts_of(const ShardedAdamW& optimiser) {
+  return {{"/master", optimiser.master()},
+          {"/first_moment", optimiser.first_moment()},
+          {"/second_moment", optimiser.second_moment()}};
+}
+
+void make_file(const fs::path& path, const TrainingState& state, std::uint64_t parameters) {
+  Hdf5File file = Hdf5File::create(path);
+  for (const char* name : {"/master", "/first_moment", "/second_moment"})
+    file.create_dataset(name, Hdf5Type::f32, {parameters});
+  file.create_dataset("/identity", Hdf5Type::u8, {state.identity.size()});
+  file.write("/identity", Hdf5Type::u8, std::as_bytes(std::span(state.identity)));
+  file.write_attribute("/", "format_version", format_version);
+  file.write_attribute("/", "steps", state.steps);
+  file.write_attribute("/", "sequences", static_cast<std::int64_t>(state.data.sequences));
+  file.write_attribute("/", "tokens", state.data.tokens);
+  file.write_attribute("/", "seconds", state.seconds);
+  file.close();
+}
+
+TrainingState read_header(const Hdf5File& file, const fs::path& path) {
+  if (file.read_integer("/", "format_version") != format_version) {
+    throw InputError("a checkpoint of another version", path.string(),
+                     "use the version of Galapagos that made it");
+  }
+  TrainingState state;
+  const auto identity = file.read_values<std::uint8_t>("/identity", Hdf5Type::u8, most_identity_bytes);
+  state.identity.assign(identity.begin(), identity.end());
+  state.steps = file.read_integer("/", "steps");
+  state.data.sequences = static_cast<std::uint64_t>(file.read_integer("/", "sequences"));
+  state.data.tokens = file.read_integer("/", "tokens");
+  state.seconds = file.read_double("/", "seconds");
+  if (state.steps < 0 || state.data.tokens < 0)
+    throw InputError("the checkpoint is damaged", path.string(), "begin the training anew");
+  return state;
+}
+
+/// The newest file that can be read.
+fs::path choose_file(const fs::path& folder) {
+  const fs::path last = folder / last_name, previous = folder / previous_name;
+  if (!fs::exists(last) && !fs::exists(previous)) {
+    throw InputError("no checkpoint to go on from", folder.string(), "leave --resume out");
+  }
+  if (!fs::exists(last)) return previous;
+  if (!fs::exists(previous)) return last;
+  try {
+    read_header(Hdf5File::open(last), last);
+    return last;
+  } catch (const InputError&) {
+    log_warning("{} cannot be read: going on from the checkpoint before", last.string());
+    return previous;
+  }
+}
+
+}  // namespace
+
+void save_state(const Communicator& comm, const fs::path& folder, const TrainingState& state,
+                const ShardedAdamW& optimiser) {
+  const fs::path last = folder / last_name, part = part_path(last);
+  agree_at_root(comm, [&] { make_file(part, state, optimiser.parameters()); });
+  std::optional<Hdf5File> file;
+  file.emplace(Hdf5File::open_parallel(part, comm));
+  agree(comm, [&] {
+    for (const Part& piece : parts_of(optimiser)) {
+      file->write_part(piece.name, Hdf5Type::f32, optimiser.first(),
+                       std::as_bytes(piece.tensor.float_span()));
+    }
+  });
+  file->close();
+  file.reset();
+  agree_at_root(comm, [&] {
+    if (fs::exists(last)) fs::rename(last, folder / previous_name);
+    publish_file(part, last);
+  });
+}
+
+TrainingState load_state(const Communicator& comm, const fs::path& folder, const std::string& identity,
+                         ShardedAdamW& optimiser, const Gradients& scratch) {
+  std::string name;
+  agree_at_root(comm, [&] {
+    const fs::path path = choose_file(folder);
+    check_identity(read_header(Hdf5File::open(path), path).identity, identity, "training", path.string());
+    name = path.string();
+  });
+  const fs::path path = comm.broadcast_string(name);
+  TrainingState state;
+  agree(comm, [&] {
+    const Hdf5File file = Hdf5File::open(path);
+    state = read_header(file, path);
+    for (const Part& piece : parts_of(optimiser)) {
+      if (file.describe(piece.name).elements != optimiser.parameters()) {
+        throw InputError("an optimiser state of another model", path.string(), "choose another --output");
+      }
+      file.read_part(piece.name, Hdf5Type::f32, optimiser.first(),
+                     std::as_writable_bytes(piece.tensor.float_span()));
+    }
+  });
+  optimiser.restore(state.steps, scratch);
+  return state;
+}
+
+}  // namespace galapagos
