@@ -68,6 +68,10 @@ void transpose(const Context& context, const Tensor& in, const Tensor& out) {
   GALAPAGOS_DISPATCH(transpose, in, out);
 }
 
+void convert(const Context& context, const Tensor& in, const Tensor& out) {
+  GALAPAGOS_DISPATCH(convert, in, out);
+}
+
 void softmax_scale(const Context& context, const Tensor& logits, const Tensor& scale) {
   GALAPAGOS_DISPATCH(softmax_scale, logits, scale);
 }

@@ -84,7 +84,7 @@ void DatabaseWriter::write_level(const ModuleId& module, std::int64_t level, con
   }
   const Tensor& values = weight.device == Device::cpu ? weight : on_host;
   std::span<const std::byte> bytes(values.data, values.bytes());
-  if (dtype_ != DType::f32) {
+  if (values.dtype != dtype_) {
     converted_.resize(static_cast<std::size_t>(values.elements()) * size_of(dtype_));
     convert_from_float(values.float_span(), dtype_, converted_.data());
     bytes = converted_;

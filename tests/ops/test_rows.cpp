@@ -39,6 +39,14 @@ TEST_CASE("rows are gathered and matrices transposed, of any type and width", "[
       CHECK(wrong == 0);
     }
   }
+  for (const DType from : {DType::f32, DType::bf16, DType::f16}) {
+    for (const DType to : {DType::f32, DType::bf16, DType::f16}) {
+      const OwnedTensor values = random_tensor({3, 777}, random, from, 100);
+      const OwnedTensor found({3, 777}, to, device, "test");
+      ops::convert(context, on(device, values), found);
+      CHECK(read(found) == read(test::rounded(values, to)));
+    }
+  }
   const OwnedTensor nothing({0, 4}, DType::f32, device, "test"),
       table = on(device, random_tensor({2, 4}, random));
   ops::gather_rows(context, table, {}, nothing);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 namespace galapagos::ops::cpu {
 namespace {
@@ -28,6 +29,27 @@ void gather_rows(const Context&, const Tensor& table, std::span<const std::int64
   for (std::int64_t i = 0; i < count; ++i) {
     const auto row = static_cast<std::size_t>(rows[static_cast<std::size_t>(i)]);
     std::memcpy(out.data + static_cast<std::size_t>(i) * width, table.data + row * width, width);
+  }
+}
+
+void convert(const Context&, const Tensor& in, const Tensor& out) {
+  constexpr std::int64_t piece = 1 << 16;
+  const std::int64_t count = in.elements();
+#pragma omp parallel for schedule(static)
+  for (std::int64_t first = 0; first < count; first += piece) {
+    const auto length = static_cast<std::size_t>(std::min(piece, count - first)),
+               at = static_cast<std::size_t>(first);
+    const std::byte* from = in.data + at * size_of(in.dtype);
+    std::byte* to = out.data + at * size_of(out.dtype);
+    if (in.dtype == out.dtype) {
+      std::memcpy(to, from, length * size_of(in.dtype));
+    } else if (out.dtype == DType::f32) {
+      convert_to_float(in.dtype, from, {out.floats() + first, length});
+    } else {
+      std::vector<float> wide(length);
+      convert_to_float(in.dtype, from, wide);
+      convert_from_float(wide, out.dtype, to);
+    }
   }
 }
 

@@ -258,7 +258,7 @@ struct Workspace {
 };
 
 std::int64_t candidates_of(std::int64_t width, std::int64_t columns) {
-  return std::min(width + width / 8, columns);
+  return std::min(width + width / 2, columns);
 }
 
 /// Queues the choice of `width` columns, the first of them number `done` of the call.

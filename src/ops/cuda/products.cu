@@ -1,26 +1,10 @@
-#include "launch.cuh"
+#include "../backends.hpp"
 #include "products.hpp"
-#include "stored.cuh"
+
+#include <algorithm>
 
 namespace galapagos::ops::cuda {
 namespace {
-
-template <typename From, typename To>
-__global__ void convert(const From* from, To* to, std::int64_t count) {
-  for (std::int64_t i = global_thread(); i < count; i += global_threads()) to[i] = narrow<To>(widen(from[i]));
-}
-
-OwnedTensor converted(Resources& gpu, const Tensor& tensor, DType type) {
-  OwnedTensor copy(tensor.shape, type, Device::cuda, "a matrix in another precision");
-  const std::int64_t count = tensor.elements();
-  with_stored(tensor.dtype, [&]<typename From>(const From*) {
-    with_stored(type, [&]<typename To>(const To*) {
-      launch(gpu, convert<From, To>, blocks_for(count), block_threads, 0, data_as<From>(tensor),
-             data_as<To>(copy), count);
-    });
-  });
-  return copy;
-}
 
 cudaDataType_t data_type(DType type) {
   switch (type) {
@@ -38,7 +22,8 @@ cudaDataType_t data_type(DType type) {
 
 Operand::Operand(const Context& context, const Tensor& tensor, DType type) : view_(tensor) {
   if (tensor.dtype == type) return;
-  copy_ = converted(context.cuda(), tensor, type);
+  copy_ = OwnedTensor(tensor.shape, type, Device::cuda, "a matrix in another precision");
+  cuda::convert(context, tensor, copy_);
   view_ = copy_;
 }
 

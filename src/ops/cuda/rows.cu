@@ -1,5 +1,6 @@
 #include "../backends.hpp"
 #include "launch.cuh"
+#include "stored.cuh"
 
 namespace galapagos::ops::cuda {
 namespace {
@@ -9,6 +10,11 @@ __global__ void gather(const Word* table, const std::int64_t* rows, std::int64_t
                        Word* out) {
   for (std::int64_t i = global_thread(); i < count; i += global_threads())
     out[i] = table[rows[i / width] * width + i % width];
+}
+
+template <typename From, typename To>
+__global__ void convert_values(const From* from, To* to, std::int64_t count) {
+  for (std::int64_t i = global_thread(); i < count; i += global_threads()) to[i] = narrow<To>(widen(from[i]));
 }
 
 constexpr int side = 32;  // of a tile, whose columns become rows in shared memory
@@ -51,6 +57,16 @@ void gather_rows(const Context& context, const Tensor& table, std::span<const st
     const std::int64_t count = width * from.size();
     launch(gpu, gather<Word>, blocks_for(count), block_threads, 0, reinterpret_cast<const Word*>(table.data),
            from.data(), width, count, reinterpret_cast<Word*>(out.data));
+  });
+}
+
+void convert(const Context& context, const Tensor& in, const Tensor& out) {
+  const std::int64_t count = in.elements();
+  with_stored(in.dtype, [&]<typename From>(const From*) {
+    with_stored(out.dtype, [&]<typename To>(const To*) {
+      launch(context.cuda(), convert_values<From, To>, blocks_for(count), block_threads, 0, data_as<From>(in),
+             data_as<To>(out), count);
+    });
   });
 }
 
