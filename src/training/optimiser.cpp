@@ -54,9 +54,9 @@ ShardedAdamW::ShardedAdamW(const Communicator& comm, const ops::Context& context
     const std::uint64_t from = std::clamp(begin, at, at + elements), to = std::clamp(end, at, at + elements);
     if (to > from) {
       const Tensor flat = weight.tensor.view({weight.tensor.elements()});
-      const auto count = static_cast<std::int64_t>(to - from);
-      ops::convert(context, flat.slice(static_cast<std::int64_t>(from - at), count),
-                   master_->slice(static_cast<std::int64_t>(from - begin), count));
+      const auto some = static_cast<std::int64_t>(to - from);
+      ops::convert(context, flat.slice(static_cast<std::int64_t>(from - at), some),
+                   master_->slice(static_cast<std::int64_t>(from - begin), some));
     }
     at += elements;
   }
