@@ -429,8 +429,7 @@ void Training::finish(const ModelWriter& write_model) {
 
 /// A new run's folder, or the check that there is one to go on with.
 void open_folder(const TrainOptions& options) {
-  const bool there = fs::exists(options.output / "metrics.jsonl") ||
-                     fs::exists(options.output / "checkpoint.h5") ||
+  const bool there = fs::exists(options.output / "checkpoint.h5") ||
                      fs::exists(options.output / "checkpoint.previous.h5");
   if (options.resume) {
     if (!there) throw InputError("nothing to go on with", options.output.string(), "leave --resume out");
@@ -450,6 +449,8 @@ void open_folder(const TrainOptions& options) {
     throw InputError("cannot make the folder of the run", options.output.string(),
                      "check the path given to --output");
   }
+  // A run that ended before its first checkpoint may have left lines; there is nothing to go on with.
+  fs::remove(options.output / "metrics.jsonl", error);
   write_file_atomically(options.output / "config.ini", options.config_ini);
 }
 
