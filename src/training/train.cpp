@@ -234,6 +234,7 @@ class Training {
   bool interrupted() const;
   void step();
   void evaluate();
+  void recall_evaluation(const Json& line);
   void save();
   void record(const Json& line);
   void write_records();
@@ -252,8 +253,8 @@ class Training {
   std::int64_t evaluated_ = -1;  // after this many updates
   double state_before_ = 0;      // seconds of earlier runs
   Stopwatch watch_;
-  std::vector<double> perplexities_;
-  std::string records_;  // lines for metrics.jsonl, on the root
+  std::vector<double> perplexities_;  // then; on the root
+  std::string records_;               // lines for metrics.jsonl, on the root
   Stopwatch since_records_;
 };
 
@@ -266,11 +267,27 @@ void Training::begin() {
   agree_at_root(comm_, [&] {
     filter_lines(options_.output / "metrics.jsonl", [&](const std::string& line) {
       const Json json = Json::parse(line, nullptr, false);  // a half-written last line is dropped
-      return json.is_object() && json.contains("step") && json["step"].is_number_integer() &&
-             json["step"] <= state.steps;
+      const bool kept = json.is_object() && json.contains("step") && json["step"].is_number_integer() &&
+                        json["step"] <= state.steps;
+      if (kept && json["step"] == state.steps) recall_evaluation(json);
+      return kept;
     });
   });
+  evaluated_ = comm_.broadcast_value(evaluated_);
   log_info("going on after update {}", state.steps);
+}
+
+/// Takes an evaluation from its line, so that it is not made and written again.
+void Training::recall_evaluation(const Json& line) {
+  const auto found = line.find("perplexity");
+  if (found == line.end()) return;
+  perplexities_.clear();
+  for (const fs::path& data : options_.eval_data) {
+    const auto value = found->find(data.string());
+    if (value == found->end() || !value->is_number()) return;  // other data than then
+    perplexities_.push_back(value->get<double>());
+  }
+  evaluated_ = line["step"].get<std::int64_t>();
 }
 
 bool Training::interrupted() const {
@@ -429,8 +446,8 @@ void Training::finish(const ModelWriter& write_model) {
 
 /// A new run's folder, or the check that there is one to go on with.
 void open_folder(const TrainOptions& options) {
-  const bool there = fs::exists(options.output / "checkpoint.h5") ||
-                     fs::exists(options.output / "checkpoint.previous.h5");
+  const bool there =
+      fs::exists(options.output / "checkpoint.h5") || fs::exists(options.output / "checkpoint.previous.h5");
   if (options.resume) {
     if (!there) throw InputError("nothing to go on with", options.output.string(), "leave --resume out");
     if (fs::exists(options.output / "manifest.json")) {
