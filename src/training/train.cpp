@@ -382,6 +382,15 @@ void Training::evaluate() {
                     options_.batch_tokens);
     });
     const double mean = comm_.sum(sum) / static_cast<double>(data.tokens.size() - data.sequences());
+    if (!std::isfinite(mean)) {
+      write_records();
+      agree(comm_, [&] {
+        throw NumericalError(fmt::format("the perplexity is no number at update {}", evaluated_),
+                             options_.output.string(),
+                             "use a smaller --learning-rate, more --warmup or --precision fp32; the last "
+                             "checkpoint is kept");
+      });
+    }
     perplexities_.push_back(std::exp(mean));
     line["perplexity"][options_.eval_data[set].string()] = perplexities_.back();
     log_info("update {}: perplexity {:.4f} on {}", evaluated_, perplexities_.back(),
