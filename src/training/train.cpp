@@ -491,7 +491,7 @@ void run_training(const Communicator& world, const ops::Context& context, const 
   log_info("{} parameters, {} in memory; {} updates of about {} tokens; {} tokens of text",
            count(setup.parameters), name_of(setup.precision), count(setup.schedule.steps),
            count(options.step_tokens), count(setup.sampler->tokens()));
-  if (options.tokens > setup.sampler->tokens()) {
+  if (comm.is_root() && options.tokens > setup.sampler->tokens()) {
     log_warning("the text is shorter than the budget of {} tokens: it is read {:.2f} times",
                 count(options.tokens),
                 static_cast<double>(options.tokens) / static_cast<double>(setup.sampler->tokens()));
