@@ -234,6 +234,7 @@ class Training {
   bool interrupted() const;
   void step();
   void evaluate();
+  void recall_evaluation(const Json& line);
   void save();
   void record(const Json& line);
   void write_records();
@@ -252,8 +253,8 @@ class Training {
   std::int64_t evaluated_ = -1;  // after this many updates
   double state_before_ = 0;      // seconds of earlier runs
   Stopwatch watch_;
-  std::vector<double> perplexities_;
-  std::string records_;  // lines for metrics.jsonl, on the root
+  std::vector<double> perplexities_;  // then; on the root
+  std::string records_;               // lines for metrics.jsonl, on the root
   Stopwatch since_records_;
 };
 
@@ -266,11 +267,27 @@ void Training::begin() {
   agree_at_root(comm_, [&] {
     filter_lines(options_.output / "metrics.jsonl", [&](const std::string& line) {
       const Json json = Json::parse(line, nullptr, false);  // a half-written last line is dropped
-      return json.is_object() && json.contains("step") && json["step"].is_number_integer() &&
-             json["step"] <= state.steps;
+      const bool kept = json.is_object() && json.contains("step") && json["step"].is_number_integer() &&
+                        json["step"] <= state.steps;
+      if (kept && json["step"] == state.steps) recall_evaluation(json);
+      return kept;
     });
   });
+  evaluated_ = comm_.broadcast_value(evaluated_);
   log_info("going on after update {}", state.steps);
+}
+
+/// Takes an evaluation from its line, so that it is not made and written again.
+void Training::recall_evaluation(const Json& line) {
+  const auto found = line.find("perplexity");
+  if (found == line.end()) return;
+  perplexities_.clear();
+  for (const fs::path& data : options_.eval_data) {
+    const auto value = found->find(data.string());
+    if (value == found->end() || !value->is_number()) return;  // other data than then
+    perplexities_.push_back(value->get<double>());
+  }
+  evaluated_ = line["step"].get<std::int64_t>();
 }
 
 bool Training::interrupted() const {
@@ -365,6 +382,15 @@ void Training::evaluate() {
                     options_.batch_tokens);
     });
     const double mean = comm_.sum(sum) / static_cast<double>(data.tokens.size() - data.sequences());
+    if (!std::isfinite(mean)) {
+      write_records();
+      agree(comm_, [&] {
+        throw NumericalError(fmt::format("the perplexity is no number at update {}", evaluated_),
+                             options_.output.string(),
+                             "use a smaller --learning-rate, more --warmup or --precision fp32; the last "
+                             "checkpoint is kept");
+      });
+    }
     perplexities_.push_back(std::exp(mean));
     line["perplexity"][options_.eval_data[set].string()] = perplexities_.back();
     log_info("update {}: perplexity {:.4f} on {}", evaluated_, perplexities_.back(),
@@ -429,9 +455,8 @@ void Training::finish(const ModelWriter& write_model) {
 
 /// A new run's folder, or the check that there is one to go on with.
 void open_folder(const TrainOptions& options) {
-  const bool there = fs::exists(options.output / "metrics.jsonl") ||
-                     fs::exists(options.output / "checkpoint.h5") ||
-                     fs::exists(options.output / "checkpoint.previous.h5");
+  const bool there =
+      fs::exists(options.output / "checkpoint.h5") || fs::exists(options.output / "checkpoint.previous.h5");
   if (options.resume) {
     if (!there) throw InputError("nothing to go on with", options.output.string(), "leave --resume out");
     if (fs::exists(options.output / "manifest.json")) {
@@ -450,6 +475,8 @@ void open_folder(const TrainOptions& options) {
     throw InputError("cannot make the folder of the run", options.output.string(),
                      "check the path given to --output");
   }
+  // A run that ended before its first checkpoint may have left lines; there is nothing to go on with.
+  fs::remove(options.output / "metrics.jsonl", error);
   write_file_atomically(options.output / "config.ini", options.config_ini);
 }
 
@@ -464,7 +491,7 @@ void run_training(const Communicator& world, const ops::Context& context, const 
   log_info("{} parameters, {} in memory; {} updates of about {} tokens; {} tokens of text",
            count(setup.parameters), name_of(setup.precision), count(setup.schedule.steps),
            count(options.step_tokens), count(setup.sampler->tokens()));
-  if (options.tokens > setup.sampler->tokens()) {
+  if (comm.is_root() && options.tokens > setup.sampler->tokens()) {
     log_warning("the text is shorter than the budget of {} tokens: it is read {:.2f} times",
                 count(options.tokens),
                 static_cast<double>(options.tokens) / static_cast<double>(setup.sampler->tokens()));
