@@ -22,7 +22,7 @@ LOGS="${LOGS:-$WORK/logs}"
 # hold blanks here; what needs them goes into the file.
 CONFIG="${CONFIG:-}"
 DATABASE_OPTIONS="${DATABASE_OPTIONS:-}"              # as --levels 10 --sequence-length 2048
-SEARCH_OPTIONS="${SEARCH_OPTIONS:-}"                  # as --target-level 5
+SEARCH_OPTIONS="${SEARCH_OPTIONS:-}"                  # as --target-level 5 --training-data FILE
 STITCH_OPTIONS="${STITCH_OPTIONS:-}"
 TRAIN_OPTIONS="${TRAIN_OPTIONS:-}"                    # as --tokens 1000000000
 EVAL_OPTIONS="${EVAL_OPTIONS:-}"
