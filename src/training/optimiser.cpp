@@ -28,6 +28,14 @@ std::uint64_t ShardedAdamW::bytes(std::int64_t parameters, int ranks) {
   return (ranks > 1 ? 4 : 3) * part * sizeof(float);
 }
 
+double ShardedAdamW::streamed(std::int64_t parameters, int ranks, DType precision) {
+  const auto all = static_cast<double>(parameters), part = all / ranks;
+  // Of its part: the norm reads it once, the update reads four numbers and writes three, then the master
+  // weights are copied. Of all parameters: read, written as working weights, set to zero.
+  return (1 + 4 + 3 + 2) * sizeof(float) * part +
+         static_cast<double>(2 * sizeof(float) + size_of(precision)) * all;
+}
+
 ShardedAdamW::ShardedAdamW(const Communicator& comm, const ops::Context& context, const ModelWeights& weights,
                            DType precision, const AdamWOptions& options)
     : comm_(comm),
