@@ -18,12 +18,6 @@ std::int64_t columns_of(const ObsProblem& problem) {
   return problem.hessian->rows();
 }
 
-OwnedTensor copy_of(const Tensor& tensor, Device device, const std::string& purpose) {
-  OwnedTensor copy(tensor.shape, tensor.dtype, device, purpose);
-  copy_bytes(copy->data, device, tensor.data, tensor.device, tensor.bytes());
-  return copy;
-}
-
 /// Which structures are still there, by their first names, and the order in which they go.
 struct Ledger {
   explicit Ledger(std::int64_t structures) : left(static_cast<std::size_t>(structures)) {

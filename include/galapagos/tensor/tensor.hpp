@@ -93,8 +93,8 @@ class OwnedTensor {
   Tensor view_;
 };
 
-/// A copy on the same device.
-OwnedTensor copy_of(const Tensor& tensor, const std::string& purpose);
+/// A copy on `device`; nothing of an empty tensor.
+OwnedTensor copy_of(const Tensor& tensor, Device device, const std::string& purpose);
 
 /// Copies `bytes` between the host and a device, or within either; returns when done, or within a GPU when
 /// queued before all that comes later.
