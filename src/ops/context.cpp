@@ -24,7 +24,10 @@ Context::Context(Device device, int threads, DType products) : device_(device), 
   if (threads > 0) omp_set_num_threads(threads);
   if (device == Device::cpu) return;
 #ifdef GALAPAGOS_CUDA
-  resources_ = std::make_shared<cuda::Resources>();
+  // Handles take long to make: contexts share those there are.
+  static std::weak_ptr<cuda::Resources> known;
+  resources_ = known.lock();
+  if (!resources_) known = resources_ = std::make_shared<cuda::Resources>();
 #else
   refuse_cuda();
 #endif

@@ -15,7 +15,10 @@ namespace galapagos::test {
 
 /// The CPU, and a GPU where this build knows of them and one is visible.
 inline std::vector<Device> devices() {
-  if (!visible_gpus().empty()) return {Device::cpu, Device::cuda};
+  if (!visible_gpus().empty()) {
+    static const ops::Context kept(Device::cuda);  // so that not every test makes handles anew
+    return {Device::cpu, Device::cuda};
+  }
   if (built_with_cuda()) WARN("SKIPPED on the GPU: none is visible");
   return {Device::cpu};
 }

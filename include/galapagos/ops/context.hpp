@@ -12,8 +12,8 @@ class Resources;
 }
 
 /// Where operations run. Every operation takes one, and tensors on its device. Results never depend on the
-/// number of threads: work is cut into pieces by the extents of the operands alone. Copies share the GPU's
-/// handles and workspace; one host thread uses them.
+/// number of threads: work is cut into pieces by the extents of the operands alone. Contexts on a GPU
+/// share its handles and workspace; one host thread uses them.
 class Context {
  public:
   /// `threads` host threads; 0 = what OpenMP would take. `products`: the type that fp32 operands of matrix
