@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up, builds, and prunes a small trained model to half of its prunable parameters on 4 MPI ranks: database, search,
-# stitched checkpoint, and a comparison with uniform pruning and with random search at the same size.
+# stitched checkpoint, a short post-training, and a comparison with uniform pruning and with random search at the same size.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -46,6 +46,8 @@ search random
 run "${launch[@]}" stitch --model "$model" --database "$folder/database.h5" --assignment "$folder/evolution/best.txt" \
   --output "$folder/model"
 run "$galapagos" info "$folder/model"
+run "${launch[@]}" train --model "$folder/model" --data "$calibration" --output "$folder/training" --tokens 200000 \
+  --step-tokens 4096 --sequence-length 256 --learning-rate 1e-3
 
 # One line "name parameters perplexity kl" for each model.
 measure() { # name, options of eval
@@ -64,6 +66,7 @@ printf '\nmeasuring on text that nothing has been fitted to ...\n'
   # shellcheck disable=SC2046
   measure random $(with "$folder/random/best.txt")
   measure evolution --model "$folder/model"
+  measure trained --model "$folder/training/model"
 } >"$folder/comparison.txt"
 
 awk '
@@ -83,5 +86,6 @@ if python3 -c 'import matplotlib' 2>/dev/null; then
   python3 tools/plot_compare.py "$folder/comparison.json" --output "$folder/comparison.png"
 fi
 echo
-echo "The pruned model: $folder/model (transformers loads it with trust_remote_code=True)."
-echo "Database, searches, checkpoint and comparison took $((SECONDS - begin)) s."
+echo "The pruned model: $folder/model, after its post-training: $folder/training/model (transformers loads them with"
+echo "trust_remote_code=True)."
+echo "Database, searches, checkpoint, post-training and comparison took $((SECONDS - begin)) s."

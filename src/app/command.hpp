@@ -45,8 +45,8 @@ EvaluationOptions read_evaluation(const Options& options);
 Options declare_train();
 TrainOptions read_train(const Options& options);
 
-/// Declares --log-level, --threads, and with `computing` also --backend, --precision, --batch-tokens,
-/// --memory-limit.
+/// Declares --log-level, --threads, and with `computing` also --backend, --allow-gpu-sharing, --precision,
+/// --batch-tokens, --memory-limit.
 void declare_common(Options& options, bool computing);
 /// The latter alone.
 void declare_computing(Options& options);
@@ -55,7 +55,11 @@ void declare_computing(Options& options);
 /// command has nothing more to do.
 bool begin(const Communicator& world, Options& options, const std::vector<std::string>& words);
 
-/// Collective. The context that --backend and --threads ask for.
+/// Collective. The device that --backend asks for; where it is a GPU, each rank has taken one of its node,
+/// and the log says which. ResourceError where two ranks would share one without --allow-gpu-sharing.
+Device choose_device(const Communicator& world, const Options& options);
+
+/// Collective. The context that --backend, --precision and --threads ask for.
 ops::Context make_context(const Communicator& world, const Options& options);
 
 /// The precision asked for, or nothing for "auto".

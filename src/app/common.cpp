@@ -24,6 +24,17 @@ int default_threads(const Communicator& world) {
   return std::min(usable_processors(), share);
 }
 
+// Weights of 16 bits are worth no products of 32 bits. Only a GPU asks for it, so that the checkpoint is
+// opened for its type only there.
+DType products_of(Device device, const Options& options) {
+  if (device == Device::cpu) return DType::f32;
+  std::optional<DType> weights = precision_of(options);
+  if (!weights) {
+    if (const auto model = options.find<std::string>("model")) weights = Checkpoint(*model).dtype();
+  }
+  return weights.value_or(DType::f32) == DType::f32 ? DType::f32 : DType::bf16;
+}
+
 }  // namespace
 
 void declare_common(Options& options, bool computing) {
@@ -34,7 +45,8 @@ void declare_common(Options& options, bool computing) {
 
 void declare_computing(Options& options) {
   options.declared().add_options()("backend", po::value<std::string>()->default_value("auto"),
-                                   "auto, cpu or cuda")(
+                                   "auto, cpu or cuda")("allow-gpu-sharing", po::bool_switch(),
+                                                        "let several ranks use one GPU")(
       "precision", po::value<std::string>()->default_value("auto"),
       "of the working weights: auto (as the checkpoint), fp32, bf16 or fp16")(
       "batch-tokens", po::value<std::int64_t>()->default_value(4096), "tokens computed at a time")(
@@ -56,12 +68,13 @@ bool begin(const Communicator& world, Options& options, const std::vector<std::s
 
 ops::Context make_context(const Communicator& world, const Options& options) {
   const int fallback = default_threads(world);
+  const Device device = choose_device(world, options);
   return agree_on(world, [&] {
     const auto threads = options.get<std::int64_t>("threads");
     if (threads < 0 || threads > 4096)
       throw UsageError(fmt::format("{} threads", threads), "--threads", "give 1 or more");
-    return ops::Context(ops::device_of_backend(options.get<std::string>("backend")),
-                        threads > 0 ? static_cast<int>(threads) : fallback);
+    return ops::Context(device, threads > 0 ? static_cast<int>(threads) : fallback,
+                        products_of(device, options));
   });
 }
 

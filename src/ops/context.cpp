@@ -5,21 +5,46 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/ops/context.hpp>
 
-namespace galapagos::ops {
+#ifdef GALAPAGOS_CUDA
+#include "cuda/resources.hpp"
+#endif
 
-Context::Context(Device device, int threads) : device_(device) {
-  cpu::use_one_blas_thread();
-  if (threads > 0) omp_set_num_threads(threads);
+namespace galapagos::ops {
+namespace {
+
+[[noreturn]] void refuse_cuda() {
+  throw ResourceError("this build has no CUDA", "--backend cuda",
+                      "build with the preset 'cuda' or use --backend cpu");
 }
 
-Device device_of_backend(const std::string& backend) {
-  if (backend == "auto" || backend == "cpu") return Device::cpu;
-  if (backend == "cuda") {
-    throw ResourceError(
-        built_with_cuda() ? "this version has no CUDA operations yet" : "this build has no CUDA",
-        "--backend cuda", "use --backend cpu");
+}  // namespace
+
+Context::Context(Device device, int threads, DType products) : device_(device), products_(products) {
+  cpu::use_one_blas_thread();
+  if (threads > 0) omp_set_num_threads(threads);
+  if (device == Device::cpu) return;
+#ifdef GALAPAGOS_CUDA
+  // Handles take long to make: contexts share those there are.
+  static std::weak_ptr<cuda::Resources> known;
+  resources_ = known.lock();
+  if (!resources_) known = resources_ = std::make_shared<cuda::Resources>();
+#else
+  refuse_cuda();
+#endif
+}
+
+Device device_of_backend(const std::string& backend, bool visible) {
+  if (backend == "cpu") return Device::cpu;
+  if (backend == "auto") return visible ? Device::cuda : Device::cpu;
+  if (backend != "cuda") {
+    throw UsageError("unknown backend '" + backend + "'", "--backend", "choose auto, cpu or cuda");
   }
-  throw UsageError("unknown backend '" + backend + "'", "--backend", "choose auto, cpu or cuda");
+  if (!built_with_cuda()) refuse_cuda();
+  if (!visible) {
+    throw ResourceError("no GPU is visible to a rank", "--backend cuda",
+                        "check nvidia-smi, CUDA_VISIBLE_DEVICES and the job's request, or use --backend cpu");
+  }
+  return Device::cuda;
 }
 
 }  // namespace galapagos::ops

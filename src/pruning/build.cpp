@@ -8,6 +8,7 @@
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/ops/rows.hpp>
 #include <galapagos/pruning/build.hpp>
 
 namespace galapagos {
@@ -36,6 +37,12 @@ OwnedTensor transposed_weight(const Checkpoint& checkpoint, const ModuleId& modu
   return transposed;
 }
 
+OwnedTensor converted(const ops::Context& context, const Tensor& tensor, DType type) {
+  OwnedTensor copy(tensor.shape, type, tensor.device, "a level's weight");
+  ops::convert(context, tensor, copy);
+  return copy;
+}
+
 void prune_module(const ops::Context& context, const Plan& plan, const ModuleId& module, OwnedTensor hessian,
                   DatabaseWriter& writer) {
   const StructureLayout layout = plan.header.layout(module);
@@ -51,7 +58,10 @@ void prune_module(const ops::Context& context, const Plan& plan, const ModuleId&
   problem.removed.assign(removed.begin() + 1, removed.end());
   const ObsSummary summary = structured_obs(
       context, problem, [&](std::int64_t level, std::span<const std::int64_t>, const Tensor& weight) {
-        writer.write_level(module, level, weight);
+        // A GPU rounds what it would otherwise send in full.
+        const bool there = weight.device != Device::cpu && plan.header.dtype != DType::f32;
+        const OwnedTensor rounded = there ? converted(context, weight, plan.header.dtype) : OwnedTensor();
+        writer.write_level(module, level, there ? rounded : weight);
       });
   writer.finish_module(module, summary);
   if (summary.attempts > 1) {

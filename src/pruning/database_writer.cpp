@@ -77,10 +77,16 @@ DatabaseWriter::DatabaseWriter(const std::filesystem::path& path, const Communic
     : file_(Hdf5File::open_parallel(path, comm)), descriptor_(std::move(descriptor)), dtype_(dtype) {}
 
 void DatabaseWriter::write_level(const ModuleId& module, std::int64_t level, const Tensor& weight) {
-  std::span<const std::byte> bytes(weight.data, weight.bytes());
-  if (dtype_ != DType::f32) {
-    converted_.resize(static_cast<std::size_t>(weight.elements()) * size_of(dtype_));
-    convert_from_float(weight.float_span(), dtype_, converted_.data());
+  OwnedTensor on_host;
+  if (weight.device != Device::cpu) {
+    on_host = OwnedTensor(weight.shape, weight.dtype, Device::cpu, "a level's weight");
+    copy_bytes(on_host->data, Device::cpu, weight.data, weight.device, weight.bytes());
+  }
+  const Tensor& values = weight.device == Device::cpu ? weight : on_host;
+  std::span<const std::byte> bytes(values.data, values.bytes());
+  if (values.dtype != dtype_) {
+    converted_.resize(static_cast<std::size_t>(values.elements()) * size_of(dtype_));
+    convert_from_float(values.float_span(), dtype_, converted_.data());
     bytes = converted_;
   }
   const std::string at = layout::level_path(module, level);

@@ -24,12 +24,23 @@ void for_slabs(std::int64_t n, Work&& work) {
   }
 }
 
+/// Whole rows of a matrix in host memory: its own, or a copy in `storage` where it lies on a GPU.
+const float* rows_on_host(const Tensor& h, std::int64_t first, std::int64_t rows,
+                          std::vector<float>& storage) {
+  const Tensor part = h.slice(first, rows);
+  if (h.device == Device::cpu) return part.floats();
+  storage.resize(static_cast<std::size_t>(part.elements()));
+  copy_bytes(reinterpret_cast<std::byte*>(storage.data()), Device::cpu, part.data, part.device, part.bytes());
+  return storage.data();
+}
+
 void send_lower(const Communicator& comm, const Tensor& h, int to) {
-  std::vector<float> slab;
+  std::vector<float> slab, storage;
   for_slabs(h.rows(), [&](std::int64_t first, std::int64_t rows, std::int64_t columns) {
     slab.resize(static_cast<std::size_t>(rows * columns));
+    const float* from = rows_on_host(h, first, rows, storage);
     for (std::int64_t r = 0; r < rows; ++r) {
-      std::copy_n(h.floats() + (first + r) * h.columns(), columns, slab.data() + r * columns);
+      std::copy_n(from + r * h.columns(), columns, slab.data() + r * columns);
     }
     comm.send(std::span<const float>(slab), to, hessian_tag);
   });
@@ -48,11 +59,16 @@ void receive_and_add_lower(const Communicator& comm, const Tensor& h, int from) 
   });
 }
 
+/// h lies in host memory.
 void add_lower(const Tensor& h, const Tensor& other) {
-  for (std::int64_t i = 0; i < h.rows(); ++i) {
-    for (std::int64_t j = 0; j <= i; ++j)
-      h.floats()[i * h.columns() + j] += other.floats()[i * h.columns() + j];
-  }
+  std::vector<float> storage;
+  for_slabs(h.rows(), [&](std::int64_t first, std::int64_t rows, std::int64_t) {
+    const float* added = rows_on_host(other, first, rows, storage);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      float* row = h.floats() + (first + r) * h.columns();
+      for (std::int64_t j = 0; j <= first + r; ++j) row[j] += added[r * h.columns() + j];
+    }
+  });
 }
 
 OwnedTensor zero_hessian(const HfConfig& config, const ModuleId& module, Device device) {

@@ -18,35 +18,6 @@ std::int64_t columns_of(const ObsProblem& problem) {
   return problem.hessian->rows();
 }
 
-/// The damped Hessian in the lower triangle of state.inverse, and the weight with dead columns zeroed, as the
-/// reference: dead columns (H_jj = 0) get H_jj = 1 and W_:j = 0; the damping is a share of the mean diagonal
-/// after that; columns of W that are all zero leave H but for a diagonal of 1. Returns the number of dead
-/// columns.
-std::int64_t damp(ops::ObsState& state, double relative_damping) {
-  const std::int64_t n = state.columns, rows = state.rows;
-  float* h = state.inverse->floats();
-  std::int64_t dead = 0;
-  double trace = 0;
-  for (std::int64_t j = 0; j < n; ++j) {
-    if (h[j * n + j] == 0) {
-      ++dead;
-      h[j * n + j] = 1;
-      std::fill_n(state.weight->floats() + j * rows, rows, 0.0f);
-    }
-    trace += h[j * n + j];
-  }
-  const double added = relative_damping * trace / static_cast<double>(n);
-  for (std::int64_t j = 0; j < n; ++j) h[j * n + j] = static_cast<float>(h[j * n + j] + added);
-  for (std::int64_t j = 0; j < n; ++j) {
-    const float* column = state.weight->floats() + j * rows;
-    if (std::any_of(column, column + rows, [](float value) { return value != 0; })) continue;
-    std::fill_n(h + j * n, j, 0.0f);
-    for (std::int64_t i = j + 1; i < n; ++i) h[i * n + j] = 0;
-    h[j * n + j] = 1;
-  }
-  return dead;
-}
-
 /// Which structures are still there, by their first names, and the order in which they go.
 struct Ledger {
   explicit Ledger(std::int64_t structures) : left(static_cast<std::size_t>(structures)) {
@@ -113,11 +84,11 @@ std::optional<ObsSummary> attempt(const ops::Context& context, const ObsProblem&
   ops::ObsState state;
   state.columns = n;
   state.rows = problem.weight->columns();
-  state.weight = copy_of(problem.weight, "the weight of " + problem.name);
-  state.inverse = copy_of(problem.hessian, "the inverse Hessian of " + problem.name);
+  state.weight = copy_of(problem.weight, context.device(), "the weight of " + problem.name);
+  state.inverse = copy_of(problem.hessian, context.device(), "the inverse Hessian of " + problem.name);
   ObsSummary summary;
   summary.relative_damping = relative_damping;
-  summary.dead_columns = damp(state, relative_damping);
+  summary.dead_columns = ops::obs_damp(context, state, relative_damping);
   if (!ops::invert_spd(context, state.inverse, wide)) return std::nullopt;
 
   Ledger ledger(n / problem.unit);

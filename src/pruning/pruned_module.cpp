@@ -51,7 +51,7 @@ AttentionWeights prune_attention(const ops::Context& context, const AttentionWei
   const std::vector<std::int64_t> kv_rows = rows_of_blocks(heads.kv_heads, head_dim);
   pruned.kv_heads = static_cast<std::int64_t>(heads.kv_heads.size());
   pruned.kv_of_head = std::move(heads.kv_of_head);
-  pruned.norm = copy_of(dense.norm, "norm");
+  pruned.norm = copy_of(dense.norm, dense.norm->device, "norm");
   pruned.q = gathered(context, dense.q, kept);
   pruned.k = gathered(context, dense.k, kv_rows);
   pruned.v = gathered(context, dense.v, kv_rows);
@@ -67,7 +67,7 @@ FfnWeights prune_ffn(const ops::Context& context, const FfnWeights& dense, std::
   FfnWeights pruned;
   if (kept.empty()) return pruned;
   pruned.columns = static_cast<std::int64_t>(kept.size());
-  pruned.norm = copy_of(dense.norm, "norm");
+  pruned.norm = copy_of(dense.norm, dense.norm->device, "norm");
   pruned.gate = gathered(context, dense.gate, kept);
   pruned.up = gathered(context, dense.up, kept);
   pruned.down = std::move(down);

@@ -6,8 +6,11 @@
 namespace galapagos {
 namespace {
 
-AttentionWeights copy_of(const AttentionWeights& attention) {
-  const auto copy = [](const OwnedTensor& tensor) { return copy_of(tensor, "a candidate's weights"); };
+OwnedTensor copy(const Tensor& tensor) {
+  return copy_of(tensor, tensor.device, "a candidate's weights");
+}
+
+AttentionWeights copy(const AttentionWeights& attention) {
   AttentionWeights own;
   own.kv_heads = attention.kv_heads;
   own.kv_of_head = attention.kv_of_head;
@@ -22,8 +25,7 @@ AttentionWeights copy_of(const AttentionWeights& attention) {
   return own;
 }
 
-FfnWeights copy_of(const FfnWeights& ffn) {
-  const auto copy = [](const OwnedTensor& tensor) { return copy_of(tensor, "a candidate's weights"); };
+FfnWeights copy(const FfnWeights& ffn) {
   FfnWeights own;
   own.columns = ffn.columns;
   own.norm = copy(ffn.norm);
@@ -73,18 +75,18 @@ ModelWeights Replica::weights_of(const Assignment& assignment, bool unmasked) {
     const BuiltModule* built = modules[i].get();
     const std::span<const std::int64_t> kept = choices.kept[static_cast<std::size_t>(assignment[i])];
     if (choices.id.kind == ModuleKind::attention) {
-      own.attention = copy_of(built != nullptr && !unmasked ? built->attention : dense.attention);
+      own.attention = copy(built != nullptr && !unmasked ? built->attention : dense.attention);
       if (built != nullptr && unmasked)
         own.attention.o = with_zeros(context_, built->attention.o, dense.attention.o, kept);
     } else {
-      own.ffn = copy_of(built != nullptr && !unmasked ? built->ffn : dense.ffn);
+      own.ffn = copy(built != nullptr && !unmasked ? built->ffn : dense.ffn);
       if (built != nullptr && unmasked)
         own.ffn.down = with_zeros(context_, built->ffn.down, dense.ffn.down, kept);
     }
   }
-  weights.embedding = copy_of(embedding_, "a candidate's weights");
-  weights.norm = copy_of(head_.norm, "a candidate's weights");
-  if (!config_.tie_word_embeddings) weights.head = copy_of(head_.head, "a candidate's weights");
+  weights.embedding = copy(embedding_);
+  weights.norm = copy(head_.norm);
+  if (!config_.tie_word_embeddings) weights.head = copy(head_.head);
   return weights;
 }
 

@@ -52,7 +52,7 @@ void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device f
   if (to_device == Device::cpu && from_device == Device::cpu) {
     std::memcpy(to, from, bytes);
   } else {
-    device::cuda_copy(to, from, bytes);
+    device::cuda_copy(to, to_device, from, from_device, bytes);
   }
 }
 

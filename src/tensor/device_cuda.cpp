@@ -2,49 +2,98 @@
 
 #include <cuda_runtime.h>
 #include <fmt/format.h>
+#include <limits>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/tensor/cuda_stream.hpp>
 #include <galapagos/tensor/tensor.hpp>
 
 namespace galapagos {
 namespace {
 
-void check(cudaError_t status, const char* call) {
+/// The device's own pool of memory. What is freed stays in it: asking the driver takes far longer than the
+/// work on small buffers.
+cudaMemPool_t memory_pool() {
+  static const cudaMemPool_t pool = [] {
+    int current = 0;
+    cudaMemPool_t made = nullptr;
+    check_cuda(cudaGetDevice(&current), "cudaGetDevice");
+    check_cuda(cudaDeviceGetDefaultMemPool(&made, current), "cudaDeviceGetDefaultMemPool");
+    std::uint64_t keep = std::numeric_limits<std::uint64_t>::max();
+    check_cuda(cudaMemPoolSetAttribute(made, cudaMemPoolAttrReleaseThreshold, &keep),
+               "cudaMemPoolSetAttribute");
+    return made;
+  }();
+  return pool;
+}
+
+const char* remedy_for(const std::string& purpose) {
+  const auto mentions = [&](const char* word) { return purpose.find(word) != std::string::npos; };
+  if (mentions("activation") || mentions("hidden") || mentions("logits") || mentions("gradient")) {
+    return "lower --batch-tokens, or use more GPUs";
+  }
+  if (mentions("Hessian")) return "lower --memory-limit for more and smaller passes, or use more GPUs";
+  return "use more GPUs, --precision bf16, or lower --batch-tokens or --memory-limit";
+}
+
+}  // namespace
+
+void check_cuda(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
   throw FailureError(std::string(call) + " failed: " + cudaGetErrorString(status), "CUDA",
                      "check the GPU and its driver (nvidia-smi)");
 }
 
-}  // namespace
+cudaStream_t cuda_stream() {
+  static const cudaStream_t stream = [] {
+    cudaStream_t made = nullptr;
+    check_cuda(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    return made;
+  }();
+  return stream;
+}
 
 namespace device {
 
 std::byte* cuda_allocate(std::size_t bytes, const std::string& purpose) {
   void* data = nullptr;
-  const cudaError_t status = cudaMalloc(&data, bytes);
+  const cudaMemPool_t pool = memory_pool();
+  cudaError_t status = cudaMallocFromPoolAsync(&data, bytes, pool, cuda_stream());
   if (status == cudaErrorMemoryAllocation) {
+    // What the pool keeps may be in pieces that are too small.
+    cudaGetLastError();
+    check_cuda(cudaStreamSynchronize(cuda_stream()), "cudaStreamSynchronize");
+    cudaMemPoolTrimTo(pool, 0);
+    status = cudaMallocFromPoolAsync(&data, bytes, pool, cuda_stream());
+  }
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
     std::size_t free = 0;
     std::size_t total = 0;
     cudaMemGetInfo(&free, &total);
-    throw ResourceError(fmt::format("no GPU memory for {} of {}, {} are free", human_bytes(bytes), purpose,
-                                    human_bytes(free)),
-                        "GPU memory", "use more ranks or lower --memory-limit");
+    throw ResourceError(fmt::format("no GPU memory for {} of {}, {} of {} are free", human_bytes(bytes),
+                                    purpose, human_bytes(free), human_bytes(total)),
+                        "GPU memory", remedy_for(purpose));
   }
-  check(status, "cudaMalloc");
+  check_cuda(status, "cudaMallocFromPoolAsync");
   return static_cast<std::byte*>(data);
 }
 
 void cuda_free(std::byte* data) noexcept {
-  cudaFree(data);
+  if (data != nullptr) cudaFreeAsync(data, cuda_stream());
 }
 
-void cuda_copy(std::byte* to, const std::byte* from, std::size_t bytes) {
-  check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy");
+void cuda_copy(std::byte* to, Device to_device, const std::byte* from, Device from_device,
+               std::size_t bytes) {
+  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cuda_stream()), "cudaMemcpyAsync");
+  // Within the GPU, all that comes later comes later in the stream, too.
+  if (to_device == Device::cuda && from_device == Device::cuda) return;
+  check_cuda(cudaStreamSynchronize(cuda_stream()), "cudaStreamSynchronize");
 }
 
 void cuda_zero(std::byte* data, std::size_t bytes) {
-  check(cudaMemset(data, 0, bytes), "cudaMemset");
+  check_cuda(cudaMemsetAsync(data, 0, bytes, cuda_stream()), "cudaMemsetAsync");
 }
 
 }  // namespace device

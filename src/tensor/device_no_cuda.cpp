@@ -1,6 +1,7 @@
 #include "device.hpp"
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/tensor/gpu.hpp>
 #include <galapagos/tensor/tensor.hpp>
 
 namespace galapagos {
@@ -19,7 +20,7 @@ std::byte* cuda_allocate(std::size_t, const std::string&) {
   refuse();
 }
 void cuda_free(std::byte*) noexcept {}
-void cuda_copy(std::byte*, const std::byte*, std::size_t) {
+void cuda_copy(std::byte*, Device, const std::byte*, Device, std::size_t) {
   refuse();
 }
 void cuda_zero(std::byte*, std::size_t) {
@@ -27,6 +28,13 @@ void cuda_zero(std::byte*, std::size_t) {
 }
 
 }  // namespace device
+
+std::vector<Gpu> visible_gpus() {
+  return {};
+}
+void use_gpu(int) {
+  refuse();
+}
 
 bool built_with_cuda() {
   return false;

@@ -45,10 +45,10 @@ OwnedTensor::OwnedTensor(Shape shape, DType dtype, Device device, const std::str
     : buffer_(static_cast<std::size_t>(shape.elements()) * size_of(dtype), device, purpose),
       view_{buffer_.data(), shape, dtype, device} {}
 
-OwnedTensor copy_of(const Tensor& tensor, const std::string& purpose) {
+OwnedTensor copy_of(const Tensor& tensor, Device device, const std::string& purpose) {
   if (tensor.empty()) return {};
-  OwnedTensor copy(tensor.shape, tensor.dtype, tensor.device, purpose);
-  copy_bytes(copy->data, tensor.device, tensor.data, tensor.device, tensor.bytes());
+  OwnedTensor copy(tensor.shape, tensor.dtype, device, purpose);
+  copy_bytes(copy->data, device, tensor.data, tensor.device, tensor.bytes());
   return copy;
 }
 

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include <galapagos/ops/adamw.hpp>
+#include <galapagos/ops/rows.hpp>
 #include <galapagos/training/optimiser.hpp>
 
 namespace galapagos {
@@ -19,15 +20,6 @@ std::vector<std::uint64_t> even_bounds(std::uint64_t parameters, int ranks) {
   }
   return bounds;
 }
-
-/// Values as they are once stored as `precision`.
-void round_to(DType precision, std::span<float> values) {
-  if (precision == DType::f32) return;
-  std::vector<std::byte> stored(values.size() * size_of(precision));
-  convert_from_float(values, precision, stored.data());
-  convert_to_float(precision, stored.data(), values);
-}
-
 }  // namespace
 
 std::uint64_t ShardedAdamW::bytes(std::int64_t parameters, int ranks) {
@@ -69,38 +61,67 @@ ShardedAdamW::ShardedAdamW(const Communicator& comm, const ops::Context& context
     const auto elements = static_cast<std::uint64_t>(weight.tensor.elements());
     const std::uint64_t from = std::clamp(begin, at, at + elements), to = std::clamp(end, at, at + elements);
     if (to > from) {
-      convert_to_float(weight.tensor.dtype, weight.tensor.data + (from - at) * size_of(weight.tensor.dtype),
-                       master_->float_span().subspan(from - begin, to - from));
+      const Tensor flat = weight.tensor.view({weight.tensor.elements()});
+      const auto some = static_cast<std::int64_t>(to - from);
+      ops::convert(context, flat.slice(static_cast<std::int64_t>(from - at), some),
+                   master_->slice(static_cast<std::int64_t>(from - begin), some));
     }
     at += elements;
   }
 }
 
 void ShardedAdamW::gather_master(const Gradients& gradients) const {
-  const std::span<float> all = gradients.all().float_span();
-  std::copy(master_->float_span().begin(), master_->float_span().end(),
-            all.begin() + static_cast<std::ptrdiff_t>(first()));
-  if (comm_.size() > 1) comm_.all_gather_parts(all, bounds_);
+  const Tensor all = gradients.all().view({static_cast<std::int64_t>(parameters())});
+  const Tensor mine = all.slice(static_cast<std::int64_t>(first()), master_->elements());
+  copy_bytes(mine.data, mine.device, master_->data, master_->device, mine.bytes());
+  if (comm_.size() == 1) return;
+  if (all.device == Device::cpu) return comm_.all_gather_parts(all.float_span(), bounds_);
+  std::vector<float> host(parameters());  // MPI is given host memory
+  const auto place = std::span(host).subspan(first(), static_cast<std::size_t>(mine.elements()));
+  copy_bytes(std::as_writable_bytes(place).data(), Device::cpu, mine.data, mine.device, mine.bytes());
+  comm_.all_gather_parts(host, bounds_);
+  copy_bytes(all.data, all.device, std::as_bytes(std::span(host)).data(), Device::cpu, all.bytes());
 }
 
+/// The gradients summed over the ranks, on this rank's part.
+Tensor ShardedAdamW::sum_gradients(const Gradients& gradients) const {
+  const Tensor& all = gradients.all();
+  if (comm_.size() == 1) return all;
+  if (all.device == Device::cpu) {
+    comm_.sum_to_owners(all.float_span(), bounds_, gradient_->float_span());
+    return gradient_;
+  }
+  std::vector<float> host(parameters()), mine(static_cast<std::size_t>(gradient_->elements()));
+  copy_bytes(std::as_writable_bytes(std::span(host)).data(), Device::cpu, all.data, all.device, all.bytes());
+  comm_.sum_to_owners(host, bounds_, mine);
+  copy_bytes(gradient_->data, gradient_->device, std::as_bytes(std::span(mine)).data(), Device::cpu,
+             gradient_->bytes());
+  return gradient_;
+}
+
+/// Working weights from the master weights.
 void ShardedAdamW::spread(const Gradients& scratch) {
-  gather_master(scratch);
-  const std::span<float> all = scratch.all().float_span();
-  std::size_t at = 0;
+  if (comm_.size() > 1) gather_master(scratch);
+  const Tensor& all = comm_.size() > 1 ? scratch.all() : master_.view();
+  std::int64_t at = 0;
   for (const NamedTensor& weight : weights_) {
-    const auto elements = static_cast<std::size_t>(weight.tensor.elements());
-    const std::span<float> values = all.subspan(at, elements);
-    if (weight.tensor.dtype == DType::f32) round_to(precision_, values);
-    convert_from_float(values, weight.tensor.dtype, weight.tensor.data);
+    const std::int64_t elements = weight.tensor.elements();
+    const Tensor values = all.view({all.elements()}).slice(at, elements);
+    const Tensor flat = weight.tensor.view({elements});
+    if (weight.tensor.dtype == DType::f32 && precision_ != DType::f32) {
+      const OwnedTensor stored({elements}, precision_, context_.device(), "a rounded norm");
+      ops::convert(context_, values, stored);
+      ops::convert(context_, stored, flat);
+    } else {
+      ops::convert(context_, values, flat);
+    }
     at += elements;
   }
   fill_zero(scratch.all());
 }
 
 double ShardedAdamW::step(const Gradients& gradients, double learning_rate, double clip) {
-  const bool alone = comm_.size() == 1;
-  const Tensor& mine = alone ? gradients.all() : gradient_.view();
-  if (!alone) comm_.sum_to_owners(gradients.all().float_span(), bounds_, mine.float_span());
+  const Tensor mine = sum_gradients(gradients);
   const double norm = std::sqrt(comm_.sum(ops::sum_of_squares(context_, mine)));
   if (!std::isfinite(norm)) return norm;
   ops::AdamWStep step;

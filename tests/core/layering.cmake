@@ -4,7 +4,7 @@ set(failed FALSE)
 set(seen 0)
 foreach(room IN LISTS rooms)
   list(FIND rooms ${room} own)
-  file(GLOB_RECURSE files ${ROOT}/src/${room}/*.cpp ${ROOT}/src/${room}/*.hpp ${ROOT}/src/${room}/*.cu
+  file(GLOB_RECURSE files ${ROOT}/src/${room}/*.cpp ${ROOT}/src/${room}/*.hpp ${ROOT}/src/${room}/*.cu ${ROOT}/src/${room}/*.cuh
        ${ROOT}/include/galapagos/${room}/*.hpp)
   foreach(file IN LISTS files)
     file(STRINGS ${file} includes REGEX "^#include <galapagos/[a-z]+/")

@@ -1,5 +1,5 @@
 // Gradients against central differences of naive forms of the same operations in fp64.
-#include "support/catch.hpp"
+#include "ops/devices.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -36,17 +36,11 @@ class Maker {
   std::normal_distribution<double> normal_;
 };
 
-OwnedTensor tensor_of(const Values& values, Shape shape) {
-  OwnedTensor tensor(shape, DType::f32, Device::cpu, "test");
+OwnedTensor tensor_of(const Values& values, Shape shape, Device device) {
+  const OwnedTensor tensor(shape, DType::f32, Device::cpu, "test");
   std::transform(values.begin(), values.end(), tensor->floats(),
                  [](double x) { return static_cast<float>(x); });
-  return tensor;
-}
-
-OwnedTensor zeros(Shape shape) {
-  OwnedTensor tensor(shape, DType::f32, Device::cpu, "test");
-  fill_zero(tensor);
-  return tensor;
+  return test::on(device, tensor);
 }
 
 /// d loss / d x by central differences.
@@ -70,9 +64,11 @@ double product(const Values& a, const Values& b) {
 void check_gradient(const Tensor& found, const Values& wanted, double tolerance = 2e-5) {
   REQUIRE(found.elements() == static_cast<std::int64_t>(wanted.size()));
   double largest = 0, worst = 0;
+  const std::vector<float> values = test::read(found);
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     largest = std::max(largest, std::abs(wanted[i]));
-    worst = std::max(worst, std::abs(wanted[i] - static_cast<double>(found.floats()[i])));
+    const double error = std::abs(wanted[i] - static_cast<double>(values[i]));
+    worst = std::isnan(error) ? INFINITY : std::max(worst, error);
   }
   CHECK(worst <= tolerance * std::max(largest, 1.0));
 }
@@ -153,13 +149,15 @@ Values log_softmax64(const Values& row) {
 }  // namespace
 
 TEST_CASE("gradients of a linear product", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
   Maker make(1);
   const std::int64_t t = 5, in = 7, out = 6;
   const Values x = make.values(t * in), w = make.values(out * in), g = make.values(t * out);
-  const ops::Context context;
-  const OwnedTensor d_y = tensor_of(g, {t, out}), x32 = tensor_of(x, {t, in}), w32 = tensor_of(w, {out, in});
+  const OwnedTensor d_y = tensor_of(g, {t, out}, device), x32 = tensor_of(x, {t, in}, device),
+                    w32 = tensor_of(w, {out, in}, device);
 
-  const OwnedTensor d_x = zeros({t, in});
+  const OwnedTensor d_x = test::zeros_on(device, {t, in});
   ops::linear_input_gradient(context, d_y, w32, d_x);
   const Values wanted =
       differences(x, [&](const Values& at) { return product(g, linear64(at, w, t, in, out)); });
@@ -169,12 +167,12 @@ TEST_CASE("gradients of a linear product", "[ops]") {
   for (double& value : twice) value *= 2;
   check_gradient(d_x, twice);
 
-  const OwnedTensor d_w = zeros({out, in});
+  const OwnedTensor d_w = test::zeros_on(device, {out, in});
   ops::linear_weight_gradient(context, d_y, x32, d_w);
   check_gradient(d_w,
                  differences(w, [&](const Values& at) { return product(g, linear64(x, at, t, in, out)); }));
 
-  const OwnedTensor d_bias = zeros({out});
+  const OwnedTensor d_bias = test::zeros_on(device, {out});
   ops::bias_gradient(context, d_y, d_bias);
   check_gradient(d_bias, differences(Values(static_cast<std::size_t>(out), 0.0), [&](const Values& bias) {
                    Values y = linear64(x, w, t, in, out);
@@ -184,37 +182,44 @@ TEST_CASE("gradients of a linear product", "[ops]") {
 }
 
 TEST_CASE("the input gradient of a bf16 weight is that of its values", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
   Maker make(2);
   const std::int64_t t = 3, in = 700, out = 9;  // more than one tile of columns
-  const OwnedTensor w32 = tensor_of(make.values(out * in), {out, in}),
-                    d_y = tensor_of(make.values(t * out), {t, out});
+  const OwnedTensor made = tensor_of(make.values(out * in), {out, in}, Device::cpu);
   const OwnedTensor w16({out, in}, DType::bf16, Device::cpu, "test");
-  convert_from_float(w32->float_span(), DType::bf16, w16->data);
-  convert_to_float(DType::bf16, w16->data, w32->float_span());
-  const OwnedTensor a = zeros({t, in}), b = zeros({t, in});
-  ops::linear_input_gradient(ops::Context(), d_y, w32, a);
-  ops::linear_input_gradient(ops::Context(), d_y, w16, b);
-  for (std::int64_t i = 0; i < a->elements(); ++i) CHECK(std::abs(a->floats()[i] - b->floats()[i]) < 1e-5f);
+  convert_from_float(made->float_span(), DType::bf16, w16->data);
+  // A GPU rounds the other operand, too.
+  const OwnedTensor d_y = tensor_of(make.values(t * out), {t, out}, Device::cpu);
+  const OwnedTensor rounded = test::rounded(d_y, device == Device::cpu ? DType::f32 : DType::bf16);
+  const OwnedTensor a = test::poisoned_on(device, {t, in}), b = test::poisoned_on(device, {t, in});
+  ops::linear_input_gradient(context, test::on(device, rounded),
+                             test::on(device, test::rounded(w16, DType::bf16)), a);
+  ops::linear_input_gradient(context, test::on(device, d_y), test::on(device, w16), b);
+  CHECK(test::relative_error(test::read(b), test::read(a)) < 1e-5);
 }
 
 TEST_CASE("a product of no columns leaves no gradient", "[ops]") {
-  const ops::Context context;
-  const OwnedTensor d_y = zeros({4, 0}), w = zeros({0, 3});
-  const OwnedTensor d_x = tensor_of(Values(12, 1.0), {4, 3});
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
+  const OwnedTensor d_y = test::zeros_on(device, {4, 0}), w = test::zeros_on(device, {0, 3});
+  const OwnedTensor d_x = tensor_of(Values(12, 1.0), {4, 3}, device);
   ops::linear_input_gradient(context, d_y, w, d_x, true);
-  CHECK(d_x->floats()[11] == 1);
+  CHECK(test::read(d_x)[11] == 1);
   ops::linear_input_gradient(context, d_y, w, d_x);
-  CHECK(d_x->floats()[11] == 0);
+  CHECK(test::read(d_x)[11] == 0);
 }
 
 TEST_CASE("gradients of the root-mean-square norm", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
   Maker make(3);
   const std::int64_t t = 4, n = 300;
   const double epsilon = 1e-3;
   const Values x = make.values(t * n), w = make.values(n), g = make.values(t * n);
-  const OwnedTensor d_x = zeros({t, n}), d_w = zeros({n});
-  ops::rms_norm_backward(ops::Context(), tensor_of(x, {t, n}), tensor_of(w, {n}), static_cast<float>(epsilon),
-                         tensor_of(g, {t, n}), d_x, d_w);
+  const OwnedTensor d_x = test::zeros_on(device, {t, n}), d_w = test::zeros_on(device, {n});
+  ops::rms_norm_backward(context, tensor_of(x, {t, n}, device), tensor_of(w, {n}, device),
+                         static_cast<float>(epsilon), tensor_of(g, {t, n}, device), d_x, d_w);
   check_gradient(d_x,
                  differences(x, [&](const Values& at) { return product(g, rms_norm64(at, w, epsilon)); }));
   check_gradient(d_w,
@@ -222,52 +227,64 @@ TEST_CASE("gradients of the root-mean-square norm", "[ops]") {
 }
 
 TEST_CASE("the rotation's gradient turns back", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
   Maker make(4);
   const std::int64_t t = 7, head_dim = 6;
   const std::vector<std::int64_t> offsets = {0, 4, 7};
-  const OwnedTensor frequencies = tensor_of({1.0, 0.3, 0.01}, {3});
-  const OwnedTensor x = tensor_of(make.values(t * 2 * head_dim), {t, 2 * head_dim});
-  const OwnedTensor g = tensor_of(make.values(t * 2 * head_dim), {t, 2 * head_dim});
+  const OwnedTensor frequencies = tensor_of({1.0, 0.3, 0.01}, {3}, device);
+  const OwnedTensor x = tensor_of(make.values(t * 2 * head_dim), {t, 2 * head_dim}, device);
+  const OwnedTensor g = tensor_of(make.values(t * 2 * head_dim), {t, 2 * head_dim}, device);
   // <g, R x> = <R^T g, x> for a linear map.
-  const Values before(x->float_span().begin(), x->float_span().end());
-  const Values gradient(g->float_span().begin(), g->float_span().end());
-  ops::rope(ops::Context(), x, head_dim, frequencies, offsets);
-  ops::rope_backward(ops::Context(), g, head_dim, frequencies, offsets);
-  const Values rotated(x->float_span().begin(), x->float_span().end());
-  const Values back(g->float_span().begin(), g->float_span().end());
+  const auto values_of = [](const Tensor& tensor) {
+    const std::vector<float> values = test::read(tensor);
+    return Values(values.begin(), values.end());
+  };
+  const Values before = values_of(x), gradient = values_of(g);
+  ops::rope(context, x, head_dim, frequencies, offsets);
+  ops::rope_backward(context, g, head_dim, frequencies, offsets);
+  const Values rotated = values_of(x), back = values_of(g);
   CHECK(std::abs(product(gradient, rotated) - product(back, before)) < 1e-4);
-  ops::rope(ops::Context(), g, head_dim, frequencies, offsets);
-  for (std::size_t i = 0; i < gradient.size(); ++i) CHECK(std::abs(gradient[i] - g->floats()[i]) < 1e-5);
+  ops::rope(context, g, head_dim, frequencies, offsets);
+  const Values again = values_of(g);
+  for (std::size_t i = 0; i < gradient.size(); ++i) CHECK(std::abs(gradient[i] - again[i]) < 1e-5);
 }
 
 TEST_CASE("gradients of the gated activation", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
   Maker make(5);
   const std::int64_t t = 3, n = 40;
   const Values gate = make.values(t * n), up = make.values(t * n), g = make.values(t * n);
-  const OwnedTensor d_gate = tensor_of(gate, {t, n}), d_up = tensor_of(up, {t, n});
-  ops::swiglu_backward(ops::Context(), tensor_of(g, {t, n}), d_gate, d_up);
+  const OwnedTensor d_gate = tensor_of(gate, {t, n}, device), d_up = tensor_of(up, {t, n}, device);
+  ops::swiglu_backward(context, tensor_of(g, {t, n}, device), d_gate, d_up);
   check_gradient(d_gate, differences(gate, [&](const Values& at) { return product(g, swiglu64(at, up)); }));
   check_gradient(d_up, differences(up, [&](const Values& at) { return product(g, swiglu64(gate, at)); }));
 }
 
 TEST_CASE("gradients of attention", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
   Maker make(6);
   // Uneven heads, a KV head without a query head, a sequence of one token, and one beyond a block of keys.
   const Heads heads{4, {0, 0, 0, 2}, 3, {0, 1, 12, 150}};
   const std::int64_t t = heads.offsets.back(), q_width = 4 * heads.head_dim, kv_width = 3 * heads.head_dim;
   const Values q = make.values(t * q_width), k = make.values(t * kv_width), v = make.values(t * kv_width),
                g = make.values(t * q_width);
-  const OwnedTensor q32 = tensor_of(q, {t, q_width}), k32 = tensor_of(k, {t, kv_width}),
-                    v32 = tensor_of(v, {t, kv_width}), g32 = tensor_of(g, {t, q_width});
-  const OwnedTensor out = zeros({t, q_width}), log_sums = zeros({t, 4}), d_q = zeros({t, q_width}),
-                    d_k = zeros({t, kv_width}), d_v = zeros({t, kv_width});
-  const ops::Context context;
+  const OwnedTensor q32 = tensor_of(q, {t, q_width}, device), k32 = tensor_of(k, {t, kv_width}, device),
+                    v32 = tensor_of(v, {t, kv_width}, device), g32 = tensor_of(g, {t, q_width}, device);
+  const OwnedTensor out = test::poisoned_on(device, {t, q_width}),
+                    log_sums = test::poisoned_on(device, {t, 4}),
+                    d_q = test::poisoned_on(device, {t, q_width}),
+                    d_k = test::poisoned_on(device, {t, kv_width}),
+                    d_v = test::poisoned_on(device, {t, kv_width});
   ops::attention(context, q32, k32, v32, heads.head_dim, heads.kv_of_head, heads.offsets, out, log_sums);
   ops::attention_backward(context, q32, k32, v32, heads.head_dim, heads.kv_of_head, heads.offsets, out,
                           log_sums, g32, d_q, d_k, d_v);
   // Central differences of some entries only: each needs the whole of the naive form.
   std::mt19937 random(7);
-  const auto check = [&](const Values& x, const OwnedTensor& found, auto&& forward) {
+  const auto check = [&](const Values& x, const OwnedTensor& there, auto&& forward) {
+    const std::vector<float> found = test::read(there);
     for (int probe = 0; probe < 40; ++probe) {
       Values at = x;
       const std::size_t i = random() % x.size();
@@ -275,8 +292,7 @@ TEST_CASE("gradients of attention", "[ops]") {
       const double above = product(g, forward(at));
       at[i] = x[i] - 1e-5;
       const double wanted = (above - product(g, forward(at))) / 2e-5;
-      CHECK(std::abs(wanted - static_cast<double>(found->floats()[i])) <
-            1e-4 * std::max(1.0, std::abs(wanted)));
+      CHECK(std::abs(wanted - static_cast<double>(found[i])) < 1e-4 * std::max(1.0, std::abs(wanted)));
     }
   };
   check(q, d_q, [&](const Values& at) { return attention64(at, k, v, heads); });
@@ -285,23 +301,29 @@ TEST_CASE("gradients of attention", "[ops]") {
 
   const int threads = omp_get_max_threads();
   omp_set_num_threads(threads == 1 ? 3 : 1);
-  const OwnedTensor d_q2 = zeros({t, q_width}), d_k2 = zeros({t, kv_width}), d_v2 = zeros({t, kv_width});
+  const OwnedTensor d_q2 = test::poisoned_on(device, {t, q_width}),
+                    d_k2 = test::poisoned_on(device, {t, kv_width}),
+                    d_v2 = test::poisoned_on(device, {t, kv_width});
   ops::attention_backward(context, q32, k32, v32, heads.head_dim, heads.kv_of_head, heads.offsets, out,
                           log_sums, g32, d_q2, d_k2, d_v2);
   omp_set_num_threads(threads);
-  CHECK(std::equal(d_k->float_span().begin(), d_k->float_span().end(), d_k2->float_span().begin()));
-  CHECK(std::equal(d_q->float_span().begin(), d_q->float_span().end(), d_q2->float_span().begin()));
+  CHECK(test::read(d_k) == test::read(d_k2));
+  CHECK(test::read(d_q) == test::read(d_q2));
 }
 
 TEST_CASE("the embedding's gradient adds up repeated tokens", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
   const std::vector<std::int32_t> tokens = {2, 0, 2};
-  const OwnedTensor table = tensor_of(Values(12, 1.0), {4, 3}),
-                    d_out = tensor_of({1, 2, 3, 4, 5, 6, 7, 8, 9}, {3, 3});
-  ops::embed_backward(ops::Context(), tokens, d_out, table);
+  const OwnedTensor table = tensor_of(Values(12, 1.0), {4, 3}, device),
+                    d_out = tensor_of({1, 2, 3, 4, 5, 6, 7, 8, 9}, {3, 3}, device);
+  ops::embed_backward(context, tokens, d_out, table);
   check_gradient(table, {5, 6, 7, 1, 1, 1, 9, 11, 13, 1, 1, 1}, 0);
 }
 
 TEST_CASE("gradients of the losses", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
   Maker make(8);
   const std::int64_t t = 3, n = 50;
   const Values logits = make.values(t * n), dense = make.values(t * n);
@@ -310,8 +332,8 @@ TEST_CASE("gradients of the losses", "[ops]") {
   const auto row = [&](const Values& all, std::int64_t i) {
     return Values(all.begin() + i * n, all.begin() + (i + 1) * n);
   };
-  const OwnedTensor cross = tensor_of(logits, {t, n});
-  ops::cross_entropy_backward(ops::Context(), targets, weights, cross);
+  const OwnedTensor cross = tensor_of(logits, {t, n}, device);
+  ops::cross_entropy_backward(context, targets, weights, cross);
   check_gradient(cross, differences(logits, [&](const Values& at) {
                    double sum = 0;
                    for (std::int64_t i = 0; i < t; ++i) {
@@ -321,9 +343,10 @@ TEST_CASE("gradients of the losses", "[ops]") {
                    }
                    return sum;
                  }));
-  const OwnedTensor kl = tensor_of(logits, {t, n}), dense32 = tensor_of(dense, {t, n}), scale = zeros({t, 2});
-  ops::softmax_scale(ops::Context(), dense32, scale);
-  ops::kl_backward(ops::Context(), dense32, scale, weights, kl);
+  const OwnedTensor kl = tensor_of(logits, {t, n}, device), dense32 = tensor_of(dense, {t, n}, device),
+                    scale = test::zeros_on(device, {t, 2});
+  ops::softmax_scale(context, dense32, scale);
+  ops::kl_backward(context, dense32, scale, weights, kl);
   check_gradient(kl, differences(logits, [&](const Values& at) {
                    double sum = 0;
                    for (std::int64_t i = 0; i < t; ++i) {
@@ -337,17 +360,20 @@ TEST_CASE("gradients of the losses", "[ops]") {
 }
 
 TEST_CASE("AdamW does what its definition says", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
   Maker make(9);
   const std::int64_t n = 100;
   Values w = make.values(n), m(static_cast<std::size_t>(n)), v(m.size());
-  const OwnedTensor w32 = tensor_of(w, {n}), m32 = zeros({n}), v32 = zeros({n});
+  const OwnedTensor w32 = tensor_of(w, {n}, device), m32 = test::zeros_on(device, {n}),
+                    v32 = test::zeros_on(device, {n});
   ops::AdamWStep step;
   step.learning_rate = 0.01;
   step.weight_decay = 0.1;
   step.gradient_factor = 0.5;
   for (step.step = 1; step.step <= 50; ++step.step) {
     const Values g = make.values(n);
-    ops::adamw(ops::Context(), step, tensor_of(g, {n}), w32, m32, v32);
+    ops::adamw(context, step, tensor_of(g, {n}, device), w32, m32, v32);
     for (std::size_t i = 0; i < g.size(); ++i) {
       const double gradient = 0.5 * g[i], t = static_cast<double>(step.step);
       w[i] -= 0.01 * 0.1 * w[i];
@@ -358,5 +384,5 @@ TEST_CASE("AdamW does what its definition says", "[ops]") {
     }
   }
   check_gradient(w32, w, 1e-6);
-  CHECK(std::abs(ops::sum_of_squares(ops::Context(), w32) - product(w, w)) < 1e-4);
+  CHECK(std::abs(ops::sum_of_squares(context, w32) - product(w, w)) < 1e-4);
 }

@@ -1,5 +1,4 @@
-#include "support/catch.hpp"
-#include "support/random.hpp"
+#include "ops/devices.hpp"
 
 #include <cmath>
 #include <omp.h>
@@ -42,13 +41,16 @@ double residual(const std::vector<float>& h, const Tensor& m, std::int64_t n) {
 }  // namespace
 
 TEST_CASE("the inverse of a positive definite matrix, within one tile and over many", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
   std::mt19937 random(4);
   for (const std::int64_t n : {1, 2, 63, 256, 257, 600}) {
     for (const bool wide : {false, true}) {
       const OwnedTensor h = positive_definite(n, random);
       const std::vector<float> before = test::values_of(h);
-      CHECK(ops::invert_spd(ops::Context(), h, wide));
-      CHECK(residual(before, h, n) < (wide ? 2e-4 : 1e-3));
+      const OwnedTensor there = test::on(device, h);
+      CHECK(ops::invert_spd(context, there, wide));
+      CHECK(residual(before, test::on(Device::cpu, there), n) < (wide ? 2e-4 : 1e-3));
     }
   }
 }
@@ -77,10 +79,11 @@ TEST_CASE("the inverse does not depend on the number of threads", "[ops]") {
 }
 
 TEST_CASE("an indefinite matrix is found out", "[ops]") {
+  const Device device = GENERATE_DEVICE();
   std::mt19937 random(6);
   for (const std::int64_t bad : {0, 299, 599}) {
     const OwnedTensor h = positive_definite(600, random);
     h->floats()[bad * 601] = -1;
-    CHECK(!ops::invert_spd(ops::Context(), h, false));
+    CHECK(!ops::invert_spd(ops::Context(device), test::on(device, h), false));
   }
 }

@@ -1,5 +1,4 @@
-#include "support/catch.hpp"
-#include "support/random.hpp"
+#include "ops/devices.hpp"
 
 #include <cmath>
 #include <omp.h>
@@ -7,14 +6,23 @@
 #include <galapagos/ops/linear.hpp>
 
 using namespace galapagos;
+using test::on;
 using test::poisoned;
+using test::poisoned_on;
 using test::random_tensor;
+using test::read;
+using test::rounded;
 using test::values_of;
+using test::zeros_on;
 
 TEST_CASE("linear is x W^T + b, in any storage type and shape", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const DType products = GENERATE(DType::f32, DType::bf16);
   std::mt19937 random(1);
-  const ops::Context context;
+  const ops::Context context(device, 0, products);
   for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
+    // What both operands are rounded to on a GPU.
+    const DType operands = device == Device::cpu ? DType::f32 : type == DType::f32 ? products : type;
     for (const auto& [tokens, in, out] :
          {std::tuple{1, 1, 1}, {3, 5, 7}, {0, 4, 4}, {4, 0, 6}, {65, 130, 257}, {2, 33, 1000}}) {
       for (const bool with_bias : {false, true}) {
@@ -23,10 +31,14 @@ TEST_CASE("linear is x W^T + b, in any storage type and shape", "[ops]") {
           const OwnedTensor x = random_tensor({tokens, in}, random);
           const OwnedTensor weight = random_tensor({out, in}, random, type);
           const OwnedTensor bias = random_tensor({out}, random, type);
-          const OwnedTensor y = accumulate ? random_tensor({tokens, out}, random) : poisoned({tokens, out});
-          const std::vector<float> before = values_of(y), w = values_of(weight), b = values_of(bias),
-                                   xs = values_of(x);
-          ops::linear(context, x, weight, with_bias ? &bias.view() : nullptr, y, accumulate);
+          const OwnedTensor y =
+              on(device, accumulate ? random_tensor({tokens, out}, random) : poisoned({tokens, out}));
+          const std::vector<float> before = read(y), w = values_of(rounded(weight, operands)),
+                                   b = values_of(bias), xs = values_of(rounded(x, operands));
+          const OwnedTensor bias_there = on(device, bias);
+          ops::linear(context, on(device, x), on(device, weight), with_bias ? &bias_there.view() : nullptr, y,
+                      accumulate);
+          const std::vector<float> found = read(y);
           double worst = 0;
           for (std::int64_t t = 0; t < tokens; ++t) {
             for (std::int64_t o = 0; o < out; ++o) {
@@ -36,7 +48,7 @@ TEST_CASE("linear is x W^T + b, in any storage type and shape", "[ops]") {
                 sum += static_cast<double>(xs[static_cast<std::size_t>(t * in + i)]) *
                        w[static_cast<std::size_t>(o * in + i)];
               }
-              const double error = std::abs(sum - y->floats()[at]);
+              const double error = std::abs(sum - found[at]);
               worst = std::isnan(error) ? INFINITY : std::max(worst, error);
             }
           }
@@ -48,15 +60,17 @@ TEST_CASE("linear is x W^T + b, in any storage type and shape", "[ops]") {
 }
 
 TEST_CASE("the Gram matrix sums up over calls", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const DType products = GENERATE(DType::f32, DType::bf16);
   std::mt19937 random(2);
-  const ops::Context context;
-  for (const std::int64_t n : {1, 17, 64, 700}) {
-    const OwnedTensor h({n, n}, DType::f32, Device::cpu, "test");
-    fill_zero(h);
+  const ops::Context context(device, 0, products);
+  for (const std::int64_t n : {1, 17, 64, 700, 1100}) {
+    const OwnedTensor h = zeros_on(device, {n, n});
     std::vector<double> expected(static_cast<std::size_t>(n * n), 0.0);
     for (const std::int64_t tokens : {1, 0, 33}) {
-      const OwnedTensor x = random_tensor({tokens, n}, random);
-      ops::accumulate_gram(context, x, 0.5f, h);
+      const OwnedTensor made = random_tensor({tokens, n}, random);
+      const OwnedTensor x = rounded(made, device == Device::cpu ? DType::f32 : products);
+      ops::accumulate_gram(context, on(device, made), 0.5f, h);
       for (std::int64_t i = 0; i < n; ++i) {
         for (std::int64_t j = 0; j <= i; ++j) {
           for (std::int64_t t = 0; t < tokens; ++t) {
@@ -66,11 +80,12 @@ TEST_CASE("the Gram matrix sums up over calls", "[ops]") {
         }
       }
     }
+    const std::vector<float> found = read(h);
     double worst = 0;
     for (std::int64_t i = 0; i < n; ++i) {
       for (std::int64_t j = 0; j <= i; ++j) {
-        worst =
-            std::max(worst, std::abs(expected[static_cast<std::size_t>(i * n + j)] - h->floats()[i * n + j]));
+        const auto at = static_cast<std::size_t>(i * n + j);
+        worst = std::isnan(found[at]) ? INFINITY : std::max(worst, std::abs(expected[at] - found[at]));
       }
     }
     CHECK(worst < 1e-4);

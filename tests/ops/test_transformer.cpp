@@ -1,13 +1,14 @@
-#include "support/catch.hpp"
-#include "support/random.hpp"
+#include "ops/devices.hpp"
 
 #include <cmath>
 
 #include <galapagos/ops/transformer.hpp>
 
 using namespace galapagos;
-using test::poisoned;
+using test::on;
+using test::poisoned_on;
 using test::random_tensor;
+using test::read;
 using test::values_of;
 
 namespace {
@@ -61,7 +62,10 @@ TEST_CASE("attention for any map of heads and any lengths", "[ops]") {
                         {64, 2, {1}, {0, 64, 128, 129}},
                         {8, 2, {}, {0, 10}},
                         {10, 2, {0, 1}, {0, 257}},
-                        {128, 4, {3, 3, 3, 0, 1}, {0, 40, 41}}};
+                        {128, 4, {3, 3, 3, 0, 1}, {0, 40, 41}},
+                        {7, 1, {0}, {0, 33}},
+                        {260, 1, {0, 0}, {0, 9}}};
+  const Device device = GENERATE_DEVICE();
   std::mt19937 random(7);
   for (const Case& test : cases) {
     const std::int64_t tokens = test.offsets.back(),
@@ -69,21 +73,25 @@ TEST_CASE("attention for any map of heads and any lengths", "[ops]") {
     const OwnedTensor q = random_tensor({tokens, q_width}, random, DType::f32, 2);
     const OwnedTensor k = random_tensor({tokens, test.kv_heads * test.head_dim}, random, DType::f32, 2);
     const OwnedTensor v = random_tensor({tokens, test.kv_heads * test.head_dim}, random);
-    const OwnedTensor out = poisoned({tokens, q_width});
-    ops::attention(ops::Context(), q, k, v, test.head_dim, test.kv_of_head, test.offsets, out);
-    CHECK(attention_error(q, k, v, test.head_dim, test.kv_of_head, test.offsets, out) < 2e-5);
+    const OwnedTensor out = poisoned_on(device, {tokens, q_width});
+    ops::attention(ops::Context(device), on(device, q), on(device, k), on(device, v), test.head_dim,
+                   test.kv_of_head, test.offsets, out);
+    CHECK(attention_error(q, k, v, test.head_dim, test.kv_of_head, test.offsets, on(Device::cpu, out)) <
+          2e-5);
   }
 }
 
 TEST_CASE("norm, gate and embedding", "[ops]") {
+  const Device device = GENERATE_DEVICE();
   std::mt19937 random(8);
-  const ops::Context context;
+  const ops::Context context(device);
   for (const std::int64_t hidden : {1, 7, 64, 333}) {
     const OwnedTensor x = random_tensor({5, hidden}, random),
                       weight = random_tensor({hidden}, random, DType::bf16);
     const std::vector<float> scale = values_of(weight);
-    const OwnedTensor out = poisoned({5, hidden});
-    ops::rms_norm(context, x, weight, 1e-5f, out);
+    const OwnedTensor out_there = poisoned_on(device, {5, hidden});
+    ops::rms_norm(context, on(device, x), on(device, weight), 1e-5f, out_there);
+    const OwnedTensor out = on(Device::cpu, out_there);
     for (std::int64_t row = 0; row < 5; ++row) {
       double squares = 0;
       for (std::int64_t i = 0; i < hidden; ++i) squares += std::pow(x->floats()[row * hidden + i], 2.0);
@@ -97,17 +105,19 @@ TEST_CASE("norm, gate and embedding", "[ops]") {
     const OwnedTensor gate = random_tensor({5, hidden}, random, DType::f32, 30),
                       up = random_tensor({5, hidden}, random);
     const std::vector<float> before = values_of(gate);
-    ops::swiglu(context, gate, up);
+    const OwnedTensor gate_there = on(device, gate);
+    ops::swiglu(context, gate_there, on(device, up));
+    const std::vector<float> gated = read(gate_there);
     for (std::size_t i = 0; i < before.size(); ++i) {
       const double g = before[i];
-      REQUIRE(gate->floats()[i] ==
-              Approx(g / (1 + std::exp(-g)) * up->floats()[i]).epsilon(1e-5).margin(1e-10));
+      REQUIRE(gated[i] == Approx(g / (1 + std::exp(-g)) * up->floats()[i]).epsilon(1e-5).margin(1e-10));
     }
     const OwnedTensor table = random_tensor({9, hidden}, random, DType::f16);
     const std::vector<float> rows = values_of(table);
     const std::vector<std::int32_t> tokens = {8, 0, 3};
-    const OwnedTensor embedded = poisoned({3, hidden});
-    ops::embed(context, tokens, table, embedded);
+    const OwnedTensor embedded_there = poisoned_on(device, {3, hidden});
+    ops::embed(context, tokens, on(device, table), embedded_there);
+    const OwnedTensor embedded = on(Device::cpu, embedded_there);
     for (std::size_t t = 0; t < tokens.size(); ++t) {
       for (std::int64_t i = 0; i < hidden; ++i) {
         REQUIRE(embedded->floats()[static_cast<std::int64_t>(t) * hidden + i] ==
@@ -118,14 +128,16 @@ TEST_CASE("norm, gate and embedding", "[ops]") {
 }
 
 TEST_CASE("rotary embedding turns pairs by position within each sequence", "[ops]") {
+  const Device device = GENERATE_DEVICE();
   std::mt19937 random(9);
   const std::int64_t head_dim = 6, heads = 3;
   const std::vector<std::int64_t> offsets = {0, 4, 9};
-  const OwnedTensor x = random_tensor({9, heads * head_dim}, random);
-  const std::vector<float> before = values_of(x);
+  const OwnedTensor there = on(device, random_tensor({9, heads * head_dim}, random));
+  const std::vector<float> before = read(there);
   OwnedTensor frequencies({3}, DType::f32, Device::cpu, "test");
   for (std::int64_t i = 0; i < 3; ++i) frequencies->floats()[i] = std::pow(0.3f, static_cast<float>(i));
-  ops::rope(ops::Context(), x, head_dim, frequencies, offsets);
+  ops::rope(ops::Context(device), there, head_dim, on(device, frequencies), offsets);
+  const OwnedTensor x = on(Device::cpu, there);
   for (std::int64_t row = 0; row < 9; ++row) {
     const double position = static_cast<double>(row < 4 ? row : row - 4);
     for (std::int64_t head = 0; head < heads; ++head) {
@@ -141,12 +153,13 @@ TEST_CASE("rotary embedding turns pairs by position within each sequence", "[ops
 }
 
 TEST_CASE("negative log-likelihood, also of huge and tiny logits", "[ops]") {
+  const Device device = GENERATE_DEVICE();
   std::mt19937 random(10);
   for (const float scale : {1.0f, 30.0f, 1e4f}) {
     const OwnedTensor logits = random_tensor({4, 777}, random, DType::f32, scale);
     const std::vector<std::int32_t> targets = {0, 776, 5, 400};
     std::vector<double> nll(4);
-    ops::token_nll(ops::Context(), logits, targets, nll);
+    ops::token_nll(ops::Context(device), on(device, logits), targets, nll);
     for (std::size_t row = 0; row < 4; ++row) {
       const float* values = logits->floats() + row * 777;
       double largest = values[0], sum = 0;
@@ -158,12 +171,13 @@ TEST_CASE("negative log-likelihood, also of huge and tiny logits", "[ops]") {
 }
 
 TEST_CASE("NaN and infinity are found wherever they are", "[ops]") {
+  const Device device = GENERATE_DEVICE();
   std::mt19937 random(11);
   for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
     const OwnedTensor x = random_tensor({3, 50000}, random, type);
-    CHECK(ops::all_finite(ops::Context(), x));
+    CHECK(ops::all_finite(ops::Context(device), on(device, x)));
     const float bad = type == DType::bf16 ? INFINITY : NAN;
     convert_from_float({&bad, 1}, type, x->data + x->bytes() - size_of(type));
-    CHECK(!ops::all_finite(ops::Context(), x));
+    CHECK(!ops::all_finite(ops::Context(device), on(device, x)));
   }
 }

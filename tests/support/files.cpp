@@ -20,6 +20,8 @@ TemporaryFolder::~TemporaryFolder() {
 }
 
 std::filesystem::path data_file(const std::string& name) {
+  // A test program that was built elsewhere is told where its files are.
+  if (const char* folder = std::getenv("GALAPAGOS_TEST_FILES")) return std::filesystem::path(folder) / name;
   return std::filesystem::path(__FILE__).parent_path().parent_path() / "data" / name;
 }
 

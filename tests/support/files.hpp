@@ -21,7 +21,7 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-/// tests/data/<name> of the source tree.
+/// tests/data/<name> of the source tree, or <name> in $GALAPAGOS_TEST_FILES where that is set.
 std::filesystem::path data_file(const std::string& name);
 
 /// $GALAPAGOS_TEST_DATA/<name>, or nothing, said aloud, where the variable is not set.

@@ -1,6 +1,9 @@
 #include "support/catch.hpp"
 
+#include <vector>
+
 #include <galapagos/core/error.hpp>
+#include <galapagos/tensor/gpu.hpp>
 #include <galapagos/tensor/tensor.hpp>
 
 using namespace galapagos;
@@ -31,4 +34,35 @@ TEST_CASE("what cannot be had is refused with its purpose", "[tensor]") {
     CHECK(std::string(error.what()).find("the Hessian of everything") != std::string::npos);
   }
   if (!built_with_cuda()) CHECK_THROWS_AS(Buffer(8, Device::cuda, "test"), ResourceError);
+}
+
+TEST_CASE("tensors on a GPU", "[tensor]") {
+  const std::vector<Gpu> gpus = visible_gpus();
+  if (gpus.empty()) {
+    if (built_with_cuda()) WARN("SKIPPED on the GPU: none is visible");
+    return;
+  }
+  CHECK(text_of_uuid(gpus.front().uuid).size() == 40);
+  std::vector<float> values(1000), back(1000, -1.0f);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  const auto* from = reinterpret_cast<const std::byte*>(values.data());
+  auto* to = reinterpret_cast<std::byte*>(back.data());
+  const OwnedTensor first({1000}, DType::f32, Device::cuda, "test");
+  copy_bytes(first->data, Device::cuda, from, Device::cpu, first->bytes());
+  const OwnedTensor second = copy_of(first, "test");
+  fill_zero(first->slice(0, 10));
+  copy_bytes(to, Device::cpu, second->data, Device::cuda, second->bytes());
+  CHECK(back == values);
+  copy_bytes(to, Device::cpu, first->data, Device::cuda, first->bytes());
+  CHECK(back[9] == 0);
+  CHECK(back[10] == 10);
+  CHECK(OwnedTensor({0, 4}, DType::f32, Device::cuda, "test")->empty());
+  try {
+    const Buffer buffer(std::size_t{1} << 50, Device::cuda, "the activations of everything");
+    FAIL_CHECK("there cannot be so much memory");
+  } catch (const ResourceError& error) {
+    const std::string message = error.what();
+    CHECK(message.find("the activations of everything") != std::string::npos);
+    CHECK(message.find("--batch-tokens") != std::string::npos);
+  }
 }

@@ -1,27 +1,41 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include <galapagos/tensor/tensor.hpp>
 
 namespace galapagos::ops {
 
+namespace cuda {
+class Resources;
+}
+
 /// Where operations run. Every operation takes one, and tensors on its device. Results never depend on the
-/// number of threads: work is cut into pieces by the extents of the operands alone.
+/// number of threads: work is cut into pieces by the extents of the operands alone. Contexts on a GPU
+/// share its handles and workspace; one host thread uses them.
 class Context {
  public:
-  /// `threads` host threads; 0 = what OpenMP would take.
-  explicit Context(Device device = Device::cpu, int threads = 0);
+  /// `threads` host threads; 0 = what OpenMP would take. `products`: the type that fp32 operands of matrix
+  /// products and of attention may be rounded to on a GPU, sums staying in fp32; f32 keeps them as they are,
+  /// without TF32. ResourceError where the device cannot be had.
+  explicit Context(Device device = Device::cpu, int threads = 0, DType products = DType::f32);
 
   Device device() const { return device_; }
+  DType products() const { return products_; }
+
+  /// What the operations of a GPU share; only of a context on one.
+  cuda::Resources& cuda() const { return *resources_; }
 
  private:
   Device device_;
+  DType products_;
+  std::shared_ptr<cuda::Resources> resources_;
 };
 
-/// The device meant by --backend auto|cpu|cuda. UsageError for another word, ResourceError where the build
-/// lacks it.
-Device device_of_backend(const std::string& backend);
+/// The device meant by --backend auto|cpu|cuda where a GPU is `visible` to all ranks. UsageError for another
+/// word, ResourceError where the build or the machine lacks it.
+Device device_of_backend(const std::string& backend, bool visible);
 
 /// The BLAS in use, for --version.
 std::string blas_version();

@@ -18,6 +18,11 @@ struct ObsState {
   std::int64_t rows = 0;     ///< d_row
 };
 
+/// Damps the Hessian in the lower triangle of state.inverse, as the reference: dead columns (H_jj = 0) get
+/// H_jj = 1 and W_:j = 0; the damping is that share of the mean diagonal after that; columns of W that are
+/// all zero leave H but for a diagonal of 1. Returns the number of dead columns.
+std::int64_t obs_damp(const Context& context, ObsState& state, double relative_damping);
+
 /// Replaces the lower triangle of h [n, n] by that of its inverse (Cholesky: potrf, potri); in fp64 inside
 /// with `wide`. False, with h spoilt, where h is not positive definite or its inverse is not finite.
 bool invert_spd(const Context& context, const Tensor& h, bool wide);

@@ -11,6 +11,9 @@ namespace galapagos::ops {
 void gather_rows(const Context& context, const Tensor& table, std::span<const std::int64_t> rows,
                  const Tensor& out);
 
+/// out = in, as many values, rounded to the type of out.
+void convert(const Context& context, const Tensor& in, const Tensor& out);
+
 /// out [c, r] = in [r, c] transposed, both of the same type.
 void transpose(const Context& context, const Tensor& in, const Tensor& out);
 

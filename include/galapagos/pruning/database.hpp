@@ -79,7 +79,8 @@ class DatabaseWriter {
   DatabaseWriter(const std::filesystem::path& path, const Communicator& comm, FileDescriptor descriptor,
                  DType dtype);
 
-  /// The compact weight [kept, d_row] fp32 of a level >= 1, rounded to the database's type.
+  /// The compact weight [kept, d_row] of a level >= 1, fp32 or of the database's type, to which it is
+  /// rounded.
   void write_level(const ModuleId& module, std::int64_t level, const Tensor& weight);
   /// The order and losses; then, once all is on disk, the mark that the module is done.
   void finish_module(const ModuleId& module, const ObsSummary& summary);

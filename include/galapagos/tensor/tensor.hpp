@@ -16,8 +16,8 @@ enum class Device : std::uint8_t { cpu, cuda };
 
 std::string name_of(Device device);
 
-/// Owned, uninitialised memory on a device, aligned to 64 bytes. ResourceError, naming the purpose, where
-/// there is not enough.
+/// Owned, uninitialised memory on a device, aligned to 64 bytes; on a GPU from a pool that keeps what is
+/// freed. ResourceError, naming the purpose, where there is not enough.
 class Buffer {
  public:
   Buffer() = default;
@@ -93,10 +93,11 @@ class OwnedTensor {
   Tensor view_;
 };
 
-/// A copy on the same device.
-OwnedTensor copy_of(const Tensor& tensor, const std::string& purpose);
+/// A copy on `device`; nothing of an empty tensor.
+OwnedTensor copy_of(const Tensor& tensor, Device device, const std::string& purpose);
 
-/// Copies `bytes` between the host and a device, or within either; returns when done.
+/// Copies `bytes` between the host and a device, or within either; returns when done, or within a GPU when
+/// queued before all that comes later.
 void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device from_device,
                 std::size_t bytes);
 

@@ -52,6 +52,7 @@ class ShardedAdamW {
   void gather_master(const Gradients& gradients) const;
 
  private:
+  Tensor sum_gradients(const Gradients& gradients) const;
   void spread(const Gradients& scratch);
 
   const Communicator& comm_;

@@ -1,10 +1,10 @@
+#include "../backends.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include <galapagos/ops/adamw.hpp>
-
-namespace galapagos::ops {
+namespace galapagos::ops::cpu {
 
 void adamw(const Context&, const AdamWStep& step, const Tensor& gradients, const Tensor& weights,
            const Tensor& first, const Tensor& second) {
@@ -44,4 +44,4 @@ double sum_of_squares(const Context&, const Tensor& x) {
   return total;
 }
 
-}  // namespace galapagos::ops
+}  // namespace galapagos::ops::cpu

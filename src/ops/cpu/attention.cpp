@@ -1,3 +1,4 @@
+#include "../backends.hpp"
 #include "blas.hpp"
 #include "vector_math.hpp"
 
@@ -6,9 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include <galapagos/ops/transformer.hpp>
-
-namespace galapagos::ops {
+namespace galapagos::ops::cpu {
 namespace {
 
 constexpr std::int64_t query_block = 64;
@@ -45,8 +44,8 @@ void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tenso
   for (std::int64_t key = tile.begin; key < last; key += key_block) {
     const std::int64_t keys = std::min(key_block, last - key);
     float* scores = work.scores.data();
-    cpu::gemm(false, true, tile.rows, keys, head_dim, scale, queries, q_width,
-              k.floats() + key * kv_width + kv_head * head_dim, kv_width, 0.0f, scores, key_block);
+    gemm(false, true, tile.rows, keys, head_dim, scale, queries, q_width,
+         k.floats() + key * kv_width + kv_head * head_dim, kv_width, 0.0f, scores, key_block);
     for (std::int64_t i = 0; i < tile.rows; ++i) {
       float* row = scores + i * key_block;
       const std::int64_t seen = std::clamp<std::int64_t>(tile.first + i + 1 - key, 0, keys);
@@ -58,11 +57,11 @@ void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tenso
         float largest = work.largest[at];
 #pragma omp simd reduction(max : largest)
         for (std::int64_t j = 0; j < width / lane * lane; ++j) largest = std::max(largest, row[j]);
-        const float shrink = cpu::vector_exp(work.largest[at] - largest);
+        const float shrink = vector_exp(work.largest[at] - largest);
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (std::int64_t j = 0; j < width / lane * lane; ++j) {
-          row[j] = cpu::vector_exp(row[j] - largest);
+          row[j] = vector_exp(row[j] - largest);
           sum += row[j];
         }
         work.largest[at] = largest;
@@ -72,9 +71,8 @@ void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tenso
       }
       std::fill(row + width, row + std::max(keys, width), 0.0f);
     }
-    cpu::gemm(false, false, tile.rows, head_dim, keys, 1.0f, scores, key_block,
-              v.floats() + key * kv_width + kv_head * head_dim, kv_width, 1.0f, work.gathered.data(),
-              head_dim);
+    gemm(false, false, tile.rows, head_dim, keys, 1.0f, scores, key_block,
+         v.floats() + key * kv_width + kv_head * head_dim, kv_width, 1.0f, work.gathered.data(), head_dim);
   }
   for (std::int64_t i = 0; i < tile.rows; ++i) {
     float* result = out.floats() + (tile.first + i) * q_width + tile.head * head_dim;
@@ -113,4 +111,4 @@ void attention(const Context&, const Tensor& q, const Tensor& k, const Tensor& v
   }
 }
 
-}  // namespace galapagos::ops
+}  // namespace galapagos::ops::cpu

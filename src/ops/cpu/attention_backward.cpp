@@ -1,3 +1,4 @@
+#include "../backends.hpp"
 #include "blas.hpp"
 #include "vector_math.hpp"
 
@@ -5,9 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include <galapagos/ops/backward.hpp>
-
-namespace galapagos::ops {
+namespace galapagos::ops::cpu {
 namespace {
 
 constexpr std::int64_t query_block = 64;
@@ -43,10 +42,10 @@ struct ScoreBlock {
 
   void form(const Operands& x, const Block& block) {
     const std::int64_t q_width = x.q.columns(), kv_width = x.k.columns();
-    cpu::gemm(false, true, block.rows, block.keys, x.head_dim, x.scale(), x.query(block.first, block.head),
-              q_width, x.key(block.key, block.kv_head), kv_width, 0.0f, p.data(), key_block);
-    cpu::gemm(false, true, block.rows, block.keys, x.head_dim, 1.0f, x.d_row(block.first, block.head),
-              q_width, x.value(block.key, block.kv_head), kv_width, 0.0f, ds.data(), key_block);
+    gemm(false, true, block.rows, block.keys, x.head_dim, x.scale(), x.query(block.first, block.head),
+         q_width, x.key(block.key, block.kv_head), kv_width, 0.0f, p.data(), key_block);
+    gemm(false, true, block.rows, block.keys, x.head_dim, 1.0f, x.d_row(block.first, block.head), q_width,
+         x.value(block.key, block.kv_head), kv_width, 0.0f, ds.data(), key_block);
     for (std::int64_t i = 0; i < block.rows; ++i) {
       float *p_row = p.data() + i * key_block, *ds_row = ds.data() + i * key_block;
       const std::int64_t at = (block.first + i) * x.heads() + block.head;
@@ -54,7 +53,7 @@ struct ScoreBlock {
       const std::int64_t seen = std::clamp<std::int64_t>(block.first + i + 1 - block.key, 0, block.keys);
 #pragma omp simd
       for (std::int64_t j = 0; j < seen; ++j) {
-        p_row[j] = cpu::vector_exp(p_row[j] - log_sum);
+        p_row[j] = vector_exp(p_row[j] - log_sum);
         ds_row[j] = x.scale() * p_row[j] * (ds_row[j] - product);
       }
       std::fill(p_row + seen, p_row + block.keys, 0.0f);
@@ -115,9 +114,8 @@ void attention_backward(const Context&, const Tensor& q, const Tensor& k, const 
         const Block block{span.first, rows,   key, std::min(key_block, span.first + rows - key),
                           span.head,  kv_head};
         scores.form(x, block);
-        cpu::gemm(false, false, rows, head_dim, block.keys, 1.0f, scores.ds.data(), key_block,
-                  x.key(key, kv_head), kv_width, 1.0f,
-                  d_q.floats() + span.first * q_width + span.head * head_dim, q_width);
+        gemm(false, false, rows, head_dim, block.keys, 1.0f, scores.ds.data(), key_block, x.key(key, kv_head),
+             kv_width, 1.0f, d_q.floats() + span.first * q_width + span.head * head_dim, q_width);
       }
     }
 #pragma omp for schedule(dynamic)
@@ -130,14 +128,14 @@ void attention_backward(const Context&, const Tensor& q, const Tensor& k, const 
         for (std::int64_t row = span.first; row < span.end; row += query_block) {
           const Block block{row, std::min(query_block, span.end - row), span.first, count, head, span.head};
           scores.form(x, block);
-          cpu::gemm(true, false, count, head_dim, block.rows, 1.0f, scores.p.data(), key_block,
-                    x.d_row(row, head), q_width, 1.0f, d_v.floats() + at, kv_width);
-          cpu::gemm(true, false, count, head_dim, block.rows, 1.0f, scores.ds.data(), key_block,
-                    x.query(row, head), q_width, 1.0f, d_k.floats() + at, kv_width);
+          gemm(true, false, count, head_dim, block.rows, 1.0f, scores.p.data(), key_block, x.d_row(row, head),
+               q_width, 1.0f, d_v.floats() + at, kv_width);
+          gemm(true, false, count, head_dim, block.rows, 1.0f, scores.ds.data(), key_block,
+               x.query(row, head), q_width, 1.0f, d_k.floats() + at, kv_width);
         }
       }
     }
   }
 }
 
-}  // namespace galapagos::ops
+}  // namespace galapagos::ops::cpu

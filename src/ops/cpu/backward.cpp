@@ -1,3 +1,4 @@
+#include "../backends.hpp"
 #include "blas.hpp"
 #include "vector_math.hpp"
 
@@ -5,9 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include <galapagos/ops/backward.hpp>
-
-namespace galapagos::ops {
+namespace galapagos::ops::cpu {
 namespace {
 
 constexpr std::int64_t column_tile = 256;  // where a sum over rows is cut among threads
@@ -39,7 +38,7 @@ RowScale scale_of(const float* row, std::int64_t count) {
   for (std::int64_t i = 1; i < count; ++i) largest = std::max(largest, row[i]);
   double sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < count; ++i) sum += static_cast<double>(cpu::vector_exp(row[i] - largest));
+  for (std::int64_t i = 0; i < count; ++i) sum += static_cast<double>(vector_exp(row[i] - largest));
   return {largest, static_cast<float>(std::log(sum))};
 }
 
@@ -54,7 +53,7 @@ void linear_input_gradient(const Context&, const Tensor& d_y, const Tensor& weig
     return;
   }
   const float beta = accumulate ? 1.0f : 0.0f;
-  cpu::for_tiles(1, in, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t columns) {
+  for_tiles(1, in, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t columns) {
     const float* block = weight.floats() + column;
     std::int64_t stride = in;
     std::vector<float> wide;
@@ -68,16 +67,16 @@ void linear_input_gradient(const Context&, const Tensor& d_y, const Tensor& weig
       block = wide.data();
       stride = columns;
     }
-    cpu::gemm(false, false, tokens, columns, out, 1.0f, d_y.floats(), out, block, stride, beta,
-              d_x.floats() + column, in);
+    gemm(false, false, tokens, columns, out, 1.0f, d_y.floats(), out, block, stride, beta,
+         d_x.floats() + column, in);
   });
 }
 
 void linear_weight_gradient(const Context&, const Tensor& d_y, const Tensor& x, const Tensor& d_weight) {
   const std::int64_t tokens = x.rows(), out = d_y.columns(), in = x.columns();
   if (tokens == 0 || out == 0 || in == 0) return;
-  cpu::parallel_gemm(true, false, out, in, tokens, 1.0f, d_y.floats(), out, x.floats(), in, 1.0f,
-                     d_weight.floats(), in);
+  parallel_gemm(true, false, out, in, tokens, 1.0f, d_y.floats(), out, x.floats(), in, 1.0f,
+                d_weight.floats(), in);
 }
 
 void bias_gradient(const Context&, const Tensor& d_y, const Tensor& d_bias) {
@@ -132,7 +131,7 @@ void swiglu_backward(const Context&, const Tensor& d_y, const Tensor& gate, cons
   const std::int64_t count = gate.elements();
 #pragma omp parallel for simd schedule(static)
   for (std::int64_t i = 0; i < count; ++i) {
-    const float sigmoid = 1.0f / (1.0f + cpu::vector_exp(-g[i]));
+    const float sigmoid = 1.0f / (1.0f + vector_exp(-g[i]));
     const float silu = g[i] * sigmoid;
     const float d_silu = gradient[i] * u[i];
     u[i] = gradient[i] * silu;
@@ -163,7 +162,7 @@ void cross_entropy_backward(const Context&, std::span<const std::int32_t> target
     const RowScale scale = scale_of(values, vocabulary);
     const float shift = scale.largest + scale.log_sum, weight = weights[at];
 #pragma omp simd
-    for (std::int64_t i = 0; i < vocabulary; ++i) values[i] = weight * cpu::vector_exp(values[i] - shift);
+    for (std::int64_t i = 0; i < vocabulary; ++i) values[i] = weight * vector_exp(values[i] - shift);
     values[targets[at]] -= weight;
   }
 }
@@ -181,9 +180,9 @@ void kl_backward(const Context&, const Tensor& dense, const Tensor& dense_scale,
     const float weight = weights[static_cast<std::size_t>(row)];
 #pragma omp simd
     for (std::int64_t i = 0; i < vocabulary; ++i) {
-      values[i] = weight * (cpu::vector_exp(values[i] - shift) - cpu::vector_exp(wanted[i] - dense_shift));
+      values[i] = weight * (vector_exp(values[i] - shift) - vector_exp(wanted[i] - dense_shift));
     }
   }
 }
 
-}  // namespace galapagos::ops
+}  // namespace galapagos::ops::cpu

@@ -1,3 +1,4 @@
+#include "../backends.hpp"
 #include "vector_math.hpp"
 
 #include <algorithm>
@@ -5,9 +6,7 @@
 #include <numeric>
 #include <vector>
 
-#include <galapagos/ops/divergence.hpp>
-
-namespace galapagos::ops {
+namespace galapagos::ops::cpu {
 namespace {
 
 struct Scale {
@@ -21,7 +20,7 @@ Scale scale_of(const float* values, std::int64_t count) {
   for (std::int64_t i = 1; i < count; ++i) largest = std::max(largest, values[i]);
   double sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < count; ++i) sum += static_cast<double>(cpu::vector_exp(values[i] - largest));
+  for (std::int64_t i = 0; i < count; ++i) sum += static_cast<double>(vector_exp(values[i] - largest));
   return {largest, std::log(sum)};
 }
 
@@ -50,7 +49,7 @@ void kl_divergence(const Context&, const Tensor& dense, const Tensor& dense_scal
 #pragma omp simd reduction(+ : sum, total)
     for (std::int64_t i = 0; i < vocabulary; ++i) {
       const float log_p = p[i] - p_largest;
-      const float weight = cpu::vector_exp(log_p);
+      const float weight = vector_exp(log_p);
       total += static_cast<double>(weight);
       sum += static_cast<double>(weight * (log_p - (q[i] - q_largest)));
     }
@@ -99,4 +98,4 @@ void arg_max(const Context&, const Tensor& logits, std::span<std::int32_t> indic
   }
 }
 
-}  // namespace galapagos::ops
+}  // namespace galapagos::ops::cpu

@@ -1,14 +1,13 @@
 // The inverse of a symmetric positive definite matrix by tiles: Cholesky factor, inverse of the factor,
 // product with its transpose (LAPACK's potrf, trtri, lauum), on the lower triangle and in place. Tiles of a
 // fixed size make the result the same for any number of threads.
+#include "../backends.hpp"
 #include "blas.hpp"
 
 #include <algorithm>
 #include <vector>
 
-#include <galapagos/ops/obs.hpp>
-
-namespace galapagos::ops {
+namespace galapagos::ops::cpu {
 namespace {
 
 constexpr std::int64_t tile = 128;
@@ -31,17 +30,17 @@ template <typename T>
 bool factor(TiledMatrix<T> a) {
   const std::int64_t n = a.n, count = tiles_of(n);
   for (std::int64_t k = 0; k < count; ++k) {
-    if (!cpu::cholesky(extent(k, n), a.at(k, k), n)) return false;
+    if (!cholesky(extent(k, n), a.at(k, k), n)) return false;
 #pragma omp parallel for schedule(dynamic)
     for (std::int64_t i = k + 1; i < count; ++i) {
-      cpu::solve_lower_transposed_right(extent(i, n), extent(k, n), a.at(k, k), n, a.at(i, k), n);
+      solve_lower_transposed_right(extent(i, n), extent(k, n), a.at(k, k), n, a.at(i, k), n);
     }
 #pragma omp parallel for schedule(dynamic) collapse(2)
     for (std::int64_t i = k + 1; i < count; ++i) {
       for (std::int64_t j = k + 1; j < count; ++j) {
         if (j > i) continue;
-        cpu::gemm(false, true, extent(i, n), extent(j, n), extent(k, n), T(-1), a.at(i, k), n, a.at(j, k), n,
-                  T(1), a.at(i, j), n);
+        gemm(false, true, extent(i, n), extent(j, n), extent(k, n), T(-1), a.at(i, k), n, a.at(j, k), n, T(1),
+             a.at(i, j), n);
       }
     }
   }
@@ -54,7 +53,7 @@ void invert_factor(TiledMatrix<T> l) {
   const std::int64_t n = l.n, count = tiles_of(n);
   for (std::int64_t k = 0; k < count; ++k) {
     const std::int64_t rows = extent(k, n), left = k * tile;
-    cpu::invert_lower(rows, l.at(k, k), n);
+    invert_lower(rows, l.at(k, k), n);
     for (std::int64_t i = 0; i < rows; ++i)
       std::fill(l.at(k, k) + i * n + i + 1, l.at(k, k) + i * n + rows, T(0));
     std::vector<T> old(static_cast<std::size_t>(rows * left));
@@ -62,10 +61,9 @@ void invert_factor(TiledMatrix<T> l) {
 #pragma omp parallel for schedule(dynamic)
     for (std::int64_t j = 0; j < k; ++j) {
       std::vector<T> product(static_cast<std::size_t>(rows * tile));
-      cpu::gemm(false, false, rows, tile, left - j * tile, T(1), old.data() + j * tile, left, l.at(j, j), n,
-                T(0), product.data(), tile);
-      cpu::gemm(false, false, rows, tile, rows, T(-1), l.at(k, k), n, product.data(), tile, T(0), l.at(k, j),
-                n);
+      gemm(false, false, rows, tile, left - j * tile, T(1), old.data() + j * tile, left, l.at(j, j), n, T(0),
+           product.data(), tile);
+      gemm(false, false, rows, tile, rows, T(-1), l.at(k, k), n, product.data(), tile, T(0), l.at(k, j), n);
     }
   }
 }
@@ -81,11 +79,11 @@ void multiply_by_transpose(TiledMatrix<T> x) {
     for (std::int64_t r = 0; r < rows; ++r) std::copy_n(x.at(i, 0) + r * n, width, old.data() + r * width);
 #pragma omp parallel for schedule(dynamic)
     for (std::int64_t j = 0; j <= i; ++j) {
-      cpu::gemm(true, false, rows, extent(j, n), rows, T(1), old.data() + i * tile, width,
-                old.data() + j * tile, width, T(0), x.at(i, j), n);
+      gemm(true, false, rows, extent(j, n), rows, T(1), old.data() + i * tile, width, old.data() + j * tile,
+           width, T(0), x.at(i, j), n);
       if (below > 0) {
-        cpu::gemm(true, false, rows, extent(j, n), below, T(1), x.at(i + 1, i), n, x.at(i + 1, j), n, T(1),
-                  x.at(i, j), n);
+        gemm(true, false, rows, extent(j, n), below, T(1), x.at(i + 1, i), n, x.at(i + 1, j), n, T(1),
+             x.at(i, j), n);
       }
     }
   }
@@ -124,4 +122,4 @@ bool invert_spd(const Context&, const Tensor& h, bool wide) {
   return finite_lower(h.floats(), n);
 }
 
-}  // namespace galapagos::ops
+}  // namespace galapagos::ops::cpu

@@ -1,11 +1,10 @@
+#include "../backends.hpp"
 #include "blas.hpp"
 
 #include <algorithm>
 #include <vector>
 
-#include <galapagos/ops/linear.hpp>
-
-namespace galapagos::ops {
+namespace galapagos::ops::cpu {
 namespace {
 
 void fill_with_bias(const Tensor& bias, const Tensor& y) {
@@ -32,7 +31,7 @@ void linear(const Context&, const Tensor& x, const Tensor& weight, const Tensor*
   }
   if (tokens == 0 || out == 0 || in == 0) return;
   // Each tile of output columns widens its own rows of the weight once, for all tokens.
-  cpu::for_tiles(1, out, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t columns) {
+  for_tiles(1, out, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t columns) {
     const float* rows = weight.floats() + column * in;
     std::vector<float> wide;
     if (weight.dtype != DType::f32) {
@@ -41,15 +40,14 @@ void linear(const Context&, const Tensor& x, const Tensor& weight, const Tensor*
                        weight.data + static_cast<std::size_t>(column * in) * size_of(weight.dtype), wide);
       rows = wide.data();
     }
-    cpu::gemm(false, true, tokens, columns, in, 1.0f, x.floats(), in, rows, in, beta, y.floats() + column,
-              out);
+    gemm(false, true, tokens, columns, in, 1.0f, x.floats(), in, rows, in, beta, y.floats() + column, out);
   });
 }
 
 void accumulate_gram(const Context&, const Tensor& x, float scale, const Tensor& h) {
   if (x.rows() == 0) return;
-  cpu::parallel_lower_product(x.columns(), x.rows(), scale, x.floats(), x.columns(), x.floats(), x.columns(),
-                              h.floats(), x.columns());
+  parallel_lower_product(x.columns(), x.rows(), scale, x.floats(), x.columns(), x.floats(), x.columns(),
+                         h.floats(), x.columns());
 }
 
-}  // namespace galapagos::ops
+}  // namespace galapagos::ops::cpu

@@ -1,3 +1,4 @@
+#include "../backends.hpp"
 #include "blas.hpp"
 #include "obs_state.hpp"
 
@@ -8,9 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <galapagos/ops/obs.hpp>
-
-namespace galapagos::ops {
+namespace galapagos::ops::cpu {
 namespace {
 
 constexpr std::int64_t block_width = 128;
@@ -110,8 +109,8 @@ void ColumnBlock::multiply_candidates() {
   constexpr std::int64_t wide = 256;
 #pragma omp parallel for schedule(dynamic)
   for (std::int64_t j = 0; j < columns_; j += wide) {
-    cpu::gemm(false, true, count, std::min(wide, columns_ - j), rows, 1.0f, weights.data(), rows,
-              state_.weight->floats() + j * rows, rows, 0.0f, products_.data() + j, columns_);
+    gemm(false, true, count, std::min(wide, columns_ - j), rows, 1.0f, weights.data(), rows,
+         state_.weight->floats() + j * rows, rows, 0.0f, products_.data() + j, columns_);
   }
 }
 
@@ -162,7 +161,7 @@ void ColumnBlock::update(std::int64_t step, const Best& best, std::int64_t first
     const std::int64_t count = std::min(strip, last - from);
     float* c_new = c_.data() + step * columns_ + from;
     float* q_new = q_.data() + step * columns_ + from;
-    cpu::copy_symmetric_row(state_.inverse->floats(), columns_, j, from, from + count, c_new);
+    copy_symmetric_row(state_.inverse->floats(), columns_, j, from, from + count, c_new);
     if (slot >= 0) {
       std::copy_n(products_.data() + slot * columns_ + from, count, q_new);
     } else {
@@ -234,13 +233,13 @@ void ColumnBlock::apply(ObsState& state) const {
     for (std::int64_t s = 0; s <= k; ++s) factor[static_cast<std::size_t>(k * width + s)] = c(s)[j];
     std::copy_n(state.weight->floats() + j * rows, rows, u.data() + k * rows);
   }
-  cpu::for_tiles(1, rows, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t count) {
-    cpu::solve_lower_left(width, count, factor.data(), width, u.data() + column, rows);
+  for_tiles(1, rows, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t count) {
+    solve_lower_left(width, count, factor.data(), width, u.data() + column, rows);
   });
 
   std::vector<std::int64_t> dropped = removed_;
   std::sort(dropped.begin(), dropped.end());
-  cpu::drop_columns(state, dropped);
+  drop_columns(state, dropped);
   const std::int64_t left = state.columns;
   std::vector<float> c_left(static_cast<std::size_t>(width * left));
 #pragma omp parallel for schedule(static)
@@ -255,10 +254,10 @@ void ColumnBlock::apply(ObsState& state) const {
       }
     }
   }
-  cpu::parallel_gemm(true, false, left, rows, width, -1.0f, c_left.data(), left, u.data(), rows, 1.0f,
-                     state.weight->floats(), rows);
-  cpu::parallel_lower_product(left, width, -1.0f, c_left.data(), left, c_left.data(), left,
-                              state.inverse->floats(), left);
+  parallel_gemm(true, false, left, rows, width, -1.0f, c_left.data(), left, u.data(), rows, 1.0f,
+                state.weight->floats(), rows);
+  parallel_lower_product(left, width, -1.0f, c_left.data(), left, c_left.data(), left,
+                         state.inverse->floats(), left);
 }
 
 }  // namespace
@@ -284,4 +283,4 @@ bool obs_remove_columns(const Context&, ObsState& state, std::int64_t count,
   return true;
 }
 
-}  // namespace galapagos::ops
+}  // namespace galapagos::ops::cpu

@@ -1,3 +1,4 @@
+#include "../backends.hpp"
 #include "blas.hpp"
 #include "obs_state.hpp"
 
@@ -7,9 +8,7 @@
 #include <numeric>
 #include <vector>
 
-#include <galapagos/ops/obs.hpp>
-
-namespace galapagos::ops {
+namespace galapagos::ops::cpu {
 namespace {
 
 // Cholesky factor of M_GG for the structure of `size` columns from `first` on; empty where it is not positive
@@ -20,7 +19,7 @@ std::vector<float> factor_of(const ObsState& state, std::int64_t size, std::int6
     std::copy_n(state.inverse->floats() + (first + i) * state.columns + first, i + 1,
                 factor.data() + i * size);
   }
-  if (!cpu::cholesky(size, factor.data(), size)) factor.clear();
+  if (!cholesky(size, factor.data(), size)) factor.clear();
   return factor;
 }
 
@@ -41,7 +40,7 @@ bool obs_structure_scores(const Context&, const ObsState& state, std::int64_t si
     // trace(W_G (L L^T)^-1 W_G^T) = |L^-1 W_G^T|^2
     const float* weight = state.weight->floats() + g * size * rows;
     std::vector<float> solved(weight, weight + size * rows);
-    cpu::solve_lower_left(size, rows, factor.data(), size, solved.data(), rows);
+    solve_lower_left(size, rows, factor.data(), size, solved.data(), rows);
     double sum = 0;
     for (const float value : solved) sum += static_cast<double>(value) * value;
     if (!std::isfinite(sum)) positive = false;
@@ -57,29 +56,28 @@ bool obs_remove_structure(const Context&, ObsState& state, std::int64_t size, st
 
   // y = L^-1 W_G^T [size, rows] and z = L^-1 M_G: [size, columns left]; then W -= z^T y and M -= z^T z.
   std::vector<float> y(state.weight->floats() + first * rows, state.weight->floats() + (first + size) * rows);
-  cpu::for_tiles(1, rows, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t count) {
-    cpu::solve_lower_left(size, count, factor.data(), size, y.data() + column, rows);
+  for_tiles(1, rows, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t count) {
+    solve_lower_left(size, count, factor.data(), size, y.data() + column, rows);
   });
   const std::int64_t left = state.columns - size;
   std::vector<float> z(static_cast<std::size_t>(size * left));
 #pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < size; ++i) {
     float* row = z.data() + i * left;
-    cpu::copy_symmetric_row(state.inverse->floats(), state.columns, first + i, 0, first, row);
-    cpu::copy_symmetric_row(state.inverse->floats(), state.columns, first + i, first + size, state.columns,
-                            row + first);
+    copy_symmetric_row(state.inverse->floats(), state.columns, first + i, 0, first, row);
+    copy_symmetric_row(state.inverse->floats(), state.columns, first + i, first + size, state.columns,
+                       row + first);
   }
   std::vector<std::int64_t> dropped(static_cast<std::size_t>(size));
   std::iota(dropped.begin(), dropped.end(), first);
-  cpu::drop_columns(state, dropped);
-  cpu::for_tiles(1, left, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t count) {
-    cpu::solve_lower_left(size, count, factor.data(), size, z.data() + column, left);
+  drop_columns(state, dropped);
+  for_tiles(1, left, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t count) {
+    solve_lower_left(size, count, factor.data(), size, z.data() + column, left);
   });
-  cpu::parallel_gemm(true, false, left, rows, size, -1.0f, z.data(), left, y.data(), rows, 1.0f,
-                     state.weight->floats(), rows);
-  cpu::parallel_lower_product(left, size, -1.0f, z.data(), left, z.data(), left, state.inverse->floats(),
-                              left);
+  parallel_gemm(true, false, left, rows, size, -1.0f, z.data(), left, y.data(), rows, 1.0f,
+                state.weight->floats(), rows);
+  parallel_lower_product(left, size, -1.0f, z.data(), left, z.data(), left, state.inverse->floats(), left);
   return true;
 }
 
-}  // namespace galapagos::ops
+}  // namespace galapagos::ops::cpu

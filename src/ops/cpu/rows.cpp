@@ -1,9 +1,10 @@
+#include "../backends.hpp"
+
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
-#include <galapagos/ops/rows.hpp>
-
-namespace galapagos::ops {
+namespace galapagos::ops::cpu {
 namespace {
 
 template <typename Word>
@@ -31,6 +32,27 @@ void gather_rows(const Context&, const Tensor& table, std::span<const std::int64
   }
 }
 
+void convert(const Context&, const Tensor& in, const Tensor& out) {
+  constexpr std::int64_t piece = 1 << 16;
+  const std::int64_t count = in.elements();
+#pragma omp parallel for schedule(static)
+  for (std::int64_t first = 0; first < count; first += piece) {
+    const auto length = static_cast<std::size_t>(std::min(piece, count - first)),
+               at = static_cast<std::size_t>(first);
+    const std::byte* from = in.data + at * size_of(in.dtype);
+    std::byte* to = out.data + at * size_of(out.dtype);
+    if (in.dtype == out.dtype) {
+      std::memcpy(to, from, length * size_of(in.dtype));
+    } else if (out.dtype == DType::f32) {
+      convert_to_float(in.dtype, from, {out.floats() + first, length});
+    } else {
+      std::vector<float> wide(length);
+      convert_to_float(in.dtype, from, wide);
+      convert_from_float(wide, out.dtype, to);
+    }
+  }
+}
+
 void transpose(const Context&, const Tensor& in, const Tensor& out) {
   if (size_of(in.dtype) == 2) {
     transpose_words(reinterpret_cast<const std::uint16_t*>(in.data),
@@ -40,4 +62,4 @@ void transpose(const Context&, const Tensor& in, const Tensor& out) {
   }
 }
 
-}  // namespace galapagos::ops
+}  // namespace galapagos::ops::cpu

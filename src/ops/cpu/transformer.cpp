@@ -1,13 +1,11 @@
+#include "../backends.hpp"
 #include "vector_math.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include <galapagos/ops/backward.hpp>
-#include <galapagos/ops/transformer.hpp>
-
-namespace galapagos::ops {
+namespace galapagos::ops::cpu {
 namespace {
 
 std::span<const float> floats_of(const Tensor& tensor, std::vector<float>& storage) {
@@ -98,7 +96,7 @@ void swiglu(const Context&, const Tensor& gate, const Tensor& up) {
   const float* u = up.floats();
   const std::int64_t count = gate.elements();
 #pragma omp parallel for simd schedule(static)
-  for (std::int64_t i = 0; i < count; ++i) g[i] = g[i] / (1.0f + cpu::vector_exp(-g[i])) * u[i];
+  for (std::int64_t i = 0; i < count; ++i) g[i] = g[i] / (1.0f + vector_exp(-g[i])) * u[i];
 }
 
 void token_nll(const Context&, const Tensor& logits, std::span<const std::int32_t> targets,
@@ -112,8 +110,7 @@ void token_nll(const Context&, const Tensor& logits, std::span<const std::int32_
     for (std::int64_t i = 1; i < vocabulary; ++i) largest = std::max(largest, values[i]);
     double sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = 0; i < vocabulary; ++i)
-      sum += static_cast<double>(cpu::vector_exp(values[i] - largest));
+    for (std::int64_t i = 0; i < vocabulary; ++i) sum += static_cast<double>(vector_exp(values[i] - largest));
     const auto at = static_cast<std::size_t>(row);
     nll[at] = std::log(sum) + largest - values[targets[at]];
   }
@@ -133,4 +130,4 @@ bool all_finite(const Context&, const Tensor& x) {
   return bad == 0;
 }
 
-}  // namespace galapagos::ops
+}  // namespace galapagos::ops::cpu

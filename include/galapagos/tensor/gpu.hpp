@@ -1,0 +1,27 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace galapagos {
+
+/// A GPU as the driver knows it; its identity is the same in every process of the node.
+struct Gpu {
+  std::array<unsigned char, 16> uuid{};
+  std::string name;
+  std::uint64_t bytes = 0;  ///< its memory
+};
+
+/// The GPUs that this process may use, in the driver's order; none in a build without CUDA or where there is
+/// no driver.
+std::vector<Gpu> visible_gpus();
+
+/// Makes visible_gpus()[index] the GPU of this process. To be called before anything is allocated there.
+void use_gpu(int index);
+
+/// "GPU-01234567-89ab-...", as nvidia-smi prints it.
+std::string text_of_uuid(const std::array<unsigned char, 16>& uuid);
+
+}  // namespace galapagos

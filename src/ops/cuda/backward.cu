@@ -1,0 +1,166 @@
+#include "../backends.hpp"
+#include "column_sums.cuh"
+#include "launch.cuh"
+#include "reduce.cuh"
+#include "stored.cuh"
+#include "vocabulary.cuh"
+
+#include <numeric>
+#include <vector>
+
+namespace galapagos::ops::cuda {
+namespace {
+
+struct Element {
+  const float* x;
+  std::int64_t columns;
+  __device__ float operator()(std::int64_t row, std::int64_t column) const {
+    return x[row * columns + column];
+  }
+};
+
+/// d_x of a row, and the factor by which the norm multiplied it.
+template <typename Stored>
+__global__ void norm_gradient(const float* x, const Stored* weight, std::int64_t hidden, float epsilon,
+                              const float* d_y, float* d_x, float* factors) {
+  const float *in = x + blockIdx.x * hidden, *gradient = d_y + blockIdx.x * hidden;
+  float* result = d_x + blockIdx.x * hidden;
+  double squares = 0, product = 0;
+  for (std::int64_t i = threadIdx.x; i < hidden; i += blockDim.x) {
+    squares += static_cast<double>(in[i]) * in[i];
+    product += static_cast<double>(gradient[i] * widen(weight[i])) * in[i];
+  }
+  squares = block_reduce(squares, Sum{});
+  product = block_reduce(product, Sum{});
+  const float factor = 1.0f / sqrtf(static_cast<float>(squares / static_cast<double>(hidden)) + epsilon);
+  const float back = factor * factor * factor * static_cast<float>(product / static_cast<double>(hidden));
+  for (std::int64_t i = threadIdx.x; i < hidden; i += blockDim.x)
+    result[i] += factor * gradient[i] * widen(weight[i]) - in[i] * back;
+  if (threadIdx.x == 0) factors[blockIdx.x] = factor;
+}
+
+struct NormWeightTerm {
+  const float *d_y, *x, *factors;
+  std::int64_t columns;
+  __device__ float operator()(std::int64_t row, std::int64_t column) const {
+    return d_y[row * columns + column] * x[row * columns + column] * factors[row];
+  }
+};
+
+template <typename Value>
+void sum_columns_of(const Context& context, const Value& value, std::int64_t rows, const Tensor& sums) {
+  launch(context.cuda(), add_column_sums<Value>, blocks_for(sums.elements(), sum_columns), block_threads, 0,
+         value, rows, sums.elements(), sums.floats());
+}
+
+__global__ void gate_gradient(const float* d_y, float* gate, float* up, std::int64_t count) {
+  for (std::int64_t i = global_thread(); i < count; i += global_threads()) {
+    const float sigmoid = 1.0f / (1.0f + expf(-gate[i]));
+    const float silu = gate[i] * sigmoid;
+    const float d_silu = d_y[i] * up[i];
+    up[i] = d_y[i] * silu;
+    gate[i] = d_silu * (sigmoid + silu * (1.0f - sigmoid));
+  }
+}
+
+/// One thread block per different token: the rows `order[first]` ... of it, in their order.
+__global__ void add_rows(const std::int32_t* tokens, const std::int32_t* order, const std::int32_t* firsts,
+                         const float* d_out, std::int64_t hidden, float* d_table) {
+  const std::int32_t first = firsts[blockIdx.x], last = firsts[blockIdx.x + 1];
+  float* to = d_table + tokens[order[first]] * hidden;
+  for (std::int64_t i = threadIdx.x; i < hidden; i += blockDim.x) {
+    float sum = to[i];
+    for (std::int32_t at = first; at < last; ++at) sum += d_out[order[at] * hidden + i];
+    to[i] = sum;
+  }
+}
+
+__global__ void cross_entropy_gradient(const std::int32_t* targets, const float* weights,
+                                       std::int64_t vocabulary, float* logits) {
+  float* row = logits + blockIdx.x * vocabulary;
+  const RowScale scale = scale_of(row, vocabulary);
+  const float shift = scale.largest + static_cast<float>(scale.log_sum), weight = weights[blockIdx.x];
+  const std::int64_t target = targets[blockIdx.x];
+  for (std::int64_t i = threadIdx.x; i < vocabulary; i += blockDim.x)
+    row[i] = weight * (expf(row[i] - shift) - (i == target ? 1.0f : 0.0f));
+}
+
+__global__ void kl_gradient(const float* dense, const float* dense_scale, const float* weights,
+                            std::int64_t vocabulary, float* logits) {
+  float* row = logits + blockIdx.x * vocabulary;
+  const float* wanted = dense + blockIdx.x * vocabulary;
+  const RowScale scale = scale_of(row, vocabulary);
+  const float shift = scale.largest + static_cast<float>(scale.log_sum), weight = weights[blockIdx.x];
+  const float dense_shift = dense_scale[2 * blockIdx.x] + dense_scale[2 * blockIdx.x + 1];
+  for (std::int64_t i = threadIdx.x; i < vocabulary; i += blockDim.x)
+    row[i] = weight * (expf(row[i] - shift) - expf(wanted[i] - dense_shift));
+}
+
+}  // namespace
+
+void bias_gradient(const Context& context, const Tensor& d_y, const Tensor& d_bias) {
+  sum_columns_of(context, Element{d_y.floats(), d_y.columns()}, d_y.rows(), d_bias);
+}
+
+void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+                       const Tensor& d_y, const Tensor& d_x, const Tensor& d_weight) {
+  if (x.empty()) return;
+  Resources& gpu = context.cuda();
+  const std::int64_t hidden = x.columns();
+  const Array<float> factors(x.rows(), "factors of a norm");
+  with_stored(weight.dtype, [&]<typename Stored>(const Stored*) {
+    launch(gpu, norm_gradient<Stored>, dim3(static_cast<unsigned>(x.rows())), block_threads, 0, x.floats(),
+           data_as<Stored>(weight), hidden, epsilon, d_y.floats(), d_x.floats(), factors.data());
+  });
+  sum_columns_of(context, NormWeightTerm{d_y.floats(), x.floats(), factors.data(), hidden}, x.rows(),
+                 d_weight);
+}
+
+void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& gate, const Tensor& up) {
+  const std::int64_t count = gate.elements();
+  launch(context.cuda(), gate_gradient, blocks_for(count), block_threads, 0, d_y.floats(), gate.floats(),
+         up.floats(), count);
+}
+
+void embed_backward(const Context& context, std::span<const std::int32_t> tokens, const Tensor& d_out,
+                    const Tensor& d_table) {
+  if (tokens.empty()) return;
+  std::vector<std::int32_t> order(tokens.size()), firsts;
+  std::iota(order.begin(), order.end(), 0);
+  const auto token_at = [&](std::int32_t row) { return tokens[static_cast<std::size_t>(row)]; };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::int32_t a, std::int32_t b) { return token_at(a) < token_at(b); });
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    if (i == 0 || token_at(order[i]) != token_at(order[i - 1]))
+      firsts.push_back(static_cast<std::int32_t>(i));
+  }
+  const auto different = static_cast<unsigned>(firsts.size());
+  firsts.push_back(static_cast<std::int32_t>(order.size()));
+  Resources& gpu = context.cuda();
+  const Array<std::int32_t> ids = gpu.upload(tokens);
+  const Array<std::int32_t> sorted = gpu.upload(std::span<const std::int32_t>(order));
+  const Array<std::int32_t> starts = gpu.upload(std::span<const std::int32_t>(firsts));
+  launch(gpu, add_rows, dim3(different), block_threads, 0, ids.data(), sorted.data(), starts.data(),
+         d_out.floats(), d_table.columns(), d_table.floats());
+}
+
+void cross_entropy_backward(const Context& context, std::span<const std::int32_t> targets,
+                            std::span<const float> weights, const Tensor& logits) {
+  if (logits.empty()) return;
+  Resources& gpu = context.cuda();
+  const Array<std::int32_t> wanted = gpu.upload(targets);
+  const Array<float> factors = gpu.upload(weights);
+  launch(gpu, cross_entropy_gradient, dim3(static_cast<unsigned>(logits.rows())), row_threads, 0,
+         wanted.data(), factors.data(), logits.columns(), logits.floats());
+}
+
+void kl_backward(const Context& context, const Tensor& dense, const Tensor& dense_scale,
+                 std::span<const float> weights, const Tensor& logits) {
+  if (logits.empty()) return;
+  Resources& gpu = context.cuda();
+  const Array<float> factors = gpu.upload(weights);
+  launch(gpu, kl_gradient, dim3(static_cast<unsigned>(logits.rows())), row_threads, 0, dense.floats(),
+         dense_scale.floats(), factors.data(), logits.columns(), logits.floats());
+}
+
+}  // namespace galapagos::ops::cuda

@@ -1,0 +1,87 @@
+#include "../backends.hpp"
+#include "launch.cuh"
+
+namespace galapagos::ops::cuda {
+namespace {
+
+template <typename From, typename To>
+__global__ void copy_lower(const From* from, To* to, std::int64_t n) {
+  for (std::int64_t i = global_thread(); i < n * n; i += global_threads()) {
+    if (i % n <= i / n) to[i] = static_cast<To>(from[i]);
+  }
+}
+
+__global__ void look_for_infinity(const float* h, std::int64_t n, int* found) {
+  bool bad = false;
+  for (std::int64_t i = global_thread(); i < n * n; i += global_threads())
+    bad |= i % n <= i / n && !isfinite(h[i]);
+  if (bad) *found = 1;
+}
+
+// The lower triangle of a row-major matrix is the upper one of the same memory by columns.
+constexpr cublasFillMode_t triangle = CUBLAS_FILL_MODE_UPPER;
+
+cusolverStatus_t factor_size(cusolverDnHandle_t solver, int n, float* h, int* size) {
+  return cusolverDnSpotrf_bufferSize(solver, triangle, n, h, n, size);
+}
+cusolverStatus_t factor_size(cusolverDnHandle_t solver, int n, double* h, int* size) {
+  return cusolverDnDpotrf_bufferSize(solver, triangle, n, h, n, size);
+}
+cusolverStatus_t inverse_size(cusolverDnHandle_t solver, int n, float* h, int* size) {
+  return cusolverDnSpotri_bufferSize(solver, triangle, n, h, n, size);
+}
+cusolverStatus_t inverse_size(cusolverDnHandle_t solver, int n, double* h, int* size) {
+  return cusolverDnDpotri_bufferSize(solver, triangle, n, h, n, size);
+}
+cusolverStatus_t factor(cusolverDnHandle_t solver, int n, float* h, float* work, int size, int* info) {
+  return cusolverDnSpotrf(solver, triangle, n, h, n, work, size, info);
+}
+cusolverStatus_t factor(cusolverDnHandle_t solver, int n, double* h, double* work, int size, int* info) {
+  return cusolverDnDpotrf(solver, triangle, n, h, n, work, size, info);
+}
+cusolverStatus_t inverse(cusolverDnHandle_t solver, int n, float* h, float* work, int size, int* info) {
+  return cusolverDnSpotri(solver, triangle, n, h, n, work, size, info);
+}
+cusolverStatus_t inverse(cusolverDnHandle_t solver, int n, double* h, double* work, int size, int* info) {
+  return cusolverDnDpotri(solver, triangle, n, h, n, work, size, info);
+}
+
+template <typename T>
+bool invert(Resources& gpu, T* h, std::int64_t extent) {
+  const int n = static_cast<int>(extent);
+  int factor_words = 0, inverse_words = 0;
+  check_solver(factor_size(gpu.solver(), n, h, &factor_words), "potrf_bufferSize");
+  check_solver(inverse_size(gpu.solver(), n, h, &inverse_words), "potri_bufferSize");
+  const int words = std::max({factor_words, inverse_words, 1});
+  const Array<T> work(words, "the inverse of a Hessian");
+  const Array<int> info(1, "a flag");
+  check_solver(factor(gpu.solver(), n, h, work.data(), words, info.data()), "potrf");
+  if (gpu.download(info.data()) != 0) return false;
+  check_solver(inverse(gpu.solver(), n, h, work.data(), words, info.data()), "potri");
+  return gpu.download(info.data()) == 0;
+}
+
+bool finite_lower(Resources& gpu, const Tensor& h) {
+  const OwnedTensor found({1}, DType::f32, Device::cuda, "a flag");
+  fill_zero(found);
+  auto* flag = reinterpret_cast<int*>(found->data);
+  launch(gpu, look_for_infinity, blocks_for(h.elements(), 8 * block_threads), block_threads, 0, h.floats(),
+         h.rows(), flag);
+  return gpu.download(flag) == 0;
+}
+
+}  // namespace
+
+bool invert_spd(const Context& context, const Tensor& h, bool wide) {
+  Resources& gpu = context.cuda();
+  const std::int64_t n = h.rows();
+  if (n == 0) return true;
+  if (!wide) return invert(gpu, h.floats(), n) && finite_lower(gpu, h);
+  const Array<double> copy(n * n, "a Hessian in fp64");
+  launch(gpu, copy_lower<float, double>, blocks_for(n * n), block_threads, 0, h.floats(), copy.data(), n);
+  if (!invert(gpu, copy.data(), n)) return false;
+  launch(gpu, copy_lower<double, float>, blocks_for(n * n), block_threads, 0, copy.data(), h.floats(), n);
+  return finite_lower(gpu, h);
+}
+
+}  // namespace galapagos::ops::cuda

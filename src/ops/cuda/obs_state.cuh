@@ -1,0 +1,33 @@
+#pragma once
+
+#include "launch.cuh"
+#include "products.hpp"
+
+#include <galapagos/ops/obs.hpp>
+
+namespace galapagos::ops::cuda {
+
+/// Memory into which what is left of a state moves when columns are dropped; the two then change places.
+struct ObsSpare {
+  explicit ObsSpare(const ObsState& state)
+      : weight(state.weight->shape, DType::f32, Device::cuda, "the weight of a module, twice"),
+        inverse(state.inverse->shape, DType::f32, Device::cuda, "the inverse Hessian, twice") {}
+  OwnedTensor weight, inverse;
+};
+
+/// Moves the columns kept[0 .. left), ascending, of every part of the state into `spare`, and exchanges them.
+/// Nothing moves where *failed says so; the state is then spoilt.
+void keep_columns(Resources& gpu, ObsState& state, ObsSpare& spare, const std::int32_t* kept,
+                  std::int64_t left, const int* failed);
+
+/// out[i] = matrix[i, j] of a symmetric matrix [n, n] whose lower triangle is kept.
+__device__ inline float symmetric_at(const float* matrix, std::int64_t n, std::int64_t i, std::int64_t j) {
+  return i >= j ? matrix[i * n + j] : matrix[j * n + i];
+}
+
+/// W [left, rows] -= F^T U for F [width, left], U [width, rows], and the lower triangle of M [left, left] -=
+/// F^T F, once the columns are dropped.
+void subtract_factors(Resources& gpu, ObsState& state, std::int64_t width, const float* factors,
+                      const float* u);
+
+}  // namespace galapagos::ops::cuda

@@ -1,0 +1,72 @@
+#include "../backends.hpp"
+#include "products.hpp"
+
+#include <algorithm>
+
+namespace galapagos::ops::cuda {
+namespace {
+
+cudaDataType_t data_type(DType type) {
+  switch (type) {
+    case DType::bf16:
+      return CUDA_R_16BF;
+    case DType::f16:
+      return CUDA_R_16F;
+    case DType::f32:
+      break;
+  }
+  return CUDA_R_32F;
+}
+
+}  // namespace
+
+Operand::Operand(const Context& context, const Tensor& tensor, DType type) : view_(tensor) {
+  if (tensor.dtype == type) return;
+  copy_ = OwnedTensor(tensor.shape, type, Device::cuda, "a matrix in another precision");
+  cuda::convert(context, tensor, copy_);
+  view_ = copy_;
+}
+
+void gemm(Resources& gpu, bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
+          float alpha, const void* a, std::int64_t lda, const void* b, std::int64_t ldb, DType type,
+          float beta, float* c, std::int64_t ldc) {
+  if (m == 0 || n == 0) return;
+  // A row-major matrix is the transpose of a column-major one: C^T = op(B)^T op(A)^T.
+  const auto operation = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
+  check_blas(cublasGemmEx(gpu.blas(), operation(transpose_b), operation(transpose_a), static_cast<int>(n),
+                          static_cast<int>(m), static_cast<int>(k), &alpha, b, data_type(type),
+                          static_cast<int>(ldb), a, data_type(type), static_cast<int>(lda), &beta, c,
+                          CUDA_R_32F, static_cast<int>(ldc), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+             "cublasGemmEx");
+}
+
+void add_lower_gram(Resources& gpu, std::int64_t n, std::int64_t k, float alpha, const void* a, DType type,
+                    float* c) {
+  if (n == 0 || k == 0) return;
+  if (type == DType::f32) {
+    const float one = 1;
+    check_blas(
+        cublasSsyrk(gpu.blas(), CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N, static_cast<int>(n), static_cast<int>(k),
+                    &alpha, static_cast<const float*>(a), static_cast<int>(n), &one, c, static_cast<int>(n)),
+        "cublasSsyrk");
+    return;
+  }
+  // cuBLAS has no such product of 16-bit matrices: by panels from the diagonal downwards.
+  constexpr std::int64_t panel = 1024;
+  for (std::int64_t first = 0; first < n; first += panel) {
+    const void* from = static_cast<const std::byte*>(a) + static_cast<std::size_t>(first) * size_of(type);
+    gemm(gpu, true, false, n - first, std::min(panel, n - first), k, alpha, from, n, from, n, type, 1.0f,
+         c + first * n + first, n);
+  }
+}
+
+void solve_lower_left(Resources& gpu, std::int64_t m, std::int64_t n, const float* l, float* b) {
+  if (m == 0 || n == 0) return;
+  const float one = 1;
+  check_blas(cublasStrsm(gpu.blas(), CUBLAS_SIDE_RIGHT, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N,
+                         CUBLAS_DIAG_NON_UNIT, static_cast<int>(n), static_cast<int>(m), &one, l,
+                         static_cast<int>(m), b, static_cast<int>(n)),
+             "cublasStrsm");
+}
+
+}  // namespace galapagos::ops::cuda

@@ -1,0 +1,39 @@
+#pragma once
+
+#include "resources.hpp"
+
+#include <cstdint>
+
+// Matrix products of row-major matrices on a GPU, over cuBLAS.
+namespace galapagos::ops::cuda {
+
+/// A matrix as the operand of a product: itself, or a copy in another type.
+class Operand {
+ public:
+  Operand(const Context& context, const Tensor& tensor, DType type);
+
+  const std::byte* data() const { return view_.data; }
+  /// From element `offset` on.
+  const std::byte* at(std::int64_t offset) const {
+    return view_.data + static_cast<std::size_t>(offset) * size_of(view_.dtype);
+  }
+  DType type() const { return view_.dtype; }
+
+ private:
+  OwnedTensor copy_;
+  Tensor view_;
+};
+
+/// C [m, n] fp32 = alpha op(A) op(B) + beta C, A and B of one type.
+void gemm(Resources& gpu, bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
+          float alpha, const void* a, std::int64_t lda, const void* b, std::int64_t ldb, DType type,
+          float beta, float* c, std::int64_t ldc);
+
+/// Lower triangle of C [n, n] += alpha A^T A for A [k, n]; what lies above is undefined.
+void add_lower_gram(Resources& gpu, std::int64_t n, std::int64_t k, float alpha, const void* a, DType type,
+                    float* c);
+
+/// B [m, n] = L^-1 B, L [m, m] lower triangular, fp32.
+void solve_lower_left(Resources& gpu, std::int64_t m, std::int64_t n, const float* l, float* b);
+
+}  // namespace galapagos::ops::cuda

@@ -1,0 +1,87 @@
+#include "../backends.hpp"
+#include "launch.cuh"
+#include "stored.cuh"
+
+namespace galapagos::ops::cuda {
+namespace {
+
+template <typename Word>
+__global__ void gather(const Word* table, const std::int64_t* rows, std::int64_t width, std::int64_t count,
+                       Word* out) {
+  for (std::int64_t i = global_thread(); i < count; i += global_threads())
+    out[i] = table[rows[i / width] * width + i % width];
+}
+
+template <typename From, typename To>
+__global__ void convert_values(const From* from, To* to, std::int64_t count) {
+  for (std::int64_t i = global_thread(); i < count; i += global_threads()) to[i] = narrow<To>(widen(from[i]));
+}
+
+constexpr int side = 32;  // of a tile, whose columns become rows in shared memory
+
+template <typename Word>
+__global__ void transpose_tiles(const Word* in, Word* out, std::int64_t rows, std::int64_t columns) {
+  __shared__ Word tile[side][side + 1];
+  const std::int64_t across = (columns + side - 1) / side;
+  const std::int64_t row = blockIdx.x / across * side, column = blockIdx.x % across * side;
+  const int x = static_cast<int>(threadIdx.x) % side, y = static_cast<int>(threadIdx.x) / side;
+  const int step = static_cast<int>(blockDim.x) / side;
+  for (int i = y; i < side; i += step) {
+    if (row + i < rows && column + x < columns) tile[i][x] = in[(row + i) * columns + column + x];
+  }
+  __syncthreads();
+  for (int i = y; i < side; i += step) {
+    if (column + i < columns && row + x < rows) out[(column + i) * rows + row + x] = tile[x][i];
+  }
+}
+
+/// Calls work with a null pointer to the widest word of which rows of `bytes` bytes at both places are made.
+template <typename Work>
+void with_word(std::size_t bytes, const void* first, const void* second, const Work& work) {
+  const auto all = bytes | reinterpret_cast<std::uintptr_t>(first) | reinterpret_cast<std::uintptr_t>(second);
+  if (all % sizeof(uint4) == 0) return work(static_cast<const uint4*>(nullptr));
+  if (all % sizeof(std::uint32_t) == 0) return work(static_cast<const std::uint32_t*>(nullptr));
+  work(static_cast<const std::uint16_t*>(nullptr));
+}
+
+}  // namespace
+
+void gather_rows(const Context& context, const Tensor& table, std::span<const std::int64_t> rows,
+                 const Tensor& out) {
+  const std::size_t bytes = static_cast<std::size_t>(table.columns()) * size_of(table.dtype);
+  if (bytes == 0 || rows.empty()) return;
+  Resources& gpu = context.cuda();
+  const Array<std::int64_t> from = gpu.upload(rows);
+  with_word(bytes, table.data, out.data, [&]<typename Word>(const Word*) {
+    const auto width = static_cast<std::int64_t>(bytes / sizeof(Word));
+    const std::int64_t count = width * from.size();
+    launch(gpu, gather<Word>, blocks_for(count), block_threads, 0, reinterpret_cast<const Word*>(table.data),
+           from.data(), width, count, reinterpret_cast<Word*>(out.data));
+  });
+}
+
+void convert(const Context& context, const Tensor& in, const Tensor& out) {
+  const std::int64_t count = in.elements();
+  with_stored(in.dtype, [&]<typename From>(const From*) {
+    with_stored(out.dtype, [&]<typename To>(const To*) {
+      launch(context.cuda(), convert_values<From, To>, blocks_for(count), block_threads, 0, data_as<From>(in),
+             data_as<To>(out), count);
+    });
+  });
+}
+
+void transpose(const Context& context, const Tensor& in, const Tensor& out) {
+  const std::int64_t rows = in.rows(), columns = in.columns();
+  const std::int64_t tiles = (rows + side - 1) / side * ((columns + side - 1) / side);
+  const auto run = [&]<typename Word>(const Word* from) {
+    launch(context.cuda(), transpose_tiles<Word>, dim3(static_cast<unsigned>(tiles)), block_threads, 0, from,
+           reinterpret_cast<Word*>(out.data), rows, columns);
+  };
+  if (size_of(in.dtype) == 2) {
+    run(reinterpret_cast<const std::uint16_t*>(in.data));
+  } else {
+    run(reinterpret_cast<const std::uint32_t*>(in.data));
+  }
+}
+
+}  // namespace galapagos::ops::cuda

@@ -1,0 +1,176 @@
+// The public operations: each runs on the context's device.
+#include "backends.hpp"
+
+#ifdef GALAPAGOS_CUDA
+#include <nvtx3/nvtx3.hpp>
+
+#define GALAPAGOS_DISPATCH(operation, ...)        \
+  if (context.device() == Device::cuda) {         \
+    const nvtx3::scoped_range range{#operation};  \
+    return cuda::operation(context, __VA_ARGS__); \
+  }                                               \
+  return cpu::operation(context, __VA_ARGS__)
+#else
+#define GALAPAGOS_DISPATCH(operation, ...) return cpu::operation(context, __VA_ARGS__)
+#endif
+
+namespace galapagos::ops {
+
+void linear(const Context& context, const Tensor& x, const Tensor& weight, const Tensor* bias,
+            const Tensor& y, bool accumulate) {
+  GALAPAGOS_DISPATCH(linear, x, weight, bias, y, accumulate);
+}
+
+void accumulate_gram(const Context& context, const Tensor& x, float scale, const Tensor& h) {
+  GALAPAGOS_DISPATCH(accumulate_gram, x, scale, h);
+}
+
+void embed(const Context& context, std::span<const std::int32_t> tokens, const Tensor& table,
+           const Tensor& out) {
+  GALAPAGOS_DISPATCH(embed, tokens, table, out);
+}
+
+void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+              const Tensor& out) {
+  GALAPAGOS_DISPATCH(rms_norm, x, weight, epsilon, out);
+}
+
+void rope(const Context& context, const Tensor& x, std::int64_t head_dim, const Tensor& frequencies,
+          std::span<const std::int64_t> offsets) {
+  GALAPAGOS_DISPATCH(rope, x, head_dim, frequencies, offsets);
+}
+
+void swiglu(const Context& context, const Tensor& gate, const Tensor& up) {
+  GALAPAGOS_DISPATCH(swiglu, gate, up);
+}
+
+void attention(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
+               std::int64_t head_dim, std::span<const std::int32_t> kv_of_head,
+               std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums) {
+  GALAPAGOS_DISPATCH(attention, q, k, v, head_dim, kv_of_head, offsets, out, log_sums);
+}
+
+void token_nll(const Context& context, const Tensor& logits, std::span<const std::int32_t> targets,
+               std::span<double> nll) {
+  GALAPAGOS_DISPATCH(token_nll, logits, targets, nll);
+}
+
+bool all_finite(const Context& context, const Tensor& x) {
+  GALAPAGOS_DISPATCH(all_finite, x);
+}
+
+void gather_rows(const Context& context, const Tensor& table, std::span<const std::int64_t> rows,
+                 const Tensor& out) {
+  GALAPAGOS_DISPATCH(gather_rows, table, rows, out);
+}
+
+void transpose(const Context& context, const Tensor& in, const Tensor& out) {
+  GALAPAGOS_DISPATCH(transpose, in, out);
+}
+
+void convert(const Context& context, const Tensor& in, const Tensor& out) {
+  GALAPAGOS_DISPATCH(convert, in, out);
+}
+
+void softmax_scale(const Context& context, const Tensor& logits, const Tensor& scale) {
+  GALAPAGOS_DISPATCH(softmax_scale, logits, scale);
+}
+
+void kl_divergence(const Context& context, const Tensor& dense, const Tensor& dense_scale,
+                   const Tensor& other, std::span<double> divergence) {
+  GALAPAGOS_DISPATCH(kl_divergence, dense, dense_scale, other, divergence);
+}
+
+void sparse_kl_divergence(const Context& context, const Tensor& dense, const Tensor& other, std::int64_t k,
+                          std::span<double> divergence) {
+  GALAPAGOS_DISPATCH(sparse_kl_divergence, dense, other, k, divergence);
+}
+
+void arg_max(const Context& context, const Tensor& logits, std::span<std::int32_t> indices) {
+  GALAPAGOS_DISPATCH(arg_max, logits, indices);
+}
+
+void linear_input_gradient(const Context& context, const Tensor& d_y, const Tensor& weight, const Tensor& d_x,
+                           bool accumulate) {
+  GALAPAGOS_DISPATCH(linear_input_gradient, d_y, weight, d_x, accumulate);
+}
+
+void linear_weight_gradient(const Context& context, const Tensor& d_y, const Tensor& x,
+                            const Tensor& d_weight) {
+  GALAPAGOS_DISPATCH(linear_weight_gradient, d_y, x, d_weight);
+}
+
+void bias_gradient(const Context& context, const Tensor& d_y, const Tensor& d_bias) {
+  GALAPAGOS_DISPATCH(bias_gradient, d_y, d_bias);
+}
+
+void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+                       const Tensor& d_y, const Tensor& d_x, const Tensor& d_weight) {
+  GALAPAGOS_DISPATCH(rms_norm_backward, x, weight, epsilon, d_y, d_x, d_weight);
+}
+
+void rope_backward(const Context& context, const Tensor& d_x, std::int64_t head_dim,
+                   const Tensor& frequencies, std::span<const std::int64_t> offsets) {
+  GALAPAGOS_DISPATCH(rope_backward, d_x, head_dim, frequencies, offsets);
+}
+
+void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& gate, const Tensor& up) {
+  GALAPAGOS_DISPATCH(swiglu_backward, d_y, gate, up);
+}
+
+void attention_backward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
+                        std::int64_t head_dim, std::span<const std::int32_t> kv_of_head,
+                        std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums,
+                        const Tensor& d_out, const Tensor& d_q, const Tensor& d_k, const Tensor& d_v) {
+  GALAPAGOS_DISPATCH(attention_backward, q, k, v, head_dim, kv_of_head, offsets, out, log_sums, d_out, d_q,
+                     d_k, d_v);
+}
+
+void embed_backward(const Context& context, std::span<const std::int32_t> tokens, const Tensor& d_out,
+                    const Tensor& d_table) {
+  GALAPAGOS_DISPATCH(embed_backward, tokens, d_out, d_table);
+}
+
+void cross_entropy_backward(const Context& context, std::span<const std::int32_t> targets,
+                            std::span<const float> weights, const Tensor& logits) {
+  GALAPAGOS_DISPATCH(cross_entropy_backward, targets, weights, logits);
+}
+
+void kl_backward(const Context& context, const Tensor& dense, const Tensor& dense_scale,
+                 std::span<const float> weights, const Tensor& logits) {
+  GALAPAGOS_DISPATCH(kl_backward, dense, dense_scale, weights, logits);
+}
+
+void adamw(const Context& context, const AdamWStep& step, const Tensor& gradients, const Tensor& weights,
+           const Tensor& first, const Tensor& second) {
+  GALAPAGOS_DISPATCH(adamw, step, gradients, weights, first, second);
+}
+
+double sum_of_squares(const Context& context, const Tensor& x) {
+  GALAPAGOS_DISPATCH(sum_of_squares, x);
+}
+
+std::int64_t obs_damp(const Context& context, ObsState& state, double relative_damping) {
+  GALAPAGOS_DISPATCH(obs_damp, state, relative_damping);
+}
+
+bool invert_spd(const Context& context, const Tensor& h, bool wide) {
+  GALAPAGOS_DISPATCH(invert_spd, h, wide);
+}
+
+bool obs_remove_columns(const Context& context, ObsState& state, std::int64_t count,
+                        std::vector<std::int64_t>& removed, std::vector<double>& scores) {
+  GALAPAGOS_DISPATCH(obs_remove_columns, state, count, removed, scores);
+}
+
+bool obs_structure_scores(const Context& context, const ObsState& state, std::int64_t size,
+                          std::vector<double>& scores) {
+  GALAPAGOS_DISPATCH(obs_structure_scores, state, size, scores);
+}
+
+bool obs_remove_structure(const Context& context, ObsState& state, std::int64_t size,
+                          std::int64_t structure) {
+  GALAPAGOS_DISPATCH(obs_remove_structure, state, size, structure);
+}
+
+}  // namespace galapagos::ops
