@@ -25,7 +25,9 @@ PlannedTensor planned(const NamedTensor& parameter, DType type) {
   tensor.bytes = static_cast<std::uint64_t>(parameter.tensor.elements()) * size_of(type);
   tensor.fill = [values = parameter.tensor, type](std::span<std::byte> out) {
     std::vector<float> wide(static_cast<std::size_t>(values.elements()));
-    convert_to_float(values.dtype, values.data, wide);
+    const OwnedTensor host =
+        values.device == Device::cpu ? OwnedTensor() : copy_of(values, Device::cpu, "a parameter");
+    convert_to_float(values.dtype, host->empty() ? values.data : host->data, wide);
     convert_from_float(wide, type, out.data());
   };
   return tensor;

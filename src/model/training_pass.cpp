@@ -111,8 +111,8 @@ Tensor TrainingPass::normed_of(const Tensor& x, const Tensor& weight) {
   return normed;
 }
 
-void TrainingPass::forward(const LayerWeights& weights, std::span<const std::int64_t> offsets,
-                           const Tape& tape, const Tensor& hidden) {
+void TrainingPass::fill_tape(const LayerWeights& weights, std::span<const std::int64_t> offsets,
+                             const Tape& tape, const Tensor& hidden) {
   const std::int64_t tokens = hidden.rows();
   const AttentionWeights& attention = weights.attention;
   if (attention.heads() > 0) {
@@ -133,23 +133,23 @@ void TrainingPass::forward(const LayerWeights& weights, std::span<const std::int
   const FfnWeights& ffn = weights.ffn;
   copy(hidden, rows(tape.between, tokens, config_.hidden_size));
   if (ffn.columns == 0) return;
-  const Tensor gate = rows(tape.gate, tokens, ffn.columns), up = rows(tape.up, tokens, ffn.columns);
-  const Tensor active = rows(wide_, tokens, ffn.columns);
   const Tensor normed = normed_of(hidden, ffn.norm);
-  ops::linear(context_, normed, ffn.gate, nullptr, gate);
-  ops::linear(context_, normed, ffn.up, nullptr, up);
-  copy(gate, active);
-  ops::swiglu(context_, active, up);
-  ops::linear(context_, active, ffn.down, nullptr, hidden, true);
+  ops::linear(context_, normed, ffn.gate, nullptr, rows(tape.gate, tokens, ffn.columns));
+  ops::linear(context_, normed, ffn.up, nullptr, rows(tape.up, tokens, ffn.columns));
+}
+
+Tensor TrainingPass::activate(const FfnWeights& weights, const Tape& tape, std::int64_t tokens) {
+  const Tensor active = rows(wide_, tokens, weights.columns);
+  copy(rows(tape.gate, tokens, weights.columns), active);
+  ops::swiglu(context_, active, rows(tape.up, tokens, weights.columns));
+  return active;
 }
 
 void TrainingPass::backward_ffn(const FfnWeights& weights, const Tape& tape, const Tensor& d_hidden,
                                 const LayerGradients& gradients) {
   const std::int64_t tokens = d_hidden.rows(), columns = weights.columns;
   const Tensor gate = rows(tape.gate, tokens, columns), up = rows(tape.up, tokens, columns);
-  const Tensor active = rows(wide_, tokens, columns);
-  copy(gate, active);
-  ops::swiglu(context_, active, up);
+  const Tensor active = activate(weights, tape, tokens);
   ops::linear_weight_gradient(context_, d_hidden, active, gradients.down);
   const Tensor& d_active = active;
   ops::linear_input_gradient(context_, d_hidden, weights.down, d_active);
@@ -257,7 +257,12 @@ double TrainingPass::run(const ModelWeights& weights, const Batch& batch, float 
   ops::embed(context_, batch.tokens, weights.embedding, hidden);
   for (std::size_t layer = 0; layer < weights.layers.size(); ++layer) {
     copy(hidden, states(before_[layer]));
-    forward(weights.layers[layer], batch.offsets, tapes_[recompute_ ? 0 : layer], hidden);
+    const LayerWeights& of = weights.layers[layer];
+    const Tape& tape = tapes_[recompute_ ? 0 : layer];
+    fill_tape(of, batch.offsets, tape, hidden);
+    if (of.ffn.columns > 0) {
+      ops::linear(context_, activate(of.ffn, tape, tokens), of.ffn.down, nullptr, hidden, true);
+    }
   }
   fill_zero(d_hidden);
   const double sum = loss(weights, batch, weight, reference, hidden, d_hidden, gradients);
@@ -267,7 +272,7 @@ double TrainingPass::run(const ModelWeights& weights, const Batch& batch, float 
     const Tensor before = states(before_[layer]);
     if (recompute_ && layer + 1 < weights.layers.size()) {
       copy(before, hidden);
-      forward(weights.layers[layer], batch.offsets, tape, hidden);
+      fill_tape(weights.layers[layer], batch.offsets, tape, hidden);
     }
     backward(weights.layers[layer], batch.offsets, tape, before, d_hidden, gradients.layer(layer));
   }

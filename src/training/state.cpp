@@ -31,6 +31,11 @@ std::vector<Part> parts_of(const ShardedAdamW& optimiser) {
           {"/second_moment", optimiser.second_moment()}};
 }
 
+/// A copy for the file where the tensor is on another device.
+OwnedTensor on_host(const Tensor& tensor) {
+  return tensor.device == Device::cpu ? OwnedTensor() : copy_of(tensor, Device::cpu, "a training's state");
+}
+
 void make_file(const fs::path& path, const TrainingState& state, std::uint64_t parameters) {
   Hdf5File file = Hdf5File::create(path);
   for (const char* name : {"/master", "/first_moment", "/second_moment"})
@@ -89,8 +94,9 @@ void save_state(const Communicator& comm, const fs::path& folder, const Training
   file.emplace(Hdf5File::open_parallel(part, comm));
   agree(comm, [&] {
     for (const Part& piece : parts_of(optimiser)) {
+      const OwnedTensor host = on_host(piece.tensor);
       file->write_part(piece.name, Hdf5Type::f32, optimiser.first(),
-                       std::as_bytes(piece.tensor.float_span()));
+                       std::as_bytes((host->empty() ? piece.tensor : host.view()).float_span()));
     }
   });
   file->close();
@@ -119,8 +125,12 @@ TrainingState load_state(const Communicator& comm, const fs::path& folder, const
       if (file.describe(piece.name).elements != optimiser.parameters()) {
         throw InputError("an optimiser state of another model", path.string(), "choose another --output");
       }
-      file.read_part(piece.name, Hdf5Type::f32, optimiser.first(),
-                     std::as_writable_bytes(piece.tensor.float_span()));
+      const OwnedTensor host = on_host(piece.tensor);
+      const Tensor& to = host->empty() ? piece.tensor : host.view();
+      file.read_part(piece.name, Hdf5Type::f32, optimiser.first(), std::as_writable_bytes(to.float_span()));
+      if (!host->empty()) {
+        copy_bytes(piece.tensor.data, piece.tensor.device, host->data, Device::cpu, host->bytes());
+      }
     }
   });
   optimiser.restore(state.steps, scratch);

@@ -27,28 +27,36 @@ inline int threads_per_rank(const Communicator& world) {
   return std::max(1, usable_processors() / world.split_node().size());
 }
 
-/// A Llama of random bf16 weights, of the shape of one but small: 8 layers, 28 million parameters.
-inline void write_synthetic_llama(const std::filesystem::path& folder) {
-  constexpr std::int64_t hidden = 512, layers = 8, heads = 8, kv_heads = 4, head_dim = 64, columns = 1408,
-                         vocabulary = 8192;
-  std::filesystem::create_directories(folder);
+/// The config.json of a Llama of its shape but small: 8 layers, 28 million parameters.
+inline Json synthetic_llama_config() {
   Json config;
   config["architectures"] = {"LlamaForCausalLM"};
   config["model_type"] = "llama";
   config["hidden_act"] = "silu";
-  config["hidden_size"] = hidden;
-  config["intermediate_size"] = columns;
-  config["num_hidden_layers"] = layers;
-  config["num_attention_heads"] = heads;
-  config["num_key_value_heads"] = kv_heads;
-  config["head_dim"] = head_dim;
+  config["hidden_size"] = 512;
+  config["intermediate_size"] = 1408;
+  config["num_hidden_layers"] = 8;
+  config["num_attention_heads"] = 8;
+  config["num_key_value_heads"] = 4;
+  config["head_dim"] = 64;
   config["max_position_embeddings"] = 2048;
   config["rms_norm_eps"] = 1e-5;
   config["rope_theta"] = 10000.0;
   config["tie_word_embeddings"] = false;
   config["torch_dtype"] = "bfloat16";
-  config["vocab_size"] = vocabulary;
-  test::write_text(folder / "config.json", config.dump(2));
+  config["vocab_size"] = 8192;
+  return config;
+}
+
+/// Such a model of random bf16 weights.
+inline void write_synthetic_llama(const std::filesystem::path& folder) {
+  const Json json = synthetic_llama_config();
+  const HfConfig config = parse_hf_config(json, "synthetic model");
+  const std::int64_t hidden = config.hidden_size, layers = config.layers, heads = config.heads,
+                     kv_heads = config.kv_heads, head_dim = config.head_dim,
+                     columns = config.intermediate_size, vocabulary = config.vocab_size;
+  std::filesystem::create_directories(folder);
+  test::write_text(folder / "config.json", json.dump(2));
 
   std::mt19937 random(1);
   std::vector<TensorEntry> entries;

@@ -40,8 +40,10 @@ class TrainingPass {
     OwnedTensor q, k, v, mixed, log_sums, between, gate, up;
   };
 
-  void forward(const LayerWeights& weights, std::span<const std::int64_t> offsets, const Tape& tape,
-               const Tensor& hidden);
+  /// The layer's forward pass but for its last product: on the way back nobody needs what comes out.
+  void fill_tape(const LayerWeights& weights, std::span<const std::int64_t> offsets, const Tape& tape,
+                 const Tensor& hidden);
+  Tensor activate(const FfnWeights& weights, const Tape& tape, std::int64_t tokens);
   void backward(const LayerWeights& weights, std::span<const std::int64_t> offsets, const Tape& tape,
                 const Tensor& before, const Tensor& d_hidden, const LayerGradients& gradients);
   void backward_ffn(const FfnWeights& weights, const Tape& tape, const Tensor& d_hidden,

@@ -1,0 +1,215 @@
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "training_run.hpp"
+
+#include <cmath>
+#include <fmt/format.h>
+#include <fstream>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
+
+using namespace galapagos;
+using test::run_to_end;
+using test::RunEnd;
+using test::small_training;
+
+namespace {
+
+std::vector<double> column(const RunEnd& end, const std::string& name) {
+  std::vector<double> values;
+  for (const Json& line : end.metrics) {
+    if (line.contains(name)) values.push_back(line[name]);
+  }
+  return values;
+}
+
+double greatest_difference(const std::vector<double>& a, const std::vector<double>& b) {
+  double greatest = a.size() == b.size() ? 0 : INFINITY;
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+    greatest = std::max(greatest, std::abs(a[i] - b[i]) / std::abs(b[i]));
+  return greatest;
+}
+
+}  // namespace
+
+TEST_CASE("a run has the same loss curve on any number of ranks", "[training_run]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  for (const char* name : {"llama3_pruned", "qwen2_pruned"}) {
+    const std::filesystem::path model = folder / name;
+    test::copy_with_tokenizer(world, name, model);
+    for (const bool distilled : {false, true}) {
+      TrainOptions options = small_training(world, name, folder);
+      options.output = folder / fmt::format("{}-{}", name, distilled);
+      options.model = model;
+      options.precision = DType::f32;
+      if (distilled) {
+        options.reference =
+            test::data_file(std::string("models/") + (name[0] == 'l' ? "llama3_tiny" : "qwen2_tiny"));
+      }
+      const RunEnd found = run_to_end(world, options);
+      options.output = folder / fmt::format("{}-{}-{}", name, distilled, world.rank());
+      const RunEnd expected = run_to_end(Communicator::self(), options);
+      INFO(name << " " << distilled << " " << found.message << expected.message);
+      CHECK(found.code == 0);
+      CHECK(expected.code == 0);
+      const std::vector<double> losses = column(found, "loss");
+      CHECK(losses.size() >= 6);
+      CHECK(greatest_difference(losses, column(expected, "loss")) < 1e-5);
+      CHECK(greatest_difference(column(found, "gradient_norm"), column(expected, "gradient_norm")) < 1e-4);
+      CHECK(column(found, "tokens") == column(expected, "tokens"));
+      CHECK(column(found, "learning_rate") == column(expected, "learning_rate"));
+      if (!losses.empty()) CHECK(losses.back() < losses.front());
+      CHECK(!found.model.empty());
+      CHECK(found.model.size() == expected.model.size());
+    }
+  }
+}
+
+TEST_CASE("a run that is stopped after any update and resumed is bit for bit the run without stops",
+          "[training_run]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  TrainOptions options = small_training(world, "llama3_tiny", folder);
+  options.eval_every = 2;
+  options.tokens = 900;
+  const RunEnd whole = run_to_end(world, options);
+  INFO(whole.message);
+  CHECK(whole.code == 0);
+  const auto updates = static_cast<int>(column(whole, "loss").size());
+  CHECK(updates >= 4);
+  // Stopped once after `first` updates, also before the first one; then after each single one.
+  for (int first = 0; first <= updates; ++first) {
+    options.output = folder / fmt::format("once-{}", first);
+    int stops = 0;
+    const RunEnd found = test::run_with_stops(world, options, first, 1000, stops);
+    INFO("after " << first << " updates: " << found.message);
+    CHECK(stops == (first < updates ? 1 : 0));
+    CHECK(found.code == 0);
+    CHECK(found.model == whole.model);
+    CHECK(found.metrics == whole.metrics);
+  }
+  options.output = folder / "often";
+  int stops = 0;
+  const RunEnd found = test::run_with_stops(world, options, 0, 1, stops);
+  CHECK(stops == updates);
+  CHECK(found.model == whole.model);
+  CHECK(found.metrics == whole.metrics);
+}
+
+TEST_CASE("a run that was killed goes on from its last checkpoint", "[training_run]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  TrainOptions options = small_training(world, "qwen2_tiny", folder);
+  options.eval_every = 3;
+  options.checkpoint_every = 2;
+  options.tokens = 900;
+  const RunEnd whole = run_to_end(world, options);
+  CHECK(whole.code == 0);
+  options.resume = true;
+  // Complete: nothing to go on with.
+  CHECK(run_to_end(world, options).code == static_cast<int>(ExitCode::bad_input));
+  // As if killed before the manifest was written, after the last checkpoint; then one that had written no
+  // checkpoint after the one before, but a line more than it and a half one.
+  const auto kill = [&](bool last_is_there) {
+    if (world.is_root()) {
+      std::filesystem::remove(options.output / "manifest.json");
+      if (!last_is_there) std::filesystem::remove(options.output / "checkpoint.h5");
+      std::ofstream(options.output / "metrics.jsonl", std::ios::app) << "{\"step\": 1, \"lo";
+    }
+    world.barrier();
+  };
+  for (const bool last_is_there : {true, false}) {
+    kill(last_is_there);
+    const RunEnd again = run_to_end(world, options);
+    INFO(last_is_there << " " << again.message);
+    CHECK(again.code == 0);
+    CHECK(again.model == whole.model);
+    CHECK(again.metrics == whole.metrics);
+  }
+}
+
+TEST_CASE("a run stops at its time", "[training_run]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  TrainOptions options = small_training(world, "llama3_tiny", folder);
+  options.eval_data.clear();
+  options.tokens = 500;
+  const RunEnd whole = run_to_end(world, options);
+  options.output = folder / "stopped";
+  options.max_seconds = 1e-9;
+  for (int again = 0; again < 2; ++again) {
+    const RunEnd stopped = run_to_end(world, options);
+    CHECK(stopped.code == static_cast<int>(ExitCode::stopped_early));
+    CHECK(stopped.metrics.empty());
+    options.resume = true;
+  }
+  options.max_seconds = 0;
+  const RunEnd found = run_to_end(world, options);
+  CHECK(found.code == 0);
+  CHECK(found.model == whole.model);
+  CHECK(found.metrics == whole.metrics);
+}
+
+TEST_CASE("a run that has other options than its checkpoint is refused by the option's name",
+          "[training_run]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  TrainOptions options = small_training(world, "llama3_tiny", folder);
+  options.max_seconds = 1e-9;
+  CHECK(run_to_end(world, options).code == static_cast<int>(ExitCode::stopped_early));
+  options.resume = true;
+  const std::filesystem::path pruned = folder / "pruned";
+  test::copy_with_tokenizer(world, "llama3_pruned", pruned);
+  const auto refused = [&](const char* name, const std::function<void(TrainOptions&)>& change) {
+    TrainOptions other = options;
+    change(other);
+    const RunEnd end = run_to_end(world, other);
+    INFO(name << ": " << end.message);
+    CHECK(end.code == static_cast<int>(ExitCode::bad_input));
+    CHECK(end.message.find(fmt::format("'{}'", name)) != std::string::npos);
+  };
+  refused("model", [&](TrainOptions& o) { o.model = pruned; });
+  refused("model", [](TrainOptions& o) { o.random_weights = true; });
+  refused("reference", [](TrainOptions& o) { o.reference = o.model; });
+  refused("data", [](TrainOptions& o) { o.data = o.eval_data; });
+  refused("data", [](TrainOptions& o) { o.sequence_length = 32; });
+  refused("tokens", [](TrainOptions& o) { o.tokens += 1; });
+  refused("step-tokens", [](TrainOptions& o) { o.step_tokens += 1; });
+  refused("batch-tokens", [](TrainOptions& o) { o.batch_tokens += 1; });
+  refused("schedule", [](TrainOptions& o) { o.decay = Decay::linear; });
+  refused("learning-rate", [](TrainOptions& o) { o.learning_rate = 1e-3; });
+  refused("min-learning-rate", [](TrainOptions& o) { o.least_rate_share = 0; });
+  refused("warmup", [](TrainOptions& o) { o.warmup_share = 0; });
+  refused("clip", [](TrainOptions& o) { o.clip = 0; });
+  refused("beta1", [](TrainOptions& o) { o.adamw.beta1 = 0.8; });
+  refused("beta2", [](TrainOptions& o) { o.adamw.beta2 = 0.99; });
+  refused("epsilon", [](TrainOptions& o) { o.adamw.epsilon = 1e-6; });
+  refused("weight-decay", [](TrainOptions& o) { o.adamw.weight_decay = 0; });
+  refused("precision", [](TrainOptions& o) { o.precision = DType::f32; });
+  refused("seed", [](TrainOptions& o) { o.seed = 12; });
+  // What does not change the course of the run may change.
+  options.max_seconds = 0;
+  options.recompute = true;
+  options.checkpoint_every = 1;
+  CHECK(run_to_end(world, options).code == 0);
+}
+
+TEST_CASE("a run whose loss is no number keeps its last checkpoint", "[training_run]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  TrainOptions options = small_training(world, "llama3_tiny", folder);
+  options.checkpoint_every = 1;
+  options.learning_rate = 1e3;
+  options.warmup_share = 0;
+  options.clip = 0;
+  options.adamw.weight_decay = 1e3;  // multiplies the weights by -1e6 at every update
+  const RunEnd end = run_to_end(world, options);
+  INFO(end.message);
+  CHECK(end.code == static_cast<int>(ExitCode::numerical));
+  CHECK(end.message.find("at update") != std::string::npos);
+  CHECK(end.model.empty());
+  CHECK(std::filesystem::exists(options.output / "checkpoint.h5"));
+  CHECK(!std::filesystem::exists(options.output / "manifest.json"));
+}
