@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What all jobs share. A job file sources jobs/<scheduler>/scheduler.sh, which sources this, and
 # calls
-#   run_phase database|search|stitch|eval
+#   run_phase database|search|stitch|train|eval
 # scheduler.sh has the functions that differ between schedulers:
 #   submit PHASE [JOB]        submits a job, to begin after JOB has succeeded; prints its number
 #   wait_for JOB OTHER        lets the waiting JOB wait for OTHER in place of what it waited for
@@ -41,7 +41,7 @@ to_clock() { printf '%02d:%02d:%02d\n' $(($1 / 3600)) $(($1 / 60 % 60)) $(($1 % 
 read_files() {
   local -n files_read="$1"
   if [[ -e $2 ]]; then files_read=("$2"); else read -r -a files_read <<<"$2"; fi
-  ((${#files_read[@]})) || fail 2 "no data files: set CALIBRATION and EVAL_DATA in jobs/settings.sh"
+  ((${#files_read[@]})) || fail 2 "no data files: set CALIBRATION, TRAIN_DATA and EVAL_DATA in jobs/settings.sh"
 }
 
 check_settings() {
@@ -87,7 +87,7 @@ on_warning() {
   fi
 }
 
-# Not passed on to a search as SIGTERM: mpirun would kill the ranks before they wrote a checkpoint.
+# Not passed on to a search or a training as SIGTERM: mpirun would kill the ranks before they wrote a checkpoint.
 on_cancel() {
   interrupted=yes
   if [[ $warned == no ]]; then cancelled=yes; fi
@@ -146,6 +146,7 @@ followers_of() {
   case $1 in
     database) echo "$DATABASE.followers" ;;
     search) echo "$RUN.followers" ;;
+    train) echo "$TRAINED.followers" ;;
   esac
 }
 
@@ -181,13 +182,17 @@ run_database() {
     --model "$MODEL" --calibration "${files[@]}" --output "$DATABASE" "${words[@]}"
 }
 
+# Whatever ended the last job, node failures too: where a run has a checkpoint, go on from it.
+resume_of() {
+  if [[ -f $1/checkpoint.h5 || -f $1/checkpoint.previous.h5 ]]; then echo --resume; fi
+}
+
 run_search() {
   local left="$1" files=() words=() resume=() limit=()
   read_files files "$CALIBRATION"
   read -r -a words <<<"$SEARCH_OPTIONS"
   mkdir -p "$(dirname "$RUN")"
-  # Whatever ended the last job, node failures too: where there is a checkpoint, go on from it.
-  if [[ -f $RUN/checkpoint.h5 || -f $RUN/checkpoint.previous.h5 ]]; then resume=(--resume); fi
+  read -r -a resume <<<"$(resume_of "$RUN")"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
   run_program "" "${launch[@]}" "$GALAPAGOS" search ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
     --database "$DATABASE" --calibration "${files[@]}" --output "$RUN" \
@@ -204,18 +209,41 @@ run_stitch() {
     --assignment "$RUN/best.txt" --output "$PRUNED" "${words[@]}"
 }
 
-# The unpruned model, then the pruned one against it.
+run_train() {
+  local left="$1" files=() words=() resume=() limit=()
+  read_files files "$TRAIN_DATA"
+  read -r -a words <<<"$TRAIN_OPTIONS"
+  if [[ -f $TRAINED/manifest.json ]]; then
+    say "the training is complete"
+    return
+  fi
+  mkdir -p "$(dirname "$TRAINED")"
+  read -r -a resume <<<"$(resume_of "$TRAINED")"
+  if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
+  run_program "" "${launch[@]}" "$GALAPAGOS" train ${CONFIG:+--config "$CONFIG"} --model "$PRUNED" \
+    --data "${files[@]}" --output "$TRAINED" "${words[@]}" "${limit[@]}" "${resume[@]}"
+}
+
+# The unpruned model, then the pruned one and, where it is there, the trained one against it.
 run_eval() {
-  local files=() words=() name pruned=()
+  local files=() words=() name of_name=()
   read_files files "$EVAL_DATA"
   read -r -a words <<<"$EVAL_OPTIONS"
   mkdir -p "$EVALUATION"
-  for name in dense pruned; do
-    if [[ $name == pruned ]]; then
-      pruned=(--database "$DATABASE" --assignment "$RUN/best.txt" --reference "$MODEL")
-    fi
+  for name in dense pruned trained; do
+    case $name in
+      dense) of_name=(--model "$MODEL") ;;
+      pruned)
+        of_name=(--model "$MODEL" --database "$DATABASE" --assignment "$RUN/best.txt"
+          --reference "$MODEL")
+        ;;
+      trained)
+        if [[ ! -d $TRAINED/model ]]; then continue; fi
+        of_name=(--model "$TRAINED/model" --reference "$MODEL")
+        ;;
+    esac
     run_program "$EVALUATION/$name.json.part" "${launch[@]}" "$GALAPAGOS" eval --json \
-      ${CONFIG:+--config "$CONFIG"} --model "$MODEL" "${pruned[@]}" --data "${files[@]}" \
+      ${CONFIG:+--config "$CONFIG"} "${of_name[@]}" --data "${files[@]}" \
       "${words[@]}" || return
     mv "$EVALUATION/$name.json.part" "$EVALUATION/$name.json"
     cat "$EVALUATION/$name.json"
@@ -235,13 +263,13 @@ run_phase() {
   fi
 
   case $phase in
-    search) stop_signal=USR2 ;; # writes a checkpoint and leaves with code 75
+    search | train) stop_signal=USR2 ;; # writes a checkpoint and leaves with code 75
     database) stop_signal=TERM ;; # modules that are done stay
   esac
   if [[ -n $stop_signal ]]; then
     trap on_warning USR2
     trap on_cancel TERM
-    if [[ $phase == search ]]; then trap on_checkpoint USR1; fi
+    if [[ $stop_signal == USR2 ]]; then trap on_checkpoint USR1; fi
     left=$(seconds_left) || left=""
     if [[ -z $left ]]; then
       say "cannot tell the time limit"
@@ -257,6 +285,7 @@ run_phase() {
     database) run_database || code=$? ;;
     search) run_search "$left" || code=$? ;;
     stitch) run_stitch || code=$? ;;
+    train) run_train "$left" || code=$? ;;
     eval) run_eval || code=$? ;;
     *) fail 2 "there is no phase '$phase'" ;;
   esac

@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
 # Submits the whole way from a model to its evaluated pruned form, each job to begin when the one
-# before it has succeeded: database -> search -> stitch and, with EVAL_DATA, eval.
+# before it has succeeded: database -> search -> stitch, with TRAIN_DATA -> train, and with EVAL_DATA
+# eval at the end.
 #   jobs/pipeline.sh slurm|pbs|lsf [PHASE to begin with = database]
 # Set model and data in jobs/settings.sh. Submitted again, each phase goes on from where it is.
 set -euo pipefail
 GALAPAGOS_JOBS="${GALAPAGOS_JOBS:-$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)}"
 scheduler="$GALAPAGOS_JOBS/${1:-}/scheduler.sh"
 if (($# < 1 || $# > 2)) || [[ -z $1 || ! -f $scheduler ]]; then
-  echo "pipeline: usage: jobs/pipeline.sh slurm|pbs|lsf [database|search|stitch|eval]" >&2
+  echo "pipeline: usage: jobs/pipeline.sh slurm|pbs|lsf [database|search|stitch|train|eval]" >&2
   exit 2
 fi
 # shellcheck source=/dev/null
 source "$scheduler"
 first="${2:-database}"
-[[ $first =~ ^(database|search|stitch|eval)$ ]] || fail 2 "there is no phase '$first'"
+[[ $first =~ ^(database|search|stitch|train|eval)$ ]] || fail 2 "there is no phase '$first'"
 check_settings
-mkdir -p "$WORK" "$(dirname "$DATABASE")" "$(dirname "$RUN")"
+mkdir -p "$WORK" "$(dirname "$DATABASE")" "$(dirname "$RUN")" "$(dirname "$TRAINED")"
 
 # begin PHASE [JOB]: submits it and sets `job`
 begin() {
@@ -32,13 +33,22 @@ if [[ $first =~ ^(database|search)$ ]]; then
   : >"$RUN.followers"
 fi
 search_job="$job"
-if [[ $first != eval ]]; then
+if [[ $first =~ ^(database|search|stitch)$ ]]; then
   begin stitch "$search_job"
   if [[ -n $search_job ]]; then echo "$job" >>"$RUN.followers"; fi
 fi
-if [[ -n $EVAL_DATA ]]; then
+train_job=""
+if [[ -n $TRAIN_DATA && $first != eval ]]; then
+  begin train "$job"
+  train_job="$job"
+  : >"$TRAINED.followers"
+fi
+if [[ -z $EVAL_DATA ]]; then
+  say "no evaluation: EVAL_DATA is not set"
+elif [[ -n $train_job ]]; then
+  begin eval "$train_job"
+  echo "$job" >>"$TRAINED.followers"
+else
   begin eval "$search_job"
   if [[ -n $search_job ]]; then echo "$job" >>"$RUN.followers"; fi
-else
-  say "no evaluation: EVAL_DATA is not set"
 fi

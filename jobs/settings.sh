@@ -6,6 +6,7 @@
 # format; data are .txt, .jsonl (also .gz, .zst) or tokens (.bin), several separated by blanks.
 MODEL="${MODEL:-/path/to/model}"
 CALIBRATION="${CALIBRATION:-/path/to/calibration.jsonl}"
+TRAIN_DATA="${TRAIN_DATA:-}"                          # empty: no training of the pruned model
 EVAL_DATA="${EVAL_DATA:-}"                            # empty: no evaluation
 
 # Where the results go.
@@ -13,15 +14,17 @@ WORK="${WORK:-/path/to/work}"
 DATABASE="${DATABASE:-$WORK/database.h5}"
 RUN="${RUN:-$WORK/run}"                               # of the search
 PRUNED="${PRUNED:-$WORK/pruned}"                      # the pruned model
-EVALUATION="${EVALUATION:-$WORK/evaluation}"          # dense.json and pruned.json
+TRAINED="${TRAINED:-$WORK/trained}"                   # of the training; the model is in its model/
+EVALUATION="${EVALUATION:-$WORK/evaluation}"          # dense.json, pruned.json, trained.json
 LOGS="${LOGS:-$WORK/logs}"
 
 # Options: from a file as config/llama-3.1-8b.ini, and further words for each command. A word cannot
 # hold blanks here; what needs them goes into the file.
 CONFIG="${CONFIG:-}"
 DATABASE_OPTIONS="${DATABASE_OPTIONS:-}"              # as --levels 10 --sequence-length 2048
-SEARCH_OPTIONS="${SEARCH_OPTIONS:-}"                  # as --target-level 5
+SEARCH_OPTIONS="${SEARCH_OPTIONS:-}"                  # as --target-level 5 --training-data FILE
 STITCH_OPTIONS="${STITCH_OPTIONS:-}"
+TRAIN_OPTIONS="${TRAIN_OPTIONS:-}"                    # as --tokens 1000000000
 EVAL_OPTIONS="${EVAL_OPTIONS:-}"
 
 # Of the search; empty: as in CONFIG, or the program's default.
@@ -41,14 +44,14 @@ NODES="${NODES:-}"
 RANKS_PER_NODE="${RANKS_PER_NODE:-}"
 THREADS="${THREADS:-}"
 GPUS_PER_NODE="${GPUS_PER_NODE:-}"
-TIME_LIMIT="${TIME_LIMIT:-}"                          # HH:MM:SS, of the database and of the search
+TIME_LIMIT="${TIME_LIMIT:-}"                          # HH:MM:SS, of database, search, training
 
 # The program, built with this cluster's MPI, and what starts it; empty: srun or Open MPI's mpirun.
 GALAPAGOS="${GALAPAGOS:-galapagos}"
 LAUNCHER="${LAUNCHER:-}"
 
-# A database or a search that runs out of time is stopped this many seconds before the limit and
-# submitted again, at most so many times.
+# A database, a search or a training that runs out of time is stopped this many seconds before the
+# limit and submitted again, at most so many times.
 STOP_BEFORE="${STOP_BEFORE:-300}"
 MAX_RESTARTS="${MAX_RESTARTS:-20}"
 

@@ -15,6 +15,7 @@
 #include <galapagos/search/search.hpp>
 #include <galapagos/search/stitched.hpp>
 #include <galapagos/tensor/dtype.hpp>
+#include <galapagos/training/train.hpp>
 
 // What the subcommands share.
 namespace galapagos::app {
@@ -41,6 +42,8 @@ Options declare_stitch();
 StitchOptions read_stitch(const Options& options);
 Options declare_eval();
 EvaluationOptions read_evaluation(const Options& options);
+Options declare_train();
+TrainOptions read_train(const Options& options);
 
 /// Declares --log-level, --threads, and with `computing` also --backend, --allow-gpu-sharing, --precision,
 /// --batch-tokens, --memory-limit.

@@ -49,15 +49,13 @@ Options declare_train() {
   return options;
 }
 
-namespace {
-
 TrainOptions read_train(const Options& options) {
   TrainOptions request;
-  request.model = options.get<std::string>("model");
+  request.model = options.find<std::string>("model").value_or("");
   request.random_weights = options.flag("random-weights");
-  request.data = paths_of(options.get<std::vector<std::string>>("data"));
-  request.output = options.get<std::string>("output");
-  request.tokens = options.get<std::int64_t>("tokens");
+  if (const auto files = options.find<std::vector<std::string>>("data")) request.data = paths_of(*files);
+  request.output = options.find<std::string>("output").value_or("");
+  request.tokens = options.find<std::int64_t>("tokens").value_or(0);
   if (const auto reference = options.find<std::string>("reference")) request.reference = *reference;
   if (const auto files = options.find<std::vector<std::string>>("eval-data"))
     request.eval_data = paths_of(*files);
@@ -85,8 +83,6 @@ TrainOptions read_train(const Options& options) {
   return request;
 }
 
-}  // namespace
-
 void train(const Communicator& world, const std::vector<std::string>& words) {
   Options options = declare_train();
   if (!begin(world, options, words)) return;
@@ -98,7 +94,7 @@ void train(const Communicator& world, const std::vector<std::string>& words) {
   run_training(world, context, request,
                [&](const HfConfig& config, std::span<const NamedTensor> values, DType dtype,
                    const std::filesystem::path& folder) {
-                 save_model(world, request.model, config, values, dtype, folder);
+                 save_model(world, request.model, config, values, dtype, folder, request.shard_bytes);
                });
 }
 

@@ -1,8 +1,10 @@
+#include <cerrno>
 #include <exception>
 #include <filesystem>
 #include <limits>
 #include <new>
 #include <string>
+#include <system_error>
 
 #include <galapagos/comm/agreement.hpp>
 
@@ -21,6 +23,11 @@ std::exception_ptr as_error(const std::exception_ptr& failure) {
     return std::make_exception_ptr(
         ResourceError("out of memory", "", "use more ranks or nodes, or lower --memory-limit"));
   } catch (const std::filesystem::filesystem_error& error) {
+    if (error.code() == std::errc::no_space_on_device || error.code().value() == EDQUOT) {
+      return std::make_exception_ptr(ResourceError("cannot write: " + error.code().message(),
+                                                   error.path2().string(),
+                                                   "free space on that file system or choose another"));
+    }
     return std::make_exception_ptr(
         InputError(error.code().message(), error.path1().string(), "check the path and its permissions"));
   } catch (const std::exception& error) {

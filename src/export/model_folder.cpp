@@ -95,9 +95,13 @@ void begin_folder(const fs::path& output, const fs::path& part, std::uint64_t by
 
 }  // namespace
 
+void copy_if_there(const fs::path& from, const fs::path& to) {
+  if (fs::exists(from)) write_file_atomically(to, read_file(from));  // std::filesystem's hides a full disk
+}
+
 void copy_companions(const fs::path& from, const fs::path& to) {
   for (const char* name : companions) {
-    if (fs::exists(from / name)) fs::copy_file(from / name, to / name);
+    copy_if_there(from / name, to / name);
   }
 }
 

@@ -19,6 +19,8 @@ void write_model_folder(const Communicator& comm, const std::filesystem::path& o
                         std::span<const PlannedTensor> tensors, std::uint64_t shard_bytes,
                         const std::function<void(const std::filesystem::path& part)>& accompany);
 
+/// Copies a file where there is one; ResourceError on a full disk.
+void copy_if_there(const std::filesystem::path& from, const std::filesystem::path& to);
 /// Copies what goes along with the weights as it is: the tokenizer, the generation settings.
 void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to);
 

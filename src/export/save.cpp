@@ -44,7 +44,7 @@ void save_model(const Communicator& comm, const fs::path& parent, const HfConfig
     json["torch_dtype"] = torch_name(dtype);
     write_file_atomically(part / "config.json", json.dump(2) + "\n");
     for (const char* name : {"pruning.json", "assignment.txt"}) {
-      if (fs::exists(parent / name)) fs::copy_file(parent / name, part / name);
+      copy_if_there(parent / name, part / name);
     }
     if (config.pruned()) write_python_files(part);
   });

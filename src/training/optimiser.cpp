@@ -28,6 +28,14 @@ std::uint64_t ShardedAdamW::bytes(std::int64_t parameters, int ranks) {
   return (ranks > 1 ? 4 : 3) * part * sizeof(float);
 }
 
+double ShardedAdamW::streamed(std::int64_t parameters, int ranks, DType precision) {
+  const auto all = static_cast<double>(parameters), part = all / ranks;
+  // Of its part: the norm reads it once, the update reads four numbers and writes three, then the master
+  // weights are copied. Of all parameters: read, written as working weights, set to zero.
+  return (1 + 4 + 3 + 2) * sizeof(float) * part +
+         static_cast<double>(2 * sizeof(float) + size_of(precision)) * all;
+}
+
 ShardedAdamW::ShardedAdamW(const Communicator& comm, const ops::Context& context, const ModelWeights& weights,
                            DType precision, const AdamWOptions& options)
     : comm_(comm),
@@ -54,9 +62,9 @@ ShardedAdamW::ShardedAdamW(const Communicator& comm, const ops::Context& context
     const std::uint64_t from = std::clamp(begin, at, at + elements), to = std::clamp(end, at, at + elements);
     if (to > from) {
       const Tensor flat = weight.tensor.view({weight.tensor.elements()});
-      const auto count = static_cast<std::int64_t>(to - from);
-      ops::convert(context, flat.slice(static_cast<std::int64_t>(from - at), count),
-                   master_->slice(static_cast<std::int64_t>(from - begin), count));
+      const auto some = static_cast<std::int64_t>(to - from);
+      ops::convert(context, flat.slice(static_cast<std::int64_t>(from - at), some),
+                   master_->slice(static_cast<std::int64_t>(from - begin), some));
     }
     at += elements;
   }

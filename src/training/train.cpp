@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
@@ -16,7 +17,9 @@
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/model/stage.hpp>
+#include <galapagos/ops/adamw.hpp>
 #include <galapagos/training/batch_gradient.hpp>
+#include <galapagos/training/footprint.hpp>
 #include <galapagos/training/random_weights.hpp>
 #include <galapagos/training/state.hpp>
 #include <galapagos/training/train.hpp>
@@ -28,33 +31,6 @@ namespace fs = std::filesystem;
 
 std::string count(std::int64_t number) {
   return human_count(static_cast<std::uint64_t>(number));
-}
-
-void check_options(const TrainOptions& options) {
-  const auto at_least = [](std::int64_t value, std::int64_t least, const char* option) {
-    if (value < least)
-      throw UsageError(fmt::format("{}", value), option, fmt::format("give {} or more", least));
-  };
-  const auto between = [](double value, double least, double most, const char* option) {
-    if (!(value >= least && value <= most)) {
-      throw UsageError(fmt::format("{:g}", value), option,
-                       fmt::format("give a number from {:g} to {:g}", least, most));
-    }
-  };
-  at_least(options.tokens, 1, "--tokens");
-  at_least(options.step_tokens, 1, "--step-tokens");
-  at_least(options.batch_tokens, 1, "--batch-tokens");
-  at_least(options.eval_every, 0, "--eval-every");
-  at_least(options.checkpoint_every, 0, "--checkpoint-every");
-  between(options.learning_rate, 0, 1e3, "--learning-rate");
-  between(options.least_rate_share, 0, 1, "--min-learning-rate");
-  between(options.warmup_share, 0, 1, "--warmup");
-  between(options.clip, 0, 1e9, "--clip");
-  between(options.adamw.beta1, 0, 1 - 1e-9, "--beta1");
-  between(options.adamw.beta2, 0, 1 - 1e-9, "--beta2");
-  between(options.adamw.epsilon, 1e-30, 1, "--epsilon");
-  between(options.adamw.weight_decay, 0, 1e3, "--weight-decay");
-  between(options.max_seconds, 0, 1e12, "--max-walltime");
 }
 
 /// A model's folder that only has to give weights.
@@ -187,39 +163,54 @@ void prepare(const Communicator& comm, const ops::Context& context, const TrainO
 
 /// Collective. Says what a rank needs, and refuses what it has not.
 void check_memory(const Communicator& comm, const Setup& setup, const TrainOptions& options) {
-  const HfConfig& config = setup.model.config;
-  const auto parameters = static_cast<std::uint64_t>(setup.parameters);
-  const std::uint64_t weights = parameters * size_of(setup.precision);
-  const std::uint64_t gradients = parameters * sizeof(float);
-  const std::uint64_t optimiser = ShardedAdamW::bytes(setup.parameters, comm.size());
-  const std::uint64_t activations = TrainingPass::bytes(config, setup.longest, options.recompute);
-  const std::uint64_t teacher = setup.reference ? Teacher::bytes(setup.reference->source, setup.longest) : 0;
-  const std::uint64_t evaluation = setup.eval_sets.empty() ? 0 : nll_bytes(config, setup.longest);
-  const std::uint64_t total = weights + gradients + optimiser + activations + teacher + evaluation;
-  log_info("memory of a rank: weights {}, gradients {}, optimiser {}, activations {}{}", human_bytes(weights),
-           human_bytes(gradients), human_bytes(optimiser), human_bytes(activations),
-           teacher > 0 ? ", reference " + human_bytes(teacher) : "");
+  TrainExtent extent;
+  extent.precision = setup.precision;
+  extent.stored = setup.stored;
+  extent.longest_batch = setup.longest;
+  extent.data_tokens = static_cast<std::int64_t>(setup.data.tokens.size());
+  for (const TokenSet& set : setup.eval_sets) {
+    const auto tokens = static_cast<std::int64_t>(set.tokens.size());
+    extent.data_tokens += tokens;
+    extent.evaluation_batch =
+        std::max({extent.evaluation_batch, setup.longest, std::min(options.batch_tokens, tokens)});
+  }
+  extent.shard_bytes = options.shard_bytes;
+  extent.ranks = comm.size();
+  extent.recompute = options.recompute;
+  const TrainFootprint footprint =
+      train_footprint(setup.model.config, setup.reference ? &setup.reference->source : nullptr, extent);
+  log_info(
+      "memory of a rank: {} = weights {}, gradients {}, optimiser {}, activations {}{}, data {}, "
+      "evaluating or writing {}",
+      human_bytes(footprint.total()), human_bytes(footprint.weights), human_bytes(footprint.gradients),
+      human_bytes(footprint.optimiser), human_bytes(footprint.activations),
+      footprint.reference > 0 ? ", reference " + human_bytes(footprint.reference) : "",
+      human_bytes(footprint.data), human_bytes(std::max(footprint.evaluation, footprint.writing)));
+  // The data are there already, so that they are not in what is free.
+  const std::uint64_t need = footprint.total() - (options.memory_limit == 0 ? footprint.data : 0);
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
   agree(comm, [&] {
-    if (total > limit) {
-      throw ResourceError(fmt::format("training needs {} on a rank, which may use {}", human_bytes(total),
-                                      human_bytes(limit)),
-                          "memory",
-                          options.recompute
-                              ? "use fewer ranks per node or a smaller --sequence-length, --batch-tokens"
-                              : "use --recompute, fewer ranks per node, or a smaller --sequence-length, "
-                                "--batch-tokens");
+    if (need > limit) {
+      throw ResourceError(
+          fmt::format("training needs {} on a rank, which may use {}", human_bytes(need), human_bytes(limit)),
+          "memory",
+          options.recompute ? "use fewer ranks per node or a smaller --sequence-length, --batch-tokens"
+                            : "use --recompute, fewer ranks per node, or a smaller --sequence-length, "
+                              "--batch-tokens");
     }
   });
 }
 
 class Training {
  public:
-  Training(const Communicator& comm, const ops::Context& context, const TrainOptions& options, Setup& setup)
+  /// `begun`: since the command was started.
+  Training(const Communicator& comm, const ops::Context& context, const TrainOptions& options, Setup& setup,
+           const Stopwatch& begun)
       : comm_(comm),
         context_(context),
         options_(options),
         setup_(setup),
+        watch_(begun),
         weights_(load_model_weights(setup.model.source)),
         gradients_(weights_, context.device()),
         pass_(context, setup.model.config, setup.longest, options.recompute) {
@@ -235,6 +226,7 @@ class Training {
   void step();
   void evaluate();
   void save();
+  [[noreturn]] void fail(const std::string& what);
   void record(const Json& line);
   void write_records();
   double elapsed() const { return state_before_ + watch_.seconds(); }
@@ -243,6 +235,7 @@ class Training {
   const ops::Context& context_;
   const TrainOptions& options_;
   Setup& setup_;
+  Stopwatch watch_;
   ModelWeights weights_;
   Gradients gradients_;
   TrainingPass pass_;
@@ -250,8 +243,8 @@ class Training {
   std::optional<ShardedAdamW> optimiser_;
   DataPosition position_;
   std::int64_t evaluated_ = -1;  // after this many updates
-  double state_before_ = 0;      // seconds of earlier runs
-  Stopwatch watch_;
+  std::int64_t saved_ = -1;
+  double state_before_ = 0;  // seconds of earlier runs
   std::vector<double> perplexities_;
   std::string records_;  // lines for metrics.jsonl, on the root
   Stopwatch since_records_;
@@ -262,12 +255,16 @@ void Training::begin() {
   if (!options_.resume) return;
   const TrainingState state = load_state(comm_, options_.output, setup_.identity, *optimiser_, gradients_);
   position_ = state.data;
+  saved_ = state.steps;
   state_before_ = state.seconds;
+  // At the beginning and at the end the perplexity is going to be measured again.
+  const bool again = state.steps == 0 || state.data.tokens >= options_.tokens;
   agree_at_root(comm_, [&] {
     filter_lines(options_.output / "metrics.jsonl", [&](const std::string& line) {
       const Json json = Json::parse(line, nullptr, false);  // a half-written last line is dropped
-      return json.is_object() && json.contains("step") && json["step"].is_number_integer() &&
-             json["step"] <= state.steps;
+      if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) return false;
+      const bool last = json["step"] == state.steps;
+      return json["step"] <= state.steps && !(last && again && json.contains("perplexity"));
     });
   });
   log_info("going on after update {}", state.steps);
@@ -291,7 +288,24 @@ void Training::write_records() {
   });
 }
 
+void Training::fail(const std::string& what) {
+  write_records();
+  const bool saved = fs::exists(options_.output / "checkpoint.h5");
+  agree(comm_, [&] {
+    throw NumericalError(
+        what, options_.output.string(),
+        std::string("begin anew with a smaller --learning-rate, more --warmup or --precision "
+                    "fp32") +
+            (saved ? "; the last checkpoint is kept" : ""));
+  });
+  std::abort();  // agree() throws on every rank
+}
+
 void Training::save() {
+  if (saved_ == optimiser_->steps()) return;
+  // Weights that nothing has been computed from yet must not replace those of the last checkpoint.
+  if (!std::isfinite(comm_.sum(ops::sum_of_squares(context_, optimiser_->master()))))
+    fail(fmt::format("the weights are not finite after update {}", optimiser_->steps()));
   write_records();  // the checkpoint must not be ahead of them
   TrainingState state;
   state.identity = setup_.identity;
@@ -299,6 +313,7 @@ void Training::save() {
   state.steps = optimiser_->steps();
   state.seconds = elapsed();
   save_state(comm_, options_.output, state, *optimiser_);
+  saved_ = state.steps;
   log_debug("update {} is saved", state.steps);
 }
 
@@ -316,15 +331,9 @@ void Training::step() {
   }
   const std::int64_t number = optimiser_->steps();
   const double rate = setup_.schedule.at(number);
-  const auto fail = [&](const std::string& what) {
-    write_records();
-    agree(comm_, [&] {
-      throw NumericalError(
-          fmt::format("{} at update {} (learning rate {:.3g}, after {} tokens)", what, number + 1, rate,
-                      count(tokens_before)),
-          options_.output.string(),
-          "use a smaller --learning-rate, more --warmup or --precision fp32; the last checkpoint is kept");
-    });
+  const auto fail_here = [&](const std::string& what) {
+    fail(fmt::format("{} at update {} (learning rate {:.3g}, after {} tokens)", what, number + 1, rate,
+                     count(tokens_before)));
   };
   double sum = 0;
   agree(comm_, [&] {
@@ -332,9 +341,9 @@ void Training::step() {
                         1.0f / static_cast<float>(predicted), teacher_ ? &*teacher_ : nullptr, gradients_);
   });
   const double loss = comm_.sum(sum) / static_cast<double>(predicted);
-  if (!std::isfinite(loss)) fail(std::isnan(loss) ? "the loss is NaN" : "the loss is infinite");
+  if (!std::isfinite(loss)) fail_here(std::isnan(loss) ? "the loss is NaN" : "the loss is infinite");
   const double norm = optimiser_->step(gradients_, rate, options_.clip);
-  if (!std::isfinite(norm)) fail("the gradient is not finite");
+  if (!std::isfinite(norm)) fail_here("the gradient is not finite");
   const double seconds = watch.seconds();
   Json line;
   line["step"] = optimiser_->steps();
@@ -365,6 +374,9 @@ void Training::evaluate() {
                     options_.batch_tokens);
     });
     const double mean = comm_.sum(sum) / static_cast<double>(data.tokens.size() - data.sequences());
+    if (!std::isfinite(mean))
+      fail(fmt::format("the loss on {} is not finite after update {}", options_.eval_data[set].string(),
+                       evaluated_));
     perplexities_.push_back(std::exp(mean));
     line["perplexity"][options_.eval_data[set].string()] = perplexities_.back();
     log_info("update {}: perplexity {:.4f} on {}", evaluated_, perplexities_.back(),
@@ -391,7 +403,9 @@ void Training::run() {
     progress.advance();
     if (options_.eval_every > 0 && done % options_.eval_every == 0) evaluate();
     const bool due = options_.checkpoint_every > 0 && done % options_.checkpoint_every == 0;
-    if (comm_.any(take_checkpoint_request()) || due) save();
+    const bool asked = comm_.any(take_checkpoint_request());
+    if (asked || due) save();
+    if (asked) log_info("update {} is saved, as asked for by SIGUSR1", done);
   }
 }
 
@@ -427,53 +441,88 @@ void Training::finish(const ModelWriter& write_model) {
   });
 }
 
-/// A new run's folder, or the check that there is one to go on with.
-void open_folder(const TrainOptions& options) {
-  const bool there = fs::exists(options.output / "metrics.jsonl") ||
-                     fs::exists(options.output / "checkpoint.h5") ||
-                     fs::exists(options.output / "checkpoint.previous.h5");
-  if (options.resume) {
-    if (!there) throw InputError("nothing to go on with", options.output.string(), "leave --resume out");
-    if (fs::exists(options.output / "manifest.json")) {
-      throw InputError("this training is complete", options.output.string(),
-                       "its model is in the folder model; choose another --output for another training");
-    }
-    return;
+/// Whether there is what --resume goes on from, or else nothing that a new run would spoil.
+void check_folder(const TrainOptions& options) {
+  const fs::path& folder = options.output;
+  const bool saved = fs::exists(folder / "checkpoint.h5") || fs::exists(folder / "checkpoint.previous.h5");
+  const bool complete = fs::exists(folder / "manifest.json");
+  if (options.resume && complete) {
+    throw InputError("this training is complete", folder.string(),
+                     "its model is in the folder model; choose another --output for another training");
   }
-  if (there) {
-    throw InputError("a training is there already", options.output.string(),
-                     "go on with --resume, or choose another --output");
+  if (options.resume && !saved)
+    throw InputError("no checkpoint to go on from", folder.string(), "leave --resume out");
+  if (!options.resume && (saved || complete)) {
+    throw InputError(
+        "a training is there already", folder.string(),
+        complete ? "choose another --output" : "go on with --resume, or choose another --output");
   }
+}
+
+/// A new run's folder; what a run left there that ended before its first checkpoint goes.
+void make_folder(const TrainOptions& options) {
   std::error_code error;
   fs::create_directories(options.output, error);
   if (error || !fs::is_directory(options.output)) {
     throw InputError("cannot make the folder of the run", options.output.string(),
                      "check the path given to --output");
   }
+  fs::remove(options.output / "metrics.jsonl");
   write_file_atomically(options.output / "config.ini", options.config_ini);
 }
 
 }  // namespace
 
+void check_options(const TrainOptions& options) {
+  const auto at_least = [](std::int64_t value, std::int64_t least, const char* option) {
+    if (value < least)
+      throw UsageError(fmt::format("{}", value), option, fmt::format("give {} or more", least));
+  };
+  const auto between = [](double value, double least, double most, const char* option) {
+    if (!(value >= least && value <= most)) {
+      throw UsageError(fmt::format("{:g}", value), option,
+                       fmt::format("give a number from {:g} to {:g}", least, most));
+    }
+  };
+  at_least(options.tokens, 1, "--tokens");
+  at_least(options.step_tokens, 1, "--step-tokens");
+  at_least(options.batch_tokens, 1, "--batch-tokens");
+  at_least(options.eval_every, 0, "--eval-every");
+  at_least(options.checkpoint_every, 0, "--checkpoint-every");
+  between(options.learning_rate, 0, 1e3, "--learning-rate");
+  between(options.least_rate_share, 0, 1, "--min-learning-rate");
+  between(options.warmup_share, 0, 1, "--warmup");
+  between(options.clip, 0, 1e9, "--clip");
+  between(options.adamw.beta1, 0, 1 - 1e-9, "--beta1");
+  between(options.adamw.beta2, 0, 1 - 1e-9, "--beta2");
+  between(options.adamw.epsilon, 1e-30, 1, "--epsilon");
+  between(options.adamw.weight_decay, 0, 1e3, "--weight-decay");
+  between(options.max_seconds, 0, 1e12, "--max-walltime");
+}
+
 void run_training(const Communicator& world, const ops::Context& context, const TrainOptions& options,
                   const ModelWriter& write_model) {
   const Communicator comm = world.duplicate();
   watch_signals();
+  const Stopwatch begun;
+  agree_at_root(comm, [&] { check_folder(options); });  // before the work that comes first
   Setup setup;
   prepare(comm, context, options, setup);
   log_info("{} parameters, {} in memory; {} updates of about {} tokens; {} tokens of text",
            count(setup.parameters), name_of(setup.precision), count(setup.schedule.steps),
            count(options.step_tokens), count(setup.sampler->tokens()));
-  if (options.tokens > setup.sampler->tokens()) {
+  if (comm.is_root() && options.tokens > setup.sampler->tokens()) {
     log_warning("the text is shorter than the budget of {} tokens: it is read {:.2f} times",
                 count(options.tokens),
                 static_cast<double>(options.tokens) / static_cast<double>(setup.sampler->tokens()));
   }
   check_memory(comm, setup, options);
   if (options.dry_run) return;
-  agree_at_root(comm, [&] { open_folder(options); });
+  agree_at_root(comm, [&] {
+    if (!options.resume) make_folder(options);
+  });
   std::optional<Training> training;
-  agree(comm, [&] { training.emplace(comm, context, options, setup); });
+  agree(comm, [&] { training.emplace(comm, context, options, setup, begun); });
   training->begin();
   training->run();
   training->finish(write_model);

@@ -1,59 +1,23 @@
 #include "small_command.hpp"
 #include "support/catch.hpp"
 #include "support/process.hpp"
+#include "support/small_disk.hpp"
 #include "support/small_run.hpp"
-
-#include <cerrno>
-#include <cstring>
-#include <fcntl.h>
-#include <fstream>
-#include <iostream>
-#include <sys/mount.h>
 
 #include <galapagos/core/file.hpp>
 #include <galapagos/pruning/database.hpp>
 
 using namespace galapagos;
 
-namespace {
-
-/// A file system of a few MiB in memory.
-class SmallDisk {
- public:
-  SmallDisk(const std::filesystem::path& folder, const char* size) : folder_(folder) {
-    std::filesystem::create_directory(folder);
-    mounted_ = ::mount("tmpfs", folder.c_str(), "tmpfs", 0, size) == 0;
-    if (!mounted_)
-      std::cout << "SKIPPED: cannot mount a small file system here: " << std::strerror(errno) << '\n';
-  }
-  ~SmallDisk() {
-    if (mounted_) ::umount2(folder_.c_str(), MNT_DETACH);
-  }
-  bool mounted() const { return mounted_; }
-
- private:
-  std::filesystem::path folder_;
-  bool mounted_ = false;
-};
-
-void fill_but(const std::filesystem::path& path, std::uint64_t left) {
-  const std::uint64_t free = free_disk_bytes(path);
-  std::ofstream file(path, std::ios::binary);
-  const std::string block(4096, 'x');
-  for (std::uint64_t written = 0; written + left < free; written += block.size()) file << block;
-}
-
-}  // namespace
-
 TEST_CASE("a disk that fills up while writing ends the run, and it goes on once there is room", "[disk]") {
   const test::TemporaryFolder folder;
-  const SmallDisk disk(folder / "disk", "size=4m");
+  const test::SmallDisk disk(folder / "disk", "size=4m");
   if (!disk.mounted()) return;
   const std::filesystem::path output = folder / "disk" / "x.h5", reference = folder / "reference.h5";
   REQUIRE(test::run_galapagos(2, test::database_words(reference)).code == 0);
   // Modules not yet done have no blocks on the disk: with it filled up, writing them fails in the middle.
   create_database(part_path(output), DatabaseReader(reference).header());
-  fill_but(folder / "disk" / "filler", 100000);
+  test::fill_but(folder / "disk" / "filler", 100000);
   for (const int ranks : {1, 3}) {
     const test::Ended full = test::run_galapagos(ranks, test::database_words(output, {"--resume"}), 60);
     INFO(full.errors);
@@ -69,7 +33,7 @@ TEST_CASE("a disk that fills up while writing ends the run, and it goes on once 
 
 TEST_CASE("a disk too small is refused before the work begins", "[disk]") {
   const test::TemporaryFolder folder;
-  const SmallDisk disk(folder / "disk", "size=500k");
+  const test::SmallDisk disk(folder / "disk", "size=500k");
   if (!disk.mounted()) return;
   const test::Ended full = test::run_galapagos(3, test::database_words(folder / "disk" / "x.h5"), 60);
   CHECK(full.code == 4);

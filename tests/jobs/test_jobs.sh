@@ -116,6 +116,7 @@ while (($#)); do
   case $1 in
     --output) output="$2" ;;
     --assignment) assignment="$2" ;;
+    --model) model="$2" ;;
     --resume) resume=yes ;;
   esac
   shift
@@ -133,7 +134,7 @@ if ((times > 0)); then
     fail) exit 3 ;;
     stop) checkpoint ;;
     hang)
-      if [[ $command == search ]]; then trap checkpoint USR2; fi
+      if [[ $command == search || $command == train ]]; then trap checkpoint USR2; fi
       touch "$T/control/running"
       for ((nap = 0; nap < 500; ++nap)); do sleep 0.02; done
       exit 1 # no signal came
@@ -148,7 +149,12 @@ case $command in
     touch "$output/best.txt"
     ;;
   stitch) [[ -f $assignment ]] && mkdir -p "$output" ;;
-  eval) echo '{"perplexity": 7.5}' ;;
+  train)
+    if [[ ! -d $model || ( -f $output/checkpoint.h5 && ${resume:-} != yes ) ]]; then exit 2; fi
+    mkdir -p "$output/model"
+    touch "$output/manifest.json"
+    ;;
+  eval) [[ -d $model ]] && echo '{"perplexity": 7.5}' ;;
 esac
 STUB
 
@@ -264,8 +270,39 @@ for scheduler in slurm pbs lsf; do
   check "resources" holds "$(sed -n 1p "$T/submissions")" "$resources"
   check "resources of the job that goes on" holds "$(sed -n 5p "$T/submissions")" "$resources"
 
-  # The time limit is near: database and search stop and go on in another job.
-  for phase in database search; do
+  # With a training of the pruned model, which stops once; the evaluation waits for its end.
+  begin_test
+  echo "1 stop" >"$T/control/train"
+  export TRAIN_DATA="$T/text 1.jsonl" TRAIN_OPTIONS="--tokens 1000"
+  NODES=2 RANKS_PER_NODE=2 THREADS=8 TIME_LIMIT=03:00:00 "${pipeline[@]}"
+  run_queue
+  check "order with a training" same "$(commands)" \
+    "database search stitch train train eval eval eval "
+  check "codes with a training" same "$(codes)" "0 0 0 75 0 0"
+  check "the pruned model is trained" holds "$(sed -n 4p "$T/calls")" \
+    "train --model $T/work/of mine/pruned --data $T/text 1.jsonl --output $T/work/of mine/trained"
+  check "options of the training" holds "$(sed -n 4p "$T/calls")" "--tokens 1000"
+  check "a new training" lacks "$(sed -n 4p "$T/calls")" --resume
+  check "the training resumes" holds "$(sed -n 5p "$T/calls")" --resume
+  check "--max-walltime of the training" grep -q -- "--max-walltime $walltime" \
+    <(sed -n 5p "$T/calls")
+  check "resources of the training" holds "$(sed -n 4p "$T/submissions")" "$resources"
+  check "resources of the training that goes on" holds "$(sed -n 6p "$T/submissions")" "$resources"
+  check "the trained model is evaluated" holds "$(sed -n 8p "$T/calls")" \
+    "eval --json --model $T/work/of mine/trained/model --reference $T/a model"
+  check "result of the trained model" grep -q 7.5 "$T/work/of mine/evaluation/trained.json"
+  check "no list of followers stays after a training" same \
+    "$(compgen -G "$T/work/of mine/*.followers")" ""
+  # A complete one is not begun again.
+  rm -rf "$T/queue"
+  mkdir "$T/queue"
+  "${pipeline[@]}" train
+  run_queue
+  check "a complete training" same "$(codes) $(tail -n +9 "$T/calls" | cut -d ' ' -f 1 | tr '\n' ' ')" \
+    "0 0 eval eval eval "
+
+  # The time limit is near: database, search and training stop and go on in another job.
+  for phase in database search train; do
     begin_test
     echo "1 hang" >"$T/control/$phase"
     if [[ $scheduler == pbs ]]; then # keeps the time itself
@@ -276,12 +313,26 @@ for scheduler in slurm pbs lsf; do
     EVAL_DATA="" STOP_BEFORE=1 "${pipeline[@]}"
     run_queue
     if [[ $phase == database ]]; then
-      check "order after a warned database" same "$(commands)" "database database search stitch "
-      check "codes after a warned database" same "$(codes)" "75 0 0 0"
+      check "order after a warned database" same "$(commands)" \
+        "database database search stitch train "
+      check "codes after a warned database" same "$(codes)" "75 0 0 0 0"
+    elif [[ $phase == search ]]; then
+      check "order after a warned search" same "$(commands)" "database search search stitch train "
     else
-      check "order after a warned search" same "$(commands)" "database search search stitch "
+      check "order after a warned training" same "$(commands)" "database search stitch train train "
+      check "codes after a warned training" same "$(codes)" "0 0 0 75 0"
     fi
   done
+
+  # Cancelled: the training writes its checkpoint, and nothing is submitted again.
+  begin_test
+  echo "1 hang" >"$T/control/train"
+  echo TERM >"$T/control/signal"
+  "${pipeline[@]}"
+  run_queue
+  check "codes after cancelling a training" same "$(codes)" "0 0 0 75 -"
+  check "checkpoint of a cancelled training" test -f "$T/work/of mine/trained/checkpoint.h5"
+  unset TRAIN_DATA TRAIN_OPTIONS
 
   # Cancelled: the search writes its checkpoint, and nothing is submitted again.
   begin_test

@@ -1,9 +1,9 @@
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/process.hpp"
+#include "support/refusal.hpp"
 
 #include <algorithm>
-#include <array>
 #include <csignal>
 #include <fstream>
 #include <functional>
@@ -11,7 +11,6 @@
 #include <map>
 #include <set>
 #include <sstream>
-#include <thread>
 #include <unistd.h>
 
 #include <galapagos/core/file.hpp>
@@ -19,7 +18,11 @@
 #include <galapagos/io/hdf5.hpp>
 
 using namespace galapagos;
+using test::check_refused;
+using test::children_of;
 using test::Ended;
+using test::ranks_under;
+using test::Refusal;
 using test::run_galapagos;
 
 namespace {
@@ -106,26 +109,6 @@ int generations_done(const fs::path& run) {
   return test::count_lines(metrics, "\"island\":0");
 }
 
-std::vector<pid_t> children_of(pid_t process) {
-  std::vector<pid_t> children;
-  std::ifstream file("/proc/" + std::to_string(process) + "/task/" + std::to_string(process) + "/children");
-  for (pid_t child = 0; file >> child;) children.push_back(child);
-  return children;
-}
-
-// The processes of the program that descend from a process.
-std::vector<pid_t> ranks_under(pid_t process) {
-  std::vector<pid_t> found;
-  std::string name;
-  if (std::ifstream("/proc/" + std::to_string(process) + "/comm") >> name; name == "galapagos")
-    found.push_back(process);
-  for (const pid_t child : children_of(process)) {
-    const std::vector<pid_t> more = ranks_under(child);
-    found.insert(found.end(), more.begin(), more.end());
-  }
-  return found;
-}
-
 // Runs a search and, once `run` has so many generations, calls `act` once.
 template <typename Act>
 Ended run_and_act(int ranks, const Words& words, const fs::path& run, int generations, Act&& act) {
@@ -137,38 +120,6 @@ Ended run_and_act(int ranks, const Words& words, const fs::path& run, int genera
     }
     return false;
   });
-}
-
-struct Refusal {
-  std::function<Words(int ranks)> words;
-  int code = 0;
-  std::string reason;
-  fs::path output;  // is not there afterwards, where given
-};
-
-// The program ends with these codes on one and on three ranks, and says why in one line each. Many run at a
-// time: most of it is waiting for MPI to start and to end.
-void check_refused(const std::vector<Refusal>& refusals) {
-  std::vector<std::array<Ended, 2>> ended(refusals.size());
-  constexpr std::size_t at_a_time = 16;
-  std::vector<std::thread> threads;
-  for (std::size_t first = 0; first < at_a_time; ++first) {
-    threads.emplace_back([&, first] {
-      for (std::size_t i = first; i < refusals.size(); i += at_a_time) {
-        ended[i] = {run_galapagos(1, refusals[i].words(1), 100), run_galapagos(3, refusals[i].words(3), 100)};
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (std::size_t i = 0; i < refusals.size(); ++i) {
-    for (const Ended& one : ended[i]) {
-      INFO("'" << refusals[i].reason << "' expected: " << one.code << ' ' << one.errors);
-      CHECK(one.code == refusals[i].code);
-      CHECK(test::count_lines(one.errors, "galapagos: error: ") == 1);
-      CHECK(one.errors.find(refusals[i].reason) != std::string::npos);
-    }
-    if (!refusals[i].output.empty()) CHECK(!fs::exists(refusals[i].output));
-  }
 }
 
 }  // namespace

@@ -13,13 +13,20 @@
 #include <unistd.h>
 
 namespace galapagos::test {
+
+std::vector<pid_t> children_of(pid_t process) {
+  std::vector<pid_t> children;
+  std::ifstream file("/proc/" + std::to_string(process) + "/task/" + std::to_string(process) + "/children");
+  for (pid_t child = 0; file >> child;) children.push_back(child);
+  return children;
+}
+
 namespace {
 
 // The process and all that descend from it, whatever process groups they have put themselves into.
 void collect(pid_t process, std::vector<pid_t>& all) {
   all.push_back(process);
-  std::ifstream file("/proc/" + std::to_string(process) + "/task/" + std::to_string(process) + "/children");
-  for (pid_t child = 0; file >> child;) collect(child, all);
+  for (const pid_t child : children_of(process)) collect(child, all);
 }
 
 void kill_family(pid_t process) {
@@ -36,6 +43,17 @@ std::string slurp(const std::filesystem::path& path) {
 }
 
 }  // namespace
+
+std::vector<pid_t> ranks_under(pid_t process) {
+  std::vector<pid_t> all, found;
+  collect(process, all);
+  for (const pid_t one : all) {
+    std::string name;
+    if (std::ifstream("/proc/" + std::to_string(one) + "/comm") >> name; name == "galapagos")
+      found.push_back(one);
+  }
+  return found;
+}
 
 Ended run_program(const std::vector<std::string>& words, double seconds, const std::function<bool()>& until) {
   const TemporaryFolder folder;

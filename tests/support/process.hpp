@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 namespace galapagos::test {
@@ -21,6 +22,11 @@ Ended run_program(const std::vector<std::string>& words, double seconds = 120,
 /// `galapagos words...` on `ranks` ranks under mpiexec.
 Ended run_galapagos(int ranks, const std::vector<std::string>& words, double seconds = 120,
                     const std::function<bool()>& until = {});
+
+/// The processes that a process has started and that still run.
+std::vector<pid_t> children_of(pid_t process);
+/// The processes of the program that descend from a process.
+std::vector<pid_t> ranks_under(pid_t process);
 
 /// Path of the program under test.
 std::string program();

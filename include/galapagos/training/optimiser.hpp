@@ -29,6 +29,8 @@ class ShardedAdamW {
 
   /// Bytes that a rank holds beside the working weights and the gradients.
   static std::uint64_t bytes(std::int64_t parameters, int ranks);
+  /// Bytes that a step reads and writes in a rank's memory, but for what MPI does.
+  static double streamed(std::int64_t parameters, int ranks, DType precision);
 
   /// Collective. Sums the gradients over the ranks, scales the sum down to a norm of at most `clip` (0: as it
   /// is), updates the weights and sets the gradients to zero. Returns the norm before clipping; where that is

@@ -36,9 +36,13 @@ struct TrainOptions {
   std::uint64_t seed = 0;
   std::uint64_t memory_limit = 0;
   double max_seconds = 0;
+  std::uint64_t shard_bytes = 5ull << 30;  ///< of a file of the model that comes out
   bool resume = false, dry_run = false;
   std::string config_ini;
 };
+
+/// UsageError where a number is out of its range.
+void check_options(const TrainOptions& options);
 
 /// Collective. Writes a model's folder from its parameters' values, fp32 on every rank, stored as `dtype`.
 using ModelWriter = std::function<void(const HfConfig& config, std::span<const NamedTensor> values,

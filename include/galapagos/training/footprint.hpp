@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+
+#include <galapagos/model/source.hpp>
+
+namespace galapagos {
+
+/// What decides how much memory a training takes.
+struct TrainExtent {
+  DType precision = DType::f32;       ///< of the working weights
+  DType stored = DType::f32;          ///< of the model that comes out
+  std::int64_t longest_batch = 1;     ///< tokens
+  std::int64_t evaluation_batch = 0;  ///< tokens; 0: nothing is evaluated
+  std::int64_t data_tokens = 0;       ///< held, to train on and to evaluate
+  std::uint64_t shard_bytes = 5ull << 30;
+  int ranks = 1;
+  bool recompute = false;
+};
+
+/// What a training takes on a rank, in bytes.
+struct TrainFootprint {
+  std::uint64_t weights = 0;
+  std::uint64_t gradients = 0;
+  std::uint64_t optimiser = 0;    ///< the rank's part of master weights, moments and summed gradients
+  std::uint64_t activations = 0;  ///< of a batch, for the way back
+  std::uint64_t reference = 0;    ///< the model that is learnt from, and its activations
+  std::uint64_t data = 0;         ///< token ids
+  std::uint64_t evaluation = 0;   ///< while the perplexity is measured
+  std::uint64_t writing = 0;      ///< while the model is written
+
+  std::uint64_t total() const;
+};
+
+/// `reference` may be null; only its sizes are used.
+TrainFootprint train_footprint(const HfConfig& config, const ModelSource* reference,
+                               const TrainExtent& extent);
+
+}  // namespace galapagos

@@ -1,0 +1,34 @@
+#include <algorithm>
+
+#include <galapagos/model/training_pass.hpp>
+#include <galapagos/training/batch_gradient.hpp>
+#include <galapagos/training/footprint.hpp>
+#include <galapagos/training/optimiser.hpp>
+
+namespace galapagos {
+
+std::uint64_t TrainFootprint::total() const {
+  return weights + gradients + optimiser + activations + reference + data + std::max(evaluation, writing);
+}
+
+TrainFootprint train_footprint(const HfConfig& config, const ModelSource* reference,
+                               const TrainExtent& extent) {
+  const std::int64_t count =
+      parameters_in_layers(config) + embedding_parameters(config) + head_parameters(config);
+  const auto parameters = static_cast<std::uint64_t>(count);
+  TrainFootprint footprint;
+  footprint.weights = parameters * size_of(extent.precision);
+  footprint.gradients = parameters * sizeof(float);
+  footprint.optimiser = ShardedAdamW::bytes(count, extent.ranks);
+  footprint.activations = TrainingPass::bytes(config, extent.longest_batch, extent.recompute);
+  if (reference != nullptr) footprint.reference = Teacher::bytes(*reference, extent.longest_batch);
+  footprint.data = static_cast<std::uint64_t>(extent.data_tokens) * sizeof(std::int32_t);
+  if (extent.evaluation_batch > 0) footprint.evaluation = nll_bytes(config, extent.evaluation_batch);
+  // A file's tensors, and the largest one as it is rounded.
+  const std::int64_t largest = config.hidden_size * std::max(config.vocab_size, config.intermediate_size);
+  footprint.writing = std::min(parameters * size_of(extent.stored), extent.shard_bytes) +
+                      static_cast<std::uint64_t>(largest) * sizeof(float);
+  return footprint;
+}
+
+}  // namespace galapagos

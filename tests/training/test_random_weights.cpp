@@ -1,0 +1,92 @@
+#include "golden_training.hpp"
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/random.hpp"
+
+#include <cmath>
+#include <set>
+
+#include <galapagos/training/random_weights.hpp>
+
+using namespace galapagos;
+
+namespace {
+
+HfConfig config_of(const std::string& model) {
+  return read_hf_config(test::data_file("models/" + model));
+}
+
+bool is_vector(const NamedTensor& parameter) {
+  return parameter.tensor.shape.rank() == 1;
+}
+
+}  // namespace
+
+TEST_CASE("random weights have the shapes of the model, norms 1, biases 0 and normal matrices",
+          "[random_weights]") {
+  for (const std::string name : {"llama3_pruned", "qwen2_pruned", "llama3_tiny"}) {
+    HfConfig config = config_of(name);
+    config.source["initializer_range"] = 0.05;
+    const ModelWeights weights = load_model_weights(random_source(config, DType::f32, Device::cpu, 3));
+    const test::SmallModel stored(name);
+    const std::vector<NamedTensor> found = parameters_of(weights), expected = parameters_of(stored.weights);
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      INFO(name << ' ' << found[i].name);
+      CHECK(found[i].name == expected[i].name);
+      CHECK(found[i].tensor.shape == expected[i].tensor.shape);
+      const std::vector<float> values = test::values_of(found[i].tensor);
+      const auto count = static_cast<double>(values.size());
+      double sum = 0, squares = 0, fourth = 0;
+      for (const float value : values) {
+        sum += value;
+        squares += static_cast<double>(value) * value;
+        fourth += std::pow(static_cast<double>(value), 4);
+      }
+      if (is_vector(found[i])) {
+        const float constant = found[i].name.find("bias") != std::string::npos ? 0 : 1;
+        CHECK(values == std::vector<float>(values.size(), constant));
+        continue;
+      }
+      // Five deviations of what the mean, the variance and the kurtosis of as many normal numbers are.
+      const double variance = squares / count;
+      CHECK(std::abs(sum / count) < 5 * 0.05 / std::sqrt(count));
+      CHECK(std::abs(variance / (0.05 * 0.05) - 1) < 5 * std::sqrt(2 / count));
+      CHECK(std::abs(fourth / count / (variance * variance) - 3) < 5 * std::sqrt(24 / count));
+    }
+  }
+}
+
+TEST_CASE("random weights are a function of the seed and the tensor alone", "[random_weights]") {
+  const HfConfig config = config_of("llama3_tiny");
+  const auto weights_of = [&](std::uint64_t seed, DType precision = DType::f32) {
+    return load_model_weights(random_source(config, precision, Device::cpu, seed));
+  };
+  const ModelWeights one = weights_of(1), again = weights_of(1), two = weights_of(2),
+                     narrow = weights_of(1, DType::bf16);
+  std::set<std::vector<float>> seen;
+  std::size_t matrices = 0;
+  for (std::size_t i = 0; i < parameters_of(one).size(); ++i) {
+    const NamedTensor parameter = parameters_of(one)[i];
+    const std::vector<float> values = test::values_of(parameter.tensor);
+    CHECK(test::values_of(parameters_of(again)[i].tensor) == values);
+    if (is_vector(parameter)) continue;
+    CHECK(test::values_of(parameters_of(two)[i].tensor) != values);
+    const OwnedTensor rounded(parameter.tensor.shape, DType::bf16, Device::cpu, "test");
+    convert_from_float(values, DType::bf16, rounded->data);
+    CHECK(test::values_of(parameters_of(narrow)[i].tensor) == test::values_of(rounded));
+    seen.insert({values.begin(), values.begin() + 16});
+    ++matrices;
+  }
+  CHECK(seen.size() == matrices);  // no two tensors begin alike
+}
+
+TEST_CASE("without initializer_range the deviation is that of transformers", "[random_weights]") {
+  HfConfig config = config_of("llama3_tiny");
+  config.source.erase("initializer_range");
+  const ModelWeights weights = load_model_weights(random_source(config, DType::f32, Device::cpu, 0));
+  double squares = 0;
+  const std::vector<float> values = test::values_of(weights.embedding);
+  for (const float value : values) squares += static_cast<double>(value) * value;
+  CHECK(std::sqrt(squares / static_cast<double>(values.size())) == Approx(0.02).epsilon(0.03));
+}
