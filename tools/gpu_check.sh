@@ -3,7 +3,8 @@
 # model on the GPU against the CPU, and the benchmarks. It needs no compiler; about five minutes.
 #   tools/gpu_check.sh [BUILD = build/cuda] [--quick] [--keep DIR]
 # BUILD: a build folder, an installed tree or a packed one (programs in BUILD/bin; started through BUILD/run where there is
-# one): galapagos, test_ops, test_tensor, test_database, bench_gpu, of which it says what is missing. --quick leaves the benchmarks out; --keep keeps logs and files in DIR. Fails where anything fails.
+# one): galapagos, test_ops, test_tensor, test_database, bench_gpu; it says which are missing. --quick leaves the benchmarks
+# out; --keep keeps logs and files in DIR. Fails where anything fails.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/build/cuda quick=no keep=

@@ -22,9 +22,10 @@ namespace {
 constexpr std::int64_t assumed_calibration = 1 << 22;
 constexpr std::int64_t assumed_pool = 100000;
 constexpr std::int64_t assumed_data = 1 << 18;
+constexpr std::int64_t assumed_training = 1 << 30;
 constexpr double assumed_sparsity = 0.5;
 
-constexpr std::array phase_names = {"database", "search", "stitch", "eval"};
+constexpr std::array phase_names = {"database", "search", "stitch", "train", "eval"};
 
 Options declare() {
   Options options(
@@ -32,8 +33,9 @@ Options declare() {
       "memory, file sizes, work and time of a command on a machine, from config.json alone; takes "
       "every option of the command too (and of the commands before it), and its INI file",
       "command");
-  options.declared().add_options()("command", po::value<std::string>(),
-                                   "database, search, stitch or eval (the word after 'plan'); without: all")(
+  options.declared().add_options()(
+      "command", po::value<std::string>(),
+      "database, search, stitch, train or eval (the word after 'plan'); without: all")(
       "model", po::value<std::string>(), "folder of a Hugging Face model, or its config.json")(
       "ranks", po::value<std::int64_t>(), "MPI ranks")("nodes", po::value<std::int64_t>()->default_value(1),
                                                        "that they are on, evenly")(
@@ -59,6 +61,7 @@ struct Commands {
   Options database = declare_database();
   Options search = declare_search();
   Options stitch = declare_stitch();
+  Options train = declare_train();
   Options eval = declare_eval();
   std::vector<std::string> planned;
 
@@ -66,7 +69,10 @@ struct Commands {
   Commands() { declare_computing(stitch); }
 
   Options& of(const std::string& name) {
-    return name == "database" ? database : name == "search" ? search : name == "stitch" ? stitch : eval;
+    if (name == "database") return database;
+    if (name == "search") return search;
+    if (name == "stitch") return stitch;
+    return name == "train" ? train : eval;
   }
 };
 
@@ -124,7 +130,7 @@ std::vector<std::string> planned_commands(const std::vector<std::string>& words)
   if (!words.empty() && !words[0].starts_with("--")) {
     if (std::find(phase_names.begin(), phase_names.end(), words[0]) != phase_names.end()) return {words[0]};
     throw UsageError("there is no plan of '" + printable(words[0]) + "'", "galapagos plan",
-                     "choose database, search, stitch or eval, or name none for all of them");
+                     "choose database, search, stitch, train or eval, or name none for all of them");
   }
   return {phase_names.begin(), phase_names.end()};
 }
@@ -207,7 +213,12 @@ class Planner {
         model_(read_model(commands.plan.get<std::string>("model"), commands.plan, assumed_)) {}
 
   void plan() {
-    for (const std::string& name : commands_.planned) phases_.push_back(phase(name));
+    const bool all = commands_.planned.size() > 1;
+    for (const std::string& name : commands_.planned) {
+      // The pruned model is trained on only where that is asked for.
+      if (all && name == "train" && !commands_.train.has("tokens")) continue;
+      phases_.push_back(phase(name));
+    }
   }
   Json json() const;
   std::string text() const;
@@ -216,6 +227,8 @@ class Planner {
  private:
   PlannedPhase phase(const std::string& name);
   PlannedPhase of_eval();
+  PlannedPhase of_train();
+  std::optional<ModelSizes> reference_of(const Options& options);
   std::int64_t tokens_or(std::int64_t asked, std::int64_t otherwise, const char* of_what);
   DatabaseOptions database_options();
   SearchOptions search_options();
@@ -276,14 +289,34 @@ PlannedPhase Planner::of_eval() {
       tokens_or(commands_.eval.get<std::int64_t>("tokens"), assumed_data, "tokens to evaluate");
   const auto length =
       checked_sequence_length(commands_.eval.get<std::int64_t>("sequence-length"), model_.config);
-  std::optional<ModelSizes> reference;
-  if (const auto folder = commands_.eval.find<std::string>("reference"))
-    reference = read_model(*folder, commands_.plan, assumed_);
-  return plan_eval(machine_, model_, reference, read_evaluation(commands_.eval), length, tokens);
+  return plan_eval(machine_, model_, reference_of(commands_.eval), read_evaluation(commands_.eval), length,
+                   tokens);
+}
+
+std::optional<ModelSizes> Planner::reference_of(const Options& options) {
+  const auto folder = options.find<std::string>("reference");
+  if (!folder) return std::nullopt;
+  return read_model(*folder, commands_.plan, assumed_);
+}
+
+/// Of the model itself, or among all commands of what `stitch` writes.
+PlannedPhase Planner::of_train() {
+  TrainOptions options = read_train(commands_.train);
+  options.tokens = tokens_or(options.tokens, assumed_training, "tokens to train on");
+  check_options(options);
+  ModelSizes model = model_;
+  if (commands_.planned.size() > 1) {
+    make_space();
+    model.config.layer_shapes =
+        space_.shapes(model.config, make_budget(space_, search_options()).uniform(space_));
+  }
+  const std::int64_t length = checked_sequence_length(options.sequence_length, model.config);
+  return plan_train(machine_, model, reference_of(commands_.train), options, length);
 }
 
 PlannedPhase Planner::phase(const std::string& name) {
   if (name == "eval") return of_eval();
+  if (name == "train") return of_train();
   if (name == "database") {
     const DatabaseOptions options = database_options();
     DatabaseHeader header = make_header(options, model_.config, model_.stored);

@@ -10,6 +10,7 @@
 #include <galapagos/model/evaluate.hpp>
 #include <galapagos/pruning/build.hpp>
 #include <galapagos/search/search.hpp>
+#include <galapagos/training/train.hpp>
 
 // The parts of `plan`: what each command needs on a machine, from sizes alone.
 namespace galapagos::app {
@@ -57,6 +58,11 @@ PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const 
 PlannedPhase plan_eval(const Machine& machine, const ModelSizes& model,
                        const std::optional<ModelSizes>& reference, const EvaluationOptions& options,
                        std::int64_t sequence_length, std::int64_t tokens);
+
+/// The text is taken to be as long as what is trained on.
+PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
+                        const std::optional<ModelSizes>& reference, const TrainOptions& options,
+                        std::int64_t sequence_length);
 
 /// "3.91 Pflop" and the like.
 std::string human_operations(double operations);

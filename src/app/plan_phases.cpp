@@ -1,4 +1,4 @@
-#include "plan.hpp"
+#include "plan_parts.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -12,52 +12,6 @@
 
 namespace galapagos::app {
 namespace {
-
-std::string count(std::int64_t number) {
-  return human_count(static_cast<std::uint64_t>(number));
-}
-
-std::string bytes(double number) {
-  return human_bytes(static_cast<std::uint64_t>(number));
-}
-
-std::string duration(double seconds) {
-  return seconds < 100 ? fmt::format("{:.2g} s", seconds) : human_duration(seconds);
-}
-
-/// The times of a command's steps from the machine's rates; what has no rate takes none.
-class Clock {
- public:
-  explicit Clock(const Machine& machine) : machine_(machine) {}
-
-  double compute(double operations, double streamed = 0) const {
-    return std::max(at(operations, machine_.peak), at(streamed, machine_.bandwidth));
-  }
-  double network(double moved) const { return at(moved, machine_.network); }
-  double disk(double moved) const { return at(moved, machine_.disk); }
-
-  void add(const std::string& step, double seconds) {
-    if (seconds > 0) steps_.emplace_back(step, seconds);
-  }
-  void write_to(PlannedPhase& phase) const {
-    if (machine_.peak <= 0) return;
-    double total = 0;
-    std::string text;
-    for (const auto& [step, seconds] : steps_) {
-      total += seconds;
-      text += fmt::format("{}{} {}", text.empty() ? "" : " + ", step, duration(seconds));
-      phase.json["seconds"][step] = seconds;
-    }
-    phase.json["seconds"]["total"] = total;
-    phase.rows.emplace_back("time", fmt::format("~ {} = {}", duration(total), text));
-  }
-
- private:
-  double at(double amount, double rate) const { return rate > 0 ? amount / (rate * machine_.efficiency) : 0; }
-
-  const Machine& machine_;
-  std::vector<std::pair<std::string, double>> steps_;
-};
 
 Json spans_of(const PipelineGrid& grid) {
   Json spans = Json::array();
@@ -77,26 +31,7 @@ std::string grid_text(const PipelineGrid& grid, int ranks) {
                      idle > 0 ? fmt::format(", {} ranks outside", idle) : "");
 }
 
-void check_rank(PlannedPhase& phase, std::uint64_t need, std::uint64_t limit, const std::string& remedy) {
-  phase.json["memory"]["limit"] = limit;
-  if (limit == 0 || need <= limit) return;
-  phase.warnings.push_back(
-      fmt::format("a rank needs {} and may use {}; {}", human_bytes(need), human_bytes(limit), remedy));
-}
-
 }  // namespace
-
-std::uint64_t Machine::limit(std::uint64_t asked) const {
-  if (asked > 0 || node_memory == 0) return asked;
-  return memory_share(node_memory, ranks_per_node());
-}
-
-std::string human_operations(double operations) {
-  constexpr const char* prefixes[] = {"", "K", "M", "G", "T", "P", "E", "Z", "Y"};
-  std::size_t prefix = 0;
-  for (; operations >= 1000 && prefix + 1 < std::size(prefixes); ++prefix) operations /= 1000;
-  return fmt::format("{:.3g} {}flop", operations, prefixes[prefix]);
-}
 
 PlannedPhase plan_database(const Machine& machine, const DatabaseOptions& options,
                            const DatabaseHeader& header) {
@@ -107,8 +42,8 @@ PlannedPhase plan_database(const Machine& machine, const DatabaseOptions& option
   PlannedPhase phase;
   phase.name = "database";
   phase.rows = {
-      {"calibration", fmt::format("{} tokens, sequences up to {}", count(options.calibration_tokens),
-                                  count(header.sequence_length))},
+      {"calibration", fmt::format("{} tokens, sequences up to {}", count_text(options.calibration_tokens),
+                                  count_text(header.sequence_length))},
       {"grid",
        fmt::format("{}; {} modules in {} pass{} over the data", grid_text(forecast.grid, machine.ranks),
                    header.modules().size(), forecast.passes.size(), forecast.passes.size() == 1 ? "" : "es")},
@@ -181,30 +116,34 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
   PlannedPhase phase;
   phase.name = "search";
   phase.rows = {
-      {"target", fmt::format("{} of {} parameters (uniform assignment)", count(forecast.parameters),
-                             count(forecast.dense_parameters))},
+      {"target", fmt::format("{} of {} parameters (uniform assignment)", count_text(forecast.parameters),
+                             count_text(forecast.dense_parameters))},
       {"grid",
        fmt::format("{} islands; {}", evolution.islands,
                    forecast.islands_of_rank > 1
                        ? fmt::format("up to {} islands a rank", forecast.islands_of_rank)
                        : fmt::format("{} ranks share an island's candidates", forecast.ranks_of_island))},
       {"memory of a rank",
-       fmt::format("{} = weights {} + modules {} + activations {} + candidates' states {} + logits {}",
+       fmt::format("{} = weights {} + modules {} + activations {} + candidates' states {} + logits {}{}",
                    human_bytes(forecast.rank_memory), human_bytes(footprint.dense),
                    human_bytes(forecast.modules), human_bytes(footprint.activations),
-                   human_bytes(footprint.states), human_bytes(footprint.logits))},
+                   human_bytes(footprint.states), human_bytes(footprint.logits),
+                   footprint.training > 0 ? " + fine-tuning " + human_bytes(footprint.training) : "")},
       {"shared by a node",
        fmt::format("{} = dense answers {} + levels {}", human_bytes(forecast.node_shared),
                    human_bytes(forecast.answers), human_bytes(forecast.node_shared - forecast.answers))},
       {"level cache", fmt::format("{} (all levels built {}, in the database {})", name_of(forecast.home),
                                   human_bytes(footprint.built), human_bytes(footprint.stored))},
-      {"work", fmt::format("dense answers {}; ~ a generation {} ({} a rank, {:.0f} evaluations, {:.0f} % of "
-                           "the layers); in all {}",
-                           human_operations(forecast.answering), human_operations(forecast.generation),
-                           human_operations(forecast.generation_rank), forecast.evaluations,
-                           100 * forecast.computed, human_operations(forecast.answering + all_generations))},
+      {"work",
+       fmt::format(
+           "dense answers {}; ~ a generation {} ({} a rank, {:.0f} evaluations, {:.0f} % of "
+           "the layers{}); in all {}",
+           human_operations(forecast.answering), human_operations(forecast.generation),
+           human_operations(forecast.generation_rank), forecast.evaluations, 100 * forecast.computed,
+           forecast.training > 0 ? ", fine-tuning " + human_operations(forecast.training) : std::string(),
+           human_operations(forecast.answering + all_generations))},
       {"moved", fmt::format("migration {} a rank and generation; ~ switches up to {}; read {}; checkpoint {}",
-                            human_bytes(forecast.exchanged), bytes(forecast.switched_rank),
+                            human_bytes(forecast.exchanged), bytes_text(forecast.switched_rank),
                             human_bytes(forecast.read), human_bytes(forecast.checkpoint))}};
   Json& json = phase.json;
   json["calibration_tokens"] = options.calibration_tokens;
@@ -216,17 +155,16 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
   json["level_cache"] = name_of(forecast.home);
   json["memory"] = {{"weights", footprint.dense},           {"modules", forecast.modules},
                     {"activations", footprint.activations}, {"states", footprint.states},
-                    {"logits", footprint.logits},           {"total", forecast.rank_memory},
-                    {"node_answers", forecast.answers},     {"node_shared", forecast.node_shared}};
+                    {"logits", footprint.logits},           {"training", footprint.training},
+                    {"total", forecast.rank_memory},        {"node_answers", forecast.answers},
+                    {"node_shared", forecast.node_shared}};
   json["levels"] = {{"built", footprint.built}, {"stored", footprint.stored}};
   json["checkpoint_bytes"] = forecast.checkpoint;
   json["evaluations_per_generation"] = forecast.evaluations;
   json["computed_share"] = forecast.computed;
-  json["operations"] = {{"answers", forecast.answering},
-                        {"generation", forecast.generation},
-                        {"generation_rank", forecast.generation_rank},
-                        {"comparison", forecast.comparison},
-                        {"total", forecast.answering + all_generations}};
+  json["operations"] = {{"answers", forecast.answering},     {"generation", forecast.generation},
+                        {"training", forecast.training},     {"generation_rank", forecast.generation_rank},
+                        {"comparison", forecast.comparison}, {"total", forecast.answering + all_generations}};
   json["moved"] = {{"exchanged_per_generation", forecast.exchanged},
                    {"switched_per_generation", forecast.switched_rank},
                    {"read", forecast.read}};
@@ -267,8 +205,8 @@ PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const 
   const std::uint64_t memory = std::min(total, options.shard_bytes) + 2 * level;
   PlannedPhase phase;
   phase.name = "stitch";
-  phase.rows = {{"model", fmt::format("{} parameters, {} in {} file{}", count(parameters), human_bytes(total),
-                                      files, files == 1 ? "" : "s")},
+  phase.rows = {{"model", fmt::format("{} parameters, {} in {} file{}", count_text(parameters),
+                                      human_bytes(total), files, files == 1 ? "" : "s")},
                 {"memory of a rank",
                  fmt::format("{}; {} of {} ranks write", human_bytes(memory),
                              std::min<std::uint64_t>(files, static_cast<std::uint64_t>(machine.ranks)),
@@ -327,11 +265,12 @@ PlannedPhase plan_eval(const Machine& machine, const ModelSizes& model,
   const auto moved = static_cast<double>(grid.stages() - 1) * static_cast<double>(tokens) *
                      static_cast<double>(model.config.hidden_size) * static_cast<double>(models.size()) *
                      sizeof(float);
-  phase.rows = {{"data", fmt::format("{} tokens, sequences up to {}", count(tokens), count(sequence_length))},
-                {"grid", grid_text(grid, machine.ranks)},
-                {"memory of a rank", human_bytes(memory)},
-                {"work", fmt::format("{} ({} a rank)", human_operations(total), human_operations(of_rank))},
-                {"moved", fmt::format("hidden states {}", bytes(moved))}};
+  phase.rows = {
+      {"data", fmt::format("{} tokens, sequences up to {}", count_text(tokens), count_text(sequence_length))},
+      {"grid", grid_text(grid, machine.ranks)},
+      {"memory of a rank", human_bytes(memory)},
+      {"work", fmt::format("{} ({} a rank)", human_operations(total), human_operations(of_rank))},
+      {"moved", fmt::format("hidden states {}", bytes_text(moved))}};
   phase.json["tokens"] = tokens;
   phase.json["grid"] = {{"stages", grid.stages()}, {"lanes", grid.lanes}, {"spans", spans_of(grid)}};
   phase.json["memory"] = {{"total", memory}};

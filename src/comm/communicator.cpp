@@ -18,19 +18,46 @@ T reduce(MPI_Comm comm, T value, MPI_Datatype type, MPI_Op op) {
   return result;
 }
 
-// MPI counts are int: longer transfers go in pieces.
-constexpr std::uint64_t most_elements = 1ull << 28;
-
-// What each rank's part of [0, n) has in [first, last): how much, and where it begins there.
-struct Parts {
-  Parts(std::span<const std::uint64_t> bounds, std::uint64_t first, std::uint64_t last) {
-    for (std::size_t r = 0; r + 1 < bounds.size(); ++r) {
-      const std::uint64_t from = std::clamp(bounds[r], first, last);
-      counts.push_back(static_cast<int>(std::clamp(bounds[r + 1], first, last) - from));
-      starts.push_back(static_cast<int>(from - first));
-    }
+/// Parts of the ranks, [bounds[r], bounds[r + 1]), cut into rounds with a piece of every part: all ranks send
+/// and receive in each, and what MPI allocates beside it (as much as goes through a reduction) stays small.
+class Rounds {
+ public:
+  explicit Rounds(std::span<const std::uint64_t> bounds) : bounds_(bounds) {
+    for (std::size_t r = 0; r < ranks(); ++r) longest_ = std::max(longest_, bounds[r + 1] - bounds[r]);
+    each_ = std::min(longest_, std::max<std::uint64_t>(1, elements_at_a_time / ranks()));
+    packed.resize(each_ * ranks());
+    counts.resize(ranks());
+    starts.resize(ranks());
   }
+
+  /// Goes to the next round; false after the last.
+  bool next() {
+    at_ = begun_ ? at_ + each_ : 0;
+    begun_ = true;
+    int start = 0;
+    for (std::size_t r = 0; r < ranks(); ++r) {
+      const std::uint64_t part = bounds_[r + 1] - bounds_[r];
+      counts[r] = static_cast<int>(std::min(each_, part - std::min(part, at_)));
+      starts[r] = start;
+      start += counts[r];
+    }
+    return at_ < longest_;
+  }
+
+  std::size_t ranks() const { return bounds_.size() - 1; }
+  /// Where the rank's piece begins in its part, and in all of them.
+  std::uint64_t in_part(std::size_t r) const { return std::min(at_, bounds_[r + 1] - bounds_[r]); }
+  std::uint64_t in_all(std::size_t r) const { return bounds_[r] + in_part(r); }
+
+  std::vector<float> packed;  ///< the pieces, one after the other
   std::vector<int> counts, starts;
+
+ private:
+  static constexpr std::uint64_t elements_at_a_time = 1 << 22;
+
+  std::span<const std::uint64_t> bounds_;
+  std::uint64_t longest_ = 0, each_ = 0, at_ = 0;
+  bool begun_ = false;
 };
 
 }  // namespace
@@ -159,22 +186,30 @@ void Communicator::all_gather_bytes(std::span<const std::byte> mine, std::span<s
 
 void Communicator::sum_to_owners(std::span<const float> values, std::span<const std::uint64_t> bounds,
                                  std::span<float> mine) const {
-  const auto at_rank = static_cast<std::size_t>(rank_);
-  for (std::uint64_t first = 0; first < values.size(); first += most_elements) {
-    const std::uint64_t last = std::min<std::uint64_t>(values.size(), first + most_elements);
-    const Parts parts(bounds, first, last);
-    const std::uint64_t at = std::clamp(first, bounds[at_rank], bounds[at_rank + 1]) - bounds[at_rank];
-    GALAPAGOS_MPI(MPI_Reduce_scatter(values.data() + first, mine.data() + at, parts.counts.data(), MPI_FLOAT,
-                                     MPI_SUM, comm_));
+  const auto me = static_cast<std::size_t>(rank_);
+  Rounds rounds(bounds);
+  while (rounds.next()) {
+    for (std::size_t r = 0; r < rounds.ranks(); ++r) {
+      std::copy_n(values.data() + rounds.in_all(r), rounds.counts[r],
+                  rounds.packed.data() + rounds.starts[r]);
+    }
+    GALAPAGOS_MPI(MPI_Reduce_scatter(rounds.packed.data(), mine.data() + rounds.in_part(me),
+                                     rounds.counts.data(), MPI_FLOAT, MPI_SUM, comm_));
   }
 }
 
 void Communicator::all_gather_parts(std::span<float> values, std::span<const std::uint64_t> bounds) const {
-  for (std::uint64_t first = 0; first < values.size(); first += most_elements) {
-    const std::uint64_t last = std::min<std::uint64_t>(values.size(), first + most_elements);
-    const Parts parts(bounds, first, last);
-    GALAPAGOS_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values.data() + first,
-                                 parts.counts.data(), parts.starts.data(), MPI_FLOAT, comm_));
+  const auto me = static_cast<std::size_t>(rank_);
+  Rounds rounds(bounds);
+  while (rounds.next()) {
+    std::copy_n(values.data() + rounds.in_all(me), rounds.counts[me],
+                rounds.packed.data() + rounds.starts[me]);
+    GALAPAGOS_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, rounds.packed.data(),
+                                 rounds.counts.data(), rounds.starts.data(), MPI_FLOAT, comm_));
+    for (std::size_t r = 0; r < rounds.ranks(); ++r) {
+      std::copy_n(rounds.packed.data() + rounds.starts[r], rounds.counts[r],
+                  values.data() + rounds.in_all(r));
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include <galapagos/model/cost.hpp>
 #include <galapagos/search/forecast.hpp>
+#include <galapagos/training/optimiser.hpp>
 
 namespace galapagos {
 namespace {
@@ -85,6 +86,34 @@ class Counter {
     return work;
   }
 
+  /// As Replica::tuned_fitness goes about it: every candidate is fine-tuned and then measured by itself.
+  Work tuned_fitness(std::span<const Assignment> candidates, const SelectionStage& stage) const {
+    Work work;
+    for (const Assignment& candidate : candidates) {
+      const Assignment shape = shape_of(candidate);
+      Work measured = modules(shape, 0, shape.size(), stage.tokens);
+      measured.operations += static_cast<double>(stage.tokens) * (dense_logits_ + logit_operations(config_));
+      work += measured;
+      work += training(candidate, stage.training_tokens);
+    }
+    return work;
+  }
+
+  /// Fine-tuning of one candidate: forward and, at twice the cost, backward; its layers once more where
+  /// activations are computed again; AdamW after each sequence.
+  Work training(const Assignment& candidate, std::int64_t tokens) const {
+    const Assignment shape = shape_of(candidate);
+    const double forward_layers = modules(shape, 0, shape.size(), tokens).layers;
+    const auto steps = static_cast<double>((tokens + sizes_.sequence_length - 1) / sizes_.sequence_length);
+    const std::int64_t parameters = space_.parameters(shape);
+    const double passes = options_.tuning.options.recompute ? 4 : 3;
+    Work work;
+    work.operations = passes * forward_layers + 3 * static_cast<double>(tokens) * logit_operations(config_);
+    work.streamed = steps * (passes * static_cast<double>(parameters) * size_of(sizes_.precision) +
+                             ShardedAdamW::streamed(parameters, 1, sizes_.precision));
+    return work;
+  }
+
   /// Bytes of the modules in which candidates differ from the base.
   double switched(const Assignment& base, std::span<const Assignment> candidates) const {
     double bytes = 0;
@@ -97,6 +126,10 @@ class Counter {
   }
 
  private:
+  /// The levels whose shapes a candidate is trained in.
+  Assignment shape_of(const Assignment& candidate) const {
+    return options_.tuning.unmasked ? Assignment(candidate.size(), 0) : candidate;
+  }
   static std::size_t first_difference(const Assignment& a, const Assignment& b) {
     return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin()).first - a.begin());
   }
@@ -134,13 +167,17 @@ void count_generation(const SearchSpace& space, const Budget& budget, const Sear
         for (const std::size_t i : share_of(candidates, parent, rank, forecast.ranks_of_island)) {
           own.push_back(candidates[i]);
         }
-        const Work work = counter.fitness(parent, own, stage.tokens);
+        const bool tuned = stage.training_tokens > 0;
+        const Work work =
+            tuned ? counter.tuned_fitness(own, stage) : counter.fitness(parent, own, stage.tokens);
         forecast.generation += islands * work.operations / samples;
         layers += work.layers;
         most_operations = std::max(most_operations, work.operations);
         most_streamed = std::max(most_streamed, work.streamed);
         most_switched = std::max(most_switched, counter.switched(parent, own));
         for (const Assignment& one : own) {
+          if (tuned)
+            forecast.training += islands * counter.training(one, stage.training_tokens).operations / samples;
           unshared += counter.modules(one, 0, one.size(), stage.tokens).layers;
         }
       }

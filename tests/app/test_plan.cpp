@@ -132,11 +132,131 @@ TEST_CASE("a search on Llama-2-7B", "[plan]") {
   CHECK(home("100G") == "file");
 }
 
+TEST_CASE("a search that fine-tunes its candidates", "[plan]") {
+  const ConfigOnly model(llama2_7b);
+  const auto planned_with = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"search", "--ranks",           "4",         "--levels",
+                                      "10",     "--target-level",    "5",         "--generations",
+                                      "10",     "--survivors",       "4 1",       "--offspring",
+                                      "16",     "--tokens",          "1024 2048", "--calibration-tokens",
+                                      "100000", "--sequence-length", "2048"};
+    words.insert(words.end(), more.begin(), more.end());
+    return planned(model, words);
+  };
+  const Json plain = planned_with({}), tuned = planned_with({"--training-tokens", "0 10000"});
+  CHECK(number(plain, "/search/operations/training") == 0);
+  CHECK(number(plain, "/search/memory/training") == 0);
+  // Four candidates and the parent in the last stage, of about the size of the uniform assignment: three
+  // forward passes of 10000 tokens each.
+  const double parameters =
+      number(tuned, "/search/parameters") - 32000.0 * 4096;  // looked up, not multiplied
+  const double training = number(tuned, "/search/operations/training");
+  CHECK(training > 5 * 10000 * 3 * 2 * parameters);
+  CHECK(training < 1.15 * 5 * 10000 * 3 * 2 * parameters);
+  // A candidate that was trained shares no layers with the others.
+  CHECK(number(tuned, "/search/operations/generation") - training >
+        number(plain, "/search/operations/generation"));
+  // In the shapes of the whole model, whose cost is known.
+  const double dense = 2.0 * 32 * (4 * 4096.0 * 4096 + 3 * 4096.0 * 11008) +
+                       32 * 4 * 4096.0 * (2048 + 1) / 2 + 2 * 4096.0 * 32000;
+  const Json unmasked = planned_with({"--training-tokens", "0 10000", "--reference-finetuning"});
+  CHECK(number(unmasked, "/search/operations/training") == Approx(5 * 10000 * 3 * dense).epsilon(1e-9));
+  const Json again = planned_with({"--training-tokens", "0 10000", "--reference-finetuning", "--recompute"});
+  const double layers = dense - 2 * 4096.0 * 32000;
+  CHECK(number(again, "/search/operations/training") ==
+        Approx(5 * 10000 * (3 * dense + layers)).epsilon(1e-9));
+  // Working weights, gradients, master weights and two moments, of the whole model.
+  CHECK(number(unmasked, "/search/memory/training") > (2 + 4 + 12) * 6738415616.0);
+  // AdamW after every sequence takes memory bandwidth.
+  const auto seconds = [&](const char* training_tokens) {
+    return number(planned_with({"--training-tokens", training_tokens, "--peak-tflops", "100000",
+                                "--memory-bandwidth", "100"}),
+                  "/search/seconds/generations");
+  };
+  const double of_candidate = 5 * (10 * 4 + 8 + 2 + 3 * 2) * number(tuned, "/search/parameters");
+  CHECK(seconds("0 10240") - seconds("0 0") > 10 * 0.25 * of_candidate / 50e9);
+}
+
+TEST_CASE("a training of Llama-2-7B", "[plan]") {
+  const ConfigOnly model(llama2_7b);
+  const std::vector<std::string> options = {"train",   "--ranks",        "8",           "--nodes",
+                                            "2",       "--tokens",       "10000000000", "--step-tokens",
+                                            "4194304", "--batch-tokens", "4096",        "--checkpoint-every",
+                                            "100"};
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = options;
+    words.insert(words.end(), more.begin(), more.end());
+    return planned(model, words);
+  };
+  const Json plan = with({});
+  constexpr double all = 6738415616;
+  CHECK(number(plan, "/train/updates") == 2385);
+  CHECK(number(plan, "/train/memory/weights") == 2 * all);
+  CHECK(number(plan, "/train/memory/gradients") == 4 * all);
+  // An eighth of master weights, two moments and the summed gradients.
+  CHECK(number(plan, "/train/memory/optimiser") == 4 * 4 * all / 8);
+  CHECK(number(plan, "/train/memory/data") == 4e10);
+  CHECK(number(plan, "/train/memory/evaluation") == 0);
+  CHECK(number(plan, "/train/file_bytes") == 2 * all);
+  CHECK(number(plan, "/train/checkpoint_bytes") == 12 * all);
+  CHECK(number(plan, "/train/checkpoints") == 24);
+  // Of a layer: q, k, v and their mixture, a sum for each head, the states between and the two parts of the
+  // feed-forward; what goes into it; and working space of one layer and 256 logits, twice.
+  const double tape = 4 * 4096 + 32 + 4096 + 2 * 11008, states = (32 + 4) * 4096, space = 11008 + 4 * 4096;
+  const double logits = 256 * (2 * 32000 + 2);
+  CHECK(number(plan, "/train/memory/activations") == 4 * (4096 * (32 * tape + states + space) + logits));
+  const Json again = with({"--recompute"});
+  CHECK(number(again, "/train/memory/activations") == 4 * (4096 * (tape + states + space) + logits));
+  CHECK(number(again, "/train/memory/activations") == number(plan, "/train/memory/activations_recomputed"));
+  CHECK(number(plan, "/train/memory/total") - number(again, "/train/memory/total") == 4.0 * 4096 * 31 * tape);
+
+  const double layer = 2 * (4 * 4096.0 * 4096 + 3 * 4096.0 * 11008) + 4 * 4096.0 * (4096 + 1) / 2;
+  const double forward = 32 * layer + 2 * 4096.0 * 32000;
+  CHECK(number(plan, "/train/operations/total") == Approx(3e10 * forward).epsilon(1e-9));
+  CHECK(number(plan, "/train/operations/update") == Approx(3 * 4194304 * forward).epsilon(1e-9));
+  CHECK(number(plan, "/train/operations/update_rank") ==
+        Approx(number(plan, "/train/operations/update") / 8).epsilon(1e-9));
+  CHECK(number(again, "/train/operations/total") == Approx(1e10 * (3 * forward + 31 * layer)).epsilon(1e-9));
+  // Every rank receives seven eighths of the sums and of the weights, in fp32.
+  CHECK(number(plan, "/train/moved/exchanged_per_update") == Approx(2 * 4 * all * 7 / 8).epsilon(1e-9));
+  const Json alone = planned(model, {"train", "--ranks", "1", "--tokens", "10000"});
+  CHECK(number(alone, "/train/moved/exchanged_per_update") == 0);
+  CHECK(number(alone, "/train/memory/optimiser") == 3 * 4 * all);
+
+  // Fewer sequences in an update than there are ranks: some have none.
+  const Json few = planned(model, {"train", "--ranks", "8", "--tokens", "100000", "--step-tokens", "16384"});
+  CHECK(number(few, "/train/operations/update_rank") ==
+        Approx(number(few, "/train/operations/update") / 4).epsilon(1e-9));
+
+  const Json distilled = with({"--reference", model.path()});
+  CHECK(number(distilled, "/train/operations/total") == Approx(4e10 * forward).epsilon(1e-9));
+  CHECK(number(distilled, "/train/memory/reference") > 2 * all);
+  CHECK(number(distilled, "/train/memory/reference") < 2.2 * all);
+
+  const Json timed = with({"--peak-tflops", "100", "--network", "10", "--disk", "5"});
+  CHECK(number(timed, "/train/seconds/layers") == Approx(3e10 * forward / 8 / 50e12).epsilon(1e-9));
+  CHECK(number(timed, "/train/seconds/network") == Approx(2385 * 7 * all / 5e9).epsilon(1e-9));
+  CHECK(number(timed, "/train/seconds/disk") ==
+        Approx((2 * 2 * all + 24 * 12 * all + 2 * all) / 2.5e9).epsilon(1e-9));
+
+  std::vector<std::string> strict = options;
+  strict.insert(strict.begin(), "plan");
+  strict.insert(strict.end(), {"--memory-per-node", "256G", "--strict"});
+  const test::Ended failed = ::plan(model, strict);
+  CHECK(failed.code == 4);
+  CHECK(test::count_lines(failed.output, "TOO SMALL") == 1);
+  CHECK(test::count_lines(failed.errors, "train: a rank needs") == 1);
+  strict.insert(strict.end(), {"--clip", "-1"});
+  CHECK(::plan(model, strict).code == 2);
+}
+
 TEST_CASE("all commands of one INI file, with times", "[plan]") {
   const ConfigOnly model(qwen25_14b);
-  test::write_text(model.folder / "x.ini",
-                   "precision = bf16\n[database]\ncalibration-tokens = 2000000\nlevels = 8\n[search]\n"
-                   "target-level = 4\ncalibration-tokens = 50000\nislands = 16\n[eval]\ntokens = 1000\n");
+  test::write_text(
+      model.folder / "x.ini",
+      "precision = bf16\n[database]\ncalibration-tokens = 2000000\nlevels = 8\n[search]\n"
+      "target-level = 4\ncalibration-tokens = 50000\nislands = 16\n[train]\ntokens = 3000\n[eval]\n"
+      "tokens = 1000\n");
   const std::vector<std::string> words = {
       "--ranks", "64", "--nodes",   "16", "--peak-tflops", "2",
       "--disk",  "50", "--network", "25", "--config",      (model.folder / "x.ini").string()};
@@ -148,12 +268,14 @@ TEST_CASE("all commands of one INI file, with times", "[plan]") {
   CHECK(number(plan, "/database/seconds/collection") >
         number(plan, "/database/operations/collection_rank") / 1e12 * 0.999);
   CHECK(number(plan, "/stitch/parameters") == number(plan, "/search/parameters"));
+  CHECK(number(plan, "/train/tokens") == 3000);
+  CHECK(number(plan, "/train/parameters") == number(plan, "/stitch/parameters"));  // the pruned model
   CHECK(number(plan, "/stitch/file_bytes") == 2 * number(plan, "/search/parameters"));
   std::vector<std::string> text = words;
   text.insert(text.begin(), "plan");
   const test::Ended table = ::plan(model, text);
   CHECK(table.code == 0);
-  CHECK(test::count_lines(table.output, "memory of a rank") == 4);
+  CHECK(test::count_lines(table.output, "memory of a rank") == 5);
   CHECK(test::count_lines(table.output, "TOO SMALL") == 0);
 }
 

@@ -269,4 +269,21 @@ TEST_CASE("planned and measured memory", "[plan]") {
         with({"eval", "--model", model.path(), "--data", model.file("tokens.bin"), "--threads", "1"}, data));
     compare("eval on 1 rank", bytes(json, "/eval/memory/total"), held.own - one.own, 0.8, 1.2);
   }
+  const std::vector<std::string> training = {"--sequence-length", "256",  "--batch-tokens", "512",
+                                             "--step-tokens",     "1024", "--tokens",       "2048"};
+  const std::vector<std::string> taught = {"--model",   model.path(), "--data", model.file("tokens.bin"),
+                                           "--threads", "1"};
+  {
+    const Json json = plan(model, with({"train"}, training), "1");
+    const Held held = measure(1, with(with({"train", "--output", model.file("train1")}, taught), training));
+    compare("train on 1 rank", bytes(json, "/train/memory/total"), held.own - one.own, 0.85, 1.15);
+  }
+  {
+    const std::vector<std::string> reference = {"--recompute", "--reference", model.path()};
+    const Json json = plan(model, with(with({"train"}, training), reference), "2");
+    const Held held = measure(
+        2, with(with(with({"train", "--output", model.file("train2")}, taught), training), reference));
+    compare("distillation with --recompute, a rank of 2", bytes(json, "/train/memory/total"),
+            held.own - two.own, 0.85, 1.15);
+  }
 }

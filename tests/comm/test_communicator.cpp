@@ -1,5 +1,7 @@
 #include "support/catch.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <numeric>
 
 #include <galapagos/comm/communicator.hpp>
@@ -32,6 +34,32 @@ TEST_CASE("collectives", "[comm]") {
     CHECK(std::is_sorted(gathered.begin(), gathered.end()));
   } else {
     CHECK(gathered.empty());
+  }
+}
+
+TEST_CASE("parts of a sum go to their owners and come back to all", "[comm]") {
+  const Communicator world = Communicator::world();
+  const auto ranks = static_cast<std::uint64_t>(world.size()), me = static_cast<std::uint64_t>(world.rank());
+  // Uneven parts, the first one empty where there are several; in one round, and in many.
+  for (const std::uint64_t unit : {1ull, 1000ull, 1'300'007ull}) {
+    std::vector<std::uint64_t> bounds = {0};
+    for (std::uint64_t r = 0; r < ranks; ++r)
+      bounds.push_back(bounds.back() + unit * (ranks == 1 ? 5 : r * r));
+    const auto value = [](std::uint64_t i) { return static_cast<float>(i % 4093); };
+    std::vector<float> values(bounds.back());
+    for (std::uint64_t i = 0; i < values.size(); ++i) values[i] = value(i) * static_cast<float>(me + 1);
+    std::vector<float> mine(bounds[me + 1] - bounds[me]);
+    world.sum_to_owners(values, bounds, mine);
+    const auto factor = static_cast<float>(ranks * (ranks + 1) / 2);
+    std::size_t wrong = 0;
+    for (std::uint64_t i = 0; i < mine.size(); ++i)
+      wrong += mine[i] != factor * value(bounds[me] + i) ? 1 : 0;
+    CHECK(wrong == 0);
+    std::vector<float> all(values.size(), -1.0F);
+    std::copy(mine.begin(), mine.end(), all.begin() + static_cast<std::ptrdiff_t>(bounds[me]));
+    world.all_gather_parts(all, bounds);
+    for (std::uint64_t i = 0; i < all.size(); ++i) wrong += all[i] != factor * value(i) ? 1 : 0;
+    CHECK(wrong == 0);
   }
 }
 

@@ -29,6 +29,7 @@ struct SearchForecast {
   double answering = 0;               ///< operations, by all ranks
   double answering_rank = 0;
   double generation = 0;       ///< operations of all islands in one generation
+  double training = 0;         ///< the part of it for fine-tuning candidates
   double generation_rank = 0;  ///< of the rank that has most of them
   double evaluations = 0;      ///< candidates times stages, of all islands in one generation
   double computed = 1;         ///< share of the candidates' layers that the parent's do not give already

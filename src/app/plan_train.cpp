@@ -1,0 +1,147 @@
+#include "plan_parts.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include <galapagos/core/text.hpp>
+#include <galapagos/model/cost.hpp>
+#include <galapagos/model/training_pass.hpp>
+#include <galapagos/training/footprint.hpp>
+#include <galapagos/training/optimiser.hpp>
+
+namespace galapagos::app {
+namespace {
+
+/// Operations per token.
+struct TokenWork {
+  double forward = 0;
+  double recomputing = 0;
+  double reference = 0;
+
+  double training() const { return 3 * forward; }  // the way back costs two forward passes
+  double all() const { return training() + recomputing + reference; }
+};
+
+TokenWork work_of(const HfConfig& config, const std::optional<ModelSizes>& reference, bool recompute,
+                  double seen) {
+  TokenWork work;
+  work.forward = span_operations(config, 0, config.layers, seen) + logit_operations(config);
+  // What goes on in the last layer is still there when the way back begins.
+  if (recompute) work.recomputing = span_operations(config, 0, config.layers - 1, seen);
+  if (reference) {
+    const HfConfig& other = reference->config;
+    work.reference = span_operations(other, 0, other.layers, seen) + logit_operations(other);
+  }
+  return work;
+}
+
+}  // namespace
+
+PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
+                        const std::optional<ModelSizes>& reference, const TrainOptions& options,
+                        std::int64_t sequence_length) {
+  const HfConfig& config = model.config;
+  const std::int64_t parameters =
+      parameters_in_layers(config) + embedding_parameters(config) + head_parameters(config);
+  const auto whole = static_cast<std::uint64_t>(parameters);
+  ModelSource teacher;
+  if (reference) {
+    teacher.config = reference->config;
+    teacher.precision = reference->precision;
+  }
+  TrainExtent extent;
+  extent.precision = model.precision;
+  extent.stored = model.stored;
+  extent.longest_batch =
+      std::max(sequence_length, std::min(options.batch_tokens, options.step_tokens + sequence_length));
+  extent.evaluation_batch = options.eval_data.empty() ? 0 : extent.longest_batch;
+  extent.data_tokens = options.tokens;
+  extent.shard_bytes = options.shard_bytes;
+  extent.ranks = machine.ranks;
+  extent.recompute = options.recompute;
+  const TrainFootprint footprint = train_footprint(config, reference ? &teacher : nullptr, extent);
+  const std::uint64_t kept = TrainingPass::bytes(config, extent.longest_batch, false);
+  const std::uint64_t recomputed = TrainingPass::bytes(config, extent.longest_batch, true);
+
+  const std::int64_t update_tokens = std::min(options.step_tokens, options.tokens);
+  const std::int64_t updates = (options.tokens + update_tokens - 1) / update_tokens;
+  const std::int64_t sequences = (update_tokens + sequence_length - 1) / sequence_length;
+  const std::int64_t of_rank = (sequences + machine.ranks - 1) / machine.ranks;
+  const double share = static_cast<double>(of_rank) / static_cast<double>(sequences);
+  const TokenWork work = work_of(config, reference, options.recompute, mean_seen(sequence_length));
+  const double update = static_cast<double>(update_tokens) * work.all();
+  const double total = static_cast<double>(options.tokens) * work.all();
+  // In a ring every rank receives all parts but its own twice: their sums, and the new weights.
+  const double others = static_cast<double>(machine.ranks - 1) / machine.ranks;
+  const double moved = 2 * others * static_cast<double>(whole * sizeof(float));
+  const double adamw = ShardedAdamW::streamed(parameters, machine.ranks, model.precision);
+  const std::uint64_t checkpoint = 3 * whole * sizeof(float), file = whole * size_of(model.stored);
+  const std::int64_t checkpoints =
+      1 + (options.checkpoint_every > 0 ? (updates - 1) / options.checkpoint_every : 0);
+
+  PlannedPhase phase;
+  phase.name = "train";
+  phase.rows = {
+      {"data", fmt::format("{} tokens, sequences up to {}; {} updates of {} tokens, up to {} of their {} "
+                           "sequences on a rank",
+                           count_text(options.tokens), count_text(sequence_length), count_text(updates),
+                           count_text(update_tokens), count_text(of_rank), count_text(sequences))},
+      {"memory of a rank",
+       fmt::format(
+           "{} = weights {} + gradients {} + optimiser {} + activations {} ({}){} + data {} + "
+           "evaluating or writing {}",
+           human_bytes(footprint.total()), human_bytes(footprint.weights), human_bytes(footprint.gradients),
+           human_bytes(footprint.optimiser), human_bytes(footprint.activations),
+           options.recompute ? "without --recompute " + human_bytes(kept)
+                             : "with --recompute " + human_bytes(recomputed),
+           reference ? " + reference " + human_bytes(footprint.reference) : "", human_bytes(footprint.data),
+           human_bytes(std::max(footprint.evaluation, footprint.writing)))},
+      {"files", fmt::format("model {}; checkpoint {}, of which there are up to three at a time",
+                            human_bytes(file), human_bytes(checkpoint))},
+      {"work", fmt::format("an update {} ({} a rank); in all {}{}{}", human_operations(update),
+                           human_operations(share * update), human_operations(total),
+                           work.recomputing > 0 ? fmt::format(", {:.0f} % of it to recompute",
+                                                              100 * work.recomputing / work.all())
+                                                : std::string(),
+                           work.reference > 0 ? fmt::format(", {:.0f} % of it in the reference",
+                                                            100 * work.reference / work.all())
+                                              : std::string())},
+      {"moved", fmt::format("gradients and weights {} a rank and update; written {}", bytes_text(moved),
+                            bytes_text(static_cast<double>(checkpoints) * static_cast<double>(checkpoint) +
+                                       static_cast<double>(file)))}};
+  Json& json = phase.json;
+  json["tokens"] = options.tokens;
+  json["updates"] = updates;
+  json["parameters"] = parameters;
+  json["memory"] = {{"weights", footprint.weights},       {"gradients", footprint.gradients},
+                    {"optimiser", footprint.optimiser},   {"activations", footprint.activations},
+                    {"activations_kept", kept},           {"activations_recomputed", recomputed},
+                    {"reference", footprint.reference},   {"data", footprint.data},
+                    {"evaluation", footprint.evaluation}, {"writing", footprint.writing},
+                    {"total", footprint.total()}};
+  json["file_bytes"] = file;
+  json["checkpoint_bytes"] = checkpoint;
+  json["checkpoints"] = checkpoints;
+  json["operations"] = {{"update", update},
+                        {"update_rank", share * update},
+                        {"recomputing", static_cast<double>(options.tokens) * work.recomputing},
+                        {"reference", static_cast<double>(options.tokens) * work.reference},
+                        {"total", total}};
+  json["moved"] = {{"exchanged_per_update", moved}, {"optimiser_streamed", adamw}};
+  Clock clock(machine);
+  const auto times = static_cast<double>(updates);
+  clock.add("layers", clock.compute(share * total));
+  clock.add("optimiser", times * clock.compute(0, adamw));
+  if (machine.nodes > 1) clock.add("network", times * clock.network(moved));
+  clock.add("disk", clock.disk(static_cast<double>(machine.nodes) * static_cast<double>(file) +
+                               static_cast<double>(checkpoints) * static_cast<double>(checkpoint) +
+                               static_cast<double>(file)));
+  clock.write_to(phase);
+  check_rank(phase, footprint.total(), machine.limit(options.memory_limit),
+             options.recompute ? "use fewer ranks per node or a smaller --sequence-length, --batch-tokens"
+                               : "use --recompute, fewer ranks per node, or a smaller --sequence-length, "
+                                 "--batch-tokens");
+  return phase;
+}
+
+}  // namespace galapagos::app
