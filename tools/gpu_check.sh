@@ -86,7 +86,7 @@ row "build" "$(grep -q 'CUDA *[0-9]' "$work/version" && echo ok || echo FAILED)"
 
 step "operations, all backends" 180 ops.log test_ops
 step "tensors" 20 tensor.log test_tensor
-step "removal order, CPU and GPU" 60 order.log test_database "[backends]"
+step "removal order, CPU and GPU" 120 order.log test_database "[backends]"
 
 # The pipeline: a database on each, then everything else on the CPU's, so that only one thing differs at a time. In fp32, and as
 # the checkpoint is (bf16), where sums of rounded products differ more.
