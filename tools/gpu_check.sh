@@ -3,7 +3,8 @@
 # model on the GPU against the CPU, and the benchmarks. It needs no compiler; about five minutes.
 #   tools/gpu_check.sh [BUILD = build/cuda] [--quick] [--keep DIR]
 # BUILD: a build folder, an installed tree or a packed one (programs in BUILD/bin; started through BUILD/run where there is
-# one). --quick leaves the benchmarks out; --keep keeps logs and files in DIR. Fails where anything fails.
+# one): galapagos, test_ops, test_tensor, test_database, bench_gpu; it says which are missing. --quick leaves the benchmarks
+# out; --keep keeps logs and files in DIR. Fails where anything fails.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/build/cuda quick=no keep=
@@ -85,7 +86,7 @@ row "build" "$(grep -q 'CUDA *[0-9]' "$work/version" && echo ok || echo FAILED)"
 
 step "operations, all backends" 180 ops.log test_ops
 step "tensors" 20 tensor.log test_tensor
-step "removal order, CPU and GPU" 60 order.log test_database "[backends]"
+step "removal order, CPU and GPU" 120 order.log test_database "[backends]"
 
 # The pipeline: a database on each, then everything else on the CPU's, so that only one thing differs at a time. In fp32, and as
 # the checkpoint is (bf16), where sums of rounded products differ more.
@@ -110,6 +111,13 @@ for precision in fp32 bf16; do
   for key in nll kl; do
     compare "$key, $precision" "$(value "$work/eval_${precision}_cpu.json" $key)" "$(value "$work/eval_${precision}_cuda.json" $key)" $limit
   done
+done
+for backend in cpu cuda; do
+  step "training, $backend" 60 "train_$backend.log" galapagos train --model "$model" --data "$text/tiny_calibration.jsonl" "${data[@]}" \
+    --tokens 8192 --step-tokens 1024 --learning-rate 1e-3 --output "$work/train_$backend" --backend $backend --precision fp32
+done
+for key in loss gradient_norm; do
+  compare "$key of the training" "$(value "$work/train_cpu/metrics.jsonl" $key)" "$(value "$work/train_cuda/metrics.jsonl" $key)" 1e-2
 done
 if [[ $quick == no ]] && step "benchmarks" 240 bench.log bench_gpu; then
   while IFS= read -r line; do table+=("    $line"); done <"$work/bench.log"

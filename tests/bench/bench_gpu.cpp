@@ -69,12 +69,6 @@ OwnedTensor empty_tensor(Shape shape, DType type = DType::f32) {
   return {shape, type, Device::cuda, "benchmark"};
 }
 
-OwnedTensor copy_of(const Tensor& tensor, Device device) {
-  OwnedTensor copy(tensor.shape, tensor.dtype, device, "benchmark");
-  copy_bytes(copy->data, device, tensor.data, tensor.device, tensor.bytes());
-  return copy;
-}
-
 double peak_rate(const ops::Context& context) {
   constexpr std::int64_t n = 8192;
   const OwnedTensor a = random_tensor({n, n}, DType::bf16, 1, 1),
@@ -206,21 +200,21 @@ LayerWeights random_layer(const HfConfig& config) {
   return layer;
 }
 
-LayerWeights copy_of(const LayerWeights& layer) {
+LayerWeights duplicate(const LayerWeights& layer) {
   LayerWeights copy;
   copy.attention.kv_heads = layer.attention.kv_heads;
   copy.attention.kv_of_head = layer.attention.kv_of_head;
   copy.ffn.columns = layer.ffn.columns;
-  const auto duplicate = [](const OwnedTensor& from) { return copy_of(from.view(), Device::cuda); };
-  copy.attention.norm = duplicate(layer.attention.norm);
-  copy.attention.q = duplicate(layer.attention.q);
-  copy.attention.k = duplicate(layer.attention.k);
-  copy.attention.v = duplicate(layer.attention.v);
-  copy.attention.o = duplicate(layer.attention.o);
-  copy.ffn.norm = duplicate(layer.ffn.norm);
-  copy.ffn.gate = duplicate(layer.ffn.gate);
-  copy.ffn.up = duplicate(layer.ffn.up);
-  copy.ffn.down = duplicate(layer.ffn.down);
+  const auto again = [](const Tensor& from) { return copy_of(from, Device::cuda, "benchmark"); };
+  copy.attention.norm = again(layer.attention.norm);
+  copy.attention.q = again(layer.attention.q);
+  copy.attention.k = again(layer.attention.k);
+  copy.attention.v = again(layer.attention.v);
+  copy.attention.o = again(layer.attention.o);
+  copy.ffn.norm = again(layer.ffn.norm);
+  copy.ffn.gate = again(layer.ffn.gate);
+  copy.ffn.up = again(layer.ffn.up);
+  copy.ffn.down = again(layer.ffn.down);
   return copy;
 }
 
@@ -228,7 +222,7 @@ void measure_model(const ops::Context& context, const Report& report, std::int64
   const HfConfig config = llama_2_7b(count);
   std::vector<LayerWeights> layers;
   layers.push_back(random_layer(config));
-  while (static_cast<std::int64_t>(layers.size()) < count) layers.push_back(copy_of(layers.front()));
+  while (static_cast<std::int64_t>(layers.size()) < count) layers.push_back(duplicate(layers.front()));
   LayerForward forward(context, config, tokens);
   const std::vector<std::int64_t> offsets = {0, sequence, tokens};
   const OwnedTensor hidden = random_tensor({tokens, config.hidden_size}, DType::f32, 1, 30);
@@ -246,8 +240,8 @@ void measure_model(const ops::Context& context, const Report& report, std::int64
   std::vector<std::int64_t> kept;
   for (std::int64_t column = 0; column < 11008; column += 2) kept.push_back(column);
   const double seconds = seconds_of([&] {
-    OwnedTensor down =
-        copy_of(layers[0].ffn.down->view({4096, static_cast<std::int64_t>(kept.size())}), Device::cuda);
+    OwnedTensor down = copy_of(layers[0].ffn.down->view({4096, static_cast<std::int64_t>(kept.size())}),
+                               Device::cuda, "benchmark");
     const FfnWeights pruned = prune_ffn(context, layers[0].ffn, kept, std::move(down));
   });
   fmt::print("{:<46} {:9.3f} ms (goal: under 10 ms for a few)\n",
@@ -273,8 +267,8 @@ void measure_obs(const ops::Context& context) {
     ObsProblem here;
     here.name = there.name;
     here.removed = there.removed;
-    here.weight = copy_of(there.weight.view(), Device::cpu);
-    here.hessian = copy_of(there.hessian.view(), Device::cpu);
+    here.weight = copy_of(there.weight, Device::cpu, "benchmark");
+    here.hessian = copy_of(there.hessian, Device::cpu, "benchmark");
     const ObsSummary found = structured_obs(context, there, ignore),
                      wanted = structured_obs(ops::Context(), here, ignore);
     const auto parted = std::mismatch(found.order.begin(), found.order.end(), wanted.order.begin()).first -

@@ -49,7 +49,7 @@ TEST_CASE("tensors on a GPU", "[tensor]") {
   auto* to = reinterpret_cast<std::byte*>(back.data());
   const OwnedTensor first({1000}, DType::f32, Device::cuda, "test");
   copy_bytes(first->data, Device::cuda, from, Device::cpu, first->bytes());
-  const OwnedTensor second = copy_of(first, Device::cpu, "test");
+  const OwnedTensor second = copy_of(first, Device::cuda, "test");
   fill_zero(first->slice(0, 10));
   copy_bytes(to, Device::cpu, second->data, Device::cuda, second->bytes());
   CHECK(back == values);
