@@ -203,6 +203,10 @@ run_search() {
 
 run_stitch() {
   local words=()
+  if [[ -e $PRUNED ]]; then # the folder is only there once it is complete
+    say "the pruned model is there"
+    return
+  fi
   read -r -a words <<<"$STITCH_OPTIONS"
   # shellcheck disable=SC2153 # PRUNED comes from settings.sh
   run_program "" "${launch[@]}" "$GALAPAGOS" stitch --model "$MODEL" --database "$DATABASE" \

@@ -23,19 +23,26 @@ database=$folder/database.h5
 
 # Searches, stitches and trains on; nothing that is there is made again.
 winner() { # folder, seed, training tokens of the stages
-  [[ -e $1/run/best.txt ]] || "${launch[@]}" search --model "$model" --database "$database" --calibration "$calibration" \
+  local resume=()
+  if [[ -e $1/run/checkpoint.h5 ]]; then resume=(--resume); fi
+  [[ -e $1/run/best.txt ]] || "${launch[@]}" search "${resume[@]}" --model "$model" --database "$database" --calibration "$calibration" \
     --training-data "$training" --output "$1/run" --seed "$2" "${target[@]}" --islands 2 --offspring 8 \
     --generations "${GENERATIONS:-15}" --survivors "4 2 1" --tokens "512 1024 2048" --training-tokens "$3" \
     --learning-rate "${LEARNING_RATE:-1e-4}" --migration-interval 5 "${options[@]}"
   [[ -e $1/model ]] || "${launch[@]}" stitch --model "$model" --database "$database" --assignment "$1/run/best.txt" \
     --output "$1/model" --log-level warning
-  [[ -e $1/training/manifest.json ]] || "${launch[@]}" train --model "$1/model" --data "$training" --output "$1/training" \
+  resume=()
+  if [[ -e $1/training/checkpoint.h5 ]]; then resume=(--resume); fi
+  [[ -e $1/training/manifest.json ]] || "${launch[@]}" train "${resume[@]}" --model "$1/model" --data "$training" --output "$1/training" \
     --tokens "${POST_TOKENS:-300000}" --step-tokens 4096 --learning-rate "${POST_RATE:-1e-3}" --precision fp32 "${options[@]}"
 }
 
-figure() { # model, name of the figure
-  "${launch[@]}" eval --model "$1" --data "$held_out" --reference "$model" "${options[@]}" --json |
-    sed -n "s/^  \"$2\": \([^,]*\),*$/\1/p" | head -1
+perplexity() { # model
+  local json value
+  json=$("${launch[@]}" eval --model "$1" --data "$held_out" "${options[@]}" --json)
+  value=$(sed -n 's/^  "perplexity": \([^,]*\),*$/\1/p' <<<"$json" | head -1)
+  if [[ -z $value ]]; then echo "compare_training: no perplexity of $1" >&2; exit 1; fi
+  echo "$value"
 }
 
 printf '%-6s %22s %22s   perplexity, held out\n' '' 'search without training' 'search with training'
@@ -43,10 +50,12 @@ printf '%-6s %10s %12s %10s %12s\n' seed pruned trained pruned trained
 for ((seed = 1; seed <= seeds; ++seed)); do
   winner "$folder/plain-$seed" "$seed" 0
   winner "$folder/aware-$seed" "$seed" "${TRAINING_TOKENS:-1000 2000 4000}"
-  printf '%-6s' "$seed"
+  figures=()
   for kind in plain aware; do
-    printf ' %10.4f %12.4f' "$(figure "$folder/$kind-$seed/model" perplexity)" \
-      "$(figure "$folder/$kind-$seed/training/model" perplexity)"
+    for which in model training/model; do
+      figure=$(perplexity "$folder/$kind-$seed/$which")
+      figures+=("$figure")
+    done
   done
-  printf '\n'
+  printf '%-6s %10.4f %12.4f %10.4f %12.4f\n' "$seed" "${figures[@]}"
 done

@@ -24,13 +24,24 @@ int default_threads(const Communicator& world) {
   return std::min(usable_processors(), share);
 }
 
+bool has_weights(const std::filesystem::path& folder) {
+  return std::any_of(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator(),
+                     [](const auto& entry) { return entry.path().extension() == ".safetensors"; });
+}
+
 // Weights of 16 bits are worth no products of 32 bits. Only a GPU asks for it, so that the checkpoint is
 // opened for its type only there.
 DType products_of(Device device, const Options& options) {
   if (device == Device::cpu) return DType::f32;
   std::optional<DType> weights = precision_of(options);
   if (!weights) {
-    if (const auto model = options.find<std::string>("model")) weights = Checkpoint(*model).dtype();
+    const auto model = options.find<std::string>("model");
+    // A folder without weights says in its config.json of which type they are going to be.
+    if (model && std::filesystem::is_directory(*model)) {
+      weights = has_weights(*model)                               ? Checkpoint(*model).dtype()
+                : read_hf_config(*model).torch_dtype == "float32" ? DType::f32
+                                                                  : DType::bf16;
+    }
   }
   return weights.value_or(DType::f32) == DType::f32 ? DType::f32 : DType::bf16;
 }

@@ -44,6 +44,7 @@ void save_model(const Communicator& comm, const fs::path& parent, const HfConfig
     copy_companions(parent, part);
     Json json = config.source;
     json["torch_dtype"] = torch_name(dtype);
+    json.erase("dtype");  // its name in newer releases of transformers
     write_file_atomically(part / "config.json", json.dump(2) + "\n");
     for (const char* name : {"pruning.json", "assignment.txt"}) {
       copy_if_there(parent / name, part / name);

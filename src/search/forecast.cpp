@@ -263,8 +263,12 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   choose_home(resolved, sizes, forecast);
   count_generation(space, budget, resolved, counter, forecast);
 
-  const double measured =
-      counter.fitness(uniform, std::span(&uniform, 1), evolution.compare_tokens).operations;
+  SelectionStage compared = evolution.stages.back();
+  compared.tokens = evolution.compare_tokens;
+  const std::span<const Assignment> one(&uniform, 1);
+  const double measured = compared.training_tokens > 0
+                              ? counter.tuned_fitness(one, compared).operations
+                              : counter.fitness(uniform, one, compared.tokens).operations;
   forecast.comparison = static_cast<double>(evolution.islands) * measured;
   forecast.comparison_rank = static_cast<double>(forecast.islands_of_rank) * measured;
   forecast.comparisons = evolution.eval_every > 0

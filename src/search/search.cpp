@@ -485,6 +485,11 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   log_info("{} islands on {} ranks, {} generations of {} offspring; pool of {} calibration tokens",
            setup.evolution.islands, comm.size(), setup.evolution.generations, setup.evolution.offspring,
            count(static_cast<std::int64_t>(setup.pools.compared.tokens.size())));
+  if (const FineTuning& tuning = options.tuning;
+      comm.is_root() && !trains(setup.evolution) &&
+      (!options.training_data.empty() || tuning.options.recompute || tuning.unmasked)) {
+    log_warning("options of the fine-tuning are given, but without --training-tokens nothing is fine-tuned");
+  }
   if (options.dry_run) return;
 
   SearchCheckpoint start = open_folder(comm, folder, setup, options);

@@ -45,10 +45,13 @@ ReferenceLogits Teacher::answer(const Batch& batch) {
   };
 }
 
-double add_gradients(TrainingPass& pass, const ModelWeights& weights, const TokenSet& sequences,
-                     std::int64_t batch_tokens, float weight, Teacher* teacher, const Gradients& gradients) {
+std::optional<double> add_gradients(TrainingPass& pass, const ModelWeights& weights,
+                                    const TokenSet& sequences, std::int64_t batch_tokens, float weight,
+                                    Teacher* teacher, const Gradients& gradients,
+                                    const std::function<bool()>& stop) {
   double sum = 0;
   for (const Batch& batch : make_batches(sequences.tokens, sequences.offsets, batch_tokens)) {
+    if (stop && stop()) return std::nullopt;
     const ReferenceLogits reference = teacher != nullptr ? teacher->answer(batch) : ReferenceLogits();
     sum += pass.run(weights, batch, weight, reference, gradients);
     if (!std::isfinite(sum)) return sum;

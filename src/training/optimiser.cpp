@@ -67,6 +67,8 @@ ShardedAdamW::ShardedAdamW(const Communicator& comm, const ops::Context& context
                    master_->slice(static_cast<std::int64_t>(from - begin), some));
     }
     at += elements;
+    if (weight.tensor.dtype == DType::f32)
+      store(weight.tensor, weight.tensor);  // norms are rounded from the start
   }
 }
 
@@ -99,6 +101,18 @@ Tensor ShardedAdamW::sum_gradients(const Gradients& gradients) const {
   return gradient_;
 }
 
+/// A working weight from values of it, as a checkpoint of the working precision would hold it.
+void ShardedAdamW::store(const Tensor& values, const Tensor& weight) const {
+  const Tensor from = values.view({weight.elements()}), to = weight.view({weight.elements()});
+  if (weight.dtype != DType::f32 || precision_ == DType::f32) {
+    if (from.data != to.data) ops::convert(context_, from, to);
+    return;
+  }
+  const OwnedTensor rounded(to.shape, precision_, context_.device(), "a rounded norm");
+  ops::convert(context_, from, rounded);
+  ops::convert(context_, rounded, to);
+}
+
 /// Working weights from the master weights.
 void ShardedAdamW::spread(const Gradients& scratch) {
   if (comm_.size() > 1) gather_master(scratch);
@@ -106,15 +120,7 @@ void ShardedAdamW::spread(const Gradients& scratch) {
   std::int64_t at = 0;
   for (const NamedTensor& weight : weights_) {
     const std::int64_t elements = weight.tensor.elements();
-    const Tensor values = all.view({all.elements()}).slice(at, elements);
-    const Tensor flat = weight.tensor.view({elements});
-    if (weight.tensor.dtype == DType::f32 && precision_ != DType::f32) {
-      const OwnedTensor stored({elements}, precision_, context_.device(), "a rounded norm");
-      ops::convert(context_, values, stored);
-      ops::convert(context_, stored, flat);
-    } else {
-      ops::convert(context_, values, flat);
-    }
+    store(all.view({all.elements()}).slice(at, elements), weight.tensor);
     at += elements;
   }
   fill_zero(scratch.all());

@@ -113,7 +113,9 @@ TrainingState load_state(const Communicator& comm, const fs::path& folder, const
   agree_at_root(comm, [&] {
     const fs::path path = choose_file(folder);
     check_identity(read_header(Hdf5File::open(path), path).identity, identity, "training", path.string());
-    if (path.filename() == previous_name) fs::remove(folder / last_name);  // damaged: must not take its place
+    if (path.filename() == previous_name && fs::exists(folder / last_name)) {
+      fs::rename(folder / last_name, folder / "checkpoint.damaged.h5");  // must not take its place
+    }
     name = path.string();
   });
   const fs::path path = comm.broadcast_string(name);

@@ -222,8 +222,9 @@ class Training {
   void finish(const ModelWriter& write_model);
 
  private:
-  bool interrupted() const;
-  void step();
+  bool stop_due() const;
+  bool interrupted() const { return comm_.any(stop_due()); }
+  bool step();
   void evaluate();
   void save();
   [[noreturn]] void fail(const std::string& what);
@@ -270,8 +271,9 @@ void Training::begin() {
   log_info("going on after update {}", state.steps);
 }
 
-bool Training::interrupted() const {
-  return comm_.any(stop_requested() || (options_.max_seconds > 0 && watch_.seconds() > options_.max_seconds));
+/// Whether this rank has been told to stop; the others may not know yet.
+bool Training::stop_due() const {
+  return stop_requested() || (options_.max_seconds > 0 && watch_.seconds() > options_.max_seconds);
 }
 
 void Training::record(const Json& line) {
@@ -317,8 +319,10 @@ void Training::save() {
   log_debug("update {} is saved", state.steps);
 }
 
-void Training::step() {
+/// One update; false where the run is to stop, as if the update had not been begun.
+bool Training::step() {
   const Stopwatch watch;
+  const DataPosition before = position_;
   const std::int64_t tokens_before = position_.tokens;
   const std::vector<std::uint32_t> taken =
       setup_.sampler->take(position_, std::min(options_.step_tokens, options_.tokens - position_.tokens));
@@ -335,12 +339,18 @@ void Training::step() {
     fail(fmt::format("{} at update {} (learning rate {:.3g}, after {} tokens)", what, number + 1, rate,
                      count(tokens_before)));
   };
-  double sum = 0;
+  std::optional<double> sum;
   agree(comm_, [&] {
     sum = add_gradients(pass_, weights_, select_sequences(setup_.data, mine), options_.batch_tokens,
-                        1.0f / static_cast<float>(predicted), teacher_ ? &*teacher_ : nullptr, gradients_);
+                        1.0f / static_cast<float>(predicted), teacher_ ? &*teacher_ : nullptr, gradients_,
+                        [&] { return stop_due(); });
   });
-  const double loss = comm_.sum(sum) / static_cast<double>(predicted);
+  if (comm_.any(!sum)) {
+    position_ = before;
+    fill_zero(gradients_.all());
+    return false;
+  }
+  const double loss = comm_.sum(*sum) / static_cast<double>(predicted);
   if (!std::isfinite(loss)) fail_here(std::isnan(loss) ? "the loss is NaN" : "the loss is infinite");
   const double norm = optimiser_->step(gradients_, rate, options_.clip);
   if (!std::isfinite(norm)) fail_here("the gradient is not finite");
@@ -354,6 +364,7 @@ void Training::step() {
   line["tokens_per_second"] = static_cast<double>(position_.tokens - tokens_before) / seconds;
   line["elapsed"] = elapsed();
   record(line);
+  return true;
 }
 
 void Training::evaluate() {
@@ -398,7 +409,7 @@ void Training::run() {
             options_.output.string(), "go on with --resume");
       });
     }
-    step();
+    if (!step()) continue;
     const std::int64_t done = optimiser_->steps();
     progress.advance();
     if (options_.eval_every > 0 && done % options_.eval_every == 0) evaluate();
@@ -456,6 +467,14 @@ void check_folder(const TrainOptions& options) {
     throw InputError(
         "a training is there already", folder.string(),
         complete ? "choose another --output" : "go on with --resume, or choose another --output");
+  }
+  // The folder that the result is going to replace.
+  std::error_code error;
+  const bool itself = fs::equivalent(folder / "model", options.model, error) ||
+                      (options.reference && fs::equivalent(folder / "model", *options.reference, error));
+  if (itself || (!options.resume && fs::exists(folder / "model"))) {
+    throw InputError("there is a model already where the trained one goes", (folder / "model").string(),
+                     "choose another --output");
   }
 }
 

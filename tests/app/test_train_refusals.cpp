@@ -79,7 +79,14 @@ TEST_CASE("a training with wrong files is refused", "[train]") {
   test::write_text(folder / "file", "x");
   refused.add({{"--output", (folder / "file" / "run").string()}}, 3, "cannot make the folder");
   refused.add({{"--resume", ""}}, 3, "no checkpoint to go on from");
+  // The trained model would take the place of the one it is made from.
+  fs::create_directory(folder / "holder");
+  fs::copy(test::data_file("models/llama3_tiny"), folder / "holder" / "model", fs::copy_options::recursive);
+  refused.add(
+      {{"--model", (folder / "holder" / "model").string()}, {"--output", (folder / "holder").string()}}, 3,
+      "there is a model already");
   refused.check();
+  CHECK(fs::exists(folder / "holder" / "model" / "model.safetensors"));
 }
 
 TEST_CASE("a training goes on only with the options that decide its course", "[train]") {

@@ -83,13 +83,14 @@ TEST_CASE("gradients of batches add up, and a batch that is no number leaves non
   const ops::Context context;
   TrainingPass pass(context, model.config, 33, false);
   const TokenSet set{{both.tokens.begin(), both.tokens.end()}, {0, 20, 33}};
-  const double sum = add_gradients(pass, model.weights, set, 20, 1.0f / 31, nullptr, gradients);
+  const double sum = add_gradients(pass, model.weights, set, 20, 1.0f / 31, nullptr, gradients).value();
   CHECK(sum / 31 == Approx(together.loss).epsilon(1e-6));
   CHECK(test::largest_difference(test::values_of(gradients.all()), together.gradients) <
         1e-5 * test::largest(together.gradients));
 
   fill_zero(gradients.all());
   model.weights.norm->floats()[3] = std::numeric_limits<float>::quiet_NaN();
-  CHECK(std::isnan(add_gradients(pass, model.weights, set, 20, 1.0f / 31, nullptr, gradients)));
+  CHECK(std::isnan(add_gradients(pass, model.weights, set, 20, 1.0f / 31, nullptr, gradients).value()));
+  CHECK(!add_gradients(pass, model.weights, set, 20, 1.0f / 31, nullptr, gradients, [] { return true; }));
   CHECK(test::largest(test::values_of(gradients.all())) == 0);
 }

@@ -30,8 +30,8 @@ struct RunEnd {
 /// Collective; never throws. The same on every rank but for the message, which is the root's.
 RunEnd run_to_end(const Communicator& comm, const TrainOptions& options);
 
-/// Runs until it is done, stopped for the first time after `first` updates and then after every `stride`.
-/// `stops` counts how often.
+/// Runs until it is done, stopped when the last rank has been asked `first` times whether to go on, and then
+/// after every `stride` questions. `stops` counts how often.
 RunEnd run_with_stops(const Communicator& comm, TrainOptions options, int first, int stride, int& stops);
 
 }  // namespace galapagos::test

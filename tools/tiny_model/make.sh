@@ -11,6 +11,7 @@ launch=("$galapagos")
 if ((ranks > 1)); then launch=(mpirun --oversubscribe -n "$ranks" "$galapagos"); fi
 
 mkdir -p "$folder"
+rm -rf "$folder/training" # of an earlier time
 python3 tools/tiny_model/make_text.py --train "$folder/train.jsonl"
 # Every document ends with EOS; a quarter of them begins with BOS, since a model is used with it and without.
 awk '{ sub(/"}$/, "<|end_of_text|>\"}"); if (NR % 4 == 0) sub(/^{"text": "/, "&<|begin_of_text|>"); print }' \

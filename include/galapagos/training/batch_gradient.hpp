@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -30,9 +31,11 @@ class Teacher {
 
 /// The sum of the losses of all predicted tokens of `sequences`, in batches of at most `batch_tokens`; adds
 /// the gradients of weight * sum to `gradients`. Stops at a batch whose loss is NaN or infinite and returns
-/// that.
-double add_gradients(TrainingPass& pass, const ModelWeights& weights, const TokenSet& sequences,
-                     std::int64_t batch_tokens, float weight, Teacher* teacher, const Gradients& gradients);
+/// that; returns nothing where `stop` says so between two batches.
+std::optional<double> add_gradients(TrainingPass& pass, const ModelWeights& weights,
+                                    const TokenSet& sequences, std::int64_t batch_tokens, float weight,
+                                    Teacher* teacher, const Gradients& gradients,
+                                    const std::function<bool()>& stop = {});
 
 /// The sum of the negative log-likelihoods of all predicted tokens of `sequences`, in batches of at most
 /// `batch_tokens`.

@@ -53,6 +53,7 @@ class ShardedAdamW {
 
  private:
   Tensor sum_gradients(const Gradients& gradients) const;
+  void store(const Tensor& values, const Tensor& weight) const;
   void spread(const Gradients& scratch);
 
   const Communicator& comm_;

@@ -54,21 +54,24 @@ void linear_input_gradient(const Context&, const Tensor& d_y, const Tensor& weig
   }
   const float beta = accumulate ? 1.0f : 0.0f;
   for_tiles(1, in, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t columns) {
-    const float* block = weight.floats() + column;
-    std::int64_t stride = in;
-    std::vector<float> wide;
-    if (weight.dtype != DType::f32) {
-      wide.resize(static_cast<std::size_t>(out * columns));
-      for (std::int64_t row = 0; row < out; ++row) {
-        convert_to_float(weight.dtype,
-                         weight.data + static_cast<std::size_t>(row * in + column) * size_of(weight.dtype),
-                         {wide.data() + row * columns, static_cast<std::size_t>(columns)});
-      }
-      block = wide.data();
-      stride = columns;
+    if (weight.dtype == DType::f32) {
+      return gemm(false, false, tokens, columns, out, 1.0f, d_y.floats(), out, weight.floats() + column, in,
+                  beta, d_x.floats() + column, in);
     }
-    gemm(false, false, tokens, columns, out, 1.0f, d_y.floats(), out, block, stride, beta,
-         d_x.floats() + column, in);
+    // Strip by strip, or every thread would hold its columns of the whole output head at once.
+    constexpr std::int64_t strip = 2048;
+    std::vector<float> wide(static_cast<std::size_t>(std::min(strip, out) * columns));
+    for (std::int64_t first = 0; first < out; first += strip) {
+      const std::int64_t rows = std::min(strip, out - first);
+      for (std::int64_t row = 0; row < rows; ++row) {
+        convert_to_float(
+            weight.dtype,
+            weight.data + static_cast<std::size_t>((first + row) * in + column) * size_of(weight.dtype),
+            {wide.data() + row * columns, static_cast<std::size_t>(columns)});
+      }
+      gemm(false, false, tokens, columns, rows, 1.0f, d_y.floats() + first, out, wide.data(), columns,
+           first == 0 ? beta : 1.0f, d_x.floats() + column, in);
+    }
   });
 }
 
