@@ -79,6 +79,7 @@ RunEnd run_to_end(const Communicator& comm, const TrainOptions& options) {
   }
   comm.barrier();
   end.metrics = metrics_of(options.output / "metrics.jsonl");
+  comm.barrier();  // the file may be changed once all have read it
   end.message = comm.broadcast_string(end.message);
   return end;
 }
