@@ -25,6 +25,7 @@ void transpose_words(const Word* in, Word* out, std::int64_t rows, std::int64_t 
 void gather_rows(const Context&, const Tensor& table, std::span<const std::int64_t> rows, const Tensor& out) {
   const std::size_t width = static_cast<std::size_t>(table.columns()) * size_of(table.dtype);
   const auto count = static_cast<std::int64_t>(rows.size());
+  if (width == 0) return;
 #pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < count; ++i) {
     const auto row = static_cast<std::size_t>(rows[static_cast<std::size_t>(i)]);
