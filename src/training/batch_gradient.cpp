@@ -2,7 +2,6 @@
 #include <cmath>
 
 #include <galapagos/model/stage.hpp>
-#include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/training/batch_gradient.hpp>
 
@@ -22,8 +21,7 @@ Teacher::Teacher(const ops::Context& context, const ModelSource& source, std::in
       config_(source.config),
       weights_(load_model_weights(source)),
       forward_(context, config_, most_tokens),
-      hidden_(matrix(context, most_tokens, config_.hidden_size)),
-      normed_(matrix(context, std::min(logit_rows, most_tokens), config_.hidden_size)) {}
+      hidden_(matrix(context, most_tokens, config_.hidden_size)) {}
 
 std::uint64_t Teacher::bytes(const ModelSource& source, std::int64_t most_tokens) {
   const std::int64_t rest = head_parameters(source.config);
@@ -38,10 +36,8 @@ ReferenceLogits Teacher::answer(const Batch& batch) {
   ops::embed(context_, batch.tokens, weights_.embedding, hidden);
   for (const LayerWeights& layer : weights_.layers) forward_.run(layer, batch.offsets, hidden);
   return [this, hidden](std::int64_t first, const Tensor& logits) {
-    const Tensor normed = normed_->slice(0, logits.rows());
-    ops::rms_norm(context_, hidden.slice(first, logits.rows()), weights_.norm,
-                  static_cast<float>(config_.rms_norm_eps), normed);
-    ops::linear(context_, normed, weights_.output(), nullptr, logits);
+    compute_logits(context_, config_, weights_.norm, weights_.output(), hidden.slice(first, logits.rows()),
+                   logits);
   };
 }
 
@@ -72,7 +68,6 @@ double sum_nll(const ops::Context& context, const HfConfig& config, const ModelW
   if (most == 0) return 0;
   LayerForward forward(context, config, static_cast<std::int64_t>(most));
   const OwnedTensor states = matrix(context, static_cast<std::int64_t>(most), config.hidden_size);
-  const OwnedTensor normed = matrix(context, logit_rows, config.hidden_size);
   const OwnedTensor all_logits = matrix(context, logit_rows, config.vocab_size);
   double sum = 0;
   for (const Batch& batch : batches) {
@@ -85,10 +80,8 @@ double sum_nll(const ops::Context& context, const HfConfig& config, const ModelW
     std::vector<double> nll(batch.tokens.size());
     for (std::int64_t first = 0; first < tokens; first += logit_rows) {
       const std::int64_t count = std::min(logit_rows, tokens - first);
-      const Tensor some = normed->slice(0, count), logits = all_logits->slice(0, count);
-      ops::rms_norm(context, hidden.slice(first, count), weights.norm,
-                    static_cast<float>(config.rms_norm_eps), some);
-      ops::linear(context, some, weights.output(), nullptr, logits);
+      const Tensor logits = all_logits->slice(0, count);
+      compute_logits(context, config, weights.norm, weights.output(), hidden.slice(first, count), logits);
       ops::token_nll(
           context, logits,
           std::span(targets).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)),

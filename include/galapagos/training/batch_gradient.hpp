@@ -18,7 +18,8 @@ class Teacher {
 
   static std::uint64_t bytes(const ModelSource& source, std::int64_t most_tokens);
 
-  /// Computes the batch's last hidden states and gives its logits from them; valid until the next call.
+  /// Computes the batch's last hidden states and gives its logits from them, once for each token; valid until
+  /// the next call.
   ReferenceLogits answer(const Batch& batch);
 
  private:
@@ -26,7 +27,7 @@ class Teacher {
   HfConfig config_;
   ModelWeights weights_;
   LayerForward forward_;
-  OwnedTensor hidden_, normed_;
+  OwnedTensor hidden_;
 };
 
 /// The sum of the losses of all predicted tokens of `sequences`, in batches of at most `batch_tokens`; adds

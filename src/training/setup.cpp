@@ -1,0 +1,195 @@
+#include "setup.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/hash.hpp>
+#include <galapagos/core/json.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/core/system.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/io/model_sequences.hpp>
+#include <galapagos/model/stage.hpp>
+#include <galapagos/training/footprint.hpp>
+#include <galapagos/training/random_weights.hpp>
+
+namespace galapagos {
+namespace {
+
+DType stored_type(const OpenModel& model) {
+  if (model.checkpoint) return model.checkpoint->dtype();
+  if (model.config.torch_dtype == "float32") return DType::f32;
+  if (model.config.torch_dtype == "float16") return DType::f16;
+  return DType::bf16;
+}
+
+std::string identity_of(const TrainSetup& setup, const TrainOptions& options, const std::string& model,
+                        const std::string& reference) {
+  Json json;
+  json["model"] = model;
+  json["reference"] = reference;
+  json["data"] = hex64(setup.data.fingerprint());
+  json["tokens"] = options.tokens;
+  json["step-tokens"] = options.step_tokens;
+  json["batch-tokens"] = options.batch_tokens;
+  json["schedule"] = static_cast<int>(options.decay);
+  json["learning-rate"] = options.learning_rate;
+  json["min-learning-rate"] = options.least_rate_share;
+  json["warmup"] = options.warmup_share;
+  json["clip"] = options.clip;
+  json["beta1"] = options.adamw.beta1;
+  json["beta2"] = options.adamw.beta2;
+  json["epsilon"] = options.adamw.epsilon;
+  json["weight-decay"] = options.adamw.weight_decay;
+  json["precision"] = name_of(setup.precision);
+  json["seed"] = options.seed;
+  return json.dump();
+}
+
+/// Collective. A hash of a model's weights, or of the seed that makes them.
+std::string fingerprint_of(const Communicator& comm, const OpenModel& model, const TrainOptions& options) {
+  std::string fingerprint;
+  agree_at_root(comm, [&] {
+    fingerprint = model.checkpoint ? hex64(model.checkpoint->fingerprint())
+                                   : fmt::format("seed {} {}", options.seed, model.config.source.dump());
+  });
+  return comm.broadcast_string(fingerprint);
+}
+
+void open_models(TrainSetup& setup, const ops::Context& context, const TrainOptions& options) {
+  OpenModel& model = setup.model;
+  model.config = read_hf_config(options.model);
+  if (!options.random_weights) model.checkpoint.emplace(options.model);
+  setup.stored = stored_type(model);
+  setup.precision = options.precision.value_or(setup.stored);
+  model.source = model.checkpoint
+                     ? checkpoint_source(*model.checkpoint, model.config, setup.precision, context.device())
+                     : random_source(model.config, setup.precision, context.device(), options.seed);
+  setup.parameters =
+      parameters_in_layers(model.config) + embedding_parameters(model.config) + head_parameters(model.config);
+  if (!options.reference) return;
+  OpenModel& reference = setup.reference.emplace();
+  reference.config = read_hf_config(*options.reference);
+  reference.checkpoint.emplace(*options.reference);
+  reference.source =
+      checkpoint_source(*reference.checkpoint, reference.config,
+                        options.precision.value_or(reference.checkpoint->dtype()), context.device());
+  if (reference.config.vocab_size != model.config.vocab_size) {
+    throw InputError(fmt::format("a vocabulary of {} ids, but the model has {}", reference.config.vocab_size,
+                                 model.config.vocab_size),
+                     options.reference->string(), "give the model that this one was made from");
+  }
+}
+
+}  // namespace
+
+void check_options(const TrainOptions& options) {
+  const auto at_least = [](std::int64_t value, std::int64_t least, const char* option) {
+    if (value < least)
+      throw UsageError(fmt::format("{}", value), option, fmt::format("give {} or more", least));
+  };
+  const auto between = [](double value, double least, double most, const char* option) {
+    if (!(value >= least && value <= most)) {
+      throw UsageError(fmt::format("{:g}", value), option,
+                       fmt::format("give a number from {:g} to {:g}", least, most));
+    }
+  };
+  at_least(options.tokens, 1, "--tokens");
+  at_least(options.step_tokens, 1, "--step-tokens");
+  at_least(options.batch_tokens, 1, "--batch-tokens");
+  at_least(options.eval_every, 0, "--eval-every");
+  at_least(options.checkpoint_every, 0, "--checkpoint-every");
+  between(options.learning_rate, 0, 1e3, "--learning-rate");
+  between(options.least_rate_share, 0, 1, "--min-learning-rate");
+  between(options.warmup_share, 0, 1, "--warmup");
+  between(options.clip, 0, 1e9, "--clip");
+  between(options.adamw.beta1, 0, 1 - 1e-9, "--beta1");
+  between(options.adamw.beta2, 0, 1 - 1e-9, "--beta2");
+  between(options.adamw.epsilon, 1e-30, 1, "--epsilon");
+  between(options.adamw.weight_decay, 0, 1e3, "--weight-decay");
+  between(options.max_seconds, 0, 1e12, "--max-walltime");
+}
+
+void prepare(const Communicator& comm, const ops::Context& context, const TrainOptions& options,
+             TrainSetup& setup) {
+  SequenceRequest request;
+  agree(comm, [&] {
+    check_options(options);
+    open_models(setup, context, options);
+    request.sequence_length = checked_sequence_length(options.sequence_length, setup.model.config);
+    request.add_bos = options.add_bos;
+  });
+  setup.data = load_model_sequences(comm, options.data, options.model, setup.model.config, request);
+  for (const std::filesystem::path& file : options.eval_data) {
+    setup.eval_sets.push_back(load_model_sequences(comm, {file}, options.model, setup.model.config, request));
+  }
+  agree(comm, [&] {
+    setup.sampler.emplace(setup.data, options.seed);
+    for (const TokenSet& set : setup.eval_sets) {
+      if (set.tokens.size() <= set.sequences()) {
+        throw InputError("only sequences of one token, which predict nothing", "--eval-data",
+                         "give longer texts or a greater --sequence-length");
+      }
+      for (std::size_t s = 0; s < set.sequences(); ++s)
+        setup.longest = std::max(setup.longest, static_cast<std::int64_t>(set.sequence(s).size()));
+    }
+    for (std::size_t s = 0; s < setup.data.sequences(); ++s)
+      setup.longest = std::max(setup.longest, static_cast<std::int64_t>(setup.data.sequence(s).size()));
+    // An update may exceed its tokens by a sequence.
+    setup.longest =
+        std::max(setup.longest, std::min(options.batch_tokens, options.step_tokens + setup.longest));
+    Schedule& schedule = setup.schedule;
+    schedule.decay = options.decay;
+    schedule.peak = options.learning_rate;
+    schedule.least = options.learning_rate * options.least_rate_share;
+    schedule.steps = setup.sampler->count_updates(options.step_tokens, options.tokens);
+    schedule.warmup = std::llround(options.warmup_share * static_cast<double>(schedule.steps));
+  });
+  const std::string model = fingerprint_of(comm, setup.model, options);
+  const std::string reference = setup.reference ? fingerprint_of(comm, *setup.reference, options) : "";
+  setup.identity = identity_of(setup, options, model, reference);
+}
+
+void check_memory(const Communicator& comm, const TrainSetup& setup, const TrainOptions& options) {
+  TrainExtent extent;
+  extent.precision = setup.precision;
+  extent.stored = setup.stored;
+  extent.longest_batch = setup.longest;
+  extent.data_tokens = static_cast<std::int64_t>(setup.data.tokens.size());
+  for (const TokenSet& set : setup.eval_sets) {
+    const auto tokens = static_cast<std::int64_t>(set.tokens.size());
+    extent.data_tokens += tokens;
+    extent.evaluation_batch =
+        std::max({extent.evaluation_batch, setup.longest, std::min(options.batch_tokens, tokens)});
+  }
+  extent.shard_bytes = options.shard_bytes;
+  extent.ranks = comm.size();
+  extent.recompute = options.recompute;
+  const TrainFootprint footprint =
+      train_footprint(setup.model.config, setup.reference ? &setup.reference->source : nullptr, extent);
+  log_info(
+      "memory of a rank: {} = weights {}, gradients {}, optimiser {}, activations {}{}, data {}, "
+      "evaluating or writing {}",
+      human_bytes(footprint.total()), human_bytes(footprint.weights), human_bytes(footprint.gradients),
+      human_bytes(footprint.optimiser), human_bytes(footprint.activations),
+      footprint.reference > 0 ? ", reference " + human_bytes(footprint.reference) : "",
+      human_bytes(footprint.data), human_bytes(std::max(footprint.evaluation, footprint.writing)));
+  // The data are there already, so that they are not in what is free.
+  const std::uint64_t need = footprint.total() - (options.memory_limit == 0 ? footprint.data : 0);
+  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
+  agree(comm, [&] {
+    if (need > limit) {
+      throw ResourceError(
+          fmt::format("training needs {} on a rank, which may use {}", human_bytes(need), human_bytes(limit)),
+          "memory",
+          options.recompute ? "use fewer ranks per node or a smaller --sequence-length, --batch-tokens"
+                            : "use --recompute, fewer ranks per node, or a smaller --sequence-length, "
+                              "--batch-tokens");
+    }
+  });
+}
+
+}  // namespace galapagos

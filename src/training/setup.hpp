@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/io/checkpoint.hpp>
+#include <galapagos/io/token_source.hpp>
+#include <galapagos/model/source.hpp>
+#include <galapagos/training/sampler.hpp>
+#include <galapagos/training/schedule.hpp>
+#include <galapagos/training/train.hpp>
+
+namespace galapagos {
+
+/// A model's folder that only has to give weights.
+struct OpenModel {
+  HfConfig config;
+  std::optional<Checkpoint> checkpoint;
+  ModelSource source;
+};
+
+/// What all ranks of a training agree on before the work begins. It holds pointers into itself and must not
+/// move.
+struct TrainSetup {
+  OpenModel model;
+  std::optional<OpenModel> reference;
+  DType precision = DType::f32;  ///< of the working weights
+  DType stored = DType::f32;     ///< of the model that comes out
+  TokenSet data;
+  std::vector<TokenSet> eval_sets;
+  std::optional<Sampler> sampler;
+  Schedule schedule;
+  std::int64_t longest = 1;  ///< tokens of the largest batch
+  std::int64_t parameters = 0;
+  std::string identity;
+};
+
+/// Collective. Checks the options, opens the models and reads the texts.
+void prepare(const Communicator& comm, const ops::Context& context, const TrainOptions& options,
+             TrainSetup& setup);
+
+/// Collective. Says what a rank needs, and refuses what it has not with a ResourceError.
+void check_memory(const Communicator& comm, const TrainSetup& setup, const TrainOptions& options);
+
+}  // namespace galapagos
