@@ -1,4 +1,4 @@
-#include "model_search.hpp"
+#include "replica_bench.hpp"
 #include "support/catch.hpp"
 #include "synthetic_search.hpp"
 
@@ -11,36 +11,11 @@
 #include <galapagos/training/optimiser.hpp>
 
 using namespace galapagos;
+using Bench = test::ReplicaBench;
+using test::draw_of;
 using test::ModelSearch;
 
 namespace {
-
-struct Bench {
-  const ModelSearch& model;
-  DType precision;
-  ops::Context context;
-  LevelStore store;
-  Replica replica;
-  std::vector<float> answers;
-
-  Bench(const Communicator& comm, const ModelSearch& of, DType type)
-      : model(of),
-        precision(type),
-        store(comm, of.database, of.space, LevelHome::file),
-        replica(context, of.checkpoint, of.config, of.space, store, type, 64, 64, UINT64_MAX),
-        answers(test::dense_answers(replica, of)) {}
-
-  std::vector<double> tuned(const Fitness& fitness, const FineTuning& tuning,
-                            const std::vector<Assignment>& candidates, const TokenDraw& training,
-                            const TokenDraw& draw) {
-    return replica.tuned_fitness(fitness, tuning, candidates, training, model.pool, draw, answers, {})
-        .value();
-  }
-};
-
-TokenDraw draw_of(const ModelSearch& model, std::int64_t tokens, std::uint32_t which) {
-  return draw_tokens(model.pool, tokens, RandomStream(3, {0, which, 0, 9}));
-}
 
 FineTuning at_rate(double rate, bool unmasked = false) {
   FineTuning tuning;

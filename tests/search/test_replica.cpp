@@ -1,4 +1,4 @@
-#include "model_search.hpp"
+#include "replica_bench.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "synthetic_search.hpp"
@@ -15,36 +15,13 @@
 #include <galapagos/core/file.hpp>
 
 using namespace galapagos;
+using Bench = test::ReplicaBench;
+using test::draw_of;
 using test::ModelSearch;
 
 namespace {
 
 constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
-
-// A replica with its own store. Making one is collective.
-struct Bench {
-  const ModelSearch& model;
-  ops::Context context;
-  LevelStore store;
-  Replica replica;
-  std::vector<float> answers;
-
-  Bench(const Communicator& comm, const ModelSearch& of, DType precision, LevelHome home = LevelHome::file,
-        std::uint64_t cache_limit = unlimited)
-      : model(of),
-        store(comm, of.database, of.space, home),
-        replica(context, of.checkpoint, of.config, of.space, store, precision, 64, 64, cache_limit),
-        answers(test::dense_answers(replica, of)) {}
-
-  std::vector<double> fitness(const Fitness& kind, const Assignment& base,
-                              const std::vector<Assignment>& candidates, const TokenDraw& draw) {
-    return replica.fitness(kind, base, candidates, model.pool, draw, answers, {}).value();
-  }
-};
-
-TokenDraw draw_of(const ModelSearch& model, std::int64_t tokens, std::uint32_t which = 0) {
-  return draw_tokens(model.pool, tokens, RandomStream(3, {0, which, 0, 9}));
-}
 
 Assignment without(const ModelSearch& model, ModuleKind kind) {
   Assignment assignment;
