@@ -191,12 +191,17 @@ Json plan(const LargeModel& model, std::vector<std::string> words, const std::st
 }
 
 /// Says both and checks that they agree within a factor.
-void compare(const std::string& what, double planned, double measured, double low, double high) {
+void compare(const std::string& what, double planned, double measured, double low,
+             [[maybe_unused]] double high) {
   constexpr double mebibyte = 1 << 20;
   std::cout << what << ": planned " << planned / mebibyte << " MiB, measured " << measured / mebibyte
             << " MiB, measured / planned " << measured / planned << '\n';
   CHECK(measured / planned > low);
+#ifdef __SANITIZE_ADDRESS__
+  WARN("not compared with the plan: the address sanitizer keeps freed memory and shadows all of it");
+#else
   CHECK(measured / planned < high);
+#endif
 }
 
 double bytes(const Json& plan, const char* pointer) {
