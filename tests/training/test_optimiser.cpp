@@ -1,8 +1,12 @@
 #include "golden_training.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
 #include "support/random.hpp"
 
 #include <cmath>
+#include <cstring>
+#include <iostream>
+#include <map>
 
 #include <galapagos/training/optimiser.hpp>
 
@@ -48,7 +52,58 @@ std::vector<float> rounded(std::vector<float> values, DType precision) {
   return values;
 }
 
+/// As gradient_of of tools/goldens/adamw.py.
+float golden_gradient(std::uint64_t parameter, std::uint64_t step, std::uint64_t index) {
+  std::uint64_t mixed = index * 2654435761U + parameter * 3266489917U + step * 2246822519U;
+  mixed = (mixed ^ (mixed >> 15U)) & 0xFFFFFFFFU;
+  mixed = (mixed * 2246822519U) & 0xFFFFFFFFU;
+  return std::ldexp(static_cast<float>(mixed >> 20U) - 2048, -12 - static_cast<int>((mixed >> 16U) & 15U));
+}
+
 }  // namespace
+
+TEST_CASE("20 steps with given gradients end where torch.optim.AdamW's end", "[optimiser]") {
+  const Communicator world = Communicator::world();
+  const ops::Context context;
+  const test::SmallModel model("qwen2_pruned");
+  const SafetensorsFile golden(test::data_file("training/adamw.safetensors"));
+  AdamWOptions options;
+  options.weight_decay = 0.1;
+  ShardedAdamW optimiser(world, context, model.weights, DType::f32, options);
+  const Gradients gradients(model.weights, Device::cpu);
+  const std::vector<NamedTensor> parameters = parameters_of(model.weights);
+  std::map<std::string, std::uint64_t> numbers;  // in the order of the names
+  for (const NamedTensor& parameter : parameters) numbers[parameter.name];
+  std::uint64_t next = 0;
+  for (auto& entry : numbers) entry.second = next++;
+
+  double worst = 0, moved = 0;
+  for (std::uint64_t step = 0; step < 20; ++step) {
+    std::size_t at = 0;
+    for (const NamedTensor& parameter : parameters) {
+      for (std::int64_t i = 0; i < parameter.tensor.elements(); ++i, ++at)
+        gradients.all().floats()[at] =
+            world.is_root() ? golden_gradient(numbers.at(parameter.name), step, static_cast<std::uint64_t>(i))
+                            : 0;
+    }
+    optimiser.step(gradients, rate, 0);
+    for (const NamedTensor& parameter : parameters) {
+      const TensorEntry* entry = golden.find(parameter.name);
+      if (entry == nullptr) {
+        FAIL_CHECK("no golden values of " << parameter.name);
+        continue;
+      }
+      std::vector<float> expected(static_cast<std::size_t>(entry->shape[1])), found(expected.size());
+      std::memcpy(expected.data(), entry->data.data() + step * expected.size() * sizeof(float),
+                  expected.size() * sizeof(float));
+      const std::vector<float> all = test::values_of(parameter.tensor);
+      std::copy_n(all.begin(), found.size(), found.begin());
+      worst = std::max(worst, test::largest_difference(found, expected));
+    }
+  }
+  if (world.is_root()) std::cout << "20 steps of AdamW: weights within " << worst << " of PyTorch's\n";
+  CHECK(worst < 1e-5);
+}
 
 TEST_CASE("sharded over any number of ranks the optimiser does the same to rounding", "[optimiser]") {
   const Communicator world = Communicator::world(), alone = Communicator::self();
