@@ -15,7 +15,8 @@ using namespace galapagos;
 // Rounding grows over the steps: noise of 1e-7 on the initial weights alone changes single final values of
 // the golden run by 1e-4, since AdamW's first steps are as long for a gradient of 1e-8 as for one of 1
 // (tools/goldens/training.py). So the losses and the weights in the root mean square are held to 1e-5, and
-// single weights to a tenth of one step's length. The optimiser with given gradients is held to 1e-5 in test_optimiser.cpp.
+// single weights to a tenth of one step's length. The optimiser with given gradients is held to 1e-5 in
+// test_optimiser.cpp.
 namespace {
 
 constexpr double loss_tolerance = 1e-5, mean_tolerance = 1e-5, single_tolerance = 1e-3;
