@@ -7,41 +7,47 @@
 #include <galapagos/ops/obs.hpp>
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/transformer.hpp>
+#include <galapagos/ops/vocabulary.hpp>
 
 // Each public operation once more for each backend, of the same type; dispatch.cpp chooses between them.
-#define GALAPAGOS_DECLARE_OPERATIONS                            \
-  decltype(ops::linear) linear;                                 \
-  decltype(ops::accumulate_gram) accumulate_gram;               \
-  decltype(ops::embed) embed;                                   \
-  decltype(ops::rms_norm) rms_norm;                             \
-  decltype(ops::rope) rope;                                     \
-  decltype(ops::swiglu) swiglu;                                 \
-  decltype(ops::attention) attention;                           \
-  decltype(ops::token_nll) token_nll;                           \
-  decltype(ops::all_finite) all_finite;                         \
-  decltype(ops::gather_rows) gather_rows;                       \
-  decltype(ops::transpose) transpose;                           \
-  decltype(ops::convert) convert;                               \
-  decltype(ops::softmax_scale) softmax_scale;                   \
-  decltype(ops::kl_divergence) kl_divergence;                   \
-  decltype(ops::sparse_kl_divergence) sparse_kl_divergence;     \
-  decltype(ops::arg_max) arg_max;                               \
-  decltype(ops::linear_input_gradient) linear_input_gradient;   \
-  decltype(ops::linear_weight_gradient) linear_weight_gradient; \
-  decltype(ops::bias_gradient) bias_gradient;                   \
-  decltype(ops::rms_norm_backward) rms_norm_backward;           \
-  decltype(ops::rope_backward) rope_backward;                   \
-  decltype(ops::swiglu_backward) swiglu_backward;               \
-  decltype(ops::attention_backward) attention_backward;         \
-  decltype(ops::embed_backward) embed_backward;                 \
-  decltype(ops::cross_entropy_backward) cross_entropy_backward; \
-  decltype(ops::kl_backward) kl_backward;                       \
-  decltype(ops::adamw) adamw;                                   \
-  decltype(ops::sum_of_squares) sum_of_squares;                 \
-  decltype(ops::obs_damp) obs_damp;                             \
-  decltype(ops::invert_spd) invert_spd;                         \
-  decltype(ops::obs_remove_columns) obs_remove_columns;         \
-  decltype(ops::obs_structure_scores) obs_structure_scores;     \
+#define GALAPAGOS_DECLARE_OPERATIONS                                        \
+  decltype(ops::linear) linear;                                             \
+  decltype(ops::accumulate_gram) accumulate_gram;                           \
+  decltype(ops::embed) embed;                                               \
+  decltype(ops::rms_norm) rms_norm;                                         \
+  decltype(ops::rope) rope;                                                 \
+  decltype(ops::swiglu) swiglu;                                             \
+  decltype(ops::attention) attention;                                       \
+  decltype(ops::token_nll) token_nll;                                       \
+  decltype(ops::all_finite) all_finite;                                     \
+  decltype(ops::gather_rows) gather_rows;                                   \
+  decltype(ops::transpose) transpose;                                       \
+  decltype(ops::convert) convert;                                           \
+  decltype(ops::softmax_scale) softmax_scale;                               \
+  decltype(ops::kl_divergence) kl_divergence;                               \
+  decltype(ops::sparse_kl_divergence) sparse_kl_divergence;                 \
+  decltype(ops::arg_max) arg_max;                                           \
+  decltype(ops::linear_input_gradient) linear_input_gradient;               \
+  decltype(ops::linear_weight_gradient) linear_weight_gradient;             \
+  decltype(ops::bias_gradient) bias_gradient;                               \
+  decltype(ops::rms_norm_backward) rms_norm_backward;                       \
+  decltype(ops::rope_backward) rope_backward;                               \
+  decltype(ops::swiglu_backward) swiglu_backward;                           \
+  decltype(ops::attention_backward) attention_backward;                     \
+  decltype(ops::embed_backward) embed_backward;                             \
+  decltype(ops::cross_entropy_backward) cross_entropy_backward;             \
+  decltype(ops::kl_backward) kl_backward;                                   \
+  decltype(ops::slice_scales) slice_scales;                                 \
+  decltype(ops::slice_logits_of) slice_logits_of;                           \
+  decltype(ops::slice_divergence) slice_divergence;                         \
+  decltype(ops::slice_cross_entropy_backward) slice_cross_entropy_backward; \
+  decltype(ops::slice_kl_backward) slice_kl_backward;                       \
+  decltype(ops::adamw) adamw;                                               \
+  decltype(ops::sum_of_squares) sum_of_squares;                             \
+  decltype(ops::obs_damp) obs_damp;                                         \
+  decltype(ops::invert_spd) invert_spd;                                     \
+  decltype(ops::obs_remove_columns) obs_remove_columns;                     \
+  decltype(ops::obs_structure_scores) obs_structure_scores;                 \
   decltype(ops::obs_remove_structure) obs_remove_structure
 
 namespace galapagos::ops::cpu {

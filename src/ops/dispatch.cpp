@@ -26,8 +26,8 @@ void accumulate_gram(const Context& context, const Tensor& x, float scale, const
 }
 
 void embed(const Context& context, std::span<const std::int32_t> tokens, const Tensor& table,
-           const Tensor& out) {
-  GALAPAGOS_DISPATCH(embed, tokens, table, out);
+           const Tensor& out, std::int64_t first_id) {
+  GALAPAGOS_DISPATCH(embed, tokens, table, out, first_id);
 }
 
 void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
@@ -127,8 +127,8 @@ void attention_backward(const Context& context, const Tensor& q, const Tensor& k
 }
 
 void embed_backward(const Context& context, std::span<const std::int32_t> tokens, const Tensor& d_out,
-                    const Tensor& d_table) {
-  GALAPAGOS_DISPATCH(embed_backward, tokens, d_out, d_table);
+                    const Tensor& d_table, std::int64_t first_id) {
+  GALAPAGOS_DISPATCH(embed_backward, tokens, d_out, d_table, first_id);
 }
 
 void cross_entropy_backward(const Context& context, std::span<const std::int32_t> targets,
@@ -139,6 +139,31 @@ void cross_entropy_backward(const Context& context, std::span<const std::int32_t
 void kl_backward(const Context& context, const Tensor& dense, const Tensor& dense_scale,
                  std::span<const float> weights, const Tensor& logits) {
   GALAPAGOS_DISPATCH(kl_backward, dense, dense_scale, weights, logits);
+}
+
+void slice_scales(const Context& context, const Tensor& logits, std::span<double> scales) {
+  GALAPAGOS_DISPATCH(slice_scales, logits, scales);
+}
+
+void slice_logits_of(const Context& context, const Tensor& logits, std::span<const std::int32_t> ids,
+                     std::int64_t first, std::span<double> found) {
+  GALAPAGOS_DISPATCH(slice_logits_of, logits, ids, first, found);
+}
+
+void slice_divergence(const Context& context, const Tensor& dense, std::span<const float> dense_shifts,
+                      const Tensor& other, std::span<const float> other_shifts, std::span<double> sums) {
+  GALAPAGOS_DISPATCH(slice_divergence, dense, dense_shifts, other, other_shifts, sums);
+}
+
+void slice_cross_entropy_backward(const Context& context, std::span<const std::int32_t> targets,
+                                  std::int64_t first, std::span<const float> weights,
+                                  std::span<const float> shifts, const Tensor& logits) {
+  GALAPAGOS_DISPATCH(slice_cross_entropy_backward, targets, first, weights, shifts, logits);
+}
+
+void slice_kl_backward(const Context& context, const Tensor& dense, std::span<const float> dense_shifts,
+                       std::span<const float> weights, std::span<const float> shifts, const Tensor& logits) {
+  GALAPAGOS_DISPATCH(slice_kl_backward, dense, dense_shifts, weights, shifts, logits);
 }
 
 void adamw(const Context& context, const AdamWStep& step, const Tensor& gradients, const Tensor& weights,

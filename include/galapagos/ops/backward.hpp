@@ -39,9 +39,10 @@ void attention_backward(const Context& context, const Tensor& q, const Tensor& k
                         std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums,
                         const Tensor& d_out, const Tensor& d_q, const Tensor& d_k, const Tensor& d_v);
 
-/// d_table [vocabulary, hidden]: adds row i of d_out [t, hidden] to row tokens[i].
+/// d_table [vocabulary, hidden]: adds row i of d_out [t, hidden] to row tokens[i]; nothing for tokens in
+/// another slice, as for embed.
 void embed_backward(const Context& context, std::span<const std::int32_t> tokens, const Tensor& d_out,
-                    const Tensor& d_table);
+                    const Tensor& d_table, std::int64_t first_id = 0);
 
 /// Replaces logits [t, vocabulary] by the gradient of sum(weights[i] * cross entropy of row i with
 /// targets[i]).

@@ -7,9 +7,10 @@
 
 namespace galapagos::ops {
 
-/// out [t, hidden] fp32 = rows `tokens` of table [vocabulary, hidden].
+/// out [t, hidden] fp32 = rows `tokens` of table [vocabulary, hidden], or of a slice of it that begins with
+/// id `first_id`: zeros where a token is in another slice.
 void embed(const Context& context, std::span<const std::int32_t> tokens, const Tensor& table,
-           const Tensor& out);
+           const Tensor& out, std::int64_t first_id = 0);
 
 /// out = x / sqrt(mean(x^2) + epsilon) * weight, row by row; x, out [t, hidden] fp32, weight [hidden] of any
 /// dtype.

@@ -1,6 +1,6 @@
 #include "../backends.hpp"
 #include "blas.hpp"
-#include "vector_math.hpp"
+#include "row_scale.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -24,22 +24,6 @@ void for_columns(std::int64_t columns, const Work& work) {
   for (std::int64_t first = 0; first < columns; first += column_tile) {
     work(first, std::min(columns, first + column_tile));
   }
-}
-
-/// The greatest value of a row and log(sum(exp(row - greatest))).
-struct RowScale {
-  float largest;
-  float log_sum;
-};
-
-RowScale scale_of(const float* row, std::int64_t count) {
-  float largest = row[0];
-#pragma omp simd reduction(max : largest)
-  for (std::int64_t i = 1; i < count; ++i) largest = std::max(largest, row[i]);
-  double sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < count; ++i) sum += static_cast<double>(vector_exp(row[i] - largest));
-  return {largest, static_cast<float>(std::log(sum))};
 }
 
 }  // namespace
@@ -143,12 +127,14 @@ void swiglu_backward(const Context&, const Tensor& d_y, const Tensor& gate, cons
 }
 
 void embed_backward(const Context&, std::span<const std::int32_t> tokens, const Tensor& d_out,
-                    const Tensor& d_table) {
+                    const Tensor& d_table, std::int64_t first_id) {
   const std::int64_t hidden = d_table.columns();
   for_columns(hidden, [&](std::int64_t first, std::int64_t last) {
     for (std::size_t row = 0; row < tokens.size(); ++row) {
+      const std::int64_t id = tokens[row] - first_id;
+      if (id < 0 || id >= d_table.rows()) continue;
       const float* from = d_out.floats() + static_cast<std::int64_t>(row) * hidden;
-      float* to = d_table.floats() + static_cast<std::int64_t>(tokens[row]) * hidden;
+      float* to = d_table.floats() + id * hidden;
 #pragma omp simd
       for (std::int64_t i = first; i < last; ++i) to[i] += from[i];
     }
@@ -163,7 +149,7 @@ void cross_entropy_backward(const Context&, std::span<const std::int32_t> target
     float* values = logits.floats() + row * vocabulary;
     const auto at = static_cast<std::size_t>(row);
     const RowScale scale = scale_of(values, vocabulary);
-    const float shift = scale.largest + scale.log_sum, weight = weights[at];
+    const float shift = scale.largest + static_cast<float>(scale.log_sum), weight = weights[at];
 #pragma omp simd
     for (std::int64_t i = 0; i < vocabulary; ++i) values[i] = weight * vector_exp(values[i] - shift);
     values[targets[at]] -= weight;
@@ -179,7 +165,8 @@ void kl_backward(const Context&, const Tensor& dense, const Tensor& dense_scale,
     const float* wanted = dense.floats() + row * vocabulary;
     const float* known = dense_scale.floats() + row * 2;
     const RowScale scale = scale_of(values, vocabulary);
-    const float shift = scale.largest + scale.log_sum, dense_shift = known[0] + known[1];
+    const float shift = scale.largest + static_cast<float>(scale.log_sum);
+    const float dense_shift = known[0] + known[1];
     const float weight = weights[static_cast<std::size_t>(row)];
 #pragma omp simd
     for (std::int64_t i = 0; i < vocabulary; ++i) {

@@ -1,5 +1,5 @@
 #include "../backends.hpp"
-#include "vector_math.hpp"
+#include "row_scale.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,29 +7,10 @@
 #include <vector>
 
 namespace galapagos::ops::cpu {
-namespace {
-
-struct Scale {
-  float largest;
-  double log_sum;  // of exp(value - largest)
-};
-
-Scale scale_of(const float* values, std::int64_t count) {
-  float largest = values[0];
-#pragma omp simd reduction(max : largest)
-  for (std::int64_t i = 1; i < count; ++i) largest = std::max(largest, values[i]);
-  double sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < count; ++i) sum += static_cast<double>(vector_exp(values[i] - largest));
-  return {largest, std::log(sum)};
-}
-
-}  // namespace
-
 void softmax_scale(const Context&, const Tensor& logits, const Tensor& scale) {
 #pragma omp parallel for schedule(static)
   for (std::int64_t row = 0; row < logits.rows(); ++row) {
-    const Scale found = scale_of(logits.floats() + row * logits.columns(), logits.columns());
+    const RowScale found = scale_of(logits.floats() + row * logits.columns(), logits.columns());
     scale.floats()[2 * row] = found.largest;
     scale.floats()[2 * row + 1] = static_cast<float>(found.log_sum);
   }
@@ -42,7 +23,7 @@ void kl_divergence(const Context&, const Tensor& dense, const Tensor& dense_scal
   for (std::int64_t row = 0; row < dense.rows(); ++row) {
     const float *p = dense.floats() + row * vocabulary, *q = other.floats() + row * vocabulary;
     const float p_largest = dense_scale.floats()[2 * row], p_log = dense_scale.floats()[2 * row + 1];
-    const Scale q_scale = scale_of(q, vocabulary);
+    const RowScale q_scale = scale_of(q, vocabulary);
     const float q_largest = q_scale.largest;
     // sum p (log p - log q) with the two constants taken out of the sum; p adds up to 1.
     double sum = 0, total = 0;
@@ -77,7 +58,7 @@ void sparse_kl_divergence(const Context&, const Tensor& dense, const Tensor& oth
         p[i] = all_p[ids[i]];
         q[i] = all_q[ids[i]];
       }
-      const Scale p_scale = scale_of(p.data(), count), q_scale = scale_of(q.data(), count);
+      const RowScale p_scale = scale_of(p.data(), count), q_scale = scale_of(q.data(), count);
       double sum = 0;
       for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
         const double log_p = static_cast<double>(p[i] - p_scale.largest) - p_scale.log_sum;

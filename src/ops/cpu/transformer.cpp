@@ -1,5 +1,5 @@
 #include "../backends.hpp"
-#include "vector_math.hpp"
+#include "row_scale.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -53,15 +53,20 @@ void rotate(const Tensor& x, std::int64_t head_dim, const Tensor& frequencies,
 
 }  // namespace
 
-void embed(const Context&, std::span<const std::int32_t> tokens, const Tensor& table, const Tensor& out) {
+void embed(const Context&, std::span<const std::int32_t> tokens, const Tensor& table, const Tensor& out,
+           std::int64_t first_id) {
   const std::int64_t hidden = table.columns();
   const auto count = static_cast<std::int64_t>(tokens.size());
 #pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < count; ++i) {
-    const std::size_t row =
-        static_cast<std::size_t>(tokens[static_cast<std::size_t>(i)]) * static_cast<std::size_t>(hidden);
-    convert_to_float(table.dtype, table.data + row * size_of(table.dtype),
-                     {out.floats() + i * hidden, static_cast<std::size_t>(hidden)});
+    const std::int64_t id = tokens[static_cast<std::size_t>(i)] - first_id;
+    const std::span<float> to(out.floats() + i * hidden, static_cast<std::size_t>(hidden));
+    if (id < 0 || id >= table.rows()) {
+      std::fill(to.begin(), to.end(), 0.0f);
+      continue;
+    }
+    convert_to_float(table.dtype, table.data + static_cast<std::size_t>(id * hidden) * size_of(table.dtype),
+                     to);
   }
 }
 
@@ -105,14 +110,9 @@ void token_nll(const Context&, const Tensor& logits, std::span<const std::int32_
 #pragma omp parallel for schedule(static)
   for (std::int64_t row = 0; row < logits.rows(); ++row) {
     const float* values = logits.floats() + row * vocabulary;
-    float largest = values[0];
-#pragma omp simd reduction(max : largest)
-    for (std::int64_t i = 1; i < vocabulary; ++i) largest = std::max(largest, values[i]);
-    double sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = 0; i < vocabulary; ++i) sum += static_cast<double>(vector_exp(values[i] - largest));
+    const RowScale scale = scale_of(values, vocabulary);
     const auto at = static_cast<std::size_t>(row);
-    nll[at] = std::log(sum) + largest - values[targets[at]];
+    nll[at] = scale.log_sum + scale.largest - values[targets[at]];
   }
 }
 

@@ -65,9 +65,12 @@ __global__ void gate_gradient(const float* d_y, float* gate, float* up, std::int
 
 /// One thread block per different token: the rows `order[first]` ... of it, in their order.
 __global__ void add_rows(const std::int32_t* tokens, const std::int32_t* order, const std::int32_t* firsts,
-                         const float* d_out, std::int64_t hidden, float* d_table) {
+                         const float* d_out, std::int64_t hidden, std::int64_t first_id, std::int64_t ids,
+                         float* d_table) {
   const std::int32_t first = firsts[blockIdx.x], last = firsts[blockIdx.x + 1];
-  float* to = d_table + tokens[order[first]] * hidden;
+  const std::int64_t id = tokens[order[first]] - first_id;
+  if (id < 0 || id >= ids) return;
+  float* to = d_table + id * hidden;
   for (std::int64_t i = threadIdx.x; i < hidden; i += blockDim.x) {
     float sum = to[i];
     for (std::int32_t at = first; at < last; ++at) sum += d_out[order[at] * hidden + i];
@@ -123,7 +126,7 @@ void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& ga
 }
 
 void embed_backward(const Context& context, std::span<const std::int32_t> tokens, const Tensor& d_out,
-                    const Tensor& d_table) {
+                    const Tensor& d_table, std::int64_t first_id) {
   if (tokens.empty()) return;
   std::vector<std::int32_t> order(tokens.size()), firsts;
   std::iota(order.begin(), order.end(), 0);
@@ -141,7 +144,7 @@ void embed_backward(const Context& context, std::span<const std::int32_t> tokens
   const Array<std::int32_t> sorted = gpu.upload(std::span<const std::int32_t>(order));
   const Array<std::int32_t> starts = gpu.upload(std::span<const std::int32_t>(firsts));
   launch(gpu, add_rows, dim3(different), block_threads, 0, ids.data(), sorted.data(), starts.data(),
-         d_out.floats(), d_table.columns(), d_table.floats());
+         d_out.floats(), d_table.columns(), first_id, d_table.rows(), d_table.floats());
 }
 
 void cross_entropy_backward(const Context& context, std::span<const std::int32_t> targets,

@@ -10,9 +10,11 @@ namespace {
 
 template <typename Stored>
 __global__ void look_up(const std::int32_t* tokens, const Stored* table, std::int64_t hidden,
-                        std::int64_t count, float* out) {
-  for (std::int64_t i = global_thread(); i < count; i += global_threads())
-    out[i] = widen(table[tokens[i / hidden] * hidden + i % hidden]);
+                        std::int64_t first_id, std::int64_t ids, std::int64_t count, float* out) {
+  for (std::int64_t i = global_thread(); i < count; i += global_threads()) {
+    const std::int64_t id = tokens[i / hidden] - first_id;
+    out[i] = id >= 0 && id < ids ? widen(table[id * hidden + i % hidden]) : 0.0f;
+  }
 }
 
 template <typename Stored>
@@ -76,14 +78,14 @@ __global__ void look_for_infinity(const Stored* x, std::int64_t count, int* foun
 }  // namespace
 
 void embed(const Context& context, std::span<const std::int32_t> tokens, const Tensor& table,
-           const Tensor& out) {
+           const Tensor& out, std::int64_t first_id) {
   Resources& gpu = context.cuda();
   if (tokens.empty()) return;
   const Array<std::int32_t> ids = gpu.upload(tokens);
   const std::int64_t hidden = table.columns(), count = ids.size() * hidden;
   with_stored(table.dtype, [&]<typename Stored>(const Stored*) {
     launch(gpu, look_up<Stored>, blocks_for(count), block_threads, 0, ids.data(), data_as<Stored>(table),
-           hidden, count, out.floats());
+           hidden, first_id, table.rows(), count, out.floats());
   });
 }
 
