@@ -1,4 +1,5 @@
 #include <cerrno>
+#include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <limits>
@@ -7,6 +8,7 @@
 #include <system_error>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/environment.hpp>
 
 namespace galapagos {
 namespace {
@@ -70,6 +72,20 @@ void agree(const Communicator& comm, const std::function<void()>& work) {
     }
   }
   throw FailedElsewhere(static_cast<ExitCode>(code), static_cast<int>(loser));
+}
+
+void run_or_abort(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (...) {
+    try {
+      std::rethrow_exception(as_error(std::current_exception()));
+    } catch (const Error& error) {
+      std::fprintf(stderr, "galapagos: error: %s\n", error.what());
+      std::fflush(stderr);
+      abort_all_ranks(static_cast<int>(error.code()));
+    }
+  }
 }
 
 void agree_at_root(const Communicator& comm, const std::function<void()>& work) {

@@ -35,6 +35,12 @@ std::uint32_t RandomStream::next() {
   return block_[used_++];
 }
 
+void RandomStream::skip(std::uint64_t draws) {
+  for (; draws > 0 && used_ < block_.size(); --draws) ++used_;
+  counter_[0] += static_cast<std::uint32_t>(draws / block_.size());
+  for (draws %= block_.size(); draws > 0; --draws) next();
+}
+
 // Lemire, "Fast random integer generation in an interval" (2019): the low half of the product says which
 // draws would favour some results.
 std::uint32_t RandomStream::below(std::uint32_t count) {

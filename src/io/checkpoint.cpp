@@ -201,6 +201,30 @@ void Checkpoint::read_rows(std::string_view name, const Shape& expected, std::in
   }
 }
 
+void Checkpoint::read_columns(std::string_view name, const Shape& expected, std::int64_t first,
+                              std::int64_t last, DType type, std::span<std::byte> out) const {
+  const TensorEntry& found = entry_of_shape(name, expected);
+  const DType stored = float_type_of(found, folder_);
+  if (expected.size() != 2 || first < 0 || first > last || last > expected[1] ||
+      out.size() != static_cast<std::size_t>((last - first) * expected[0]) * size_of(type)) {
+    throw FailureError(fmt::format("columns {} to {} of tensor '{}' [{}] asked into {} bytes", first, last,
+                                   printable(found.name), fmt::join(expected, ", "), out.size()),
+                       folder_.string(), "report this");
+  }
+  const auto width = static_cast<std::size_t>(last - first);
+  if (width == 0) return;
+  for (std::int64_t row = 0; row < expected[0]; ++row) {
+    const std::byte* source =
+        found.data.data() + static_cast<std::size_t>(row * expected[1] + first) * size_of(stored);
+    std::byte* to = out.data() + static_cast<std::size_t>(row) * width * size_of(type);
+    if (stored == type) {
+      std::memcpy(to, source, width * size_of(type));
+    } else {
+      convert(found, stored, source, type, to, width, folder_);
+    }
+  }
+}
+
 std::uint64_t Checkpoint::fingerprint() const {
   constexpr std::size_t page = 4096;
   constexpr std::size_t samples = 16;

@@ -56,8 +56,12 @@ OwnedTensor rope_frequencies(const HfConfig& config, Device device) {
   return tensor;
 }
 
-LayerForward::LayerForward(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens)
-    : context_(context), config_(config), frequencies_(rope_frequencies(config, context.device())) {
+LayerForward::LayerForward(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
+                           const Shards& shards)
+    : context_(context),
+      shards_(shards),
+      config_(config),
+      frequencies_(rope_frequencies(config, context.device())) {
   const auto activation = [&](std::int64_t width) {
     return OwnedTensor({most_tokens, width}, DType::f32, context.device(), "activations");
   };
@@ -78,12 +82,13 @@ void LayerForward::run(const LayerWeights& weights, std::span<const std::int64_t
 
 void LayerForward::attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
                              const Tensor& hidden, const std::function<void(const Tensor& input)>& tap) {
-  if (weights.heads() == 0) return;
+  if (!weights.present()) return;
   const std::int64_t tokens = hidden.rows(), head_dim = config_.head_dim;
   const std::int64_t q_width = weights.heads() * head_dim, kv_width = weights.kv_heads * head_dim;
   const Tensor normed = normed_->view({tokens, config_.hidden_size});
   const Tensor q = q_->view({tokens, q_width}), mixed = mixed_->view({tokens, q_width});
   const Tensor k = k_->view({tokens, kv_width}), v = v_->view({tokens, kv_width});
+  if (weights.heads() == 0) return shards_.add_product(context_, mixed, weights.o, hidden);
   ops::rms_norm(context_, hidden, weights.norm, static_cast<float>(config_.rms_norm_eps), normed);
   ops::linear(context_, normed, weights.q, bias_or_none(weights.q_bias), q);
   ops::linear(context_, normed, weights.k, bias_or_none(weights.k_bias), k);
@@ -92,21 +97,22 @@ void LayerForward::attention(const AttentionWeights& weights, std::span<const st
   ops::rope(context_, k, head_dim, frequencies_, offsets);
   ops::attention(context_, q, k, v, head_dim, weights.kv_of_head, offsets, mixed);
   if (tap) tap(mixed);
-  ops::linear(context_, mixed, weights.o, nullptr, hidden, true);
+  shards_.add_product(context_, mixed, weights.o, hidden);
 }
 
 void LayerForward::feed_forward(const FfnWeights& weights, const Tensor& hidden,
                                 const std::function<void(const Tensor& input)>& tap) {
-  if (weights.columns == 0) return;
+  if (!weights.present()) return;
   const std::int64_t tokens = hidden.rows(), columns = weights.columns;
   const Tensor normed = normed_->view({tokens, config_.hidden_size});
   const Tensor gate = gate_->view({tokens, columns}), up = up_->view({tokens, columns});
+  if (columns == 0) return shards_.add_product(context_, gate, weights.down, hidden);
   ops::rms_norm(context_, hidden, weights.norm, static_cast<float>(config_.rms_norm_eps), normed);
   ops::linear(context_, normed, weights.gate, nullptr, gate);
   ops::linear(context_, normed, weights.up, nullptr, up);
   ops::swiglu(context_, gate, up);
   if (tap) tap(gate);
-  ops::linear(context_, gate, weights.down, nullptr, hidden, true);
+  shards_.add_product(context_, gate, weights.down, hidden);
 }
 
 void compute_logits(const ops::Context& context, const HfConfig& config, const Tensor& norm,

@@ -4,7 +4,6 @@
 
 #include <galapagos/model/training_pass.hpp>
 #include <galapagos/ops/backward.hpp>
-#include <galapagos/ops/divergence.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transformer.hpp>
 
@@ -60,16 +59,19 @@ std::uint64_t TrainingPass::bytes(const HfConfig& config, std::int64_t most_toke
   } else {
     for (const LayerShape& shape : config.layer_shapes) width += tape_width(config, shape);
   }
-  const std::int64_t logits = std::min(logit_rows, most_tokens) * (2 * config.vocab_size + 2);
-  return static_cast<std::uint64_t>(most_tokens * width + logits) * sizeof(float);
+  const std::int64_t some = std::min(logit_rows, most_tokens);
+  return static_cast<std::uint64_t>(most_tokens * width + some * config.vocab_size) * sizeof(float) +
+         LogitLosses::bytes(some, config.vocab_size, true);
 }
 
 TrainingPass::TrainingPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
-                           bool recompute)
+                           bool recompute, const Shards& shards)
     : context_(context),
+      shards_(shards),
       config_(config),
       recompute_(recompute),
-      frequencies_(rope_frequencies(config, context.device())) {
+      frequencies_(rope_frequencies(config, context.device())),
+      losses_(context, shards, std::min(logit_rows, most_tokens), config.vocab_size, true) {
   const auto matrix = [&](std::int64_t tokens, std::int64_t width) {
     return OwnedTensor({tokens, width}, DType::f32, context.device(), "activations of training");
   };
@@ -99,10 +101,7 @@ TrainingPass::TrainingPass(const ops::Context& context, const HfConfig& config, 
   d_q_ = matrix(most_tokens, most.heads() * config.head_dim);
   d_k_ = matrix(most_tokens, most.kv_heads * config.head_dim);
   d_v_ = matrix(most_tokens, most.kv_heads * config.head_dim);
-  const std::int64_t some = std::min(logit_rows, most_tokens);
-  logits_ = matrix(some, config.vocab_size);
-  reference_logits_ = matrix(some, config.vocab_size);
-  reference_scale_ = matrix(some, 2);
+  logits_ = matrix(std::min(logit_rows, most_tokens), config.vocab_size);
 }
 
 Tensor TrainingPass::normed_of(const Tensor& x, const Tensor& weight) {
@@ -128,7 +127,9 @@ void TrainingPass::fill_tape(const LayerWeights& weights, std::span<const std::i
     ops::rope(context_, k, config_.head_dim, frequencies_, offsets);
     ops::attention(context_, q, k, v, config_.head_dim, attention.kv_of_head, offsets, mixed,
                    rows(tape.log_sums, tokens, attention.heads()));
-    ops::linear(context_, mixed, attention.o, nullptr, hidden, true);
+    shards_.add_product(context_, mixed, attention.o, hidden);
+  } else if (attention.present()) {
+    shards_.add_product(context_, hidden, attention.o, hidden);
   }
   const FfnWeights& ffn = weights.ffn;
   copy(hidden, rows(tape.between, tokens, config_.hidden_size));
@@ -145,6 +146,18 @@ Tensor TrainingPass::activate(const FfnWeights& weights, const Tape& tape, std::
   return active;
 }
 
+/// Of a half layer that begins with a norm of x: goes on from this shard's gradient by the norm's output, in
+/// d_normed_, to that by x. `meanwhile` is computed while the shards' gradients are summed.
+void TrainingPass::finish_backward(const Tensor& x, const Tensor& norm, const Tensor& d_hidden,
+                                   const Tensor& d_norm, const std::function<void()>& meanwhile) {
+  const Tensor d_normed = rows(d_normed_, x.rows(), config_.hidden_size);
+  shards_.start_sum(d_normed);
+  meanwhile();
+  shards_.finish_sum();
+  ops::rms_norm_backward(context_, x, norm, static_cast<float>(config_.rms_norm_eps), d_normed, d_hidden,
+                         d_norm);
+}
+
 void TrainingPass::backward_ffn(const FfnWeights& weights, const Tape& tape, const Tensor& d_hidden,
                                 const LayerGradients& gradients) {
   const std::int64_t tokens = d_hidden.rows(), columns = weights.columns;
@@ -155,14 +168,14 @@ void TrainingPass::backward_ffn(const FfnWeights& weights, const Tape& tape, con
   ops::linear_input_gradient(context_, d_hidden, weights.down, d_active);
   ops::swiglu_backward(context_, d_active, gate, up);
   const Tensor between = rows(tape.between, tokens, config_.hidden_size);
-  const Tensor normed = normed_of(between, weights.norm);
-  ops::linear_weight_gradient(context_, gate, normed, gradients.gate);
-  ops::linear_weight_gradient(context_, up, normed, gradients.up);
   const Tensor d_normed = rows(d_normed_, tokens, config_.hidden_size);
   ops::linear_input_gradient(context_, gate, weights.gate, d_normed);
   ops::linear_input_gradient(context_, up, weights.up, d_normed, true);
-  ops::rms_norm_backward(context_, between, weights.norm, static_cast<float>(config_.rms_norm_eps), d_normed,
-                         d_hidden, gradients.ffn_norm);
+  finish_backward(between, weights.norm, d_hidden, gradients.ffn_norm, [&] {
+    const Tensor normed = normed_of(between, weights.norm);
+    ops::linear_weight_gradient(context_, gate, normed, gradients.gate);
+    ops::linear_weight_gradient(context_, up, normed, gradients.up);
+  });
 }
 
 void TrainingPass::backward_attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
@@ -180,27 +193,39 @@ void TrainingPass::backward_attention(const AttentionWeights& weights, std::span
                           rows(tape.log_sums, tokens, weights.heads()), d_mixed, d_q, d_k, d_v);
   ops::rope_backward(context_, d_q, config_.head_dim, frequencies_, offsets);
   ops::rope_backward(context_, d_k, config_.head_dim, frequencies_, offsets);
-  const Tensor normed = normed_of(before, weights.norm);
   const Tensor d_normed = rows(d_normed_, tokens, config_.hidden_size);
-  const auto projection = [&](const Tensor& d_y, const Tensor& weight, const Tensor& d_weight,
-                              const Tensor& d_bias, bool first) {
-    ops::linear_weight_gradient(context_, d_y, normed, d_weight);
-    if (!d_bias.empty()) ops::bias_gradient(context_, d_y, d_bias);
-    ops::linear_input_gradient(context_, d_y, weight, d_normed, !first);
-  };
-  projection(d_q, weights.q, gradients.q, gradients.q_bias, true);
-  projection(d_k, weights.k, gradients.k, gradients.k_bias, false);
-  projection(d_v, weights.v, gradients.v, gradients.v_bias, false);
-  ops::rms_norm_backward(context_, before, weights.norm, static_cast<float>(config_.rms_norm_eps), d_normed,
-                         d_hidden, gradients.attention_norm);
+  ops::linear_input_gradient(context_, d_q, weights.q, d_normed);
+  ops::linear_input_gradient(context_, d_k, weights.k, d_normed, true);
+  ops::linear_input_gradient(context_, d_v, weights.v, d_normed, true);
+  finish_backward(before, weights.norm, d_hidden, gradients.attention_norm, [&] {
+    const Tensor normed = normed_of(before, weights.norm);
+    const auto projection = [&](const Tensor& d_y, const Tensor& d_weight, const Tensor& d_bias) {
+      ops::linear_weight_gradient(context_, d_y, normed, d_weight);
+      if (!d_bias.empty()) ops::bias_gradient(context_, d_y, d_bias);
+    };
+    projection(d_q, gradients.q, gradients.q_bias);
+    projection(d_k, gradients.k, gradients.k_bias);
+    projection(d_v, gradients.v, gradients.v_bias);
+  });
 }
 
 void TrainingPass::backward(const LayerWeights& weights, std::span<const std::int64_t> offsets,
                             const Tape& tape, const Tensor& before, const Tensor& d_hidden,
                             const LayerGradients& gradients) {
-  if (weights.ffn.columns > 0) backward_ffn(weights.ffn, tape, d_hidden, gradients);
+  // A shard without heads or columns where others have some only takes part in their sum.
+  const auto only_sum = [&](const Tensor& x, const Tensor& norm, const Tensor& d_norm) {
+    fill_zero(rows(d_normed_, x.rows(), config_.hidden_size));
+    finish_backward(x, norm, d_hidden, d_norm, [] {});
+  };
+  if (weights.ffn.columns > 0) {
+    backward_ffn(weights.ffn, tape, d_hidden, gradients);
+  } else if (weights.ffn.present()) {
+    only_sum(rows(tape.between, d_hidden.rows(), config_.hidden_size), weights.ffn.norm, gradients.ffn_norm);
+  }
   if (weights.attention.heads() > 0) {
     backward_attention(weights.attention, offsets, tape, before, d_hidden, gradients);
+  } else if (weights.attention.present()) {
+    only_sum(before, weights.attention.norm, gradients.attention_norm);
   }
 }
 
@@ -225,26 +250,24 @@ double TrainingPass::loss(const ModelWeights& weights, const Batch& batch, float
     const Tensor normed = normed_of(states, weights.norm);
     ops::linear(context_, normed, weights.output(), nullptr, logits);
     const std::span<double> found = std::span(losses).first(some);
-    const Tensor wanted = reference_logits_->slice(0, count), scale = reference_scale_->slice(0, count);
     if (reference) {
-      reference(first, wanted);
-      ops::softmax_scale(context_, wanted, scale);
-      ops::kl_divergence(context_, wanted, scale, logits, found);
+      reference(first, losses_.reference(count));
+      losses_.take_reference(count);
+      losses_.divergence(logits, found);
     } else {
-      ops::token_nll(context_, logits, targets_of, found);
+      losses_.nll(logits, targets_of, found);
     }
     for (std::size_t i = 0; i < some; ++i) sum += weights_of[i] == 0 ? 0 : found[i];
     if (!std::isfinite(sum)) return sum;
     if (reference) {
-      ops::kl_backward(context_, wanted, scale, weights_of, logits);
+      losses_.divergence_backward(weights_of, logits);
     } else {
-      ops::cross_entropy_backward(context_, targets_of, weights_of, logits);
+      losses_.nll_backward(targets_of, weights_of, logits);
     }
-    const Tensor d_normed = rows(d_normed_, count, config_.hidden_size);
-    ops::linear_weight_gradient(context_, logits, normed, gradients.output());
-    ops::linear_input_gradient(context_, logits, weights.output(), d_normed);
-    ops::rms_norm_backward(context_, states, weights.norm, static_cast<float>(config_.rms_norm_eps), d_normed,
-                           d_hidden.slice(first, count), gradients.norm());
+    ops::linear_input_gradient(context_, logits, weights.output(),
+                               rows(d_normed_, count, config_.hidden_size));
+    finish_backward(states, weights.norm, d_hidden.slice(first, count), gradients.norm(),
+                    [&] { ops::linear_weight_gradient(context_, logits, normed, gradients.output()); });
   }
   return sum;
 }
@@ -254,14 +277,15 @@ double TrainingPass::run(const ModelWeights& weights, const Batch& batch, float 
   const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
   const auto states = [&](const OwnedTensor& tensor) { return rows(tensor, tokens, config_.hidden_size); };
   const Tensor hidden = states(hidden_), d_hidden = states(d_hidden_);
-  ops::embed(context_, batch.tokens, weights.embedding, hidden);
+  embed_tokens(context_, shards_, batch.tokens, weights.embedding, hidden);
   for (std::size_t layer = 0; layer < weights.layers.size(); ++layer) {
     copy(hidden, states(before_[layer]));
     const LayerWeights& of = weights.layers[layer];
     const Tape& tape = tapes_[recompute_ ? 0 : layer];
     fill_tape(of, batch.offsets, tape, hidden);
-    if (of.ffn.columns > 0) {
-      ops::linear(context_, activate(of.ffn, tape, tokens), of.ffn.down, nullptr, hidden, true);
+    if (of.ffn.present()) {
+      const Tensor active = of.ffn.columns > 0 ? activate(of.ffn, tape, tokens) : hidden;
+      shards_.add_product(context_, active, of.ffn.down, hidden);
     }
   }
   fill_zero(d_hidden);
@@ -276,7 +300,7 @@ double TrainingPass::run(const ModelWeights& weights, const Batch& batch, float 
     }
     backward(weights.layers[layer], batch.offsets, tape, before, d_hidden, gradients.layer(layer));
   }
-  ops::embed_backward(context_, batch.tokens, d_hidden, gradients.embedding());
+  ops::embed_backward(context_, batch.tokens, d_hidden, gradients.embedding(), shards_.first_id());
   return sum;
 }
 

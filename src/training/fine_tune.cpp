@@ -10,17 +10,17 @@ namespace galapagos {
 
 FineTuneEnd fine_tune(const ops::Context& context, const HfConfig& config, const ModelWeights& weights,
                       DType precision, const TokenSet& sequences, const FineTuneOptions& options,
-                      const std::function<bool()>& stop) {
+                      const std::function<bool()>& stop, const Shards& shards) {
   std::int64_t longest = 0;
   for (std::size_t s = 0; s < sequences.sequences(); ++s)
     longest = std::max(longest, static_cast<std::int64_t>(sequences.sequence(s).size()));
   if (longest < 2) return FineTuneEnd::done;
-  const Communicator alone = Communicator::self();
+  const Communicator lane = Communicator::self();
   const Gradients gradients(weights, context.device());
-  ShardedAdamW optimiser(alone, context, weights, precision, AdamWOptions());
-  TrainingPass pass(context, config, longest, options.recompute);
+  ShardedAdamW optimiser(lane, context, weights, precision, AdamWOptions(), shards);
+  TrainingPass pass(context, config, longest, options.recompute, shards);
   for (std::size_t s = 0; s < sequences.sequences(); ++s) {
-    if (stop && stop()) return FineTuneEnd::stopped;
+    if (shards.root_says(stop && stop())) return FineTuneEnd::stopped;
     const std::span<const std::int32_t> tokens = sequences.sequence(s);
     if (tokens.size() < 2) continue;  // predicts nothing
     const auto count = static_cast<std::int64_t>(tokens.size());

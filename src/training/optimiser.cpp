@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <galapagos/model/parameter_slices.hpp>
 #include <galapagos/ops/adamw.hpp>
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/training/optimiser.hpp>
@@ -37,9 +38,10 @@ double ShardedAdamW::streamed(std::int64_t parameters, int ranks, DType precisio
 }
 
 ShardedAdamW::ShardedAdamW(const Communicator& comm, const ops::Context& context, const ModelWeights& weights,
-                           DType precision, const AdamWOptions& options)
+                           DType precision, const AdamWOptions& options, const Shards& shards)
     : comm_(comm),
       context_(context),
+      shards_(shards),
       weights_(parameters_of(weights)),
       precision_(precision),
       options_(options) {
@@ -126,9 +128,28 @@ void ShardedAdamW::spread(const Gradients& scratch) {
   fill_zero(scratch.all());
 }
 
+/// The norm of the whole gradient, of which this rank has a part; what all shards have alike counts once.
+double ShardedAdamW::norm_of(const Tensor& mine) const {
+  if (shards_.alone()) return std::sqrt(comm_.sum(ops::sum_of_squares(context_, mine)));
+  double squares = 0;
+  const std::uint64_t begin = first(), end = begin + static_cast<std::uint64_t>(mine.elements());
+  std::uint64_t at = 0;
+  for (const NamedTensor& weight : weights_) {
+    const auto elements = static_cast<std::uint64_t>(weight.tensor.elements());
+    const std::uint64_t from = std::clamp(begin, at, at + elements), to = std::clamp(end, at, at + elements);
+    if (to > from && (shards_.is_root() || !held_by_all(weight.name))) {
+      squares += ops::sum_of_squares(context_, mine.view({mine.elements()})
+                                                   .slice(static_cast<std::int64_t>(from - begin),
+                                                          static_cast<std::int64_t>(to - from)));
+    }
+    at += elements;
+  }
+  return std::sqrt(shards_.ranks().sum(comm_.sum(squares)));
+}
+
 double ShardedAdamW::step(const Gradients& gradients, double learning_rate, double clip) {
   const Tensor mine = sum_gradients(gradients);
-  const double norm = std::sqrt(comm_.sum(ops::sum_of_squares(context_, mine)));
+  const double norm = norm_of(mine);
   if (!std::isfinite(norm)) return norm;
   ops::AdamWStep step;
   step.learning_rate = learning_rate;

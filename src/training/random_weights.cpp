@@ -1,5 +1,6 @@
 #include <cmath>
 #include <numbers>
+#include <span>
 #include <vector>
 
 #include <galapagos/core/random.hpp>
@@ -22,21 +23,40 @@ class Maker {
     return stored(std::vector<float>(static_cast<std::size_t>(length), value), {length}, DType::f32);
   }
 
-  OwnedTensor normal(std::int64_t rows, std::int64_t columns, std::int64_t layer, Place place) const {
-    RandomStream random(
-        seed_, {static_cast<std::uint32_t>(place), static_cast<std::uint32_t>(layer), 0, weight_draw});
-    const auto uniform = [&] { return (static_cast<double>(random.next()) + 0.5) / 4294967296.0; };
-    std::vector<float> values(static_cast<std::size_t>(rows * columns));
-    for (std::size_t i = 0; i < values.size(); i += 2) {  // Box and Muller 1958
-      const double radius = deviation_ * std::sqrt(-2 * std::log(uniform()));
-      const double angle = 2 * std::numbers::pi * uniform();
-      values[i] = static_cast<float>(radius * std::cos(angle));
-      if (i + 1 < values.size()) values[i + 1] = static_cast<float>(radius * std::sin(angle));
+  /// Rows `rows` and columns `columns` of a matrix that is `width` wide.
+  OwnedTensor normal(const Range& rows, const Range& columns, std::int64_t width, std::int64_t layer,
+                     Place place) const {
+    std::vector<float> values(static_cast<std::size_t>(rows.count() * columns.count()));
+    if (columns.count() == width) {
+      fill(values, rows.first * width, layer, place);
+    } else {
+      const auto count = static_cast<std::size_t>(columns.count());
+      for (std::int64_t row = rows.first; row < rows.last; ++row) {
+        fill(std::span(values).subspan(static_cast<std::size_t>(row - rows.first) * count, count),
+             row * width + columns.first, layer, place);
+      }
     }
-    return stored(values, {rows, columns}, precision_);
+    return stored(values, {rows.count(), columns.count()}, precision_);
   }
 
  private:
+  /// The numbers of a tensor's elements from `first` on.
+  void fill(std::span<float> values, std::int64_t first, std::int64_t layer, Place place) const {
+    RandomStream random(
+        seed_, {static_cast<std::uint32_t>(place), static_cast<std::uint32_t>(layer), 0, weight_draw});
+    const auto uniform = [&] { return (static_cast<double>(random.next()) + 0.5) / 4294967296.0; };
+    const std::int64_t end = first + static_cast<std::int64_t>(values.size());
+    random.skip(static_cast<std::uint64_t>(first - first % 2));
+    for (std::int64_t i = first - first % 2; i < end; i += 2) {  // Box and Muller 1958
+      const double radius = deviation_ * std::sqrt(-2 * std::log(uniform()));
+      const double angle = 2 * std::numbers::pi * uniform();
+      if (i >= first)
+        values[static_cast<std::size_t>(i - first)] = static_cast<float>(radius * std::cos(angle));
+      if (i + 1 < end)
+        values[static_cast<std::size_t>(i + 1 - first)] = static_cast<float>(radius * std::sin(angle));
+    }
+  }
+
   OwnedTensor stored(const std::vector<float>& values, Shape shape, DType type) const {
     OwnedTensor host(shape, type, Device::cpu, "weights");
     convert_from_float(values, type, host->data);
@@ -52,54 +72,61 @@ class Maker {
   double deviation_;
 };
 
-LayerWeights random_layer(const Maker& make, const HfConfig& config, std::int64_t layer) {
+LayerWeights random_layer(const Maker& make, const HfConfig& config, const LayerPart& part,
+                          std::int64_t layer) {
   const LayerShape& shape = config.shape(layer);
-  const std::int64_t hidden = config.hidden_size, q_width = shape.heads() * config.head_dim;
-  const std::int64_t kv_width = shape.kv_heads * config.head_dim;
+  const std::int64_t hidden = config.hidden_size, head_dim = config.head_dim;
+  const Range all = {0, hidden};
+  const Range q = {part.heads.first * head_dim, part.heads.last * head_dim};
+  const Range kv = {part.kv_heads.first * head_dim, part.kv_heads.last * head_dim};
   LayerWeights weights;
   if (shape.heads() > 0) {
     AttentionWeights& attention = weights.attention;
-    attention.kv_heads = shape.kv_heads;
-    attention.kv_of_head = shape.kv_of_head;
+    LayerShape own = part_of_layer(shape, part);
+    attention.kv_heads = own.kv_heads;
+    attention.kv_of_head = std::move(own.kv_of_head);
     attention.norm = make.constant(hidden, 1);
-    attention.q = make.normal(q_width, hidden, layer, Place::q);
-    attention.k = make.normal(kv_width, hidden, layer, Place::k);
-    attention.v = make.normal(kv_width, hidden, layer, Place::v);
-    attention.o = make.normal(hidden, q_width, layer, Place::o);
+    attention.q = make.normal(q, all, hidden, layer, Place::q);
+    attention.k = make.normal(kv, all, hidden, layer, Place::k);
+    attention.v = make.normal(kv, all, hidden, layer, Place::v);
+    attention.o = make.normal(all, q, shape.heads() * head_dim, layer, Place::o);
     if (config.qkv_bias) {
-      attention.q_bias = make.constant(q_width, 0);
-      attention.k_bias = make.constant(kv_width, 0);
-      attention.v_bias = make.constant(kv_width, 0);
+      attention.q_bias = make.constant(q.count(), 0);
+      attention.k_bias = make.constant(kv.count(), 0);
+      attention.v_bias = make.constant(kv.count(), 0);
     }
   }
   if (shape.columns > 0) {
     FfnWeights& ffn = weights.ffn;
-    ffn.columns = shape.columns;
+    ffn.columns = part.columns.count();
     ffn.norm = make.constant(hidden, 1);
-    ffn.gate = make.normal(shape.columns, hidden, layer, Place::gate);
-    ffn.up = make.normal(shape.columns, hidden, layer, Place::up);
-    ffn.down = make.normal(hidden, shape.columns, layer, Place::down);
+    ffn.gate = make.normal(part.columns, all, hidden, layer, Place::gate);
+    ffn.up = make.normal(part.columns, all, hidden, layer, Place::up);
+    ffn.down = make.normal(all, part.columns, shape.columns, layer, Place::down);
   }
   return weights;
 }
 
 }  // namespace
 
-ModelSource random_source(const HfConfig& config, DType precision, Device device, std::uint64_t seed) {
+ModelSource random_source(const HfConfig& config, const ModelPart& part, DType precision, Device device,
+                          std::uint64_t seed) {
   const auto found = config.source.find("initializer_range");
   const double deviation = found != config.source.end() && found->is_number() ? found->get<double>() : 0.02;
   const Maker make(precision, device, seed, deviation);
-  ModelSource source;
-  source.config = config;
-  source.precision = precision;
-  source.layer = [make, config](std::int64_t layer) { return random_layer(make, config, layer); };
-  source.embedding = [make, config] {
-    return make.normal(config.vocab_size, config.hidden_size, 0, Place::embedding);
+  const auto words = [make, hidden = config.hidden_size, ids = part.vocabulary](Place place) {
+    return make.normal(ids, {0, hidden}, hidden, 0, place);
   };
-  source.head = [make, config] {
+  ModelSource source;
+  source.config = part.config;
+  source.precision = precision;
+  source.layer = [make, config, layers = part.layers](std::int64_t layer) {
+    return random_layer(make, config, layers[static_cast<std::size_t>(layer)], layer);
+  };
+  source.embedding = [words] { return words(Place::embedding); };
+  source.head = [make, config, words] {
     return HeadWeights{make.constant(config.hidden_size, 1),
-                       make.normal(config.vocab_size, config.hidden_size, 0,
-                                   config.tie_word_embeddings ? Place::embedding : Place::head)};
+                       words(config.tie_word_embeddings ? Place::embedding : Place::head)};
   };
   return source;
 }

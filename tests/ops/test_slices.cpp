@@ -81,8 +81,8 @@ TEST_CASE("losses and their gradients from slices of the vocabulary", "[ops]") {
         const auto i = static_cast<std::size_t>(row * (last - first) + id - first),
                    j = static_cast<std::size_t>(id);
         const double q_share = std::exp(q_row[j] - q_log), p_share = std::exp(p_row[j] - p_log);
-        worst = std::max(worst,
-                         std::abs(static_cast<double>(d_cross[i]) - weight * (q_share - (id == targets[at]))));
+        worst = std::max(
+            worst, std::abs(static_cast<double>(d_cross[i]) - weight * (q_share - (id == targets[at]))));
         worst = std::max(worst, std::abs(static_cast<double>(d_kl[i]) - weight * (q_share - p_share)));
       }
     }
@@ -109,7 +109,8 @@ TEST_CASE("embedding from slices of the vocabulary, and its gradient", "[ops]") 
   const std::int64_t hidden = 5;
   const std::vector<std::int32_t> tokens = {6, 0, 3, 6, 9, 4};
   const auto t = static_cast<std::int64_t>(tokens.size());
-  const OwnedTensor table = random_tensor({10, hidden}, random), d_out = on(device, random_tensor({t, hidden}, random));
+  const OwnedTensor table = random_tensor({10, hidden}, random),
+                    d_out = on(device, random_tensor({t, hidden}, random));
   const OwnedTensor whole = on(device, table), expected = test::poisoned_on(device, {t, hidden}),
                     d_whole = test::zeros_on(device, {10, hidden});
   ops::embed(context, tokens, whole, expected);

@@ -77,7 +77,7 @@ TEST_CASE("20 steps with given gradients end where torch.optim.AdamW's end", "[o
   std::uint64_t next = 0;
   for (auto& entry : numbers) entry.second = next++;
 
-  double worst = 0, moved = 0;
+  double worst = 0;
   for (std::uint64_t step = 0; step < 20; ++step) {
     std::size_t at = 0;
     for (const NamedTensor& parameter : parameters) {

@@ -29,6 +29,10 @@ auto agree_on(const Communicator& comm, Work&& work) {
   return std::move(*result);
 }
 
+/// Runs work in which ranks wait for each other, as in the sums of shards: where it throws on one of them the
+/// others cannot be told, so that its error is printed and every rank of the program ended.
+void run_or_abort(const std::function<void()>& work);
+
 /// Collective. Work only on the root; its error becomes everybody's as in agree().
 void agree_at_root(const Communicator& comm, const std::function<void()>& work);
 

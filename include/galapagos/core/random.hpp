@@ -27,6 +27,8 @@ class RandomStream {
   RandomStream(std::uint64_t seed, const Name& name);
 
   std::uint32_t next();
+  /// Passes over the next `draws` numbers.
+  void skip(std::uint64_t draws);
   /// Uniform in [0, count), count >= 1, without bias.
   std::uint32_t below(std::uint32_t count);
   std::size_t index(std::size_t count) { return below(static_cast<std::uint32_t>(count)); }

@@ -44,6 +44,9 @@ class Checkpoint {
   /// too large for `type`.
   void read_rows(std::string_view name, const Shape& expected, std::int64_t first, std::int64_t last,
                  DType type, std::span<std::byte> out) const;
+  /// Columns [first, last) of a 2-D tensor into `out`, row by row; otherwise as read_rows.
+  void read_columns(std::string_view name, const Shape& expected, std::int64_t first, std::int64_t last,
+                    DType type, std::span<std::byte> out) const;
 
   /// Tells checkpoints apart whatever their sharding: a hash over every tensor's name, type and shape and a
   /// sample of its bytes (up to 16 evenly spaced pages of 4 KiB). A change elsewhere goes unnoticed.

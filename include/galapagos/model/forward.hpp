@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include <galapagos/model/shards.hpp>
 #include <galapagos/model/weights.hpp>
 #include <galapagos/ops/context.hpp>
 
@@ -32,11 +33,13 @@ struct LayerTaps {
   std::function<void(const Tensor& input)> ffn_output;
 };
 
-/// The forward pass of single layers; holds the activations between operations for at most `most_tokens`
-/// tokens.
+/// The forward pass of single layers, or on each of several shards of its part of them; holds the activations
+/// between operations for at most `most_tokens` tokens.
 class LayerForward {
  public:
-  LayerForward(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens);
+  /// The references must outlive this.
+  LayerForward(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
+               const Shards& shards = alone());
 
   /// hidden [t, hidden_size] fp32 becomes the layer's output.
   void run(const LayerWeights& weights, std::span<const std::int64_t> offsets, const Tensor& hidden,
@@ -50,6 +53,7 @@ class LayerForward {
 
  private:
   const ops::Context& context_;
+  const Shards& shards_;
   HfConfig config_;
   OwnedTensor frequencies_;
   OwnedTensor normed_, q_, k_, v_, mixed_, gate_, up_;

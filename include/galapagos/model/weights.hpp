@@ -6,24 +6,30 @@
 
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/io/hf_config.hpp>
+#include <galapagos/model/partition.hpp>
 #include <galapagos/tensor/tensor.hpp>
 
 namespace galapagos {
 
 /// The attention of a layer, weights [out, in] as in the checkpoint; biases are empty where the model has
-/// none, everything is where there are no heads.
+/// none, everything is where there are no heads. A shard that has no heads, where others have some, has the
+/// norm.
 struct AttentionWeights {
   std::int64_t kv_heads = 0;
   std::vector<std::int32_t> kv_of_head;  ///< one entry per query head
   OwnedTensor norm, q, k, v, o, q_bias, k_bias, v_bias;
 
   std::int64_t heads() const { return static_cast<std::int64_t>(kv_of_head.size()); }
+  /// Whether there is any, on this or another shard.
+  bool present() const { return !norm->empty(); }
 };
 
-/// The feed-forward part of a layer; empty where there are no columns.
+/// The feed-forward part of a layer; empty where there are no columns (a shard then as above).
 struct FfnWeights {
   std::int64_t columns = 0;
   OwnedTensor norm, gate, up, down;
+
+  bool present() const { return !norm->empty(); }
 };
 
 struct LayerWeights {
@@ -39,18 +45,30 @@ std::string ffn_output_name(std::int64_t layer);
 /// shape than config.json says, or holds NaN or infinity.
 LayerWeights load_layer(const Checkpoint& checkpoint, const HfConfig& config, std::int64_t layer,
                         DType precision, Device device);
+/// Only a part of the layer, read from its slabs of the tensors.
+LayerWeights load_layer(const Checkpoint& checkpoint, const HfConfig& config, std::int64_t layer,
+                        const LayerPart& part, DType precision, Device device);
 
-/// The token embedding [vocabulary, hidden].
-OwnedTensor load_embedding(const Checkpoint& checkpoint, const HfConfig& config, DType precision,
-                           Device device);
+/// Rows of the token embedding [vocabulary, hidden].
+OwnedTensor load_embedding(const Checkpoint& checkpoint, const HfConfig& config, const Range& ids,
+                           DType precision, Device device);
+inline OwnedTensor load_embedding(const Checkpoint& checkpoint, const HfConfig& config, DType precision,
+                                  Device device) {
+  return load_embedding(checkpoint, config, {0, config.vocab_size}, precision, device);
+}
 
-/// What follows the last layer: the final norm and the output head [vocabulary, hidden], which may be the
-/// embedding.
+/// What follows the last layer: the final norm and rows of the output head [vocabulary, hidden], which may be
+/// the embedding.
 struct HeadWeights {
   OwnedTensor norm;
   OwnedTensor head;
 };
-HeadWeights load_head(const Checkpoint& checkpoint, const HfConfig& config, DType precision, Device device);
+HeadWeights load_head(const Checkpoint& checkpoint, const HfConfig& config, const Range& ids, DType precision,
+                      Device device);
+inline HeadWeights load_head(const Checkpoint& checkpoint, const HfConfig& config, DType precision,
+                             Device device) {
+  return load_head(checkpoint, config, {0, config.vocab_size}, precision, device);
+}
 
 /// Parameters of attention, of the feed-forward part (each 0 where nothing is left of it), of a layer, of the
 /// embedding and of the head (only the norm where it is tied); norms and biases included.

@@ -5,9 +5,9 @@
 
 #include <galapagos/ops/context.hpp>
 
-// Losses and their gradients where a rank has only a slice of the vocabulary, logits [t, slice] fp32 of the ids
-// from `first` on: each rank's sums of a row, and gradients from what they add up to. What all slices of a row
-// have in common is `shift`, log(sum(exp(logits))) over the whole vocabulary.
+// Losses and their gradients where a rank has only a slice of the vocabulary, logits [t, slice] fp32 of the
+// ids from `first` on: each rank's sums of a row, and gradients from what they add up to. What all slices of
+// a row have in common is `shift`, log(sum(exp(logits))) over the whole vocabulary.
 namespace galapagos::ops {
 
 /// sums[2 i], sums[2 i + 1]: the greatest logit of row i, and log(sum(exp(logits - greatest))), in fp64.

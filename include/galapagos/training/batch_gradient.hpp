@@ -13,8 +13,9 @@ namespace galapagos {
 /// The model that a training learns from: its logits for batches of its own.
 class Teacher {
  public:
-  /// `most_tokens` of a batch. The references must outlive this.
-  Teacher(const ops::Context& context, const ModelSource& source, std::int64_t most_tokens);
+  /// `most_tokens` of a batch; `source` may be a shard's part of the model. The references must outlive this.
+  Teacher(const ops::Context& context, const ModelSource& source, std::int64_t most_tokens,
+          const Shards& shards = alone());
 
   static std::uint64_t bytes(const ModelSource& source, std::int64_t most_tokens);
 
@@ -24,6 +25,7 @@ class Teacher {
 
  private:
   const ops::Context& context_;
+  const Shards& shards_;
   HfConfig config_;
   ModelWeights weights_;
   LayerForward forward_;
@@ -41,7 +43,7 @@ std::optional<double> add_gradients(TrainingPass& pass, const ModelWeights& weig
 /// The sum of the negative log-likelihoods of all predicted tokens of `sequences`, in batches of at most
 /// `batch_tokens`.
 double sum_nll(const ops::Context& context, const HfConfig& config, const ModelWeights& weights,
-               const TokenSet& sequences, std::int64_t batch_tokens);
+               const TokenSet& sequences, std::int64_t batch_tokens, const Shards& shards = alone());
 /// Bytes that it takes where no batch has more than `most_tokens`.
 std::uint64_t nll_bytes(const HfConfig& config, std::int64_t most_tokens);
 

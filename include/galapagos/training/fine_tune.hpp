@@ -5,6 +5,7 @@
 
 #include <galapagos/io/token_source.hpp>
 #include <galapagos/model/model_weights.hpp>
+#include <galapagos/model/shards.hpp>
 #include <galapagos/ops/context.hpp>
 
 namespace galapagos {
@@ -23,10 +24,10 @@ enum class FineTuneEnd : std::uint8_t {
 /// DarwinLM's fine-tuning of a candidate: one pass over the sequences, one a step, by the cross entropy of
 /// the text; AdamW with PyTorch's defaults on all parameters, at a constant rate, without clipping. Master
 /// weights and moments are fp32 whatever the `precision` of `weights`, which are changed in place; `config`
-/// has their shapes. All on this rank alone.
+/// has their shapes. All on this rank alone, or on the shards of a replica, for whose root `stop` is asked.
 FineTuneEnd fine_tune(const ops::Context& context, const HfConfig& config, const ModelWeights& weights,
                       DType precision, const TokenSet& sequences, const FineTuneOptions& options,
-                      const std::function<bool()>& stop);
+                      const std::function<bool()>& stop, const Shards& shards = alone());
 
 /// Bytes that fine-tuning takes beside the working weights, for a model of at most these shapes and
 /// parameters.

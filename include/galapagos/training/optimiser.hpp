@@ -5,6 +5,7 @@
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/model/model_weights.hpp>
+#include <galapagos/model/shards.hpp>
 #include <galapagos/ops/context.hpp>
 
 namespace galapagos {
@@ -18,23 +19,24 @@ struct AdamWOptions {
 };
 
 /// AdamW with fp32 master weights and moments, of which every rank holds one consecutive part (as ZeRO stage
-/// 1, Rajbhandari et al. 2020). After a step every rank's working weights are the master weights rounded to
-/// the working precision; norms and biases, kept in fp32, are rounded to it too, so that the model in memory
-/// is the one that a checkpoint of that precision would hold.
+/// 1, Rajbhandari et al. 2020). Where a model is held by several shards, the ranks are those that hold the
+/// same part of it, and only the gradient's norm is common to all. After a step every rank's working weights
+/// are the master weights rounded to the working precision; norms and biases, kept in fp32, are rounded to it
+/// too, so that the model in memory is the one that a checkpoint of that precision would hold.
 class ShardedAdamW {
  public:
   /// Collective. Master weights from `weights`, which must outlive this; moments of zero.
   ShardedAdamW(const Communicator& comm, const ops::Context& context, const ModelWeights& weights,
-               DType precision, const AdamWOptions& options);
+               DType precision, const AdamWOptions& options, const Shards& shards = alone());
 
   /// Bytes that a rank holds beside the working weights and the gradients.
   static std::uint64_t bytes(std::int64_t parameters, int ranks);
   /// Bytes that a step reads and writes in a rank's memory, but for what MPI does.
   static double streamed(std::int64_t parameters, int ranks, DType precision);
 
-  /// Collective. Sums the gradients over the ranks, scales the sum down to a norm of at most `clip` (0: as it
-  /// is), updates the weights and sets the gradients to zero. Returns the norm before clipping; where that is
-  /// not finite nothing is updated.
+  /// Collective, also over the shards. Sums the gradients over the ranks, scales the sum down to a norm of at
+  /// most `clip` (0: as it is), updates the weights and sets the gradients to zero. Returns the norm before
+  /// clipping; where that is not finite nothing is updated.
   double step(const Gradients& gradients, double learning_rate, double clip);
 
   std::int64_t steps() const { return steps_; }
@@ -53,11 +55,13 @@ class ShardedAdamW {
 
  private:
   Tensor sum_gradients(const Gradients& gradients) const;
+  double norm_of(const Tensor& mine) const;
   void store(const Tensor& values, const Tensor& weight) const;
   void spread(const Gradients& scratch);
 
   const Communicator& comm_;
   const ops::Context& context_;
+  const Shards& shards_;
   std::vector<NamedTensor> weights_;
   DType precision_;
   AdamWOptions options_;

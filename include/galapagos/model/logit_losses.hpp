@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <galapagos/model/shards.hpp>
+
+namespace galapagos {
+
+/// Losses of logits [t, vocabulary] fp32, t up to `most_rows`, and their gradients; where there are shards,
+/// each has the logits of its slice of the vocabulary, and all get the losses. Every call is collective over
+/// the shards.
+class LogitLosses {
+ public:
+  /// `with_reference`: with room for a reference's logits. The references must outlive this.
+  LogitLosses(const ops::Context& context, const Shards& shards, std::int64_t most_rows,
+              std::int64_t vocabulary, bool with_reference);
+
+  /// Bytes that this holds.
+  static std::uint64_t bytes(std::int64_t most_rows, std::int64_t vocabulary, bool with_reference);
+
+  /// Where the reference's logits of the next `rows` rows go; take_reference() once they are there.
+  Tensor reference(std::int64_t rows) const { return reference_->slice(0, rows); }
+  void take_reference(std::int64_t rows);
+
+  /// -log softmax(logits[i])[targets[i]].
+  void nll(const Tensor& logits, std::span<const std::int32_t> targets, std::span<double> found);
+  /// KL(softmax(reference[i]) || softmax(logits[i])).
+  void divergence(const Tensor& logits, std::span<double> found);
+  /// The same over the reference's k most probable ids; shards gather the logits for it.
+  void sparse_divergence(const Tensor& logits, std::int64_t k, std::span<double> found);
+  /// The id of each row's greatest logit, the first where there are several.
+  void arg_max(const Tensor& logits, std::span<std::int32_t> ids);
+
+  /// Replaces the logits last given to nll() or divergence() by the gradient of sum(weights[i] * loss i).
+  void nll_backward(std::span<const std::int32_t> targets, std::span<const float> weights,
+                    const Tensor& logits);
+  void divergence_backward(std::span<const float> weights, const Tensor& logits);
+
+ private:
+  struct Scales {
+    std::vector<double> log_sums;  // log(sum(exp(logits))) of each row, over the whole vocabulary
+    std::vector<float> shifts;     // the same, in fp32
+  };
+
+  Scales scales_of(const Tensor& logits) const;
+  OwnedTensor whole(const Tensor& slice) const;
+
+  const ops::Context& context_;
+  const Shards& shards_;
+  OwnedTensor reference_, reference_scale_;
+  Scales reference_scales_, scales_;
+};
+
+/// Collective over the shards. out [t, hidden] = rows `tokens` of an embedding of which each has a slice.
+void embed_tokens(const ops::Context& context, const Shards& shards, std::span<const std::int32_t> tokens,
+                  const Tensor& table, const Tensor& out);
+
+}  // namespace galapagos

@@ -1,0 +1,148 @@
+#include <algorithm>
+#include <cmath>
+
+#include <galapagos/model/logit_losses.hpp>
+#include <galapagos/ops/backward.hpp>
+#include <galapagos/ops/divergence.hpp>
+#include <galapagos/ops/transformer.hpp>
+#include <galapagos/ops/vocabulary.hpp>
+
+namespace galapagos {
+namespace {
+
+/// Sums over the shards, in their order.
+void sum_in_order(const Shards& shards, std::span<double> values) {
+  const std::vector<double> all = shards.ranks().all_gather(std::span<const double>(values));
+  std::fill(values.begin(), values.end(), 0.0);
+  for (std::size_t i = 0; i < all.size(); ++i) values[i % values.size()] += all[i];
+}
+
+}  // namespace
+
+LogitLosses::LogitLosses(const ops::Context& context, const Shards& shards, std::int64_t most_rows,
+                         std::int64_t vocabulary, bool with_reference)
+    : context_(context), shards_(shards) {
+  if (!with_reference) return;
+  reference_ = OwnedTensor({most_rows, vocabulary}, DType::f32, context.device(), "logits of the reference");
+  reference_scale_ = OwnedTensor({most_rows, 2}, DType::f32, context.device(), "logits of the reference");
+}
+
+std::uint64_t LogitLosses::bytes(std::int64_t most_rows, std::int64_t vocabulary, bool with_reference) {
+  return with_reference ? static_cast<std::uint64_t>(most_rows * (vocabulary + 2)) * sizeof(float) : 0;
+}
+
+LogitLosses::Scales LogitLosses::scales_of(const Tensor& logits) const {
+  const auto rows = static_cast<std::size_t>(logits.rows());
+  std::vector<double> mine(2 * rows);
+  ops::slice_scales(context_, logits, mine);
+  const std::vector<double> all = shards_.ranks().all_gather(std::span<const double>(mine));
+  Scales scales;
+  for (std::size_t row = 0; row < rows; ++row) {
+    double largest = all[2 * row], sum = 0;
+    for (std::size_t at = 2 * row; at < all.size(); at += 2 * rows) largest = std::max(largest, all[at]);
+    for (std::size_t at = 2 * row; at < all.size(); at += 2 * rows)
+      sum += std::exp(all[at] - largest + all[at + 1]);
+    scales.log_sums.push_back(largest + std::log(sum));
+    scales.shifts.push_back(static_cast<float>(scales.log_sums.back()));
+  }
+  return scales;
+}
+
+void LogitLosses::take_reference(std::int64_t rows) {
+  if (shards_.alone()) {
+    ops::softmax_scale(context_, reference(rows), reference_scale_->slice(0, rows));
+  } else {
+    reference_scales_ = scales_of(reference(rows));
+  }
+}
+
+void LogitLosses::nll(const Tensor& logits, std::span<const std::int32_t> targets, std::span<double> found) {
+  if (shards_.alone()) return ops::token_nll(context_, logits, targets, found);
+  scales_ = scales_of(logits);
+  ops::slice_logits_of(context_, logits, targets, shards_.first_id(), found);
+  const std::span<double> rows = found.first(static_cast<std::size_t>(logits.rows()));
+  sum_in_order(shards_, rows);
+  for (std::size_t row = 0; row < rows.size(); ++row) rows[row] = scales_.log_sums[row] - rows[row];
+}
+
+void LogitLosses::divergence(const Tensor& logits, std::span<double> found) {
+  const std::int64_t rows = logits.rows();
+  if (shards_.alone()) {
+    return ops::kl_divergence(context_, reference(rows), reference_scale_->slice(0, rows), logits, found);
+  }
+  scales_ = scales_of(logits);
+  std::vector<double> sums(static_cast<std::size_t>(2 * rows));
+  ops::slice_divergence(context_, reference(rows), reference_scales_.shifts, logits, scales_.shifts, sums);
+  sum_in_order(shards_, sums);
+  for (std::size_t row = 0; row < static_cast<std::size_t>(rows); ++row) {
+    // What was lost where the shifts were rounded to fp32.
+    const double rounding = (static_cast<double>(reference_scales_.shifts[row]) - reference_scales_.log_sums[row]) -
+                            (static_cast<double>(scales_.shifts[row]) - scales_.log_sums[row]);
+    found[row] = sums[2 * row] / sums[2 * row + 1] + rounding;
+  }
+}
+
+/// The logits of the whole vocabulary, from every shard's slice.
+OwnedTensor LogitLosses::whole(const Tensor& slice) const {
+  const std::int64_t rows = slice.rows(), width = slice.columns();
+  const std::int64_t vocabulary = shards_.ranks().sum(width);
+  OwnedTensor all({rows, vocabulary}, DType::f32, slice.device, "logits of all shards");
+  fill_zero(all);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    copy_bytes(reinterpret_cast<std::byte*>(all->floats() + row * vocabulary + shards_.first_id()), slice.device,
+               reinterpret_cast<const std::byte*>(slice.floats() + row * width), slice.device,
+               static_cast<std::size_t>(width) * sizeof(float));
+  }
+  shards_.sum(all);
+  return all;
+}
+
+void LogitLosses::sparse_divergence(const Tensor& logits, std::int64_t k, std::span<double> found) {
+  const Tensor dense = reference(logits.rows());
+  if (shards_.alone()) return ops::sparse_kl_divergence(context_, dense, logits, k, found);
+  ops::sparse_kl_divergence(context_, whole(dense), whole(logits), k, found);
+}
+
+void LogitLosses::arg_max(const Tensor& logits, std::span<std::int32_t> ids) {
+  ops::arg_max(context_, logits, ids);
+  if (shards_.alone()) return;
+  struct Best {
+    double logit;
+    std::int64_t id;
+  };
+  const auto rows = static_cast<std::size_t>(logits.rows());
+  std::vector<double> scales(2 * rows);
+  ops::slice_scales(context_, logits, scales);
+  std::vector<Best> mine(rows);
+  for (std::size_t row = 0; row < rows; ++row) mine[row] = {scales[2 * row], shards_.first_id() + ids[row]};
+  const std::vector<Best> all = shards_.ranks().all_gather(std::span<const Best>(mine));
+  for (std::size_t row = 0; row < rows; ++row) {
+    Best best = all[row];
+    for (std::size_t at = row + rows; at < all.size(); at += rows) {
+      if (all[at].logit > best.logit) best = all[at];
+    }
+    ids[row] = static_cast<std::int32_t>(best.id);
+  }
+}
+
+void LogitLosses::nll_backward(std::span<const std::int32_t> targets, std::span<const float> weights,
+                               const Tensor& logits) {
+  if (shards_.alone()) return ops::cross_entropy_backward(context_, targets, weights, logits);
+  ops::slice_cross_entropy_backward(context_, targets, shards_.first_id(), weights, scales_.shifts, logits);
+}
+
+void LogitLosses::divergence_backward(std::span<const float> weights, const Tensor& logits) {
+  const std::int64_t rows = logits.rows();
+  if (shards_.alone()) {
+    return ops::kl_backward(context_, reference(rows), reference_scale_->slice(0, rows), weights, logits);
+  }
+  ops::slice_kl_backward(context_, reference(rows), reference_scales_.shifts, weights, scales_.shifts, logits);
+}
+
+void embed_tokens(const ops::Context& context, const Shards& shards, std::span<const std::int32_t> tokens,
+                  const Tensor& table, const Tensor& out) {
+  ops::embed(context, tokens, table, out, shards.first_id());
+  shards.sum(out);
+}
+
+}  // namespace galapagos

@@ -1,0 +1,38 @@
+#include <galapagos/core/progress.hpp>
+#include <galapagos/model/shards.hpp>
+#include <galapagos/ops/linear.hpp>
+
+namespace galapagos {
+
+void Shards::start_sum(const Tensor& values) const {
+  if (alone()) return;
+  const Stopwatch watch;
+  collectives_->start_sum(values.floats(), static_cast<std::size_t>(values.elements()));
+  seconds_ += watch.seconds();
+}
+
+void Shards::finish_sum() const {
+  if (alone()) return;
+  const Stopwatch watch;
+  collectives_->finish_sum();
+  seconds_ += watch.seconds();
+}
+
+void Shards::add_product(const ops::Context& context, const Tensor& x, const Tensor& weight,
+                         const Tensor& hidden) const {
+  // One shard adds its part to what is there, the others put theirs in its place: the sum has all of it.
+  const bool keeps = is_root();
+  if (!weight.empty()) {
+    ops::linear(context, x, weight, nullptr, hidden, keeps);
+  } else if (!keeps) {
+    fill_zero(hidden);
+  }
+  sum(hidden);
+}
+
+const Shards& alone() {
+  static const Shards none;
+  return none;
+}
+
+}  // namespace galapagos
