@@ -240,6 +240,29 @@ void Hdf5File::read_part(const std::string& name, Hdf5Type type, std::uint64_t f
   });
 }
 
+void Hdf5File::read_rows(const std::string& name, Hdf5Type type, std::uint64_t columns, std::uint64_t first,
+                         std::span<std::byte> bytes) const {
+  constexpr std::uint64_t piece = std::uint64_t{1} << 30;
+  const Hdf5DatasetInfo info = describe(name);
+  const std::uint64_t row = columns * size_of(type), rows = row == 0 ? 0 : bytes.size() / row;
+  if (info.type != type || info.shape.size() != 2 || info.shape[1] != columns || rows * row != bytes.size() ||
+      first > info.shape[0] || rows > info.shape[0] - first) {
+    throw InputError("dataset " + name + " has another type or size than expected", path_.string(),
+                     "make the file anew");
+  }
+  const Hdf5Handle dataset = open_dataset(name);
+  const Hdf5Handle space(H5Dget_space(dataset.get()), H5Sclose);
+  const std::uint64_t at_once = std::max<std::uint64_t>(1, piece / std::max<std::uint64_t>(row, 1));
+  for (std::uint64_t done = 0; done < rows; done += at_once) {
+    const hsize_t start[2] = {first + done, 0}, count[2] = {std::min(at_once, rows - done), columns};
+    H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start, nullptr, count, nullptr);
+    const Hdf5Handle memory(H5Screate_simple(2, count, nullptr), H5Sclose);
+    if (H5Dread(dataset.get(), hdf5_type(type), memory.get(), space.get(), H5P_DEFAULT,
+                bytes.data() + done * row) < 0)
+      read_failed("cannot read", name);
+  }
+}
+
 Hdf5DatasetInfo Hdf5File::describe(const std::string& name) const {
   const Hdf5Handle dataset = open_dataset(name);
   const Hdf5Handle type(H5Dget_type(dataset.get()), H5Tclose);

@@ -1,3 +1,5 @@
+#include "scorer.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
@@ -8,82 +10,10 @@
 #include <galapagos/core/text.hpp>
 #include <galapagos/model/evaluate.hpp>
 #include <galapagos/model/stage.hpp>
-#include <galapagos/ops/divergence.hpp>
 #include <galapagos/ops/transformer.hpp>
 
 namespace galapagos {
 namespace {
-
-constexpr std::int64_t logit_rows = 128;  // logits are made for this many tokens at a time
-
-/// The model and, where there is one, the reference that it is compared with.
-using Models = std::vector<const ModelSource*>;
-
-/// The last stage's work: logits for some tokens at a time, and what they say of the tokens that come next.
-class Scorer {
- public:
-  Scorer(const ops::Context& context, const Models& models) : context_(context), models_(models) {
-    for (const ModelSource* model : models) {
-      heads_.push_back(model->head());
-      logits_.emplace_back(Shape{logit_rows, model->config.vocab_size}, DType::f32, context.device(),
-                           "logits");
-    }
-    scale_ = OwnedTensor({logit_rows, 2}, DType::f32, context.device(), "logits");
-  }
-
-  /// The scores of a batch's sequences from the models' hidden states; `unscored` holds the tokens of each
-  /// that are only context.
-  std::vector<SequenceScore> score(const Batch& batch, std::span<const Tensor> hidden,
-                                   std::span<const std::int64_t> unscored);
-
- private:
-  const ops::Context& context_;
-  const Models& models_;
-  std::vector<HeadWeights> heads_;
-  std::vector<OwnedTensor> logits_;
-  OwnedTensor scale_;
-};
-
-std::vector<SequenceScore> Scorer::score(const Batch& batch, std::span<const Tensor> hidden,
-                                         std::span<const std::int64_t> unscored) {
-  const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
-  const auto size = batch.tokens.size();
-  const bool compare = models_.size() > 1;
-  std::vector<double> nll(size), kl(size, 0.0);
-  std::vector<std::int32_t> targets(batch.tokens.begin() + 1, batch.tokens.end()), likely(size), wanted(size);
-  targets.push_back(0);  // the last token predicts nothing; nor does the last of any sequence, left out below
-  for (std::int64_t first = 0; first < tokens; first += logit_rows) {
-    const std::int64_t rows = std::min(logit_rows, tokens - first);
-    const auto at = static_cast<std::size_t>(first), count = static_cast<std::size_t>(rows);
-    for (std::size_t m = 0; m < models_.size(); ++m) {
-      compute_logits(context_, models_[m]->config, heads_[m], hidden[m].slice(first, rows),
-                     logits_[m]->slice(0, rows));
-    }
-    const Tensor logits = logits_[0]->slice(0, rows);
-    ops::token_nll(context_, logits, std::span(targets).subspan(at, count),
-                   std::span(nll).subspan(at, count));
-    ops::arg_max(context_, logits, std::span(likely).subspan(at, count));
-    if (!compare) continue;
-    const Tensor reference = logits_[1]->slice(0, rows);
-    ops::softmax_scale(context_, reference, scale_->slice(0, rows));
-    ops::kl_divergence(context_, reference, scale_->slice(0, rows), logits, std::span(kl).subspan(at, count));
-    ops::arg_max(context_, reference, std::span(wanted).subspan(at, count));
-  }
-  std::vector<SequenceScore> scores;
-  for (std::size_t s = 0; s + 1 < batch.offsets.size(); ++s) {
-    SequenceScore score;
-    for (std::int64_t i = batch.offsets[s] + unscored[s] - 1; i + 1 < batch.offsets[s + 1]; ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      ++score.predicted;
-      score.nll += nll[at];
-      score.greedy += likely[at] == targets[at] ? 1 : 0;
-      score.kl += kl[at];
-      score.agreed += compare && likely[at] == wanted[at] ? 1 : 0;
-    }
-    scores.push_back(score);
-  }
-  return scores;
-}
 
 void check_comparable(const HfConfig& model, const HfConfig& reference) {
   const auto compare = [](std::int64_t a, std::int64_t b, const char* what) {
@@ -104,10 +34,8 @@ std::uint64_t evaluation_bytes(std::span<const ModelSource* const> models, const
   for (const ModelSource* model : models) {
     bytes += activation_bytes(model->config, most_tokens) +
              stage_weight_bytes(model->config, span, model->precision);
-    if (span.last != model->config.layers) continue;
-    bytes += static_cast<std::uint64_t>(embedding_parameters(model->config)) * size_of(model->precision) +
-             static_cast<std::uint64_t>(logit_rows * model->config.vocab_size) * sizeof(float);
   }
+  if (span.last == models[0]->config.layers) bytes += Scorer::bytes({models.begin(), models.end()});
   return bytes;
 }
 
@@ -157,42 +85,144 @@ Evaluation summarise(std::span<const SequenceScore> scores) {
   return sum;
 }
 
-std::vector<SequenceScore> score_sequences(const Communicator& world, const ops::Context& context,
-                                           const ModelSource& model, const ModelSource* reference,
-                                           const TokenSet& data, const EvaluationOptions& options) {
-  const Communicator comm = world.duplicate();
-  Models models = {&model};
-  if (reference != nullptr) models.push_back(reference);
-  const std::vector<Batch> batches = make_batches(data.tokens, data.offsets, options.batch_tokens);
-  std::int64_t most_tokens = 1;
-  std::vector<std::size_t> first_sequence;  // of each batch
-  std::size_t sequences = 0;
-  for (const Batch& batch : batches) {
-    most_tokens = std::max(most_tokens, static_cast<std::int64_t>(batch.tokens.size()));
-    first_sequence.push_back(sequences);
-    sequences += batch.offsets.size() - 1;
-  }
-  std::vector<std::int64_t> unscored = options.context;
-  if (unscored.empty()) unscored.assign(sequences, 1);
-  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
-  const PipelineGrid grid = agree_on(comm, [&] {
-    if (reference != nullptr) check_comparable(model.config, reference->config);
-    return evaluation_grid(models, comm.size(), most_tokens, limit);
-  });
+namespace {
 
+/// The data cut into batches, which are dealt to lanes in turn.
+struct Batches {
+  std::vector<Batch> all;
+  std::vector<std::size_t> first_sequence;  // of each
+  std::vector<std::int64_t> unscored;       // of each sequence, tokens that are only context
+  std::int64_t most_tokens = 1;
+
+  Batches(const TokenSet& data, const EvaluationOptions& options)
+      : all(make_batches(data.tokens, data.offsets, options.batch_tokens)), unscored(options.context) {
+    std::size_t sequences = 0;
+    for (const Batch& batch : all) {
+      most_tokens = std::max(most_tokens, static_cast<std::int64_t>(batch.tokens.size()));
+      first_sequence.push_back(sequences);
+      sequences += batch.offsets.size() - 1;
+    }
+    if (unscored.empty()) unscored.assign(sequences, 1);
+  }
+
+  std::span<const std::int64_t> unscored_of(std::size_t batch) const {
+    return std::span(unscored).subspan(first_sequence[batch], all[batch].offsets.size() - 1);
+  }
+  /// The batches of a lane.
+  std::vector<std::size_t> of_lane(int lane, int lanes) const {
+    std::vector<std::size_t> mine;
+    for (auto b = static_cast<std::size_t>(lane); b < all.size(); b += static_cast<std::size_t>(lanes))
+      mine.push_back(b);
+    return mine;
+  }
+};
+
+void check_finite(const ops::Context& context, const Tensor& hidden, const LayerSpan& span) {
+  if (ops::all_finite(context, hidden)) return;
+  throw NumericalError("activations became NaN or infinite",
+                       fmt::format("layers {} to {}", span.first, span.last - 1),
+                       "check the checkpoint, or use --precision fp32");
+}
+
+/// Collective. The scores of all sequences in order, from those of each lane's batches, which `rank_of(lane)`
+/// gives.
+std::vector<SequenceScore> bring_together(const Communicator& comm, const Batches& batches, int lanes,
+                                          const std::vector<SequenceScore>& mine,
+                                          const std::function<int(int lane)>& rank_of) {
+  std::vector<std::uint64_t> counts;
+  const std::vector<SequenceScore> all = comm.gather(std::span<const SequenceScore>(mine), &counts);
+  std::vector<SequenceScore> result;
+  if (comm.is_root()) {
+    std::vector<std::size_t> at(counts.size(), 0);
+    for (std::size_t rank = 1; rank < counts.size(); ++rank) at[rank] = at[rank - 1] + counts[rank - 1];
+    for (std::size_t b = 0; b < batches.all.size(); ++b) {
+      const auto rank =
+          static_cast<std::size_t>(rank_of(static_cast<int>(b % static_cast<std::size_t>(lanes))));
+      for (std::size_t s = 0; s + 1 < batches.all[b].offsets.size(); ++s) result.push_back(all[at[rank]++]);
+    }
+  }
+  comm.broadcast(result);
+  return result;
+}
+
+/// Each replica's shards compute its batches together.
+std::vector<SequenceScore> score_on_shards(const Communicator& comm, const ops::Context& context,
+                                           const Models& models, const Batches& batches,
+                                           const EvaluationOptions& options, std::uint64_t limit) {
+  const ReplicaGrid& grid = *options.grid;
+  const LayerSpan span = {0, models[0]->config.layers};
+  agree(comm, [&] {
+    const std::uint64_t need = evaluation_bytes(models, span, batches.most_tokens);
+    if (need <= limit) return;
+    throw ResourceError(fmt::format("a shard of the model needs {} on a rank, which may use {}",
+                                    human_bytes(need), human_bytes(limit)),
+                        "memory", "use more --shards, a smaller --batch-tokens, or raise --memory-limit");
+  });
+  const std::int64_t first_id =
+      part_of_vocabulary(grid.of_replica().sum(models[0]->config.vocab_size), grid.shard(), grid.shards())
+          .first;
+  const Shards shards(options.make_collectives(grid.of_replica()), first_id);
+  std::vector<StageWeights> weights;
+  std::vector<LayerForward> forward;
+  std::vector<OwnedTensor> hidden;
+  std::optional<Scorer> scorer;
+  agree(comm, [&] {
+    for (const ModelSource* source : models) {
+      weights.push_back(load_stage(*source, span));
+      forward.emplace_back(context, source->config, batches.most_tokens, shards);
+      hidden.emplace_back(Shape{batches.most_tokens, source->config.hidden_size}, DType::f32,
+                          context.device(), "hidden states");
+    }
+    scorer.emplace(context, models, shards);
+  });
+  FailureBoard board(comm);
+  std::vector<SequenceScore> scores;
+  const std::vector<std::size_t> mine = batches.of_lane(grid.replica(), grid.replicas());
+  Progress progress("evaluated batches", static_cast<std::int64_t>(mine.size()));
+  for (const std::size_t b : mine) {
+    if (shards.root_says(board.failed())) break;
+    const Batch& batch = batches.all[b];
+    std::vector<Tensor> states;
+    shards.run([&] {
+      for (std::size_t m = 0; m < models.size(); ++m) {
+        states.push_back(hidden[m]->slice(0, static_cast<std::int64_t>(batch.tokens.size())));
+        embed_tokens(context, shards, batch.tokens, weights[m].embedding, states[m]);
+        for (const LayerWeights& layer : weights[m].layers) forward[m].run(layer, batch.offsets, states[m]);
+      }
+    });
+    if (shards.is_root()) {  // all shards have the same states
+      board.attempt([&] {
+        for (const Tensor& state : states) check_finite(context, state, span);
+      });
+    }
+    if (shards.root_says(board.failed())) break;
+    shards.run([&] {
+      const std::vector<SequenceScore> some = scorer->score(batch, states, batches.unscored_of(b));
+      if (shards.is_root()) scores.insert(scores.end(), some.begin(), some.end());
+    });
+    progress.advance();
+  }
+  board.settle();
+  return bring_together(comm, batches, grid.replicas(), scores,
+                        [&](int lane) { return lane * grid.shards(); });
+}
+
+/// Each lane's stages compute its batches one after the other.
+std::vector<SequenceScore> score_on_stages(const Communicator& comm, const ops::Context& context,
+                                           const Models& models, const Batches& batches,
+                                           std::uint64_t limit) {
+  const PipelineGrid grid =
+      agree_on(comm, [&] { return evaluation_grid(models, comm.size(), batches.most_tokens, limit); });
   const bool member = grid.member(comm.rank());
   const int lane = member ? grid.lane_of(comm.rank()) : 0,
             stage_index = member ? grid.stage_of(comm.rank()) : 0;
   const bool last = member && stage_index + 1 == grid.stages();
+  const std::vector<std::size_t> numbers =
+      member ? batches.of_lane(lane, grid.lanes) : std::vector<std::size_t>();
   std::vector<Batch> mine;
-  std::vector<std::size_t> mine_first;
-  for (std::size_t b = 0; b < batches.size(); ++b) {
-    if (!member || b % static_cast<std::size_t>(grid.lanes) != static_cast<std::size_t>(lane)) continue;
-    mine.push_back(batches[b]);
-    mine_first.push_back(first_sequence[b]);
-  }
+  for (const std::size_t b : numbers) mine.push_back(batches.all[b]);
   const auto copies = static_cast<std::int64_t>(models.size());
-  const std::int64_t width = model.config.hidden_size;
+  const std::int64_t width = models[0]->config.hidden_size;
   std::vector<StageWeights> stages;
   OwnedTensor hidden[3];
   std::vector<LayerForward> forward;
@@ -201,13 +231,14 @@ std::vector<SequenceScore> score_sequences(const Communicator& world, const ops:
     if (!member) return;
     for (const ModelSource* source : models) {
       stages.push_back(load_stage(*source, grid.spans[static_cast<std::size_t>(stage_index)]));
-      forward.emplace_back(context, source->config, most_tokens);
+      forward.emplace_back(context, source->config, batches.most_tokens);
     }
     // The states of the model and of its reference travel together, one after the other.
     for (OwnedTensor& buffer : hidden) {
-      buffer = OwnedTensor({most_tokens, copies * width}, DType::f32, context.device(), "hidden states");
+      buffer =
+          OwnedTensor({batches.most_tokens, copies * width}, DType::f32, context.device(), "hidden states");
     }
-    if (last) scorer.emplace(context, models);
+    if (last) scorer.emplace(context, models, alone());
   });
   const auto states_of = [&](const Batch& batch, const Tensor& all) {
     const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
@@ -236,15 +267,10 @@ std::vector<SequenceScore> score_sequences(const Communicator& world, const ops:
             for (const LayerWeights& layer : stages[m].layers)
               forward[m].run(layer, batch.offsets, states[m]);
           }
-          if (!ops::all_finite(context, all)) {
-            throw NumericalError(
-                "activations became NaN or infinite",
-                fmt::format("layers {} to {}", stages[0].span.first, stages[0].span.last - 1),
-                "check the checkpoint, or use --precision fp32");
-          }
+          check_finite(context, all, stages[0].span);
           if (last) {
-            const std::vector<SequenceScore> some = scorer->score(
-                batch, states, std::span(unscored).subspan(mine_first[next], batch.offsets.size() - 1));
+            const std::vector<SequenceScore> some =
+                scorer->score(batch, states, batches.unscored_of(numbers[next]));
             scores.insert(scores.end(), some.begin(), some.end());
           }
           ++next;
@@ -252,22 +278,25 @@ std::vector<SequenceScore> score_sequences(const Communicator& world, const ops:
         });
   }
   board.settle();
+  return bring_together(comm, batches, grid.lanes, scores,
+                        [&](int of_lane) { return grid.rank_of(of_lane, grid.stages() - 1); });
+}
 
-  std::vector<std::uint64_t> counts;
-  const std::vector<SequenceScore> all = comm.gather(std::span<const SequenceScore>(scores), &counts);
-  std::vector<SequenceScore> result;
-  if (comm.is_root()) {
-    // Each lane's last stage holds the scores of its own batches; take them in the order of the batches.
-    std::vector<std::size_t> at(counts.size(), 0);
-    for (std::size_t rank = 1; rank < counts.size(); ++rank) at[rank] = at[rank - 1] + counts[rank - 1];
-    for (std::size_t b = 0; b < batches.size(); ++b) {
-      const int of_lane = static_cast<int>(b % static_cast<std::size_t>(grid.lanes));
-      const auto rank = static_cast<std::size_t>(grid.rank_of(of_lane, grid.stages() - 1));
-      for (std::size_t s = 0; s + 1 < batches[b].offsets.size(); ++s) result.push_back(all[at[rank]++]);
-    }
-  }
-  comm.broadcast(result);
-  return result;
+}  // namespace
+
+std::vector<SequenceScore> score_sequences(const Communicator& world, const ops::Context& context,
+                                           const ModelSource& model, const ModelSource* reference,
+                                           const TokenSet& data, const EvaluationOptions& options) {
+  const Communicator comm = world.duplicate();
+  Models models = {&model};
+  if (reference != nullptr) models.push_back(reference);
+  const Batches batches(data, options);
+  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
+  agree(comm, [&] {
+    if (reference != nullptr) check_comparable(model.config, reference->config);
+  });
+  return options.grid == nullptr ? score_on_stages(comm, context, models, batches, limit)
+                                 : score_on_shards(comm, context, models, batches, options, limit);
 }
 
 }  // namespace galapagos

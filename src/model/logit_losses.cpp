@@ -76,8 +76,9 @@ void LogitLosses::divergence(const Tensor& logits, std::span<double> found) {
   sum_in_order(shards_, sums);
   for (std::size_t row = 0; row < static_cast<std::size_t>(rows); ++row) {
     // What was lost where the shifts were rounded to fp32.
-    const double rounding = (static_cast<double>(reference_scales_.shifts[row]) - reference_scales_.log_sums[row]) -
-                            (static_cast<double>(scales_.shifts[row]) - scales_.log_sums[row]);
+    const double rounding =
+        (static_cast<double>(reference_scales_.shifts[row]) - reference_scales_.log_sums[row]) -
+        (static_cast<double>(scales_.shifts[row]) - scales_.log_sums[row]);
     found[row] = sums[2 * row] / sums[2 * row + 1] + rounding;
   }
 }
@@ -89,8 +90,8 @@ OwnedTensor LogitLosses::whole(const Tensor& slice) const {
   OwnedTensor all({rows, vocabulary}, DType::f32, slice.device, "logits of all shards");
   fill_zero(all);
   for (std::int64_t row = 0; row < rows; ++row) {
-    copy_bytes(reinterpret_cast<std::byte*>(all->floats() + row * vocabulary + shards_.first_id()), slice.device,
-               reinterpret_cast<const std::byte*>(slice.floats() + row * width), slice.device,
+    copy_bytes(reinterpret_cast<std::byte*>(all->floats() + row * vocabulary + shards_.first_id()),
+               slice.device, reinterpret_cast<const std::byte*>(slice.floats() + row * width), slice.device,
                static_cast<std::size_t>(width) * sizeof(float));
   }
   shards_.sum(all);
@@ -136,7 +137,8 @@ void LogitLosses::divergence_backward(std::span<const float> weights, const Tens
   if (shards_.alone()) {
     return ops::kl_backward(context_, reference(rows), reference_scale_->slice(0, rows), weights, logits);
   }
-  ops::slice_kl_backward(context_, reference(rows), reference_scales_.shifts, weights, scales_.shifts, logits);
+  ops::slice_kl_backward(context_, reference(rows), reference_scales_.shifts, weights, scales_.shifts,
+                         logits);
 }
 
 void embed_tokens(const ops::Context& context, const Shards& shards, std::span<const std::int32_t> tokens,

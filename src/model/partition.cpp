@@ -9,10 +9,6 @@
 namespace galapagos {
 namespace {
 
-Range even_part(std::int64_t count, int shard, int shards) {
-  return {count * shard / shards, count * (shard + 1) / shards};
-}
-
 /// Columns are many: each shard's begin where its share of the cost does, at a multiple of 32 where they are
 /// many times that.
 Range part_of_columns(std::int64_t count, const std::vector<double>& costs, int shard, int shards) {
@@ -52,6 +48,10 @@ Range heads_of(const LayerShape& shape, const Range& kv_heads) {
 
 }  // namespace
 
+Range part_of_vocabulary(std::int64_t ids, int shard, int shards) {
+  return {ids * shard / shards, ids * (shard + 1) / shards};
+}
+
 LayerPart whole_layer(const LayerShape& shape) {
   return {{0, shape.kv_heads}, {0, shape.heads()}, {0, shape.columns}};
 }
@@ -61,7 +61,8 @@ std::vector<LayerCosts> layer_costs_of(const HfConfig& config) {
   for (const LayerShape& shape : config.layer_shapes) {
     LayerCosts costs;
     costs.kv_heads.assign(static_cast<std::size_t>(shape.kv_heads), 1.0);
-    for (const std::int32_t kv_head : shape.kv_of_head) costs.kv_heads[static_cast<std::size_t>(kv_head)] += 1;
+    for (const std::int32_t kv_head : shape.kv_of_head)
+      costs.kv_heads[static_cast<std::size_t>(kv_head)] += 1;
     all.push_back(std::move(costs));
   }
   return all;
@@ -83,7 +84,7 @@ ModelPart part_of_model(const HfConfig& config, const std::vector<LayerCosts>& c
     throw UsageError(fmt::format("{} shards of a model with {} ids", shards, config.vocab_size), "--shards",
                      "use fewer");
   }
-  ModelPart part{shard, shards, {}, even_part(config.vocab_size, shard, shards), config};
+  ModelPart part{shard, shards, {}, part_of_vocabulary(config.vocab_size, shard, shards), config};
   HfConfig& own = part.config;
   if (shards > 1) own.heads = own.kv_heads = own.intermediate_size = 0;
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {

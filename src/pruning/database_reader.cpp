@@ -171,6 +171,16 @@ std::vector<std::byte> DatabaseReader::level_bytes(const ModuleId& module, std::
   return bytes;
 }
 
+std::vector<std::byte> DatabaseReader::level_rows(const ModuleId& module, std::int64_t level,
+                                                  std::int64_t first, std::int64_t count) const {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(count * header_.config.hidden_size) *
+                               size_of(header_.dtype));
+  file_.read_rows(layout::level_path(module, level) + "/weight", layout::weight_type(header_.dtype),
+                  static_cast<std::uint64_t>(header_.config.hidden_size), static_cast<std::uint64_t>(first),
+                  bytes);
+  return bytes;
+}
+
 std::uint64_t DatabaseReader::stored_checksum(const std::string& at) const {
   return file_.read_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64, 1).at(0);
 }

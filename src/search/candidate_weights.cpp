@@ -59,9 +59,7 @@ OwnedTensor with_zeros(const ops::Context& context, const OwnedTensor& compact, 
 }  // namespace
 
 HfConfig Replica::config_of(const Assignment& assignment, bool unmasked) const {
-  HfConfig config = config_;
-  if (!unmasked) config.layer_shapes = space_.shapes(config_, assignment);
-  return config;
+  return unmasked ? config_ : galapagos::config_of(part_, assignment);
 }
 
 ModelWeights Replica::weights_of(const Assignment& assignment, bool unmasked) {

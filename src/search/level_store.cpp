@@ -53,13 +53,20 @@ std::size_t LevelStore::bytes_of(std::size_t module, std::int64_t level) const {
          static_cast<std::size_t>(database_.header().config.hidden_size) * size_of(dtype());
 }
 
-std::span<const std::byte> LevelStore::read(std::size_t module, std::int64_t level,
+std::span<const std::byte> LevelStore::read(std::size_t module, std::int64_t level, std::int64_t first,
+                                            std::int64_t count, bool verified,
                                             std::vector<std::byte>& storage) const {
-  if (!offsets_.empty()) {
-    return window_.bytes().subspan(offsets_[module][static_cast<std::size_t>(level)],
-                                   bytes_of(module, level));
+  const std::size_t row = static_cast<std::size_t>(database_.header().config.hidden_size) * size_of(dtype());
+  const std::size_t begin = static_cast<std::size_t>(first) * row,
+                    bytes = static_cast<std::size_t>(count) * row;
+  if (!offsets_.empty())
+    return window_.bytes().subspan(offsets_[module][static_cast<std::size_t>(level)] + begin, bytes);
+  const ModuleId& id = space_.modules[module].id;
+  if (verified) {
+    storage = database_.level_bytes(id, level, true);
+    return std::span<const std::byte>(storage).subspan(begin, bytes);
   }
-  storage = database_.level_bytes(space_.modules[module].id, level, true);
+  storage = database_.level_rows(id, level, first, count);
   return storage;
 }
 

@@ -11,16 +11,10 @@ std::uint64_t BuiltModule::bytes() const {
   return sum;
 }
 
-ModuleCache::ModuleCache(const ops::Context& context, const HfConfig& config,
-                         const std::vector<LayerWeights>& dense, const SearchSpace& space,
-                         const LevelStore& store, DType precision, std::uint64_t limit)
-    : context_(context),
-      config_(config),
-      dense_(dense),
-      space_(space),
-      store_(store),
-      precision_(precision),
-      limit_(limit) {}
+ModuleCache::ModuleCache(const ops::Context& context, const SpacePart& part,
+                         const std::vector<LayerWeights>& dense, const LevelStore& store, DType precision,
+                         std::uint64_t limit)
+    : context_(context), part_(part), dense_(dense), store_(store), precision_(precision), limit_(limit) {}
 
 std::shared_ptr<const BuiltModule> ModuleCache::get(std::size_t module, std::int64_t level) {
   const Key key{module, level};
@@ -42,16 +36,28 @@ std::shared_ptr<const BuiltModule> ModuleCache::get(std::size_t module, std::int
 }
 
 std::shared_ptr<const BuiltModule> ModuleCache::build(const Key& key) {
-  const ModuleChoices& choices = space_.modules[key.first];
-  const auto& kept = choices.kept[static_cast<std::size_t>(key.second)];
+  const ModuleChoices& choices = part_.space.modules[key.first];
+  const auto level = static_cast<std::size_t>(key.second);
   auto module = std::make_shared<BuiltModule>();
   ++built_;
-  if (kept.empty()) return module;
-  OwnedTensor weight = level_weight(context_, store_.read(key.first, key.second, storage_), store_.dtype(),
-                                    precision_, static_cast<std::int64_t>(kept.size()), config_.hidden_size);
+  if (!part_.present[key.first][level]) return module;
+  const std::vector<std::int64_t>& kept = choices.kept[level];
+  const HfConfig& config = part_.model.config;
+  // Shards take turns in looking at a whole level.
+  const int shards = part_.model.shards;
+  const bool verified =
+      static_cast<int>((key.first + level) % static_cast<std::size_t>(shards)) == part_.model.shard;
+  OwnedTensor weight;
+  if (verified || !kept.empty()) {
+    const auto count = static_cast<std::int64_t>(kept.size());
+    const std::span<const std::byte> words =
+        store_.read(key.first, key.second, part_.first_kept[key.first][level], count, verified, storage_);
+    if (count > 0)
+      weight = level_weight(context_, words, store_.dtype(), precision_, count, config.hidden_size);
+  }
   const LayerWeights& layer = dense_[static_cast<std::size_t>(choices.id.layer)];
   if (choices.id.kind == ModuleKind::attention) {
-    module->attention = prune_attention(context_, layer.attention, config_.head_dim, kept, std::move(weight));
+    module->attention = prune_attention(context_, layer.attention, config.head_dim, kept, std::move(weight));
   } else {
     module->ffn = prune_ffn(context_, layer.ffn, kept, std::move(weight));
   }

@@ -5,7 +5,7 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
-#include <galapagos/ops/divergence.hpp>
+#include <galapagos/model/logit_losses.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/search/replica.hpp>
 
@@ -16,11 +16,12 @@ constexpr std::int64_t logit_rows = 128;  // logits are made for this many token
 constexpr std::uint64_t states_limit = 512ull
                                        << 20;  // bytes of candidates' last hidden states held at a time
 
-std::vector<LayerWeights> load_layers(const Checkpoint& checkpoint, const HfConfig& config, DType precision,
-                                      Device device) {
+std::vector<LayerWeights> load_layers(const Checkpoint& checkpoint, const HfConfig& config,
+                                      const ModelPart& part, DType precision, Device device) {
   std::vector<LayerWeights> layers;
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-    layers.push_back(load_layer(checkpoint, config, layer, precision, device));
+    layers.push_back(load_layer(checkpoint, config, layer, part.layers[static_cast<std::size_t>(layer)],
+                                precision, device));
   }
   return layers;
 }
@@ -75,23 +76,28 @@ FitnessKind fitness_kind_of(const std::string& name) {
 
 Replica::Replica(const ops::Context& context, const Checkpoint& checkpoint, const HfConfig& config,
                  const SearchSpace& space, const LevelStore& store, DType precision,
-                 std::int64_t batch_tokens, std::int64_t longest, std::uint64_t cache_limit)
+                 std::int64_t batch_tokens, std::int64_t longest, std::uint64_t cache_limit,
+                 const Shards& shards)
     : context_(context),
-      config_(config),
-      space_(space),
+      shards_(shards),
+      part_(part_of_space(space, config, shards.index(), shards.count())),
+      config_(part_.model.config),
+      space_(part_.space),
       precision_(precision),
       batch_tokens_(batch_tokens),
-      dense_(load_layers(checkpoint, config, precision, context.device())),
-      embedding_(load_embedding(checkpoint, config, precision, context.device())),
-      head_(load_head(checkpoint, config, precision, context.device())),
-      cache_(context, config, dense_, space, store, precision, cache_limit),
-      forward_(context, config, std::max(batch_tokens, longest)) {}
+      dense_(load_layers(checkpoint, config, part_.model, precision, context.device())),
+      embedding_(load_embedding(checkpoint, config, part_.model.vocabulary, precision, context.device())),
+      head_(load_head(checkpoint, config, part_.model.vocabulary, precision, context.device())),
+      cache_(context, part_, dense_, store, precision, cache_limit),
+      forward_(context, config_, std::max(batch_tokens, longest), shards) {}
 
 void Replica::dense_answers(const Batch& batch, std::span<float> answers) {
   const OwnedTensor hidden({static_cast<std::int64_t>(batch.tokens.size()), config_.hidden_size}, DType::f32,
                            context_.device(), "hidden states");
-  ops::embed(context_, batch.tokens, embedding_, hidden);
-  for (const LayerWeights& layer : dense_) forward_.run(layer, batch.offsets, hidden);
+  shards_.run([&] {
+    embed_tokens(context_, shards_, batch.tokens, embedding_, hidden);
+    for (const LayerWeights& layer : dense_) forward_.run(layer, batch.offsets, hidden);
+  });
   if (!ops::all_finite(context_, hidden)) {
     throw NumericalError("activations of the unpruned model became NaN or infinite", "calibration data",
                          "check the checkpoint, or use --precision fp32");
@@ -103,8 +109,15 @@ void Replica::dense_answers(const Batch& batch, std::span<float> answers) {
 Replica::Modules Replica::switch_to(const Assignment& assignment, std::size_t from, std::size_t to) {
   const Stopwatch watch;
   Modules modules;
-  for (std::size_t i = from; i < to; ++i) {
-    modules.push_back(assignment[i] == 0 ? nullptr : cache_.get(i, assignment[i]));
+  const auto build = [&] {
+    for (std::size_t i = from; i < to; ++i) {
+      modules.push_back(assignment[i] == 0 ? nullptr : cache_.get(i, assignment[i]));
+    }
+  };
+  if (shards_.alone()) {
+    build();
+  } else {
+    agree(shards_.ranks(), build);  // a level may be damaged, or too large
   }
   seconds_.switching += watch.seconds();
   return modules;
@@ -116,18 +129,20 @@ bool Replica::run_modules(const Assignment& assignment, std::size_t from, std::s
   const Modules modules = switch_to(assignment, from, to);
   const Stopwatch watch;
   for (const Batch& batch : batches) {
-    if (stop && stop()) return false;
+    if (stop_asked(stop)) return false;
     const Tensor rows = rows_of(hidden, batch, batches[0].tokens.data());
-    for (std::size_t i = from; i < to; ++i) {
-      const ModuleId& id = space_.modules[i].id;
-      const LayerWeights& dense = dense_[static_cast<std::size_t>(id.layer)];
-      const BuiltModule* built = modules[i - from].get();
-      if (id.kind == ModuleKind::attention) {
-        forward_.attention(built != nullptr ? built->attention : dense.attention, batch.offsets, rows);
-      } else {
-        forward_.feed_forward(built != nullptr ? built->ffn : dense.ffn, rows);
+    shards_.run([&] {
+      for (std::size_t i = from; i < to; ++i) {
+        const ModuleId& id = space_.modules[i].id;
+        const LayerWeights& dense = dense_[static_cast<std::size_t>(id.layer)];
+        const BuiltModule* built = modules[i - from].get();
+        if (id.kind == ModuleKind::attention) {
+          forward_.attention(built != nullptr ? built->attention : dense.attention, batch.offsets, rows);
+        } else {
+          forward_.feed_forward(built != nullptr ? built->ffn : dense.ffn, rows);
+        }
       }
-    }
+    });
   }
   seconds_.layers += watch.seconds();
   return true;
@@ -151,9 +166,11 @@ std::optional<std::vector<double>> Replica::fitness(const Fitness& fitness, cons
   std::vector<double> found(candidates.size());
   for (std::size_t done = 0; done < order.size(); done += at_once) {
     const OwnedTensor walked = states();
-    for (const Batch& batch : batches) {
-      ops::embed(context_, batch.tokens, embedding_, rows_of(walked, batch, draw.tokens.data()));
-    }
+    shards_.run([&] {
+      for (const Batch& batch : batches) {
+        embed_tokens(context_, shards_, batch.tokens, embedding_, rows_of(walked, batch, draw.tokens.data()));
+      }
+    });
     std::size_t at = 0;  // `walked` is what goes into this module on the way of `base`
     std::vector<OwnedTensor> finals;
     const std::span<const std::size_t> some =
@@ -186,8 +203,11 @@ std::optional<std::vector<double>> Replica::tuned_fitness(const Fitness& fitness
   for (const Assignment& candidate : candidates) {
     const ModelWeights weights = weights_of(candidate, tuning.unmasked);
     Stopwatch watch;
-    const FineTuneEnd end = fine_tune(context_, config_of(candidate, tuning.unmasked), weights, precision_,
-                                      lessons, tuning.options, stop);
+    FineTuneEnd end = FineTuneEnd::done;
+    shards_.run([&] {
+      end = fine_tune(context_, config_of(candidate, tuning.unmasked), weights, precision_, lessons,
+                      tuning.options, stop, shards_);
+    });
     seconds_.training += watch.seconds();
     if (end == FineTuneEnd::stopped) return std::nullopt;
     if (end == FineTuneEnd::diverged) {
@@ -199,10 +219,12 @@ std::optional<std::vector<double>> Replica::tuned_fitness(const Fitness& fitness
     final.emplace_back(Shape{static_cast<std::int64_t>(draw.tokens.size()), config_.hidden_size}, DType::f32,
                        context_.device(), "hidden states");
     for (const Batch& batch : batches) {
-      if (stop && stop()) return std::nullopt;
+      if (stop_asked(stop)) return std::nullopt;
       const Tensor rows = rows_of(final.front(), batch, draw.tokens.data());
-      ops::embed(context_, batch.tokens, weights.embedding, rows);
-      for (const LayerWeights& layer : weights.layers) forward_.run(layer, batch.offsets, rows);
+      shards_.run([&] {
+        embed_tokens(context_, shards_, batch.tokens, weights.embedding, rows);
+        for (const LayerWeights& layer : weights.layers) forward_.run(layer, batch.offsets, rows);
+      });
     }
     seconds_.layers += watch.seconds();
     const std::vector<double> value =
@@ -224,12 +246,9 @@ std::vector<double> Replica::compare(const Fitness& fitness, std::span<const Own
   };
   const bool with_dense = fitness.kind == FitnessKind::kl || fitness.kind == FitnessKind::sparse_kl;
   const OwnedTensor logits = matrix(config_.vocab_size);
-  OwnedTensor dense_hidden, dense_logits, scale;
-  if (with_dense) {
-    dense_hidden = matrix(hidden);
-    dense_logits = matrix(config_.vocab_size);
-    scale = matrix(2);
-  }
+  LogitLosses losses(context_, shards_, logit_rows, config_.vocab_size, with_dense);
+  OwnedTensor dense_hidden;
+  if (with_dense) dense_hidden = matrix(hidden);
   std::vector<float> wanted;  // the dense model's states for all tokens of the draw
   std::vector<std::int32_t> targets(draw.tokens.begin() + 1, draw.tokens.end());
   targets.push_back(0);  // the last token of a sequence predicts nothing and is left out of the mean
@@ -244,36 +263,36 @@ std::vector<double> Replica::compare(const Fitness& fitness, std::span<const Own
   std::vector<std::vector<double>> values(finals.size(),
                                           std::vector<double>(static_cast<std::size_t>(tokens)));
   for (std::int64_t first = 0; first < tokens; first += logit_rows) {
-    if (stop && stop()) return {};
+    if (stop_asked(stop)) return {};
     const std::int64_t rows = std::min(logit_rows, tokens - first);
     const auto at = static_cast<std::size_t>(first), count = static_cast<std::size_t>(rows);
     const Tensor other = logits->slice(0, rows);
-    Tensor dense;
-    if (with_dense) {
-      const Tensor states = dense_hidden->slice(0, rows);
-      copy_bytes(states.data, context_.device(),
-                 reinterpret_cast<const std::byte*>(wanted.data() + first * hidden), Device::cpu,
-                 states.bytes());
-      dense = dense_logits->slice(0, rows);
-      compute_logits(context_, config_, head_, states, dense);
-      ops::softmax_scale(context_, dense, scale->slice(0, rows));
-    }
-    for (std::size_t c = 0; c < finals.size(); ++c) {
-      const std::span<double> out = std::span(values[c]).subspan(at, count);
-      compute_logits(context_, config_, norm, head, finals[c]->slice(first, rows), other);
-      switch (fitness.kind) {
-        case FitnessKind::kl:
-          ops::kl_divergence(context_, dense, scale->slice(0, rows), other, out);
-          break;
-        case FitnessKind::sparse_kl:
-          ops::sparse_kl_divergence(context_, dense, other, fitness.top_k, out);
-          break;
-        case FitnessKind::ppl:
-        case FitnessKind::nll:
-          ops::token_nll(context_, other, std::span(targets).subspan(at, count), out);
-          break;
+    shards_.run([&] {
+      if (with_dense) {
+        const Tensor states = dense_hidden->slice(0, rows);
+        copy_bytes(states.data, context_.device(),
+                   reinterpret_cast<const std::byte*>(wanted.data() + first * hidden), Device::cpu,
+                   states.bytes());
+        compute_logits(context_, config_, head_, states, losses.reference(rows));
+        losses.take_reference(rows);
       }
-    }
+      for (std::size_t c = 0; c < finals.size(); ++c) {
+        const std::span<double> out = std::span(values[c]).subspan(at, count);
+        compute_logits(context_, config_, norm, head, finals[c]->slice(first, rows), other);
+        switch (fitness.kind) {
+          case FitnessKind::kl:
+            losses.divergence(other, out);
+            break;
+          case FitnessKind::sparse_kl:
+            losses.sparse_divergence(other, fitness.top_k, out);
+            break;
+          case FitnessKind::ppl:
+          case FitnessKind::nll:
+            losses.nll(other, std::span(targets).subspan(at, count), out);
+            break;
+        }
+      }
+    });
   }
   std::vector<double> means;
   for (const std::vector<double>& some : values) {

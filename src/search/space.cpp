@@ -27,14 +27,18 @@ std::vector<std::int64_t> kept_columns(const StructureLayout& layout, const std:
   return columns;
 }
 
-std::int64_t parameters_of(const HfConfig& config, const ModuleId& module,
-                           const std::vector<std::int64_t>& kept) {
+}  // namespace
+
+std::int64_t parameters_of_module(const HfConfig& config, const ModuleId& module,
+                                  std::span<const std::int64_t> kept) {
   const auto columns = static_cast<std::int64_t>(kept.size());
   if (module.kind == ModuleKind::ffn) return ffn_parameters(config, columns);
   const KeptHeads heads = kept_heads(config.shape(module.layer).kv_of_head, config.head_dim, kept);
   return attention_parameters(config, columns / config.head_dim,
                               static_cast<std::int64_t>(heads.kv_heads.size()));
 }
+
+namespace {
 
 void check_usable(const DatabaseReader& database, const HfConfig& config, const std::string& fingerprint) {
   const DatabaseHeader& header = database.header();
@@ -116,7 +120,7 @@ SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_
     choices.id = module;
     for (const std::int64_t removed : levels) {
       choices.kept.push_back(kept_columns(header.layout(module), order, removed));
-      choices.parameters.push_back(parameters_of(config, module, choices.kept.back()));
+      choices.parameters.push_back(parameters_of_module(config, module, choices.kept.back()));
     }
     space.modules.push_back(std::move(choices));
   }

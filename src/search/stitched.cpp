@@ -1,29 +1,45 @@
+#include <memory>
+
 #include <galapagos/pruning/pruned_module.hpp>
+#include <galapagos/search/space_part.hpp>
 #include <galapagos/search/stitched.hpp>
 
 namespace galapagos {
 
 ModelSource stitched_source(const ops::Context& context, const Checkpoint& checkpoint, const HfConfig& config,
                             const DatabaseReader& database, const SearchSpace& space,
-                            const Assignment& assignment, DType precision) {
-  ModelSource source = checkpoint_source(checkpoint, config, precision, context.device());
-  source.config.layer_shapes = space.shapes(config, assignment);
-  source.layer = [&context, &checkpoint, &config, &database, &space, &assignment,
-                  precision](std::int64_t layer) {
-    LayerWeights weights = load_layer(checkpoint, config, layer, precision, context.device());
-    for (std::size_t i = 0; i < space.modules.size(); ++i) {
-      const ModuleChoices& module = space.modules[i];
-      const std::int16_t level = assignment[i];
+                            const Assignment& assignment, DType precision, int shard, int shards) {
+  const auto part = std::make_shared<const SpacePart>(
+      part_of_space(space, config, costs_of_assignment(space, config, assignment), shard, shards));
+  ModelSource source = checkpoint_source(checkpoint, config, part->model, precision, context.device());
+  source.config = config_of(*part, assignment);
+  source.layer = [&context, &database, &assignment, part, precision,
+                  unpruned = source.layer](std::int64_t layer) {
+    LayerWeights weights = unpruned(layer);
+    const HfConfig& own = part->model.config;
+    for (std::size_t i = 0; i < part->space.modules.size(); ++i) {
+      const ModuleChoices& module = part->space.modules[i];
+      const auto level = static_cast<std::size_t>(assignment[i]);
       if (module.id.layer != layer || level == 0) continue;
-      const auto& kept = module.kept[static_cast<std::size_t>(level)];
-      OwnedTensor weight;
-      if (!kept.empty()) {
-        weight = level_weight(context, database.level_bytes(module.id, level, true), database.header().dtype,
-                              precision, static_cast<std::int64_t>(kept.size()), config.hidden_size);
+      const bool attention = module.id.kind == ModuleKind::attention;
+      if (!part->present[i][level]) {
+        if (attention) weights.attention = AttentionWeights();
+        if (!attention) weights.ffn = FfnWeights();
+        continue;
       }
-      if (module.id.kind == ModuleKind::attention) {
+      const auto& kept = module.kept[level];
+      const auto count = static_cast<std::int64_t>(kept.size());
+      OwnedTensor weight;
+      if (count > 0) {
+        const bool whole = part->model.shards == 1;
+        const std::vector<std::byte> words =
+            whole ? database.level_bytes(module.id, assignment[i], true)
+                  : database.level_rows(module.id, assignment[i], part->first_kept[i][level], count);
+        weight = level_weight(context, words, database.header().dtype, precision, count, own.hidden_size);
+      }
+      if (attention) {
         weights.attention =
-            prune_attention(context, weights.attention, config.head_dim, kept, std::move(weight));
+            prune_attention(context, weights.attention, own.head_dim, kept, std::move(weight));
       } else {
         weights.ffn = prune_ffn(context, weights.ffn, kept, std::move(weight));
       }

@@ -258,6 +258,7 @@ struct Searcher {
 /// time and when they were used before.
 void print_switches(const ops::Context& context, const Communicator& comm, const SearchModel& model,
                     const Assignment& parent, std::span<const Assignment> candidates, int repeats) {
+  const SpacePart part = part_of_space(model.space, model.config);
   std::vector<LayerWeights> dense;
   for (std::int64_t layer = 0; layer < model.config.layers; ++layer) {
     dense.push_back(
@@ -289,8 +290,7 @@ void print_switches(const ops::Context& context, const Communicator& comm, const
       const LevelStore store(comm, *model.database, model.space, homes[home]);
       double sum = 0, repeated = 0;
       for (const Assignment& candidate : candidates) {
-        ModuleCache cache(context, model.config, dense, model.space, store, model.checkpoint->dtype(),
-                          UINT64_MAX);
+        ModuleCache cache(context, part, dense, store, model.checkpoint->dtype(), UINT64_MAX);
         seconds_of(cache, parent);
         sum += seconds_of(cache, candidate);
         repeated += seconds_of(cache, candidate);

@@ -6,21 +6,25 @@
 
 namespace galapagos::test {
 
-/// A replica with its own store and the answers of the unpruned model. Making one is collective.
+/// A replica with its own store and the answers of the unpruned model; with `sharded` all ranks of `comm`
+/// hold it together. Making one is collective.
 struct ReplicaBench {
   const ModelSearch& model;
   DType precision;
   ops::Context context;
   LevelStore store;
+  Shards shards;
   Replica replica;
   std::vector<float> answers;
 
   ReplicaBench(const Communicator& comm, const ModelSearch& of, DType type, LevelHome home = LevelHome::file,
-               std::uint64_t cache_limit = std::numeric_limits<std::uint64_t>::max())
+               std::uint64_t cache_limit = std::numeric_limits<std::uint64_t>::max(), bool sharded = false)
       : model(of),
         precision(type),
         store(comm, of.database, of.space, home),
-        replica(context, of.checkpoint, of.config, of.space, store, type, 64, 64, cache_limit),
+        shards(sharded ? make_mpi_collectives(comm) : nullptr,
+               sharded ? part_of_vocabulary(of.config.vocab_size, comm.rank(), comm.size()).first : 0),
+        replica(context, of.checkpoint, of.config, of.space, store, type, 64, 64, cache_limit, shards),
         answers(dense_answers(replica, of)) {}
 
   std::vector<double> fitness(const Fitness& kind, const Assignment& base,

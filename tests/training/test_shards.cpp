@@ -36,10 +36,11 @@ Model stored(const std::string& name) {
   return {name, read_hf_config(folder), Checkpoint(folder)};
 }
 
-/// With a vocabulary and widths that no number of shards from 2 to 5 divides, and layers without heads or columns.
+/// With a vocabulary and widths that no number of shards from 2 to 5 divides, and layers without heads or
+/// columns.
 Model odd(bool qwen) {
-  Model model{qwen ? "odd qwen2" : "odd llama", read_hf_config(test::data_file(
-                                                    qwen ? "models/qwen2_pruned" : "models/llama3_pruned")),
+  Model model{qwen ? "odd qwen2" : "odd llama",
+              read_hf_config(test::data_file(qwen ? "models/qwen2_pruned" : "models/llama3_pruned")),
               {}};
   model.config.vocab_size = 101;
   model.config.source["initializer_range"] = 0.2;
@@ -84,8 +85,8 @@ Values values_of(const ModelWeights& weights, const Tensor* gradients = nullptr)
   std::int64_t at = 0;
   for (const NamedTensor& parameter : parameters_of(weights)) {
     const std::int64_t elements = parameter.tensor.elements();
-    values[parameter.name] = test::values_of(gradients == nullptr ? parameter.tensor
-                                                                  : gradients->slice(at, elements));
+    values[parameter.name] =
+        test::values_of(gradients == nullptr ? parameter.tensor : gradients->slice(at, elements));
     at += elements;
   }
   return values;
@@ -110,8 +111,8 @@ double worst_difference(const Model& model, const ModelPart& part, const Values&
     ++seen;
     const auto own = found.find(slice.name);
     if (own == found.end()) return INFINITY;
-    worst = std::max(worst, test::largest_difference(own->second, expected) /
-                                std::max(least, test::largest(all)));
+    worst = std::max(worst,
+                     test::largest_difference(own->second, expected) / std::max(least, test::largest(all)));
   }
   return seen == found.size() ? worst : INFINITY;
 }
@@ -191,11 +192,10 @@ TEST_CASE("losses, gradients and trained weights of shards are those of the whol
       const double clip = distilled ? 0.5 : 0;
       const Step expected = two_steps(model, whole, teacher, alone(), false, clip);
       const Step found = two_steps(model, part, teacher, shards, distilled, clip);
-      const double gradients =
-          world.max(worst_difference(model, part, found.gradients, expected.gradients));
+      const double gradients = world.max(worst_difference(model, part, found.gradients, expected.gradients));
       const double weights = world.max(worst_difference(model, part, found.weights, expected.weights, 0.1));
-      INFO(model.name << (distilled ? ", distilled" : "") << ": gradients within " << gradients << ", weights "
-                      << weights);
+      INFO(model.name << (distilled ? ", distilled" : "") << ": gradients within " << gradients
+                      << ", weights " << weights);
       CHECK(found.loss == Approx(expected.loss).epsilon(2e-6));
       CHECK(found.norm == Approx(expected.norm).epsilon(2e-5));
       CHECK(gradients < 2e-5);
@@ -213,8 +213,8 @@ TEST_CASE("the perplexity of shards is that of the whole model", "[shards]") {
     const Shards shards = shards_of(world, part);
     const TokenSet tokens = some_tokens(model.config);
     const double expected =
-        sum_nll(context, model.config, load_model_weights(model.part(part_of_model(model.config, 0, 1), DType::bf16)),
-                tokens, 30);
+        sum_nll(context, model.config,
+                load_model_weights(model.part(part_of_model(model.config, 0, 1), DType::bf16)), tokens, 30);
     const double found =
         sum_nll(context, part.config, load_model_weights(model.part(part, DType::bf16)), tokens, 30, shards);
     CHECK(found == Approx(expected).epsilon(2e-6));
@@ -235,13 +235,15 @@ TEST_CASE("fine-tuning on shards is that of the whole model, and stops when the 
     const ModelWeights expected = load_model_weights(model.part(whole, precision)),
                        found = load_model_weights(model.part(part, precision));
     CHECK(fine_tune(context, model.config, expected, precision, tokens, options, {}) == FineTuneEnd::done);
-    CHECK(fine_tune(context, part.config, found, precision, tokens, options, {}, shards) == FineTuneEnd::done);
+    CHECK(fine_tune(context, part.config, found, precision, tokens, options, {}, shards) ==
+          FineTuneEnd::done);
     const double worst = world.max(worst_difference(model, part, values_of(found), values_of(expected)));
     CHECK(worst < (precision == DType::f32 ? 1e-4 : 1e-2));
   }
   int asked = 0;
   const ModelWeights weights = load_model_weights(model.part(part, DType::f32));
   // Only the root's answer counts.
-  CHECK(fine_tune(context, part.config, weights, DType::f32, tokens, options,
-                  [&] { return ++asked > 2 || !world.is_root(); }, shards) == FineTuneEnd::stopped);
+  CHECK(fine_tune(
+            context, part.config, weights, DType::f32, tokens, options,
+            [&] { return ++asked > 2 || !world.is_root(); }, shards) == FineTuneEnd::stopped);
 }

@@ -79,6 +79,9 @@ class Hdf5File {
                   std::span<const std::byte> bytes);
   void read_part(const std::string& name, Hdf5Type type, std::uint64_t first,
                  std::span<std::byte> bytes) const;
+  /// Whole rows from `first` on of a two-dimensional dataset that is `columns` wide.
+  void read_rows(const std::string& name, Hdf5Type type, std::uint64_t columns, std::uint64_t first,
+                 std::span<std::byte> bytes) const;
   Hdf5DatasetInfo describe(const std::string& name) const;
   bool has(const std::string& name) const;
 

@@ -7,6 +7,7 @@
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/io/token_source.hpp>
 #include <galapagos/model/pipeline.hpp>
+#include <galapagos/model/replicas.hpp>
 #include <galapagos/model/source.hpp>
 #include <galapagos/ops/context.hpp>
 
@@ -40,6 +41,10 @@ struct EvaluationOptions {
   std::uint64_t memory_limit = 0;  ///< bytes a rank may use; 0: its share of what the node has free
   /// For each sequence, how many of its tokens are only context and not scored; empty: the first one.
   std::vector<std::int64_t> context;
+  /// Where a replica is held by several shards: how the ranks are dealt, of which the models given are the
+  /// parts.
+  const ReplicaGrid* grid = nullptr;
+  MakeCollectives make_collectives = make_mpi_collectives;
 };
 
 /// The fewest stages whose ranks can each hold their part of all models, of which there are one or two,
@@ -52,8 +57,8 @@ std::uint64_t evaluation_bytes(std::span<const ModelSource* const> models, const
 
 /// Collective. The scores of all sequences, in their order, on every rank, whatever the number of ranks. Each
 /// rank holds the whole model (and the reference, or null) where that fits, else as few consecutive ranks as
-/// can hold it share it. ResourceError where all of them cannot; InputError where the reference has other
-/// layers, widths or ids.
+/// can hold it share its layers; with a grid of replicas their shards share every layer. ResourceError where
+/// all of them cannot; InputError where the reference has other layers, widths or ids.
 std::vector<SequenceScore> score_sequences(const Communicator& comm, const ops::Context& context,
                                            const ModelSource& model, const ModelSource* reference,
                                            const TokenSet& data, const EvaluationOptions& options);

@@ -10,8 +10,8 @@
 namespace galapagos {
 
 enum class Slicing : std::uint8_t {
-  none,     ///< every shard has all of it: norms
-  rows,     ///< and biases
+  none,  ///< every shard has all of it: norms
+  rows,  ///< and biases
   columns,
 };
 

@@ -38,6 +38,9 @@ struct ModelPart {
   HfConfig config;
 };
 
+/// Ids [first, last) of one of `shards` parts of a vocabulary.
+Range part_of_vocabulary(std::int64_t ids, int shard, int shards);
+
 /// What keeping a KV head (with its query heads) or a column costs, for dealing them evenly.
 struct LayerCosts {
   std::vector<double> kv_heads;

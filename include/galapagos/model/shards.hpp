@@ -48,7 +48,9 @@ class Shards {
   }
 
   /// Collective. Whether the root says so.
-  bool root_says(bool value) const { return alone() ? value : ranks().broadcast_value<char>(value ? 1 : 0) != 0; }
+  bool root_says(bool value) const {
+    return alone() ? value : ranks().broadcast_value<char>(value ? 1 : 0) != 0;
+  }
 
   /// Seconds spent in sums so far.
   double seconds() const { return seconds_; }

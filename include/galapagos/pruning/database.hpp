@@ -124,6 +124,9 @@ class DatabaseReader {
   /// The compact weight as stored: [kept, d_row] words of header().dtype; ChecksumError where `verified` and
   /// its checksum does not fit.
   std::vector<std::byte> level_bytes(const ModuleId& module, std::int64_t level, bool verified = false) const;
+  /// `count` rows of it from `first` on, that is columns of the weight; not verified.
+  std::vector<std::byte> level_rows(const ModuleId& module, std::int64_t level, std::int64_t first,
+                                    std::int64_t count) const;
   /// Compares all checksums of a module that is done; ChecksumError naming the first that does not fit.
   void verify(const ModuleId& module) const;
 

@@ -25,12 +25,12 @@ KeptHeads kept_heads(std::span<const std::int32_t> kv_of_head, std::int64_t head
 std::vector<std::int64_t> rows_of_blocks(std::span<const std::int64_t> blocks, std::int64_t size);
 
 /// Attention with only the columns `kept` of o_proj, whose new weight `o` is [hidden, kept]; the rows of q, k
-/// and v that still matter are gathered from `dense`. Empty where nothing is kept.
+/// and v that still matter are gathered from `dense`. Where nothing is kept, as on a shard, the norm is.
 AttentionWeights prune_attention(const ops::Context& context, const AttentionWeights& dense,
                                  std::int64_t head_dim, std::span<const std::int64_t> kept, OwnedTensor o);
 
 /// The feed-forward part with only the columns `kept` of down_proj, whose new weight `down` is [hidden,
-/// kept].
+/// kept]; likewise.
 FfnWeights prune_ffn(const ops::Context& context, const FfnWeights& dense, std::span<const std::int64_t> kept,
                      OwnedTensor down);
 

@@ -9,7 +9,7 @@
 
 #include <galapagos/pruning/pruned_module.hpp>
 #include <galapagos/search/level_store.hpp>
-#include <galapagos/search/space.hpp>
+#include <galapagos/search/space_part.hpp>
 
 namespace galapagos {
 
@@ -25,11 +25,12 @@ struct BuiltModule {
 class ModuleCache {
  public:
   /// Keeps up to `limit` bytes beside what is in use. All arguments must outlive this. `precision`: of the
-  /// matrices.
-  ModuleCache(const ops::Context& context, const HfConfig& config, const std::vector<LayerWeights>& dense,
-              const SearchSpace& space, const LevelStore& store, DType precision, std::uint64_t limit);
+  /// matrices; `dense`: the layers of the part.
+  ModuleCache(const ops::Context& context, const SpacePart& part, const std::vector<LayerWeights>& dense,
+              const LevelStore& store, DType precision, std::uint64_t limit);
 
-  /// The module at a level; level 0 is a copy-free view of the dense weights and is not asked for here.
+  /// The part of the module at a level; level 0 is a copy-free view of the dense weights and is not asked for
+  /// here.
   std::shared_ptr<const BuiltModule> get(std::size_t module, std::int64_t level);
 
   std::uint64_t built() const { return built_; }
@@ -44,9 +45,8 @@ class ModuleCache {
   std::shared_ptr<const BuiltModule> build(const Key& key);
 
   const ops::Context& context_;
-  const HfConfig& config_;
+  const SpacePart& part_;
   const std::vector<LayerWeights>& dense_;
-  const SearchSpace& space_;
   const LevelStore& store_;
   DType precision_;
   std::uint64_t limit_;

@@ -58,14 +58,16 @@ struct ComparisonBytes {
 ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::int64_t tokens,
                                  std::int64_t candidates);
 
-/// One copy of the model on one rank, which takes on any assignment.
+/// One copy of the model, which takes on any assignment: on one rank, or its part on each of several shards,
+/// over which all calls are then collective, with the same arguments but for `stop`, which only the root
+/// asks.
 class Replica {
  public:
-  /// Loads the whole model. The references must outlive this. `longest`: tokens of the longest sequence to
-  /// come; `cache_limit`: bytes of built modules kept.
+  /// Loads the model, or the part. The references must outlive this. `longest`: tokens of the longest
+  /// sequence to come; `cache_limit`: bytes of built modules kept.
   Replica(const ops::Context& context, const Checkpoint& checkpoint, const HfConfig& config,
           const SearchSpace& space, const LevelStore& store, DType precision, std::int64_t batch_tokens,
-          std::int64_t longest, std::uint64_t cache_limit);
+          std::int64_t longest, std::uint64_t cache_limit, const Shards& shards = alone());
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
 
@@ -88,8 +90,8 @@ class Replica {
                                                    const TokenDraw& draw, DenseAnswers answers,
                                                    const std::function<bool()>& stop);
 
-  /// A candidate's own copy of all weights: as small as it is, or with `unmasked` in the shapes of the
-  /// unpruned model with zeros in o_proj and down_proj.
+  /// A candidate's own copy of all weights (of the part): as small as it is, or with `unmasked` in the shapes
+  /// of the unpruned model with zeros in o_proj and down_proj.
   ModelWeights weights_of(const Assignment& assignment, bool unmasked);
   /// The configuration of those weights.
   HfConfig config_of(const Assignment& assignment, bool unmasked) const;
@@ -102,6 +104,7 @@ class Replica {
 
   Modules switch_to(const Assignment& assignment, std::size_t from, std::size_t to);
   /// False where `stop` says so between two batches.
+  bool stop_asked(const std::function<bool()>& stop) const { return shards_.root_says(stop && stop()); }
   bool run_modules(const Assignment& assignment, std::size_t from, std::size_t to,
                    std::span<const Batch> batches, const Tensor& hidden, const std::function<bool()>& stop);
   /// The fitness of each, all with one norm and head; empty where `stop` says so.
@@ -110,8 +113,10 @@ class Replica {
                               DenseAnswers answers, const std::function<bool()>& stop);
 
   const ops::Context& context_;
-  const HfConfig& config_;
-  const SearchSpace& space_;
+  const Shards& shards_;
+  SpacePart part_;
+  const HfConfig& config_;    // of the part
+  const SearchSpace& space_;  // likewise
   DType precision_;
   std::int64_t batch_tokens_;
   std::vector<LayerWeights> dense_;

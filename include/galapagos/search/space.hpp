@@ -36,6 +36,10 @@ struct SearchSpace {
   std::vector<LayerShape> shapes(const HfConfig& config, const Assignment& assignment) const;
 };
 
+/// Parameters of an attention or feed-forward part of which some columns of o_proj or down_proj are kept.
+std::int64_t parameters_of_module(const HfConfig& config, const ModuleId& module,
+                                  std::span<const std::int64_t> kept);
+
 /// The space of a database whose modules lose their structures in the given orders, one after the other.
 SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_t> orders);
 

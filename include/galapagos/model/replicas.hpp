@@ -1,0 +1,35 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include <galapagos/comm/collectives.hpp>
+
+namespace galapagos {
+
+/// Collective over the ranks given. How the shards of a replica are going to sum.
+using MakeCollectives = std::function<std::unique_ptr<Collectives>(const Communicator& ranks)>;
+
+/// The ranks of a program dealt to replicas of a model: rank = replica * shards + shard, so that the shards of
+/// a replica are neighbours.
+class ReplicaGrid {
+ public:
+  /// Collective. UsageError where the ranks do not divide into replicas of `shards` ranks.
+  ReplicaGrid(const Communicator& world, int shards);
+
+  int shards() const { return shards_; }
+  int replicas() const { return same_shard_.size(); }
+  int replica() const { return same_shard_.rank(); }
+  int shard() const { return of_replica_.rank(); }
+
+  /// The shards of this rank's replica.
+  const Communicator& of_replica() const { return of_replica_; }
+  /// The ranks that hold the same part of their replicas.
+  const Communicator& same_shard() const { return same_shard_; }
+
+ private:
+  int shards_;
+  Communicator of_replica_, same_shard_;
+};
+
+}  // namespace galapagos
