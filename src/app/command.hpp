@@ -62,6 +62,9 @@ Device choose_device(const Communicator& world, const Options& options);
 /// Collective. The context that --backend, --precision and --threads ask for.
 ops::Context make_context(const Communicator& world, const Options& options);
 
+/// What --shards says. UsageError where the ranks do not divide by it.
+int shards_of(const Options& options, int ranks);
+
 /// The precision asked for, or nothing for "auto".
 std::optional<DType> precision_of(const Options& options);
 
@@ -76,8 +79,10 @@ struct NamedModel {
   Assignment assignment;
   DType precision = DType::f32;
 
-  /// `context` and this must outlive the result.
-  ModelSource source(const ops::Context& context) const;
+  /// The configuration with what the assignment leaves.
+  HfConfig shape() const;
+  /// All of it, or one of several shards' parts. `context` and this must outlive the result.
+  ModelSource source(const ops::Context& context, int shard = 0, int shards = 1) const;
 };
 
 /// Collective. Opens it all; UsageError where only one of --database and --assignment is given.
@@ -86,10 +91,10 @@ std::unique_ptr<NamedModel> open_model(const Communicator& world, const std::fil
                                        const std::optional<std::string>& assignment,
                                        std::optional<DType> precision);
 
-/// Collective. Answers a file of requests with log-likelihoods (`eval --score`).
+/// Collective. Answers a file of requests, whose ids `config` knows, with log-likelihoods (`eval --score`).
 void score_requests(const Communicator& world, const ops::Context& context, const ModelSource& model,
-                    const std::filesystem::path& requests, const std::filesystem::path& scores,
-                    EvaluationOptions options);
+                    const HfConfig& config, const std::filesystem::path& requests,
+                    const std::filesystem::path& scores, EvaluationOptions options);
 
 /// Rank 0 prints a text to standard output.
 void print(const Communicator& world, const std::string& text);

@@ -89,6 +89,16 @@ ops::Context make_context(const Communicator& world, const Options& options) {
   });
 }
 
+int shards_of(const Options& options, int ranks) {
+  const auto shards = options.get<std::int64_t>("shards");
+  if (shards < 1 || shards > ranks) {
+    throw UsageError(fmt::format("{} shards on {} ranks", shards, ranks), "--shards",
+                     "give 1 to the number of ranks");
+  }
+  check_shards(ranks, static_cast<int>(shards));
+  return static_cast<int>(shards);
+}
+
 std::optional<DType> precision_of(const Options& options) {
   const auto& name = options.get<std::string>("precision");
   if (name == "auto") return std::nullopt;
@@ -103,9 +113,19 @@ std::vector<std::filesystem::path> paths_of(const std::vector<std::string>& name
   return {names.begin(), names.end()};
 }
 
-ModelSource NamedModel::source(const ops::Context& context) const {
-  if (!database) return checkpoint_source(*checkpoint, config, precision, context.device());
-  return stitched_source(context, *checkpoint, config, *database, space, assignment, precision);
+HfConfig NamedModel::shape() const {
+  HfConfig own = config;
+  if (database) own.layer_shapes = space.shapes(config, assignment);
+  return own;
+}
+
+ModelSource NamedModel::source(const ops::Context& context, int shard, int shards) const {
+  if (!database) {
+    return checkpoint_source(*checkpoint, config, part_of_model(config, shard, shards), precision,
+                             context.device());
+  }
+  return stitched_source(context, *checkpoint, config, *database, space, assignment, precision, shard,
+                         shards);
 }
 
 std::unique_ptr<NamedModel> open_model(const Communicator& world, const std::filesystem::path& folder,

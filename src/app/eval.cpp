@@ -20,6 +20,8 @@ Options declare_eval() {
       "reference", po::value<std::string>(), "folder of the unpruned model, for KL and top-1 agreement")(
       "sequence-length", po::value<std::int64_t>()->default_value(0),
       "longest sequence in tokens; 0: what the model takes, at most 8192")(
+      "shards", po::value<std::int64_t>()->default_value(1),
+      "ranks that hold one copy of the model, each a part of every layer")(
       "tokens", po::value<std::int64_t>()->default_value(0), "tokens of each file to use; 0: all")(
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
       "score", po::value<std::string>(),
@@ -102,6 +104,7 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
   const ops::Context context = make_context(world, options);
   EvaluationOptions how;
   std::optional<DType> precision;
+  int shards = 1;
   agree(world, [&] {
     options.require("model");
     options.require(options.has("score") ? "scores" : "data");
@@ -110,19 +113,27 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
     }
     how = read_evaluation(options);
     precision = precision_of(options);
+    shards = shards_of(options, world.size());
   });
   const auto model =
       open_model(world, options.get<std::string>("model"), options.find<std::string>("database"),
                  options.find<std::string>("assignment"), precision);
-  const ModelSource source = model->source(context);
+  std::optional<ReplicaGrid> grid;
+  if (shards > 1) grid.emplace(world, shards);
+  how.grid = grid ? &*grid : nullptr;
+  const auto part_of = [&](const NamedModel& of) {
+    return agree_on(world, [&] { return of.source(context, grid ? grid->shard() : 0, shards); });
+  };
+  const ModelSource source = part_of(*model);
   if (const auto requests = options.find<std::string>("score")) {
-    return score_requests(world, context, source, *requests, options.get<std::string>("scores"), how);
+    return score_requests(world, context, source, model->config, *requests,
+                          options.get<std::string>("scores"), how);
   }
   std::unique_ptr<NamedModel> other;
   std::optional<ModelSource> reference;
   if (const auto folder = options.find<std::string>("reference")) {
     other = open_model(world, *folder, std::nullopt, std::nullopt, precision);
-    reference = other->source(context);
+    reference = part_of(*other);
   }
   const bool compared = reference.has_value();
   const Data data = load_data(world, options, *model);
@@ -135,8 +146,9 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
                        "give a longer text or a greater --sequence-length");
     }
   });
-  const std::int64_t parameters = parameters_in_layers(source.config) + embedding_parameters(source.config) +
-                                  head_parameters(source.config);
+  const HfConfig shape = model->shape();
+  const std::int64_t parameters =
+      parameters_in_layers(shape) + embedding_parameters(shape) + head_parameters(shape);
   Json json;
   json["parameters"] = parameters;
   json.update(as_json(whole, compared));

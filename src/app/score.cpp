@@ -60,9 +60,9 @@ Requests read_requests(const std::filesystem::path& path, const HfConfig& config
 }  // namespace
 
 void score_requests(const Communicator& world, const ops::Context& context, const ModelSource& model,
-                    const std::filesystem::path& requests, const std::filesystem::path& scores,
-                    EvaluationOptions options) {
-  const Requests all = agree_on(world, [&] { return read_requests(requests, model.config); });
+                    const HfConfig& config, const std::filesystem::path& requests,
+                    const std::filesystem::path& scores, EvaluationOptions options) {
+  const Requests all = agree_on(world, [&] { return read_requests(requests, config); });
   options.context = all.context;
   const std::vector<SequenceScore> found =
       score_sequences(world, context, model, nullptr, all.tokens, options);

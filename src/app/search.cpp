@@ -23,7 +23,7 @@ Options declare_search() {
       "target-params", po::value<std::int64_t>(), "or: at most so many parameters in all")(
       "target-sparsity", po::value<double>(), "or: this share of the prunable parameters goes, as 0.5")(
       "islands", po::value<std::int64_t>()->default_value(1), "subpopulations")(
-      "shards", po::value<std::int64_t>()->default_value(1), "ranks that share one replica of the model")(
+      "shards", po::value<std::int64_t>()->default_value(1), "ranks that hold one replica of the model")(
       "generations", po::value<std::int64_t>()->default_value(200), "of every island")(
       "offspring", po::value<std::int64_t>()->default_value(16), "per generation")(
       "survivors", po::value<std::string>()->default_value("8 4 2 1"), "of each stage of the selection")(
@@ -166,14 +166,7 @@ SearchOptions read_search(const Options& options, int ranks) {
       make_topology(options.get<std::string>("topology"), options.get<std::string>("migrants"),
                     options.get<std::int64_t>("migration-interval"), evolution.islands, evolution.seed);
 
-  const auto shards = options.get<std::int64_t>("shards");
-  if (shards < 1 || shards > ranks) {
-    throw UsageError(fmt::format("{} shards on {} ranks", shards, ranks), "--shards",
-                     "give 1 to the number of ranks");
-  }
-  if (shards > 1) {
-    throw UsageError("a replica over several ranks is not there yet", "--shards", "use --shards 1");
-  }
+  request.shards = shards_of(options, ranks);
   return request;
 }
 

@@ -158,10 +158,8 @@ std::vector<SequenceScore> score_on_shards(const Communicator& comm, const ops::
                                     human_bytes(need), human_bytes(limit)),
                         "memory", "use more --shards, a smaller --batch-tokens, or raise --memory-limit");
   });
-  const std::int64_t first_id =
-      part_of_vocabulary(grid.of_replica().sum(models[0]->config.vocab_size), grid.shard(), grid.shards())
-          .first;
-  const Shards shards(options.make_collectives(grid.of_replica()), first_id);
+  const Shards shards =
+      make_shards(grid, options.make_collectives, grid.of_replica().sum(models[0]->config.vocab_size));
   std::vector<StageWeights> weights;
   std::vector<LayerForward> forward;
   std::vector<OwnedTensor> hidden;

@@ -38,7 +38,8 @@ std::vector<SequenceScore> Scorer::score(const Batch& batch, std::span<const Ten
     const std::int64_t rows = std::min(logit_rows, tokens - first);
     const auto at = static_cast<std::size_t>(first), count = static_cast<std::size_t>(rows);
     const auto fill = [&](std::size_t model, const Tensor& logits) {
-      compute_logits(context_, models_[model]->config, heads_[model], hidden[model].slice(first, rows), logits);
+      compute_logits(context_, models_[model]->config, heads_[model], hidden[model].slice(first, rows),
+                     logits);
     };
     const Tensor logits = logits_->slice(0, rows);
     fill(0, logits);

@@ -16,15 +16,21 @@ std::uint64_t replica_bytes(const SearchFootprint& footprint, std::uint64_t modu
 
 }  // namespace
 
-SearchFootprint search_footprint(const SearchSpace& space, const HfConfig& config,
+SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part,
                                  const EvolutionOptions& evolution, const Fitness& fitness,
                                  const FineTuning& tuning, const SearchExtent& extent) {
+  const SearchSpace& space = part.space;
+  const HfConfig& config = part.model.config;
   const auto word = static_cast<std::uint64_t>(size_of(extent.precision));
-  const int ranks = extent.ranks;
+  const int replicas = extent.replicas;
   SearchFootprint footprint;
   for (const ModuleChoices& module : space.modules) {
     for (std::size_t level = 1; level < module.kept.size(); ++level) {
       footprint.built += static_cast<std::uint64_t>(module.parameters[level]) * word;
+    }
+  }
+  for (const ModuleChoices& module : whole.modules) {  // a node has one copy of all
+    for (std::size_t level = 1; level < module.kept.size(); ++level) {
       footprint.stored +=
           module.kept[level].size() * static_cast<std::uint64_t>(config.hidden_size) * size_of(extent.stored);
     }
@@ -40,17 +46,24 @@ SearchFootprint search_footprint(const SearchSpace& space, const HfConfig& confi
     footprint.states = std::max(footprint.states, bytes.states);
     footprint.logits = std::max(footprint.logits, bytes.logits);
   };
-  const auto group = static_cast<std::int64_t>(Dealing::smallest_group(ranks, evolution.islands));
+  const auto group = static_cast<std::int64_t>(Dealing::smallest_group(replicas, evolution.islands));
   std::int64_t candidates = evolution.offspring;
   for (const SelectionStage& stage : evolution.stages) {
     if (&stage == &evolution.stages.back()) ++candidates;  // the parent
     note(stage.tokens, (candidates + group - 1) / group);
     candidates = stage.survivors;
   }
-  note(evolution.compare_tokens, (evolution.islands + ranks - 1) / ranks);
+  note(evolution.compare_tokens, (evolution.islands + replicas - 1) / replicas);
   if (trains(evolution)) {
+    const std::int64_t all = space.fixed_parameters + space.dense_parameters();
+    // A shard has about the share of a candidate that it has of the whole.
+    const double share =
+        static_cast<double>(all) / static_cast<double>(whole.fixed_parameters + whole.dense_parameters());
     const std::int64_t parameters =
-        tuning.unmasked ? space.fixed_parameters + space.dense_parameters() : extent.most_parameters;
+        tuning.unmasked ? all
+        : part.model.shards == 1
+            ? extent.most_parameters
+            : static_cast<std::int64_t>(share * static_cast<double>(extent.most_parameters));
     footprint.training = static_cast<std::uint64_t>(parameters) * word +
                          fine_tune_bytes(config, parameters, extent.longest, tuning.options.recompute);
   }

@@ -235,15 +235,22 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   const Budget budget = make_budget(space, options);
   const Assignment uniform = budget.uniform(space);
   const Counter counter(space, config, resolved, sizes);
+  check_shards(sizes.ranks, options.shards);
+  const int replicas = sizes.ranks / options.shards;
 
   SearchForecast forecast;
-  forecast.ranks_of_island = Dealing::smallest_group(sizes.ranks, evolution.islands);
-  forecast.islands_of_rank = (evolution.islands + sizes.ranks - 1) / sizes.ranks;
+  forecast.ranks_of_island = Dealing::smallest_group(replicas, evolution.islands);
+  forecast.islands_of_rank = (evolution.islands + replicas - 1) / replicas;
   forecast.parameters = space.parameters(uniform);
   forecast.dense_parameters = space.fixed_parameters + space.dense_parameters();
-  forecast.footprint = search_footprint(space, config, evolution, options.fitness, options.tuning,
-                                        {sizes.precision, sizes.stored, options.batch_tokens,
-                                         sizes.sequence_length, budget.most_parameters(space), sizes.ranks});
+  for (int shard = 0; shard < options.shards; ++shard) {
+    const SearchFootprint footprint =
+        search_footprint(space, part_of_space(space, config, shard, options.shards), evolution,
+                         options.fitness, options.tuning,
+                         {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
+                          budget.most_parameters(space), replicas});
+    if (shard == 0 || footprint.dense > forecast.footprint.dense) forecast.footprint = footprint;
+  }
   const bool with_dense = options.fitness.kind != FitnessKind::ppl;
   const auto nodes = static_cast<double>((sizes.ranks + sizes.ranks_per_node - 1) / sizes.ranks_per_node);
   if (with_dense) {
@@ -260,8 +267,12 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
           size_of(sizes.precision);
     }
   }
+  const auto shards = static_cast<std::uint64_t>(options.shards);
+  forecast.in_use = (forecast.in_use + shards - 1) / shards;
   choose_home(resolved, sizes, forecast);
   count_generation(space, budget, resolved, counter, forecast);
+  for (double* of_rank : {&forecast.generation_rank, &forecast.streamed_rank, &forecast.switched_rank})
+    *of_rank /= options.shards;
 
   SelectionStage compared = evolution.stages.back();
   compared.tokens = evolution.compare_tokens;
@@ -270,13 +281,13 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
                               ? counter.tuned_fitness(one, compared).operations
                               : counter.fitness(uniform, one, compared.tokens).operations;
   forecast.comparison = static_cast<double>(evolution.islands) * measured;
-  forecast.comparison_rank = static_cast<double>(forecast.islands_of_rank) * measured;
+  forecast.comparison_rank = static_cast<double>(forecast.islands_of_rank) * measured / options.shards;
   forecast.comparisons = evolution.eval_every > 0
                              ? (evolution.generations + evolution.eval_every - 1) / evolution.eval_every
                              : 1;
   const auto elites = static_cast<std::size_t>(std::max<std::int64_t>(1, evolution.topology.most_migrants()));
   const std::size_t record = record_bytes(space.modules.size(), elites);
-  forecast.exchanged = static_cast<std::uint64_t>(sizes.ranks) *
+  forecast.exchanged = static_cast<std::uint64_t>(replicas) *
                        (sizeof(std::int64_t) + static_cast<std::size_t>(forecast.islands_of_rank) * record);
   forecast.checkpoint = static_cast<std::uint64_t>(evolution.islands) * record + (1 << 16);
   forecast.read =

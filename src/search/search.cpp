@@ -1,3 +1,5 @@
+#include "answers.hpp"
+#include "followers.hpp"
 #include "records.hpp"
 
 #include <algorithm>
@@ -194,17 +196,16 @@ LevelHome choose_home(const Communicator& comm, const SearchFootprint& footprint
                       human_bytes(limit)),
           "memory",
           footprint.training > 0
-              ? "use --recompute, a smaller --sequence-length or fewer ranks per node, or raise "
+              ? "use more --shards, --recompute, a smaller --sequence-length or fewer ranks per node, or "
+                "raise "
                 "--memory-limit"
-              : "start fewer ranks per node, use fewer --calibration-tokens, or raise --memory-limit");
+              : "use more --shards, start fewer ranks per node, use fewer --calibration-tokens, or raise "
+                "--memory-limit");
     }
   });
-  LevelHome home = LevelHome::file;
-  if (fits_device(footprint, limit)) {
-    home = LevelHome::device;
-  } else if (comm.all(fits_host(footprint, limit, comm.split_node().size()))) {
-    home = LevelHome::host;
-  }
+  const bool on_device = comm.all(fits_device(footprint, limit)),
+             on_host = comm.all(fits_host(footprint, limit, comm.split_node().size()));
+  LevelHome home = on_device ? LevelHome::device : on_host ? LevelHome::host : LevelHome::file;
   home = asked.value_or(home);
   log_info("level cache: {} (all levels built {}, in the database {}; a rank may use {})", name_of(home),
            human_bytes(footprint.built), human_bytes(footprint.stored), human_bytes(limit));
@@ -241,46 +242,6 @@ std::vector<EvalPart> cut_eval_data(const std::vector<TokenSet>& sets, std::int6
     }
   }
   return parts;
-}
-
-/// The dense model's answers to the pool in memory of the node, a part from each of its ranks.
-NodeBuffer compute_answers(const Communicator& comm, const Communicator& node, const Setup& setup,
-                           Replica& replica, std::int64_t batch_tokens,
-                           const std::function<std::optional<std::string>()>& interrupted) {
-  const auto hidden = static_cast<std::size_t>(setup.config.hidden_size);
-  const std::size_t bytes = setup.pools.compared.tokens.size() * hidden * sizeof(float);
-  agree(comm, [&] {
-    if (const std::uint64_t free = available_memory(); node.is_root() && bytes > free) {
-      throw ResourceError(
-          fmt::format("the unpruned model's answers need {} of a node's memory, of which {} are free",
-                      human_bytes(bytes), human_bytes(free)),
-          "--calibration-tokens", "use fewer calibration tokens");
-    }
-  });
-  NodeBuffer buffer(node, bytes);
-  const auto* first_token = setup.pools.compared.tokens.data();
-  auto* answers = reinterpret_cast<float*>(buffer.bytes().data());
-  FailureBoard board(comm);
-  const std::vector<Batch> batches =
-      make_batches(setup.pools.compared.tokens, setup.pools.compared.offsets, batch_tokens);
-  Progress progress("answers of the unpruned model, batches",
-                    static_cast<std::int64_t>(batches.size()) / node.size());
-  for (std::size_t b = static_cast<std::size_t>(node.rank()); b < batches.size() && !board.failed();
-       b += static_cast<std::size_t>(node.size())) {
-    board.attempt([&] {
-      if (const auto reason = interrupted()) {
-        throw StoppedEarly(fmt::format("stopped by {} before the first generation of this run", *reason),
-                           "search", "go on with --resume");
-      }
-      const Batch& batch = batches[b];
-      const auto at = static_cast<std::size_t>(batch.tokens.data() - first_token) * hidden;
-      replica.dense_answers(batch, {answers + at, batch.tokens.size() * hidden});
-    });
-    progress.advance();
-  }
-  board.settle();
-  buffer.synchronise(node);
-  return buffer;
 }
 
 /// Writes the run's folder as the search goes on, on rank 0.
@@ -455,6 +416,8 @@ Budget make_budget(const SearchSpace& space, const SearchOptions& options) {
 
 void run_search(const Communicator& world, const ops::Context& context, const SearchOptions& options) {
   const Communicator comm = world.duplicate();
+  agree(comm, [&] { check_shards(comm.size(), options.shards); });
+  const ReplicaGrid grid(comm, options.shards);
   watch_signals();
   const Stopwatch watch;
   const RunFolder folder(options.output);
@@ -465,9 +428,11 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
                             options.batch_tokens,
                             setup.longest,
                             setup.budget->most_parameters(setup.space),
-                            comm.size()};
+                            grid.replicas()};
+  const SpacePart part =
+      agree_on(comm, [&] { return part_of_space(setup.space, setup.config, grid.shard(), grid.shards()); });
   const SearchFootprint footprint =
-      search_footprint(setup.space, setup.config, setup.evolution, options.fitness, options.tuning, extent);
+      search_footprint(setup.space, part, setup.evolution, options.fitness, options.tuning, extent);
   const Communicator node = comm.split_node();
   const std::size_t answer_bytes = options.fitness.kind == FitnessKind::ppl
                                        ? 0
@@ -482,8 +447,11 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   log_info("{} modules, {} parameters of {} prunable; the uniform assignment leaves {} of {}",
            setup.space.modules.size(), count(setup.space.dense_parameters()), count(dense),
            count(setup.space.parameters(uniform)), count(dense));
-  log_info("{} islands on {} ranks, {} generations of {} offspring; pool of {} calibration tokens",
-           setup.evolution.islands, comm.size(), setup.evolution.generations, setup.evolution.offspring,
+  log_info("{} islands on {}, {} generations of {} offspring; pool of {} calibration tokens",
+           setup.evolution.islands,
+           grid.shards() == 1 ? fmt::format("{} ranks", comm.size())
+                              : fmt::format("{} replicas of {} shards", grid.replicas(), grid.shards()),
+           setup.evolution.generations, setup.evolution.offspring,
            count(static_cast<std::int64_t>(setup.pools.compared.tokens.size())));
   if (const FineTuning& tuning = options.tuning;
       comm.is_root() && !trains(setup.evolution) &&
@@ -494,10 +462,11 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
 
   SearchCheckpoint start = open_folder(comm, folder, setup, options);
   const LevelStore store(comm, *setup.database, setup.space, home);
+  const Shards shards = make_shards(grid, options.make_collectives, setup.config.vocab_size);
   std::optional<Replica> replica;
   agree(comm, [&] {
     replica.emplace(context, *setup.checkpoint, setup.config, setup.space, store, setup.precision,
-                    options.batch_tokens, setup.longest, cache_limit(footprint, home, limit));
+                    options.batch_tokens, setup.longest, cache_limit(footprint, home, limit), shards);
   });
   const std::function<std::optional<std::string>()> interrupted = [&]() -> std::optional<std::string> {
     if (stop_requested()) return "a signal";
@@ -506,15 +475,16 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   };
   NodeBuffer buffer;
   if (answer_bytes > 0) {
-    buffer = compute_answers(comm, node, setup, *replica, options.batch_tokens, interrupted);
+    buffer = compute_answers(comm, node, grid, shards, setup.pools.compared, setup.config.hidden_size,
+                             *replica, options.batch_tokens, interrupted);
   }
   const DenseAnswers answers{reinterpret_cast<const float*>(buffer.bytes().data()),
                              buffer.bytes().size() / sizeof(float)};
 
   const std::vector<EvalPart> parts = cut_eval_data(setup.eval_sets, options.batch_tokens);
-  Evaluator evaluator;
-  evaluator.fitness = [&](const Assignment& base, std::span<const Assignment> candidates,
-                          const StageTokens& tokens, const std::function<bool()>& stop) {
+  Followers::Work work;
+  work.fitness = [&](const Assignment& base, std::span<const Assignment> candidates,
+                     const StageTokens& tokens, const std::function<bool()>& stop) {
     if (tokens.training.tokens.empty()) {
       return replica->fitness(options.fitness, base, candidates, setup.pools.compared, tokens.compared,
                               answers, stop);
@@ -522,15 +492,22 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
     return replica->tuned_fitness(options.fitness, options.tuning, candidates, tokens.training,
                                   setup.pools.compared, tokens.compared, answers, stop);
   };
-  evaluator.seconds = [&] { return replica->seconds(); };
-  evaluator.extra_items = parts.size();
-  evaluator.extra = [&](const Assignment& assignment, std::size_t item) {
-    const EvalPart& part = parts[item];
+  work.extra = [&](const Assignment& assignment, std::size_t item) {
+    const EvalPart& piece = parts[item];
     return replica
-        ->fitness({FitnessKind::nll, 0}, assignment, std::span(&assignment, 1), setup.eval_sets[part.set],
-                  part.draw, {}, {})
+        ->fitness({FitnessKind::nll, 0}, assignment, std::span(&assignment, 1), setup.eval_sets[piece.set],
+                  piece.draw, {}, {})
         ->front();
   };
+  const Followers followers(grid.of_replica(), work);
+  if (!shards.is_root()) return followers.follow();
+
+  const Followers::Work led = shards.alone() ? work : followers.led();
+  Evaluator evaluator;
+  evaluator.fitness = led.fitness;
+  evaluator.extra = led.extra;
+  evaluator.extra_items = parts.size();
+  evaluator.seconds = [&] { return replica->seconds(); };
   std::optional<Recorder> recorder;
   if (comm.is_root()) recorder.emplace(folder, setup, options, comm.size(), parts, start);
   Observer observer;
@@ -540,8 +517,16 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   observer.comparison = [&](const Population& population, const Comparison& comparison) {
     recorder->comparison(population, comparison);
   };
-  evolve(comm, setup.space, *setup.budget, setup.evolution, setup.pools, std::move(start.population),
-         evaluator, observer, interrupted);
+  ExitCode code = ExitCode::done;
+  try {
+    evolve(grid.same_shard(), setup.space, *setup.budget, setup.evolution, setup.pools,
+           std::move(start.population), evaluator, observer, interrupted);
+  } catch (const Error& error) {
+    code = error.code();
+    if (!shards.alone()) followers.end(code);
+    throw;
+  }
+  if (!shards.alone()) followers.end(code);
 }
 
 }  // namespace galapagos

@@ -59,9 +59,9 @@ SpacePart part_of_space(const SearchSpace& space, const HfConfig& config,
   part.space.fixed_parameters = embedding_parameters(part.model.config) + head_parameters(part.model.config);
   for (ModuleChoices& module : part.space.modules) {
     const LayerPart& layer = part.model.layers[static_cast<std::size_t>(module.id.layer)];
-    const Range columns = module.id.kind == ModuleKind::ffn
-                              ? layer.columns
-                              : Range{layer.heads.first * config.head_dim, layer.heads.last * config.head_dim};
+    const Range columns = module.id.kind == ModuleKind::ffn ? layer.columns
+                                                            : Range{layer.heads.first * config.head_dim,
+                                                                    layer.heads.last * config.head_dim};
     std::vector<std::int64_t>& before = part.first_kept.emplace_back();
     std::vector<bool>& present = part.present.emplace_back();
     for (std::size_t level = 0; level < module.kept.size(); ++level) {

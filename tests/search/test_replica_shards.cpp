@@ -81,7 +81,8 @@ TEST_CASE("a replica on shards measures what one on a single rank does", "[repli
 TEST_CASE("shards' parts of a space are slabs that cover it", "[replica]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  const ModelSearch model = test::make_model_search(world, test::small_database("llama3_tiny", folder / "x.h5"));
+  const ModelSearch model =
+      test::make_model_search(world, test::small_database("llama3_tiny", folder / "x.h5"));
   for (const int shards : {1, 2, 3, 4, 7}) {
     std::vector<SpacePart> parts;
     for (int shard = 0; shard < shards; ++shard)
@@ -100,7 +101,8 @@ TEST_CASE("shards' parts of a space are slabs that cover it", "[replica]") {
           const std::int64_t first = module.id.kind == ModuleKind::ffn
                                          ? layer.columns.first
                                          : layer.heads.first * model.config.head_dim;
-          for (const std::int64_t column : part.space.modules[i].kept[level]) joined.push_back(column + first);
+          for (const std::int64_t column : part.space.modules[i].kept[level])
+            joined.push_back(column + first);
         }
         CHECK(joined == module.kept[level]);
       }
@@ -111,7 +113,8 @@ TEST_CASE("shards' parts of a space are slabs that cover it", "[replica]") {
 TEST_CASE("a stitched model on shards has the perplexity of the whole one", "[replica]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  const ModelSearch model = test::make_model_search(world, test::small_database("qwen2_tiny", folder / "x.h5"));
+  const ModelSearch model =
+      test::make_model_search(world, test::small_database("qwen2_tiny", folder / "x.h5"));
   const ops::Context context;
   const Shards shards(make_mpi_collectives(world),
                       part_of_vocabulary(model.config.vocab_size, world.rank(), world.size()).first);

@@ -4,17 +4,21 @@
 #include <memory>
 
 #include <galapagos/comm/collectives.hpp>
+#include <galapagos/model/shards.hpp>
 
 namespace galapagos {
 
 /// Collective over the ranks given. How the shards of a replica are going to sum.
 using MakeCollectives = std::function<std::unique_ptr<Collectives>(const Communicator& ranks)>;
 
-/// The ranks of a program dealt to replicas of a model: rank = replica * shards + shard, so that the shards of
-/// a replica are neighbours.
+/// UsageError where the ranks do not divide into replicas of `shards` ranks.
+void check_shards(int ranks, int shards);
+
+/// The ranks of a program dealt to replicas of a model: rank = replica * shards + shard, so that the shards
+/// of a replica are neighbours.
 class ReplicaGrid {
  public:
-  /// Collective. UsageError where the ranks do not divide into replicas of `shards` ranks.
+  /// Collective, after check_shards().
   ReplicaGrid(const Communicator& world, int shards);
 
   int shards() const { return shards_; }
@@ -31,5 +35,9 @@ class ReplicaGrid {
   int shards_;
   Communicator of_replica_, same_shard_;
 };
+
+/// Collective. This rank's place among the shards of its replica; alone where there is one shard. `ids`: of
+/// the whole vocabulary.
+Shards make_shards(const ReplicaGrid& grid, const MakeCollectives& make, std::int64_t ids);
 
 }  // namespace galapagos

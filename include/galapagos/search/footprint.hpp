@@ -5,7 +5,7 @@
 #include <galapagos/search/evolution.hpp>
 #include <galapagos/search/level_store.hpp>
 #include <galapagos/search/replica.hpp>
-#include <galapagos/search/space.hpp>
+#include <galapagos/search/space_part.hpp>
 #include <galapagos/tensor/dtype.hpp>
 
 namespace galapagos {
@@ -29,10 +29,11 @@ struct SearchExtent {
   std::int64_t batch_tokens = 0;     ///< of the largest batch
   std::int64_t longest = 0;          ///< sequence
   std::int64_t most_parameters = 0;  ///< of a candidate
-  int ranks = 1;                     ///< of the whole search
+  int replicas = 1;                  ///< of the whole search
 };
 
-SearchFootprint search_footprint(const SearchSpace& space, const HfConfig& config,
+/// Of the rank that holds `part` of the whole space.
+SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part,
                                  const EvolutionOptions& evolution, const Fitness& fitness,
                                  const FineTuning& tuning, const SearchExtent& extent);
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <galapagos/comm/communicator.hpp>
+#include <galapagos/model/replicas.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/search/evolution.hpp>
 #include <galapagos/search/level_store.hpp>
@@ -28,6 +29,8 @@ struct SearchOptions {
   Fitness fitness;
   FineTuning tuning;
   EvolutionOptions evolution;
+  int shards = 1;  ///< ranks of a replica
+  MakeCollectives make_collectives = make_mpi_collectives;
   std::optional<LevelHome> level_cache;  ///< nothing: what fits
   std::optional<DType> precision;        ///< of the working weights; the checkpoint's where not given
   std::int64_t batch_tokens = 4096;
