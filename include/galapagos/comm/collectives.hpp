@@ -8,8 +8,8 @@
 namespace galapagos {
 
 /// Sums of fp32 values over the ranks of a group, in the memory where tensors lie: one interface over MPI and
-/// over NCCL. All ranks make the same calls in the same order. What is small and lies in host memory goes over
-/// ranks() instead.
+/// over NCCL. All ranks make the same calls in the same order. What is small and lies in host memory goes
+/// over ranks() instead.
 class Collectives {
  public:
   explicit Collectives(const Communicator& ranks) : ranks_(ranks.duplicate()) {}
