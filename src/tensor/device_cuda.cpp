@@ -121,6 +121,21 @@ void cuda_zero(std::byte* data, std::size_t bytes) {
   check_cuda(cudaMemsetAsync(data, 0, bytes, cuda_stream()), "cudaMemsetAsync");
 }
 
+void cuda_synchronise() {
+  wait_for_cuda_stream();
+}
+
+std::byte* cuda_allocate_pinned(std::size_t bytes) {
+  void* data = nullptr;
+  if (cudaMallocHost(&data, bytes) == cudaSuccess) return static_cast<std::byte*>(data);
+  cudaGetLastError();
+  return nullptr;
+}
+
+void cuda_free_pinned(std::byte* data) noexcept {
+  cudaFreeHost(data);
+}
+
 }  // namespace device
 
 bool built_with_cuda() {
