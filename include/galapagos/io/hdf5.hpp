@@ -79,6 +79,9 @@ class Hdf5File {
                   std::span<const std::byte> bytes);
   void read_part(const std::string& name, Hdf5Type type, std::uint64_t first,
                  std::span<std::byte> bytes) const;
+  /// Where in the file a dataset's bytes lie; InputError where its type or its size is another, or it has no
+  /// place.
+  std::uint64_t place_of(const std::string& name, Hdf5Type type, std::uint64_t bytes) const;
   Hdf5DatasetInfo describe(const std::string& name) const;
   bool has(const std::string& name) const;
 
