@@ -3,8 +3,8 @@
 # model on the GPU against the CPU, and the benchmarks. It needs no compiler; about five minutes.
 #   tools/gpu_check.sh [BUILD = build/cuda] [--quick] [--keep DIR]
 # BUILD: a build folder, an installed tree or a packed one (programs in BUILD/bin; started through BUILD/run where there is
-# one): galapagos, test_ops, test_tensor, test_database, bench_gpu; it says which are missing. --quick leaves the benchmarks
-# out; --keep keeps logs and files in DIR. Fails where anything fails.
+# one): galapagos, test_ops, test_tensor, test_model_mpi, test_database, bench_gpu; it says which are missing. --quick leaves the
+# benchmarks out; --keep keeps logs and files in DIR. Fails where anything fails.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/build/cuda quick=no keep=
@@ -37,7 +37,7 @@ row() { # name, result, seconds, figure
 }
 find_program() { # -> its path, or nothing
   local place
-  for place in bin src/app tests/ops tests/tensor tests/pruning tests/bench .; do
+  for place in bin src/app tests/ops tests/tensor tests/model tests/pruning tests/bench .; do
     if [[ -x $build/$place/$1 && ! -d $build/$place/$1 ]]; then echo "$build/$place/$1"; return; fi
   done
 }
@@ -82,10 +82,11 @@ compare() { # name, first, second, limit: relative difference
 gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -1)
 row "GPU" "$([[ -n $gpu ]] && echo ok || echo none)" 0 "${gpu:-nvidia-smi shows none}"
 start 20 "$work/version" galapagos --version
-row "build" "$(grep -q 'CUDA *[0-9]' "$work/version" && echo ok || echo FAILED)" 0 "$(grep CUDA "$work/version" | tr -s ' ')"
+row "build" "$(grep -q 'CUDA *[0-9]' "$work/version" && echo ok || echo FAILED)" 0 "$(grep -E 'CUDA|NCCL' "$work/version" | tr -s ' \n' ' ')"
 
 step "operations, all backends" 180 ops.log test_ops
 step "tensors" 20 tensor.log test_tensor
+step "sums, MPI and NCCL, one rank" 120 sums.log test_model_mpi "[gpu_sums]"
 step "removal order, CPU and GPU" 120 order.log test_database "[backends]"
 
 # The pipeline: a database on each, then everything else on the CPU's, so that only one thing differs at a time. In fp32, and as

@@ -25,6 +25,8 @@ Galapagos runs on Linux and needs:
   Boost 1.74 (program_options), nlohmann-json 3.10, fmt, spdlog
   Oniguruma, SentencePiece, ICU, zlib, zstd, xxHash
   Catch2 for the tests, clang-format for tools/format.sh
+  for the preset cuda: the CUDA Toolkit 12 or later, and NCCL 2.14 or later for several GPUs (both from NVIDIA, on
+  Debian and Ubuntu cuda-toolkit and libnccl-dev of its repository; with Spack: cuda nccl); not installed by this script
 
 Names of the packages (they vary with the release):
 

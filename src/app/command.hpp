@@ -10,6 +10,7 @@
 #include <galapagos/core/options.hpp>
 #include <galapagos/export/stitch.hpp>
 #include <galapagos/model/evaluate.hpp>
+#include <galapagos/model/make_collectives.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/pruning/build.hpp>
 #include <galapagos/search/search.hpp>
@@ -45,8 +46,8 @@ EvaluationOptions read_evaluation(const Options& options);
 Options declare_train();
 TrainOptions read_train(const Options& options);
 
-/// Declares --log-level, --threads, and with `computing` also --backend, --allow-gpu-sharing, --precision,
-/// --batch-tokens, --memory-limit.
+/// Declares --log-level, --threads, and with `computing` also --backend, --allow-gpu-sharing, --collectives,
+/// --precision, --batch-tokens, --memory-limit.
 void declare_common(Options& options, bool computing);
 /// The latter alone.
 void declare_computing(Options& options);
@@ -59,11 +60,15 @@ bool begin(const Communicator& world, Options& options, const std::vector<std::s
 /// and the log says which. ResourceError where two ranks would share one without --allow-gpu-sharing.
 Device choose_device(const Communicator& world, const Options& options);
 
-/// Collective. The context that --backend, --precision and --threads ask for.
+/// Collective. The context that --backend, --precision and --threads ask for, in which what --collectives
+/// asks for can be had.
 ops::Context make_context(const Communicator& world, const Options& options);
 
 /// What --shards says. UsageError where the ranks do not divide by it.
 int shards_of(const Options& options, int ranks);
+
+/// What --collectives asks for; make_context() has seen to it that it can be had.
+CollectivesKind collectives_of(const Options& options);
 
 /// The precision asked for, or nothing for "auto".
 std::optional<DType> precision_of(const Options& options);

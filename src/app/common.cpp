@@ -58,6 +58,8 @@ void declare_computing(Options& options) {
   options.declared().add_options()("backend", po::value<std::string>()->default_value("auto"),
                                    "auto, cpu or cuda")("allow-gpu-sharing", po::bool_switch(),
                                                         "let several ranks use one GPU")(
+      "collectives", po::value<std::string>()->default_value("auto"),
+      "what sums over the ranks of one model on GPUs go through: auto, nccl or mpi")(
       "precision", po::value<std::string>()->default_value("auto"),
       "of the working weights: auto (as the checkpoint), fp32, bf16 or fp16")(
       "batch-tokens", po::value<std::int64_t>()->default_value(4096), "tokens computed at a time")(
@@ -84,8 +86,11 @@ ops::Context make_context(const Communicator& world, const Options& options) {
     const auto threads = options.get<std::int64_t>("threads");
     if (threads < 0 || threads > 4096)
       throw UsageError(fmt::format("{} threads", threads), "--threads", "give 1 or more");
-    return ops::Context(device, threads > 0 ? static_cast<int>(threads) : fallback,
-                        products_of(device, options));
+    const CollectivesKind collectives = collectives_of(options);
+    ops::Context context(device, threads > 0 ? static_cast<int>(threads) : fallback,
+                         products_of(device, options));
+    check_collectives(context, collectives);
+    return context;
   });
 }
 
@@ -97,6 +102,10 @@ int shards_of(const Options& options, int ranks) {
   }
   check_shards(ranks, static_cast<int>(shards));
   return static_cast<int>(shards);
+}
+
+CollectivesKind collectives_of(const Options& options) {
+  return collectives_kind(options.get<std::string>("collectives"));
 }
 
 std::optional<DType> precision_of(const Options& options) {

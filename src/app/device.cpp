@@ -11,17 +11,15 @@
 namespace galapagos::app {
 namespace {
 
-using Uuid = std::array<unsigned char, 16>;
-
 /// Collective over the node: what each of its ranks sees, in order of rank.
-std::vector<std::vector<Uuid>> gpus_of_node(const Communicator& node, const std::vector<Gpu>& mine) {
+std::vector<std::vector<GpuUuid>> gpus_of_node(const Communicator& node, const std::vector<Gpu>& mine) {
   const auto count = static_cast<std::int64_t>(mine.size());
   const std::vector<std::int64_t> counts = node.all_gather(count);
   const auto most = static_cast<std::size_t>(node.max(count));
-  std::vector<Uuid> padded(most);
+  std::vector<GpuUuid> padded(most);
   for (std::size_t i = 0; i < mine.size(); ++i) padded[i] = mine[i].uuid;
-  const std::vector<Uuid> all = node.all_gather(std::span<const Uuid>(padded));
-  std::vector<std::vector<Uuid>> seen;
+  const std::vector<GpuUuid> all = node.all_gather(std::span<const GpuUuid>(padded));
+  std::vector<std::vector<GpuUuid>> seen;
   for (std::size_t rank = 0; rank < counts.size(); ++rank) {
     const auto first = all.begin() + static_cast<std::ptrdiff_t>(rank * most);
     seen.emplace_back(first, first + counts[rank]);
@@ -31,13 +29,13 @@ std::vector<std::vector<Uuid>> gpus_of_node(const Communicator& node, const std:
 
 /// Deals the GPUs in order of rank: each takes the first of those it sees that fewest ranks before it have
 /// taken. It does the same whether the launcher shows each rank all GPUs of the node, a part, or one.
-std::vector<std::size_t> deal(const std::vector<std::vector<Uuid>>& seen) {
-  std::vector<Uuid> taken;
+std::vector<std::size_t> deal(const std::vector<std::vector<GpuUuid>>& seen) {
+  std::vector<GpuUuid> taken;
   std::vector<std::size_t> chosen;
-  for (const std::vector<Uuid>& gpus : seen) {
-    const auto users = [&](const Uuid& gpu) { return std::count(taken.begin(), taken.end(), gpu); };
-    const auto best = std::min_element(gpus.begin(), gpus.end(),
-                                       [&](const Uuid& a, const Uuid& b) { return users(a) < users(b); });
+  for (const std::vector<GpuUuid>& gpus : seen) {
+    const auto users = [&](const GpuUuid& gpu) { return std::count(taken.begin(), taken.end(), gpu); };
+    const auto best = std::min_element(
+        gpus.begin(), gpus.end(), [&](const GpuUuid& a, const GpuUuid& b) { return users(a) < users(b); });
     chosen.push_back(static_cast<std::size_t>(best - gpus.begin()));
     taken.push_back(*best);
   }
@@ -58,7 +56,7 @@ Device choose_device(const Communicator& world, const Options& options) {
   if (device == Device::cpu) return device;
 
   const Communicator node = world.split_node();
-  const std::vector<std::vector<Uuid>> seen = gpus_of_node(node, mine);
+  const std::vector<std::vector<GpuUuid>> seen = gpus_of_node(node, mine);
   const std::vector<std::size_t> chosen = deal(seen);
   const auto rank = static_cast<std::size_t>(node.rank());
   const Gpu& gpu = mine[chosen[rank]];

@@ -11,6 +11,7 @@
 #include <galapagos/app/run.hpp>
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/environment.hpp>
+#include <galapagos/comm/nccl_collectives.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/hdf5.hpp>
@@ -49,9 +50,10 @@ std::string usage() {
 
 std::string versions() {
   return fmt::format(
-      "galapagos {}\ncompiler   {}\nMPI        {}\nHDF5       {}\nBLAS       {}\nCUDA       {}\n",
+      "galapagos {}\ncompiler   {}\nMPI        {}\nHDF5       {}\nBLAS       {}\nCUDA       {}\nNCCL       "
+      "{}\n",
       version_with_revision(), compiler(), mpi_library_version(), hdf5_version(), ops::blas_version(),
-      built_with_cuda() ? cuda_version() : "none (build with the preset 'cuda')");
+      built_with_cuda() ? cuda_version() : "none (build with the preset 'cuda')", nccl_version());
 }
 
 void dispatch(const Communicator& world, const std::vector<std::string>& words) {

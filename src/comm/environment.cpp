@@ -4,6 +4,9 @@
 #include <exception>
 #include <fmt/format.h>
 #include <mpi.h>
+#if __has_include(<mpi-ext.h>)
+#include <mpi-ext.h>
+#endif
 
 #include <galapagos/comm/environment.hpp>
 #include <galapagos/core/error.hpp>
@@ -48,6 +51,18 @@ std::string mpi_library_version() {
   MPI_Get_library_version(text, &length);
   const std::string line(text, static_cast<std::size_t>(length));
   return line.substr(0, line.find_first_of(",\n"));
+}
+
+bool mpi_reads_gpu_memory() {
+#if defined(MPIX_CUDA_AWARE_SUPPORT)  // Open MPI and its kin: what it was built with is not what it finds at
+                                      // run time
+  return MPIX_Query_cuda_support() == 1;
+#elif defined(MPIX_GPU_SUPPORT_CUDA)  // MPICH and its kin
+  int supported = 0;
+  return MPIX_GPU_query_support(MPIX_GPU_SUPPORT_CUDA, &supported) == MPI_SUCCESS && supported != 0;
+#else
+  return false;
+#endif
 }
 
 void abort_all_ranks(int exit_code) {

@@ -197,6 +197,17 @@ void Hdf5File::write(const std::string& name, Hdf5Type type, std::span<const std
   }
 }
 
+std::uint64_t Hdf5File::place_of(const std::string& name, Hdf5Type type, std::uint64_t bytes) const {
+  const Hdf5DatasetInfo info = describe(name);
+  const Hdf5Handle dataset = open_dataset(name);
+  const haddr_t place = H5Dget_offset(dataset.get());
+  if (info.type != type || info.elements * size_of(type) != bytes || place == HADDR_UNDEF) {
+    throw InputError("dataset " + name + " has another type or size than what is to be written, or no place",
+                     path_.string(), "the file is damaged: make it anew");
+  }
+  return place;
+}
+
 void Hdf5File::read(const std::string& name, Hdf5Type type, std::span<std::byte> bytes) const {
   const Hdf5DatasetInfo info = describe(name);
   if (info.type != type || info.elements * size_of(type) != bytes.size()) {

@@ -2,16 +2,52 @@
 #include <fmt/format.h>
 #include <limits>
 
+#include <galapagos/comm/environment.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/model/pipeline.hpp>
+#include <galapagos/tensor/pinned.hpp>
 
 namespace galapagos {
 namespace {
 
 constexpr int hidden_tag = 11;
 
-std::span<std::byte> bytes_of(const Tensor& tensor) {
-  return {tensor.data, tensor.bytes()};
+/// What MPI is handed for the three tensors: themselves, or places in host memory.
+class Handed {
+ public:
+  Handed(const Tensor (&tensors)[3], bool staged) {
+    if (!staged) return;
+    for (std::size_t i = 0; i < 3; ++i)
+      places_[i] = PinnedBuffer(tensors[i].bytes(), "hidden states on their way");
+  }
+
+  /// Of a view of tensor i, which begins where the tensor does.
+  std::span<std::byte> bytes(std::size_t i, const Tensor& view) const {
+    const std::span<std::byte> place = places_[i].bytes();
+    return place.empty() ? std::span(view.data, view.bytes()) : place.first(view.bytes());
+  }
+  /// To be called when something has been received.
+  void received(std::size_t i, const Tensor& view) const {
+    const std::span<std::byte> place = places_[i].bytes();
+    if (!place.empty()) copy_bytes(view.data, view.device, place.data(), Device::cpu, view.bytes());
+  }
+  /// To be called when the view has its last values: MPI knows nothing of what is queued for a GPU.
+  void computed(std::size_t i, const Tensor& view, bool sent) const {
+    const std::span<std::byte> place = places_[i].bytes();
+    if (place.empty()) {
+      synchronise(view.device);
+    } else if (sent) {
+      copy_bytes(place.data(), Device::cpu, view.data, view.device, view.bytes());
+    }
+  }
+
+ private:
+  PinnedBuffer places_[3];
+};
+
+bool is_staged(HandOver hand_over, Device device) {
+  if (hand_over != HandOver::automatic) return hand_over == HandOver::staged;
+  return device != Device::cpu && !mpi_reads_gpu_memory();
 }
 
 }  // namespace
@@ -77,10 +113,12 @@ void check_message(std::int64_t tokens, std::int64_t columns) {
 void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::span<const Batch> batches,
                     const Tensor (&buffers)[3], FailureBoard& board,
                     const std::function<void(const Batch&, const Tensor& hidden)>& begin,
-                    const std::function<void(const Batch&, const Tensor& hidden)>& work) {
+                    const std::function<void(const Batch&, const Tensor& hidden)>& work, HandOver hand_over) {
   const int stage = grid.stage_of(comm.rank());
   const int before = stage == 0 ? -1 : comm.rank() - 1;
   const int after = stage + 1 == grid.stages() ? -1 : comm.rank() + 1;
+  // Outlives the requests.
+  const Handed handed(buffers, grid.stages() > 1 && is_staged(hand_over, buffers[0].device));
   Request sent[3], coming;
   const auto hidden_of = [&](std::size_t index) {
     return buffers[index % 3].view(
@@ -89,7 +127,7 @@ void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::spa
   const auto expect = [&](std::size_t index) {
     if (before < 0 || index >= batches.size()) return;
     sent[index % 3].wait();
-    coming = comm.receive_async(bytes_of(hidden_of(index)), before, hidden_tag);
+    coming = comm.receive_async(handed.bytes(index % 3, hidden_of(index)), before, hidden_tag);
   };
   // An empty message tells the next stage that no more will come. After a failure a stage still takes what
   // the stage before it sends, so that no send is left waiting.
@@ -111,13 +149,16 @@ void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::spa
       if (before < 0) {
         sent[index % 3].wait();
         begin(batches[index], hidden);
+      } else {
+        handed.received(index % 3, hidden);
       }
       work(batches[index], hidden);
+      handed.computed(index % 3, hidden, after >= 0);
     });
     if (board.failed()) {
       end_downstream();
     } else if (after >= 0) {
-      sent[index % 3] = comm.send_async(bytes_of(hidden), after, hidden_tag);
+      sent[index % 3] = comm.send_async(handed.bytes(index % 3, hidden), after, hidden_tag);
     }
   }
 }

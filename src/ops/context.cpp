@@ -33,6 +33,13 @@ Context::Context(Device device, int threads, DType products) : device_(device), 
 #endif
 }
 
+void* Context::stream() const {
+#ifdef GALAPAGOS_CUDA
+  if (resources_) return resources_->stream();
+#endif
+  return nullptr;
+}
+
 Device device_of_backend(const std::string& backend, bool visible) {
   if (backend == "cpu") return Device::cpu;
   if (backend == "auto") return visible ? Device::cuda : Device::cpu;

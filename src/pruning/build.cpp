@@ -89,6 +89,7 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
     board.attempt([&] { prune_module(context, plan, next.key(), std::move(next.mapped()), writer); });
     progress.advance();
   }
+  board.attempt([&] { writer.drain(); });
   board.settle();
 }
 
@@ -118,9 +119,9 @@ void build_database(const Communicator& world, const ops::Context& context, cons
         agree_on(comm, [&] { return load_my_stage(plan, comm.rank(), context.device()); });
     auto descriptor = agree_on(comm, [&] { return FileDescriptor(part, O_RDWR); });
     auto writer =
-        agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(descriptor), plan.header.dtype); });
+        agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(descriptor), plan.header); });
     for (const std::vector<ModuleId>& pass : plan.passes) run_pass(comm, context, plan, stage, pass, writer);
-    agree(comm, [&] { writer.close(); });
+    agree(comm, [&] { writer.close(); });  // drained at the end of each pass
   }
   // A file that earlier runs and a disk in between have had their hands on is compared with its checksums
   // once more before it gets its final name.

@@ -1,5 +1,6 @@
 #include "database_layout.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 #include <galapagos/core/error.hpp>
@@ -72,40 +73,65 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
   publish_file(unfinished, path);
 }
 
+namespace {
+
+/// Bytes of the largest level's weight.
+std::size_t largest_level(const DatabaseHeader& header) {
+  std::int64_t most = 0;
+  for (const ModuleId& module : header.modules()) {
+    if (header.removed(module).size() > 1) most = std::max(most, header.kept_columns(module, 1));
+  }
+  return static_cast<std::size_t>(most * header.config.hidden_size) * size_of(header.dtype);
+}
+
+}  // namespace
+
 DatabaseWriter::DatabaseWriter(const std::filesystem::path& path, const Communicator& comm,
-                               FileDescriptor descriptor, DType dtype)
-    : file_(Hdf5File::open_parallel(path, comm)), descriptor_(std::move(descriptor)), dtype_(dtype) {}
+                               FileDescriptor descriptor, const DatabaseHeader& header)
+    : file_(Hdf5File::open_parallel(path, comm)),
+      writer_(std::make_unique<WriteBehind>(std::move(descriptor), largest_level(header))),
+      dtype_(header.dtype) {}
+
+void DatabaseWriter::write(const std::string& name, Hdf5Type type, std::vector<std::byte> bytes) {
+  if (bytes.empty()) return;
+  const std::uint64_t place = file_.place_of(name, type, bytes.size());
+  writer_->write(std::move(bytes), place);
+}
+
+template <typename T>
+void DatabaseWriter::write_values(const std::string& name, Hdf5Type type, const std::vector<T>& values) {
+  const auto bytes = std::as_bytes(std::span(values));
+  write(name, type, {bytes.begin(), bytes.end()});
+}
 
 void DatabaseWriter::write_level(const ModuleId& module, std::int64_t level, const Tensor& weight) {
-  OwnedTensor on_host;
-  if (weight.device != Device::cpu) {
-    on_host = OwnedTensor(weight.shape, weight.dtype, Device::cpu, "a level's weight");
-    copy_bytes(on_host->data, Device::cpu, weight.data, weight.device, weight.bytes());
+  std::vector<std::byte> bytes(static_cast<std::size_t>(weight.elements()) * size_of(dtype_));
+  if (weight.dtype == dtype_) {
+    copy_bytes(bytes.data(), Device::cpu, weight.data, weight.device, weight.bytes());
+  } else {
+    OwnedTensor on_host;
+    if (weight.device != Device::cpu) on_host = copy_of(weight, Device::cpu, "a level's weight");
+    const Tensor& values = weight.device == Device::cpu ? weight : on_host;
+    convert_from_float(values.float_span(), dtype_, bytes.data());
   }
-  const Tensor& values = weight.device == Device::cpu ? weight : on_host;
-  std::span<const std::byte> bytes(values.data, values.bytes());
-  if (values.dtype != dtype_) {
-    converted_.resize(static_cast<std::size_t>(values.elements()) * size_of(dtype_));
-    convert_from_float(values.float_span(), dtype_, converted_.data());
-    bytes = converted_;
-  }
+  const std::uint64_t checksum = Hash64().add(bytes).value();
   const std::string at = layout::level_path(module, level);
-  file_.write(at + "/weight", layout::weight_type(dtype_), bytes);
-  file_.write_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64, {Hash64().add(bytes).value()});
+  write(at + "/weight", layout::weight_type(dtype_), std::move(bytes));
+  write_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64, {checksum});
 }
 
 void DatabaseWriter::finish_module(const ModuleId& module, const ObsSummary& summary) {
   const std::string at = layout::module_path(module);
   const std::vector<double> damping = {summary.relative_damping, static_cast<double>(summary.attempts),
                                        static_cast<double>(summary.dead_columns)};
-  file_.write_values(at + "/order", Hdf5Type::i32, summary.order);
-  file_.write_values(at + "/loss", Hdf5Type::f64, summary.loss);
-  file_.write_values(at + "/damping", Hdf5Type::f64, damping);
-  file_.write_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64,
-                                    {layout::summary_checksum(summary.order, summary.loss, damping)});
-  descriptor_.sync();
-  file_.write_values<std::uint8_t>(at + "/state", Hdf5Type::u8, {1});
-  descriptor_.sync();
+  write_values(at + "/order", Hdf5Type::i32, summary.order);
+  write_values(at + "/loss", Hdf5Type::f64, summary.loss);
+  write_values(at + "/damping", Hdf5Type::f64, damping);
+  write_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64,
+                              {layout::summary_checksum(summary.order, summary.loss, damping)});
+  writer_->sync();
+  write_values<std::uint8_t>(at + "/state", Hdf5Type::u8, {1});
+  writer_->sync();
 }
 
 void reopen_database(const std::filesystem::path& path, const std::filesystem::path& part,

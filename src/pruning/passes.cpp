@@ -15,7 +15,8 @@ std::uint64_t hessian_bytes(const HfConfig& config, const ModuleId& module) {
 std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module) {
   const auto n = static_cast<std::uint64_t>(module_columns(config, module));
   const auto hidden = static_cast<std::uint64_t>(config.hidden_size);
-  return n * (n + 4 * hidden) * sizeof(float);  // inverse; weight: read, transposed, pruned, rounded
+  return n * (n + 4 * hidden) *
+         sizeof(float);  // inverse; weight: transposed, pruned, as stored, being written
 }
 
 std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, DType precision,

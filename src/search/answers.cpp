@@ -36,8 +36,8 @@ Turn turn_of(const Communicator& node, const ReplicaGrid& grid) {
 }  // namespace
 
 NodeBuffer compute_answers(const Communicator& comm, const Communicator& node, const ReplicaGrid& grid,
-                           const Shards& shards, const TokenSet& pool, std::int64_t hidden_size, Replica& replica,
-                           std::int64_t batch_tokens,
+                           const Shards& shards, const TokenSet& pool, std::int64_t hidden_size,
+                           Replica& replica, std::int64_t batch_tokens,
                            const std::function<std::optional<std::string>()>& interrupted) {
   const auto hidden = static_cast<std::size_t>(hidden_size);
   const std::size_t bytes = pool.tokens.size() * hidden * sizeof(float);
@@ -54,7 +54,8 @@ NodeBuffer compute_answers(const Communicator& comm, const Communicator& node, c
   const Turn turn = turn_of(node, grid);
   FailureBoard board(comm);
   const std::vector<Batch> batches = make_batches(pool.tokens, pool.offsets, batch_tokens);
-  Progress progress("answers of the unpruned model, batches", static_cast<std::int64_t>(batches.size() / turn.of));
+  Progress progress("answers of the unpruned model, batches",
+                    static_cast<std::int64_t>(batches.size() / turn.of));
   for (std::size_t b = turn.first; b < batches.size(); b += turn.of) {
     if (shards.is_root()) {
       board.attempt([&] {

@@ -32,8 +32,8 @@ void share(const Communicator& comm, TokenDraw& draw) {
 
 Followers::Work Followers::led() const {
   Work work;
-  work.fitness = [this](const Assignment& base, std::span<const Assignment> candidates, const StageTokens& tokens,
-                        const std::function<bool()>& stop) {
+  work.fitness = [this](const Assignment& base, std::span<const Assignment> candidates,
+                        const StageTokens& tokens, const std::function<bool()>& stop) {
     std::vector<Assignment> all = {base};
     all.insert(all.end(), candidates.begin(), candidates.end());
     comm_.broadcast_value(Order{Task::fitness, 0, 0, all.size()});

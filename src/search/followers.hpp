@@ -11,10 +11,9 @@ class Followers {
  public:
   /// What every shard is to do; collective over the shards of a replica.
   struct Work {
-    std::function<std::optional<std::vector<double>>(const Assignment& base,
-                                                     std::span<const Assignment> candidates,
-                                                     const StageTokens& tokens,
-                                                     const std::function<bool()>& stop)>
+    std::function<std::optional<std::vector<double>>(
+        const Assignment& base, std::span<const Assignment> candidates, const StageTokens& tokens,
+        const std::function<bool()>& stop)>
         fitness;
     std::function<double(const Assignment& assignment, std::size_t item)> extra;
   };
@@ -24,8 +23,8 @@ class Followers {
 
   /// On the root: the same work, with the others taking part.
   Work led() const;
-  /// On the others: works until the root says end(), then ends as the root has: FailedElsewhere where that was a
-  /// failure, or this rank's own error where it began here.
+  /// On the others: works until the root says end(), then ends as the root has: FailedElsewhere where that
+  /// was a failure, or this rank's own error where it began here.
   void follow() const;
   /// On the root.
   void end(ExitCode code) const;

@@ -56,6 +56,10 @@ void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device f
   }
 }
 
+void synchronise(Device device) {
+  if (device == Device::cuda) device::cuda_synchronise();
+}
+
 void fill_zero(const Tensor& tensor) {
   if (tensor.empty()) return;
   if (tensor.device == Device::cpu) {

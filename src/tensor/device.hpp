@@ -13,4 +13,10 @@ void cuda_free(std::byte* data) noexcept;
 void cuda_copy(std::byte* to, Device to_device, const std::byte* from, Device from_device, std::size_t bytes);
 void cuda_zero(std::byte* data, std::size_t bytes);
 
+/// Waits for all that the GPU has been given.
+void cuda_synchronise();
+/// Page-locked host memory; nullptr where there is none.
+std::byte* cuda_allocate_pinned(std::size_t bytes);
+void cuda_free_pinned(std::byte* data) noexcept;
+
 }  // namespace galapagos::device

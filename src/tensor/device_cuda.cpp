@@ -3,8 +3,11 @@
 #include <cuda_runtime.h>
 #include <fmt/format.h>
 #include <limits>
+#include <thread>
 
+#include <galapagos/comm/nccl_collectives.hpp>
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/progress.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/tensor/cuda_stream.hpp>
 #include <galapagos/tensor/tensor.hpp>
@@ -54,6 +57,29 @@ cudaStream_t cuda_stream() {
   return stream;
 }
 
+void wait_for_cuda_stream() {
+  if (!nccl_in_use()) return check_cuda(cudaStreamSynchronize(cuda_stream()), "cudaStreamSynchronize");
+  // A sum whose other ranks are gone never ends, and NCCL tells only those who ask.
+  const Stopwatch watch;
+  for (cudaError_t status = cudaErrorNotReady; status == cudaErrorNotReady;) {
+    status = cudaStreamQuery(cuda_stream());
+    if (status == cudaErrorNotReady) {
+      cudaGetLastError();  // or the next launch would find it
+      check_nccl_while_waiting(std::chrono::duration<double>(watch.seconds()));
+      std::this_thread::yield();
+    } else {
+      check_cuda(status, "cudaStreamQuery");
+    }
+  }
+}
+
+void copy_in_cuda_stream(void* to, const void* from, std::size_t bytes) {
+  // With pageable memory the call itself blocks, and would not look after NCCL.
+  if (nccl_in_use()) wait_for_cuda_stream();
+  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cuda_stream()), "cudaMemcpyAsync");
+  wait_for_cuda_stream();
+}
+
 namespace device {
 
 std::byte* cuda_allocate(std::size_t bytes, const std::string& purpose) {
@@ -63,7 +89,7 @@ std::byte* cuda_allocate(std::size_t bytes, const std::string& purpose) {
   if (status == cudaErrorMemoryAllocation) {
     // What the pool keeps may be in pieces that are too small.
     cudaGetLastError();
-    check_cuda(cudaStreamSynchronize(cuda_stream()), "cudaStreamSynchronize");
+    wait_for_cuda_stream();
     cudaMemPoolTrimTo(pool, 0);
     status = cudaMallocFromPoolAsync(&data, bytes, pool, cuda_stream());
   }
@@ -86,14 +112,28 @@ void cuda_free(std::byte* data) noexcept {
 
 void cuda_copy(std::byte* to, Device to_device, const std::byte* from, Device from_device,
                std::size_t bytes) {
-  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cuda_stream()), "cudaMemcpyAsync");
+  if (to_device != Device::cuda || from_device != Device::cuda) return copy_in_cuda_stream(to, from, bytes);
   // Within the GPU, all that comes later comes later in the stream, too.
-  if (to_device == Device::cuda && from_device == Device::cuda) return;
-  check_cuda(cudaStreamSynchronize(cuda_stream()), "cudaStreamSynchronize");
+  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cuda_stream()), "cudaMemcpyAsync");
 }
 
 void cuda_zero(std::byte* data, std::size_t bytes) {
   check_cuda(cudaMemsetAsync(data, 0, bytes, cuda_stream()), "cudaMemsetAsync");
+}
+
+void cuda_synchronise() {
+  wait_for_cuda_stream();
+}
+
+std::byte* cuda_allocate_pinned(std::size_t bytes) {
+  void* data = nullptr;
+  if (cudaMallocHost(&data, bytes) == cudaSuccess) return static_cast<std::byte*>(data);
+  cudaGetLastError();
+  return nullptr;
+}
+
+void cuda_free_pinned(std::byte* data) noexcept {
+  cudaFreeHost(data);
 }
 
 }  // namespace device

@@ -27,6 +27,14 @@ void cuda_zero(std::byte*, std::size_t) {
   refuse();
 }
 
+void cuda_synchronise() {
+  refuse();
+}
+std::byte* cuda_allocate_pinned(std::size_t) {
+  return nullptr;
+}
+void cuda_free_pinned(std::byte*) noexcept {}
+
 }  // namespace device
 
 std::vector<Gpu> visible_gpus() {

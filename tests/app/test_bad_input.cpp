@@ -41,6 +41,9 @@ TEST_CASE("wrong options", "[app]") {
   check_refused(database({"--memory-limit", "lots"}), 2, "not a number of bytes");
   check_refused(database({"--log-level", "loud"}), 2, "unknown log level");
   check_refused(database({"--backend", "cuda"}), 4, "--backend cpu");
+  check_refused(database({"--collectives", "gpu"}), 2,
+                "unknown collectives 'gpu' [--collectives]; choose auto, nccl or mpi");
+  check_refused(database({"--collectives", "nccl"}), 4, "use --backend cuda, or --collectives auto");
   check_refused(database({"--lanes", "9"}), 2, "9 lanes do not fit");
   CHECK(std::filesystem::is_empty(folder.path()));
 }

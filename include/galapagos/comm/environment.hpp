@@ -20,6 +20,9 @@ void check_launcher(int world_size);
 /// Name and version of the MPI library, one line.
 std::string mpi_library_version();
 
+/// Whether the MPI library says, at run time, that it takes addresses of GPU memory (CUDA-aware).
+bool mpi_reads_gpu_memory();
+
 /// Ends every rank of the program at once. For failures that the others cannot be told of in any other way.
 [[noreturn]] void abort_all_ranks(int exit_code);
 

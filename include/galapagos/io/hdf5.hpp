@@ -82,6 +82,9 @@ class Hdf5File {
   /// Whole rows from `first` on of a two-dimensional dataset that is `columns` wide.
   void read_rows(const std::string& name, Hdf5Type type, std::uint64_t columns, std::uint64_t first,
                  std::span<std::byte> bytes) const;
+  /// Where in the file a dataset's bytes lie; InputError where its type or its size is another, or it has no
+  /// place.
+  std::uint64_t place_of(const std::string& name, Hdf5Type type, std::uint64_t bytes) const;
   Hdf5DatasetInfo describe(const std::string& name) const;
   bool has(const std::string& name) const;
 

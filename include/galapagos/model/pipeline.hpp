@@ -43,6 +43,13 @@ std::vector<LayerSpan> balanced_spans(std::span<const double> layer_costs, int s
 /// UsageError where the hidden states of a batch, [tokens, columns] fp32, are too long for one message.
 void check_message(std::int64_t tokens, std::int64_t columns);
 
+/// How hidden states reach the next stage.
+enum class HandOver : std::uint8_t {
+  automatic,  ///< `direct` for tensors in host memory or where MPI reads GPU memory, else `staged`
+  direct,     ///< MPI is handed the tensors
+  staged,     ///< through page-locked host memory
+};
+
 /// Streams this lane's batches through its stages, on every member of the grid. `begin` fills hidden [t,
 /// hidden_size] on the first stage; `work` is a stage's part; receiving, computing and sending overlap. An
 /// exception in either goes to the board and ends the stream on all ranks; it is raised by the board's
@@ -50,6 +57,7 @@ void check_message(std::int64_t tokens, std::int64_t columns);
 void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::span<const Batch> batches,
                     const Tensor (&buffers)[3], FailureBoard& board,
                     const std::function<void(const Batch&, const Tensor& hidden)>& begin,
-                    const std::function<void(const Batch&, const Tensor& hidden)>& work);
+                    const std::function<void(const Batch&, const Tensor& hidden)>& work,
+                    HandOver hand_over = HandOver::automatic);
 
 }  // namespace galapagos

@@ -24,6 +24,9 @@ class Context {
   Device device() const { return device_; }
   DType products() const { return products_; }
 
+  /// The stream (a cudaStream_t) that operations run on; nullptr on the CPU.
+  void* stream() const;
+
   /// What the operations of a GPU share; only of a context on one.
   cuda::Resources& cuda() const { return *resources_; }
 

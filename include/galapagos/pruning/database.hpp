@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,7 +11,7 @@
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/core/error.hpp>
-#include <galapagos/core/file.hpp>
+#include <galapagos/core/write_behind.hpp>
 #include <galapagos/io/hdf5.hpp>
 #include <galapagos/io/hf_config.hpp>
 #include <galapagos/pruning/levels.hpp>
@@ -71,26 +72,34 @@ void check_same_database(const DatabaseHeader& found, const DatabaseHeader& want
 /// ResourceError where the disk is too small.
 void create_database(const std::filesystem::path& path, const DatabaseHeader& header);
 
-/// Adds modules to a database that create_database made, through MPI-IO. Construction and close are
-/// collective; in between each rank writes its own modules whenever it likes.
+/// Adds modules to a database that create_database made. HDF5 says where in the file each dataset lies; the
+/// bytes go there on a thread of its own, which calls neither HDF5 nor MPI, while the next level or module is
+/// pruned. Construction and close are collective; in between each rank writes its own modules whenever it
+/// likes. A failure to write is thrown by one of the calls that follow, by drain() at the latest.
 class DatabaseWriter {
  public:
   /// `descriptor`: the same file opened to write, on every rank before any rank comes here.
   DatabaseWriter(const std::filesystem::path& path, const Communicator& comm, FileDescriptor descriptor,
-                 DType dtype);
+                 const DatabaseHeader& header);
 
   /// The compact weight [kept, d_row] of a level >= 1, fp32 or of the database's type, to which it is
   /// rounded.
   void write_level(const ModuleId& module, std::int64_t level, const Tensor& weight);
   /// The order and losses; then, once all is on disk, the mark that the module is done.
   void finish_module(const ModuleId& module, const ObsSummary& summary);
+  /// Returns when all is on disk.
+  void drain() { writer_->drain(); }
+  /// After drain().
   void close() { file_.close(); }
 
  private:
+  void write(const std::string& name, Hdf5Type type, std::vector<std::byte> bytes);
+  template <typename T>
+  void write_values(const std::string& name, Hdf5Type type, const std::vector<T>& values);
+
   Hdf5File file_;
-  FileDescriptor descriptor_;  // of the same file, to flush what this rank wrote
+  std::unique_ptr<WriteBehind> writer_;
   DType dtype_;
-  std::vector<std::byte> converted_;
 };
 
 /// Sets the attribute `complete` and renames `part` to `path`, on this rank alone.

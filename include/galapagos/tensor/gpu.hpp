@@ -1,15 +1,16 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include <galapagos/comm/gpu_identity.hpp>
 
 namespace galapagos {
 
 /// A GPU as the driver knows it; its identity is the same in every process of the node.
 struct Gpu {
-  std::array<unsigned char, 16> uuid{};
+  GpuUuid uuid{};
   std::string name;
   std::uint64_t bytes = 0;  ///< its memory
 };
@@ -20,8 +21,5 @@ std::vector<Gpu> visible_gpus();
 
 /// Makes visible_gpus()[index] the GPU of this process. To be called before anything is allocated there.
 void use_gpu(int index);
-
-/// "GPU-01234567-89ab-...", as nvidia-smi prints it.
-std::string text_of_uuid(const std::array<unsigned char, 16>& uuid);
 
 }  // namespace galapagos

@@ -101,6 +101,9 @@ OwnedTensor copy_of(const Tensor& tensor, Device device, const std::string& purp
 void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device from_device,
                 std::size_t bytes);
 
+/// Waits until all that was queued on the device is done; nothing is ever queued on the CPU.
+void synchronise(Device device);
+
 /// Sets all bytes to zero.
 void fill_zero(const Tensor& tensor);
 

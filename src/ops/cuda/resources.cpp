@@ -60,14 +60,10 @@ void Resources::release() noexcept {
 
 void Resources::copy_up(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
-  if (bytes > pinned_bytes) {
-    check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "cudaMemcpyAsync");
-    check_cuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
-    return;
-  }
+  if (bytes > pinned_bytes) return copy_in_cuda_stream(to, from, bytes);
   if (pinned_used_ + bytes > pinned_bytes) {
     // Copies from it may still be waiting for their turn.
-    check_cuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+    wait_for_cuda_stream();
     pinned_used_ = 0;
   }
   std::memcpy(pinned_ + pinned_used_, from, bytes);
@@ -77,9 +73,7 @@ void Resources::copy_up(void* to, const void* from, std::size_t bytes) {
 }
 
 void Resources::copy_down(void* to, const void* from, std::size_t bytes) {
-  if (bytes == 0) return;
-  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_), "cudaMemcpyAsync");
-  check_cuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+  if (bytes > 0) copy_in_cuda_stream(to, from, bytes);
 }
 
 }  // namespace galapagos::ops::cuda

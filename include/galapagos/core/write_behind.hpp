@@ -1,0 +1,55 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <galapagos/core/file.hpp>
+
+namespace galapagos {
+
+/// Writes to a file on a thread of its own, in the order asked for. After a failure it writes nothing more,
+/// and each call throws that failure.
+class WriteBehind {
+ public:
+  /// Holds up to `most` bytes that wait to be written, or one piece that is longer.
+  WriteBehind(FileDescriptor file, std::size_t most);
+  /// Writes what is waiting; failures are lost, so call drain() before.
+  ~WriteBehind();
+  WriteBehind(const WriteBehind&) = delete;
+  WriteBehind& operator=(const WriteBehind&) = delete;
+
+  /// Returns at once where there is room, else when there is.
+  void write(std::vector<std::byte> bytes, std::uint64_t offset);
+  /// What was asked for before this reaches the disk before what is asked for after.
+  void sync();
+  /// Returns when all is done.
+  void drain();
+
+ private:
+  struct Job {
+    std::vector<std::byte> bytes;
+    std::uint64_t offset = 0;
+    bool sync = false;
+  };
+
+  void add(Job job);
+  void run();
+
+  FileDescriptor file_;
+  std::size_t most_;
+  std::mutex mutex_;
+  std::condition_variable added_, done_;
+  std::deque<Job> jobs_;     // the first is being done
+  std::size_t waiting_ = 0;  // bytes in them
+  std::exception_ptr failure_;
+  bool ending_ = false;
+  std::thread thread_;
+};
+
+}  // namespace galapagos

@@ -1,0 +1,146 @@
+#include "nccl_communicator.hpp"
+#include "side_stream.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <unistd.h>
+#include <vector>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/failure_board.hpp>
+#include <galapagos/comm/gpu_identity.hpp>
+#include <galapagos/comm/nccl_collectives.hpp>
+#include <galapagos/core/logging.hpp>
+
+// Builds with NCCL; without it, nccl_collectives_none.cpp.
+namespace galapagos {
+namespace {
+
+std::string version_text(int code) {
+  return fmt::format("{}.{}.{}", code / 10000, code / 100 % 100, code % 100);
+}
+
+/// What this rank knows of its GPU.
+void describe(GpuOfRank& gpu) {
+  gethostname(gpu.host.data(), gpu.host.size() - 1);
+  int device = 0;
+  cudaDeviceProp properties{};
+  GALAPAGOS_CUDA_CALL(cudaGetDevice(&device));
+  GALAPAGOS_CUDA_CALL(cudaGetDeviceProperties(&properties, device));
+  GALAPAGOS_CUDA_CALL(cudaDeviceGetPCIBusId(gpu.bus_id.data(), static_cast<int>(gpu.bus_id.size()), device));
+  std::copy_n(properties.uuid.bytes, gpu.uuid.size(), reinterpret_cast<char*>(gpu.uuid.data()));
+}
+
+class NcclCollectives : public Collectives {
+ public:
+  NcclCollectives(const Communicator& ranks, std::unique_ptr<SideStream> stream,
+                  std::unique_ptr<NcclCommunicator> nccl, std::chrono::seconds deadline)
+      : Collectives(ranks), stream_(std::move(stream)), nccl_(std::move(nccl)), deadline_(deadline) {
+    alive().push_back(this);
+  }
+  ~NcclCollectives() override { std::erase(alive(), this); }
+
+  void start_sum(float* values, std::size_t count) override {
+    guarded([&] {
+      stream_->follow_main();
+      const ncclResult_t begun =
+          ncclAllReduce(values, values, count, ncclFloat32, ncclSum, nccl_->get(), stream_->get());
+      // The stream has the sum only when this is known to have gone well.
+      nccl_->request(begun, "ncclAllReduce", deadline_, [] { return false; });
+    });
+  }
+
+  void finish_sum() override {
+    guarded([&] {
+      nccl_->check("a sum over ranks");
+      stream_->lead_main();
+    });
+  }
+
+  void check_while_waiting(std::chrono::duration<double> waited) {
+    guarded([&] {
+      nccl_->check("a sum over ranks");
+      if (waited <= deadline_) return;
+      throw FailureError(
+          fmt::format("the GPU has not finished within {} s: a rank does not answer", deadline_.count()),
+          "NCCL", nccl_remedy);
+    });
+  }
+
+  static std::vector<NcclCollectives*>& alive() {
+    static std::vector<NcclCollectives*> all;
+    return all;
+  }
+
+ private:
+  /// After a failure nothing on this GPU may go on waiting for other ranks.
+  template <typename Work>
+  void guarded(Work&& work) {
+    try {
+      work();
+    } catch (const Error&) {
+      nccl_->abort();
+      throw;
+    }
+  }
+
+  std::unique_ptr<SideStream> stream_;  // outlives what NCCL has given it
+  std::unique_ptr<NcclCommunicator> nccl_;
+  std::chrono::seconds deadline_;
+};
+
+void check_gpus(const Communicator& ranks) {
+  GpuOfRank mine;
+  mine.rank = Communicator::world().rank();
+  mine.node = ranks.split_node().broadcast_value(mine.rank);
+  agree(ranks, [&] { describe(mine); });
+  const std::vector<GpuOfRank> all = ranks.all_gather(mine);
+  agree(ranks, [&] { check_one_rank_per_gpu(all); });
+}
+
+}  // namespace
+
+std::unique_ptr<Collectives> make_nccl_collectives(const Communicator& ranks, void* stream,
+                                                   const NcclDeadlines& deadlines) {
+  check_gpus(ranks);
+  ncclUniqueId id{};
+  agree_at_root(ranks, [&] {
+    const ncclResult_t status = ncclGetUniqueId(&id);
+    if (status != ncclSuccess)
+      throw FailureError("ncclGetUniqueId failed: " + nccl_reason(status), "NCCL", nccl_remedy);
+  });
+  id = ranks.broadcast_value(id);
+  ranks.barrier();  // the broadcast is over everywhere before NCCL makes connections of its own
+  auto nccl = std::make_unique<NcclCommunicator>();
+  std::unique_ptr<SideStream> side;
+  FailureBoard board(ranks);
+  board.attempt([&] {
+    side = std::make_unique<SideStream>(stream);
+    nccl->connect(ranks, id, deadlines.start, [&] { return board.failed(); });
+  });
+  // A rank that connected just before it heard of another's failure learns of it in settle().
+  if (board.failed()) nccl->abort();
+  board.settle();
+  int loaded = 0;
+  ncclGetVersion(&loaded);
+  log_info("sums over {} ranks by NCCL {}", ranks.size(), version_text(loaded));
+  return std::make_unique<NcclCollectives>(ranks, std::move(side), std::move(nccl), deadlines.sum);
+}
+
+void check_nccl_while_waiting(std::chrono::duration<double> waited) {
+  for (NcclCollectives* collectives : NcclCollectives::alive()) collectives->check_while_waiting(waited);
+}
+
+bool nccl_in_use() {
+  return !NcclCollectives::alive().empty();
+}
+
+bool built_with_nccl() {
+  return true;
+}
+
+std::string nccl_version() {
+  return version_text(NCCL_VERSION_CODE);
+}
+
+}  // namespace galapagos

@@ -1,0 +1,63 @@
+#include "mpi_check.hpp"
+
+#include <algorithm>
+
+#include <galapagos/comm/staged_collectives.hpp>
+
+namespace galapagos {
+namespace {
+
+class StagedCollectives : public Collectives {
+ public:
+  StagedCollectives(const Communicator& ranks, std::unique_ptr<Staging> staging)
+      : Collectives(ranks), staging_(std::move(staging)), piece_(staging_->piece()) {}
+
+  void start_sum(float* values, std::size_t count) override {
+    values_ = values;
+    count_ = count;
+    staging_->begin();
+    for (std::size_t i = 0; i < std::min(pieces(), std::size_t{Staging::places}); ++i) copy_down(i);
+  }
+
+  void finish_sum() override {
+    for (std::size_t i = 0; i < pieces(); ++i) {
+      staging_->wait_down(place(i));
+      GALAPAGOS_MPI(MPI_Iallreduce(MPI_IN_PLACE, staging_->host(place(i)), static_cast<int>(length(i)),
+                                   MPI_FLOAT, MPI_SUM, ranks().handle(), &sums_[place(i)]));
+      if (i > 0) {
+        copy_up(i - 1);
+        if (i + 1 < pieces()) copy_down(i + 1);  // to the place that was just emptied
+      }
+    }
+    if (count_ > 0) copy_up(pieces() - 1);
+    staging_->end();
+    count_ = 0;
+  }
+
+ private:
+  std::size_t pieces() const { return (count_ + piece_ - 1) / piece_; }
+  std::size_t length(std::size_t i) const { return std::min(piece_, count_ - i * piece_); }
+  static int place(std::size_t i) { return static_cast<int>(i % Staging::places); }
+
+  void copy_down(std::size_t i) { staging_->copy_down(values_ + i * piece_, place(i), length(i)); }
+
+  void copy_up(std::size_t i) {
+    GALAPAGOS_MPI(MPI_Wait(&sums_[place(i)], MPI_STATUS_IGNORE));
+    staging_->copy_up(place(i), values_ + i * piece_, length(i));
+  }
+
+  std::unique_ptr<Staging> staging_;
+  std::size_t piece_;
+  float* values_ = nullptr;
+  std::size_t count_ = 0;
+  MPI_Request sums_[Staging::places] = {MPI_REQUEST_NULL, MPI_REQUEST_NULL};
+};
+
+}  // namespace
+
+std::unique_ptr<Collectives> make_staged_collectives(const Communicator& ranks,
+                                                     std::unique_ptr<Staging> staging) {
+  return std::make_unique<StagedCollectives>(ranks, std::move(staging));
+}
+
+}  // namespace galapagos
