@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/io/model_sequences.hpp>
@@ -111,6 +112,8 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
     how = read_evaluation(options);
     precision = precision_of(options);
   });
+  PhaseTimes times;
+  std::optional<PhaseScope> reading(std::in_place, &times, "reading");
   const auto model =
       open_model(world, options.get<std::string>("model"), options.find<std::string>("database"),
                  options.find<std::string>("assignment"), precision);
@@ -126,8 +129,10 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
   }
   const bool compared = reference.has_value();
   const Data data = load_data(world, options, *model);
+  reading.reset();
   const std::vector<SequenceScore> scores =
-      score_sequences(world, context, source, compared ? &*reference : nullptr, data.all, how);
+      score_sequences(world, context, source, compared ? &*reference : nullptr, data.all, how, &times);
+  report_phases(world, times);
   const Evaluation whole = summarise(scores);
   agree(world, [&] {
     if (whole.tokens == 0) {

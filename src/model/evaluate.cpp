@@ -159,7 +159,8 @@ Evaluation summarise(std::span<const SequenceScore> scores) {
 
 std::vector<SequenceScore> score_sequences(const Communicator& world, const ops::Context& context,
                                            const ModelSource& model, const ModelSource* reference,
-                                           const TokenSet& data, const EvaluationOptions& options) {
+                                           const TokenSet& data, const EvaluationOptions& options,
+                                           PhaseTimes* times) {
   const Communicator comm = world.duplicate();
   Models models = {&model};
   if (reference != nullptr) models.push_back(reference);
@@ -199,6 +200,7 @@ std::vector<SequenceScore> score_sequences(const Communicator& world, const ops:
   std::optional<Scorer> scorer;
   agree(comm, [&] {
     if (!member) return;
+    const PhaseScope reading(times, "reading");
     for (const ModelSource* source : models) {
       stages.push_back(load_stage(*source, grid.spans[static_cast<std::size_t>(stage_index)]));
       forward.emplace_back(context, source->config, most_tokens);
@@ -220,17 +222,20 @@ std::vector<SequenceScore> score_sequences(const Communicator& world, const ops:
   std::vector<SequenceScore> scores;  // of this lane's sequences, in order
   std::size_t next = 0;
   FailureBoard board(comm);
+  const PhaseScope waiting(times, "waiting");
   if (member) {
     Progress progress("evaluated batches", static_cast<std::int64_t>(mine.size()));
     stream_batches(
         comm, grid, mine, {hidden[0], hidden[1], hidden[2]}, board,
         [&](const Batch& batch, const Tensor& out) {
+          const PhaseScope evaluating(times, "evaluating");
           const std::vector<Tensor> states = states_of(batch, out);
           for (std::size_t m = 0; m < states.size(); ++m) {
             ops::embed(context, batch.tokens, stages[m].embedding, states[m]);
           }
         },
         [&](const Batch& batch, const Tensor& all) {
+          const PhaseScope evaluating(times, "evaluating");
           const std::vector<Tensor> states = states_of(batch, all);
           for (std::size_t m = 0; m < states.size(); ++m) {
             for (const LayerWeights& layer : stages[m].layers)
