@@ -22,7 +22,7 @@ class Evolution {
   Evolution(const Communicator& comm, const SearchSpace& space, const Budget& budget,
             const EvolutionOptions& options, const TokenPools& pools, Population start,
             const Evaluator& evaluator, const Observer& observer,
-            const std::function<std::optional<std::string>()>& interrupted)
+            const std::function<std::optional<std::string>()>& interrupted, PhaseTimes* times)
       : comm_(comm.duplicate()),
         dealing_(comm.rank(), comm.size(), options.islands),
         group_(comm_.split(dealing_.group, comm_.rank())),
@@ -34,6 +34,7 @@ class Evolution {
         evaluator_(evaluator),
         observer_(observer),
         interrupted_(interrupted),
+        times_(times),
         known_(std::move(start)),
         states_(known_.islands),
         reports_(states_.size()),
@@ -77,6 +78,7 @@ class Evolution {
   const Evaluator& evaluator_;
   const Observer& observer_;
   const std::function<std::optional<std::string>()>& interrupted_;
+  PhaseTimes* times_;
   Population known_;                 // of the last generation that every rank has told of
   std::vector<IslandState> states_;  // this rank's own islands are ahead of known_ by up to one generation
   std::vector<GenerationReport> reports_;
@@ -133,6 +135,7 @@ std::optional<std::vector<double>> Evolution::group_fitness(const Assignment& ba
       while (const auto* chunk = take_chunk(chunks, first)) {
         std::vector<Assignment> own;
         for (const std::size_t i : *chunk) own.push_back(candidates[i]);
+        const PhaseScope evaluating(times_, "evaluating");
         const auto found = evaluator_.fitness(base, own, tokens, [&] { return stop(); });
         if (!found) return;
         for (std::size_t i = 0; i < own.size(); ++i) {
@@ -143,6 +146,7 @@ std::optional<std::vector<double>> Evolution::group_fitness(const Assignment& ba
       given.back() = 1;
     });
   }
+  const PhaseScope waiting(times_, "waiting");
   const Stopwatch watch;
   const std::vector<double> all = group_.all_gather(std::span<const double>(given));
   waited_ += watch.seconds();
@@ -160,6 +164,7 @@ std::optional<std::vector<double>> Evolution::group_fitness(const Assignment& ba
 /// that gets through a stage is told so once, which is how all know what the counter says in the next stage.
 const std::vector<std::size_t>* Evolution::take_chunk(const std::vector<std::vector<std::size_t>>& chunks,
                                                       std::int64_t first) {
+  const PhaseScope waiting(times_, "waiting");
   const Stopwatch watch;
   const auto next = static_cast<std::size_t>(next_chunk_->take() - first);
   waited_ += watch.seconds();
@@ -168,6 +173,7 @@ const std::vector<std::size_t>* Evolution::take_chunk(const std::vector<std::vec
 
 /// Waits for the round that is pending. All ranks of the group come to the same answer.
 bool Evolution::wait() {
+  const PhaseScope waiting(times_, "waiting");
   const Stopwatch watch;
   const bool complete = exchange_.wait(board_);
   board_failed_ = board_failed_ || !complete;
@@ -199,6 +205,7 @@ void Evolution::take_in() {
 
 void Evolution::publish() {
   if (!comm_.is_root() || !observer_.generation || observer_failed_) return;
+  const PhaseScope writing(times_, "writing");
   std::exception_ptr failure;
   try {  // also where another rank has failed: the generation is complete
     observer_.generation(known_, options_.topology.after(known_.generation));
@@ -305,6 +312,7 @@ bool Evolution::compare() {
   if (fine && !parents.empty()) {
     fine = false;
     board_.attempt([&] {
+      const PhaseScope evaluating(times_, "evaluating");
       const auto found = evaluator_.fitness(parents.front(), parents, tokens, [&] { return stop(); });
       if (!found) return;
       mine = *found;
@@ -327,6 +335,7 @@ bool Evolution::compare() {
   for (std::size_t i = static_cast<std::size_t>(comm_.rank()); i < evaluator_.extra_items;
        i += static_cast<std::size_t>(comm_.size())) {
     if (stop()) break;
+    const PhaseScope evaluating(times_, "evaluating");
     board_.attempt([&] { mine.push_back(evaluator_.extra(best, i)); });
   }
   if (evaluator_.extra_items > 0 &&
@@ -335,6 +344,7 @@ bool Evolution::compare() {
   }
   if (comm_.is_root()) {
     board_.attempt([&] {
+      const PhaseScope writing(times_, "writing");
       if (observer_.comparison) observer_.comparison(known_, comparison);
     });
   }
@@ -354,6 +364,7 @@ Population Evolution::run() {
     ++generation_;
     going = generation() && (!comparison_due(generation_) || compare());
   }
+  const PhaseScope waiting(times_, "waiting");
   if (exchange_.abandon() && records_pending_) take_in();
   next_chunk_.reset();  // here, where all ranks come, and not on the way of an exception
   board_.settle();
@@ -393,8 +404,9 @@ Population initial_population(const SearchSpace& space, const Budget& budget,
 Population evolve(const Communicator& comm, const SearchSpace& space, const Budget& budget,
                   const EvolutionOptions& options, const TokenPools& pools, Population start,
                   const Evaluator& evaluator, const Observer& observer,
-                  const std::function<std::optional<std::string>()>& interrupted) {
-  return Evolution(comm, space, budget, options, pools, std::move(start), evaluator, observer, interrupted)
+                  const std::function<std::optional<std::string>()>& interrupted, PhaseTimes* times) {
+  return Evolution(comm, space, budget, options, pools, std::move(start), evaluator, observer, interrupted,
+                   times)
       .run();
 }
 
