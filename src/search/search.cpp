@@ -6,6 +6,7 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/node_buffer.hpp>
+#include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/logging.hpp>
@@ -298,6 +299,8 @@ class Recorder {
 
   void generation(const Population& population, std::span<const Migration> migrations);
   void comparison(const Population& population, const Comparison& comparison);
+  /// Adds where the time went to the manifest.
+  void finish(const Json& phases);
 
  private:
   double elapsed() const { return spent_before_ + watch_.seconds(); }
@@ -311,6 +314,7 @@ class Recorder {
   Stopwatch watch_;
   std::string started_ = utc_now();
   Progress progress_;
+  Json manifest_;
 };
 
 void Recorder::generation(const Population& population, std::span<const Migration> migrations) {
@@ -376,7 +380,7 @@ void Recorder::comparison(const Population& population, const Comparison& compar
            population.generation, comparison.fitness[best], count(setup_.evolution.compare_tokens), best,
            count(parameters), count(dense), said);
 
-  Json manifest;
+  Json& manifest = manifest_;
   manifest["tool_version"] = version_with_revision();
   manifest["command"] = "search";
   manifest["started"] = started_;
@@ -396,6 +400,11 @@ void Recorder::comparison(const Population& population, const Comparison& compar
                       {"dense_parameters", dense}};
   folder_.write_best(to_text(setup_.space, winner));
   folder_.write_manifest(manifest);
+}
+
+void Recorder::finish(const Json& phases) {
+  manifest_["phases"] = phases;
+  folder_.write_manifest(manifest_);
 }
 
 /// Collective. The checkpoint to go on from, or a new run's first.
@@ -457,6 +466,8 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   const Communicator comm = world.duplicate();
   watch_signals();
   const Stopwatch watch;
+  PhaseTimes times;
+  std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   const RunFolder folder(options.output);
   agree_at_root(comm, [&] { folder.check(options.resume); });  // before the work that comes first
   Setup setup = make_setup(comm, options);
@@ -504,12 +515,14 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
     if (options.max_seconds > 0 && watch.seconds() > options.max_seconds) return "--max-walltime";
     return std::nullopt;
   };
+  phase.emplace(&times, "evaluating the unpruned model");
   NodeBuffer buffer;
   if (answer_bytes > 0) {
     buffer = compute_answers(comm, node, setup, *replica, options.batch_tokens, interrupted);
   }
   const DenseAnswers answers{reinterpret_cast<const float*>(buffer.bytes().data()),
                              buffer.bytes().size() / sizeof(float)};
+  phase.reset();
 
   const std::vector<EvalPart> parts = cut_eval_data(setup.eval_sets, options.batch_tokens);
   Evaluator evaluator;
@@ -540,8 +553,20 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   observer.comparison = [&](const Population& population, const Comparison& comparison) {
     recorder->comparison(population, comparison);
   };
-  evolve(comm, setup.space, *setup.budget, setup.evolution, setup.pools, std::move(start.population),
-         evaluator, observer, interrupted);
+  const auto report = [&] {
+    times.move("evaluating", "fine-tuning", replica->seconds().training);
+    times.move("evaluating", "building levels", replica->seconds().switching);
+    return report_phases(comm, times);
+  };
+  try {
+    evolve(comm, setup.space, *setup.budget, setup.evolution, setup.pools, std::move(start.population),
+           evaluator, observer, interrupted, &times);
+  } catch (const Error& error) {
+    if (error.code() == ExitCode::stopped_early) report();  // so it is on all ranks
+    throw;
+  }
+  const Json phases = report();
+  agree_at_root(comm, [&] { recorder->finish(phases); });
 }
 
 }  // namespace galapagos
