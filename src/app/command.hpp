@@ -69,6 +69,8 @@ int shards_of(const Options& options, int ranks);
 
 /// What --collectives asks for; make_context() has seen to it that it can be had.
 CollectivesKind collectives_of(const Options& options);
+/// The same, for tensors of `context`, which must outlive the result.
+MakeCollectives collectives_for(const ops::Context& context, const Options& options);
 
 /// The precision asked for, or nothing for "auto".
 std::optional<DType> precision_of(const Options& options);

@@ -108,6 +108,12 @@ CollectivesKind collectives_of(const Options& options) {
   return collectives_kind(options.get<std::string>("collectives"));
 }
 
+MakeCollectives collectives_for(const ops::Context& context, const Options& options) {
+  return [&context, kind = collectives_of(options)](const Communicator& ranks) {
+    return make_collectives(ranks, context, kind);
+  };
+}
+
 std::optional<DType> precision_of(const Options& options) {
   const auto& name = options.get<std::string>("precision");
   if (name == "auto") return std::nullopt;

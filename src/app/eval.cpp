@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/io/model_sequences.hpp>
@@ -115,12 +116,15 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
     precision = precision_of(options);
     shards = shards_of(options, world.size());
   });
+  PhaseTimes times;
+  std::optional<PhaseScope> reading(std::in_place, &times, "reading");
   const auto model =
       open_model(world, options.get<std::string>("model"), options.find<std::string>("database"),
                  options.find<std::string>("assignment"), precision);
   std::optional<ReplicaGrid> grid;
   if (shards > 1) grid.emplace(world, shards);
   how.grid = grid ? &*grid : nullptr;
+  how.make_collectives = collectives_for(context, options);
   const auto part_of = [&](const NamedModel& of) {
     return agree_on(world, [&] { return of.source(context, grid ? grid->shard() : 0, shards); });
   };
@@ -137,8 +141,10 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
   }
   const bool compared = reference.has_value();
   const Data data = load_data(world, options, *model);
+  reading.reset();
   const std::vector<SequenceScore> scores =
-      score_sequences(world, context, source, compared ? &*reference : nullptr, data.all, how);
+      score_sequences(world, context, source, compared ? &*reference : nullptr, data.all, how, &times);
+  report_phases(world, times);
   const Evaluation whole = summarise(scores);
   agree(world, [&] {
     if (whole.tokens == 0) {

@@ -173,11 +173,12 @@ SearchOptions read_search(const Options& options, int ranks) {
 void search(const Communicator& world, const std::vector<std::string>& words) {
   Options options = declare_search();
   if (!begin(world, options, words)) return;
-  const SearchOptions request = agree_on(world, [&] {
+  SearchOptions request = agree_on(world, [&] {
     for (const char* name : {"model", "database", "calibration", "output"}) options.require(name);
     return read_search(options, world.size());
   });
   const ops::Context context = make_context(world, options);
+  request.make_collectives = collectives_for(context, options);
   run_search(world, context, request);
 }
 

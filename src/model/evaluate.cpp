@@ -148,7 +148,8 @@ std::vector<SequenceScore> bring_together(const Communicator& comm, const Batche
 /// Each replica's shards compute its batches together.
 std::vector<SequenceScore> score_on_shards(const Communicator& comm, const ops::Context& context,
                                            const Models& models, const Batches& batches,
-                                           const EvaluationOptions& options, std::uint64_t limit) {
+                                           const EvaluationOptions& options, std::uint64_t limit,
+                                           PhaseTimes* times) {
   const ReplicaGrid& grid = *options.grid;
   const LayerSpan span = {0, models[0]->config.layers};
   agree(comm, [&] {
@@ -165,6 +166,7 @@ std::vector<SequenceScore> score_on_shards(const Communicator& comm, const ops::
   std::vector<OwnedTensor> hidden;
   std::optional<Scorer> scorer;
   agree(comm, [&] {
+    const PhaseScope reading(times, "reading");
     for (const ModelSource* source : models) {
       weights.push_back(load_stage(*source, span));
       forward.emplace_back(context, source->config, batches.most_tokens, shards);
@@ -177,8 +179,10 @@ std::vector<SequenceScore> score_on_shards(const Communicator& comm, const ops::
   std::vector<SequenceScore> scores;
   const std::vector<std::size_t> mine = batches.of_lane(grid.replica(), grid.replicas());
   Progress progress("evaluated batches", static_cast<std::int64_t>(mine.size()));
+  const PhaseScope waiting(times, "waiting");
   for (const std::size_t b : mine) {
     if (shards.root_says(board.failed())) break;
+    const PhaseScope evaluating(times, "evaluating");
     const Batch& batch = batches.all[b];
     std::vector<Tensor> states;
     shards.run([&] {
@@ -200,6 +204,7 @@ std::vector<SequenceScore> score_on_shards(const Communicator& comm, const ops::
     });
     progress.advance();
   }
+  if (times != nullptr) times->move("evaluating", "communicating", shards.seconds());
   board.settle();
   return bring_together(comm, batches, grid.replicas(), scores,
                         [&](int lane) { return lane * grid.shards(); });
@@ -207,8 +212,8 @@ std::vector<SequenceScore> score_on_shards(const Communicator& comm, const ops::
 
 /// Each lane's stages compute its batches one after the other.
 std::vector<SequenceScore> score_on_stages(const Communicator& comm, const ops::Context& context,
-                                           const Models& models, const Batches& batches,
-                                           std::uint64_t limit) {
+                                           const Models& models, const Batches& batches, std::uint64_t limit,
+                                           PhaseTimes* times) {
   const PipelineGrid grid =
       agree_on(comm, [&] { return evaluation_grid(models, comm.size(), batches.most_tokens, limit); });
   const bool member = grid.member(comm.rank());
@@ -227,6 +232,7 @@ std::vector<SequenceScore> score_on_stages(const Communicator& comm, const ops::
   std::optional<Scorer> scorer;
   agree(comm, [&] {
     if (!member) return;
+    const PhaseScope reading(times, "reading");
     for (const ModelSource* source : models) {
       stages.push_back(load_stage(*source, grid.spans[static_cast<std::size_t>(stage_index)]));
       forward.emplace_back(context, source->config, batches.most_tokens);
@@ -249,17 +255,20 @@ std::vector<SequenceScore> score_on_stages(const Communicator& comm, const ops::
   std::vector<SequenceScore> scores;  // of this lane's sequences, in order
   std::size_t next = 0;
   FailureBoard board(comm);
+  const PhaseScope waiting(times, "waiting");
   if (member) {
     Progress progress("evaluated batches", static_cast<std::int64_t>(mine.size()));
     stream_batches(
         comm, grid, mine, {hidden[0], hidden[1], hidden[2]}, board,
         [&](const Batch& batch, const Tensor& out) {
+          const PhaseScope evaluating(times, "evaluating");
           const std::vector<Tensor> states = states_of(batch, out);
           for (std::size_t m = 0; m < states.size(); ++m) {
             ops::embed(context, batch.tokens, stages[m].embedding, states[m]);
           }
         },
         [&](const Batch& batch, const Tensor& all) {
+          const PhaseScope evaluating(times, "evaluating");
           const std::vector<Tensor> states = states_of(batch, all);
           for (std::size_t m = 0; m < states.size(); ++m) {
             for (const LayerWeights& layer : stages[m].layers)
@@ -284,7 +293,8 @@ std::vector<SequenceScore> score_on_stages(const Communicator& comm, const ops::
 
 std::vector<SequenceScore> score_sequences(const Communicator& world, const ops::Context& context,
                                            const ModelSource& model, const ModelSource* reference,
-                                           const TokenSet& data, const EvaluationOptions& options) {
+                                           const TokenSet& data, const EvaluationOptions& options,
+                                           PhaseTimes* times) {
   const Communicator comm = world.duplicate();
   Models models = {&model};
   if (reference != nullptr) models.push_back(reference);
@@ -293,8 +303,8 @@ std::vector<SequenceScore> score_sequences(const Communicator& world, const ops:
   agree(comm, [&] {
     if (reference != nullptr) check_comparable(model.config, reference->config);
   });
-  return options.grid == nullptr ? score_on_stages(comm, context, models, batches, limit)
-                                 : score_on_shards(comm, context, models, batches, options, limit);
+  return options.grid == nullptr ? score_on_stages(comm, context, models, batches, limit, times)
+                                 : score_on_shards(comm, context, models, batches, options, limit, times);
 }
 
 }  // namespace galapagos

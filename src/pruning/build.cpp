@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/core/text.hpp>
@@ -44,7 +45,8 @@ OwnedTensor converted(const ops::Context& context, const Tensor& tensor, DType t
 }
 
 void prune_module(const ops::Context& context, const Plan& plan, const ModuleId& module, OwnedTensor hessian,
-                  DatabaseWriter& writer) {
+                  DatabaseWriter& writer, PhaseTimes& times) {
+  const PhaseScope pruning(&times, "pruning");
   const StructureLayout layout = plan.header.layout(module);
   const auto& removed = plan.header.removed(module);
   const Stopwatch watch;
@@ -58,11 +60,13 @@ void prune_module(const ops::Context& context, const Plan& plan, const ModuleId&
   problem.removed.assign(removed.begin() + 1, removed.end());
   const ObsSummary summary = structured_obs(
       context, problem, [&](std::int64_t level, std::span<const std::int64_t>, const Tensor& weight) {
+        const PhaseScope writing(&times, "writing");
         // A GPU rounds what it would otherwise send in full.
         const bool there = weight.device != Device::cpu && plan.header.dtype != DType::f32;
         const OwnedTensor rounded = there ? converted(context, weight, plan.header.dtype) : OwnedTensor();
         writer.write_level(module, level, there ? rounded : weight);
       });
+  const PhaseScope writing(&times, "writing");
   writer.finish_module(module, summary);
   if (summary.attempts > 1) {
     log_warning("{}: the Hessian needed a relative damping of {:g}", problem.name, summary.relative_damping);
@@ -72,24 +76,30 @@ void prune_module(const ops::Context& context, const Plan& plan, const ModuleId&
 }
 
 void run_pass(const Communicator& comm, const ops::Context& context, const Plan& plan,
-              const StageWeights& stage, std::span<const ModuleId> modules, DatabaseWriter& writer) {
+              const StageWeights& stage, std::span<const ModuleId> modules, DatabaseWriter& writer,
+              PhaseTimes& times) {
   Hessians hessians;
   {
+    const PhaseScope waiting(&times, "waiting");
     FailureBoard board(comm);
     const Collection collection{plan.grid, plan.config, plan.batches, plan.header.calibration_sequences};
-    hessians = collect_hessians(context, comm, collection, stage, modules, board);
+    hessians = collect_hessians(context, comm, collection, stage, modules, board, &times);
     board.settle();
   }
   const std::vector<int> owners = assign_owners(modules, plan.config, plan.grid, comm.size());
-  hessians = reduce_to_owners(comm, plan.grid, plan.config, modules, owners, std::move(hessians));
+  {
+    const PhaseScope communicating(&times, "communicating");
+    hessians = reduce_to_owners(comm, plan.grid, plan.config, modules, owners, std::move(hessians));
+  }
   FailureBoard board(comm);
   Progress progress("pruned modules of this rank", static_cast<std::int64_t>(hessians.size()));
   while (!hessians.empty() && !board.failed()) {
     auto next = hessians.extract(hessians.begin());
-    board.attempt([&] { prune_module(context, plan, next.key(), std::move(next.mapped()), writer); });
+    board.attempt([&] { prune_module(context, plan, next.key(), std::move(next.mapped()), writer, times); });
     progress.advance();
   }
   board.attempt([&] { writer.drain(); });
+  const PhaseScope waiting(&times, "waiting");
   board.settle();
 }
 
@@ -98,6 +108,8 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
 void build_database(const Communicator& world, const ops::Context& context, const DatabaseOptions& options) {
   const Communicator comm = world.duplicate();
   const Stopwatch watch;
+  PhaseTimes times;
+  std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   const Plan plan = make_plan(comm, options);
   if (plan.found == Found::complete && plan.missing.empty()) {
     log_info("{} is complete, nothing to do", options.output.string());
@@ -120,15 +132,21 @@ void build_database(const Communicator& world, const ops::Context& context, cons
     auto descriptor = agree_on(comm, [&] { return FileDescriptor(part, O_RDWR); });
     auto writer =
         agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(descriptor), plan.header); });
-    for (const std::vector<ModuleId>& pass : plan.passes) run_pass(comm, context, plan, stage, pass, writer);
+    phase.reset();
+    for (const std::vector<ModuleId>& pass : plan.passes)
+      run_pass(comm, context, plan, stage, pass, writer, times);
+    phase.emplace(&times, "writing");
     agree(comm, [&] { writer.close(); });  // drained at the end of each pass
   }
+  phase.emplace(&times, "writing");
   // A file that earlier runs and a disk in between have had their hands on is compared with its checksums
   // once more before it gets its final name.
   if (plan.found != Found::nothing) missing_modules(comm, part, false);
   agree_at_root(comm, [&] { complete_database(part, options.output); });
   log_info("{} is complete: {} modules in {}", options.output.string(), plan.header.modules().size(),
            human_duration(watch.seconds()));
+  phase.reset();
+  report_phases(comm, times);
 }
 
 }  // namespace galapagos

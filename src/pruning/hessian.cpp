@@ -81,7 +81,8 @@ OwnedTensor zero_hessian(const HfConfig& config, const ModuleId& module, Device 
 }  // namespace
 
 Hessians collect_hessians(const ops::Context& context, const Communicator& comm, const Collection& collection,
-                          const StageWeights& stage, std::span<const ModuleId> modules, FailureBoard& board) {
+                          const StageWeights& stage, std::span<const ModuleId> modules, FailureBoard& board,
+                          PhaseTimes* times) {
   const PipelineGrid& grid = collection.grid;
   const bool member = grid.member(comm.rank());
   Hessians hessians;
@@ -97,6 +98,7 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
   std::optional<LayerForward> forward;
   board.attempt([&] {
     if (!member) return;
+    const PhaseScope scope(times, "collecting Hessians");
     for (const ModuleId& module : modules) {
       if (module.layer < stage.span.first || module.layer >= stage.span.last) continue;
       hessians.emplace(module, zero_hessian(collection.config, module, context.device()));
@@ -121,8 +123,12 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
   Progress progress("calibration batches", static_cast<std::int64_t>(mine.size()));
   stream_batches(
       comm, grid, mine, {hidden[0], hidden[1], hidden[2]}, board,
-      [&](const Batch& batch, const Tensor& out) { ops::embed(context, batch.tokens, stage.embedding, out); },
+      [&](const Batch& batch, const Tensor& out) {
+        const PhaseScope scope(times, "collecting Hessians");
+        ops::embed(context, batch.tokens, stage.embedding, out);
+      },
       [&](const Batch& batch, const Tensor& states) {
+        const PhaseScope scope(times, "collecting Hessians");
         for (std::size_t i = 0; i < stage.layers.size(); ++i) {
           const std::int64_t layer = stage.span.first + static_cast<std::int64_t>(i);
           forward->run(stage.layers[i], batch.offsets, states,

@@ -21,20 +21,25 @@ int Dealing::smallest_group(int ranks, std::int64_t islands) {
   return ranks >= islands ? static_cast<int>(ranks / islands) : 1;
 }
 
-std::vector<std::size_t> share_of(std::span<const Assignment> candidates, const Assignment& base, int rank,
-                                  int ranks) {
+std::int64_t chunk_size(std::int64_t left, int ranks) {
+  return ranks == 1 ? left : (left + 2 * ranks - 1) / (2 * ranks);
+}
+
+std::vector<std::vector<std::size_t>> make_chunks(std::span<const Assignment> candidates,
+                                                  const Assignment& base, int ranks, bool one_each) {
   std::vector<std::size_t> order(candidates.size());
   std::iota(order.begin(), order.end(), 0);
   const auto depth = [&](std::size_t i) {
     return std::mismatch(base.begin(), base.end(), candidates[i].begin()).first - base.begin();
   };
   std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return depth(a) < depth(b); });
-  std::vector<std::size_t> mine;
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    const auto lap = static_cast<int>(i) / ranks, place = static_cast<int>(i) % ranks;
-    if ((lap % 2 == 0 ? place : ranks - 1 - place) == rank) mine.push_back(order[i]);
+  std::vector<std::vector<std::size_t>> chunks;
+  for (auto at = order.begin(); at != order.end();) {
+    const std::int64_t size = one_each ? 1 : chunk_size(order.end() - at, ranks);
+    chunks.emplace_back(at, at + size);
+    at += size;
   }
-  return mine;
+  return chunks;
 }
 
 }  // namespace galapagos

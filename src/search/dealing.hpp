@@ -18,9 +18,13 @@ struct Dealing {
   static int smallest_group(int ranks, std::int64_t islands);
 };
 
-/// Places of candidates in order of their first difference to the base, dealt to and fro, so that every rank
-/// gets about as many layers to compute.
-std::vector<std::size_t> share_of(std::span<const Assignment> candidates, const Assignment& base, int rank,
-                                  int ranks);
+/// Candidates of a stage that a rank measures in one call, where so many are left for so many ranks: half of
+/// an even share, so that a slow chunk that was begun early does not end last. One rank takes all.
+std::int64_t chunk_size(std::int64_t left, int ranks);
+
+/// Places of candidates in order of their first difference to the base, cut into chunks of chunk_size(), of
+/// which whoever is free takes the next; of one candidate, where those of a chunk would share no work.
+std::vector<std::vector<std::size_t>> make_chunks(std::span<const Assignment> candidates,
+                                                  const Assignment& base, int ranks, bool one_each);
 
 }  // namespace galapagos

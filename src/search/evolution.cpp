@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <utility>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/exchange.hpp>
+#include <galapagos/comm/shared_counter.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
 
@@ -20,10 +22,11 @@ class Evolution {
   Evolution(const Communicator& comm, const SearchSpace& space, const Budget& budget,
             const EvolutionOptions& options, const TokenPools& pools, Population start,
             const Evaluator& evaluator, const Observer& observer,
-            const std::function<std::optional<std::string>()>& interrupted)
+            const std::function<std::optional<std::string>()>& interrupted, PhaseTimes* times)
       : comm_(comm.duplicate()),
         dealing_(comm.rank(), comm.size(), options.islands),
         group_(comm_.split(dealing_.group, comm_.rank())),
+        next_chunk_(std::in_place, group_),
         space_(space),
         budget_(budget),
         options_(options),
@@ -31,6 +34,7 @@ class Evolution {
         evaluator_(evaluator),
         observer_(observer),
         interrupted_(interrupted),
+        times_(times),
         known_(std::move(start)),
         states_(known_.islands),
         reports_(states_.size()),
@@ -49,6 +53,8 @@ class Evolution {
   std::optional<std::vector<double>> group_fitness(const Assignment& base,
                                                    std::span<const Assignment> candidates,
                                                    const StageTokens& tokens);
+  const std::vector<std::size_t>* take_chunk(const std::vector<std::vector<std::size_t>>& chunks,
+                                             std::int64_t first);
   bool wait();
   bool finish_exchange();
   void take_in();
@@ -63,6 +69,8 @@ class Evolution {
   Communicator comm_;
   Dealing dealing_;
   Communicator group_;
+  std::optional<SharedCounter> next_chunk_;
+  std::int64_t first_chunk_ = 0;  // what next_chunk_ says when a stage begins
   const SearchSpace& space_;
   const Budget& budget_;
   const EvolutionOptions& options_;
@@ -70,6 +78,7 @@ class Evolution {
   const Evaluator& evaluator_;
   const Observer& observer_;
   const std::function<std::optional<std::string>()>& interrupted_;
+  PhaseTimes* times_;
   Population known_;                 // of the last generation that every rank has told of
   std::vector<IslandState> states_;  // this rank's own islands are ahead of known_ by up to one generation
   std::vector<GenerationReport> reports_;
@@ -114,36 +123,57 @@ bool Evolution::stop() {
 std::optional<std::vector<double>> Evolution::group_fitness(const Assignment& base,
                                                             std::span<const Assignment> candidates,
                                                             const StageTokens& tokens) {
-  const std::vector<std::size_t> mine = share_of(candidates, base, group_.rank(), group_.size());
-  std::vector<Assignment> own;
-  for (const std::size_t i : mine) own.push_back(candidates[i]);
-  // One value more than the longest share: whether the rank has got through.
-  const std::size_t longest = (candidates.size() + static_cast<std::size_t>(group_.size()) - 1) /
-                              static_cast<std::size_t>(group_.size());
-  std::vector<double> values(longest + 1, 0.0);
+  const bool trained = !tokens.training.tokens.empty();  // each by itself
+  const auto chunks = make_chunks(candidates, base, group_.size(), trained);
+  const auto first =
+      std::exchange(first_chunk_, first_chunk_ + static_cast<std::int64_t>(chunks.size()) + group_.size());
+  // Values and which of them are this rank's; at the end, whether the rank has got through.
+  const std::size_t count = candidates.size(), length = 2 * count + 1;
+  std::vector<double> given(length, 0.0);
   if (!stop()) {
     board_.attempt([&] {
-      const auto found = evaluator_.fitness(base, own, tokens, [&] { return stop(); });
-      if (!found) return;
-      std::copy(found->begin(), found->end(), values.begin());
-      values.back() = 1;
+      while (const auto* chunk = take_chunk(chunks, first)) {
+        std::vector<Assignment> own;
+        for (const std::size_t i : *chunk) own.push_back(candidates[i]);
+        const PhaseScope evaluating(times_, "evaluating");
+        const auto found = evaluator_.fitness(base, own, tokens, [&] { return stop(); });
+        if (!found) return;
+        for (std::size_t i = 0; i < own.size(); ++i) {
+          given[(*chunk)[i]] = (*found)[i];
+          given[count + (*chunk)[i]] = 1;
+        }
+      }
+      given.back() = 1;
     });
   }
+  const PhaseScope waiting(times_, "waiting");
   const Stopwatch watch;
-  const std::vector<double> all = group_.all_gather(std::span<const double>(values));
+  const std::vector<double> all = group_.all_gather(std::span<const double>(given));
   waited_ += watch.seconds();
-  std::vector<double> fitness(candidates.size());
-  for (int rank = 0; rank < group_.size(); ++rank) {
-    const auto first = static_cast<std::size_t>(rank) * (longest + 1);
-    if (all[first + longest] == 0) return std::nullopt;
-    const std::vector<std::size_t> places = share_of(candidates, base, rank, group_.size());
-    for (std::size_t i = 0; i < places.size(); ++i) fitness[places[i]] = all[first + i];
+  std::vector<double> fitness(count);
+  for (std::size_t at = 0; at < all.size(); at += length) {
+    if (all[at + length - 1] == 0) return std::nullopt;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (all[at + count + i] != 0) fitness[i] = all[at + i];
+    }
   }
   return fitness;
 }
 
+/// The next chunk of a stage that no rank of the group has taken yet; nothing where all are taken. Every rank
+/// that gets through a stage is told so once, which is how all know what the counter says in the next stage.
+const std::vector<std::size_t>* Evolution::take_chunk(const std::vector<std::vector<std::size_t>>& chunks,
+                                                      std::int64_t first) {
+  const PhaseScope waiting(times_, "waiting");
+  const Stopwatch watch;
+  const auto next = static_cast<std::size_t>(next_chunk_->take() - first);
+  waited_ += watch.seconds();
+  return next < chunks.size() ? &chunks[next] : nullptr;
+}
+
 /// Waits for the round that is pending. All ranks of the group come to the same answer.
 bool Evolution::wait() {
+  const PhaseScope waiting(times_, "waiting");
   const Stopwatch watch;
   const bool complete = exchange_.wait(board_);
   board_failed_ = board_failed_ || !complete;
@@ -175,6 +205,7 @@ void Evolution::take_in() {
 
 void Evolution::publish() {
   if (!comm_.is_root() || !observer_.generation || observer_failed_) return;
+  const PhaseScope writing(times_, "writing");
   std::exception_ptr failure;
   try {  // also where another rank has failed: the generation is complete
     observer_.generation(known_, options_.topology.after(known_.generation));
@@ -281,6 +312,7 @@ bool Evolution::compare() {
   if (fine && !parents.empty()) {
     fine = false;
     board_.attempt([&] {
+      const PhaseScope evaluating(times_, "evaluating");
       const auto found = evaluator_.fitness(parents.front(), parents, tokens, [&] { return stop(); });
       if (!found) return;
       mine = *found;
@@ -303,6 +335,7 @@ bool Evolution::compare() {
   for (std::size_t i = static_cast<std::size_t>(comm_.rank()); i < evaluator_.extra_items;
        i += static_cast<std::size_t>(comm_.size())) {
     if (stop()) break;
+    const PhaseScope evaluating(times_, "evaluating");
     board_.attempt([&] { mine.push_back(evaluator_.extra(best, i)); });
   }
   if (evaluator_.extra_items > 0 &&
@@ -311,6 +344,7 @@ bool Evolution::compare() {
   }
   if (comm_.is_root()) {
     board_.attempt([&] {
+      const PhaseScope writing(times_, "writing");
       if (observer_.comparison) observer_.comparison(known_, comparison);
     });
   }
@@ -330,7 +364,9 @@ Population Evolution::run() {
     ++generation_;
     going = generation() && (!comparison_due(generation_) || compare());
   }
+  const PhaseScope waiting(times_, "waiting");
   if (exchange_.abandon() && records_pending_) take_in();
+  next_chunk_.reset();  // here, where all ranks come, and not on the way of an exception
   board_.settle();
   return std::move(known_);
 }
@@ -368,8 +404,9 @@ Population initial_population(const SearchSpace& space, const Budget& budget,
 Population evolve(const Communicator& comm, const SearchSpace& space, const Budget& budget,
                   const EvolutionOptions& options, const TokenPools& pools, Population start,
                   const Evaluator& evaluator, const Observer& observer,
-                  const std::function<std::optional<std::string>()>& interrupted) {
-  return Evolution(comm, space, budget, options, pools, std::move(start), evaluator, observer, interrupted)
+                  const std::function<std::optional<std::string>()>& interrupted, PhaseTimes* times) {
+  return Evolution(comm, space, budget, options, pools, std::move(start), evaluator, observer, interrupted,
+                   times)
       .run();
 }
 

@@ -31,6 +31,7 @@ void share(const Communicator& comm, TokenDraw& draw) {
 }  // namespace
 
 Followers::Work Followers::led() const {
+  if (comm_.size() == 1) return work_;
   Work work;
   work.fitness = [this](const Assignment& base, std::span<const Assignment> candidates,
                         const StageTokens& tokens, const std::function<bool()>& stop) {
@@ -52,9 +53,11 @@ Followers::Work Followers::led() const {
   return work;
 }
 
-void Followers::follow() const {
+void Followers::follow(PhaseTimes& times) const {
+  const PhaseScope waiting(&times, "waiting");
   std::exception_ptr own;
   const auto attempt = [&](const auto& work) {
+    const PhaseScope evaluating(&times, "evaluating");
     try {
       work();
     } catch (const FailedElsewhere&) {
@@ -84,6 +87,7 @@ void Followers::follow() const {
 }
 
 void Followers::end(ExitCode code) const {
+  if (comm_.size() == 1) return;
   comm_.broadcast_value(Order{Task::end, static_cast<std::int32_t>(code), 0, 0});
 }
 

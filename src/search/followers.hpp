@@ -1,5 +1,6 @@
 #pragma once
 
+#include <galapagos/core/phase_times.hpp>
 #include <galapagos/model/replicas.hpp>
 #include <galapagos/search/evolution.hpp>
 
@@ -21,11 +22,11 @@ class Followers {
   /// Both must outlive this.
   Followers(const Communicator& of_replica, const Work& work) : comm_(of_replica), work_(work) {}
 
-  /// On the root: the same work, with the others taking part.
+  /// On the root: the same work, with the others (if there are any) taking part.
   Work led() const;
   /// On the others: works until the root says end(), then ends as the root has: FailedElsewhere where that
   /// was a failure, or this rank's own error where it began here.
-  void follow() const;
+  void follow(PhaseTimes& times) const;
   /// On the root.
   void end(ExitCode code) const;
 

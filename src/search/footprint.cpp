@@ -46,11 +46,11 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
     footprint.states = std::max(footprint.states, bytes.states);
     footprint.logits = std::max(footprint.logits, bytes.logits);
   };
-  const auto group = static_cast<std::int64_t>(Dealing::smallest_group(replicas, evolution.islands));
+  const int group = Dealing::smallest_group(replicas, evolution.islands);
   std::int64_t candidates = evolution.offspring;
   for (const SelectionStage& stage : evolution.stages) {
     if (&stage == &evolution.stages.back()) ++candidates;  // the parent
-    note(stage.tokens, (candidates + group - 1) / group);
+    note(stage.tokens, chunk_size(candidates, group));
     candidates = stage.survivors;
   }
   note(evolution.compare_tokens, (evolution.islands + replicas - 1) / replicas);

@@ -161,25 +161,36 @@ void count_generation(const SearchSpace& space, const Budget& budget, const Sear
     for (const SelectionStage& stage : evolution.stages) {
       const bool last = &stage == &evolution.stages.back();
       if (last) candidates.insert(candidates.begin(), parent);
-      double most_operations = 0, most_streamed = 0, most_switched = 0;
-      for (int rank = 0; rank < forecast.ranks_of_island; ++rank) {
+      const bool tuned = stage.training_tokens > 0;
+      struct Share {
+        Work work;
+        double switched = 0;
+      };
+      std::vector<Share> shares(static_cast<std::size_t>(forecast.ranks_of_island));
+      for (const auto& chunk : make_chunks(candidates, parent, forecast.ranks_of_island, tuned)) {
         std::vector<Assignment> own;
-        for (const std::size_t i : share_of(candidates, parent, rank, forecast.ranks_of_island)) {
-          own.push_back(candidates[i]);
-        }
-        const bool tuned = stage.training_tokens > 0;
+        for (const std::size_t i : chunk) own.push_back(candidates[i]);
         const Work work =
             tuned ? counter.tuned_fitness(own, stage) : counter.fitness(parent, own, stage.tokens);
         forecast.generation += islands * work.operations / samples;
         layers += work.layers;
-        most_operations = std::max(most_operations, work.operations);
-        most_streamed = std::max(most_streamed, work.streamed);
-        most_switched = std::max(most_switched, counter.switched(parent, own));
+        // The rank that is free first takes it.
+        Share& share = *std::min_element(shares.begin(), shares.end(), [](const Share& a, const Share& b) {
+          return a.work.operations < b.work.operations;
+        });
+        share.work += work;
+        share.switched += counter.switched(parent, own);
         for (const Assignment& one : own) {
           if (tuned)
             forecast.training += islands * counter.training(one, stage.training_tokens).operations / samples;
           unshared += counter.modules(one, 0, one.size(), stage.tokens).layers;
         }
+      }
+      double most_operations = 0, most_streamed = 0, most_switched = 0;
+      for (const Share& share : shares) {
+        most_operations = std::max(most_operations, share.work.operations);
+        most_streamed = std::max(most_streamed, share.work.streamed);
+        most_switched = std::max(most_switched, share.switched);
       }
       const auto times = static_cast<double>(forecast.islands_of_rank) / samples;
       forecast.generation_rank += times * most_operations;

@@ -203,12 +203,13 @@ std::optional<std::vector<double>> Replica::tuned_fitness(const Fitness& fitness
   for (const Assignment& candidate : candidates) {
     const ModelWeights weights = weights_of(candidate, tuning.unmasked);
     Stopwatch watch;
+    const double sums_before = shards_.seconds();
     FineTuneEnd end = FineTuneEnd::done;
     shards_.run([&] {
       end = fine_tune(context_, config_of(candidate, tuning.unmasked), weights, precision_, lessons,
                       tuning.options, stop, shards_);
     });
-    seconds_.training += watch.seconds();
+    seconds_.training += watch.seconds() - (shards_.seconds() - sums_before);
     if (end == FineTuneEnd::stopped) return std::nullopt;
     if (end == FineTuneEnd::diverged) {
       found.push_back(std::numeric_limits<double>::quiet_NaN());

@@ -8,6 +8,7 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/node_buffer.hpp>
+#include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/logging.hpp>
@@ -259,6 +260,8 @@ class Recorder {
 
   void generation(const Population& population, std::span<const Migration> migrations);
   void comparison(const Population& population, const Comparison& comparison);
+  /// Adds where the time went to the manifest.
+  void finish(const Json& phases);
 
  private:
   double elapsed() const { return spent_before_ + watch_.seconds(); }
@@ -272,6 +275,7 @@ class Recorder {
   Stopwatch watch_;
   std::string started_ = utc_now();
   Progress progress_;
+  Json manifest_;
 };
 
 void Recorder::generation(const Population& population, std::span<const Migration> migrations) {
@@ -337,7 +341,7 @@ void Recorder::comparison(const Population& population, const Comparison& compar
            population.generation, comparison.fitness[best], count(setup_.evolution.compare_tokens), best,
            count(parameters), count(dense), said);
 
-  Json manifest;
+  Json& manifest = manifest_;
   manifest["tool_version"] = version_with_revision();
   manifest["command"] = "search";
   manifest["started"] = started_;
@@ -357,6 +361,11 @@ void Recorder::comparison(const Population& population, const Comparison& compar
                       {"dense_parameters", dense}};
   folder_.write_best(to_text(setup_.space, winner));
   folder_.write_manifest(manifest);
+}
+
+void Recorder::finish(const Json& phases) {
+  manifest_["phases"] = phases;
+  folder_.write_manifest(manifest_);
 }
 
 /// Collective. The checkpoint to go on from, or a new run's first.
@@ -420,6 +429,8 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   const ReplicaGrid grid(comm, options.shards);
   watch_signals();
   const Stopwatch watch;
+  PhaseTimes times;
+  std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   const RunFolder folder(options.output);
   agree_at_root(comm, [&] { folder.check(options.resume); });  // before the work that comes first
   Setup setup = make_setup(comm, options);
@@ -473,6 +484,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
     if (options.max_seconds > 0 && watch.seconds() > options.max_seconds) return "--max-walltime";
     return std::nullopt;
   };
+  phase.emplace(&times, "evaluating the unpruned model");
   NodeBuffer buffer;
   if (answer_bytes > 0) {
     buffer = compute_answers(comm, node, grid, shards, setup.pools.compared, setup.config.hidden_size,
@@ -480,6 +492,8 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   }
   const DenseAnswers answers{reinterpret_cast<const float*>(buffer.bytes().data()),
                              buffer.bytes().size() / sizeof(float)};
+  phase.reset();
+  const double sums_before = shards.seconds();
 
   const std::vector<EvalPart> parts = cut_eval_data(setup.eval_sets, options.batch_tokens);
   Followers::Work work;
@@ -500,33 +514,45 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
         ->front();
   };
   const Followers followers(grid.of_replica(), work);
-  if (!shards.is_root()) return followers.follow();
-
-  const Followers::Work led = shards.alone() ? work : followers.led();
-  Evaluator evaluator;
-  evaluator.fitness = led.fitness;
-  evaluator.extra = led.extra;
-  evaluator.extra_items = parts.size();
-  evaluator.seconds = [&] { return replica->seconds(); };
   std::optional<Recorder> recorder;
   if (comm.is_root()) recorder.emplace(folder, setup, options, comm.size(), parts, start);
-  Observer observer;
-  observer.generation = [&](const Population& population, std::span<const Migration> migrations) {
-    recorder->generation(population, migrations);
-  };
-  observer.comparison = [&](const Population& population, const Comparison& comparison) {
-    recorder->comparison(population, comparison);
-  };
-  ExitCode code = ExitCode::done;
-  try {
+  const auto lead = [&] {
+    const Followers::Work led = followers.led();
+    Evaluator evaluator;
+    evaluator.fitness = led.fitness;
+    evaluator.extra = led.extra;
+    evaluator.extra_items = parts.size();
+    evaluator.seconds = [&] { return replica->seconds(); };
+    Observer observer;
+    observer.generation = [&](const Population& population, std::span<const Migration> migrations) {
+      recorder->generation(population, migrations);
+    };
+    observer.comparison = [&](const Population& population, const Comparison& comparison) {
+      recorder->comparison(population, comparison);
+    };
     evolve(grid.same_shard(), setup.space, *setup.budget, setup.evolution, setup.pools,
-           std::move(start.population), evaluator, observer, interrupted);
+           std::move(start.population), evaluator, observer, interrupted, &times);
+  };
+  const auto report = [&] {
+    times.move("evaluating", "fine-tuning", replica->seconds().training);
+    times.move("evaluating", "building levels", replica->seconds().switching);
+    times.move("evaluating", "communicating", shards.seconds() - sums_before);
+    return report_phases(comm, times);
+  };
+  try {
+    if (shards.is_root()) {
+      lead();
+    } else {
+      followers.follow(times);
+    }
   } catch (const Error& error) {
-    code = error.code();
-    if (!shards.alone()) followers.end(code);
+    if (shards.is_root()) followers.end(error.code());
+    if (error.code() == ExitCode::stopped_early) report();  // so it is on all ranks
     throw;
   }
-  if (!shards.alone()) followers.end(code);
+  if (shards.is_root()) followers.end(ExitCode::done);
+  const Json phases = report();
+  agree_at_root(comm, [&] { recorder->finish(phases); });
 }
 
 }  // namespace galapagos

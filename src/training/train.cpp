@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/json.hpp>
@@ -34,12 +35,13 @@ class Training {
  public:
   /// `begun`: since the command was started.
   Training(const Communicator& comm, const ops::Context& context, const TrainOptions& options,
-           TrainSetup& setup, const Stopwatch& begun)
+           TrainSetup& setup, const Stopwatch& begun, PhaseTimes& times)
       : comm_(comm),
         context_(context),
         options_(options),
         setup_(setup),
         watch_(begun),
+        times_(times),
         weights_(load_model_weights(setup.model.source)),
         gradients_(weights_, context.device()),
         pass_(context, setup.model.config, setup.longest, options.recompute) {
@@ -66,6 +68,7 @@ class Training {
   const TrainOptions& options_;
   TrainSetup& setup_;
   Stopwatch watch_;
+  PhaseTimes& times_;
   ModelWeights weights_;
   Gradients gradients_;
   TrainingPass pass_;
@@ -112,6 +115,7 @@ void Training::record(const Json& line) {
 }
 
 void Training::write_records() {
+  const PhaseScope writing(&times_, "writing");
   agree_at_root(comm_, [&] {
     if (!records_.empty()) append_text(options_.output / "metrics.jsonl", records_);
     records_.clear();
@@ -134,6 +138,7 @@ void Training::fail(const std::string& what) {
 
 void Training::save() {
   if (saved_ == optimiser_->steps()) return;
+  const PhaseScope writing(&times_, "writing");
   // Weights that nothing has been computed from yet must not replace those of the last checkpoint.
   if (!std::isfinite(comm_.sum(ops::sum_of_squares(context_, optimiser_->master()))))
     fail(fmt::format("the weights are not finite after update {}", optimiser_->steps()));
@@ -168,7 +173,9 @@ bool Training::step() {
                      count(before.tokens)));
   };
   std::optional<double> sum;
+  std::optional<PhaseScope> phase(std::in_place, &times_, "waiting");
   agree(comm_, [&] {
+    const PhaseScope computing(&times_, "computing gradients");
     sum = add_gradients(pass_, weights_, select_sequences(setup_.data, mine), options_.batch_tokens,
                         1.0f / static_cast<float>(predicted), teacher_ ? &*teacher_ : nullptr, gradients_,
                         [&] { return stop_due(); });
@@ -180,8 +187,10 @@ bool Training::step() {
   }
   const double loss = comm_.sum(*sum) / static_cast<double>(predicted);
   if (!std::isfinite(loss)) fail_here(std::isnan(loss) ? "the loss is NaN" : "the loss is infinite");
+  phase.emplace(&times_, "communicating and updating");
   const double norm = optimiser_->step(gradients_, rate, options_.clip);
   if (!std::isfinite(norm)) fail_here("the gradient is not finite");
+  phase.reset();
   const double seconds = watch.seconds();
   Json line;
   line["step"] = optimiser_->steps();
@@ -198,6 +207,7 @@ bool Training::step() {
 void Training::evaluate() {
   if (setup_.eval_sets.empty() || evaluated_ == optimiser_->steps()) return;
   evaluated_ = optimiser_->steps();
+  const PhaseScope waiting(&times_, "waiting");
   Json line;
   line["step"] = optimiser_->steps();
   perplexities_.clear();
@@ -209,6 +219,7 @@ void Training::evaluate() {
       mine.push_back(static_cast<std::uint32_t>(s));
     double sum = 0;
     agree(comm_, [&] {
+      const PhaseScope evaluating(&times_, "evaluating");
       sum = sum_nll(context_, setup_.model.config, weights_, select_sequences(data, mine),
                     options_.batch_tokens);
     });
@@ -231,6 +242,7 @@ void Training::run() {
   while (position_.tokens < options_.tokens) {
     if (interrupted()) {
       save();
+      report_phases(comm_, times_);
       agree(comm_, [&] {
         throw StoppedEarly(
             fmt::format("stopped after update {} of {}", optimiser_->steps(), setup_.schedule.steps),
@@ -252,6 +264,7 @@ void Training::finish(const ModelWriter& write_model) {
   evaluate();
   save();
   const fs::path model = options_.output / "model";
+  std::optional<PhaseScope> writing(std::in_place, &times_, "writing");
   agree_at_root(comm_, [&] { fs::remove_all(model); });  // of a run that was stopped before its manifest
   optimiser_->gather_master(gradients_);
   std::vector<NamedTensor> values = parameters_of(weights_);
@@ -263,6 +276,8 @@ void Training::finish(const ModelWriter& write_model) {
     at += elements;
   }
   write_model(setup_.model.config, values, setup_.stored, model);
+  writing.reset();
+  const Json phases = report_phases(comm_, times_);
   agree_at_root(comm_, [&] {
     Json manifest;
     manifest["tool_version"] = version_with_revision();
@@ -274,6 +289,7 @@ void Training::finish(const ModelWriter& write_model) {
     manifest["tokens"] = position_.tokens;
     manifest["parameters"] = setup_.parameters;
     manifest["seconds"] = elapsed();
+    manifest["phases"] = phases;
     for (std::size_t set = 0; set < perplexities_.size(); ++set)
       manifest["perplexity"][options_.eval_data[set].string()] = perplexities_[set];
     write_file_atomically(options_.output / "manifest.json", manifest.dump(2) + "\n");
@@ -325,6 +341,8 @@ void run_training(const Communicator& world, const ops::Context& context, const 
   const Communicator comm = world.duplicate();
   watch_signals();
   const Stopwatch begun;
+  PhaseTimes times;
+  std::optional<PhaseScope> reading(std::in_place, &times, "reading");
   agree_at_root(comm, [&] { check_folder(options); });  // before the work that comes first
   TrainSetup setup;
   prepare(comm, context, options, setup);
@@ -342,8 +360,9 @@ void run_training(const Communicator& world, const ops::Context& context, const 
     if (!options.resume) make_folder(options);
   });
   std::optional<Training> training;
-  agree(comm, [&] { training.emplace(comm, context, options, setup, begun); });
+  agree(comm, [&] { training.emplace(comm, context, options, setup, begun, times); });
   training->begin();
+  reading.reset();
   training->run();
   training->finish(write_model);
 }

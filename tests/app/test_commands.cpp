@@ -41,9 +41,14 @@ TEST_CASE("from text to tokens, a database and an evaluation", "[app]") {
   CHECK(result.at("sequences") == 300);
   CHECK(result.at("perplexity").get<double>() > 1);
 
-  CHECK(run_galapagos(
-            2, {"database", "--model", model, "--calibration", tokens, "--output", database, "--levels", "3"})
-            .code == 0);
+  CHECK(test::count_lines(from_tokens.errors, "seconds by phase and rank") == 1);
+
+  const test::Ended built = run_galapagos(
+      2, {"database", "--model", model, "--calibration", tokens, "--output", database, "--levels", "3"});
+  CHECK(built.code == 0);
+  for (const char* phase :
+       {"reading", "collecting Hessians", "communicating", "pruning", "writing", "waiting"})
+    CHECK(test::count_lines(built.errors, std::string("info   ") + phase) == 1);
   const test::Ended info = run_galapagos(2, {"info", database, "--json", "--verify"});
   CHECK(info.code == 0);
   const Json json = parse_json(info.output, "info");

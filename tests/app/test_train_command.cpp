@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/phases.hpp"
 #include "train_command.hpp"
 
 #include <cmath>
@@ -71,6 +72,8 @@ TEST_CASE("a pruned model is trained, and eval measures the perplexity that the 
     CHECK(perplexity(evaluations.back()) < perplexity(evaluations.front()));
     const Json manifest = read_json(run / "manifest.json");
     CHECK(manifest.at("ranks") == ranks);
+    test::check_phases(manifest, {"reading", "computing gradients", "communicating and updating",
+                                  "evaluating", "waiting", "writing", "other"});
     CHECK(manifest.at("updates") == updates);
     CHECK(perplexity(manifest) == perplexity(evaluations.back()));
     CHECK(fs::exists(run / "model" / "tokenizer.json"));

@@ -43,14 +43,27 @@ SearchSpace synthetic_space() {
   return space;
 }
 
+/// What candidates are like.
+enum class Kind : std::uint8_t {
+  fixed,    ///< all last as long
+  random,   ///< exponential durations
+  trained,  ///< the same, and a rank takes one at a time, as where a stage trains its candidates
+};
+
+const char* name_of(Kind kind) {
+  return kind == Kind::fixed ? "fixed" : kind == Kind::random ? "random" : "trained";
+}
+
 /// Sixteen offspring, of which seven meet their parent in the last stage: 24 evaluations, which 1, 2, 4 and 8
-/// ranks can share evenly, and one more for an immigrant.
-EvolutionOptions options_for(std::int64_t islands, std::int64_t generations, std::int64_t tokens) {
+/// ranks can share evenly, and one more for an immigrant; or as many times that.
+EvolutionOptions options_for(std::int64_t islands, std::int64_t generations, std::int64_t tokens,
+                             std::int64_t times = 1, bool trained = false) {
   EvolutionOptions options;
   options.islands = islands;
   options.generations = generations;
-  options.offspring = 16;
-  options.stages = {{7, tokens}, {1, 2 * tokens}};
+  options.offspring = 16 * times;
+  const std::int64_t training = trained ? tokens : 0;
+  options.stages = {{8 * times - 1, tokens, training}, {1, 2 * tokens, training}};
   options.compare_tokens = compare_tokens;
   options.seed = 5;
   options.topology = make_topology("ring", "1", 5, islands, options.seed);
@@ -66,34 +79,35 @@ std::int64_t evaluations_of(const Population& population) {
 /// The evaluation of a candidate as a fitness and a time, both of which depend on it and on the tokens alone.
 class Sleeper {
  public:
-  Sleeper(double mean, bool random) : mean_(mean), random_(random) {}
+  /// Not `awake`: only says how long the evaluations of each call last.
+  Sleeper(double mean, bool random, bool awake) : mean_(mean), random_(random), awake_(awake) {}
 
   std::optional<std::vector<double>> fitness(std::span<const Assignment> candidates, const TokenDraw& draw,
                                              const std::function<bool()>& stop) {
     const bool comparison = static_cast<std::int64_t>(draw.tokens.size()) == compare_tokens;
     if (!since_first_) since_first_.emplace();
-    double busy = 0;
-    std::vector<double> values;
+    std::vector<double> values, durations;
     for (const Assignment& candidate : candidates) {
       if (stop()) return std::nullopt;
       values.push_back(value(candidate));
       if (comparison) continue;
       const double seconds = duration(candidate, draw);
-      busy += seconds;
+      wanted += seconds;
+      durations.push_back(seconds);
+      if (!awake_) continue;
       const Stopwatch watch;
       std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
       slept += watch.seconds();
     }
-    wanted += busy;
-    if (!comparison) calls.push_back(busy);
+    if (!comparison) calls.push_back(durations);
     return values;
   }
 
   /// Since the first call, the setting up of communicators left out.
   double seconds() const { return since_first_->seconds(); }
 
-  double wanted = 0, slept = 0;  // seconds
-  std::vector<double> calls;     // seconds wanted in each call
+  double wanted = 0, slept = 0;            // seconds
+  std::vector<std::vector<double>> calls;  // seconds of each evaluation
 
  private:
   static double value(const Assignment& candidate) {
@@ -114,75 +128,89 @@ class Sleeper {
 
   double mean_;
   bool random_;
+  bool awake_;
   std::optional<Stopwatch> since_first_;
 };
 
-/// What could be at best: the ranks of an island wait for each other after each stage, and nobody waits for
-/// anything else.
-double least_seconds(const Communicator& world, std::int64_t islands, const std::vector<double>& calls) {
-  const auto ranks = static_cast<std::int64_t>(world.size());
-  const auto group = static_cast<int>(ranks >= islands ? world.rank() * islands / ranks : world.rank());
-  const Communicator together = world.split(group, world.rank());
-  double sum = 0;
-  for (const double seconds : calls) sum += together.max(seconds);
-  return world.max(sum);
-}
-
-void print_row(const Communicator& world, const Settings& settings, std::int64_t islands, bool random) {
+Population search(const Communicator& comm, const EvolutionOptions& options, Sleeper& sleeper) {
   const SearchSpace space = synthetic_space();
   const Budget budget = Budget::of_level(space, 5);
-  const EvolutionOptions options = options_for(islands, settings.generations, 100);
-  const TokenPools pools{bench::random_tokens(1000, 1000, 50, 7), {}};
-  double measured = INFINITY, least = 0, wanted = 0, slept = 0, setup = 0;
+  const TokenSet pool = bench::random_tokens(1000, 1000, 50, 7);
+  const TokenPools pools{pool, trains(options) ? pool : TokenSet()};
+  Evaluator evaluator;
+  evaluator.fitness = [&](const Assignment&, std::span<const Assignment> candidates,
+                          const StageTokens& tokens, const std::function<bool()>& stop) {
+    return sleeper.fitness(candidates, tokens.compared, stop);
+  };
+  return evolve(comm, space, budget, options, pools, initial_population(space, budget, options), evaluator,
+                {}, [] { return std::optional<std::string>(); });
+}
+
+/// When the last of these ends, where each begins, in their order, as soon as a worker is free.
+double greedy_seconds(const std::vector<double>& durations, std::size_t workers) {
+  std::vector<double> ends(workers);
+  for (const double seconds : durations) *std::min_element(ends.begin(), ends.end()) += seconds;
+  return *std::max_element(ends.begin(), ends.end());
+}
+
+/// The least that the search can take whose ranks know no duration beforehand: the ranks of an island take
+/// one candidate after the other, wait for each other after each stage, and for nothing else.
+double least_seconds(int ranks, const EvolutionOptions& options, const Settings& settings, bool random) {
+  EvolutionOptions whole = options;  // stages in one call each, on the same tokens
+  for (SelectionStage& stage : whole.stages) stage.training_tokens = 0;
+  Sleeper sleeper(settings.seconds_each, random, false);
+  search(Communicator::self(), whole, sleeper);
+  const auto size = static_cast<std::int64_t>(ranks);
+  const std::int64_t groups = std::min(size, options.islands);
+  std::vector<std::size_t> workers(static_cast<std::size_t>(groups));
+  for (std::int64_t rank = 0; rank < size; ++rank) ++workers[static_cast<std::size_t>(rank * groups / size)];
+  std::vector<double> seconds(workers.size());
+  for (std::size_t call = 0; call < sleeper.calls.size(); ++call) {
+    const auto island =
+        static_cast<std::int64_t>(call / options.stages.size() % static_cast<std::size_t>(options.islands));
+    const auto group = static_cast<std::size_t>(island * groups / options.islands);
+    seconds[group] += greedy_seconds(sleeper.calls[call], workers[group]);
+  }
+  return *std::max_element(seconds.begin(), seconds.end());
+}
+
+void print_row(const Communicator& world, const Settings& settings, std::int64_t islands, std::int64_t times,
+               Kind kind) {
+  const EvolutionOptions options =
+      options_for(islands, settings.generations, 100, times, kind == Kind::trained);
+  const bool random = kind != Kind::fixed;
+  double measured = INFINITY, wanted = 0, slept = 0, setup = 0;
   std::int64_t evaluations = 0;
   for (int repeat = 0; repeat < settings.repeats; ++repeat) {
-    Sleeper sleeper(settings.seconds_each, random);
-    Evaluator evaluator;
-    evaluator.fitness = [&](const Assignment&, std::span<const Assignment> candidates,
-                            const StageTokens& tokens, const std::function<bool()>& stop) {
-      return sleeper.fitness(candidates, tokens.compared, stop);
-    };
+    Sleeper sleeper(settings.seconds_each, random, true);
     world.barrier();
     const Stopwatch watch;
-    const Population last =
-        evolve(world, space, budget, options, pools, initial_population(space, budget, options), evaluator,
-               {}, [] { return std::optional<std::string>(); });
+    const Population last = search(world, options, sleeper);
     const double all = world.max(watch.seconds()), seconds = world.max(sleeper.seconds());
-    const double best_possible = least_seconds(world, islands, sleeper.calls);
     const double all_wanted = world.sum(sleeper.wanted), all_slept = world.sum(sleeper.slept);
     if (seconds >= measured) continue;
     measured = seconds;
-    least = best_possible;
     wanted = all_wanted;
     slept = all_slept;
     setup = all - seconds;
     evaluations = evaluations_of(last);
   }
   if (!world.is_root()) return;
+  const double least = least_seconds(world.size(), options, settings, random);
   const double ideal = wanted / world.size();
   fmt::print(
-      "{:>5} {:>7} {:>9} {:>12} {:>13.3f} {:>12.1f} {:>10.1f}% {:>10.1f}% {:>10.1f}% {:>9.1f}% {:>9.1f}\n",
-      world.size(), islands, random ? "random" : "fixed", evaluations,
+      "{:>5} {:>7} {:>9} {:>9} {:>12} {:>13.3f} {:>12.1f} {:>10.1f}% {:>10.1f}% {:>10.1f}% {:>9.1f}% "
+      "{:>9.1f}\n",
+      world.size(), islands, options.offspring, name_of(kind), evaluations,
       static_cast<double>(settings.generations) / measured, static_cast<double>(evaluations) / measured,
       100 * ideal / measured, 100 * ideal / least, 100 * least / measured, 100 * (slept / wanted - 1),
       1e3 * setup);
   std::fflush(stdout);
 }
 
-/// Four islands of a synthetic Llama, all levels used before on the device.
-void print_model(const Communicator& world, const Settings& settings) {
-  const int threads = bench::threads_per_rank(world);
-  const ops::Context context(Device::cpu, threads);
-  const bench::SearchModel model(world, context, "");
-  const LevelStore store(world, *model.database, model.space, LevelHome::device);
-  Replica replica = model.replica(context, store, UINT64_MAX);
-  const std::vector<float> answers = model.answers(replica);
-  Evaluator evaluator;
-  evaluator.fitness = [&](const Assignment& base, std::span<const Assignment> candidates,
-                          const StageTokens& tokens, const std::function<bool()>& stop) {
-    return replica.fitness({}, base, candidates, model.pool, tokens.compared, answers, stop);
-  };
-  EvolutionOptions options = options_for(4, 2, 128);
+void print_model_row(const Communicator& world, const Settings& settings, const bench::SearchModel& model,
+                     const Evaluator& evaluator, std::int64_t islands) {
+  const EvolutionOptions options = options_for(islands, 8 / islands, 128);
   double best = INFINITY;
   std::int64_t evaluations = 0, tokens = 0;
   for (int repeat = 0; repeat <= settings.repeats; ++repeat) {  // the first builds the modules
@@ -199,10 +227,27 @@ void print_model(const Communicator& world, const Settings& settings) {
   }
   if (!world.is_root()) return;
   fmt::print(
-      "\n{}\n{} ranks of {} threads on {} processors, 4 islands, {} evaluations of {} tokens on average: "
-      "{:.2f} evaluations, {:.0f} tokens a second\n",
-      model.description(), world.size(), threads, usable_processors(), evaluations, tokens / evaluations,
-      static_cast<double>(evaluations) / best, static_cast<double>(tokens) / best);
+      "{} ranks of {} threads on {} processors, {} islands, {} evaluations of {} tokens on average: {:.2f} "
+      "evaluations, {:.0f} tokens a second\n",
+      world.size(), bench::threads_per_rank(world), usable_processors(), islands, evaluations,
+      tokens / evaluations, static_cast<double>(evaluations) / best, static_cast<double>(tokens) / best);
+}
+
+/// Islands of a synthetic Llama, all levels used before on the device.
+void print_model(const Communicator& world, const Settings& settings) {
+  const int threads = bench::threads_per_rank(world);
+  const ops::Context context(Device::cpu, threads);
+  const bench::SearchModel model(world, context, "");
+  const LevelStore store(world, *model.database, model.space, LevelHome::device);
+  Replica replica = model.replica(context, store, UINT64_MAX);
+  const std::vector<float> answers = model.answers(replica);
+  Evaluator evaluator;
+  evaluator.fitness = [&](const Assignment& base, std::span<const Assignment> candidates,
+                          const StageTokens& tokens, const std::function<bool()>& stop) {
+    return replica.fitness({}, base, candidates, model.pool, tokens.compared, answers, stop);
+  };
+  if (world.is_root()) fmt::print("\n{}\n", model.description());
+  for (const std::int64_t islands : {4, 1}) print_model_row(world, settings, model, evaluator, islands);
 }
 
 }  // namespace
@@ -221,17 +266,25 @@ int main(int argc, char** argv) {
         world.size(), usable_processors(), 1e3 * settings.seconds_each, settings.generations,
         settings.repeats);
     fmt::print(
-        "efficiency = time of all evaluations / ranks / measured time; at best: with nothing but the waiting "
-        "of an island's ranks at the end of a stage\n");
-    fmt::print("{:>5} {:>7} {:>9} {:>12} {:>13} {:>12} {:>11} {:>11} {:>11} {:>10} {:>9}\n", "ranks",
-               "islands", "duration", "evaluations", "generations/s", "evals/s", "efficiency", "at best",
-               "of that", "overslept", "setup ms");
+        "efficiency = time of all evaluations / ranks / measured time; greedy: where every rank of an "
+        "island "
+        "takes the next candidate as soon as it is free, and waits only at the end of a stage\n");
+    fmt::print("{:>5} {:>7} {:>9} {:>9} {:>12} {:>13} {:>12} {:>11} {:>11} {:>11} {:>10} {:>9}\n", "ranks",
+               "islands", "offspring", "duration", "evaluations", "generations/s", "evals/s", "efficiency",
+               "greedy", "of that", "overslept", "setup ms");
     std::fflush(stdout);
   }
-  std::vector<std::int64_t> islands = {world.size()};
-  if (world.size() != 4) islands.push_back(4);
-  for (const std::int64_t count : islands) {
-    for (const bool random : {false, true}) print_row(world, settings, count, random);
+  // Islands, and times sixteen offspring.
+  std::vector<std::pair<std::int64_t, std::int64_t>> rows = {{world.size(), 1}};
+  if (world.size() != 4 && world.size() != 16) rows.emplace_back(4, 1);
+  if (world.size() >= 4) rows.emplace_back(world.size() / 4, 1);
+  if (world.size() >= 4) rows.emplace_back(world.size() / 4, 4);
+  if (world.size() > 16) rows.emplace_back(4, 4);
+  for (const auto& [islands, times] : rows) {
+    for (const Kind kind : {Kind::fixed, Kind::random, Kind::trained}) {
+      if (kind == Kind::trained && islands >= world.size()) continue;  // one rank has all of a stage
+      print_row(world, settings, islands, times, kind);
+    }
   }
   if (world.size() <= most_ranks_with_model) print_model(world, settings);
 }

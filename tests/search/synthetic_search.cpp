@@ -105,8 +105,9 @@ Outcome run_search(const Communicator& comm, const SyntheticSearch& search, Popu
     return hooks.interrupted ? hooks.interrupted() : std::nullopt;
   };
   try {
-    outcome.last = evolve(comm, search.space, search.budget, search.options, {search.pool, {}},
-                          std::move(start), evaluator, observer, interrupted);
+    outcome.last = evolve(comm, search.space, search.budget, search.options,
+                          {search.pool, hooks.training ? search.pool : TokenSet()}, std::move(start),
+                          evaluator, observer, interrupted);
   } catch (const Error& error) {
     CHECK(error.agreed());
     outcome.code = static_cast<int>(error.code());

@@ -8,6 +8,8 @@
 #include <set>
 #include <thread>
 
+#include <galapagos/comm/shared_counter.hpp>
+
 using namespace galapagos;
 using test::Hooks;
 using test::Outcome;
@@ -89,6 +91,33 @@ TEST_CASE("a search is the same for any number of ranks", "[evolution]") {
   many.options.stages = {{20, 2}, {19, 200}, {3, 10}, {1, 50}};
   many.extra_items = 40;
   check_same_as_alone(many, world);
+}
+
+TEST_CASE("no rank waits while a candidate of its island is not taken", "[evolution]") {
+  const Communicator world = Communicator::world();
+  for (const bool training : {true, false}) {
+    SyntheticSearch search;
+    search.options.islands = 1;
+    search.options.generations = 1;
+    search.options.offspring = 11;
+    search.options.stages = {{1, 40, training ? 30 : 0}};
+    search.topology("none", "1", 1);
+    // The candidate that is begun first, of twelve with the parent, is not done before all that its rank has
+    // not taken with it are: each by itself where they are trained, else the largest chunk.
+    const int taken = training ? 1 : (12 + 2 * world.size() - 1) / (2 * world.size());
+    SharedCounter begun(world), done(world);
+    Hooks hooks;
+    hooks.training = training;
+    hooks.fitness = [&](const Assignment& assignment, const TokenDraw& draw) {
+      const bool first = begun.take() == 0 && world.size() > 1;
+      while (first && done.take(0) < 12 - taken) std::this_thread::sleep_for(std::chrono::microseconds(100));
+      done.take();
+      return test::synthetic_fitness(assignment, draw);
+    };
+    CHECK(run_search(world, search, hooks).code == 0);
+    world.barrier();
+    CHECK(done.take(0) == 12 + 1);  // and the comparison at the end
+  }
 }
 
 TEST_CASE("other seeds and options give other searches", "[evolution]") {
@@ -266,10 +295,11 @@ TEST_CASE("small spaces have as many offspring as they can, and the search ends"
     for (const Call& call : calls_of(search))
       CHECK(call.candidates.size() <= std::max<std::size_t>(others + 1, 4));
     const std::vector<Call> calls = calls_of(search);
-    CHECK(calls.at(0).candidates.size() == others);
+    // Without any offspring the first call is that of the last stage, of the parent alone.
+    CHECK(calls.at(0).candidates.size() == std::max<std::size_t>(others, 1));
     check_same_as_alone(search, world);
     search.options.strategy = Strategy::random;
-    CHECK(calls_of(search).at(0).candidates.size() == others);
+    CHECK(calls_of(search).at(0).candidates.size() == std::max<std::size_t>(others, 1));
     check_same_as_alone(search, world);
   }
 }

@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/phases.hpp"
 #include "support/process.hpp"
 #include "support/refusal.hpp"
 
@@ -138,7 +139,11 @@ TEST_CASE("a search finds the same on any number of ranks", "[search]") {
     if (ranks == 1) expected = findings(run);
     CHECK(findings(run) == expected);
     CHECK(read_file(run / "uniform.txt") == read_file(folder / "run1" / "uniform.txt"));
-    CHECK(read_json(run / "manifest.json").at("ranks") == ranks);
+    const Json manifest = read_json(run / "manifest.json");
+    CHECK(manifest.at("ranks") == ranks);
+    test::check_phases(manifest, {"reading", "evaluating the unpruned model", "evaluating", "building levels",
+                                  "waiting", "writing", "other"});
+    CHECK(test::count_lines(ended.errors, "seconds by phase and rank") == 1);
     CHECK(!fs::exists(part_path(run / "checkpoint.h5")));
   }
   // Four islands, seven generations, comparisons after 3, 6 and 7.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <galapagos/comm/communicator.hpp>
+#include <galapagos/core/phase_times.hpp>
 #include <galapagos/io/token_source.hpp>
 #include <galapagos/model/pipeline.hpp>
 #include <galapagos/model/replicas.hpp>
@@ -58,9 +59,10 @@ std::uint64_t evaluation_bytes(std::span<const ModelSource* const> models, const
 /// Collective. The scores of all sequences, in their order, on every rank, whatever the number of ranks. Each
 /// rank holds the whole model (and the reference, or null) where that fits, else as few consecutive ranks as
 /// can hold it share its layers; with a grid of replicas their shards share every layer. ResourceError where
-/// all of them cannot; InputError where the reference has other layers, widths or ids.
+/// all of them cannot; InputError where the reference has other layers, widths or ids. `times` may be null.
 std::vector<SequenceScore> score_sequences(const Communicator& comm, const ops::Context& context,
                                            const ModelSource& model, const ModelSource* reference,
-                                           const TokenSet& data, const EvaluationOptions& options);
+                                           const TokenSet& data, const EvaluationOptions& options,
+                                           PhaseTimes* times = nullptr);
 
 }  // namespace galapagos

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include <galapagos/core/phase_times.hpp>
 #include <galapagos/model/pipeline.hpp>
 #include <galapagos/model/stage.hpp>
 #include <galapagos/pruning/database.hpp>
@@ -24,9 +25,10 @@ struct Collection {
 
 /// Streams the calibration batches through the dense model and sums, on each member of the grid, the Hessians
 /// of those of `modules` that its stage owns, over its own lane's batches. Errors go to the board; all ranks
-/// of `comm` take part.
+/// of `comm` take part. `times` may be null.
 Hessians collect_hessians(const ops::Context& context, const Communicator& comm, const Collection& collection,
-                          const StageWeights& stage, std::span<const ModuleId> modules, FailureBoard& board);
+                          const StageWeights& stage, std::span<const ModuleId> modules, FailureBoard& board,
+                          PhaseTimes* times = nullptr);
 
 /// Collective. Brings each module's Hessian, summed over the lanes in their order, to the rank owners[i] of
 /// modules[i].

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <galapagos/comm/communicator.hpp>
+#include <galapagos/core/phase_times.hpp>
 #include <galapagos/search/mutation.hpp>
 #include <galapagos/search/replica.hpp>
 #include <galapagos/search/space.hpp>
@@ -123,10 +124,11 @@ Population initial_population(const SearchSpace& space, const Budget& budget,
 /// any number of ranks. Ranks are dealt to islands: where there are more, the ranks of an island share its
 /// evaluations; where there are fewer, a rank has several islands. Throws StoppedEarly on every rank where
 /// `interrupted` (asked on every rank between evaluations) names a reason; NumericalError where no candidate
-/// has a finite fitness.
+/// has a finite fitness. `times`, which may be null, is told of phases: evaluating, waiting, writing.
 Population evolve(const Communicator& comm, const SearchSpace& space, const Budget& budget,
                   const EvolutionOptions& options, const TokenPools& pools, Population start,
                   const Evaluator& evaluator, const Observer& observer,
-                  const std::function<std::optional<std::string>()>& interrupted);
+                  const std::function<std::optional<std::string>()>& interrupted,
+                  PhaseTimes* times = nullptr);
 
 }  // namespace galapagos

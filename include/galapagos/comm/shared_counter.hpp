@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <mpi.h>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/comm/node_buffer.hpp>
+
+namespace galapagos {
+
+/// A number that all ranks of a group count on, from 0, without waiting for each other: for work that whoever
+/// is free takes. Making and destroying one is collective. Within a node it lies in shared memory. Across
+/// nodes it is a window of rank 0: on networks without remote atomics take() may last until rank 0 calls MPI
+/// next.
+class SharedCounter {
+ public:
+  /// `remote`: a window also within a node, which tests want.
+  explicit SharedCounter(const Communicator& comm, bool remote = false);
+  ~SharedCounter();
+  SharedCounter(const SharedCounter&) = delete;
+  SharedCounter& operator=(const SharedCounter&) = delete;
+
+  /// Adds `count`; what the number was before.
+  std::int64_t take(std::int64_t count = 1);
+
+ private:
+  NodeBuffer buffer_;
+  MPI_Win window_ = MPI_WIN_NULL;
+  std::int64_t own_ = 0;             // of a group of one
+  std::int64_t* in_memory_ = &own_;  // nothing where it is a window
+};
+
+}  // namespace galapagos
