@@ -44,7 +44,7 @@ StitchOptions read_stitch(const Options& options);
 Options declare_eval();
 EvaluationOptions read_evaluation(const Options& options);
 Options declare_train();
-TrainOptions read_train(const Options& options);
+TrainOptions read_train(const Options& options, int ranks);
 
 /// Declares --log-level, --threads, and with `computing` also --backend, --allow-gpu-sharing, --collectives,
 /// --precision, --batch-tokens, --memory-limit.

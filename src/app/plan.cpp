@@ -301,7 +301,7 @@ std::optional<ModelSizes> Planner::reference_of(const Options& options) {
 
 /// Of the model itself, or among all commands of what `stitch` writes.
 PlannedPhase Planner::of_train() {
-  TrainOptions options = read_train(commands_.train);
+  TrainOptions options = read_train(commands_.train, machine_.ranks);
   options.tokens = tokens_or(options.tokens, assumed_training, "tokens to train on");
   check_options(options);
   ModelSizes model = model_;

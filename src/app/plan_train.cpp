@@ -57,7 +57,7 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
   extent.evaluation_batch = options.eval_data.empty() ? 0 : extent.longest_batch;
   extent.data_tokens = options.tokens;
   extent.shard_bytes = options.shard_bytes;
-  extent.ranks = machine.ranks;
+  extent.replicas = machine.ranks;
   extent.recompute = options.recompute;
   const TrainFootprint footprint = train_footprint(config, reference ? &teacher : nullptr, extent);
   const std::uint64_t kept = TrainingPass::bytes(config, extent.longest_batch, false);

@@ -21,6 +21,7 @@ Options declare_train() {
       "sequence-length", po::value<std::int64_t>()->default_value(0),
       "longest sequence; 0: what the model takes, at most 8192")(
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
+      "shards", po::value<std::int64_t>()->default_value(1), "ranks that hold one replica of the model")(
       "step-tokens", po::value<std::int64_t>()->default_value(usual.step_tokens),
       "tokens of one update, over all ranks")(
       "learning-rate", po::value<double>()->default_value(usual.learning_rate), "at its greatest")(
@@ -49,7 +50,7 @@ Options declare_train() {
   return options;
 }
 
-TrainOptions read_train(const Options& options) {
+TrainOptions read_train(const Options& options, int ranks) {
   TrainOptions request;
   request.model = options.find<std::string>("model").value_or("");
   request.random_weights = options.flag("random-weights");
@@ -77,6 +78,7 @@ TrainOptions read_train(const Options& options) {
   request.precision = precision_of(options);
   request.memory_limit = parse_bytes(options.get<std::string>("memory-limit"), "--memory-limit");
   request.max_seconds = parse_duration(options.get<std::string>("max-walltime"), "--max-walltime");
+  request.shards = shards_of(options, ranks);
   request.resume = options.flag("resume");
   request.dry_run = options.flag("dry-run");
   request.config_ini = options.resolved();
@@ -86,15 +88,16 @@ TrainOptions read_train(const Options& options) {
 void train(const Communicator& world, const std::vector<std::string>& words) {
   Options options = declare_train();
   if (!begin(world, options, words)) return;
-  const TrainOptions request = agree_on(world, [&] {
+  TrainOptions request = agree_on(world, [&] {
     for (const char* name : {"model", "data", "output", "tokens"}) options.require(name);
-    return read_train(options);
+    return read_train(options, world.size());
   });
   const ops::Context context = make_context(world, options);
+  request.make_collectives = collectives_for(context, options);
   run_training(world, context, request,
-               [&](const HfConfig& config, std::span<const NamedTensor> values, DType dtype,
-                   const std::filesystem::path& folder) {
-                 save_model(world, request.model, config, values, dtype, folder, request.shard_bytes);
+               [&](const HfConfig& config, std::span<const NamedTensor> values, const ReplicaGrid& grid,
+                   DType dtype, const std::filesystem::path& folder) {
+                 save_model(world, request.model, config, values, dtype, folder, request.shard_bytes, &grid);
                });
 }
 

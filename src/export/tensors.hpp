@@ -18,6 +18,8 @@ struct PlannedTensor {
   std::vector<std::int64_t> shape;
   std::uint64_t bytes = 0;
   std::function<void(std::span<std::byte> out)> fill;
+  /// Of a tensor whose parts several ranks have, what the others do while the `writer` fills.
+  std::function<void(int writer)> contribute = {};
 };
 
 /// All tensors of the stitched model, layer by layer. The arguments must outlive the result.

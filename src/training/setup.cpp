@@ -46,6 +46,7 @@ std::string identity_of(const TrainSetup& setup, const TrainOptions& options, co
   json["weight-decay"] = options.adamw.weight_decay;
   json["precision"] = name_of(setup.precision);
   json["seed"] = options.seed;
+  if (options.shards > 1) json["shards"] = options.shards;
   return json.dump();
 }
 
@@ -59,15 +60,20 @@ std::string fingerprint_of(const Communicator& comm, const OpenModel& model, con
   return comm.broadcast_string(fingerprint);
 }
 
-void open_models(TrainSetup& setup, const ops::Context& context, const TrainOptions& options) {
+void open_models(TrainSetup& setup, const ReplicaGrid& grid, const ops::Context& context,
+                 const TrainOptions& options) {
+  const auto part_of = [&](const HfConfig& config) {
+    return part_of_model(config, grid.shard(), grid.shards());
+  };
   OpenModel& model = setup.model;
   model.config = read_hf_config(options.model);
   if (!options.random_weights) model.checkpoint.emplace(options.model);
   setup.stored = stored_type(model);
   setup.precision = options.precision.value_or(setup.stored);
-  model.source = model.checkpoint
-                     ? checkpoint_source(*model.checkpoint, model.config, setup.precision, context.device())
-                     : random_source(model.config, setup.precision, context.device(), options.seed);
+  model.source = model.checkpoint ? checkpoint_source(*model.checkpoint, model.config, part_of(model.config),
+                                                      setup.precision, context.device())
+                                  : random_source(model.config, part_of(model.config), setup.precision,
+                                                  context.device(), options.seed);
   setup.parameters =
       parameters_in_layers(model.config) + embedding_parameters(model.config) + head_parameters(model.config);
   if (!options.reference) return;
@@ -75,7 +81,7 @@ void open_models(TrainSetup& setup, const ops::Context& context, const TrainOpti
   reference.config = read_hf_config(*options.reference);
   reference.checkpoint.emplace(*options.reference);
   reference.source =
-      checkpoint_source(*reference.checkpoint, reference.config,
+      checkpoint_source(*reference.checkpoint, reference.config, part_of(reference.config),
                         options.precision.value_or(reference.checkpoint->dtype()), context.device());
   if (reference.config.vocab_size != model.config.vocab_size) {
     throw InputError(fmt::format("a vocabulary of {} ids, but the model has {}", reference.config.vocab_size,
@@ -113,12 +119,12 @@ void check_options(const TrainOptions& options) {
   between(options.max_seconds, 0, 1e12, "--max-walltime");
 }
 
-void prepare(const Communicator& comm, const ops::Context& context, const TrainOptions& options,
-             TrainSetup& setup) {
+void prepare(const Communicator& comm, const ReplicaGrid& grid, const ops::Context& context,
+             const TrainOptions& options, TrainSetup& setup) {
   SequenceRequest request;
   agree(comm, [&] {
     check_options(options);
-    open_models(setup, context, options);
+    open_models(setup, grid, context, options);
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.model.config);
     request.add_bos = options.add_bos;
   });
@@ -153,7 +159,8 @@ void prepare(const Communicator& comm, const ops::Context& context, const TrainO
   setup.identity = identity_of(setup, options, model, reference);
 }
 
-void check_memory(const Communicator& comm, const TrainSetup& setup, const TrainOptions& options) {
+void check_memory(const Communicator& comm, const ReplicaGrid& grid, const TrainSetup& setup,
+                  const TrainOptions& options) {
   TrainExtent extent;
   extent.precision = setup.precision;
   extent.stored = setup.stored;
@@ -166,10 +173,11 @@ void check_memory(const Communicator& comm, const TrainSetup& setup, const Train
         std::max({extent.evaluation_batch, setup.longest, std::min(options.batch_tokens, tokens)});
   }
   extent.shard_bytes = options.shard_bytes;
-  extent.ranks = comm.size();
+  extent.replicas = grid.replicas();
+  extent.shards = grid.shards();
   extent.recompute = options.recompute;
-  const TrainFootprint footprint =
-      train_footprint(setup.model.config, setup.reference ? &setup.reference->source : nullptr, extent);
+  const TrainFootprint footprint = train_footprint(
+      setup.model.source.config, setup.reference ? &setup.reference->source : nullptr, extent);
   log_info(
       "memory of a rank: {} = weights {}, gradients {}, optimiser {}, activations {}{}, data {}, "
       "evaluating or writing {}",
@@ -185,9 +193,10 @@ void check_memory(const Communicator& comm, const TrainSetup& setup, const Train
       throw ResourceError(
           fmt::format("training needs {} on a rank, which may use {}", human_bytes(need), human_bytes(limit)),
           "memory",
-          options.recompute ? "use fewer ranks per node or a smaller --sequence-length, --batch-tokens"
-                            : "use --recompute, fewer ranks per node, or a smaller --sequence-length, "
-                              "--batch-tokens");
+          options.recompute
+              ? "use more --shards, fewer ranks per node or a smaller --sequence-length, --batch-tokens"
+              : "use more --shards, --recompute, fewer ranks per node, or a smaller --sequence-length, "
+                "--batch-tokens");
     }
   });
 }

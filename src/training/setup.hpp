@@ -19,7 +19,7 @@ namespace galapagos {
 struct OpenModel {
   HfConfig config;
   std::optional<Checkpoint> checkpoint;
-  ModelSource source;
+  ModelSource source;  ///< of this rank's part, which has a configuration of its own
 };
 
 /// What all ranks of a training agree on before the work begins. It holds pointers into itself and must not
@@ -39,10 +39,11 @@ struct TrainSetup {
 };
 
 /// Collective. Checks the options, opens the models and reads the texts.
-void prepare(const Communicator& comm, const ops::Context& context, const TrainOptions& options,
-             TrainSetup& setup);
+void prepare(const Communicator& comm, const ReplicaGrid& grid, const ops::Context& context,
+             const TrainOptions& options, TrainSetup& setup);
 
 /// Collective. Says what a rank needs, and refuses what it has not with a ResourceError.
-void check_memory(const Communicator& comm, const TrainSetup& setup, const TrainOptions& options);
+void check_memory(const Communicator& comm, const ReplicaGrid& grid, const TrainSetup& setup,
+                  const TrainOptions& options);
 
 }  // namespace galapagos

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 #include <optional>
+#include <vector>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
@@ -30,6 +31,23 @@ std::vector<Part> parts_of(const ShardedAdamW& optimiser) {
           {"/first_moment", optimiser.first_moment()},
           {"/second_moment", optimiser.second_moment()}};
 }
+
+/// Where in the file's arrays this rank's part begins, and how long they are. Collective over the shards.
+struct Place {
+  std::uint64_t first = 0, total = 0;
+
+  Place(const Shards& shards, const ShardedAdamW& optimiser) : first(optimiser.first()) {
+    if (shards.alone()) {
+      total = optimiser.parameters();
+      return;
+    }
+    const std::vector<std::uint64_t> counts = shards.ranks().all_gather(optimiser.parameters());
+    for (std::size_t shard = 0; shard < counts.size(); ++shard) {
+      if (static_cast<int>(shard) < shards.index()) first += counts[shard];
+      total += counts[shard];
+    }
+  }
+};
 
 /// A copy for the file where the tensor is on another device.
 OwnedTensor on_host(const Tensor& tensor) {
@@ -86,16 +104,17 @@ fs::path choose_file(const fs::path& folder) {
 
 }  // namespace
 
-void save_state(const Communicator& comm, const fs::path& folder, const TrainingState& state,
-                const ShardedAdamW& optimiser) {
+void save_state(const Communicator& comm, const Shards& shards, const fs::path& folder,
+                const TrainingState& state, const ShardedAdamW& optimiser) {
+  const Place place(shards, optimiser);
   const fs::path last = folder / last_name, part = part_path(last);
-  agree_at_root(comm, [&] { make_file(part, state, optimiser.parameters()); });
+  agree_at_root(comm, [&] { make_file(part, state, place.total); });
   std::optional<Hdf5File> file;
   file.emplace(Hdf5File::open_parallel(part, comm));
   agree(comm, [&] {
     for (const Part& piece : parts_of(optimiser)) {
       const OwnedTensor host = on_host(piece.tensor);
-      file->write_part(piece.name, Hdf5Type::f32, optimiser.first(),
+      file->write_part(piece.name, Hdf5Type::f32, place.first,
                        std::as_bytes((host->empty() ? piece.tensor : host.view()).float_span()));
     }
   });
@@ -107,8 +126,9 @@ void save_state(const Communicator& comm, const fs::path& folder, const Training
   });
 }
 
-TrainingState load_state(const Communicator& comm, const fs::path& folder, const std::string& identity,
-                         ShardedAdamW& optimiser, const Gradients& scratch) {
+TrainingState load_state(const Communicator& comm, const Shards& shards, const fs::path& folder,
+                         const std::string& identity, ShardedAdamW& optimiser, const Gradients& scratch) {
+  const Place place(shards, optimiser);
   std::string name;
   agree_at_root(comm, [&] {
     const fs::path path = choose_file(folder);
@@ -124,12 +144,12 @@ TrainingState load_state(const Communicator& comm, const fs::path& folder, const
     const Hdf5File file = Hdf5File::open(path);
     state = read_header(file, path);
     for (const Part& piece : parts_of(optimiser)) {
-      if (file.describe(piece.name).elements != optimiser.parameters()) {
+      if (file.describe(piece.name).elements != place.total) {
         throw InputError("an optimiser state of another model", path.string(), "choose another --output");
       }
       const OwnedTensor host = on_host(piece.tensor);
       const Tensor& to = host->empty() ? piece.tensor : host.view();
-      file.read_part(piece.name, Hdf5Type::f32, optimiser.first(), std::as_writable_bytes(to.float_span()));
+      file.read_part(piece.name, Hdf5Type::f32, place.first, std::as_writable_bytes(to.float_span()));
       if (!host->empty()) {
         copy_bytes(piece.tensor.data, piece.tensor.device, host->data, Device::cpu, host->bytes());
       }

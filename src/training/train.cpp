@@ -34,9 +34,12 @@ std::string count(std::int64_t number) {
 class Training {
  public:
   /// `begun`: since the command was started.
-  Training(const Communicator& comm, const ops::Context& context, const TrainOptions& options,
-           TrainSetup& setup, const Stopwatch& begun, PhaseTimes& times)
+  Training(const Communicator& comm, const ReplicaGrid& grid, const Shards& shards,
+           const ops::Context& context, const TrainOptions& options, TrainSetup& setup,
+           const Stopwatch& begun, PhaseTimes& times)
       : comm_(comm),
+        grid_(grid),
+        shards_(shards),
         context_(context),
         options_(options),
         setup_(setup),
@@ -44,8 +47,8 @@ class Training {
         times_(times),
         weights_(load_model_weights(setup.model.source)),
         gradients_(weights_, context.device()),
-        pass_(context, setup.model.config, setup.longest, options.recompute) {
-    if (setup.reference) teacher_.emplace(context, setup.reference->source, setup.longest);
+        pass_(context, setup.model.source.config, setup.longest, options.recompute, shards) {
+    if (setup.reference) teacher_.emplace(context, setup.reference->source, setup.longest, shards);
   }
 
   void begin();
@@ -55,6 +58,7 @@ class Training {
  private:
   bool stop_due() const;
   bool interrupted() const { return comm_.any(stop_due()); }
+  void compute(const char* phase, const std::function<void()>& work);
   bool step();
   void evaluate();
   void save();
@@ -64,6 +68,8 @@ class Training {
   double elapsed() const { return state_before_ + watch_.seconds(); }
 
   const Communicator& comm_;
+  const ReplicaGrid& grid_;
+  const Shards& shards_;
   const ops::Context& context_;
   const TrainOptions& options_;
   TrainSetup& setup_;
@@ -84,9 +90,10 @@ class Training {
 };
 
 void Training::begin() {
-  optimiser_.emplace(comm_, context_, weights_, setup_.precision, options_.adamw);
+  optimiser_.emplace(grid_.same_shard(), context_, weights_, setup_.precision, options_.adamw, shards_);
   if (!options_.resume) return;
-  const TrainingState state = load_state(comm_, options_.output, setup_.identity, *optimiser_, gradients_);
+  const TrainingState state =
+      load_state(comm_, shards_, options_.output, setup_.identity, *optimiser_, gradients_);
   position_ = state.data;
   saved_ = state.steps;
   state_before_ = state.seconds;
@@ -148,9 +155,21 @@ void Training::save() {
   state.data = position_;
   state.steps = optimiser_->steps();
   state.seconds = elapsed();
-  save_state(comm_, options_.output, state, *optimiser_);
+  save_state(comm_, shards_, options_.output, state, *optimiser_);
   saved_ = state.steps;
   log_debug("update {} is saved", state.steps);
+}
+
+/// Collective. Work of a replica, in which its shards wait for each other and no other rank is waited for.
+void Training::compute(const char* phase, const std::function<void()>& work) {
+  const double sums_before = shards_.seconds();
+  const auto timed = [&] {
+    const PhaseScope computing(&times_, phase);
+    if (shards_.alone()) return work();
+    run_or_abort(work);
+  };
+  agree(comm_, timed);
+  times_.move(phase, "summing over shards", shards_.seconds() - sums_before);
 }
 
 /// One update; false where the run is to stop, as if the update had not been begun.
@@ -163,7 +182,7 @@ bool Training::step() {
   std::vector<std::uint32_t> mine;
   for (std::size_t i = 0; i < taken.size(); ++i) {
     predicted += static_cast<std::int64_t>(setup_.data.sequence(taken[i]).size()) - 1;
-    if (i % static_cast<std::size_t>(comm_.size()) == static_cast<std::size_t>(comm_.rank()))
+    if (i % static_cast<std::size_t>(grid_.replicas()) == static_cast<std::size_t>(grid_.replica()))
       mine.push_back(taken[i]);
   }
   const std::int64_t number = optimiser_->steps();
@@ -174,18 +193,17 @@ bool Training::step() {
   };
   std::optional<double> sum;
   std::optional<PhaseScope> phase(std::in_place, &times_, "waiting");
-  agree(comm_, [&] {
-    const PhaseScope computing(&times_, "computing gradients");
+  compute("computing gradients", [&] {
     sum = add_gradients(pass_, weights_, select_sequences(setup_.data, mine), options_.batch_tokens,
                         1.0f / static_cast<float>(predicted), teacher_ ? &*teacher_ : nullptr, gradients_,
-                        [&] { return stop_due(); });
+                        [&] { return shards_.root_says(stop_due()); });
   });
   if (comm_.any(!sum)) {
     position_ = before;
     fill_zero(gradients_.all());
     return false;
   }
-  const double loss = comm_.sum(*sum) / static_cast<double>(predicted);
+  const double loss = grid_.same_shard().sum(*sum) / static_cast<double>(predicted);
   if (!std::isfinite(loss)) fail_here(std::isnan(loss) ? "the loss is NaN" : "the loss is infinite");
   phase.emplace(&times_, "communicating and updating");
   const double norm = optimiser_->step(gradients_, rate, options_.clip);
@@ -214,16 +232,16 @@ void Training::evaluate() {
   for (std::size_t set = 0; set < setup_.eval_sets.size(); ++set) {
     const TokenSet& data = setup_.eval_sets[set];
     std::vector<std::uint32_t> mine;
-    for (std::size_t s = static_cast<std::size_t>(comm_.rank()); s < data.sequences();
-         s += static_cast<std::size_t>(comm_.size()))
+    for (std::size_t s = static_cast<std::size_t>(grid_.replica()); s < data.sequences();
+         s += static_cast<std::size_t>(grid_.replicas()))
       mine.push_back(static_cast<std::uint32_t>(s));
     double sum = 0;
-    agree(comm_, [&] {
-      const PhaseScope evaluating(&times_, "evaluating");
-      sum = sum_nll(context_, setup_.model.config, weights_, select_sequences(data, mine),
-                    options_.batch_tokens);
+    compute("evaluating", [&] {
+      sum = sum_nll(context_, setup_.model.source.config, weights_, select_sequences(data, mine),
+                    options_.batch_tokens, shards_);
     });
-    const double mean = comm_.sum(sum) / static_cast<double>(data.tokens.size() - data.sequences());
+    const double mean =
+        grid_.same_shard().sum(sum) / static_cast<double>(data.tokens.size() - data.sequences());
     if (!std::isfinite(mean))
       fail(fmt::format("the loss on {} is not finite after update {}", options_.eval_data[set].string(),
                        evaluated_));
@@ -275,7 +293,7 @@ void Training::finish(const ModelWriter& write_model) {
     value.tensor = gradients_.all().slice(at, elements).view(shape);
     at += elements;
   }
-  write_model(setup_.model.config, values, setup_.stored, model);
+  write_model(setup_.model.config, values, grid_, setup_.stored, model);
   writing.reset();
   const Json phases = report_phases(comm_, times_);
   agree_at_root(comm_, [&] {
@@ -283,6 +301,7 @@ void Training::finish(const ModelWriter& write_model) {
     manifest["tool_version"] = version_with_revision();
     manifest["finished"] = utc_now();
     manifest["ranks"] = comm_.size();
+    manifest["shards"] = grid_.shards();
     manifest["options"] = Json::parse(setup_.identity);
     manifest["model"] = options_.model.string();
     manifest["updates"] = optimiser_->steps();
@@ -344,8 +363,10 @@ void run_training(const Communicator& world, const ops::Context& context, const 
   PhaseTimes times;
   std::optional<PhaseScope> reading(std::in_place, &times, "reading");
   agree_at_root(comm, [&] { check_folder(options); });  // before the work that comes first
+  agree(comm, [&] { check_shards(comm.size(), options.shards); });
+  const ReplicaGrid grid(comm, options.shards);
   TrainSetup setup;
-  prepare(comm, context, options, setup);
+  prepare(comm, grid, context, options, setup);
   log_info("{} parameters, {} in memory; {} updates of about {} tokens; {} tokens of text",
            count(setup.parameters), name_of(setup.precision), count(setup.schedule.steps),
            count(options.step_tokens), count(setup.sampler->tokens()));
@@ -354,13 +375,14 @@ void run_training(const Communicator& world, const ops::Context& context, const 
                 count(options.tokens),
                 static_cast<double>(options.tokens) / static_cast<double>(setup.sampler->tokens()));
   }
-  check_memory(comm, setup, options);
+  check_memory(comm, grid, setup, options);
   if (options.dry_run) return;
   agree_at_root(comm, [&] {
     if (!options.resume) make_folder(options);
   });
+  const Shards shards = make_shards(grid, options.make_collectives, setup.model.config.vocab_size);
   std::optional<Training> training;
-  agree(comm, [&] { training.emplace(comm, context, options, setup, begun, times); });
+  agree(comm, [&] { training.emplace(comm, grid, shards, context, options, setup, begun, times); });
   training->begin();
   reading.reset();
   training->run();

@@ -55,7 +55,7 @@ double largest_relative(const std::vector<double>& a, const std::vector<double>&
   return worst;
 }
 
-void no_writer(const HfConfig&, std::span<const NamedTensor>, DType, const fs::path&) {}
+void no_writer(const HfConfig&, std::span<const NamedTensor>, const ReplicaGrid&, DType, const fs::path&) {}
 
 }  // namespace
 
@@ -96,6 +96,33 @@ TEST_CASE("the curve of losses is that of one rank to rounding", "[data_parallel
     CHECK(column(together.output, "tokens") == column(single.output, "tokens"));
     CHECK(column(together.output, "perplexity").size() >= 3);
     if (one.name == "plain") CHECK(losses.back() < losses.front() - 0.2);  // it learns
+  }
+}
+
+TEST_CASE("replicas on shards have the curve of losses of one rank to rounding", "[data_parallel]") {
+  const Communicator world = Communicator::world(), alone = Communicator::self();
+  const test::SharedFolder folder(world);
+  const ops::Context context;
+  for (const bool distilled : {false, true}) {
+    const std::string name = distilled ? "distilled" : "plain";
+    TrainOptions single = small_training(folder / (name + "_alone"));
+    if (distilled) single.reference = test::data_file("models/llama3_tiny"), single.random_weights = true;
+    if (world.is_root()) run_training(alone, context, single, no_writer);
+    world.barrier();
+    for (int shards = 2; shards <= world.size(); ++shards) {
+      if (world.size() % shards != 0) continue;
+      TrainOptions options = single;
+      options.shards = shards;
+      options.recompute = distilled;
+      options.output = folder / (name + std::to_string(shards));
+      run_training(world, context, options, no_writer);
+      INFO(name << " on " << shards << " shards");
+      for (const char* what : {"loss", "gradient_norm", "perplexity"}) {
+        const std::vector<double> found = column(options.output, what);
+        CHECK(found.size() >= 3);
+        CHECK(largest_relative(found, column(single.output, what)) < (what[0] == 'g' ? 1e-4 : 1e-5));
+      }
+    }
   }
 }
 

@@ -67,7 +67,7 @@ std::string refusal(const Communicator& comm, const fs::path& folder, const std:
                     Trained& into) {
   std::string reason;
   try {
-    load_state(comm, folder, identity, into.optimiser, into.gradients);
+    load_state(comm, alone(), folder, identity, into.optimiser, into.gradients);
   } catch (const std::exception& error) {
     reason = error.what();
   }
@@ -93,13 +93,13 @@ TEST_CASE("a state is read back by any number of ranks, to the bit", "[state]") 
       world.barrier();
       if (world.rank() < writers) {
         Trained written(writing, "llama3_pruned", 3);
-        save_state(writing, folder / "run", state_after(3), written.optimiser);
+        save_state(writing, alone(), folder / "run", state_after(3), written.optimiser);
       }
       world.barrier();
       if (world.rank() < readers) {
         Trained expected(reading, "llama3_pruned", 0), read(reading, "llama3_pruned", 1);
-        const TrainingState state =
-            load_state(reading, folder / "run", state_after(3).identity, read.optimiser, read.gradients);
+        const TrainingState state = load_state(reading, alone(), folder / "run", state_after(3).identity,
+                                               read.optimiser, read.gradients);
         CHECK(state.steps == 3);
         CHECK(read.optimiser.steps() == 3);
         CHECK(state.data.sequences == 9);
@@ -120,9 +120,10 @@ TEST_CASE("a state is read back by any number of ranks, to the bit", "[state]") 
         }
         // Whoever writes again writes the same file's contents.
         std::vector<float> before = read.master();
-        save_state(reading, folder / "run", state_after(4), read.optimiser);
+        save_state(reading, alone(), folder / "run", state_after(4), read.optimiser);
         Trained again(reading, "llama3_pruned", 0);
-        CHECK(load_state(reading, folder / "run", state_after(4).identity, again.optimiser, again.gradients)
+        CHECK(load_state(reading, alone(), folder / "run", state_after(4).identity, again.optimiser,
+                         again.gradients)
                   .steps == 4);
         CHECK(again.master() == before);
       }
@@ -139,14 +140,14 @@ TEST_CASE("where the last state is damaged the one before is used", "[state]") {
   const fs::path run = folder / "run", last = run / "checkpoint.h5";
   Trained trained(world, "qwen2_pruned", 2);
   const std::vector<float> second = trained.master();
-  save_state(world, run, state_after(2), trained.optimiser);
+  save_state(world, alone(), run, state_after(2), trained.optimiser);
   trained.step(2);
-  save_state(world, run, state_after(3), trained.optimiser);
+  save_state(world, alone(), run, state_after(3), trained.optimiser);
   CHECK(!fs::exists(run / "checkpoint.h5.part"));
   const auto loaded_steps = [&] {
     Trained read(world, "qwen2_pruned", 0);
     const TrainingState state =
-        load_state(world, run, state_after(0).identity, read.optimiser, read.gradients);
+        load_state(world, alone(), run, state_after(0).identity, read.optimiser, read.gradients);
     if (state.steps == 2) CHECK(read.master() == second);
     return state.steps;
   };
@@ -176,7 +177,7 @@ TEST_CASE("a state of another run or model is refused", "[state]") {
   if (world.is_root()) fs::create_directory(folder / "run");
   world.barrier();
   Trained trained(world, "qwen2_pruned", 1), other(world, "llama3_pruned", 0);
-  save_state(world, folder / "run", state_after(1), trained.optimiser);
+  save_state(world, alone(), folder / "run", state_after(1), trained.optimiser);
   const std::vector<float> before = other.master();
   CHECK(
       says(refusal(world, folder / "run", R"({"model":"a","learning-rate":0.2})", trained), "learning-rate"));

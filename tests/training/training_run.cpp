@@ -64,8 +64,8 @@ void copy_with_tokenizer(const Communicator& comm, const std::string& model,
 
 RunEnd run_to_end(const Communicator& comm, const TrainOptions& options) {
   RunEnd end;
-  const ModelWriter keep = [&](const HfConfig&, std::span<const NamedTensor> values, DType,
-                               const std::filesystem::path&) {
+  const ModelWriter keep = [&](const HfConfig&, std::span<const NamedTensor> values, const ReplicaGrid&,
+                               DType, const std::filesystem::path&) {
     for (const NamedTensor& value : values) {
       const auto floats = value.tensor.float_span();
       end.model.insert(end.model.end(), floats.begin(), floats.end());

@@ -14,7 +14,8 @@ struct TrainExtent {
   std::int64_t evaluation_batch = 0;  ///< tokens; 0: nothing is evaluated
   std::int64_t data_tokens = 0;       ///< held, to train on and to evaluate
   std::uint64_t shard_bytes = 5ull << 30;
-  int ranks = 1;
+  int replicas = 1;
+  int shards = 1;  ///< of a replica
   bool recompute = false;
 };
 
@@ -32,7 +33,8 @@ struct TrainFootprint {
   std::uint64_t total() const;
 };
 
-/// `reference` may be null; only its sizes are used.
+/// Of a rank that holds the whole model, or a part with `config`. `reference` may be null; only its sizes are
+/// used, and it may be a part too.
 TrainFootprint train_footprint(const HfConfig& config, const ModelSource* reference,
                                const TrainExtent& extent);
 

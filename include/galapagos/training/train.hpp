@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <galapagos/comm/communicator.hpp>
+#include <galapagos/model/replicas.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/training/optimiser.hpp>
 #include <galapagos/training/schedule.hpp>
@@ -34,6 +35,8 @@ struct TrainOptions {
   std::int64_t eval_every = 0;          ///< updates; 0: only at the end
   std::int64_t checkpoint_every = 500;  ///< updates; 0: only where the run is stopped
   std::uint64_t seed = 0;
+  int shards = 1;  ///< ranks that hold one replica of the model
+  MakeCollectives make_collectives = make_mpi_collectives;
   std::uint64_t memory_limit = 0;
   double max_seconds = 0;
   std::uint64_t shard_bytes = 5ull << 30;  ///< of a file of the model that comes out
@@ -44,11 +47,13 @@ struct TrainOptions {
 /// UsageError where a number is out of its range.
 void check_options(const TrainOptions& options);
 
-/// Collective. Writes a model's folder from its parameters' values, fp32 on every rank, stored as `dtype`.
-using ModelWriter = std::function<void(const HfConfig& config, std::span<const NamedTensor> values,
-                                       DType dtype, const std::filesystem::path& folder)>;
+/// Collective. Writes a model's folder from its parameters' values, stored as `dtype`: fp32, all of them on
+/// every rank, or of a replica on several shards each one's slices.
+using ModelWriter =
+    std::function<void(const HfConfig& config, std::span<const NamedTensor> values, const ReplicaGrid& grid,
+                       DType dtype, const std::filesystem::path& folder)>;
 
-/// Collective. Trains a model on text, the same on every rank, each with its share of every update's
+/// Collective. Trains a model on text, the same on every replica, each with its share of every update's
 /// sequences, and writes the run's folder: config.ini, metrics.jsonl, checkpoint.h5, manifest.json and at the
 /// end model/. Goes on from the checkpoint with `resume`. StoppedEarly after a signal or at `max_seconds`;
 /// NumericalError where a loss or a gradient is not finite.
