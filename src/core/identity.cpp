@@ -10,12 +10,16 @@ void check_identity(const std::string& found, const std::string& wanted, const s
                     const std::string& path) {
   if (found == wanted) return;
   const Json a = parse_json(found, path), b = parse_json(wanted, "this " + run);
-  for (const auto& [key, value] : b.items()) {
-    if (a.contains(key) && a[key] == value) continue;
-    throw InputError(fmt::format("the checkpoint belongs to another {}: '{}' was {} and is {} now", run, key,
-                                 a.contains(key) ? printable(a[key].dump(), 200) : "not there",
-                                 printable(value.dump(), 200)),
-                     path, "give the options it was begun with, or another --output");
+  const auto value_in = [](const Json& json, const std::string& key) {
+    return json.contains(key) ? printable(json[key].dump(), 200) : std::string("not there");
+  };
+  for (const Json* side : {&b, &a}) {
+    for (const auto& [key, unused] : side->items()) {
+      if (a.contains(key) && b.contains(key) && a[key] == b[key]) continue;
+      throw InputError(fmt::format("the checkpoint belongs to another {}: '{}' was {} and is {} now", run,
+                                   key, value_in(a, key), value_in(b, key)),
+                       path, "give the options it was begun with, or another --output");
+    }
   }
   throw InputError("the checkpoint belongs to another " + run, path, "choose another --output");
 }

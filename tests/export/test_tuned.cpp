@@ -1,6 +1,8 @@
 #include "parent.hpp"
 #include "support/catch.hpp"
 
+#include <fmt/format.h>
+
 #include <galapagos/export/save.hpp>
 #include <galapagos/export/stitch.hpp>
 #include <galapagos/search/replica.hpp>
@@ -57,6 +59,41 @@ TEST_CASE("a candidate after its fine-tuning, exported, has the loss that the se
       const Tensor &a = again[i].tensor, &b = parameters[i].tensor;
       CHECK(a.bytes() == b.bytes());
       if (a.bytes() == b.bytes()) CHECK(std::equal(a.data, a.data + a.bytes(), b.data));
+    }
+  }
+}
+
+TEST_CASE("a model written by shards, each with its slices, is the one written as a whole", "[tuned]") {
+  const Communicator world = Communicator::world();
+  for (const char* name : {"llama3_pruned", "qwen2_pruned", "llama2_tiny"}) {
+    CAPTURE(name);
+    const test::SharedFolder folder(world);
+    const std::filesystem::path parent = test::data_file(std::string("models/") + name);
+    const HfConfig config = read_hf_config(parent);
+    const Checkpoint checkpoint(parent);
+    const ModelWeights whole =
+        load_model_weights(checkpoint_source(checkpoint, config, DType::f32, Device::cpu));
+    save_model(world, parent, config, parameters_of(whole), DType::f32, folder / "whole");
+    for (int shards = 2; shards <= world.size(); ++shards) {
+      if (world.size() % shards != 0) continue;
+      const ReplicaGrid grid(world, shards);
+      const ModelPart part = part_of_model(config, grid.shard(), shards);
+      const ModelWeights own =
+          load_model_weights(checkpoint_source(checkpoint, config, part, DType::f32, Device::cpu));
+      for (const std::uint64_t bytes : {std::uint64_t{5} << 30, std::uint64_t{60000}}) {  // one file, or many
+        const std::filesystem::path output = folder / fmt::format("{}-{}", shards, bytes);
+        save_model(world, parent, config, parameters_of(own), DType::f32, output, bytes, &grid);
+        const Checkpoint expected(folder / "whole"), found(output);
+        CHECK(found.names() == expected.names());
+        bool same = true;
+        for (const std::string& tensor : expected.names()) {
+          const TensorEntry &a = expected.entry(tensor), &b = found.entry(tensor);
+          same = same && a.shape == b.shape && a.dtype == b.dtype &&
+                 std::equal(a.data.begin(), a.data.end(), b.data.begin(), b.data.end());
+        }
+        CHECK(same);
+        world.barrier();
+      }
     }
   }
 }

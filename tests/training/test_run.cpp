@@ -1,3 +1,4 @@
+#include "scripted_signals.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "training_run.hpp"
@@ -99,6 +100,44 @@ TEST_CASE("a run that is stopped at any moment and resumed is bit for bit the ru
   CHECK(stops >= 2);  // more than an update each time, or it would never end
   CHECK(found.model == whole.model);
   CHECK(found.metrics == whole.metrics);
+}
+
+TEST_CASE("a run on shards that is stopped and resumed is bit for bit the run without stops",
+          "[training_run]") {
+  const Communicator world = Communicator::world();
+  if (world.size() == 1) return;
+  const test::SharedFolder folder(world);
+  for (int shards = 2; shards <= world.size(); ++shards) {
+    if (world.size() % shards != 0) continue;
+    TrainOptions options = small_training(world, "qwen2_tiny", folder);
+    options.shards = shards;
+    options.eval_every = 2;
+    options.tokens = 900;
+    options.output = folder / fmt::format("whole-{}", shards);
+    const RunEnd whole = run_to_end(world, options);
+    INFO(shards << " shards: " << whole.message);
+    CHECK(whole.code == 0);
+    CHECK(!whole.model.empty());
+    int stops = 0;
+    options.output = folder / fmt::format("often-{}", shards);
+    const RunEnd found = test::run_with_stops(world, options, 0, 5, stops);
+    CHECK(stops >= 2);
+    CHECK(found.model == whole.model);
+    CHECK(found.metrics == whole.metrics);
+    options.output = folder / fmt::format("once-{}", shards);
+    options.resume = false;
+    test::stop_at_question(world.is_root() ? 3 : -1);
+    CHECK(run_to_end(world, options).code == static_cast<int>(ExitCode::stopped_early));
+    test::stop_at_question(-1);
+    // Its state is in slices: another number of shards is another run.
+    options.resume = true;
+    options.shards = 1;
+    const RunEnd other = run_to_end(world, options);
+    CHECK(other.code == static_cast<int>(ExitCode::bad_input));
+    CHECK(other.message.find("shards") != std::string::npos);
+    options.shards = shards;
+    CHECK(run_to_end(world, options).model == whole.model);
+  }
 }
 
 TEST_CASE("a run that was killed goes on from its last checkpoint", "[training_run]") {
