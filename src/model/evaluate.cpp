@@ -299,7 +299,7 @@ std::vector<SequenceScore> score_sequences(const Communicator& world, const ops:
   Models models = {&model};
   if (reference != nullptr) models.push_back(reference);
   const Batches batches(data, options);
-  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
+  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, context.device());
   agree(comm, [&] {
     if (reference != nullptr) check_comparable(model.config, reference->config);
   });

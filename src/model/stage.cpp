@@ -1,5 +1,9 @@
+#include <algorithm>
+
+#include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/model/stage.hpp>
+#include <galapagos/tensor/gpu.hpp>
 
 namespace galapagos {
 
@@ -42,9 +46,22 @@ std::uint64_t memory_share(std::uint64_t free_bytes, int ranks_on_node) {
   return static_cast<std::uint64_t>(usable_share * static_cast<double>(free_bytes) / ranks_on_node);
 }
 
-std::uint64_t memory_per_rank(const Communicator& comm, std::uint64_t asked) {
+namespace {
+
+/// This rank's share of what its GPU has free, of which it may not be the only user.
+std::uint64_t share_of_gpu(const Communicator& comm, const Communicator& node) {
+  const FreeGpuMemory free = agree_on(comm, free_gpu_memory);
+  const std::vector<GpuUuid> of_node = node.all_gather(free.uuid);
+  return memory_share(free.bytes, static_cast<int>(std::count(of_node.begin(), of_node.end(), free.uuid)));
+}
+
+}  // namespace
+
+std::uint64_t memory_per_rank(const Communicator& comm, std::uint64_t asked, Device device) {
   if (asked > 0) return asked;
-  const std::uint64_t mine = memory_share(available_memory(), comm.split_node().size());
+  const Communicator node = comm.split_node();
+  const std::uint64_t mine =
+      device == Device::cpu ? memory_share(available_memory(), node.size()) : share_of_gpu(comm, node);
   return static_cast<std::uint64_t>(comm.min(static_cast<std::int64_t>(mine)));
 }
 

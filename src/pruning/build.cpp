@@ -110,7 +110,7 @@ void build_database(const Communicator& world, const ops::Context& context, cons
   const Stopwatch watch;
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
-  const Plan plan = make_plan(comm, options);
+  const Plan plan = make_plan(comm, options, context.device());
   if (plan.found == Found::complete && plan.missing.empty()) {
     log_info("{} is complete, nothing to do", options.output.string());
     return;

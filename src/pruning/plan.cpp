@@ -120,7 +120,7 @@ std::vector<ModuleId> missing_modules(const Communicator& comm, const std::files
   return missing;
 }
 
-Plan make_plan(const Communicator& comm, const DatabaseOptions& options) {
+Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device device) {
   Plan plan;
   agree_at_root(comm, [&] { plan.found = look_for_output(options); });
   plan.found = comm.broadcast_value(plan.found);
@@ -149,7 +149,7 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options) {
     });
     plan.missing = missing_modules(comm, existing, options.repair);
   }
-  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
+  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, device);
   agree(comm, [&] {
     plan.grid = make_pipeline_grid(layer_costs(plan.config), comm.size(), options.lanes);
     if (plan.grid.stages() > 1) check_message(plan.most_tokens, plan.config.hidden_size);

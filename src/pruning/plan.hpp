@@ -31,7 +31,7 @@ struct Plan {
 };
 
 /// Collective.
-Plan make_plan(const Communicator& comm, const DatabaseOptions& options);
+Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device device);
 
 /// Collective. The modules of a database that are not done, or with `repair` do not fit their checksums,
 /// dealt over the ranks to be verified; ChecksumError without.

@@ -79,6 +79,10 @@ bool fits_device(const SearchFootprint& footprint, std::uint64_t limit) {
   return replica_bytes(footprint, footprint.built) <= limit;
 }
 
+bool fits_cached(const SearchFootprint& footprint, std::uint64_t limit) {
+  return replica_bytes(footprint, footprint.cached) <= limit;
+}
+
 bool fits_host(const SearchFootprint& footprint, std::uint64_t limit, int ranks) {
   const auto count = static_cast<std::uint64_t>(ranks);
   return replica_bytes(footprint, footprint.cached) * count + footprint.stored <= limit * count;

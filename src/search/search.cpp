@@ -185,8 +185,9 @@ Setup make_setup(const Communicator& comm, const SearchOptions& options) {
 }
 
 /// Collective. Decides where level weights live, and that a replica fits at all.
-LevelHome choose_home(const Communicator& comm, const SearchFootprint& footprint,
-                      std::optional<LevelHome> asked, std::uint64_t limit) {
+LevelHome choose_home(const Communicator& comm, const Communicator& node, const SearchFootprint& footprint,
+                      std::optional<LevelHome> asked, std::uint64_t limit, Device device,
+                      std::uint64_t answers) {
   agree(comm, [&] {
     if (footprint.dense + footprint.training > limit) {
       throw ResourceError(
@@ -204,8 +205,12 @@ LevelHome choose_home(const Communicator& comm, const SearchFootprint& footprint
                 "--memory-limit");
     }
   });
-  const bool on_device = comm.all(fits_device(footprint, limit)),
-             on_host = comm.all(fits_host(footprint, limit, comm.split_node().size()));
+  const bool on_device = comm.all(fits_device(footprint, limit));
+  // On a GPU the levels and the answers lie in the host's memory, and all else does not.
+  const bool on_host =
+      comm.all(device == Device::cpu ? fits_host(footprint, limit, node.size())
+                                     : fits_cached(footprint, limit) &&
+                                           footprint.stored + answers <= memory_share(available_memory(), 1));
   LevelHome home = on_device ? LevelHome::device : on_host ? LevelHome::host : LevelHome::file;
   home = asked.value_or(home);
   log_info("level cache: {} (all levels built {}, in the database {}; a rank may use {})", name_of(home),
@@ -450,9 +455,14 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
                                        : setup.pools.compared.tokens.size() *
                                              static_cast<std::size_t>(setup.config.hidden_size) *
                                              sizeof(float);
-  const auto limit = static_cast<std::uint64_t>(comm.min(static_cast<std::int64_t>(
-      beside_answers(memory_per_rank(comm, options.memory_limit), answer_bytes, node.size()))));
-  const LevelHome home = choose_home(comm, footprint, options.level_cache, limit);
+  const std::uint64_t usable = memory_per_rank(comm, options.memory_limit, context.device());
+  const std::uint64_t limit =
+      context.device() == Device::cpu
+          ? static_cast<std::uint64_t>(
+                comm.min(static_cast<std::int64_t>(beside_answers(usable, answer_bytes, node.size()))))
+          : usable;
+  const LevelHome home =
+      choose_home(comm, node, footprint, options.level_cache, limit, context.device(), answer_bytes);
   const std::int64_t dense = setup.space.fixed_parameters + setup.space.dense_parameters();
   const Assignment uniform = setup.budget->uniform(setup.space);
   log_info("{} modules, {} parameters of {} prunable; the uniform assignment leaves {} of {}",

@@ -40,6 +40,9 @@ void cuda_free_pinned(std::byte*) noexcept {}
 std::vector<Gpu> visible_gpus() {
   return {};
 }
+FreeGpuMemory free_gpu_memory() {
+  refuse();
+}
 void use_gpu(int) {
   refuse();
 }

@@ -160,7 +160,7 @@ void prepare(const Communicator& comm, const ReplicaGrid& grid, const ops::Conte
 }
 
 void check_memory(const Communicator& comm, const ReplicaGrid& grid, const TrainSetup& setup,
-                  const TrainOptions& options) {
+                  const TrainOptions& options, Device device) {
   TrainExtent extent;
   extent.precision = setup.precision;
   extent.stored = setup.stored;
@@ -187,7 +187,7 @@ void check_memory(const Communicator& comm, const ReplicaGrid& grid, const Train
       human_bytes(footprint.data), human_bytes(std::max(footprint.evaluation, footprint.writing)));
   // The data are there already, so that they are not in what is free.
   const std::uint64_t need = footprint.total() - (options.memory_limit == 0 ? footprint.data : 0);
-  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit);
+  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, device);
   agree(comm, [&] {
     if (need > limit) {
       throw ResourceError(

@@ -27,8 +27,8 @@ std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens)
 /// What a rank takes of a node's free memory where no limit is given: its share, less a margin.
 std::uint64_t memory_share(std::uint64_t free_bytes, int ranks_on_node);
 
-/// Bytes this rank may use: `asked`, or where that is 0 its share of what its node has free. Collective; the
-/// least over ranks.
-std::uint64_t memory_per_rank(const Communicator& comm, std::uint64_t asked);
+/// Bytes this rank may use of the memory where its tensors lie: `asked`, or where that is 0 its share of what
+/// its node, or its GPU, has free. Collective; the least over ranks.
+std::uint64_t memory_per_rank(const Communicator& comm, std::uint64_t asked, Device device);
 
 }  // namespace galapagos

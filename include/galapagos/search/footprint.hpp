@@ -42,6 +42,8 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
 std::uint64_t beside_answers(std::uint64_t limit, std::uint64_t answers, int ranks_on_node);
 /// Whether all built modules fit a rank that may use `limit` bytes.
 bool fits_device(const SearchFootprint& footprint, std::uint64_t limit);
+/// Whether a replica that keeps a model's worth of built modules fits such a rank.
+bool fits_cached(const SearchFootprint& footprint, std::uint64_t limit);
 /// Whether one copy of the database's levels fits a node, each of whose `ranks` ranks may use `limit` bytes.
 bool fits_host(const SearchFootprint& footprint, std::uint64_t limit, int ranks);
 /// Bytes of built modules that a replica keeps on a rank that may use `limit` bytes.

@@ -19,6 +19,13 @@ struct Gpu {
 /// no driver.
 std::vector<Gpu> visible_gpus();
 
+/// Bytes that are free on the GPU of this process, and which one it is. FailureError where there is none.
+struct FreeGpuMemory {
+  GpuUuid uuid{};
+  std::uint64_t bytes = 0;
+};
+FreeGpuMemory free_gpu_memory();
+
 /// Makes visible_gpus()[index] the GPU of this process. To be called before anything is allocated there.
 void use_gpu(int index);
 
