@@ -34,6 +34,18 @@ TEST_CASE("a stream is a function of seed and name", "[random]") {
   CHECK_THROWS(RandomStream(0, {0, 0, 1u << 24, 0}));
 }
 
+TEST_CASE("a stream goes on where numbers were passed over", "[random]") {
+  for (const std::uint64_t drawn : {0, 1, 3, 4, 7}) {
+    for (const std::uint64_t skipped : {0, 1, 2, 3, 4, 5, 17, 1000}) {
+      RandomStream whole(5, {}), part(5, {});
+      for (std::uint64_t i = 0; i < drawn; ++i) CHECK(part.next() == whole.next());
+      part.skip(skipped);
+      for (std::uint64_t i = 0; i < skipped; ++i) whole.next();
+      for (int i = 0; i < 6; ++i) CHECK(part.next() == whole.next());
+    }
+  }
+}
+
 TEST_CASE("bounded numbers and permutations are uniform", "[random]") {
   RandomStream stream(3, {});
   for (const std::uint32_t count : {1u, 2u, 3u, 7u, 100u}) {

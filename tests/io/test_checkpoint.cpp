@@ -40,6 +40,14 @@ std::vector<float> rows(const Checkpoint& checkpoint, const std::string& name, c
   return widened(type, out);
 }
 
+std::vector<float> columns(const Checkpoint& checkpoint, const std::string& name,
+                           const Checkpoint::Shape& shape, std::int64_t first, std::int64_t last,
+                           DType type) {
+  std::vector<std::byte> out(static_cast<std::size_t>((last - first) * shape[0]) * size_of(type));
+  checkpoint.read_columns(name, shape, first, last, type, out);
+  return widened(type, out);
+}
+
 void write_one(const std::filesystem::path& path, const std::string& name) {
   const std::vector<std::byte> bytes = stored(DType::f32, {1, 2, 3, 4});
   write_safetensors(path, std::vector{as_entry(name, "F32", {2, 2}, bytes)});
@@ -169,11 +177,14 @@ TEST_CASE("tensors are asked for by name, shape and type") {
   CHECK_THROWS_AS(checkpoint.read_rows("w", {2, 3}, 1, 3, DType::f32, out), FailureError);
   CHECK_THROWS_AS(checkpoint.read_rows("w", {2, 3}, -1, 0, DType::f32, out), FailureError);
   CHECK_THROWS_AS(checkpoint.read_rows("w", {2, 3}, 2, 1, DType::f32, out), FailureError);
+  CHECK_THROWS_AS(checkpoint.read_columns("w", {2, 3}, 2, 4, DType::f32, out), FailureError);
+  CHECK_THROWS_AS(checkpoint.read_columns("w", {2, 3}, -1, 1, DType::f32, out), FailureError);
+  CHECK_THROWS_AS(checkpoint.read_columns("w", {2, 3}, 0, 1, DType::f32, out), FailureError);
   CHECK_THROWS_AS(checkpoint.read_rows("w", {2, 3}, 0, 2, DType::f32, out), FailureError);
   CHECK(rows(checkpoint, "w", {2, 3}, 1, 1, DType::f32).empty());
 }
 
-TEST_CASE("row ranges are copied or converted, whatever their alignment") {
+TEST_CASE("row and column ranges are copied or converted, whatever their alignment") {
   // One byte in front leaves everything behind it unaligned, as old files do.
   std::string header = R"({"byte":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
                        R"("w":{"dtype":"F32","shape":[3,2],"data_offsets":[1,25]},)"
@@ -197,6 +208,10 @@ TEST_CASE("row ranges are copied or converted, whatever their alignment") {
       CHECK(rows(checkpoint, name, {3, 2}, 0, 3, type) == values);
       CHECK(rows(checkpoint, name, {3, 2}, 1, 2, type) == std::vector<float>{3, 0.25f});
       CHECK(rows(checkpoint, name, {3, 2}, 2, 3, type) == std::vector<float>{0, 1024});
+      CHECK(columns(checkpoint, name, {3, 2}, 0, 2, type) == values);
+      CHECK(columns(checkpoint, name, {3, 2}, 0, 1, type) == std::vector<float>{1, 3, 0});
+      CHECK(columns(checkpoint, name, {3, 2}, 1, 2, type) == std::vector<float>{-2.5f, 0.25f, 1024});
+      CHECK(columns(checkpoint, name, {3, 2}, 2, 2, type).empty());
     }
     CHECK(checkpoint.read_float(name, {3, 2}) == values);
   }
