@@ -41,13 +41,14 @@ find_program() { # -> its path, or nothing
     if [[ -x $build/$place/$1 && ! -d $build/$place/$1 ]]; then echo "$build/$place/$1"; return; fi
   done
 }
-start() { # seconds, log, program, arguments...: runs it from its own place
+start() { # seconds, log, program, arguments...: runs it from its own place, on `ranks` ranks
   local limit=$1 log=$2 program
   program=$(find_program "$3")
   shift 3
   [[ -n $program ]] || return 125
   local launch=()
   [[ -x $build/run ]] && launch=("$build/run")
+  ((${ranks:-1} == 1)) || launch+=(mpirun --oversubscribe --bind-to none -n "$ranks")
   (cd "$build" && timeout "$limit" "${launch[@]}" "$program" "$@") >"$log" 2>&1
 }
 step() { # name, seconds, log, program, arguments...: a row of the table, with the log's last line
@@ -59,7 +60,7 @@ step() { # name, seconds, log, program, arguments...: a row of the table, with t
     0) if grep -q 'SKIPPED on the GPU' "$log"; then
          row "$name" FAILED $((SECONDS - begin)) "no GPU is visible"
        else
-         row "$name" ok $((SECONDS - begin)) "$(grep '[[:alnum:]]' "$log" | tail -1 | tr -s ' ' | cut -c1-80)"
+         row "$name" ok $((SECONDS - begin)) "$(grep '[[:alnum:]]' "$log" | grep -v ' info   ' | tail -1 | tr -s ' ' | cut -c1-80)"
        fi ;;
     125) row "$name" skipped 0 "the build has no $1" ;;
     124) row "$name" FAILED $((SECONDS - begin)) "not done in $limit s" ;;
@@ -120,6 +121,18 @@ done
 for key in loss gradient_norm; do
   compare "$key of the training" "$(value "$work/train_cpu/metrics.jsonl" $key)" "$(value "$work/train_cuda/metrics.jsonl" $key)" 1e-2
 done
+# One model on two ranks, which share the GPU and sum through the host: NCCL wants a GPU for each.
+shared=(--backend cuda --shards 2 --collectives mpi --allow-gpu-sharing --precision fp32)
+ranks=2 step "eval, 2 shards" 120 eval_shards.json galapagos eval --model "$work/stitched" --reference "$model" \
+  --data "$text/tiny_heldout.jsonl" "${data[@]}" --json "${shared[@]}"
+ranks=2 step "search, 2 shards" 120 search_shards.log galapagos search --model "$model" --database "$work/cpu.h5" \
+  --calibration "$text/tiny_calibration.jsonl" "${data[@]}" --target-level 4 --generations 5 --offspring 8 --survivors "4 1" \
+  --tokens "512 2048" --training-tokens "0 0" --output "$work/run_shards" "${shared[@]}"
+ranks=2 step "training, 2 shards" 120 train_shards.log galapagos train --model "$model" --data "$text/tiny_calibration.jsonl" \
+  "${data[@]}" --tokens 8192 --step-tokens 1024 --learning-rate 1e-3 --output "$work/train_shards" "${shared[@]}"
+compare "nll, 2 shards" "$(value "$work/eval_fp32_cpu.json" nll)" "$(value "$work/eval_shards.json" nll)" 1e-3
+compare "fitness of the search, 2 shards" "$(value "$work/run_cpu/metrics.jsonl" fitness)" "$(value "$work/run_shards/metrics.jsonl" fitness)" 1e-3
+compare "loss of the training, 2 shards" "$(value "$work/train_cpu/metrics.jsonl" loss)" "$(value "$work/train_shards/metrics.jsonl" loss)" 1e-2
 if [[ $quick == no ]] && step "benchmarks" 240 bench.log bench_gpu; then
   while IFS= read -r line; do table+=("    $line"); done <"$work/bench.log"
 fi
