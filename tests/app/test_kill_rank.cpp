@@ -101,8 +101,7 @@ TEST_CASE("a search on shards of which a rank is killed ends soon and can be res
   const auto after = [](int generations) {
     return [=](const fs::path& run) {
       return Moment{"generation " + std::to_string(generations),
-                    [=] { return test::generations_done(run) >= generations; },
-                    5 * generations};
+                    [=] { return test::generations_done(run) >= generations; }, 5 * generations};
     };
   };
   for (const std::size_t which : {std::size_t{0}, std::size_t{3}}) check(which, start);

@@ -3,8 +3,11 @@
 #include "support/catch.hpp"
 #include "support/process.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <fstream>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <galapagos/core/file.hpp>
@@ -38,9 +41,16 @@ fs::path damaged(const fs::path& folder, const std::string& module) {
 }
 
 Words eval_words(const fs::path& model, int shards, Words more = {}) {
-  Words words = {"eval",     "--model", model.string(),          "--data",
-                 (search_inputs() / "eval.jsonl").string(),      "--threads",
-                 "1",        "--shards", std::to_string(shards), "--sequence-length",
+  Words words = {"eval",
+                 "--model",
+                 model.string(),
+                 "--data",
+                 (search_inputs() / "eval.jsonl").string(),
+                 "--threads",
+                 "1",
+                 "--shards",
+                 std::to_string(shards),
+                 "--sequence-length",
                  "128"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
@@ -69,10 +79,11 @@ TEST_CASE("a damaged level that shards of several replicas see is told once", "[
     const fs::path database = damaged(folder.path(), module);
     for (const std::string home : {"file", "host", "device"}) {
       const fs::path run = folder / (home + module.substr(2));
-      check_error(run_galapagos(
-                      6, search_words(run, {{"--shards", "2"}, {"--database", database}, {"--level-cache", home}}),
-                      deadline),
-                  3, database.filename().string());
+      check_error(
+          run_galapagos(
+              6, search_words(run, {{"--shards", "2"}, {"--database", database}, {"--level-cache", home}}),
+              deadline),
+          3, database.filename().string());
     }
   }
 }
@@ -105,12 +116,11 @@ TEST_CASE("memory that one shard has not got ends all, wherever the limit is", "
   const test::TemporaryFolder folder;
   int refused = 0;
   for (const int kib : {300, 350, 380, 390, 400, 450, 600}) {  // three shards of four KV heads differ
-    const Ended ended = run_galapagos(3,
-                                      search_words(folder / std::to_string(kib),
-                                                   {{"--shards", "3"},
-                                                    {"--dry-run", ""},
-                                                    {"--memory-limit", std::to_string(kib) + "K"}}),
-                                      deadline);
+    const Ended ended = run_galapagos(
+        3,
+        search_words(folder / std::to_string(kib),
+                     {{"--shards", "3"}, {"--dry-run", ""}, {"--memory-limit", std::to_string(kib) + "K"}}),
+        deadline);
     INFO(kib << " KiB: " << ended.errors);
     CHECK((ended.code == 0 || ended.code == 4));
     CHECK(test::count_lines(ended.errors, "galapagos: error: ") == (ended.code == 0 ? 0 : 1));
@@ -124,7 +134,8 @@ TEST_CASE("memory that one shard has not got ends all, wherever the limit is", "
 TEST_CASE("shards that do not fit the ranks are refused", "[failures]") {
   const test::TemporaryFolder folder;
   const auto refused = [&](int ranks, const std::string& shards, const std::string& reason) {
-    check_error(run_galapagos(ranks, search_words(folder / "run", {{"--shards", shards}}), deadline), 2, reason);
+    check_error(run_galapagos(ranks, search_words(folder / "run", {{"--shards", shards}}), deadline), 2,
+                reason);
     CHECK(!fs::exists(folder / "run"));
   };
   refused(3, "2", "3 ranks do not divide into replicas of 2 shards");
@@ -145,5 +156,51 @@ TEST_CASE("more shards than KV heads, and any home of the levels", "[failures]")
     CHECK(ended.code == 0);
     if (expected.empty()) expected = test::findings(run);
     CHECK(test::findings(run) == expected);
+  }
+}
+
+TEST_CASE("memory that runs out on one shard in the middle of the work ends all", "[failures]") {
+  const test::TemporaryFolder folder;
+  const std::string model = test::data_file("models/tiny").string(),
+                    text = test::data_file("text/tiny_calibration.jsonl").string(),
+                    database = (folder / "x.h5").string();
+  CHECK(run_galapagos(2, {"database", "--model", model, "--calibration", text, "--levels", "8",
+                          "--calibration-tokens", "5000", "--output", database, "--threads", "1"})
+            .code == 0);
+  for (const std::size_t which : {1, 2, 3}) {  // followers and a leader
+    const fs::path run = folder / std::to_string(which);
+    const Words words = search_words(run, {{"--model", model},
+                                           {"--database", database},
+                                           {"--calibration", text},
+                                           {"--calibration-tokens", "20000"},
+                                           {"--tokens", "2000 4000"},
+                                           {"--target-level", "4"},
+                                           {"--islands", "2"},
+                                           {"--generations", "1000"},
+                                           {"--eval-data", "-"},
+                                           {"--level-cache", "file"},
+                                           {"--shards", "2"}});
+    using Clock = std::chrono::steady_clock;
+    std::optional<Clock::time_point> limited;
+    bool stopped = false;
+    const Ended ended = run_galapagos(4, words, 2 * deadline, [&] {
+      if (!limited && test::generations_done(run) >= 1) {
+        const rlimit nothing_more = {64 << 20, 64 << 20};
+        ::prlimit(test::ranks_under(::getpid()).at(which), RLIMIT_AS, &nothing_more, nullptr);
+        limited = Clock::now();
+      }
+      if (!limited) return false;
+      // One that gets by with the memory it has is stopped.
+      if (!stopped && Clock::now() - *limited > std::chrono::seconds(20)) {
+        stopped = true;
+        ::kill(test::children_of(::getpid()).at(0), SIGUSR2);
+      }
+      return std::chrono::duration<double>(Clock::now() - *limited).count() > deadline;
+    });
+    INFO("rank " << which << ": " << ended.code << ' ' << ended.errors);
+    CHECK(limited);
+    CHECK(ended.code != 0);
+    CHECK(ended.code != 137);                                           // it has ended by itself
+    CHECK(test::count_lines(ended.errors, "galapagos: error: ") <= 1);  // none where MPI itself dies of it
   }
 }
