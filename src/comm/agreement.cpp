@@ -37,6 +37,17 @@ std::exception_ptr as_error(const std::exception_ptr& failure) {
   }
 }
 
+/// Whether it tells only that another rank has failed.
+bool is_elsewhere(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const FailedElsewhere&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 ExitCode code_of(const std::exception_ptr& failure) {
   try {
     std::rethrow_exception(failure);
@@ -59,8 +70,12 @@ void agree(const Communicator& comm, const std::function<void()>& work) {
   } catch (...) {
     failure = as_error(std::current_exception());
   }
-  const std::int64_t loser = comm.min(failure ? static_cast<std::int64_t>(comm.rank()) : nobody);
+  // Ranks that only know of another's failure come last, so that its error is not lost.
+  const std::int64_t mine =
+      !failure ? nobody : comm.rank() + (is_elsewhere(failure) ? std::int64_t{comm.size()} : 0);
+  std::int64_t loser = comm.min(mine);
   if (loser == nobody) return;
+  loser %= comm.size();
   const int code =
       comm.broadcast_value(failure ? static_cast<int>(code_of(failure)) : 0, static_cast<int>(loser));
   if (loser == comm.rank()) {
@@ -81,6 +96,7 @@ void run_or_abort(const std::function<void()>& work) {
     try {
       std::rethrow_exception(as_error(std::current_exception()));
     } catch (const Error& error) {
+      if (error.agreed()) throw;
       std::fprintf(stderr, "galapagos: error: %s\n", error.what());
       std::fflush(stderr);
       abort_all_ranks(static_cast<int>(error.code()));

@@ -1,6 +1,8 @@
 #include "mpi_check.hpp"
 
 #include <algorithm>
+#include <exception>
+#include <memory>
 #include <vector>
 
 #include <galapagos/comm/collectives.hpp>
@@ -10,8 +12,16 @@ namespace {
 
 class MpiCollectives : public Collectives {
  public:
-  using Collectives::Collectives;
+  explicit MpiCollectives(const Communicator& ranks)
+      : Collectives(ranks), of_sums_(std::make_unique<Communicator>(ranks.duplicate())) {}
   ~MpiCollectives() override {
+    if (pending_.empty()) return;
+    // The other ranks may never come to a sum that an exception has cut short here: waiting would hide it.
+    // Nor can what MPI still works with be freed.
+    if (std::uncaught_exceptions() > 0) {
+      static_cast<void>(of_sums_.release());
+      return;
+    }
     for (MPI_Request& request : pending_) MPI_Wait(&request, MPI_STATUS_IGNORE);
   }
 
@@ -20,7 +30,7 @@ class MpiCollectives : public Collectives {
     for (std::size_t at = 0; at < count; at += piece) {
       MPI_Request request = MPI_REQUEST_NULL;
       GALAPAGOS_MPI(MPI_Iallreduce(MPI_IN_PLACE, values + at, static_cast<int>(std::min(piece, count - at)),
-                                   MPI_FLOAT, MPI_SUM, ranks().handle(), &request));
+                                   MPI_FLOAT, MPI_SUM, of_sums_->handle(), &request));
       pending_.push_back(request);
     }
   }
@@ -32,6 +42,7 @@ class MpiCollectives : public Collectives {
   }
 
  private:
+  std::unique_ptr<Communicator> of_sums_;
   std::vector<MPI_Request> pending_;
 };
 

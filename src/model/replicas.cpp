@@ -1,5 +1,9 @@
+#include <algorithm>
+#include <exception>
 #include <fmt/format.h>
+#include <set>
 
+#include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/model/partition.hpp>
 #include <galapagos/model/replicas.hpp>
@@ -16,12 +20,33 @@ void check_shards(int ranks, int shards) {
 
 ReplicaGrid::ReplicaGrid(const Communicator& world, int shards)
     : shards_(shards),
+      ranks_(world.duplicate()),
       of_replica_(world.split(world.rank() / shards, world.rank())),
       same_shard_(world.split(world.rank() % shards, world.rank())) {}
 
+Turn turn_on_node(std::span<const int> on_node, int replica, int shards) {
+  std::set<int> within;
+  for (const int one : on_node) {
+    if (std::count(on_node.begin(), on_node.end(), one) == shards) within.insert(one);
+  }
+  if (!within.contains(replica)) return {};
+  const auto before = std::distance(within.begin(), within.find(replica));
+  return {static_cast<std::size_t>(before), within.size()};
+}
+
 Shards make_shards(const ReplicaGrid& grid, const MakeCollectives& make, std::int64_t ids) {
   if (grid.shards() == 1) return {};
-  return {make(grid.of_replica()), part_of_vocabulary(ids, grid.shard(), grid.shards()).first};
+  std::unique_ptr<Collectives> collectives;
+  std::exception_ptr failure;  // of this replica
+  try {
+    collectives = make(grid.of_replica());
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  agree(grid.ranks(), [&] {
+    if (failure) std::rethrow_exception(failure);
+  });
+  return {std::move(collectives), part_of_vocabulary(ids, grid.shard(), grid.shards()).first};
 }
 
 }  // namespace galapagos

@@ -1,9 +1,7 @@
 #include "answers.hpp"
 
-#include <algorithm>
 #include <exception>
 #include <fmt/format.h>
-#include <set>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/failure_board.hpp>
@@ -13,27 +11,6 @@
 #include <galapagos/core/text.hpp>
 
 namespace galapagos {
-namespace {
-
-/// Which batches this rank's replica computes: every `of`-th from `first` on.
-struct Turn {
-  std::size_t first = 0, of = 1;
-};
-
-/// Collective over the node. The replicas that lie within it take turns; one that reaches beyond it computes
-/// everything, since each of its nodes needs everything.
-Turn turn_of(const Communicator& node, const ReplicaGrid& grid) {
-  const std::vector<int> replicas = node.all_gather(grid.replica());
-  std::set<int> within;
-  for (const int replica : replicas) {
-    if (std::count(replicas.begin(), replicas.end(), replica) == grid.shards()) within.insert(replica);
-  }
-  if (!within.contains(grid.replica())) return {};
-  const auto before = std::distance(within.begin(), within.find(grid.replica()));
-  return {static_cast<std::size_t>(before), within.size()};
-}
-
-}  // namespace
 
 NodeBuffer compute_answers(const Communicator& comm, const Communicator& node, const ReplicaGrid& grid,
                            const Shards& shards, const TokenSet& pool, std::int64_t hidden_size,
@@ -51,24 +28,22 @@ NodeBuffer compute_answers(const Communicator& comm, const Communicator& node, c
   });
   NodeBuffer buffer(node, bytes);
   auto* answers = reinterpret_cast<float*>(buffer.bytes().data());
-  const Turn turn = turn_of(node, grid);
+  const Turn turn = turn_on_node(node.all_gather(grid.replica()), grid.replica(), grid.shards());
   FailureBoard board(comm);
   const std::vector<Batch> batches = make_batches(pool.tokens, pool.offsets, batch_tokens);
   Progress progress("answers of the unpruned model, batches",
                     static_cast<std::int64_t>(batches.size() / turn.of));
   for (std::size_t b = turn.first; b < batches.size(); b += turn.of) {
-    if (shards.is_root()) {
-      board.attempt([&] {
-        if (const auto reason = interrupted()) {
-          throw StoppedEarly(fmt::format("stopped by {} before the first generation of this run", *reason),
-                             "search", "go on with --resume");
-        }
-      });
-    }
+    board.attempt([&] {  // also a shard that follows may get the signal
+      if (const auto reason = interrupted()) {
+        throw StoppedEarly(fmt::format("stopped by {} before the first generation of this run", *reason),
+                           "search", "go on with --resume");
+      }
+    });
     if (shards.root_says(board.failed())) break;
     const Batch& batch = batches[b];
     const auto at = static_cast<std::size_t>(batch.tokens.data() - pool.tokens.data()) * hidden;
-    std::exception_ptr failure;  // comes on all shards
+    std::exception_ptr failure;  // what does not end all ranks comes on all shards
     try {
       replica.dense_answers(batch, {answers + at, batch.tokens.size() * hidden});
     } catch (...) {

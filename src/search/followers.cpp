@@ -12,7 +12,6 @@ enum class Task : std::int32_t { fitness, extra, end };
 /// What goes from the root to the other shards before each task.
 struct Order {
   Task task = Task::end;
-  std::int32_t code = 0;  ///< of the end
   std::uint64_t item = 0;
   std::uint64_t assignments = 0;
 };
@@ -30,49 +29,60 @@ void share(const Communicator& comm, TokenDraw& draw) {
 
 }  // namespace
 
+Followers::Followers(const Communicator& of_replica, const Work& work)
+    : comm_(of_replica), work_(work), asked_to_stop_(of_replica) {}
+
 Followers::Work Followers::led() const {
   if (comm_.size() == 1) return work_;
+  // What is not agreed on by the shards ends all ranks: the others may be in the middle of anything.
   Work work;
   work.fitness = [this](const Assignment& base, std::span<const Assignment> candidates,
                         const StageTokens& tokens, const std::function<bool()>& stop) {
-    std::vector<Assignment> all = {base};
-    all.insert(all.end(), candidates.begin(), candidates.end());
-    comm_.broadcast_value(Order{Task::fitness, 0, 0, all.size()});
-    share(comm_, all, all.size());
-    StageTokens same = tokens;
-    share(comm_, same.compared);
-    share(comm_, same.training);
-    return work_.fitness(base, candidates, tokens, stop);
+    std::optional<std::vector<double>> found;
+    run_or_abort([&] {
+      std::vector<Assignment> all = {base};
+      all.insert(all.end(), candidates.begin(), candidates.end());
+      comm_.broadcast_value(Order{Task::fitness, 0, all.size()});
+      share(comm_, all, all.size());
+      StageTokens same = tokens;
+      share(comm_, same.compared);
+      share(comm_, same.training);
+      found = work_.fitness(base, candidates, tokens, stop);
+    });
+    return found;
   };
   work.extra = [this](const Assignment& assignment, std::size_t item) {
-    std::vector<Assignment> all = {assignment};
-    comm_.broadcast_value(Order{Task::extra, 0, item, 1});
-    share(comm_, all, 1);
-    return work_.extra(assignment, item);
+    double found = 0;
+    run_or_abort([&] {
+      std::vector<Assignment> all = {assignment};
+      comm_.broadcast_value(Order{Task::extra, item, 1});
+      share(comm_, all, 1);
+      found = work_.extra(assignment, item);
+    });
+    return found;
   };
   return work;
 }
 
-void Followers::follow(PhaseTimes& times) const {
+void Followers::follow(PhaseTimes& times, const std::function<bool()>& stop_requested) {
   const PhaseScope waiting(&times, "waiting");
-  std::exception_ptr own;
-  const auto attempt = [&](const auto& work) {
+  const std::function<bool()> tell = [&] {
+    if (stop_requested()) asked_to_stop_.give();
+    return false;  // the root decides
+  };
+  std::exception_ptr failure;
+  const auto attempt = [&](const std::function<void()>& work) {
     const PhaseScope evaluating(&times, "evaluating");
     try {
-      work();
-    } catch (const FailedElsewhere&) {
-      // The shard that failed keeps its error, and the root ends the search.
+      run_or_abort(work);
     } catch (...) {
-      own = std::current_exception();
+      failure = std::current_exception();  // the root has it too and ends the search
     }
   };
   while (true) {
+    tell();
     const auto order = comm_.broadcast_value(Order());
-    if (order.task == Task::end) {
-      if (order.code == static_cast<std::int32_t>(ExitCode::done)) return;
-      if (own) std::rethrow_exception(own);
-      throw FailedElsewhere(static_cast<ExitCode>(order.code), 0);
-    }
+    if (order.task == Task::end) break;
     std::vector<Assignment> all;
     share(comm_, all, order.assignments);
     if (order.task == Task::extra) {
@@ -82,13 +92,15 @@ void Followers::follow(PhaseTimes& times) const {
     StageTokens tokens;
     share(comm_, tokens.compared);
     share(comm_, tokens.training);
-    attempt([&] { work_.fitness(all.front(), std::span(all).subspan(1), tokens, {}); });
+    attempt([&] { work_.fitness(all.front(), std::span(all).subspan(1), tokens, tell); });
   }
+  asked_to_stop_.settle();
+  if (failure) std::rethrow_exception(failure);
 }
 
-void Followers::end(ExitCode code) const {
-  if (comm_.size() == 1) return;
-  comm_.broadcast_value(Order{Task::end, static_cast<std::int32_t>(code), 0, 0});
+void Followers::end() {
+  comm_.broadcast_value(Order{Task::end, 0, 0});
+  asked_to_stop_.settle();
 }
 
 }  // namespace galapagos

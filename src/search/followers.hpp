@@ -1,5 +1,6 @@
 #pragma once
 
+#include <galapagos/comm/notice.hpp>
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/model/replicas.hpp>
 #include <galapagos/search/evolution.hpp>
@@ -19,20 +20,23 @@ class Followers {
     std::function<double(const Assignment& assignment, std::size_t item)> extra;
   };
 
-  /// Both must outlive this.
-  Followers(const Communicator& of_replica, const Work& work) : comm_(of_replica), work_(work) {}
+  /// Collective over the shards. Both must outlive this.
+  Followers(const Communicator& of_replica, const Work& work);
 
-  /// On the root: the same work, with the others (if there are any) taking part.
+  /// On the root: the same work, with the others (if there are any) taking part. Throws only what all shards
+  /// have agreed on.
   Work led() const;
-  /// On the others: works until the root says end(), then ends as the root has: FailedElsewhere where that
-  /// was a failure, or this rank's own error where it began here.
-  void follow(PhaseTimes& times) const;
-  /// On the root.
-  void end(ExitCode code) const;
+  /// On the root: whether another shard was asked to stop.
+  bool asked_to_stop() { return asked_to_stop_.given(); }
+  /// On the root, after work that failed too.
+  void end();
+  /// On the others: works until the root says end(), then throws where work has failed, as on the root.
+  void follow(PhaseTimes& times, const std::function<bool()>& stop_requested);
 
  private:
   const Communicator& comm_;
   const Work& work_;
+  Notice asked_to_stop_;
 };
 
 }  // namespace galapagos

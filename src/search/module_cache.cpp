@@ -43,10 +43,7 @@ std::shared_ptr<const BuiltModule> ModuleCache::build(const Key& key) {
   if (!part_.present[key.first][level]) return module;
   const std::vector<std::int64_t>& kept = choices.kept[level];
   const HfConfig& config = part_.model.config;
-  // Shards take turns in looking at a whole level.
-  const int shards = part_.model.shards;
-  const bool verified =
-      static_cast<int>((key.first + level) % static_cast<std::size_t>(shards)) == part_.model.shard;
+  const bool verified = part_.verifies(key.first, key.second);
   OwnedTensor weight;
   if (verified || !kept.empty()) {
     const auto count = static_cast<std::int64_t>(kept.size());

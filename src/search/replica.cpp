@@ -92,18 +92,23 @@ Replica::Replica(const ops::Context& context, const Checkpoint& checkpoint, cons
       forward_(context, config_, std::max(batch_tokens, longest), shards) {}
 
 void Replica::dense_answers(const Batch& batch, std::span<float> answers) {
-  const OwnedTensor hidden({static_cast<std::int64_t>(batch.tokens.size()), config_.hidden_size}, DType::f32,
-                           context_.device(), "hidden states");
+  OwnedTensor hidden;
+  bool finite = true;
   shards_.run([&] {
+    hidden = OwnedTensor({static_cast<std::int64_t>(batch.tokens.size()), config_.hidden_size}, DType::f32,
+                         context_.device(), "hidden states");
     embed_tokens(context_, shards_, batch.tokens, embedding_, hidden);
     for (const LayerWeights& layer : dense_) forward_.run(layer, batch.offsets, hidden);
+    finite = ops::all_finite(context_, hidden);
   });
-  if (!ops::all_finite(context_, hidden)) {
+  if (!shards_.root_says(finite)) {
     throw NumericalError("activations of the unpruned model became NaN or infinite", "calibration data",
                          "check the checkpoint, or use --precision fp32");
   }
-  copy_bytes(reinterpret_cast<std::byte*>(answers.data()), Device::cpu, hidden->data, context_.device(),
-             hidden->bytes());
+  shards_.run([&] {
+    copy_bytes(reinterpret_cast<std::byte*>(answers.data()), Device::cpu, hidden->data, context_.device(),
+               hidden->bytes());
+  });
 }
 
 Replica::Modules Replica::switch_to(const Assignment& assignment, std::size_t from, std::size_t to) {

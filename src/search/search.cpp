@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
@@ -523,9 +524,14 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
                   piece.draw, {}, {})
         ->front();
   };
-  const Followers followers(grid.of_replica(), work);
+  Followers followers(grid.of_replica(), work);
   std::optional<Recorder> recorder;
   if (comm.is_root()) recorder.emplace(folder, setup, options, comm.size(), parts, start);
+  const std::function<std::optional<std::string>()> any_interrupted = [&] {
+    auto reason = interrupted();
+    if (!reason && followers.asked_to_stop()) reason = "a signal";
+    return reason;
+  };
   const auto lead = [&] {
     const Followers::Work led = followers.led();
     Evaluator evaluator;
@@ -541,7 +547,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
       recorder->comparison(population, comparison);
     };
     evolve(grid.same_shard(), setup.space, *setup.budget, setup.evolution, setup.pools,
-           std::move(start.population), evaluator, observer, interrupted, &times);
+           std::move(start.population), evaluator, observer, any_interrupted, &times);
   };
   const auto report = [&] {
     times.move("evaluating", "fine-tuning", replica->seconds().training);
@@ -549,18 +555,27 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
     times.move("evaluating", "communicating", shards.seconds() - sums_before);
     return report_phases(comm, times);
   };
+  std::exception_ptr failure;
   try {
     if (shards.is_root()) {
       lead();
     } else {
-      followers.follow(times);
+      followers.follow(times, stop_requested);
     }
   } catch (const Error& error) {
-    if (shards.is_root()) followers.end(error.code());
+    if (!error.agreed()) throw;  // ends all ranks
+    failure = std::current_exception();
+  }
+  if (shards.is_root()) followers.end();
+  try {
+    // Leaders have agreed among themselves, the shards of each replica likewise; now all do.
+    agree(comm, [&] {
+      if (failure) std::rethrow_exception(failure);
+    });
+  } catch (const Error& error) {
     if (error.code() == ExitCode::stopped_early) report();  // so it is on all ranks
     throw;
   }
-  if (shards.is_root()) followers.end(ExitCode::done);
   const Json phases = report();
   agree_at_root(comm, [&] { recorder->finish(phases); });
 }

@@ -1,4 +1,5 @@
 #include <memory>
+#include <span>
 
 #include <galapagos/pruning/pruned_module.hpp>
 #include <galapagos/search/space_part.hpp>
@@ -29,14 +30,20 @@ ModelSource stitched_source(const ops::Context& context, const Checkpoint& check
       }
       const auto& kept = module.kept[level];
       const auto count = static_cast<std::int64_t>(kept.size());
-      OwnedTensor weight;
-      if (count > 0) {
-        const bool whole = part->model.shards == 1;
-        const std::vector<std::byte> words =
-            whole ? database.level_bytes(module.id, assignment[i], true)
-                  : database.level_rows(module.id, assignment[i], part->first_kept[i][level], count);
-        weight = level_weight(context, words, database.header().dtype, precision, count, own.hidden_size);
+      const DType dtype = database.header().dtype;
+      std::vector<std::byte> storage;
+      std::span<const std::byte> words;
+      if (part->verifies(i, assignment[i])) {
+        const std::size_t row = static_cast<std::size_t>(own.hidden_size) * size_of(dtype);
+        storage = database.level_bytes(module.id, assignment[i], true);
+        words = std::span<const std::byte>(storage).subspan(
+            static_cast<std::size_t>(part->first_kept[i][level]) * row,
+            static_cast<std::size_t>(count) * row);
+      } else if (count > 0) {
+        words = storage = database.level_rows(module.id, assignment[i], part->first_kept[i][level], count);
       }
+      OwnedTensor weight;
+      if (count > 0) weight = level_weight(context, words, dtype, precision, count, own.hidden_size);
       if (attention) {
         weights.attention =
             prune_attention(context, weights.attention, own.head_dim, kept, std::move(weight));

@@ -76,3 +76,29 @@ TEST_CASE("a failure board tells the others and settles", "[agree]") {
   CHECK(outcome.own == (world.rank() == loser));
   CHECK(outcome.code == 3);
 }
+
+TEST_CASE("who only knows of another's failure leaves the word to that one", "[agree]") {
+  const Communicator world = Communicator::world();
+  for (int loser = 0; loser < world.size(); ++loser) {
+    const Outcome outcome = outcome_of([&] {
+      agree(world, [&] {
+        if (world.rank() == loser) throw InputError("x", "y", "z");
+        throw FailedElsewhere(ExitCode::numerical, loser);
+      });
+    });
+    CHECK(outcome.own == (world.rank() == loser));
+    CHECK(outcome.code == 3);
+  }
+  const Outcome nobody =
+      outcome_of([&] { agree(world, [&] { throw FailedElsewhere(ExitCode::numerical, 7); }); });
+  CHECK(nobody.elsewhere);
+  CHECK(nobody.code == 5);
+}
+
+TEST_CASE("what ranks have agreed on gets out of work that else ends all of them", "[agree]") {
+  const Communicator world = Communicator::world();
+  const Outcome outcome = outcome_of(
+      [&] { run_or_abort([&] { agree_at_root(world, [] { throw InputError("x", "y", "z"); }); }); });
+  CHECK(outcome.own == world.is_root());
+  CHECK(outcome.code == 3);
+}

@@ -33,9 +33,6 @@ ModelSearch make_model_search(const Communicator& comm, const DatabaseOptions& o
 
 std::string fingerprint_of(const Checkpoint& checkpoint);
 
-/// Damages the byte at `place` of a dataset.
-void flip_byte(const std::filesystem::path& file, const std::string& dataset, std::int64_t place);
-
 /// Answers of the unpruned model to all of a pool.
 std::vector<float> dense_answers(Replica& replica, const ModelSearch& model);
 

@@ -1,3 +1,4 @@
+#include "flip_byte.hpp"
 #include "replica_bench.hpp"
 #include "support/catch.hpp"
 

@@ -1,3 +1,4 @@
+#include "search_command.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/phases.hpp"
@@ -21,94 +22,20 @@
 using namespace galapagos;
 using test::check_refused;
 using test::children_of;
+using test::content;
 using test::Ended;
+using test::findings;
+using test::generations_done;
 using test::ranks_under;
 using test::Refusal;
 using test::run_galapagos;
+using test::search_inputs;
+using test::search_words;
 
 namespace {
 
 namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
-
-std::string model() {
-  return test::data_file("models/llama3_tiny").string();
-}
-std::string text() {
-  return test::data_file("text/sample.jsonl").string();
-}
-
-// A database of the small model and some text to measure perplexity on, made once.
-const test::TemporaryFolder& inputs() {
-  static const test::TemporaryFolder folder;
-  if (fs::exists(folder / "x.h5")) return folder;
-  const Ended built = run_galapagos(
-      2, {"database", "--model", model(), "--calibration", text(), "--levels", "6", "--sequence-length",
-          "128", "--calibration-tokens", "3000", "--output", (folder / "x.h5").string(), "--threads", "1"});
-  INFO(built.errors);
-  REQUIRE(built.code == 0);
-  std::istringstream lines(read_file(text()));
-  std::string some, line;
-  for (int i = 0; i < 20 && std::getline(lines, line); ++i) some += line + "\n";
-  test::write_text(folder / "eval.jsonl", some);
-  return folder;
-}
-
-// A small search. `change` replaces the values of options, or adds some; "" stands for an option without
-// value,
-// "-" for one that is left out.
-Words search_words(const fs::path& output, const std::map<std::string, std::string>& change = {}) {
-  std::map<std::string, std::string> options = {{"--model", model()},
-                                                {"--database", (inputs() / "x.h5").string()},
-                                                {"--calibration", text()},
-                                                {"--output", output.string()},
-                                                {"--target-level", "3"},
-                                                {"--islands", "4"},
-                                                {"--generations", "7"},
-                                                {"--offspring", "6"},
-                                                {"--survivors", "3 1"},
-                                                {"--tokens", "96 160"},
-                                                {"--sequence-length", "128"},
-                                                {"--calibration-tokens", "2000"},
-                                                {"--compare-tokens", "200"},
-                                                {"--eval-every", "3"},
-                                                {"--eval-data", (inputs() / "eval.jsonl").string()},
-                                                {"--batch-tokens", "256"},
-                                                {"--migration-interval", "2"},
-                                                {"--migrants", "2"},
-                                                {"--seed", "3"},
-                                                {"--threads", "1"}};
-  for (const auto& [option, value] : change) options[option] = value;
-  Words words = {"search"};
-  for (const auto& [option, value] : options) {
-    if (value == "-") continue;
-    words.push_back(option);
-    if (!value.empty()) words.push_back(value);
-  }
-  return words;
-}
-
-std::string content(const fs::path& path) {
-  return fs::exists(path) ? read_file(path) : "nothing";
-}
-
-// What a search has found out, without times.
-std::string findings(const fs::path& run) {
-  std::string all = content(run / "best.txt") + content(run / "migrations.csv");
-  std::istringstream lines(content(run / "metrics.jsonl"));
-  for (std::string line; std::getline(lines, line);) {
-    Json json = parse_json(line, "metrics.jsonl");
-    json.erase("seconds");
-    json.erase("elapsed");
-    all += json.dump() + "\n";
-  }
-  return all;
-}
-
-int generations_done(const fs::path& run) {
-  const std::string metrics = content(run / "metrics.jsonl");
-  return test::count_lines(metrics, "\"island\":0");
-}
 
 // Runs a search and, once `run` has so many generations, calls `act` once.
 template <typename Act>
@@ -190,7 +117,7 @@ TEST_CASE("other kinds of fitness, budget and strategy", "[search]") {
        {"--precision", "fp32"}},
       {{"--training-tokens", "0 200"}, {"--learning-rate", "1e-3"}},
       {{"--training-tokens", "50 100"},
-       {"--training-data", (inputs() / "eval.jsonl").string()},
+       {"--training-data", (search_inputs() / "eval.jsonl").string()},
        {"--reference-finetuning", ""},
        {"--recompute", ""}}};
   for (std::size_t i = 0; i < cases.size(); ++i) {
@@ -374,7 +301,7 @@ TEST_CASE("a search with wrong files is refused", "[search]") {
   refused({{"--model", test::data_file("models/llama2_tiny").string()}}, "made from another model");
   refused({{"--database", (folder / "none.h5").string()}}, "none.h5");
   {
-    fs::copy_file(inputs() / "x.h5", folder / "unfinished.h5");
+    fs::copy_file(search_inputs() / "x.h5", folder / "unfinished.h5");
     Hdf5File file = Hdf5File::open_to_change(folder / "unfinished.h5");
     file.write_attribute("/", "complete", std::int64_t{0});
     file.close();
@@ -386,7 +313,7 @@ TEST_CASE("a search with wrong files is refused", "[search]") {
 
   // A byte flipped in a level that every search at that level begins with: found wherever levels live.
   {
-    fs::copy_file(inputs() / "x.h5", folder / "damaged.h5");
+    fs::copy_file(search_inputs() / "x.h5", folder / "damaged.h5");
     std::uint64_t offset = 0;
     {
       const Hdf5Handle file(H5Fopen((folder / "damaged.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);

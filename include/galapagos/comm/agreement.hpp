@@ -18,7 +18,7 @@ class FailedElsewhere : public Error {
 
 /// Collective. Runs `work` on every rank; `work` must not communicate. Where it throws on any rank, every
 /// rank throws: the lowest failing rank its own error (which main prints once), the others FailedElsewhere
-/// with its exit code.
+/// with its exit code. A rank that throws FailedElsewhere itself leaves the word to those with an own error.
 void agree(const Communicator& comm, const std::function<void()>& work);
 
 /// agree() for work with a result.
@@ -30,7 +30,8 @@ auto agree_on(const Communicator& comm, Work&& work) {
 }
 
 /// Runs work in which ranks wait for each other, as in the sums of shards: where it throws on one of them the
-/// others cannot be told, so that its error is printed and every rank of the program ended.
+/// others cannot be told, so that its error is printed and every rank of the program ended. What they have
+/// agreed on in it is thrown.
 void run_or_abort(const std::function<void()>& work);
 
 /// Collective. Work only on the root; its error becomes everybody's as in agree().

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 
 #include <galapagos/comm/collectives.hpp>
 #include <galapagos/model/shards.hpp>
@@ -21,6 +22,8 @@ class ReplicaGrid {
   /// Collective, after check_shards().
   ReplicaGrid(const Communicator& world, int shards);
 
+  /// All ranks.
+  const Communicator& ranks() const { return ranks_; }
   int shards() const { return shards_; }
   int replicas() const { return same_shard_.size(); }
   int replica() const { return same_shard_.rank(); }
@@ -33,11 +36,21 @@ class ReplicaGrid {
 
  private:
   int shards_;
-  Communicator of_replica_, same_shard_;
+  Communicator ranks_, of_replica_, same_shard_;
 };
 
-/// Collective. This rank's place among the shards of its replica; alone where there is one shard. `ids`: of
-/// the whole vocabulary.
+/// Which pieces of some work a replica does: every `of`-th from `first` on.
+struct Turn {
+  std::size_t first = 0, of = 1;
+};
+
+/// The turn of `replica`, of `shards` ranks, at work that every node needs done; `on_node`: the replicas of
+/// the ranks of its node. Those that lie within the node take turns; one that reaches beyond it does
+/// everything, for all of its nodes.
+Turn turn_on_node(std::span<const int> on_node, int replica, int shards);
+
+/// Collective over all ranks of the grid, which all throw where any replica cannot sum. This rank's place
+/// among the shards of its replica; alone where there is one shard. `ids`: of the whole vocabulary.
 Shards make_shards(const ReplicaGrid& grid, const MakeCollectives& make, std::int64_t ids);
 
 }  // namespace galapagos

@@ -59,8 +59,8 @@ ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::
                                  std::int64_t candidates);
 
 /// One copy of the model, which takes on any assignment: on one rank, or its part on each of several shards,
-/// over which all calls are then collective, with the same arguments but for `stop`, which only the root
-/// asks.
+/// over which all calls are then collective, with the same arguments but for `stop`: all are asked, the
+/// root's answer counts. What a shard throws is not agreed on but where it is of a level.
 class Replica {
  public:
   /// Loads the model, or the part. The references must outlive this. `longest`: tokens of the longest

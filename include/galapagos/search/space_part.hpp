@@ -17,6 +17,12 @@ struct SpacePart {
   std::vector<std::vector<std::int64_t>> first_kept;
   /// Of each module, whether each level keeps anything, on this or another shard.
   std::vector<std::vector<bool>> present;
+
+  /// Whether this shard is the one that checks all of a level against its checksum: they take turns.
+  bool verifies(std::size_t module, std::int64_t level) const {
+    return static_cast<int>((module + static_cast<std::size_t>(level)) %
+                            static_cast<std::size_t>(model.shards)) == model.shard;
+  }
 };
 
 /// What levels keep on the mean over all of them, so that shards have about equal work at any.

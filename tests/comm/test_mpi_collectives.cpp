@@ -1,0 +1,32 @@
+#include "support/catch.hpp"
+
+#include <stdexcept>
+#include <vector>
+
+#include <galapagos/comm/collectives.hpp>
+
+using namespace galapagos;
+
+TEST_CASE("an exception between start and finish of a sum gets out, though others never came to it",
+          "[collectives]") {
+  const Communicator world = Communicator::world();
+  static std::vector<float> values(100000, 1.0F);  // MPI goes on with them
+  auto others = make_mpi_collectives(world);
+  bool caught = false;
+  if (world.is_root()) {
+    try {
+      const auto collectives = std::move(others);
+      collectives->start_sum(values.data(), values.size());
+      throw std::runtime_error("x");
+    } catch (const std::runtime_error&) {
+      caught = true;
+    }
+  }
+  world.barrier();  // the others come to the sum only after this
+  CHECK(caught == world.is_root());
+  if (!world.is_root()) {
+    others->start_sum(values.data(), values.size());
+    others->finish_sum();
+    CHECK(values.front() == static_cast<float>(world.size()));
+  }
+}

@@ -1,0 +1,93 @@
+#include "search_command.hpp"
+
+#include "support/catch.hpp"
+#include "support/process.hpp"
+
+#include <sstream>
+
+#include <galapagos/core/file.hpp>
+#include <galapagos/core/json.hpp>
+
+namespace galapagos::test {
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+std::string model() {
+  return data_file("models/llama3_tiny").string();
+}
+std::string text() {
+  return data_file("text/sample.jsonl").string();
+}
+
+}  // namespace
+
+const TemporaryFolder& search_inputs() {
+  static const TemporaryFolder folder;
+  if (fs::exists(folder / "x.h5")) return folder;
+  const Ended built = run_galapagos(
+      2, {"database", "--model", model(), "--calibration", text(), "--levels", "6", "--sequence-length",
+          "128", "--calibration-tokens", "3000", "--output", (folder / "x.h5").string(), "--threads", "1"});
+  INFO(built.errors);
+  REQUIRE(built.code == 0);
+  std::istringstream lines(read_file(text()));
+  std::string some, line;
+  for (int i = 0; i < 20 && std::getline(lines, line); ++i) some += line + "\n";
+  write_text(folder / "eval.jsonl", some);
+  return folder;
+}
+
+Words search_words(const fs::path& output, const std::map<std::string, std::string>& change) {
+  std::map<std::string, std::string> options = {{"--model", model()},
+                                                {"--database", (search_inputs() / "x.h5").string()},
+                                                {"--calibration", text()},
+                                                {"--output", output.string()},
+                                                {"--target-level", "3"},
+                                                {"--islands", "4"},
+                                                {"--generations", "7"},
+                                                {"--offspring", "6"},
+                                                {"--survivors", "3 1"},
+                                                {"--tokens", "96 160"},
+                                                {"--sequence-length", "128"},
+                                                {"--calibration-tokens", "2000"},
+                                                {"--compare-tokens", "200"},
+                                                {"--eval-every", "3"},
+                                                {"--eval-data", (search_inputs() / "eval.jsonl").string()},
+                                                {"--batch-tokens", "256"},
+                                                {"--migration-interval", "2"},
+                                                {"--migrants", "2"},
+                                                {"--seed", "3"},
+                                                {"--threads", "1"}};
+  for (const auto& [option, value] : change) options[option] = value;
+  Words words = {"search"};
+  for (const auto& [option, value] : options) {
+    if (value == "-") continue;
+    words.push_back(option);
+    if (!value.empty()) words.push_back(value);
+  }
+  return words;
+}
+
+std::string content(const fs::path& path) {
+  return fs::exists(path) ? read_file(path) : "nothing";
+}
+
+std::string findings(const fs::path& run) {
+  std::string all = content(run / "best.txt") + content(run / "migrations.csv");
+  std::istringstream lines(content(run / "metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    Json json = parse_json(line, "metrics.jsonl");
+    json.erase("seconds");
+    json.erase("elapsed");
+    all += json.dump() + "\n";
+  }
+  return all;
+}
+
+int generations_done(const fs::path& run) {
+  const std::string metrics = content(run / "metrics.jsonl");
+  return count_lines(metrics, "\"island\":0");
+}
+
+}  // namespace galapagos::test
