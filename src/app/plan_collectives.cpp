@@ -16,7 +16,7 @@ constexpr std::array shard_counts = {1, 2, 4, 8};
 Options declare() {
   Options options("plan collectives",
                   "bytes that a rank sends to the other shards of its replica, and receives, for one token: "
-                  "in `eval` without a reference, and in `train`, forward and back");
+                  "of an evaluation without a reference, and of training, forward and back");
   options.declared().add_options()("model", po::value<std::string>(),
                                    "folder of a Hugging Face model, or its config.json")(
       "json", po::bool_switch(), "print JSON");
