@@ -22,8 +22,8 @@ struct ShardTraffic {
   double total() const { return layers + embedding + head + losses; }
 };
 
-/// Bytes that each of `ranks` ranks sends, and receives, where `bytes` on each are summed in a ring: 2 (ranks
-/// - 1) / ranks of them (Patarasuk and Yuan 2009); and where each gathers `bytes` from every other.
+/// Bytes that each rank sends, and receives, where `bytes` on each of them are summed in a ring: the share
+/// 2 (ranks - 1) / ranks (Patarasuk and Yuan 2009); and where each gathers `bytes` from every other.
 double moved_by_sum(double bytes, int ranks);
 double moved_by_gather(double bytes, int ranks);
 
