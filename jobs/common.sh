@@ -44,14 +44,27 @@ read_files() {
   ((${#files_read[@]})) || fail 2 "no data files: set CALIBRATION, TRAIN_DATA and EVAL_DATA in jobs/settings.sh"
 }
 
+# check_shards RANKS: that they divide into replicas of SHARDS ranks.
+check_shards() {
+  [[ -n $SHARDS ]] || return 0
+  [[ $SHARDS =~ ^[1-9][0-9]*$ ]] || fail 2 "SHARDS is not a number of ranks: '$SHARDS'; see jobs/settings.sh"
+  (($1 % SHARDS == 0)) ||
+    fail 2 "$1 ranks do not divide into replicas of $SHARDS shards: make the ranks a multiple of SHARDS"
+}
+
 check_settings() {
+  [[ -z $MACHINE || -f $GALAPAGOS_JOBS/machines/$MACHINE.sh ]] ||
+    fail 3 "MACHINE is none of jobs/machines: '$MACHINE'; see jobs/settings.sh"
   [[ -d $MODEL ]] || fail 3 "MODEL is not a folder: '$MODEL'; see jobs/settings.sh"
   [[ $WORK != /path/* ]] || fail 2 "WORK is not set; see jobs/settings.sh"
   [[ -z $CONFIG || -f $CONFIG ]] || fail 3 "CONFIG is not a file: '$CONFIG'; see jobs/settings.sh"
   if [[ -n $NODES$RANKS_PER_NODE ]]; then
     [[ -n $NODES && -n $RANKS_PER_NODE && -n $THREADS ]] ||
       fail 2 "set all of NODES, RANKS_PER_NODE and THREADS, or none; see jobs/settings.sh"
+    check_shards $((NODES * RANKS_PER_NODE))
   fi
+  [[ $COLLECTIVES =~ ^(|auto|nccl|mpi)$ ]] ||
+    fail 2 "COLLECTIVES is '$COLLECTIVES': choose auto, nccl or mpi; see jobs/settings.sh"
   [[ -z $TIME_LIMIT ]] || to_seconds "$TIME_LIMIT" >/dev/null ||
     fail 2 "TIME_LIMIT is not HH:MM:SS: '$TIME_LIMIT'; see jobs/settings.sh"
 }
@@ -187,10 +200,16 @@ resume_of() {
   if [[ -f $1/checkpoint.h5 || -f $1/checkpoint.previous.h5 ]]; then echo --resume; fi
 }
 
+# Sets `replicas` to what search, training and evaluation are told about replicas.
+replica_words() {
+  replicas=(${SHARDS:+--shards "$SHARDS"} ${COLLECTIVES:+--collectives "$COLLECTIVES"})
+}
+
 run_search() {
-  local left="$1" files=() words=() resume=() limit=()
+  local left="$1" files=() words=() replicas=() resume=() limit=()
   read_files files "$CALIBRATION"
   read -r -a words <<<"$SEARCH_OPTIONS"
+  replica_words
   mkdir -p "$(dirname "$RUN")"
   read -r -a resume <<<"$(resume_of "$RUN")"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
@@ -198,7 +217,7 @@ run_search() {
     --database "$DATABASE" --calibration "${files[@]}" --output "$RUN" \
     ${ISLANDS:+--islands "$ISLANDS"} ${OFFSPRING:+--offspring "$OFFSPRING"} \
     ${SURVIVORS:+--survivors "$SURVIVORS"} ${GENERATIONS:+--generations "$GENERATIONS"} \
-    ${SEED:+--seed "$SEED"} "${words[@]}" "${limit[@]}" "${resume[@]}"
+    ${SEED:+--seed "$SEED"} "${replicas[@]}" "${words[@]}" "${limit[@]}" "${resume[@]}"
 }
 
 run_stitch() {
@@ -214,9 +233,10 @@ run_stitch() {
 }
 
 run_train() {
-  local left="$1" files=() words=() resume=() limit=()
+  local left="$1" files=() words=() replicas=() resume=() limit=()
   read_files files "$TRAIN_DATA"
   read -r -a words <<<"$TRAIN_OPTIONS"
+  replica_words
   if [[ -f $TRAINED/manifest.json ]]; then
     say "the training is complete"
     return
@@ -225,14 +245,15 @@ run_train() {
   read -r -a resume <<<"$(resume_of "$TRAINED")"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
   run_program "" "${launch[@]}" "$GALAPAGOS" train ${CONFIG:+--config "$CONFIG"} --model "$PRUNED" \
-    --data "${files[@]}" --output "$TRAINED" "${words[@]}" "${limit[@]}" "${resume[@]}"
+    --data "${files[@]}" --output "$TRAINED" "${replicas[@]}" "${words[@]}" "${limit[@]}" "${resume[@]}"
 }
 
 # The unpruned model, then the pruned one and, where it is there, the trained one against it.
 run_eval() {
-  local files=() words=() name of_name=()
+  local files=() words=() replicas=() name of_name=()
   read_files files "$EVAL_DATA"
   read -r -a words <<<"$EVAL_OPTIONS"
+  replica_words
   mkdir -p "$EVALUATION"
   for name in dense pruned trained; do
     case $name in
@@ -248,7 +269,7 @@ run_eval() {
     esac
     run_program "$EVALUATION/$name.json.part" "${launch[@]}" "$GALAPAGOS" eval --json \
       ${CONFIG:+--config "$CONFIG"} "${of_name[@]}" --data "${files[@]}" \
-      "${words[@]}" || return
+      "${replicas[@]}" "${words[@]}" || return
     mv "$EVALUATION/$name.json.part" "$EVALUATION/$name.json"
     cat "$EVALUATION/$name.json"
   done

@@ -34,6 +34,19 @@ SURVIVORS="${SURVIVORS:-}"                            # as 8 4 2 1
 GENERATIONS="${GENERATIONS:-}"
 SEED="${SEED:-}"
 
+# A machine described in jobs/machines, as one-node-8-gpus, many-nodes: sets what is not set, of
+# NODES, RANKS_PER_NODE, THREADS, GPUS_PER_NODE, SHARDS and COLLECTIVES. Empty: what stands below.
+MACHINE="${MACHINE:-}"
+if [[ -f $GALAPAGOS_JOBS/machines/$MACHINE.sh ]]; then
+  # shellcheck source=/dev/null
+  source "$GALAPAGOS_JOBS/machines/$MACHINE.sh"
+fi
+
+# Ranks that hold one replica of the model, of search, training and evaluation; the ranks must be a
+# multiple. What sums over them on GPUs: auto, nccl or mpi. Empty: as in CONFIG, or the default.
+SHARDS="${SHARDS:-}"
+COLLECTIVES="${COLLECTIVES:-}"
+
 # What to ask the scheduler for, where a script or a job submits a job: jobs/pipeline.sh,
 # jobs/scaling.sh, and a job that goes on in another one. Empty: what stands at the top of the job
 # file. NODES, RANKS_PER_NODE and THREADS go together: one rank per NUMA domain (or per GPU), its

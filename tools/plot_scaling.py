@@ -5,7 +5,8 @@
 
 STUDY_DIR is what jobs/scaling.sh leaves: one run directory per number of ranks, population and
 seed. Where a population was run on several numbers of ranks: ranks.png, with time, speed-up and
-efficiency. Where there are several populations: population.png, with the fitness they reach against
+efficiency. Where it was run on the same ranks in replicas of several numbers of shards: shards.png,
+with the time. Where there are several populations: population.png, with the fitness they reach against
 their size and against the candidates evaluated. They go to STUDY_DIR/plots, or to --output. Needs
 matplotlib.
 """
@@ -25,6 +26,7 @@ class StudyRun(Run):
         manifest = self.manifest()
         try:
             self.ranks = int(manifest["ranks"])
+            self.shards = int(manifest.get("shards", 1))
             self.population = (int(manifest["islands"]), int(manifest["options"]["offspring"]))
             self.seed = int(manifest["seed"])
             self.evaluations = int(manifest["evaluations"])
@@ -44,8 +46,9 @@ class StudyRun(Run):
         return [(row[0], row[2]) for row in rows]
 
 
-def name_of(population):
-    return f"{population[0]} x {population[1]}"
+def name_of(population, shards=1):
+    name = f"{population[0]} x {population[1]}"
+    return name if shards == 1 else f"{name}, {shards} shards"
 
 
 def mean(values):
@@ -66,8 +69,8 @@ def plot_ranks(plt, runs, path):
     """Strong scaling: the same population on more ranks. False where there is no such series."""
     series = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        series[run.population][run.ranks].append(run)
-    series = {population: by_ranks for population, by_ranks in series.items() if len(by_ranks) > 1}
+        series[run.population, run.shards][run.ranks].append(run)
+    series = {which: by_ranks for which, by_ranks in series.items() if len(by_ranks) > 1}
     if not series:
         return False
 
@@ -76,14 +79,14 @@ def plot_ranks(plt, runs, path):
                   for run in some)
     unit, unit_name = time_unit(slowest)
     all_ranks = sorted({ranks for by_ranks in series.values() for ranks in by_ranks})
-    for index, (population, by_ranks) in enumerate(sorted(series.items())):
+    for index, (which, by_ranks) in enumerate(sorted(series.items())):
         ranks = sorted(by_ranks)
         # Time per candidate, so that runs which did not do equally many can be compared.
         cost = [mean(run.seconds / run.evaluations for run in by_ranks[count]) for count in ranks]
         candidates = mean(run.evaluations for some in by_ranks.values() for run in some)
         speedup = [ranks[0] * cost[0] / value for value in cost]
         style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)],
-                 "label": name_of(population), "zorder": 3}
+                 "label": name_of(*which), "zorder": 3}
         axes[0].plot(ranks, [value * candidates / unit for value in cost], **style)
         axes[0].plot(ranks, [cost[0] * ranks[0] / count * candidates / unit for count in ranks],
                      color=GREY, linestyle=":", linewidth=1)
@@ -109,6 +112,34 @@ def plot_ranks(plt, runs, path):
     plain_ticks(axes[0].yaxis)
     axes[1].legend(title="islands x offspring")
     figure.suptitle("the same search on more ranks (dotted: ideal)")
+    save(plt, figure, path)
+    return True
+
+
+def plot_shards(plt, runs, path):
+    """The same population and ranks, replicas of more shards. False where there is no such series."""
+    series = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        series[run.population, run.ranks][run.shards].append(run)
+    series = {which: by_shards for which, by_shards in series.items() if len(by_shards) > 1}
+    if not series:
+        return False
+
+    figure, axis = plt.subplots(figsize=(5.5, 4))
+    for index, ((population, ranks), by_shards) in enumerate(sorted(series.items())):
+        shards = sorted(by_shards)
+        axis.plot(shards, [mean(run.seconds / run.evaluations for run in by_shards[count])
+                           for count in shards],
+                  color=COLOURS[index % len(COLOURS)], marker=MARKERS[index % len(MARKERS)],
+                  label=f"{name_of(population)}, {ranks} ranks")
+    every = sorted({shards for by_shards in series.values() for shards in by_shards})
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(every, every)
+    axis.minorticks_off()
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("shards of a replica")
+    axis.set_ylabel("seconds of the search per candidate")
+    axis.legend(title="islands x offspring")
     save(plt, figure, path)
     return True
 
@@ -168,10 +199,10 @@ def plot_population(plt, runs, path):
 
 
 def same_results(runs):
-    """Says where the number of ranks changed a result, which it must not."""
+    """Says where the number of ranks changed a result, which it must not; shards change the rounding."""
     by_search = defaultdict(dict)
     for run in runs:
-        by_search[run.population, run.seed, run.evaluations].setdefault(run.fitness, run.name)
+        by_search[run.population, run.shards, run.seed, run.evaluations].setdefault(run.fitness, run.name)
     for found in by_search.values():
         if len(found) > 1:
             print("plot_scaling: different fitness from the same search: "
@@ -203,9 +234,10 @@ def run():
     plt = start()
     output = arguments.output or arguments.study / "plots"
     plotted = plot_ranks(plt, runs, output / "ranks.png")
+    plotted = plot_shards(plt, runs, output / "shards.png") or plotted
     plotted = plot_population(plt, runs, output / "population.png") or plotted
     if not plotted:
-        raise PlotError(f"{arguments.study}: all runs have the same ranks and the same population")
+        raise PlotError(f"{arguments.study}: all runs have the same ranks, shards and population")
 
 
 if __name__ == "__main__":

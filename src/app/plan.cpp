@@ -1,6 +1,5 @@
-#include "plan.hpp"
-
 #include "command.hpp"
+#include "plan_parts.hpp"
 
 #include <algorithm>
 #include <array>
@@ -35,8 +34,9 @@ Options declare() {
       "command");
   options.declared().add_options()(
       "command", po::value<std::string>(),
-      "database, search, stitch, train or eval (the word after 'plan'); without: all")(
-      "model", po::value<std::string>(), "folder of a Hugging Face model, or its config.json")(
+      "database, search, stitch, train or eval (the word after 'plan'); without: all. Or collectives: "
+      "see 'galapagos plan collectives --help'")("model", po::value<std::string>(),
+                                                 "folder of a Hugging Face model, or its config.json")(
       "ranks", po::value<std::int64_t>(), "MPI ranks")("nodes", po::value<std::int64_t>()->default_value(1),
                                                        "that they are on, evenly")(
       "memory-per-node", po::value<std::string>()->default_value("0"), "bytes, as 256G; 0: any number")(
@@ -130,7 +130,7 @@ std::vector<std::string> planned_commands(const std::vector<std::string>& words)
   if (!words.empty() && !words[0].starts_with("--")) {
     if (std::find(phase_names.begin(), phase_names.end(), words[0]) != phase_names.end()) return {words[0]};
     throw UsageError("there is no plan of '" + printable(words[0]) + "'", "galapagos plan",
-                     "choose database, search, stitch, train or eval, or name none for all of them");
+                     "choose database, search, stitch, train or eval, none for all of them, or collectives");
   }
   return {phase_names.begin(), phase_names.end()};
 }
@@ -168,10 +168,8 @@ Machine read_machine(const Options& options) {
 }
 
 ModelSizes read_model(const std::string& name, const Options& options, std::vector<std::string>& assumed) {
-  const std::filesystem::path path = name;
   ModelSizes model;
-  model.config = std::filesystem::is_regular_file(path) ? parse_hf_config(read_json(path), path.string())
-                                                        : read_hf_config(path);
+  model.config = read_shape(name);
   const std::string& type = model.config.torch_dtype;
   model.stored = type == "float32" ? DType::f32 : type == "float16" ? DType::f16 : DType::bf16;
   if (type.empty()) assumed.push_back("weights in bf16, as config.json names no type");
@@ -290,7 +288,7 @@ PlannedPhase Planner::of_eval() {
   const auto length =
       checked_sequence_length(commands_.eval.get<std::int64_t>("sequence-length"), model_.config);
   return plan_eval(machine_, model_, reference_of(commands_.eval), read_evaluation(commands_.eval), length,
-                   tokens);
+                   tokens, shards_of(commands_.eval, machine_.ranks));
 }
 
 std::optional<ModelSizes> Planner::reference_of(const Options& options) {
@@ -311,7 +309,7 @@ PlannedPhase Planner::of_train() {
         space_.shapes(model.config, make_budget(space_, search_options()).uniform(space_));
   }
   const std::int64_t length = checked_sequence_length(options.sequence_length, model.config);
-  return plan_train(machine_, model, reference_of(commands_.train), options, length);
+  return plan_train(machine_, model, reference_of(commands_.train), options, length, options.shards);
 }
 
 PlannedPhase Planner::phase(const std::string& name) {
@@ -396,6 +394,9 @@ std::string Planner::text() const {
 }  // namespace
 
 void plan(const Communicator& world, const std::vector<std::string>& words) {
+  if (!words.empty() && words[0] == "collectives") {
+    return plan_collectives(world, {words.begin() + 1, words.end()});
+  }
   Commands commands;
   std::map<std::string, std::vector<std::string>> dealt;
   agree(world, [&] {

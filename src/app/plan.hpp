@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include <galapagos/comm/communicator.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/export/stitch.hpp>
 #include <galapagos/model/evaluate.hpp>
@@ -27,6 +28,8 @@ struct Machine {
   double efficiency = 0.5;  ///< share of these rates that is reached
 
   int ranks_per_node() const { return (ranks + nodes - 1) / nodes; }
+  /// Replicas of `shards` neighbouring ranks that lie on a node and on others too, on the node with most.
+  int split_replicas(int shards) const;
   /// Bytes a rank may use where `asked` is 0; 0 where unknown.
   std::uint64_t limit(std::uint64_t asked) const;
 };
@@ -54,15 +57,18 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
 /// Of the uniform assignment within the budget of `search`.
 PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const StitchOptions& options,
                          const SearchSpace& space, const SearchOptions& search);
-/// `sequence_length`, `tokens`: of the data.
+/// `sequence_length`, `tokens`: of the data. `shards`: ranks of a replica.
 PlannedPhase plan_eval(const Machine& machine, const ModelSizes& model,
                        const std::optional<ModelSizes>& reference, const EvaluationOptions& options,
-                       std::int64_t sequence_length, std::int64_t tokens);
+                       std::int64_t sequence_length, std::int64_t tokens, int shards);
 
 /// The text is taken to be as long as what is trained on.
 PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
                         const std::optional<ModelSizes>& reference, const TrainOptions& options,
-                        std::int64_t sequence_length);
+                        std::int64_t sequence_length, int shards);
+
+/// Collective. `galapagos plan collectives`.
+void plan_collectives(const Communicator& world, const std::vector<std::string>& words);
 
 /// "3.91 Pflop" and the like.
 std::string human_operations(double operations);

@@ -24,6 +24,47 @@ std::string bytes_text(double number) {
   return human_bytes(static_cast<std::uint64_t>(number));
 }
 
+Json spans_of(const PipelineGrid& grid) {
+  Json spans = Json::array();
+  for (const LayerSpan& span : grid.spans) spans.push_back({span.first, span.last});
+  return spans;
+}
+
+std::string grid_text(const PipelineGrid& grid, int ranks) {
+  std::int64_t least = grid.spans.front().count(), most = least;
+  for (const LayerSpan& span : grid.spans) {
+    least = std::min(least, span.count());
+    most = std::max(most, span.count());
+  }
+  const std::string layers = least == most ? fmt::format("{}", most) : fmt::format("{} to {}", least, most);
+  const int idle = ranks - grid.stages() * grid.lanes;
+  return fmt::format("{} stages x {} lanes, {} layers a stage{}", grid.stages(), grid.lanes, layers,
+                     idle > 0 ? fmt::format(", {} ranks outside", idle) : "");
+}
+
+std::string replicas_text(const Machine& machine, int shards) {
+  return fmt::format("{} replicas of {} shards", machine.ranks / shards, shards);
+}
+
+HfConfig read_shape(const std::filesystem::path& path) {
+  return std::filesystem::is_regular_file(path) ? parse_hf_config(read_json(path), path.string())
+                                                : read_hf_config(path);
+}
+
+std::string traffic_text(const ShardTraffic& moved) {
+  return fmt::format(
+      "layers {}, embedding {}, {}losses {}", bytes_text(moved.layers), bytes_text(moved.embedding),
+      moved.head > 0 ? "head " + bytes_text(moved.head) + ", " : std::string(), bytes_text(moved.losses));
+}
+
+Json traffic_json(const ShardTraffic& moved) {
+  return {{"layers", moved.layers},
+          {"embedding", moved.embedding},
+          {"head", moved.head},
+          {"losses", moved.losses},
+          {"total", moved.total()}};
+}
+
 double Clock::compute(double operations, double streamed) const {
   return std::max(at(operations, machine_.peak), at(streamed, machine_.bandwidth));
 }
@@ -55,6 +96,17 @@ void check_rank(PlannedPhase& phase, std::uint64_t need, std::uint64_t limit, co
 std::uint64_t Machine::limit(std::uint64_t asked) const {
   if (asked > 0 || node_memory == 0) return asked;
   return memory_share(node_memory, ranks_per_node());
+}
+
+int Machine::split_replicas(int shards) const {
+  int most = 0;
+  for (int first = 0; first < ranks; first += ranks_per_node()) {
+    const int last = std::min(first + ranks_per_node(), ranks);
+    const bool from_before = first % shards != 0, goes_on = last % shards != 0;
+    const bool same = first / shards == last / shards;
+    most = std::max(most, from_before && goes_on && !same ? 2 : from_before || goes_on ? 1 : 0);
+  }
+  return most;
 }
 
 std::string human_operations(double operations) {

@@ -2,15 +2,32 @@
 
 #include "plan.hpp"
 
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <galapagos/model/pipeline.hpp>
+#include <galapagos/model/shard_traffic.hpp>
 
 // What the plans of the commands share.
 namespace galapagos::app {
 
 std::string count_text(std::int64_t number);
 std::string bytes_text(double number);
+
+/// The shape of a model from its folder or its config.json.
+HfConfig read_shape(const std::filesystem::path& path);
+
+/// What the shards' collectives move on a rank, in a row and in JSON; nothing where there is one shard.
+std::string traffic_text(const ShardTraffic& moved);
+Json traffic_json(const ShardTraffic& moved);
+
+/// Stages and lanes of a pipeline on so many ranks.
+std::string grid_text(const PipelineGrid& grid, int ranks);
+Json spans_of(const PipelineGrid& grid);
+/// "2 replicas of 4 shards".
+std::string replicas_text(const Machine& machine, int shards);
 
 /// The times of a command's steps from the machine's rates; what has no rate takes none.
 class Clock {

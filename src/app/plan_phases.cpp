@@ -11,28 +11,6 @@
 #include <galapagos/search/forecast.hpp>
 
 namespace galapagos::app {
-namespace {
-
-Json spans_of(const PipelineGrid& grid) {
-  Json spans = Json::array();
-  for (const LayerSpan& span : grid.spans) spans.push_back({span.first, span.last});
-  return spans;
-}
-
-std::string grid_text(const PipelineGrid& grid, int ranks) {
-  std::int64_t least = grid.spans.front().count(), most = least;
-  for (const LayerSpan& span : grid.spans) {
-    least = std::min(least, span.count());
-    most = std::max(most, span.count());
-  }
-  const std::string layers = least == most ? fmt::format("{}", most) : fmt::format("{} to {}", least, most);
-  const int idle = ranks - grid.stages() * grid.lanes;
-  return fmt::format("{} stages x {} lanes, {} layers a stage{}", grid.stages(), grid.lanes, layers,
-                     idle > 0 ? fmt::format(", {} ranks outside", idle) : "");
-}
-
-}  // namespace
-
 PlannedPhase plan_database(const Machine& machine, const DatabaseOptions& options,
                            const DatabaseHeader& header) {
   const std::uint64_t limit = machine.limit(options.memory_limit);
@@ -113,16 +91,20 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
   const auto generations = static_cast<double>(evolution.generations);
   const auto comparisons = static_cast<double>(forecast.comparisons);
   const double all_generations = generations * forecast.generation + comparisons * forecast.comparison;
+  const int shards = options.shards;
+  const bool sharded = shards > 1;
   PlannedPhase phase;
   phase.name = "search";
   phase.rows = {
       {"target", fmt::format("{} of {} parameters (uniform assignment)", count_text(forecast.parameters),
                              count_text(forecast.dense_parameters))},
       {"grid",
-       fmt::format("{} islands; {}", evolution.islands,
-                   forecast.islands_of_rank > 1
-                       ? fmt::format("up to {} islands a rank", forecast.islands_of_rank)
-                       : fmt::format("{} ranks share an island's candidates", forecast.ranks_of_island))},
+       fmt::format(
+           "{} islands; {}{}", evolution.islands, sharded ? replicas_text(machine, shards) + "; " : "",
+           forecast.islands_of_rank > 1
+               ? fmt::format("up to {} islands a {}", forecast.islands_of_rank, sharded ? "replica" : "rank")
+               : fmt::format("{} {} share an island's candidates", forecast.ranks_of_island,
+                             sharded ? "replicas" : "ranks"))},
       {"memory of a rank",
        fmt::format("{} = weights {} + modules {} + activations {} + candidates' states {} + logits {}{}",
                    human_bytes(forecast.rank_memory), human_bytes(footprint.dense),
@@ -142,9 +124,15 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
            human_operations(forecast.generation_rank), forecast.evaluations, 100 * forecast.computed,
            forecast.training > 0 ? ", fine-tuning " + human_operations(forecast.training) : std::string(),
            human_operations(forecast.answering + all_generations))},
-      {"moved", fmt::format("migration {} a rank and generation; ~ switches up to {}; read {}; checkpoint {}",
-                            human_bytes(forecast.exchanged), bytes_text(forecast.switched_rank),
-                            human_bytes(forecast.read), human_bytes(forecast.checkpoint))}};
+      {"moved",
+       fmt::format(
+           "{}migration {} a rank and generation; ~ switches up to {}; read {}; checkpoint {}",
+           sharded ? fmt::format("among the shards of a replica, by a rank: ~ {} a generation, {} for "
+                                 "the dense answers; ",
+                                 bytes_text(forecast.generation_moved), bytes_text(forecast.answering_moved))
+                   : std::string(),
+           human_bytes(forecast.exchanged), bytes_text(forecast.switched_rank), human_bytes(forecast.read),
+           human_bytes(forecast.checkpoint))}};
   Json& json = phase.json;
   json["calibration_tokens"] = options.calibration_tokens;
   json["parameters"] = forecast.parameters;
@@ -152,6 +140,7 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
   json["islands"] = evolution.islands;
   json["ranks_of_island"] = forecast.ranks_of_island;
   json["islands_of_rank"] = forecast.islands_of_rank;
+  json["shards"] = shards;
   json["level_cache"] = name_of(forecast.home);
   json["memory"] = {{"weights", footprint.dense},           {"modules", forecast.modules},
                     {"activations", footprint.activations}, {"states", footprint.states},
@@ -167,14 +156,21 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
                         {"comparison", forecast.comparison}, {"total", forecast.answering + all_generations}};
   json["moved"] = {{"exchanged_per_generation", forecast.exchanged},
                    {"switched_per_generation", forecast.switched_rank},
+                   {"shards",
+                    {{"answers", forecast.answering_moved},
+                     {"generation", forecast.generation_moved},
+                     {"comparison", forecast.comparison_moved}}},
                    {"read", forecast.read}};
   Clock clock(machine);
   clock.add("answers", clock.compute(forecast.answering_rank));
   clock.add("generations", generations * clock.compute(forecast.generation_rank,
                                                        forecast.streamed_rank + 3 * forecast.switched_rank));
   clock.add("comparisons", comparisons * clock.compute(forecast.comparison_rank));
+  const double of_shards = forecast.answering_moved + generations * forecast.generation_moved +
+                           comparisons * forecast.comparison_moved;
   clock.add("network",
-            generations * clock.network(static_cast<double>(forecast.exchanged) * machine.ranks_per_node()));
+            clock.network(generations * static_cast<double>(forecast.exchanged) * machine.ranks_per_node() +
+                          of_shards * machine.split_replicas(shards)));
   const double from_file = forecast.home == LevelHome::file ? generations * forecast.switched_rank : 0;
   clock.add("disk", clock.disk(static_cast<double>(forecast.read) + from_file * machine.ranks +
                                generations * static_cast<double>(forecast.checkpoint)));
@@ -182,9 +178,10 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
   if (!forecast.fits) {
     const std::uint64_t need =
         forecast.rank_memory + forecast.node_shared / static_cast<std::uint64_t>(sizes.ranks_per_node);
-    check_rank(phase, need, sizes.limit,
-               "use fewer ranks per node, fewer --calibration-tokens or --compare-tokens, a smaller "
-               "--batch-tokens, or --level-cache file");
+    check_rank(
+        phase, need, sizes.limit,
+        "use more --shards, fewer ranks per node, fewer --calibration-tokens or --compare-tokens, a smaller "
+        "--batch-tokens, or --level-cache file");
   }
   json["memory"]["limit"] = sizes.limit;
   return phase;
@@ -219,71 +216,6 @@ PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const 
   clock.add("disk", clock.disk(2 * static_cast<double>(total)));
   clock.write_to(phase);
   check_rank(phase, memory, machine.limit(0), "use a smaller --shard-size, or fewer ranks per node");
-  return phase;
-}
-
-PlannedPhase plan_eval(const Machine& machine, const ModelSizes& model,
-                       const std::optional<ModelSizes>& reference, const EvaluationOptions& options,
-                       std::int64_t sequence_length, std::int64_t tokens) {
-  ModelSource source, other;
-  source.config = model.config;
-  source.precision = model.precision;
-  std::vector<const ModelSource*> models = {&source};
-  if (reference) {
-    other.config = reference->config;
-    other.precision = reference->precision;
-    models.push_back(&other);
-  }
-  const std::uint64_t limit = machine.limit(options.memory_limit);
-  const std::int64_t most_tokens = std::max(options.batch_tokens, sequence_length);
-  PlannedPhase phase;
-  phase.name = "eval";
-  PipelineGrid grid;
-  try {
-    grid = evaluation_grid(models, machine.ranks, most_tokens, limit > 0 ? limit : UINT64_MAX);
-  } catch (const ResourceError& error) {
-    phase.warnings.push_back(error.what());
-    const auto stages = static_cast<int>(std::min<std::int64_t>(machine.ranks, model.config.layers));
-    grid.spans = balanced_spans(layer_costs(model.config), stages);
-    grid.lanes = machine.ranks / stages;
-  }
-  std::uint64_t memory = 0;
-  double stage_operations = 0, all = 0;
-  const double seen = mean_seen(sequence_length);
-  for (const LayerSpan& span : grid.spans) {
-    memory = std::max(memory, evaluation_bytes(models, span, most_tokens));
-    double operations = 0;
-    for (const ModelSource* one : models) {
-      operations += span_operations(one->config, span.first, span.last, seen);
-      if (span.last == model.config.layers) operations += logit_operations(one->config);
-    }
-    all += operations;
-    stage_operations = std::max(stage_operations, operations);
-  }
-  const double total = static_cast<double>(tokens) * all;
-  const double of_rank = static_cast<double>(tokens) / grid.lanes * stage_operations;
-  const auto moved = static_cast<double>(grid.stages() - 1) * static_cast<double>(tokens) *
-                     static_cast<double>(model.config.hidden_size) * static_cast<double>(models.size()) *
-                     sizeof(float);
-  phase.rows = {
-      {"data", fmt::format("{} tokens, sequences up to {}", count_text(tokens), count_text(sequence_length))},
-      {"grid", grid_text(grid, machine.ranks)},
-      {"memory of a rank", human_bytes(memory)},
-      {"work", fmt::format("{} ({} a rank)", human_operations(total), human_operations(of_rank))},
-      {"moved", fmt::format("hidden states {}", bytes_text(moved))}};
-  phase.json["tokens"] = tokens;
-  phase.json["grid"] = {{"stages", grid.stages()}, {"lanes", grid.lanes}, {"spans", spans_of(grid)}};
-  phase.json["memory"] = {{"total", memory}};
-  phase.json["operations"] = {{"total", total}, {"rank", of_rank}};
-  phase.json["moved"] = {{"hidden_states", moved}};
-  const double batches =
-      std::max(1.0, static_cast<double>(tokens) / grid.lanes / static_cast<double>(options.batch_tokens));
-  Clock clock(machine);
-  clock.add("layers", clock.compute(of_rank) * (batches + grid.stages() - 1) / batches);
-  clock.add("network", clock.network(moved / machine.nodes));
-  clock.write_to(phase);
-  if (phase.warnings.empty()) check_rank(phase, memory, limit, "use more ranks, or a smaller --batch-tokens");
-  phase.json["memory"]["limit"] = limit;
   return phase;
 }
 

@@ -35,20 +35,60 @@ TokenWork work_of(const HfConfig& config, const std::optional<ModelSizes>& refer
   return work;
 }
 
+/// What a training takes on the rank that needs most: one of the shards of a replica.
+TrainFootprint largest_footprint(const HfConfig& config, const std::optional<ModelSizes>& reference,
+                                 const TrainExtent& extent, int shards) {
+  TrainFootprint largest;
+  for (int shard = 0; shard < shards; ++shard) {
+    ModelSource teacher;
+    if (reference) {
+      teacher.config = part_of_model(reference->config, shard, shards).config;
+      teacher.precision = reference->precision;
+    }
+    const TrainFootprint footprint =
+        train_footprint(part_of_model(config, shard, shards).config, reference ? &teacher : nullptr, extent);
+    if (footprint.total() > largest.total()) largest = footprint;
+  }
+  return largest;
+}
+
+/// Bytes of a shard's activations, on the shard with most.
+std::uint64_t most_activations(const HfConfig& config, std::int64_t tokens, bool recompute, int shards) {
+  std::uint64_t most = 0;
+  for (int shard = 0; shard < shards; ++shard) {
+    const HfConfig part = part_of_model(config, shard, shards).config;
+    most = std::max(most, TrainingPass::bytes(part, tokens, recompute));
+  }
+  return most;
+}
+
+std::int64_t parameters_of_model(const HfConfig& config) {
+  return parameters_in_layers(config) + embedding_parameters(config) + head_parameters(config);
+}
+
+/// Of one token, with the reference's forward pass.
+ShardTraffic traffic_of(const HfConfig& config, const std::optional<ModelSizes>& reference, bool recompute) {
+  ShardTraffic traffic = forward_traffic(config.hidden_size, config.layer_shapes);
+  traffic += backward_traffic(config.hidden_size, config.layer_shapes, recompute);
+  if (!reference) {
+    traffic += nll_traffic;
+    return traffic;
+  }
+  traffic += forward_traffic(reference->config.hidden_size, reference->config.layer_shapes);
+  traffic += reference_traffic;
+  traffic += divergence_traffic;
+  return traffic;
+}
+
 }  // namespace
 
 PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
                         const std::optional<ModelSizes>& reference, const TrainOptions& options,
-                        std::int64_t sequence_length) {
+                        std::int64_t sequence_length, int shards) {
   const HfConfig& config = model.config;
-  const std::int64_t parameters =
-      parameters_in_layers(config) + embedding_parameters(config) + head_parameters(config);
+  const std::int64_t parameters = parameters_of_model(config);
   const auto whole = static_cast<std::uint64_t>(parameters);
-  ModelSource teacher;
-  if (reference) {
-    teacher.config = reference->config;
-    teacher.precision = reference->precision;
-  }
+  const int replicas = machine.ranks / shards;
   TrainExtent extent;
   extent.precision = model.precision;
   extent.stored = model.stored;
@@ -57,24 +97,29 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
   extent.evaluation_batch = options.eval_data.empty() ? 0 : extent.longest_batch;
   extent.data_tokens = options.tokens;
   extent.shard_bytes = options.shard_bytes;
-  extent.replicas = machine.ranks;
+  extent.replicas = replicas;
+  extent.shards = shards;
   extent.recompute = options.recompute;
-  const TrainFootprint footprint = train_footprint(config, reference ? &teacher : nullptr, extent);
-  const std::uint64_t kept = TrainingPass::bytes(config, extent.longest_batch, false);
-  const std::uint64_t recomputed = TrainingPass::bytes(config, extent.longest_batch, true);
+  const TrainFootprint footprint = largest_footprint(config, reference, extent, shards);
+  const std::uint64_t kept = most_activations(config, extent.longest_batch, false, shards);
+  const std::uint64_t recomputed = most_activations(config, extent.longest_batch, true, shards);
 
   const std::int64_t update_tokens = std::min(options.step_tokens, options.tokens);
   const std::int64_t updates = (options.tokens + update_tokens - 1) / update_tokens;
   const std::int64_t sequences = (update_tokens + sequence_length - 1) / sequence_length;
-  const std::int64_t of_rank = (sequences + machine.ranks - 1) / machine.ranks;
-  const double share = static_cast<double>(of_rank) / static_cast<double>(sequences);
+  const std::int64_t of_replica = (sequences + replicas - 1) / replicas;
+  const double share_of_replica = static_cast<double>(of_replica) / static_cast<double>(sequences);
+  const double share = share_of_replica / shards;
   const TokenWork work = work_of(config, reference, options.recompute, mean_seen(sequence_length));
   const double update = static_cast<double>(update_tokens) * work.all();
   const double total = static_cast<double>(options.tokens) * work.all();
-  // In a ring every rank receives all parts but its own twice: their sums, and the new weights.
-  const double others = static_cast<double>(machine.ranks - 1) / machine.ranks;
-  const double moved = 2 * others * static_cast<double>(whole * sizeof(float));
-  const double adamw = ShardedAdamW::streamed(parameters, machine.ranks, model.precision);
+  // The ranks with the same part of their replicas sum gradients and gather new weights.
+  const std::uint64_t of_shard = footprint.gradients / sizeof(float);
+  const double moved = moved_by_sum(static_cast<double>(of_shard * sizeof(float)), replicas);
+  const double adamw = ShardedAdamW::streamed(static_cast<std::int64_t>(of_shard), replicas, model.precision);
+  const ShardTraffic summed = traffic_of(config, reference, options.recompute)
+                                  .times(share_of_replica * static_cast<double>(update_tokens))
+                                  .moved(shards);
   const std::uint64_t checkpoint = 3 * whole * sizeof(float), file = whole * size_of(model.stored);
   const std::int64_t checkpoints =
       1 + (options.checkpoint_every > 0 ? (updates - 1) / options.checkpoint_every : 0);
@@ -83,9 +128,10 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
   phase.name = "train";
   phase.rows = {
       {"data", fmt::format("{} tokens, sequences up to {}; {} updates of {} tokens, up to {} of their {} "
-                           "sequences on a rank",
+                           "sequences on a {}",
                            count_text(options.tokens), count_text(sequence_length), count_text(updates),
-                           count_text(update_tokens), count_text(of_rank), count_text(sequences))},
+                           count_text(update_tokens), count_text(of_replica), count_text(sequences),
+                           shards > 1 ? "replica; " + replicas_text(machine, shards) : "rank")},
       {"memory of a rank",
        fmt::format(
            "{} = weights {} + gradients {} + optimiser {} + activations {} ({}){} + data {} + "
@@ -106,7 +152,10 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
                            work.reference > 0 ? fmt::format(", {:.0f} % of it in the reference",
                                                             100 * work.reference / work.all())
                                               : std::string())},
-      {"moved", fmt::format("gradients and weights {} a rank and update; written {}", bytes_text(moved),
+      {"moved", fmt::format("gradients and weights {} a rank and update; {}written {}", bytes_text(moved),
+                            shards > 1 ? "among the shards of a replica, by a rank and update: " +
+                                             traffic_text(summed) + "; "
+                                       : std::string(),
                             bytes_text(static_cast<double>(checkpoints) * static_cast<double>(checkpoint) +
                                        static_cast<double>(file)))}};
   Json& json = phase.json;
@@ -127,12 +176,18 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
                         {"recomputing", static_cast<double>(options.tokens) * work.recomputing},
                         {"reference", static_cast<double>(options.tokens) * work.reference},
                         {"total", total}};
-  json["moved"] = {{"exchanged_per_update", moved}, {"optimiser_streamed", adamw}};
+  json["shards"] = shards;
+  json["moved"] = {{"exchanged_per_update", moved},
+                   {"optimiser_streamed", adamw},
+                   {"shards_per_update", traffic_json(summed)}};
   Clock clock(machine);
   const auto times = static_cast<double>(updates);
   clock.add("layers", clock.compute(share * total));
   clock.add("optimiser", times * clock.compute(0, adamw));
-  if (machine.nodes > 1) clock.add("network", times * clock.network(moved));
+  // A node has ranks of as many of these rings as it holds different shards.
+  const double rings = machine.nodes > 1 ? std::min(shards, machine.ranks_per_node()) : 0;
+  clock.add("network",
+            times * clock.network(rings * moved + summed.total() * machine.split_replicas(shards)));
   clock.add("disk", clock.disk(static_cast<double>(machine.nodes) * static_cast<double>(file) +
                                static_cast<double>(checkpoints) * static_cast<double>(checkpoint) +
                                static_cast<double>(file)));

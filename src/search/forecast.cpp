@@ -3,27 +3,42 @@
 #include "records.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
+#include <utility>
 
 #include <galapagos/model/cost.hpp>
+#include <galapagos/model/shard_traffic.hpp>
 #include <galapagos/search/forecast.hpp>
 #include <galapagos/training/optimiser.hpp>
 
 namespace galapagos {
 namespace {
 
-/// One structure out of every KV group in turn; in their order where they are whole groups or columns.
+/// Where a structure stands among all that go from everywhere alike, as they do in a real database, so that
+/// shards have equal parts of what is left: by the fractions of the golden ratio's multiples, of which any
+/// first few are spread evenly (Weyl).
+double place_of(std::int32_t structure) {
+  const double turns = 0.6180339887498949 * structure;
+  return turns - std::floor(turns);
+}
+
+/// One head out of every KV group in turn; whole groups and columns from everywhere alike.
 std::vector<std::int32_t> expected_order(const LayerShape& shape, const StructureLayout& layout,
                                          const ModuleId& module, const HfConfig& config) {
   std::vector<std::int32_t> order(static_cast<std::size_t>(layout.structures()));
   std::iota(order.begin(), order.end(), 0);
-  if (module.kind != ModuleKind::attention || layout.unit != config.head_dim) return order;
-  std::vector<std::int64_t> turn(order.size());
-  for (std::size_t head = 1; head < turn.size(); ++head) {
-    turn[head] = shape.kv_of_head[head] == shape.kv_of_head[head - 1] ? turn[head - 1] + 1 : 0;
+  std::vector<std::int64_t> turn(order.size());  // of a head in its group
+  std::vector<double> place;
+  const bool heads = module.kind == ModuleKind::attention && layout.unit == config.head_dim;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const bool same_group = heads && i > 0 && shape.kv_of_head[i] == shape.kv_of_head[i - 1];
+    turn[i] = same_group ? turn[i - 1] + 1 : 0;
+    place.push_back(place_of(heads ? shape.kv_of_head[i] : order[i]));
   }
   std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-    return turn[static_cast<std::size_t>(a)] < turn[static_cast<std::size_t>(b)];
+    const auto one = static_cast<std::size_t>(a), other = static_cast<std::size_t>(b);
+    return std::pair(turn[one], place[one]) < std::pair(turn[other], place[other]);
   });
   return order;
 }
@@ -32,11 +47,13 @@ struct Work {
   double operations = 0;
   double streamed = 0;  ///< bytes of weights
   double layers = 0;    ///< operations in layers alone
+  ShardTraffic traffic;
 
   Work& operator+=(const Work& other) {
     operations += other.operations;
     streamed += other.streamed;
     layers += other.layers;
+    traffic += other.traffic;
     return *this;
   }
 };
@@ -48,6 +65,13 @@ class Counter {
       : space_(space), config_(config), options_(options), sizes_(sizes) {
     const bool with_dense = options.fitness.kind != FitnessKind::ppl;
     dense_logits_ = with_dense ? logit_operations(config) : 0;
+    if (with_dense) dense_traffic_ = reference_traffic;
+    loss_traffic_ = options.fitness.kind == FitnessKind::kl ? divergence_traffic
+                    : options.fitness.kind == FitnessKind::sparse_kl
+                        ? sparse_divergence_traffic(config.vocab_size)
+                        : nll_traffic;
+    embedding_traffic_ = forward_traffic(config.hidden_size, {});
+    half_layer_ = static_cast<double>(config.hidden_size) * sizeof(float);
   }
 
   /// Modules [from, to) of an assignment for some tokens.
@@ -58,13 +82,15 @@ class Counter {
     for (std::size_t i = from; i < to; ++i) {
       const ModuleId& id = space_.modules[i].id;
       const LayerShape& shape = shapes[static_cast<std::size_t>(id.layer)];
-      work.layers += id.kind == ModuleKind::attention
-                         ? attention_operations(config_, shape.heads(), shape.kv_heads, seen)
-                         : ffn_operations(config_, shape.columns);
+      const bool attends = id.kind == ModuleKind::attention;
+      work.layers += attends ? attention_operations(config_, shape.heads(), shape.kv_heads, seen)
+                             : ffn_operations(config_, shape.columns);
+      if ((attends ? shape.heads() : shape.columns) > 0) work.traffic.layers += half_layer_;
       work.streamed += static_cast<double>(parameter_bytes(i, assignment[i]));
     }
     work.layers *= static_cast<double>(tokens);
     work.streamed *= batches(tokens);
+    work.traffic = work.traffic.times(static_cast<double>(tokens));
     work.operations = work.layers;
     return work;
   }
@@ -83,6 +109,7 @@ class Counter {
     work += modules(base, 0, walked, tokens);
     const auto count = static_cast<double>(candidates.size());
     work.operations += static_cast<double>(tokens) * (dense_logits_ + count * logit_operations(config_));
+    work.traffic += comparison(tokens, count);
     return work;
   }
 
@@ -93,6 +120,7 @@ class Counter {
       const Assignment shape = shape_of(candidate);
       Work measured = modules(shape, 0, shape.size(), stage.tokens);
       measured.operations += static_cast<double>(stage.tokens) * (dense_logits_ + logit_operations(config_));
+      measured.traffic += comparison(stage.tokens, 1);
       work += measured;
       work += training(candidate, stage.training_tokens);
     }
@@ -111,6 +139,11 @@ class Counter {
     work.operations = passes * forward_layers + 3 * static_cast<double>(tokens) * logit_operations(config_);
     work.streamed = steps * (passes * static_cast<double>(parameters) * size_of(sizes_.precision) +
                              ShardedAdamW::streamed(parameters, 1, sizes_.precision));
+    const std::vector<LayerShape> shapes = space_.shapes(config_, shape);
+    ShardTraffic of_token = forward_traffic(config_.hidden_size, shapes);
+    of_token += backward_traffic(config_.hidden_size, shapes, options_.tuning.options.recompute);
+    of_token += nll_traffic;
+    work.traffic = of_token.times(static_cast<double>(tokens));
     return work;
   }
 
@@ -126,6 +159,13 @@ class Counter {
   }
 
  private:
+  /// The embedding of some tokens, the unpruned model's logits and those of so many candidates.
+  ShardTraffic comparison(std::int64_t tokens, double candidates) const {
+    ShardTraffic traffic = embedding_traffic_;
+    traffic += dense_traffic_;
+    traffic += loss_traffic_.times(candidates);
+    return traffic.times(static_cast<double>(tokens));
+  }
   /// The levels whose shapes a candidate is trained in.
   Assignment shape_of(const Assignment& candidate) const {
     return options_.tuning.unmasked ? Assignment(candidate.size(), 0) : candidate;
@@ -146,6 +186,8 @@ class Counter {
   const SearchOptions& options_;
   const SearchSizes& sizes_;
   double dense_logits_ = 0;
+  ShardTraffic dense_traffic_, loss_traffic_, embedding_traffic_;  // of a token
+  double half_layer_ = 0;                                          // bytes summed of a token
 };
 
 /// One generation of one island on a group of ranks, added up over its stages; on the mean over a few.
@@ -186,21 +228,29 @@ void count_generation(const SearchSpace& space, const Budget& budget, const Sear
           unshared += counter.modules(one, 0, one.size(), stage.tokens).layers;
         }
       }
-      double most_operations = 0, most_streamed = 0, most_switched = 0;
+      double most_operations = 0, most_streamed = 0, most_switched = 0, most_moved = 0;
       for (const Share& share : shares) {
         most_operations = std::max(most_operations, share.work.operations);
         most_streamed = std::max(most_streamed, share.work.streamed);
         most_switched = std::max(most_switched, share.switched);
+        most_moved = std::max(most_moved, share.work.traffic.moved(options.shards).total());
       }
       const auto times = static_cast<double>(forecast.islands_of_rank) / samples;
       forecast.generation_rank += times * most_operations;
       forecast.streamed_rank += times * most_streamed;
       forecast.switched_rank += times * most_switched;
+      forecast.generation_moved += times * most_moved;
       forecast.evaluations += islands * static_cast<double>(candidates.size()) / samples;
       candidates.resize(std::min(candidates.size(), static_cast<std::size_t>(stage.survivors)));
     }
   }
   forecast.computed = unshared > 0 ? layers / unshared : 1;
+}
+
+/// Bytes of a rank that keeps every built module.
+std::uint64_t all_of(const SearchFootprint& footprint) {
+  return footprint.dense + footprint.activations + footprint.states + footprint.logits + footprint.training +
+         footprint.built;
 }
 
 void choose_home(const SearchOptions& options, const SearchSizes& sizes, SearchForecast& forecast) {
@@ -260,7 +310,7 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
                          options.fitness, options.tuning,
                          {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
                           budget.most_parameters(space), replicas});
-    if (shard == 0 || footprint.dense > forecast.footprint.dense) forecast.footprint = footprint;
+    if (shard == 0 || all_of(footprint) > all_of(forecast.footprint)) forecast.footprint = footprint;
   }
   const bool with_dense = options.fitness.kind != FitnessKind::ppl;
   const auto nodes = static_cast<double>((sizes.ranks + sizes.ranks_per_node - 1) / sizes.ranks_per_node);
@@ -268,8 +318,13 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
     forecast.answers = static_cast<std::uint64_t>(sizes.pool_tokens * config.hidden_size) * sizeof(float);
     const double once = static_cast<double>(sizes.pool_tokens) *
                         span_operations(config, 0, config.layers, mean_seen(sizes.sequence_length));
-    forecast.answering = nodes * once;  // every node for itself
-    forecast.answering_rank = once / sizes.ranks_per_node;
+    // Every node for itself: its replicas take turns, one that reaches beyond it computes everything.
+    const int turns = std::max(1, sizes.ranks_per_node / options.shards);
+    forecast.answering_rank = once / (options.shards * turns);
+    forecast.answering = options.shards == 1 ? nodes * once : sizes.ranks * forecast.answering_rank;
+    forecast.answering_moved =
+        static_cast<double>(sizes.pool_tokens) / turns *
+        forward_traffic(config.hidden_size, config.layer_shapes).moved(options.shards).total();
   }
   for (std::size_t i = 0; i < uniform.size(); ++i) {
     if (uniform[i] > 0) {
@@ -288,11 +343,13 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   SelectionStage compared = evolution.stages.back();
   compared.tokens = evolution.compare_tokens;
   const std::span<const Assignment> one(&uniform, 1);
-  const double measured = compared.training_tokens > 0
-                              ? counter.tuned_fitness(one, compared).operations
-                              : counter.fitness(uniform, one, compared.tokens).operations;
+  const Work work_of_one = compared.training_tokens > 0 ? counter.tuned_fitness(one, compared)
+                                                        : counter.fitness(uniform, one, compared.tokens);
+  const double measured = work_of_one.operations;
   forecast.comparison = static_cast<double>(evolution.islands) * measured;
   forecast.comparison_rank = static_cast<double>(forecast.islands_of_rank) * measured / options.shards;
+  forecast.comparison_moved =
+      static_cast<double>(forecast.islands_of_rank) * work_of_one.traffic.moved(options.shards).total();
   forecast.comparisons = evolution.eval_every > 0
                              ? (evolution.generations + evolution.eval_every - 1) / evolution.eval_every
                              : 1;
@@ -302,7 +359,8 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
                        (sizeof(std::int64_t) + static_cast<std::size_t>(forecast.islands_of_rank) * record);
   forecast.checkpoint = static_cast<std::uint64_t>(evolution.islands) * record + (1 << 16);
   forecast.read =
-      static_cast<std::uint64_t>(nodes) * forecast.footprint.dense +
+      static_cast<std::uint64_t>(nodes * std::min(options.shards, sizes.ranks_per_node)) *
+          forecast.footprint.dense +
       (forecast.home == LevelHome::host ? static_cast<std::uint64_t>(nodes) : 1) * forecast.footprint.stored;
   return forecast;
 }

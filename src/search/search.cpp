@@ -352,6 +352,7 @@ void Recorder::comparison(const Population& population, const Comparison& compar
   manifest["command"] = "search";
   manifest["started"] = started_;
   manifest["ranks"] = ranks_;
+  manifest["shards"] = options_.shards;
   manifest["islands"] = setup_.evolution.islands;
   manifest["seed"] = setup_.evolution.seed;
   manifest["strategy"] = setup_.evolution.strategy == Strategy::random ? "random" : "evolution";

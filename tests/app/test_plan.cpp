@@ -2,6 +2,7 @@
 #include "support/files.hpp"
 #include "support/process.hpp"
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -11,23 +12,17 @@ using namespace galapagos;
 
 namespace {
 
-const char* const llama2_7b =
-    R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 4096,
-        "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32,
-        "max_position_embeddings": 4096, "rms_norm_eps": 1e-05, "tie_word_embeddings": false,
-        "torch_dtype": "float16", "vocab_size": 32000})";
-const char* const qwen25_14b =
-    R"({"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu", "hidden_size": 5120,
-        "intermediate_size": 13824, "num_hidden_layers": 48, "num_attention_heads": 40, "num_key_value_heads": 8,
-        "max_position_embeddings": 32768, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0,
-        "tie_word_embeddings": false, "torch_dtype": "bfloat16", "vocab_size": 152064})";
-
 /// A model's folder with a config.json and nothing else.
 struct ConfigOnly {
-  explicit ConfigOnly(const char* config) { test::write_text(folder / "config.json", config); }
+  explicit ConfigOnly(const std::string& shape) {
+    std::filesystem::copy(test::data_file("shapes/" + shape + ".json"), folder / "config.json");
+  }
   std::string path() const { return folder.path().string(); }
   test::TemporaryFolder folder;
 };
+
+constexpr const char* llama2_7b = "llama-2-7b";
+constexpr const char* qwen25_14b = "qwen2.5-14b";
 
 test::Ended plan(const ConfigOnly& model, std::vector<std::string> words) {
   words.insert(words.begin(), test::program());
@@ -249,6 +244,109 @@ TEST_CASE("a training of Llama-2-7B", "[plan]") {
   CHECK(test::count_lines(failed.errors, "train: a rank needs") == 1);
   strict.insert(strict.end(), {"--clip", "-1"});
   CHECK(::plan(model, strict).code == 2);
+}
+
+TEST_CASE("what collectives move among shards", "[plan]") {
+  const ConfigOnly model(llama2_7b);
+  const test::Ended ended =
+      test::run_program({test::program(), "plan", "collectives", "--model", model.path(), "--json"});
+  REQUIRE(ended.code == 0);
+  const Json json = parse_json(ended.output, "plan");
+  constexpr double states = 4 * 4096;  // of a token, fp32
+  CHECK(number(json, "/evaluation/1/total") == 0);
+  CHECK(number(json, "/evaluation/2/layers") == 64 * states);
+  CHECK(number(json, "/evaluation/4/layers") == 1.5 * 64 * states);
+  CHECK(number(json, "/evaluation/8/embedding") == 1.75 * states);
+  CHECK(number(json, "/evaluation/8/head") == 0);
+  CHECK(number(json, "/evaluation/4/losses") == 3 * 40);
+  CHECK(number(json, "/training/4/layers") == 1.5 * 128 * states);
+  CHECK(number(json, "/training/4/head") == 1.5 * states);
+  CHECK(number(json, "/recomputing/4/layers") == 1.5 * (128 + 31) * states);
+  const test::Ended table =
+      test::run_program({test::program(), "plan", "collectives", "--model", model.path()});
+  CHECK(test::count_lines(table.output, "1.00 MiB    1.50 MiB    1.75 MiB") == 1);
+  CHECK(test::run_program({test::program(), "plan", "collectives"}).code == 2);
+}
+
+TEST_CASE("an evaluation and a search on shards", "[plan]") {
+  const ConfigOnly model(llama2_7b);
+  const auto with = [&](const char* command, std::vector<std::string> more) {
+    std::vector<std::string> words = {command, "--ranks", "8", "--peak-tflops", "100", "--network", "10"};
+    words.insert(words.end(), more.begin(), more.end());
+    return planned(model, words);
+  };
+  constexpr double all = 6738415616, states = 4 * 4096;
+  const std::vector<std::string> data = {"--tokens", "100000", "--shards", "4"};
+  Json plan = with("eval", data);
+  CHECK(number(plan, "/eval/grid/replicas") == 2);
+  CHECK(number(plan, "/eval/grid/shards") == 4);
+  CHECK(number(plan, "/eval/operations/rank") == Approx(number(plan, "/eval/operations/total") / 8));
+  CHECK(number(plan, "/eval/memory/total") > 2 * all / 4);
+  CHECK(number(plan, "/eval/memory/total") < 1.2 * 2 * all / 4);
+  const double moved = 50000 * 1.5 * 65 * states + 50000 * 3 * 40;
+  CHECK(number(plan, "/eval/moved/shards/total") == Approx(moved).epsilon(1e-9));
+  CHECK_FALSE(plan.at("eval").at("seconds").contains("network"));  // replicas lie within a node
+  // Of 2 ranks a node, a ring passes each node once; of 3 a node, one has ranks of two replicas.
+  const auto seconds = [&](const char* nodes) {
+    std::vector<std::string> words = data;
+    words.insert(words.end(), {"--nodes", nodes});
+    return number(with("eval", words), "/eval/seconds/network");
+  };
+  CHECK(seconds("4") == Approx(moved / 5e9).epsilon(1e-9));
+  CHECK(seconds("3") == Approx(2 * moved / 5e9).epsilon(1e-9));
+  plan = with("eval", {"--tokens", "100000", "--shards", "4", "--reference", model.path()});
+  CHECK(number(plan, "/eval/moved/shards/layers") == Approx(50000 * 1.5 * 128 * states).epsilon(1e-9));
+  CHECK(number(plan, "/eval/moved/shards/losses") == 50000.0 * 3 * (24 + 16 + 16 + 16 + 32));
+
+  const auto searched = [&](const char* shards) {
+    return with("search", {"--levels", "10", "--target-level", "5", "--calibration-tokens", "100000",
+                           "--islands", "2", "--shards", shards});
+  };
+  const Json one = searched("1"), two = searched("2"), four = searched("4");
+  CHECK(number(one, "/search/ranks_of_island") == 4);
+  CHECK(number(four, "/search/ranks_of_island") == 1);
+  CHECK(number(two, "/search/memory/weights") == Approx(all).epsilon(0.05));
+  CHECK(number(four, "/search/memory/weights") == Approx(all / 2).epsilon(0.05));
+  CHECK(number(four, "/search/memory/modules") ==
+        Approx(number(one, "/search/memory/modules") / 4).epsilon(0.05));
+  CHECK(number(one, "/search/moved/shards/generation") == 0);
+  // The two replicas share the answers.
+  CHECK(number(four, "/search/moved/shards/answers") == Approx(50000 * 1.5 * 65 * states).epsilon(1e-9));
+  // At most every layer of every candidate, the parent's once a stage, and little beside the layers.
+  const double tokens = 16 * 1024 + 8 * 2048 + 4 * 4096 + 3 * 8192, stages = 1024 + 2048 + 4096 + 8192;
+  const double most = 1.5 * 65 * states * (tokens + stages);
+  CHECK(number(four, "/search/moved/shards/generation") > 0.5 * most);
+  CHECK(number(four, "/search/moved/shards/generation") < most);
+
+  CHECK(::plan(model, {"plan", "eval", "--ranks", "8", "--shards", "3"}).code == 2);
+  CHECK(::plan(model, {"plan", "search", "--ranks", "8", "--shards", "3"}).code == 2);
+  CHECK(::plan(model, {"plan", "search", "--ranks", "8", "--shards", "0"}).code == 2);
+}
+
+TEST_CASE("a training on shards", "[plan]") {
+  const ConfigOnly model(llama2_7b);
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {
+        "train", "--ranks",        "8",    "--nodes",       "2",   "--tokens",  "10000000", "--step-tokens",
+        "65536", "--batch-tokens", "4096", "--peak-tflops", "100", "--network", "10"};
+    words.insert(words.end(), more.begin(), more.end());
+    return planned(model, words);
+  };
+  constexpr double all = 6738415616, states = 4 * 4096;
+  const Json plan = with({"--shards", "4"}), again = with({"--shards", "4", "--recompute"});
+  CHECK(number(plan, "/train/memory/weights") == Approx(2 * all / 4).epsilon(0.001));
+  CHECK(number(plan, "/train/memory/gradients") == Approx(all).epsilon(0.001));
+  CHECK(number(plan, "/train/memory/optimiser") == Approx(4 * 4 * all / 8).epsilon(0.001));
+  CHECK(number(plan, "/train/operations/update_rank") ==
+        Approx(number(plan, "/train/operations/update") / 8));
+  CHECK(number(plan, "/train/moved/exchanged_per_update") == Approx(all).epsilon(0.001));
+  const double tokens = 32768;
+  CHECK(number(plan, "/train/moved/shards_per_update/layers") == tokens * 1.5 * 128 * states);
+  CHECK(number(again, "/train/moved/shards_per_update/layers") == tokens * 1.5 * (128 + 31) * states);
+  // A replica a node: through the network go the gradients and weights of four parts, which make the model.
+  const double updates = number(plan, "/train/updates");
+  CHECK(number(plan, "/train/seconds/network") == Approx(updates * 4 * all / 5e9).epsilon(0.001));
+  CHECK(::plan(model, {"plan", "train", "--ranks", "8", "--tokens", "1000", "--shards", "3"}).code == 2);
 }
 
 TEST_CASE("all commands of one INI file, with times", "[plan]") {

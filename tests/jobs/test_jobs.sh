@@ -344,6 +344,51 @@ for scheduler in slurm pbs lsf; do
   check "codes after cancelling" same "$(codes)" "0 75 -"
   check "checkpoint after cancelling" test -f "$T/work/of mine/run/checkpoint.h5"
 
+  # Machines of jobs/machines, and what they say of shards.
+  begin_test
+  export TRAIN_DATA="$T/text 1.jsonl" TRAIN_OPTIONS="--tokens 1000"
+  MACHINE=one-node-4-gpus "${pipeline[@]}"
+  run_queue
+  check "codes on a machine" same "$(codes)" "0 0 0 0 0"
+  check "no shards of a database" lacks "$(sed -n 1p "$T/calls")" --shards
+  for call in 2 4 5; do # search, training, evaluation
+    check "shards of call $call" holds "$(sed -n ${call}p "$T/calls")" "--shards 4 --collectives nccl"
+  done
+  unset TRAIN_DATA TRAIN_OPTIONS
+  case $scheduler in
+    slurm) resources="--nodes=1 --ntasks-per-node=4 --gpus-per-node=4" ;;
+    pbs) resources="select=1:ncpus=64:mpiprocs=4:ompthreads=16:ngpus=4" ;;
+    lsf) resources="-n 4 -R span[ptile=4] affinity[core(16)] -gpu num=4:mode=shared" ;;
+  esac
+  check "resources of a machine" holds "$(sed -n 2p "$T/submissions")" "$resources"
+  begin_test
+  MACHINE=many-nodes NODES=3 SHARDS=2 COLLECTIVES=mpi "${pipeline[@]}" search
+  run_queue
+  check "what is set goes before the machine" holds "$(sed -n 1p "$T/calls")" \
+    "--shards 2 --collectives mpi"
+  case $scheduler in
+    slurm) resources="--nodes=3 --ntasks-per-node=4" ;;
+    pbs) resources="select=3:ncpus=64" ;;
+    lsf) resources="-n 12 -R span[ptile=4]" ;;
+  esac
+  check "nodes of a machine" holds "$(sed -n 1p "$T/submissions")" "$resources"
+
+  # Refused before anything is submitted.
+  refused() { # refused WHY COMMAND...
+    local why="$1" code=0
+    shift
+    begin_test
+    : >"$T/submit_log"
+    "$@" >/dev/null || code=$?
+    check "refused: $why" same "$(grep -c "$why" "$T/submit_log") $(ls "$T/queue")" "1 "
+    check "code of a refusal" test "$code" != 0
+  }
+  MACHINE=one-node-8-gpus SHARDS=3 \
+    refused "8 ranks do not divide into replicas of 3 shards" "${pipeline[@]}"
+  NODES=1 RANKS_PER_NODE=4 THREADS=2 SHARDS=two refused "SHARDS is not a number" "${pipeline[@]}"
+  COLLECTIVES=rccl refused "choose auto, nccl or mpi" "${pipeline[@]}"
+  MACHINE=laptop refused "MACHINE is none of jobs/machines" "${pipeline[@]}"
+
   # A failure ends the chain.
   begin_test
   echo "1 fail" >"$T/control/search"
@@ -397,7 +442,21 @@ for scheduler in slurm pbs lsf; do
     "--islands 1 --offspring 4 --survivors 2 1 1 1 --generations 50 --seed 5"
   STUDY_POPULATION_RANKS=8 "${study[@]}"
   check "finished runs are left out" same "$(codes)" "75 0 0 0 0 0"
-  unset STUDY_RANKS STUDY_POPULATION STUDY_POPULATIONS STUDY_SEEDS
+  # Over shards, and with replicas of several ranks in the other series.
+  begin_test
+  mkdir -p "$T/work/of mine"
+  touch "$T/work/of mine/database.h5"
+  export STUDY_RANKS="" STUDY_POPULATIONS="1x4" STUDY_SEEDS="5" STUDY_SHARDS="1 4" STUDY_SHARDS_RANKS=8
+  SHARDS=2 RANKS_PER_NODE=4 STUDY_POPULATION_RANKS=8 "${study[@]}"
+  run_queue
+  listed=$(cd "$T/work/of mine/scaling" && echo ./*)
+  check "runs over shards" same "$(grep -o 'ranks-[0-9]*\|shards-[0-9]*' <<<"$listed" | tr '\n' ' ')" \
+    "ranks-0002 shards-2 ranks-0004 shards-2 ranks-0008 shards-2 ranks-0008 ranks-0008 shards-2 \
+ranks-0008 shards-4 ranks-0016 shards-2 ranks-0032 shards-2 ranks-0064 shards-2 "
+  check "shards of a run" holds "$(grep ranks-0008_islands-002_offspring-016_seed-5_shards-4 "$T/calls")" \
+    "--shards 4"
+  STUDY_SHARDS=3 refused "8 ranks do not divide into replicas of 3 shards" "${study[@]}" --list
+  unset STUDY_RANKS STUDY_POPULATION STUDY_POPULATIONS STUDY_SEEDS STUDY_SHARDS STUDY_SHARDS_RANKS
 done
 
 if ((failures > 0)); then

@@ -38,6 +38,9 @@ struct SearchForecast {
   double comparison = 0;       ///< operations of one comparison of the islands
   double comparison_rank = 0;
   std::int64_t comparisons = 1;
+  double answering_moved = 0;  ///< bytes that a rank sends to the other shards of its replica, and receives
+  double generation_moved = 0;
+  double comparison_moved = 0;
   std::uint64_t exchanged = 0;  ///< bytes that a rank receives in a generation, migrants included
   std::uint64_t read = 0;       ///< bytes from files, by all nodes
 };

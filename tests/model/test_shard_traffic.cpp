@@ -1,0 +1,167 @@
+#include "support/catch.hpp"
+#include "support/files.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <mpi.h>
+#include <string>
+#include <vector>
+
+#include <galapagos/comm/collectives.hpp>
+#include <galapagos/io/checkpoint.hpp>
+#include <galapagos/model/model_weights.hpp>
+#include <galapagos/model/shard_traffic.hpp>
+#include <galapagos/model/training_pass.hpp>
+
+using namespace galapagos;
+
+namespace {
+
+double gathered = 0;  // bytes that this rank has put into all-gathers
+
+}  // namespace
+
+// MPI's profiling interface: in place of the library's function, which it calls.
+extern "C" int MPI_Allgather(const void* mine, int count, MPI_Datatype type, void* all, int count_of_each,
+                             MPI_Datatype type_of_all, MPI_Comm comm) {
+  int size = 0;
+  MPI_Type_size(type, &size);
+  gathered += static_cast<double>(count) * size;
+  return PMPI_Allgather(mine, count, type, all, count_of_each, type_of_all, comm);
+}
+
+namespace {
+
+/// Counts the bytes that are summed.
+class Counting : public Collectives {
+ public:
+  Counting(const Communicator& ranks, double& bytes)
+      : Collectives(ranks), bytes_(bytes), mpi_(make_mpi_collectives(ranks)) {}
+  void start_sum(float* values, std::size_t count) override {
+    bytes_ += static_cast<double>(count * sizeof(float));
+    mpi_->start_sum(values, count);
+  }
+  void finish_sum() override { mpi_->finish_sum(); }
+
+ private:
+  double& bytes_;
+  std::unique_ptr<Collectives> mpi_;
+};
+
+/// A model's shard with 300 tokens, which are more than logits are made of at a time.
+struct Bench {
+  explicit Bench(const std::string& name)
+      : world(Communicator::world()),
+        folder(test::data_file("models/" + name)),
+        config(read_hf_config(folder)),
+        part(part_of_model(config, world.rank(), world.size())),
+        checkpoint(folder),
+        weights(load_model_weights(checkpoint_source(checkpoint, config, part, DType::f32, Device::cpu))),
+        shards(std::make_unique<Counting>(world, summed), part.vocabulary.first) {
+    for (int i = 0; i < count; ++i) tokens.push_back(static_cast<std::int32_t>(i * 7 % config.vocab_size));
+    batch = {tokens, {0, 100, 101, count}};
+    hidden = OwnedTensor({count, config.hidden_size}, DType::f32, Device::cpu, "hidden states");
+  }
+
+  /// What the work puts into collectives for a token: what is summed, and what is gathered.
+  template <typename Work>
+  std::pair<double, double> counted(Work&& work) {
+    summed = gathered = 0;
+    work();
+    return {summed / count, gathered / count};
+  }
+  void check(const std::pair<double, double>& counted, const ShardTraffic& planned) const {
+    const double others = world.size() > 1 ? 1 : 0;
+    CHECK(counted.first == Approx(others * (planned.layers + planned.embedding + planned.head)));
+    CHECK(counted.second == Approx(others * planned.losses));
+  }
+
+  static constexpr int count = 300;
+  Communicator world;
+  std::filesystem::path folder;
+  HfConfig config;
+  ModelPart part;
+  Checkpoint checkpoint;
+  ModelWeights weights;
+  double summed = 0;
+  Shards shards;
+  std::vector<std::int32_t> tokens;
+  Batch batch;
+  OwnedTensor hidden;
+  ops::Context context;
+};
+
+const std::vector<std::string> models = {"llama2_tiny", "llama3_pruned", "qwen2_tiny", "qwen2_pruned"};
+
+}  // namespace
+
+TEST_CASE("what shards exchange on the way forward is as planned", "[shards]") {
+  for (const std::string& name : models) {
+    Bench bench(name);
+    INFO(name);
+    ShardTraffic planned = forward_traffic(bench.config.hidden_size, bench.config.layer_shapes);
+    LayerForward forward(bench.context, bench.part.config, Bench::count, bench.shards);
+    const auto embedding = bench.counted([&] {
+      embed_tokens(bench.context, bench.shards, bench.tokens, bench.weights.embedding, bench.hidden);
+    });
+    const auto layers = bench.counted([&] {
+      for (const LayerWeights& layer : bench.weights.layers)
+        forward.run(layer, bench.batch.offsets, bench.hidden);
+    });
+    bench.check(embedding, {0, planned.embedding, 0, 0});
+    bench.check(layers, {planned.layers, 0, 0, 0});
+  }
+}
+
+TEST_CASE("what shards exchange for losses is as planned", "[shards]") {
+  Bench bench("llama3_pruned");
+  const std::int64_t width = bench.part.config.vocab_size;
+  const OwnedTensor logits({Bench::count, width}, DType::f32, Device::cpu, "logits");
+  fill_zero(logits);
+  LogitLosses losses(bench.context, bench.shards, Bench::count, width, true);
+  fill_zero(losses.reference(Bench::count));
+  std::vector<double> found(Bench::count);
+  std::vector<std::int32_t> ids(Bench::count);
+  const auto nll = bench.counted([&] { losses.nll(logits, bench.tokens, found); });
+  const auto likeliest = bench.counted([&] { losses.arg_max(logits, ids); });
+  const auto reference = bench.counted([&] { losses.take_reference(Bench::count); });
+  const auto divergence = bench.counted([&] { losses.divergence(logits, found); });
+  const auto sparse = bench.counted([&] { losses.sparse_divergence(logits, 4, found); });
+  bench.check(nll, nll_traffic);
+  bench.check(likeliest, likeliest_traffic);
+  bench.check(reference, reference_traffic);
+  bench.check(divergence, divergence_traffic);
+  bench.check(sparse, sparse_divergence_traffic(bench.config.vocab_size));
+}
+
+TEST_CASE("what shards exchange in training is as planned", "[shards]") {
+  for (const std::string& name : models) {
+    Bench bench(name);
+    const Gradients gradients(bench.weights, Device::cpu);
+    for (const bool recompute : {false, true}) {
+      for (const bool distilled : {false, true}) {
+        INFO(name << (recompute ? ", recomputing" : "") << (distilled ? ", distilled" : ""));
+        TrainingPass pass(bench.context, bench.part.config, Bench::count, recompute, bench.shards);
+        ReferenceLogits reference;
+        if (distilled) reference = [](std::int64_t, const Tensor& logits) { fill_zero(logits); };
+        const auto counted = bench.counted(
+            [&] { pass.run(bench.weights, bench.batch, 1.0f / Bench::count, reference, gradients); });
+        ShardTraffic planned = forward_traffic(bench.config.hidden_size, bench.config.layer_shapes);
+        planned += backward_traffic(bench.config.hidden_size, bench.config.layer_shapes, recompute);
+        planned += distilled ? reference_traffic : nll_traffic;
+        if (distilled) planned += divergence_traffic;
+        bench.check(counted, planned);
+      }
+    }
+  }
+}
+
+TEST_CASE("a ring moves what is not the rank's own, twice", "[shards]") {
+  CHECK(moved_by_sum(800, 1) == 0);
+  CHECK(moved_by_sum(800, 2) == 800);
+  CHECK(moved_by_sum(800, 4) == 1200);
+  CHECK(moved_by_gather(10, 1) == 0);
+  CHECK(moved_by_gather(10, 4) == 30);
+  const ShardTraffic moved = ShardTraffic{400, 200, 200, 10}.moved(4);
+  CHECK(moved.total() == 600 + 300 + 300 + 30);
+}
