@@ -15,7 +15,14 @@
 namespace galapagos {
 namespace {
 
-void check_comparable(const HfConfig& model, const HfConfig& reference) {
+/// Ids of the whole vocabulary, of which a shard's model has a slice. Collective over the shards.
+std::int64_t ids_of(const ModelSource& model, const EvaluationOptions& options) {
+  return options.grid == nullptr ? model.config.vocab_size
+                                 : options.grid->of_replica().sum(model.config.vocab_size);
+}
+
+void check_comparable(const HfConfig& model, std::int64_t ids, const HfConfig& reference,
+                      std::int64_t reference_ids) {
   const auto compare = [](std::int64_t a, std::int64_t b, const char* what) {
     if (a == b) return;
     throw InputError(fmt::format("the reference has {} {}, the model {}", b, what, a), "--reference",
@@ -23,7 +30,7 @@ void check_comparable(const HfConfig& model, const HfConfig& reference) {
   };
   compare(model.layers, reference.layers, "layers");
   compare(model.hidden_size, reference.hidden_size, "hidden columns");
-  compare(model.vocab_size, reference.vocab_size, "ids");
+  compare(ids, reference_ids, "ids");
 }
 
 }  // namespace
@@ -300,9 +307,10 @@ std::vector<SequenceScore> score_sequences(const Communicator& world, const ops:
   if (reference != nullptr) models.push_back(reference);
   const Batches batches(data, options);
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, context.device());
-  agree(comm, [&] {
-    if (reference != nullptr) check_comparable(model.config, reference->config);
-  });
+  if (reference != nullptr) {
+    const std::int64_t ids = ids_of(model, options), reference_ids = ids_of(*reference, options);
+    agree(comm, [&] { check_comparable(model.config, ids, reference->config, reference_ids); });
+  }
   return options.grid == nullptr ? score_on_stages(comm, context, models, batches, limit, times)
                                  : score_on_shards(comm, context, models, batches, options, limit, times);
 }

@@ -49,6 +49,7 @@ LogitLosses::Scales LogitLosses::scales_of(const Tensor& logits) const {
 }
 
 void LogitLosses::take_reference(std::int64_t rows) {
+  whole_reference_.reset();
   if (shards_.alone()) {
     ops::softmax_scale(context_, reference(rows), reference_scale_->slice(0, rows));
   } else {
@@ -101,7 +102,8 @@ OwnedTensor LogitLosses::whole(const Tensor& slice) const {
 void LogitLosses::sparse_divergence(const Tensor& logits, std::int64_t k, std::span<double> found) {
   const Tensor dense = reference(logits.rows());
   if (shards_.alone()) return ops::sparse_kl_divergence(context_, dense, logits, k, found);
-  ops::sparse_kl_divergence(context_, whole(dense), whole(logits), k, found);
+  if (!whole_reference_) whole_reference_ = whole(dense);
+  ops::sparse_kl_divergence(context_, *whole_reference_, whole(logits), k, found);
 }
 
 void LogitLosses::arg_max(const Tensor& logits, std::span<std::int32_t> ids) {

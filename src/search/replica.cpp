@@ -56,7 +56,7 @@ double mean_over_predicted(std::span<const double> values, const TokenDraw& draw
 }  // namespace
 
 ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::int64_t tokens,
-                                 std::int64_t candidates) {
+                                 std::int64_t candidates, int shards) {
   const std::uint64_t with_dense = kind == FitnessKind::kl || kind == FitnessKind::sparse_kl ? 1 : 0;
   const std::uint64_t held =
       std::min<std::uint64_t>(candidates_at_once(config, tokens), static_cast<std::uint64_t>(candidates));
@@ -64,6 +64,8 @@ ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::
   bytes.states = (1 + held + with_dense) * states_bytes(config, tokens);  // the first: the way of the base
   bytes.logits =
       (1 + with_dense) * static_cast<std::uint64_t>(logit_rows * config.vocab_size) * sizeof(float);
+  // For their most probable ids shards gather both models' logits.
+  if (kind == FitnessKind::sparse_kl && shards > 1) bytes.logits *= static_cast<std::uint64_t>(1 + shards);
   return bytes;
 }
 

@@ -26,8 +26,9 @@ FineTuneEnd fine_tune(const ops::Context& context, const HfConfig& config, const
     const auto count = static_cast<std::int64_t>(tokens.size());
     const double loss =
         pass.run(weights, {tokens, {0, count}}, 1.0f / static_cast<float>(count - 1), {}, gradients);
-    if (!std::isfinite(loss)) return FineTuneEnd::diverged;
-    if (!std::isfinite(optimiser.step(gradients, options.learning_rate, 0))) return FineTuneEnd::diverged;
+    if (shards.root_says(!std::isfinite(loss))) return FineTuneEnd::diverged;
+    const double norm = optimiser.step(gradients, options.learning_rate, 0);
+    if (shards.root_says(!std::isfinite(norm))) return FineTuneEnd::diverged;
   }
   return FineTuneEnd::done;
 }

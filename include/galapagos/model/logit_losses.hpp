@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -50,6 +51,7 @@ class LogitLosses {
   const ops::Context& context_;
   const Shards& shards_;
   OwnedTensor reference_, reference_scale_;
+  std::optional<OwnedTensor> whole_reference_;  // once it was asked for
   Scales reference_scales_, scales_;
 };
 

@@ -56,7 +56,7 @@ struct ComparisonBytes {
   std::uint64_t logits = 0;
 };
 ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::int64_t tokens,
-                                 std::int64_t candidates);
+                                 std::int64_t candidates, int shards = 1);
 
 /// One copy of the model, which takes on any assignment: on one rank, or its part on each of several shards,
 /// over which all calls are then collective, with the same arguments but for `stop`: all are asked, the
