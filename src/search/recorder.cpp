@@ -1,0 +1,141 @@
+#include "recorder.hpp"
+
+#include "records.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/core/signals.hpp>
+#include <galapagos/core/version.hpp>
+
+namespace galapagos {
+namespace {
+
+std::string count(std::int64_t number) {
+  return human_count(static_cast<std::uint64_t>(number));
+}
+
+}  // namespace
+
+void Recorder::generation(const Population& population, std::span<const Migration> migrations) {
+  std::vector<Json> lines;
+  double best = INFINITY;
+  for (std::size_t i = 0; i < population.islands.size(); ++i) {
+    const IslandState& island = population.islands[i];
+    const GenerationReport& report = population.reports[i];
+    best = std::min(best, island.elites.front().fitness);
+    Json line;
+    line["generation"] = population.generation;
+    line["island"] = i;
+    line["evaluations"] = island.evaluations;
+    line["tokens"] = island.tokens;
+    line["training_tokens"] = island.training_tokens;
+    line["best"] = island.elites.front().fitness;
+    line["mean"] = report.mean;
+    line["improved"] = report.improved;
+    line["immigrants"] = report.immigrants;
+    line["seconds"] = {{"switch", report.seconds.switching},
+                       {"training", report.seconds.training},
+                       {"layers", report.seconds.layers},
+                       {"head", report.seconds.head},
+                       {"wait", report.wait_seconds}};
+    line["elapsed"] = elapsed();
+    lines.push_back(std::move(line));
+  }
+  folder_.append_metrics(lines);
+  folder_.append_migrations(population, migrations);
+  folder_.save({setup_.identity, population, elapsed()});
+  if (take_checkpoint_request())
+    log_info("generation {} is saved, as asked for by SIGUSR1", population.generation);
+  progress_.advance(1, fmt::format("best {:.5g}", best));
+}
+
+void Recorder::comparison(const Population& population, const Comparison& comparison) {
+  const std::size_t best = comparison.best();
+  const Assignment& winner = population.islands[best].elites.front().assignment;
+  Json line;
+  line["generation"] = population.generation;
+  line["comparison"] = comparison.fitness;
+  line["best_island"] = best;
+  line["fitness"] = comparison.fitness[best];
+  std::string said;
+  for (std::size_t set = 0; set < setup_.eval_sets.size(); ++set) {
+    double nll = 0, tokens = 0;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      if (parts_[i].set != set) continue;
+      const auto predicted = static_cast<double>(parts_[i].draw.predicted());
+      nll += comparison.extra[i] * predicted;
+      tokens += predicted;
+    }
+    const std::string name = options_.eval_data[set].string();
+    line["perplexity"][name] = std::exp(nll / tokens);
+    said += fmt::format(", perplexity {:.4f} on {}", std::exp(nll / tokens), name);
+  }
+  folder_.append_metrics({line});
+  const std::int64_t parameters = setup_.space.parameters(winner);
+  const std::int64_t dense = setup_.space.fixed_parameters + setup_.space.dense_parameters();
+  std::int64_t evaluations = 0;
+  for (const IslandState& island : population.islands) evaluations += island.evaluations;
+  log_info("generation {}: best fitness {:.6g} on {} tokens, island {}, {} of {} parameters{}",
+           population.generation, comparison.fitness[best], count(setup_.evolution.compare_tokens), best,
+           count(parameters), count(dense), said);
+
+  Json& manifest = manifest_;
+  manifest["tool_version"] = version_with_revision();
+  manifest["command"] = "search";
+  manifest["started"] = started_;
+  manifest["ranks"] = ranks_;
+  manifest["shards"] = options_.shards;
+  manifest["islands"] = setup_.evolution.islands;
+  manifest["seed"] = setup_.evolution.seed;
+  manifest["strategy"] = setup_.evolution.strategy == Strategy::random ? "random" : "evolution";
+  manifest["options"] = Json::parse(setup_.identity);
+  manifest["model"] = options_.model.string();
+  manifest["database"] = options_.database.string();
+  manifest["generations"] = population.generation;
+  manifest["evaluations"] = evaluations;
+  manifest["seconds"] = elapsed();
+  manifest["best"] = {{"fitness", comparison.fitness[best]},
+                      {"island", best},
+                      {"parameters", parameters},
+                      {"dense_parameters", dense}};
+  folder_.write_best(to_text(setup_.space, winner));
+  folder_.write_manifest(manifest);
+}
+
+void Recorder::finish(const Json& phases) {
+  manifest_["phases"] = phases;
+  folder_.write_manifest(manifest_);
+}
+
+SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, const SearchSetup& setup,
+                             const SearchOptions& options) {
+  SearchCheckpoint start;
+  std::int64_t generation = 0;
+  agree_at_root(comm, [&] {
+    if (options.resume) {
+      start = folder.resume(setup.space, setup.identity, setup.evolution.islands);
+      folder.rewind(start.population.generation);
+      log_info("going on after generation {}", start.population.generation);
+    } else {
+      folder.begin(options.config_ini);
+      start = {setup.identity, initial_population(setup.space, *setup.budget, setup.evolution), 0};
+      folder.write_uniform(to_text(setup.space, setup.budget->uniform(setup.space)));
+      folder.save(start);
+    }
+    generation = start.population.generation;
+  });
+  std::vector<std::byte> records;
+  if (comm.is_root()) records = pack(start.population);
+  comm.broadcast(records);
+  start.population =
+      unpack(records, setup.space.modules.size(), static_cast<std::size_t>(setup.evolution.islands));
+  start.population.generation = comm.broadcast_value(generation);
+  return start;
+}
+
+}  // namespace galapagos

@@ -1,0 +1,55 @@
+#pragma once
+
+#include "eval_parts.hpp"
+#include "setup.hpp"
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include <galapagos/core/json.hpp>
+#include <galapagos/core/progress.hpp>
+#include <galapagos/core/system.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/search/run_folder.hpp>
+
+namespace galapagos {
+
+/// Writes the run's folder as the search goes on, on rank 0.
+class Recorder {
+ public:
+  Recorder(RunFolder folder, const SearchSetup& setup, const SearchOptions& options, int ranks,
+           const std::vector<EvalPart>& parts, const SearchCheckpoint& start)
+      : folder_(std::move(folder)),
+        setup_(setup),
+        options_(options),
+        ranks_(ranks),
+        parts_(parts),
+        spent_before_(start.seconds),
+        progress_("generations", setup.evolution.generations, start.population.generation) {}
+
+  void generation(const Population& population, std::span<const Migration> migrations);
+  void comparison(const Population& population, const Comparison& comparison);
+  /// Adds where the time went to the manifest.
+  void finish(const Json& phases);
+
+ private:
+  double elapsed() const { return spent_before_ + watch_.seconds(); }
+
+  RunFolder folder_;
+  const SearchSetup& setup_;
+  const SearchOptions& options_;
+  int ranks_;
+  const std::vector<EvalPart>& parts_;
+  double spent_before_;
+  Stopwatch watch_;
+  std::string started_ = utc_now();
+  Progress progress_;
+  Json manifest_;
+};
+
+/// Collective. The checkpoint to go on from, or a new run's first.
+SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, const SearchSetup& setup,
+                          const SearchOptions& options);
+
+}  // namespace galapagos

@@ -1,0 +1,72 @@
+#include "search_memory.hpp"
+
+#include <fmt/format.h>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/core/system.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/model/stage.hpp>
+
+namespace galapagos {
+namespace {
+
+void check_fits(const SearchFootprint& footprint, std::uint64_t limit) {
+  if (footprint.dense + footprint.training <= limit) return;
+  const std::string tuning =
+      footprint.training > 0 ? " and fine-tuning " + human_bytes(footprint.training) : "";
+  throw ResourceError(
+      fmt::format("a replica of the model needs {}{} on a rank, which may use {} beside its share of the "
+                  "unpruned model's answers",
+                  human_bytes(footprint.dense), tuning, human_bytes(limit)),
+      "memory",
+      footprint.training > 0
+          ? "use more --shards, --recompute, a smaller --sequence-length or fewer ranks per node, or raise "
+            "--memory-limit"
+          : "use more --shards, start fewer ranks per node, use fewer --calibration-tokens, or raise "
+            "--memory-limit");
+}
+
+}  // namespace
+
+SearchMemory plan_memory(const Communicator& comm, const Communicator& node, const ReplicaGrid& grid,
+                         const SearchSetup& setup, const SearchOptions& options, Device device) {
+  const SearchExtent extent{setup.precision,
+                            setup.database->header().dtype,
+                            options.batch_tokens,
+                            setup.longest,
+                            setup.budget->most_parameters(setup.space),
+                            grid.replicas()};
+  const SearchFootprint footprint = agree_on(comm, [&] {
+    const SpacePart part = part_of_space(setup.space, setup.config, grid.shard(), grid.shards());
+    return search_footprint(setup.space, part, setup.evolution, options.fitness, options.tuning, extent);
+  });
+  SearchMemory memory;
+  if (options.fitness.kind != FitnessKind::ppl) {
+    memory.answers = setup.pools.compared.tokens.size() * static_cast<std::size_t>(setup.config.hidden_size) *
+                     sizeof(float);
+  }
+  const bool on_cpu = device == Device::cpu;
+  const std::uint64_t usable = memory_per_rank(comm, options.memory_limit, device);
+  const std::uint64_t limit =
+      on_cpu ? static_cast<std::uint64_t>(comm.min(
+                   static_cast<std::int64_t>(beside_answers(usable, memory.answers, node.size()))))
+             : usable;
+  agree(comm, [&] { check_fits(footprint, limit); });
+  // On a GPU the levels and the answers lie in the host's memory, and all else does not.
+  const bool host_has_room =
+      on_cpu ? fits_host(footprint, limit, node.size())
+             : fits_cached(footprint, limit) &&
+                   footprint.stored + memory.answers <= memory_share(available_memory(), 1);
+  const bool on_device = comm.all(fits_device(footprint, limit)), on_host = comm.all(host_has_room);
+  memory.home = options.level_cache.value_or(on_device ? LevelHome::device
+                                             : on_host ? LevelHome::host
+                                                       : LevelHome::file);
+  memory.cache_limit = cache_limit(footprint, memory.home, limit);
+  log_info("level cache: {} (all levels built {}, in the database {}; a rank may use {})", name_of(memory.home),
+           human_bytes(footprint.built), human_bytes(footprint.stored), human_bytes(limit));
+  return memory;
+}
+
+}  // namespace galapagos

@@ -1,0 +1,189 @@
+#include "setup.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/hash.hpp>
+#include <galapagos/core/json.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/io/model_sequences.hpp>
+#include <galapagos/search/footprint.hpp>
+
+namespace galapagos {
+namespace {
+
+std::string count(std::int64_t number) {
+  return human_count(static_cast<std::uint64_t>(number));
+}
+
+void check_counts(const SearchOptions& options) {
+  const EvolutionOptions& evolution = options.evolution;
+  const auto at_least = [](std::int64_t value, std::int64_t least, const char* option) {
+    if (value < least)
+      throw UsageError(fmt::format("{}", value), option, fmt::format("give {} or more", least));
+  };
+  at_least(evolution.islands, 1, "--islands");
+  at_least(evolution.generations, 1, "--generations");
+  at_least(evolution.offspring, 1, "--offspring");
+  at_least(evolution.eval_every, 0, "--eval-every");
+  at_least(options.calibration_tokens, 0, "--calibration-tokens");
+  at_least(evolution.compare_tokens, 0, "--compare-tokens");
+  at_least(options.batch_tokens, 1, "--batch-tokens");
+  at_least(options.fitness.top_k, 1, "--kl-topk");
+  if (const double rate = options.tuning.options.learning_rate; !(rate > 0 && rate <= 1)) {
+    throw UsageError(fmt::format("{:g}", rate), "--learning-rate", "give a number above 0 and up to 1");
+  }
+  if (options.max_seconds < 0)
+    throw UsageError("a negative time", "--max-walltime", "give a time, as 01:30:00");
+}
+
+/// What decides the course of a search; --resume compares it.
+std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
+                        const std::string& model_fingerprint) {
+  Hash64 orders;
+  for (const ModuleChoices& module : setup.space.modules) {
+    for (const auto& kept : module.kept) orders.add(std::as_bytes(std::span(kept)));
+  }
+  const EvolutionOptions& evolution = setup.evolution;
+  Json json;
+  json["model"] = model_fingerprint;
+  json["database"] = hex64(orders.value());
+  const DatabaseHeader& header = setup.database->header();
+  json["database-calibration"] = header.calibration_fingerprint;
+  json["database-rel-damp"] = header.relative_damping;
+  json["database-precision"] = name_of(header.precision);
+  json["calibration"] = hex64(setup.pools.compared.fingerprint());
+  json["target-level"] = options.target_level.value_or(-1);
+  json["parameters"] = setup.budget->parameters().value_or(-1);
+  json["islands"] = evolution.islands;
+  json["offspring"] = evolution.offspring;
+  for (const SelectionStage& stage : evolution.stages) {
+    json["survivors"].push_back(stage.survivors);
+    json["tokens"].push_back(stage.tokens);
+    json["training-tokens"].push_back(stage.training_tokens);
+  }
+  if (trains(evolution)) {
+    json["training-data"] = hex64(setup.pools.training.fingerprint());
+    json["learning-rate"] = options.tuning.options.learning_rate;
+    json["reference-finetuning"] = options.tuning.unmasked;
+  }
+  json["topology"] = static_cast<int>(evolution.topology.kind);
+  json["migration-interval"] = evolution.topology.interval;
+  json["migrants"] = evolution.topology.migrants;
+  json["matrix"] = evolution.topology.matrix;
+  json["strategy"] = evolution.strategy == Strategy::random ? "random" : "evolution";
+  json["fitness"] = static_cast<int>(options.fitness.kind);
+  json["kl-topk"] = options.fitness.top_k;
+  json["compare-tokens"] = evolution.compare_tokens;
+  json["eval-every"] = evolution.eval_every;
+  for (const TokenSet& set : setup.eval_sets) json["eval-data"].push_back(hex64(set.fingerprint()));
+  json["precision"] = name_of(setup.precision);
+  json["batch-tokens"] = options.batch_tokens;
+  json["seed"] = evolution.seed;
+  return json.dump();
+}
+
+/// Whether any token has another before it.
+bool predicts(const TokenSet& set) {
+  return set.tokens.size() > set.sequences();
+}
+
+void check_stages(SearchSetup& setup) {
+  const auto pool = static_cast<std::int64_t>(setup.pools.compared.tokens.size());
+  if (!predicts(setup.pools.compared) ||
+      !std::all_of(setup.eval_sets.begin(), setup.eval_sets.end(), predicts)) {
+    throw InputError("only sequences of one token, which predict nothing", "--calibration, --eval-data",
+                     "give longer texts or a greater --sequence-length");
+  }
+  for (const SelectionStage& stage : setup.evolution.stages) {
+    if (stage.tokens > pool) {
+      throw UsageError(fmt::format("a stage of {} tokens, but there are {} calibration tokens",
+                                   count(stage.tokens), count(pool)),
+                       "--tokens", "give more calibration data, or fewer tokens per stage");
+    }
+    if (const auto lessons = static_cast<std::int64_t>(setup.pools.training.tokens.size());
+        stage.training_tokens > lessons) {
+      throw UsageError(fmt::format("a stage trains on {} tokens, but there are {}",
+                                   count(stage.training_tokens), count(lessons)),
+                       "--training-tokens", "give more --training-data, or fewer tokens per stage");
+    }
+  }
+  if (const std::int64_t compared = setup.evolution.compare_tokens; compared > pool) {
+    throw UsageError(fmt::format("{} tokens to compare the islands on, but there are {} calibration tokens",
+                                 count(compared), count(pool)),
+                     "--compare-tokens", "give more calibration data, or fewer tokens");
+  }
+  setup.evolution.compare_tokens = compare_tokens(setup.evolution, pool);
+}
+
+}  // namespace
+
+Budget make_budget(const SearchSpace& space, const SearchOptions& options) {
+  const int given = (options.target_level ? 1 : 0) + (options.target_parameters ? 1 : 0) +
+                    (options.target_sparsity ? 1 : 0);
+  if (given != 1) {
+    throw UsageError(fmt::format("{} targets", given), "galapagos search",
+                     "give one of --target-level, --target-params and --target-sparsity");
+  }
+  if (options.target_level) return Budget::of_level(space, *options.target_level);
+  if (options.target_parameters) return Budget::of_parameters(space, *options.target_parameters);
+  const double sparsity = *options.target_sparsity;
+  if (!(sparsity > 0 && sparsity <= 1)) {
+    throw UsageError(fmt::format("a sparsity of {:g}", sparsity), "--target-sparsity",
+                     "give a share above 0 and up to 1, as 0.5");
+  }
+  const double kept = std::min((1 - sparsity) * static_cast<double>(space.dense_parameters()),
+                               static_cast<double>(space.dense_parameters() - 1));
+  try {
+    return Budget::of_parameters(space, space.fixed_parameters + std::llround(kept));
+  } catch (const UsageError&) {
+    const double most =
+        1 - static_cast<double>(space.smallest_parameters()) / static_cast<double>(space.dense_parameters());
+    throw UsageError(fmt::format("a sparsity of {:g}, but this database goes to {:.4f}", sparsity, most),
+                     "--target-sparsity", "choose a smaller one");
+  }
+}
+
+SearchSetup make_setup(const Communicator& comm, const SearchOptions& options) {
+  SearchSetup setup;
+  setup.evolution = options.evolution;
+  agree(comm, [&] {
+    check_counts(options);
+    setup.config = read_hf_config(options.model);
+    setup.checkpoint.emplace(options.model);
+    setup.database.emplace(options.database);
+    setup.precision = options.precision.value_or(setup.checkpoint->dtype());
+  });
+  std::string fingerprint;
+  agree_at_root(comm, [&] { fingerprint = hex64(setup.checkpoint->fingerprint()); });
+  fingerprint = comm.broadcast_string(fingerprint);
+  setup.space = load_space(comm, *setup.database, setup.config, fingerprint);
+  SequenceRequest request;
+  agree(comm, [&] {
+    setup.budget = make_budget(setup.space, options);
+    request.sequence_length = checked_sequence_length(options.sequence_length, setup.config);
+    request.token_budget = options.calibration_tokens;
+    request.add_bos = options.add_bos;
+  });
+  setup.pools.compared =
+      load_model_sequences(comm, options.calibration, options.model, setup.config, request);
+  request.token_budget = 0;
+  if (trains(setup.evolution)) {
+    setup.pools.training =
+        options.training_data.empty()
+            ? setup.pools.compared
+            : load_model_sequences(comm, options.training_data, options.model, setup.config, request);
+  }
+  for (const std::filesystem::path& file : options.eval_data) {
+    setup.eval_sets.push_back(load_model_sequences(comm, {file}, options.model, setup.config, request));
+  }
+  agree(comm, [&] { check_stages(setup); });
+  setup.longest = request.sequence_length;
+  setup.identity = identity_of(setup, options, fingerprint);
+  return setup;
+}
+
+}  // namespace galapagos

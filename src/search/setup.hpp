@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <galapagos/search/search.hpp>
+
+namespace galapagos {
+
+/// Everything that all ranks agree on before the work begins.
+struct SearchSetup {
+  HfConfig config;
+  std::optional<Checkpoint> checkpoint;
+  std::optional<DatabaseReader> database;
+  SearchSpace space;
+  std::optional<Budget> budget;
+  TokenPools pools;
+  std::vector<TokenSet> eval_sets;
+  DType precision = DType::f32;
+  EvolutionOptions evolution;
+  std::string identity;
+  std::int64_t longest = 1;  ///< tokens of the longest sequence
+};
+
+/// Collective. Checks the options, opens the files and reads the texts.
+SearchSetup make_setup(const Communicator& comm, const SearchOptions& options);
+
+}  // namespace galapagos
