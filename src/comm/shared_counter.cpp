@@ -3,6 +3,8 @@
 #include <atomic>
 #include <exception>
 #include <memory>
+#include <set>
+#include <vector>
 
 #include <galapagos/comm/shared_counter.hpp>
 
@@ -17,28 +19,43 @@ constexpr std::size_t cache_line = 64;
 
 }  // namespace
 
-SharedCounter::SharedCounter(const Communicator& comm, bool remote) {
-  if (comm.size() == 1 && !remote) return;
-  if (!remote && comm.all(comm.split_node().size() == comm.size())) {
-    buffer_ = NodeBuffer(comm, 2 * cache_line);
-    // Pages begin at the same place for all, so all come to the same cache line.
-    void* place = buffer_.bytes().data();
-    std::size_t room = buffer_.bytes().size();
-    in_memory_ = static_cast<std::int64_t*>(std::align(cache_line, cache_line, place, room));
-    if (comm.is_root()) *in_memory_ = 0;
-    buffer_.synchronise(comm);
+SharedCounter::SharedCounter(const Communicator& all, const Communicator& group, bool remote) {
+  const bool within = group.all(group.split_node().size() == group.size());
+  if (!remote && all.all(within)) {
+    if (group.size() > 1) make_buffer(group);
     return;
   }
+  // One group after the other: Open MPI 4 (osc/rdma) gives the files behind windows of groups that have come
+  // from one split the same name, so that two groups on a node would share one, or miss it.
+  const int mine = group.broadcast_value(all.rank());  // the group's root
+  const std::vector<int> roots = all.all_gather(mine);
+  for (const int root : std::set<int>(roots.begin(), roots.end())) {
+    if (root == mine) make_window(group);
+    all.barrier();
+  }
+}
+
+void SharedCounter::make_buffer(const Communicator& group) {
+  buffer_ = NodeBuffer(group, 2 * cache_line);
+  // Pages begin at the same place for all, so all come to the same cache line.
+  void* place = buffer_.bytes().data();
+  std::size_t room = buffer_.bytes().size();
+  in_memory_ = static_cast<std::int64_t*>(std::align(cache_line, cache_line, place, room));
+  if (group.is_root()) *in_memory_ = 0;
+  buffer_.synchronise(group);
+}
+
+void SharedCounter::make_window(const Communicator& group) {
   in_memory_ = nullptr;
   std::int64_t* value = nullptr;
-  const auto bytes = static_cast<MPI_Aint>(comm.is_root() ? sizeof(std::int64_t) : 0);
+  const auto bytes = static_cast<MPI_Aint>(group.is_root() ? sizeof(std::int64_t) : 0);
   GALAPAGOS_MPI(
-      MPI_Win_allocate(bytes, sizeof(std::int64_t), MPI_INFO_NULL, comm.handle(), &value, &window_));
+      MPI_Win_allocate(bytes, sizeof(std::int64_t), MPI_INFO_NULL, group.handle(), &value, &window_));
   MPI_Win_set_errhandler(window_, MPI_ERRORS_RETURN);
   GALAPAGOS_MPI(MPI_Win_lock_all(0, window_));
-  if (comm.is_root()) *value = 0;
+  if (group.is_root()) *value = 0;
   GALAPAGOS_MPI(MPI_Win_sync(window_));
-  comm.barrier();
+  group.barrier();
 }
 
 SharedCounter::~SharedCounter() {

@@ -12,9 +12,15 @@ std::thread quiet_thread(Work&& work) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread(std::forward<Work>(work));
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
+  const auto restore = [&] { pthread_sigmask(SIG_SETMASK, &before, nullptr); };
+  try {
+    std::thread thread(std::forward<Work>(work));
+    restore();
+    return thread;
+  } catch (...) {
+    restore();
+    throw;
+  }
 }
 
 }  // namespace

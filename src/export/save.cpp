@@ -64,13 +64,13 @@ PlannedTensor planned_slices(const Communicator& shards, const std::vector<Param
   constexpr int slice_tag = 71;
   const ParameterSlice& mine = slices[static_cast<std::size_t>(shards.rank())];
   PlannedTensor tensor = planned(mine.name, mine.whole, type);
-  const bool whole_anywhere = mine.slicing == Slicing::none;
-  tensor.fill = [&shards, slices, own, type, whole_anywhere](std::span<std::byte> out) {
+  const bool held_by_all = mine.slicing == Slicing::none;
+  tensor.fill = [&shards, slices, own, type, held_by_all](std::span<std::byte> out) {
     std::vector<float> whole(static_cast<std::size_t>(slices[0].whole.elements()));
     for (int shard = 0; shard < shards.size(); ++shard) {
       const ParameterSlice& slice = slices[static_cast<std::size_t>(shard)];
       const bool here = shard == shards.rank();
-      if (slice.shape().elements() == 0 || (whole_anywhere && !here)) continue;
+      if (slice.shape().elements() == 0 || (held_by_all && shard > 0)) continue;
       std::vector<float> values(static_cast<std::size_t>(slice.shape().elements()));
       if (here) {
         values = values_on_host(own);
@@ -81,8 +81,8 @@ PlannedTensor planned_slices(const Communicator& shards, const std::vector<Param
     }
     convert_from_float(whole, type, out.data());
   };
-  tensor.contribute = [&shards, own, whole_anywhere](int writer) {
-    if (own.empty() || whole_anywhere) return;
+  tensor.contribute = [&shards, own, held_by_all](int writer) {
+    if (own.empty() || (held_by_all && shards.rank() > 0)) return;
     const std::vector<float> values = values_on_host(own);
     shards.send(std::span<const float>(values), writer, slice_tag);
   };

@@ -23,7 +23,7 @@ Range part_of_columns(std::int64_t count, const std::vector<double>& costs, int 
       while (at < count && sum + costs[static_cast<std::size_t>(at)] / 2 < share)
         sum += costs[static_cast<std::size_t>(at++)];
     }
-    return count < granule * many * shards ? at : (at + granule / 2) / granule * granule;
+    return count < granule * many * shards ? at : std::min(count, (at + granule / 2) / granule * granule);
   };
   return {bound(shard), bound(shard + 1)};
 }

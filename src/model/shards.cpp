@@ -18,6 +18,14 @@ void Shards::finish_sum() const {
   seconds_ += watch.seconds();
 }
 
+void Shards::take_from_root(const Tensor& values) const {
+  if (alone()) return;
+  std::vector<std::byte> host(values.bytes());
+  copy_bytes(host.data(), Device::cpu, values.data, values.device, host.size());
+  ranks().broadcast(std::span(host));
+  copy_bytes(values.data, values.device, host.data(), Device::cpu, host.size());
+}
+
 void Shards::add_product(const ops::Context& context, const Tensor& x, const Tensor& weight,
                          const Tensor& hidden) const {
   // One shard adds its part to what is there, the others put theirs in its place: the sum has all of it.

@@ -129,9 +129,8 @@ void build_database(const Communicator& world, const ops::Context& context, cons
   if (!plan.missing.empty()) {
     const StageWeights stage =
         agree_on(comm, [&] { return load_my_stage(plan, comm.rank(), context.device()); });
-    auto descriptor = agree_on(comm, [&] { return FileDescriptor(part, O_RDWR); });
-    auto writer =
-        agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(descriptor), plan.header); });
+    auto thread = agree_on(comm, [&] { return DatabaseWriter::begin_thread(part, plan.header); });
+    auto writer = agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(thread), plan.header); });
     phase.reset();
     for (const std::vector<ModuleId>& pass : plan.passes)
       run_pass(comm, context, plan, stage, pass, writer, times);

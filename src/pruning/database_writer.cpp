@@ -1,6 +1,7 @@
 #include "database_layout.hpp"
 
 #include <algorithm>
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <galapagos/core/error.hpp>
@@ -86,11 +87,14 @@ std::size_t largest_level(const DatabaseHeader& header) {
 
 }  // namespace
 
+std::unique_ptr<WriteBehind> DatabaseWriter::begin_thread(const std::filesystem::path& path,
+                                                          const DatabaseHeader& header) {
+  return std::make_unique<WriteBehind>(FileDescriptor(path, O_RDWR), largest_level(header));
+}
+
 DatabaseWriter::DatabaseWriter(const std::filesystem::path& path, const Communicator& comm,
-                               FileDescriptor descriptor, const DatabaseHeader& header)
-    : file_(Hdf5File::open_parallel(path, comm)),
-      writer_(std::make_unique<WriteBehind>(std::move(descriptor), largest_level(header))),
-      dtype_(header.dtype) {}
+                               std::unique_ptr<WriteBehind> thread, const DatabaseHeader& header)
+    : file_(Hdf5File::open_parallel(path, comm)), writer_(std::move(thread)), dtype_(header.dtype) {}
 
 void DatabaseWriter::write(const std::string& name, Hdf5Type type, std::vector<std::byte> bytes) {
   if (bytes.empty()) return;

@@ -26,7 +26,7 @@ class Evolution {
       : comm_(comm.duplicate()),
         dealing_(comm.rank(), comm.size(), options.islands),
         group_(comm_.split(dealing_.group, comm_.rank())),
-        next_chunk_(std::in_place, group_),
+        next_chunk_(std::in_place, comm_, group_),
         space_(space),
         budget_(budget),
         options_(options),

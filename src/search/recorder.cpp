@@ -113,7 +113,7 @@ void Recorder::finish(const Json& phases) {
 }
 
 SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, const SearchSetup& setup,
-                             const SearchOptions& options) {
+                          const SearchOptions& options) {
   SearchCheckpoint start;
   std::int64_t generation = 0;
   agree_at_root(comm, [&] {

@@ -50,22 +50,23 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
   const bool on_cpu = device == Device::cpu;
   const std::uint64_t usable = memory_per_rank(comm, options.memory_limit, device);
   const std::uint64_t limit =
-      on_cpu ? static_cast<std::uint64_t>(comm.min(
-                   static_cast<std::int64_t>(beside_answers(usable, memory.answers, node.size()))))
+      on_cpu ? static_cast<std::uint64_t>(
+                   comm.min(static_cast<std::int64_t>(beside_answers(usable, memory.answers, node.size()))))
              : usable;
   agree(comm, [&] { check_fits(footprint, limit); });
   // On a GPU the levels and the answers lie in the host's memory, and all else does not.
-  const bool host_has_room =
-      on_cpu ? fits_host(footprint, limit, node.size())
-             : fits_cached(footprint, limit) &&
-                   footprint.stored + memory.answers <= memory_share(available_memory(), 1);
+  const bool host_has_room = on_cpu
+                                 ? fits_host(footprint, limit, node.size())
+                                 : fits_cached(footprint, limit) && footprint.stored + memory.answers <=
+                                                                        memory_share(available_memory(), 1);
   const bool on_device = comm.all(fits_device(footprint, limit)), on_host = comm.all(host_has_room);
   memory.home = options.level_cache.value_or(on_device ? LevelHome::device
                                              : on_host ? LevelHome::host
                                                        : LevelHome::file);
   memory.cache_limit = cache_limit(footprint, memory.home, limit);
-  log_info("level cache: {} (all levels built {}, in the database {}; a rank may use {})", name_of(memory.home),
-           human_bytes(footprint.built), human_bytes(footprint.stored), human_bytes(limit));
+  log_info("level cache: {} (all levels built {}, in the database {}; a rank may use {})",
+           name_of(memory.home), human_bytes(footprint.built), human_bytes(footprint.stored),
+           human_bytes(limit));
   return memory;
 }
 

@@ -123,6 +123,8 @@ void ShardedAdamW::spread(const Gradients& scratch) {
   for (const NamedTensor& weight : weights_) {
     const std::int64_t elements = weight.tensor.elements();
     store(all.view({all.elements()}).slice(at, elements), weight.tensor);
+    // Sums over other ranks in another order may have rounded them apart.
+    if (held_by_all(weight.name)) shards_.take_from_root(weight.tensor);
     at += elements;
   }
   fill_zero(scratch.all());

@@ -11,7 +11,7 @@ using namespace galapagos;
 TEST_CASE("ranks that take from a counter until it is used up get each number once", "[shared_counter]") {
   const Communicator world = Communicator::world();
   for (const bool remote : {false, true}) {
-    SharedCounter counter(world, remote);
+    SharedCounter counter(world, world, remote);
     std::int64_t begin = 0;
     for (const std::int64_t count : {0, 1, 3, 500}) {
       std::vector<std::int64_t> mine;
@@ -34,7 +34,7 @@ TEST_CASE("ranks that take from a counter until it is used up get each number on
 TEST_CASE("a counter goes on by as many as are taken at a time", "[shared_counter]") {
   const Communicator world = Communicator::world();
   for (const bool remote : {false, true}) {
-    SharedCounter counter(world, remote);
+    SharedCounter counter(world, world, remote);
     for (int i = 0; i < 10; ++i) CHECK(counter.take(world.rank() + 1) >= 0);
     world.barrier();
     CHECK(counter.take(0) == 10 * world.size() * (world.size() + 1) / 2);
@@ -45,7 +45,7 @@ TEST_CASE("groups count for themselves", "[shared_counter]") {
   const Communicator world = Communicator::world();
   const Communicator group = world.split(world.rank() % 2, world.rank());
   for (const bool remote : {false, true}) {
-    SharedCounter counter(group, remote), other(group, remote);
+    SharedCounter counter(world, group, remote), other(world, group, remote);
     for (int i = 0; i < 5; ++i) counter.take();
     group.barrier();
     CHECK(counter.take(0) == 5 * group.size());
@@ -55,7 +55,7 @@ TEST_CASE("groups count for themselves", "[shared_counter]") {
 
 TEST_CASE("a rank that waits in MPI lets the others count", "[shared_counter]") {
   const Communicator world = Communicator::world();
-  SharedCounter counter(world, true);
+  SharedCounter counter(world, world, true);
   for (int i = 0; i < 100 && !world.is_root(); ++i) counter.take();
   world.barrier();  // the root has been here all the while
   CHECK(counter.take(0) == 100 * (world.size() - 1));

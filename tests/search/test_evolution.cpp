@@ -105,7 +105,7 @@ TEST_CASE("no rank waits while a candidate of its island is not taken", "[evolut
     // The candidate that is begun first, of twelve with the parent, is not done before all that its rank has
     // not taken with it are: each by itself where they are trained, else the largest chunk.
     const int taken = training ? 1 : (12 + 2 * world.size() - 1) / (2 * world.size());
-    SharedCounter begun(world), done(world);
+    SharedCounter begun(world, world), done(world, world);
     Hooks hooks;
     hooks.training = training;
     hooks.fitness = [&](const Assignment& assignment, const TokenDraw& draw) {

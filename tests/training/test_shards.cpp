@@ -173,6 +173,23 @@ TEST_CASE("parts of a model cover it and share the work", "[shards]") {
       }
     }
   }
+  // Columns of which only the last ones cost anything.
+  HfConfig uneven = stored("llama2_tiny").config;
+  for (LayerShape& shape : uneven.layer_shapes) shape.columns = 799;
+  std::vector<LayerCosts> costs = layer_costs_of(uneven);
+  for (LayerCosts& layer : costs) {
+    layer.columns.assign(799, 1e-3);
+    layer.columns[790] = 1;
+  }
+  std::int64_t end = 0;
+  for (int shard = 0; shard < 3; ++shard) {
+    const Range columns = part_of_model(uneven, costs, shard, 3).layers[0].columns;
+    CHECK(columns.first == end);
+    CHECK(columns.count() >= 0);
+    end = columns.last;
+  }
+  CHECK(end == 799);
+
   const HfConfig config = models().back().config;
   CHECK_THROWS_AS(part_of_model(config, 0, 102), UsageError);
 }

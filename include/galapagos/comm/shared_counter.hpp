@@ -9,13 +9,13 @@
 namespace galapagos {
 
 /// A number that all ranks of a group count on, from 0, without waiting for each other: for work that whoever
-/// is free takes. Making and destroying one is collective. Within a node it lies in shared memory. Across
-/// nodes it is a window of rank 0: on networks without remote atomics take() may last until rank 0 calls MPI
-/// next.
+/// is free takes. Making and destroying one is collective, the former over all ranks that make one. Within a
+/// node it lies in shared memory. Across nodes it is a window of rank 0: on networks without remote atomics
+/// take() may last until rank 0 calls MPI next.
 class SharedCounter {
  public:
-  /// `remote`: a window also within a node, which tests want.
-  explicit SharedCounter(const Communicator& comm, bool remote = false);
+  /// Each rank of `all` is in one `group`. `remote`: a window also within a node, which tests want.
+  SharedCounter(const Communicator& all, const Communicator& group, bool remote = false);
   ~SharedCounter();
   SharedCounter(const SharedCounter&) = delete;
   SharedCounter& operator=(const SharedCounter&) = delete;
@@ -24,6 +24,9 @@ class SharedCounter {
   std::int64_t take(std::int64_t count = 1);
 
  private:
+  void make_buffer(const Communicator& group);
+  void make_window(const Communicator& group);
+
   NodeBuffer buffer_;
   MPI_Win window_ = MPI_WIN_NULL;
   std::int64_t own_ = 0;             // of a group of one

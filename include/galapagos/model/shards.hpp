@@ -36,6 +36,9 @@ class Shards {
     finish_sum();
   }
 
+  /// Collective. Makes values that all shards hold those of the root.
+  void take_from_root(const Tensor& values) const;
+
   /// Collective. hidden [t, hidden] += x weight^T, summed over the shards. A shard may have no columns of x.
   void add_product(const ops::Context& context, const Tensor& x, const Tensor& weight,
                    const Tensor& hidden) const;

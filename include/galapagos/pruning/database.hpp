@@ -78,9 +78,11 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
 /// likes. A failure to write is thrown by one of the calls that follow, by drain() at the latest.
 class DatabaseWriter {
  public:
-  /// `descriptor`: the same file opened to write, on every rank before any rank comes here.
-  DatabaseWriter(const std::filesystem::path& path, const Communicator& comm, FileDescriptor descriptor,
-                 const DatabaseHeader& header);
+  /// Not collective, but to be agreed on before any rank goes on: the thread that writes to the file.
+  static std::unique_ptr<WriteBehind> begin_thread(const std::filesystem::path& path,
+                                                   const DatabaseHeader& header);
+  DatabaseWriter(const std::filesystem::path& path, const Communicator& comm,
+                 std::unique_ptr<WriteBehind> thread, const DatabaseHeader& header);
 
   /// The compact weight [kept, d_row] of a level >= 1, fp32 or of the database's type, to which it is
   /// rounded.
