@@ -24,17 +24,10 @@ void kl_divergence(const Context&, const Tensor& dense, const Tensor& dense_scal
     const float *p = dense.floats() + row * vocabulary, *q = other.floats() + row * vocabulary;
     const float p_largest = dense_scale.floats()[2 * row], p_log = dense_scale.floats()[2 * row + 1];
     const RowScale q_scale = scale_of(q, vocabulary);
-    const float q_largest = q_scale.largest;
     // sum p (log p - log q) with the two constants taken out of the sum; p adds up to 1.
-    double sum = 0, total = 0;
-#pragma omp simd reduction(+ : sum, total)
-    for (std::int64_t i = 0; i < vocabulary; ++i) {
-      const float log_p = p[i] - p_largest;
-      const float weight = vector_exp(log_p);
-      total += static_cast<double>(weight);
-      sum += static_cast<double>(weight * (log_p - (q[i] - q_largest)));
-    }
-    divergence[static_cast<std::size_t>(row)] = sum / total + q_scale.log_sum - static_cast<double>(p_log);
+    const DivergenceSums sums = divergence_sums(p, p_largest, q, q_scale.largest, vocabulary);
+    divergence[static_cast<std::size_t>(row)] =
+        sums.weighted / sums.weights + q_scale.log_sum - static_cast<double>(p_log);
   }
 }
 

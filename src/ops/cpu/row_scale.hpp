@@ -22,4 +22,24 @@ inline RowScale scale_of(const float* row, std::int64_t count) {
   return {largest, std::log(sum)};
 }
 
+/// Of two rows shifted down, with weights w = exp(p - p_shift): sum(w (p - p_shift - q + q_shift)) and
+/// sum(w).
+struct DivergenceSums {
+  double weighted = 0;
+  double weights = 0;
+};
+
+inline DivergenceSums divergence_sums(const float* p, float p_shift, const float* q, float q_shift,
+                                      std::int64_t count) {
+  double sum = 0, total = 0;
+#pragma omp simd reduction(+ : sum, total)
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float log_p = p[i] - p_shift;
+    const float weight = vector_exp(log_p);
+    total += static_cast<double>(weight);
+    sum += static_cast<double>(weight * (log_p - (q[i] - q_shift)));
+  }
+  return {sum, total};
+}
+
 }  // namespace galapagos::ops::cpu

@@ -30,17 +30,9 @@ void slice_divergence(const Context&, const Tensor& dense, std::span<const float
   for (std::int64_t row = 0; row < dense.rows(); ++row) {
     const float *p = dense.floats() + row * columns, *q = other.floats() + row * columns;
     const auto at = static_cast<std::size_t>(row);
-    const float p_shift = dense_shifts[at], q_shift = other_shifts[at];
-    double sum = 0, total = 0;
-#pragma omp simd reduction(+ : sum, total)
-    for (std::int64_t i = 0; i < columns; ++i) {
-      const float log_p = p[i] - p_shift;
-      const float weight = vector_exp(log_p);
-      total += static_cast<double>(weight);
-      sum += static_cast<double>(weight * (log_p - (q[i] - q_shift)));
-    }
-    sums[2 * at] = sum;
-    sums[2 * at + 1] = total;
+    const DivergenceSums found = divergence_sums(p, dense_shifts[at], q, other_shifts[at], columns);
+    sums[2 * at] = found.weighted;
+    sums[2 * at + 1] = found.weights;
   }
 }
 
