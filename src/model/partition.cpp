@@ -32,10 +32,9 @@ Range part_of_columns(std::int64_t count, const std::vector<double>& costs, int 
 Range part_of_kv_heads(const std::vector<double>& costs, int shard, int shards) {
   const auto count = static_cast<int>(costs.size());
   if (count == 0) return {};
-  const std::vector<LayerSpan> spans = balanced_spans(costs, std::min(shards, count));
+  const std::vector<Range> spans = balanced_spans(costs, std::min(shards, count));
   if (shard >= static_cast<int>(spans.size())) return {count, count};
-  const LayerSpan& span = spans[static_cast<std::size_t>(shard)];
-  return {span.first, span.last};
+  return spans[static_cast<std::size_t>(shard)];
 }
 
 Range heads_of(const LayerShape& shape, const Range& kv_heads) {

@@ -8,16 +8,12 @@
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/comm/failure_board.hpp>
 #include <galapagos/model/forward.hpp>
+#include <galapagos/model/partition.hpp>
 
 namespace galapagos {
 
-/// Consecutive layers [first, last).
-struct LayerSpan {
-  std::int64_t first = 0;
-  std::int64_t last = 0;
-
-  std::int64_t count() const { return last - first; }
-};
+/// Consecutive layers.
+using LayerSpan = Range;
 
 /// A process grid of stages x lanes: a stage owns consecutive layers, a lane is a data-parallel copy of the
 /// pipeline. Rank lane * stages + stage; ranks beyond stages * lanes stay idle here.
