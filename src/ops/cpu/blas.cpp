@@ -18,8 +18,14 @@ void strsm_(const char*, const char*, const char*, const char*, const Int*, cons
             const float*, const Int*, float*, const Int*);
 void dtrsm_(const char*, const char*, const char*, const char*, const Int*, const Int*, const double*,
             const double*, const Int*, double*, const Int*);
+void strmm_(const char*, const char*, const char*, const char*, const Int*, const Int*, const float*,
+            const float*, const Int*, float*, const Int*);
+void dtrmm_(const char*, const char*, const char*, const char*, const Int*, const Int*, const double*,
+            const double*, const Int*, double*, const Int*);
 void spotrf_(const char*, const Int*, float*, const Int*, Int*);
 void dpotrf_(const char*, const Int*, double*, const Int*, Int*);
+void slauum_(const char*, const Int*, float*, const Int*, Int*);
+void dlauum_(const char*, const Int*, double*, const Int*, Int*);
 void strtri_(const char*, const char*, const Int*, float*, const Int*, Int*);
 void dtrtri_(const char*, const char*, const Int*, double*, const Int*, Int*);
 #ifdef GALAPAGOS_OPENBLAS
@@ -68,6 +74,15 @@ void row_major_trsm(Trsm trsm_routine, bool left, bool transposed, std::int64_t 
                &second);
 }
 
+template <typename T, typename Trmm>
+void row_major_trmm(Trmm trmm_routine, bool left, bool transposed, std::int64_t m, std::int64_t n, T alpha,
+                    const T* l, std::int64_t ldl, T* b, std::int64_t ldb) {
+  if (m == 0 || n == 0) return;
+  const Int rows = as_int(n), columns = as_int(m), first = as_int(ldl), second = as_int(ldb);
+  trmm_routine(left ? "R" : "L", "U", transposed ? "T" : "N", "N", &rows, &columns, &alpha, l, &first, b,
+               &second);
+}
+
 template <typename T, typename Potrf>
 bool row_major_potrf(Potrf potrf_routine, std::int64_t n, T* a, std::int64_t lda) {
   if (n == 0) return true;
@@ -75,6 +90,14 @@ bool row_major_potrf(Potrf potrf_routine, std::int64_t n, T* a, std::int64_t lda
   Int info = 0;
   potrf_routine("U", &order, a, &leading, &info);
   return info == 0;
+}
+
+template <typename T, typename Lauum>
+void row_major_lauum(Lauum lauum_routine, std::int64_t n, T* l, std::int64_t ldl) {
+  if (n == 0) return;
+  const Int order = as_int(n), leading = as_int(ldl);
+  Int info = 0;
+  lauum_routine("U", &order, l, &leading, &info);
 }
 
 template <typename T, typename Trtri>
@@ -129,6 +152,24 @@ void solve_lower_transposed_right(std::int64_t m, std::int64_t n, const double* 
   row_major_trsm(dtrsm_, false, true, m, n, l, ldl, b, ldb);
 }
 
+void multiply_lower_left(bool transposed, std::int64_t m, std::int64_t n, const float* l, std::int64_t ldl,
+                         float* b, std::int64_t ldb) {
+  row_major_trmm(strmm_, true, transposed, m, n, 1.0f, l, ldl, b, ldb);
+}
+void multiply_lower_left(bool transposed, std::int64_t m, std::int64_t n, const double* l, std::int64_t ldl,
+                         double* b, std::int64_t ldb) {
+  row_major_trmm(dtrmm_, true, transposed, m, n, 1.0, l, ldl, b, ldb);
+}
+
+void multiply_lower_right(std::int64_t m, std::int64_t n, float alpha, const float* l, std::int64_t ldl,
+                          float* b, std::int64_t ldb) {
+  row_major_trmm(strmm_, false, false, m, n, alpha, l, ldl, b, ldb);
+}
+void multiply_lower_right(std::int64_t m, std::int64_t n, double alpha, const double* l, std::int64_t ldl,
+                          double* b, std::int64_t ldb) {
+  row_major_trmm(dtrmm_, false, false, m, n, alpha, l, ldl, b, ldb);
+}
+
 bool cholesky(std::int64_t n, float* a, std::int64_t lda) {
   return row_major_potrf(spotrf_, n, a, lda);
 }
@@ -141,6 +182,13 @@ void invert_lower(std::int64_t n, float* l, std::int64_t ldl) {
 }
 void invert_lower(std::int64_t n, double* l, std::int64_t ldl) {
   row_major_trtri(dtrtri_, n, l, ldl);
+}
+
+void multiply_transpose_by_lower(std::int64_t n, float* l, std::int64_t ldl) {
+  row_major_lauum(slauum_, n, l, ldl);
+}
+void multiply_transpose_by_lower(std::int64_t n, double* l, std::int64_t ldl) {
+  row_major_lauum(dlauum_, n, l, ldl);
 }
 
 std::int64_t tile_of(std::int64_t extent) {
@@ -169,21 +217,52 @@ void for_lower_tiles(
   }
 }
 
-void parallel_gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
-                   float alpha, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
-                   float beta, float* c, std::int64_t ldc) {
+namespace {
+
+template <typename T>
+void tiled_gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, T alpha,
+                const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) {
   for_tiles(m, n, [&](std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
     gemm(transpose_a, transpose_b, rows, columns, k, alpha, transpose_a ? a + row : a + row * lda, lda,
          transpose_b ? b + column * ldb : b + column, ldb, beta, c + row * ldc + column, ldc);
   });
 }
 
-void parallel_lower_product(std::int64_t n, std::int64_t k, float alpha, const float* a, std::int64_t lda,
-                            const float* b, std::int64_t ldb, float* c, std::int64_t ldc) {
+template <typename T>
+void tiled_syrk(bool transpose_a, std::int64_t n, std::int64_t k, T alpha, const T* a, std::int64_t lda, T* c,
+                std::int64_t ldc) {
   for_lower_tiles(n, [&](std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
-    gemm(true, false, rows, columns, k, alpha, a + row, lda, b + column, ldb, 1.0f, c + row * ldc + column,
-         ldc);
+    const T *left = transpose_a ? a + row : a + row * lda,
+            *right = transpose_a ? a + column : a + column * lda;
+    T* tile = c + row * ldc + column;
+    if (row == column) {
+      syrk_lower(transpose_a, rows, k, alpha, left, lda, T(1), tile, ldc);
+    } else {
+      gemm(transpose_a, !transpose_a, rows, columns, k, alpha, left, lda, right, lda, T(1), tile, ldc);
+    }
   });
+}
+
+}  // namespace
+
+void parallel_gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
+                   float alpha, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
+                   float beta, float* c, std::int64_t ldc) {
+  tiled_gemm(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+void parallel_gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
+                   double alpha, const double* a, std::int64_t lda, const double* b, std::int64_t ldb,
+                   double beta, double* c, std::int64_t ldc) {
+  tiled_gemm(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+void parallel_syrk_lower(bool transpose_a, std::int64_t n, std::int64_t k, float alpha, const float* a,
+                         std::int64_t lda, float* c, std::int64_t ldc) {
+  tiled_syrk(transpose_a, n, k, alpha, a, lda, c, ldc);
+}
+void parallel_syrk_lower(bool transpose_a, std::int64_t n, std::int64_t k, double alpha, const double* a,
+                         std::int64_t lda, double* c, std::int64_t ldc) {
+  tiled_syrk(transpose_a, n, k, alpha, a, lda, c, ldc);
 }
 
 void use_one_blas_thread() {

@@ -33,6 +33,18 @@ void solve_lower_transposed_right(std::int64_t m, std::int64_t n, const float* l
 void solve_lower_transposed_right(std::int64_t m, std::int64_t n, const double* l, std::int64_t ldl,
                                   double* b, std::int64_t ldb);
 
+/// B [m, n] = L B or L^T B, L lower triangular.
+void multiply_lower_left(bool transposed, std::int64_t m, std::int64_t n, const float* l, std::int64_t ldl,
+                         float* b, std::int64_t ldb);
+void multiply_lower_left(bool transposed, std::int64_t m, std::int64_t n, const double* l, std::int64_t ldl,
+                         double* b, std::int64_t ldb);
+
+/// B [m, n] = alpha B L, L lower triangular.
+void multiply_lower_right(std::int64_t m, std::int64_t n, float alpha, const float* l, std::int64_t ldl,
+                          float* b, std::int64_t ldb);
+void multiply_lower_right(std::int64_t m, std::int64_t n, double alpha, const double* l, std::int64_t ldl,
+                          double* b, std::int64_t ldb);
+
 /// Cholesky factor L in the lower triangle of A [n, n]; false where A is not positive definite.
 bool cholesky(std::int64_t n, float* a, std::int64_t lda);
 bool cholesky(std::int64_t n, double* a, std::int64_t lda);
@@ -40,6 +52,10 @@ bool cholesky(std::int64_t n, double* a, std::int64_t lda);
 /// L^-1 in place of the lower triangular L [n, n].
 void invert_lower(std::int64_t n, float* l, std::int64_t ldl);
 void invert_lower(std::int64_t n, double* l, std::int64_t ldl);
+
+/// Lower triangle of L^T L in place of the lower triangular L [n, n].
+void multiply_transpose_by_lower(std::int64_t n, float* l, std::int64_t ldl);
+void multiply_transpose_by_lower(std::int64_t n, double* l, std::int64_t ldl);
 
 /// The extent of a tile for a matrix dimension.
 std::int64_t tile_of(std::int64_t extent);
@@ -56,11 +72,15 @@ void for_lower_tiles(std::int64_t n,
 void parallel_gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
                    float alpha, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
                    float beta, float* c, std::int64_t ldc);
+void parallel_gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
+                   double alpha, const double* a, std::int64_t lda, const double* b, std::int64_t ldb,
+                   double beta, double* c, std::int64_t ldc);
 
-/// Lower triangle of C [n, n] += alpha A^T B for A, B [k, n] whose product is symmetric, tiled and in
-/// parallel.
-void parallel_lower_product(std::int64_t n, std::int64_t k, float alpha, const float* a, std::int64_t lda,
-                            const float* b, std::int64_t ldb, float* c, std::int64_t ldc);
+/// Lower triangle of C [n, n] += alpha op(A) op(A)^T, op(A) [n, k], tiled and in parallel.
+void parallel_syrk_lower(bool transpose_a, std::int64_t n, std::int64_t k, float alpha, const float* a,
+                         std::int64_t lda, float* c, std::int64_t ldc);
+void parallel_syrk_lower(bool transpose_a, std::int64_t n, std::int64_t k, double alpha, const double* a,
+                         std::int64_t lda, double* c, std::int64_t ldc);
 
 /// Tells the BLAS library, where it has threads of its own, to use one.
 void use_one_blas_thread();

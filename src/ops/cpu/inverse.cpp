@@ -1,6 +1,7 @@
-// The inverse of a symmetric positive definite matrix by tiles: Cholesky factor, inverse of the factor,
-// product with its transpose (LAPACK's potrf, trtri, lauum), on the lower triangle and in place. Tiles of a
-// fixed size make the result the same for any number of threads.
+// The inverse of a symmetric positive definite matrix: Cholesky factor, inverse of the factor, product with
+// its transpose (LAPACK's potrf, trtri, lauum), on the lower triangle and in place. Each halves the matrix
+// until a half is a leaf, so that nearly all work is products of large tiles; where it is halved depends on n
+// alone, and so the result is the same for any number of threads.
 #include "../backends.hpp"
 #include "blas.hpp"
 
@@ -10,88 +11,129 @@
 namespace galapagos::ops::cpu {
 namespace {
 
-constexpr std::int64_t tile = 128;
+constexpr std::int64_t leaf = 128;
 
-std::int64_t tiles_of(std::int64_t n) {
-  return (n + tile - 1) / tile;
-}
-std::int64_t extent(std::int64_t index, std::int64_t n) {
-  return std::min(tile, n - index * tile);
-}
-
+/// The square block of a row-major matrix that begins at `data`.
 template <typename T>
-struct TiledMatrix {
+struct Square {
   T* data;
   std::int64_t n;
-  T* at(std::int64_t i, std::int64_t j) const { return data + i * tile * n + j * tile; }
+  std::int64_t stride;
+
+  T* at(std::int64_t i, std::int64_t j) const { return data + i * stride + j; }
+  /// Extent of the upper left quarter; leaves stay whole.
+  std::int64_t half() const { return (n / 2 + leaf - 1) / leaf * leaf; }
+  Square upper() const { return {data, half(), stride}; }
+  Square lower() const { return {at(half(), half()), n - half(), stride}; }
+  T* corner() const { return at(half(), 0); }
 };
 
-template <typename T>
-bool factor(TiledMatrix<T> a) {
-  const std::int64_t n = a.n, count = tiles_of(n);
-  for (std::int64_t k = 0; k < count; ++k) {
-    if (!cholesky(extent(k, n), a.at(k, k), n)) return false;
-#pragma omp parallel for schedule(dynamic)
-    for (std::int64_t i = k + 1; i < count; ++i) {
-      solve_lower_transposed_right(extent(i, n), extent(k, n), a.at(k, k), n, a.at(i, k), n);
-    }
-#pragma omp parallel for schedule(dynamic) collapse(2)
-    for (std::int64_t i = k + 1; i < count; ++i) {
-      for (std::int64_t j = k + 1; j < count; ++j) {
-        if (j > i) continue;
-        gemm(false, true, extent(i, n), extent(j, n), extent(k, n), T(-1), a.at(i, k), n, a.at(j, k), n, T(1),
-             a.at(i, j), n);
-      }
-    }
-  }
-  return true;
+/// Calls work(first, count) for every tile of an extent, in parallel.
+template <typename Work>
+void for_strips(std::int64_t extent, const Work& work) {
+  const std::int64_t tile = tile_of(extent);
+#pragma omp parallel for schedule(dynamic) if (extent > tile)
+  for (std::int64_t first = 0; first < extent; first += tile) work(first, std::min(tile, extent - first));
 }
 
-// Row of tiles k of the inverse: -(L_kk)^-1 L_k,0..k-1 X_0..k-1 with the rows X above already inverted.
+/// B <- B L^-T, B [rows, n].
 template <typename T>
-void invert_factor(TiledMatrix<T> l) {
-  const std::int64_t n = l.n, count = tiles_of(n);
-  for (std::int64_t k = 0; k < count; ++k) {
-    const std::int64_t rows = extent(k, n), left = k * tile;
-    invert_lower(rows, l.at(k, k), n);
-    for (std::int64_t i = 0; i < rows; ++i)
-      std::fill(l.at(k, k) + i * n + i + 1, l.at(k, k) + i * n + rows, T(0));
-    std::vector<T> old(static_cast<std::size_t>(rows * left));
-    for (std::int64_t i = 0; i < rows; ++i) std::copy_n(l.at(k, 0) + i * n, left, old.data() + i * left);
-#pragma omp parallel for schedule(dynamic)
-    for (std::int64_t j = 0; j < k; ++j) {
-      std::vector<T> product(static_cast<std::size_t>(rows * tile));
-      gemm(false, false, rows, tile, left - j * tile, T(1), old.data() + j * tile, left, l.at(j, j), n, T(0),
-           product.data(), tile);
-      gemm(false, false, rows, tile, rows, T(-1), l.at(k, k), n, product.data(), tile, T(0), l.at(k, j), n);
-    }
+void solve_right(const Square<T>& l, T* b, std::int64_t rows) {
+  if (l.n <= leaf) {
+    for_strips(rows, [&](std::int64_t row, std::int64_t count) {
+      solve_lower_transposed_right(count, l.n, l.data, l.stride, b + row * l.stride, l.stride);
+    });
+    return;
   }
+  const std::int64_t left = l.half(), right = l.n - left;
+  solve_right(l.upper(), b, rows);
+  parallel_gemm(false, true, rows, right, left, T(-1), b, l.stride, l.corner(), l.stride, T(1), b + left,
+                l.stride);
+  solve_right(l.lower(), b + left, rows);
 }
 
-// Row of tiles i of X^T X; it needs the rows of X from i on, which are still there when rows are done in
-// order.
 template <typename T>
-void multiply_by_transpose(TiledMatrix<T> x) {
-  const std::int64_t n = x.n, count = tiles_of(n);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t rows = extent(i, n), width = i * tile + rows, below = n - width;
-    std::vector<T> old(static_cast<std::size_t>(rows * width));
-    for (std::int64_t r = 0; r < rows; ++r) std::copy_n(x.at(i, 0) + r * n, width, old.data() + r * width);
-#pragma omp parallel for schedule(dynamic)
-    for (std::int64_t j = 0; j <= i; ++j) {
-      gemm(true, false, rows, extent(j, n), rows, T(1), old.data() + i * tile, width, old.data() + j * tile,
-           width, T(0), x.at(i, j), n);
-      if (below > 0) {
-        gemm(true, false, rows, extent(j, n), below, T(1), x.at(i + 1, i), n, x.at(i + 1, j), n, T(1),
-             x.at(i, j), n);
-      }
+bool factor(const Square<T>& a) {
+  if (a.n <= leaf) return cholesky(a.n, a.data, a.stride);
+  if (!factor(a.upper())) return false;
+  const Square<T> rest = a.lower();
+  solve_right(a.upper(), a.corner(), rest.n);
+  parallel_syrk_lower(false, rest.n, a.half(), T(-1), a.corner(), a.stride, rest.data, a.stride);
+  return factor(rest);
+}
+
+/// B <- -B X, B [rows, n]: panels of columns from the left, each of which needs those to its right only.
+template <typename T>
+void multiply_right(const Square<T>& x, T* b, std::int64_t rows) {
+  for_strips(rows, [&](std::int64_t row, std::int64_t count) {
+    T* strip = b + row * x.stride;
+    for (std::int64_t j = 0; j < x.n; j += leaf) {
+      const std::int64_t width = std::min(leaf, x.n - j), next = j + width;
+      multiply_lower_right(count, width, T(-1), x.at(j, j), x.stride, strip + j, x.stride);
+      gemm(false, false, count, width, x.n - next, T(-1), strip + next, x.stride, x.at(next, j), x.stride,
+           T(1), strip + j, x.stride);
     }
+  });
+}
+
+/// B <- X B, B [n, columns]: panels of rows from the bottom, each of which needs those above it only.
+template <typename T>
+void multiply_left(const Square<T>& x, T* b, std::int64_t columns) {
+  for_strips(columns, [&](std::int64_t column, std::int64_t count) {
+    T* strip = b + column;
+    for (std::int64_t end = x.n; end > 0; end -= std::min(leaf, end)) {
+      const std::int64_t height = std::min(leaf, end), i = end - height;
+      multiply_lower_left(false, height, count, x.at(i, i), x.stride, strip + i * x.stride, x.stride);
+      gemm(false, false, height, count, i, T(1), x.at(i, 0), x.stride, strip, x.stride, T(1),
+           strip + i * x.stride, x.stride);
+    }
+  });
+}
+
+/// B <- X^T B, B [n, columns]: panels of rows from the top, each of which needs those below it only.
+template <typename T>
+void multiply_left_transposed(const Square<T>& x, T* b, std::int64_t columns) {
+  for_strips(columns, [&](std::int64_t column, std::int64_t count) {
+    T* strip = b + column;
+    for (std::int64_t i = 0; i < x.n; i += leaf) {
+      const std::int64_t height = std::min(leaf, x.n - i), next = i + height;
+      multiply_lower_left(true, height, count, x.at(i, i), x.stride, strip + i * x.stride, x.stride);
+      gemm(true, false, height, count, x.n - next, T(1), x.at(next, i), x.stride, strip + next * x.stride,
+           x.stride, T(1), strip + i * x.stride, x.stride);
+    }
+  });
+}
+
+/// X = L^-1.
+template <typename T>
+void invert_factor(const Square<T>& l) {
+  if (l.n <= leaf) {
+    invert_lower(l.n, l.data, l.stride);
+    return;
   }
+  invert_factor(l.upper());
+  invert_factor(l.lower());
+  multiply_right(l.upper(), l.corner(), l.n - l.half());
+  multiply_left(l.lower(), l.corner(), l.half());
+}
+
+/// X^T X.
+template <typename T>
+void multiply_by_transpose(const Square<T>& x) {
+  if (x.n <= leaf) {
+    multiply_transpose_by_lower(x.n, x.data, x.stride);
+    return;
+  }
+  const Square<T> upper = x.upper(), lower = x.lower();
+  multiply_by_transpose(upper);
+  parallel_syrk_lower(true, upper.n, lower.n, T(1), x.corner(), x.stride, upper.data, x.stride);
+  multiply_left_transposed(lower, x.corner(), upper.n);
+  multiply_by_transpose(lower);
 }
 
 template <typename T>
 bool invert(T* data, std::int64_t n) {
-  const TiledMatrix<T> matrix{data, n};
+  const Square<T> matrix{data, n, n};
   if (!factor(matrix)) return false;
   invert_factor(matrix);
   multiply_by_transpose(matrix);

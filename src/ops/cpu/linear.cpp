@@ -46,8 +46,7 @@ void linear(const Context&, const Tensor& x, const Tensor& weight, const Tensor*
 
 void accumulate_gram(const Context&, const Tensor& x, float scale, const Tensor& h) {
   if (x.rows() == 0) return;
-  parallel_lower_product(x.columns(), x.rows(), scale, x.floats(), x.columns(), x.floats(), x.columns(),
-                         h.floats(), x.columns());
+  parallel_syrk_lower(true, x.columns(), x.rows(), scale, x.floats(), x.columns(), h.floats(), x.columns());
 }
 
 }  // namespace galapagos::ops::cpu

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <omp.h>
 #include <utility>
 #include <vector>
@@ -24,8 +25,8 @@ class ColumnBlock {
   ColumnBlock(const ObsState& state, std::int64_t width)
       : state_(state),
         columns_(state.columns),
-        c_(static_cast<std::size_t>(width * columns_)),
-        q_(static_cast<std::size_t>(width * columns_)),
+        c_(std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(width * columns_))),
+        q_(std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(width * columns_))),
         norm_(static_cast<std::size_t>(columns_)),
         diagonal_(static_cast<std::size_t>(columns_)),
         width_(width),
@@ -58,10 +59,10 @@ class ColumnBlock {
   };
 
   const float* c(std::int64_t step) const {
-    return c_.data() + step * columns_;
+    return c_.get() + step * columns_;
   }
   const float* q(std::int64_t step) const {
-    return q_.data() + step * columns_;
+    return q_.get() + step * columns_;
   }
   float product(std::int64_t i, std::int64_t j) const;
   void multiply_candidates();
@@ -71,13 +72,13 @@ class ColumnBlock {
 
   const ObsState& state_;
   std::int64_t columns_;
-  std::vector<float> c_;  // [width, columns]
-  std::vector<float> q_;
+  std::unique_ptr<float[]> c_;  // [width, columns]
+  std::unique_ptr<float[]> q_;
   std::vector<float> norm_;      // |W_:j|^2; infinity once removed
   std::vector<float> diagonal_;  // M_jj
   std::int64_t width_;
-  std::vector<std::int64_t> slot_;  // row of a column in products_, or -1
-  std::vector<float> products_;     // [candidates, columns]: rows of G
+  std::vector<std::int64_t> slot_;     // row of a column in products_, or -1
+  std::unique_ptr<float[]> products_;  // [candidates, columns]: rows of G
   std::vector<std::int64_t> removed_;
   std::vector<double> scores_;
 };
@@ -92,25 +93,26 @@ float ColumnBlock::product(std::int64_t i, std::int64_t j) const {
 }
 
 void ColumnBlock::multiply_candidates() {
-  const std::int64_t count = std::min(width_ + width_ / 2, columns_), rows = state_.rows;
+  const std::int64_t count = std::min(width_ + width_ * 3 / 4, columns_), rows = state_.rows;
   std::vector<std::pair<float, std::int64_t>> by_score;
   for (std::size_t j = 0; j < norm_.size(); ++j) {
     by_score.emplace_back(norm_[j] / diagonal_[j], static_cast<std::int64_t>(j));
   }
   std::nth_element(by_score.begin(), by_score.begin() + (count - 1), by_score.end());
   std::vector<float> weights(static_cast<std::size_t>(count * rows));
+#pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t j = by_score[static_cast<std::size_t>(i)].second;
     slot_[static_cast<std::size_t>(j)] = i;
     std::copy_n(state_.weight->floats() + j * rows, rows, weights.data() + i * rows);
   }
-  products_.resize(static_cast<std::size_t>(count * columns_));
+  products_ = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(count * columns_));
   // The candidates are few: a tile takes them all, or packing W would cost as much as multiplying it.
   constexpr std::int64_t wide = 256;
 #pragma omp parallel for schedule(dynamic)
   for (std::int64_t j = 0; j < columns_; j += wide) {
     gemm(false, true, count, std::min(wide, columns_ - j), rows, 1.0f, weights.data(), rows,
-         state_.weight->floats() + j * rows, rows, 0.0f, products_.data() + j, columns_);
+         state_.weight->floats() + j * rows, rows, 0.0f, products_.get() + j, columns_);
   }
 }
 
@@ -126,8 +128,8 @@ ColumnBlock::Best ColumnBlock::best_of(std::int64_t first, std::int64_t last) co
 
 /// Takes the removals so far off column j of M and G, on `count` columns from `from`.
 void ColumnBlock::subtract_factors(std::int64_t step, std::int64_t j, std::int64_t from, std::int64_t count) {
-  float* c_new = c_.data() + step * columns_ + from;
-  float* q_new = q_.data() + step * columns_ + from;
+  float* c_new = c_.get() + step * columns_ + from;
+  float* q_new = q_.get() + step * columns_ + from;
   std::int64_t s = 0;
   // Four at a time: what is subtracted from is loaded and stored once for all of them.
   for (; s + 4 <= step; s += 4) {
@@ -159,11 +161,11 @@ void ColumnBlock::update(std::int64_t step, const Best& best, std::int64_t first
   constexpr std::int64_t strip = 512;
   for (std::int64_t from = first; from < last; from += strip) {
     const std::int64_t count = std::min(strip, last - from);
-    float* c_new = c_.data() + step * columns_ + from;
-    float* q_new = q_.data() + step * columns_ + from;
+    float* c_new = c_.get() + step * columns_ + from;
+    float* q_new = q_.get() + step * columns_ + from;
     copy_symmetric_row(state_.inverse->floats(), columns_, j, from, from + count, c_new);
     if (slot >= 0) {
-      std::copy_n(products_.data() + slot * columns_ + from, count, q_new);
+      std::copy_n(products_.get() + slot * columns_ + from, count, q_new);
     } else {
       for (std::int64_t i = 0; i < count; ++i) q_new[i] = product(j, from + i);
     }
@@ -256,8 +258,7 @@ void ColumnBlock::apply(ObsState& state) const {
   }
   parallel_gemm(true, false, left, rows, width, -1.0f, c_left.data(), left, u.data(), rows, 1.0f,
                 state.weight->floats(), rows);
-  parallel_lower_product(left, width, -1.0f, c_left.data(), left, c_left.data(), left,
-                         state.inverse->floats(), left);
+  parallel_syrk_lower(true, left, width, -1.0f, c_left.data(), left, state.inverse->floats(), left);
 }
 
 }  // namespace

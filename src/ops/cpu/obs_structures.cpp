@@ -76,7 +76,7 @@ bool obs_remove_structure(const Context&, ObsState& state, std::int64_t size, st
   });
   parallel_gemm(true, false, left, rows, size, -1.0f, z.data(), left, y.data(), rows, 1.0f,
                 state.weight->floats(), rows);
-  parallel_lower_product(left, size, -1.0f, z.data(), left, z.data(), left, state.inverse->floats(), left);
+  parallel_syrk_lower(true, left, size, -1.0f, z.data(), left, state.inverse->floats(), left);
   return true;
 }
 
