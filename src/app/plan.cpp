@@ -40,6 +40,8 @@ Options declare() {
       "ranks", po::value<std::int64_t>(), "MPI ranks")("nodes", po::value<std::int64_t>()->default_value(1),
                                                        "that they are on, evenly")(
       "memory-per-node", po::value<std::string>()->default_value("0"), "bytes, as 256G; 0: any number")(
+      "gpu-memory", po::value<std::string>()->default_value("0"),
+      "bytes of a GPU, one for each rank, as 80G; 0: ranks compute on CPUs")(
       "peak-tflops", po::value<double>()->default_value(0), "of a rank; 0: no times")(
       "memory-bandwidth", po::value<double>()->default_value(0), "GB/s of a rank; 0: not counted")(
       "network", po::value<double>()->default_value(0), "GB/s of a node; 0: not counted")(
@@ -155,6 +157,10 @@ Machine read_machine(const Options& options) {
                      "give at most one node per rank");
   }
   machine.node_memory = parse_bytes(options.get<std::string>("memory-per-node"), "--memory-per-node");
+  machine.gpu_memory = parse_bytes(options.get<std::string>("gpu-memory"), "--gpu-memory");
+  if (machine.gpu_memory > 0 && options.get<std::string>("backend") == "cpu") {
+    throw UsageError("GPUs' memory for a run on CPUs", "--gpu-memory", "leave it out, or --backend cpu");
+  }
   machine.peak = rate("peak-tflops", 1e12);
   machine.bandwidth = rate("memory-bandwidth", 1e9);
   machine.network = rate("network", 1e9);
@@ -348,6 +354,7 @@ Json Planner::json() const {
   json["machine"] = {{"ranks", machine_.ranks},
                      {"nodes", machine_.nodes},
                      {"memory_per_node", machine_.node_memory},
+                     {"gpu_memory", machine_.gpu_memory},
                      {"efficiency", machine_.efficiency}};
   json["assumed"] = assumed_;
   json["warnings"] = Json::array();
@@ -367,9 +374,12 @@ std::string Planner::text() const {
                                               config.model_type, config.layers, config.hidden_size,
                                               human_count(whole), human_bytes(whole * size_of(model_.stored)),
                                               name_of(model_.stored), name_of(model_.precision)));
-  text += row("machine",
-              fmt::format("{} ranks, {} a node{}", machine_.ranks, machine_.ranks_per_node(),
-                          machine_.node_memory == 0 ? "" : " of " + human_bytes(machine_.node_memory)));
+  text +=
+      row("machine",
+          fmt::format(
+              "{} ranks, {} a node{}{}", machine_.ranks, machine_.ranks_per_node(),
+              machine_.node_memory == 0 ? "" : " of " + human_bytes(machine_.node_memory),
+              machine_.gpu_memory == 0 ? "" : ", a GPU of " + human_bytes(machine_.gpu_memory) + " each"));
   if (machine_.peak > 0) {
     text +=
         row("rates", fmt::format("of a rank {:g} Tflop/s and {:g} GB/s of memory, of a node {:g} GB/s, disk "

@@ -21,6 +21,7 @@ struct Machine {
   int ranks = 1;
   int nodes = 1;
   std::uint64_t node_memory = 0;  ///< bytes
+  std::uint64_t gpu_memory = 0;   ///< bytes of a GPU, of which each rank has one; 0 where ranks have none
   double peak = 0;                ///< operations per second of a rank
   double bandwidth = 0;           ///< bytes per second: of a rank's memory, of a node's network, of all disks
   double network = 0;
@@ -30,8 +31,14 @@ struct Machine {
   int ranks_per_node() const { return (ranks + nodes - 1) / nodes; }
   /// Replicas of `shards` neighbouring ranks that lie on a node and on others too, on the node with most.
   int split_replicas(int shards) const;
-  /// Bytes a rank may use where `asked` is 0; 0 where unknown.
+  /// Bytes a rank may use, where its tensors lie, if `asked` is 0; 0 where unknown.
   std::uint64_t limit(std::uint64_t asked) const;
+  /// Bytes of a node's own memory that each of its ranks may use; 0 where unknown.
+  std::uint64_t host_share() const;
+  /// With GPUs: bytes that the ranks of a node may use of the node's own memory.
+  std::optional<std::uint64_t> host_limit() const;
+  /// What a rank's tensors take memory of.
+  std::string memory_name() const { return gpu_memory > 0 ? "memory of a GPU" : "memory of a rank"; }
 };
 
 /// A model that may have no weights yet.

@@ -143,7 +143,7 @@ PlannedPhase plan_eval(const Machine& machine, const ModelSizes& model,
   const auto before_moved = phase.rows.end() - 1;
   phase.rows.insert(
       before_moved,
-      {{"memory of a rank", human_bytes(load.memory)},
+      {{machine.memory_name(), human_bytes(load.memory)},
        {"work", fmt::format("{} ({} a rank)", human_operations(total), human_operations(load.operations))}});
   phase.json["tokens"] = tokens;
   phase.json["memory"] = {{"total", load.memory}};

@@ -94,8 +94,18 @@ void check_rank(PlannedPhase& phase, std::uint64_t need, std::uint64_t limit, co
 }
 
 std::uint64_t Machine::limit(std::uint64_t asked) const {
-  if (asked > 0 || node_memory == 0) return asked;
-  return memory_share(node_memory, ranks_per_node());
+  if (asked > 0) return asked;
+  if (gpu_memory > 0) return memory_share(gpu_memory, 1);
+  return host_share();
+}
+
+std::uint64_t Machine::host_share() const {
+  return node_memory > 0 ? memory_share(node_memory, ranks_per_node()) : 0;
+}
+
+std::optional<std::uint64_t> Machine::host_limit() const {
+  if (gpu_memory == 0) return std::nullopt;
+  return node_memory > 0 ? memory_share(node_memory, 1) : UINT64_MAX;
 }
 
 int Machine::split_replicas(int shards) const {

@@ -25,7 +25,7 @@ PlannedPhase plan_database(const Machine& machine, const DatabaseOptions& option
       {"grid",
        fmt::format("{}; {} modules in {} pass{} over the data", grid_text(forecast.grid, machine.ranks),
                    header.modules().size(), forecast.passes.size(), forecast.passes.size() == 1 ? "" : "es")},
-      {"memory of a rank",
+      {machine.memory_name(),
        fmt::format("{}; weights {}, activations {}, Hessians {}, pruning {}, not all at a time",
                    human_bytes(memory.peak), human_bytes(memory.weights), human_bytes(memory.activations),
                    human_bytes(memory.hessians), human_bytes(memory.pruning))},
@@ -85,6 +85,7 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
   sizes.ranks = machine.ranks;
   sizes.ranks_per_node = machine.ranks_per_node();
   sizes.limit = machine.limit(options.memory_limit);
+  sizes.host = machine.host_limit();
   const SearchForecast forecast = forecast_search(space, model.config, options, sizes);
   const SearchFootprint& footprint = forecast.footprint;
   const EvolutionOptions& evolution = options.evolution;
@@ -105,7 +106,7 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
                ? fmt::format("up to {} islands a {}", forecast.islands_of_rank, sharded ? "replica" : "rank")
                : fmt::format("{} {} share an island's candidates", forecast.ranks_of_island,
                              sharded ? "replicas" : "ranks"))},
-      {"memory of a rank",
+      {machine.memory_name(),
        fmt::format("{} = weights {} + modules {} + activations {} + candidates' states {} + logits {}{}",
                    human_bytes(forecast.rank_memory), human_bytes(footprint.dense),
                    human_bytes(forecast.modules), human_bytes(footprint.activations),
@@ -176,12 +177,18 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
                                generations * static_cast<double>(forecast.checkpoint)));
   clock.write_to(phase);
   if (!forecast.fits) {
-    const std::uint64_t need =
-        forecast.rank_memory + forecast.node_shared / static_cast<std::uint64_t>(sizes.ranks_per_node);
+    const std::uint64_t of_node =
+        sizes.host ? 0 : forecast.node_shared / static_cast<std::uint64_t>(sizes.ranks_per_node);
     check_rank(
-        phase, need, sizes.limit,
+        phase, forecast.rank_memory + of_node, sizes.limit,
         "use more --shards, fewer ranks per node, fewer --calibration-tokens or --compare-tokens, a smaller "
         "--batch-tokens, or --level-cache file");
+    if (sizes.host && forecast.node_shared > *sizes.host) {
+      phase.warnings.push_back(fmt::format(
+          "the ranks of a node share {} of its memory and may use {}; use fewer --calibration-tokens, or "
+          "--level-cache file",
+          human_bytes(forecast.node_shared), human_bytes(*sizes.host)));
+    }
   }
   json["memory"]["limit"] = sizes.limit;
   return phase;
@@ -215,7 +222,7 @@ PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const 
   Clock clock(machine);
   clock.add("disk", clock.disk(2 * static_cast<double>(total)));
   clock.write_to(phase);
-  check_rank(phase, memory, machine.limit(0), "use a smaller --shard-size, or fewer ranks per node");
+  check_rank(phase, memory, machine.host_share(), "use a smaller --shard-size, or fewer ranks per node");
   return phase;
 }
 

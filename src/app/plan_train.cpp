@@ -132,7 +132,7 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
                            count_text(options.tokens), count_text(sequence_length), count_text(updates),
                            count_text(update_tokens), count_text(of_replica), count_text(sequences),
                            shards > 1 ? "replica; " + replicas_text(machine, shards) : "rank")},
-      {"memory of a rank",
+      {machine.memory_name(),
        fmt::format(
            "{} = weights {} + gradients {} + optimiser {} + activations {} ({}){} + data {} + "
            "evaluating or writing {}",
@@ -192,7 +192,9 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
                                static_cast<double>(checkpoints) * static_cast<double>(checkpoint) +
                                static_cast<double>(file)));
   clock.write_to(phase);
-  check_rank(phase, footprint.total(), machine.limit(options.memory_limit),
+  // Of what lies on a GPU the data are no part.
+  const std::uint64_t need = footprint.total() - (machine.gpu_memory > 0 ? footprint.data : 0);
+  check_rank(phase, need, machine.limit(options.memory_limit),
              options.recompute ? "use fewer ranks per node or a smaller --sequence-length, --batch-tokens"
                                : "use --recompute, fewer ranks per node, or a smaller --sequence-length, "
                                  "--batch-tokens");

@@ -62,31 +62,78 @@ class PinnedStaging : public Staging {
   Place places_[Staging::places];
 };
 
+/// GPU memory that MPI is handed, by a stream of its own. It is none of the pool's, which an MPI library
+/// cannot map into other processes.
+class MessageOnGpu {
+ public:
+  static constexpr std::size_t piece = std::size_t{1} << 24;  // values
+
+  explicit MessageOnGpu(void* stream) : stream_(stream) {
+    void* made = nullptr;
+    const cudaError_t status = cudaMalloc(&made, piece * sizeof(float));
+    if (status == cudaErrorMemoryAllocation) {
+      throw ResourceError("no GPU memory for " + human_bytes(piece * sizeof(float)) + " of sums",
+                          "GPU memory", "lower --batch-tokens or --memory-limit");
+    }
+    cuda_check(status, "cudaMalloc");
+    values_.reset(static_cast<float*>(made));
+  }
+  ~MessageOnGpu() { cudaStreamSynchronize(stream_.get()); }
+  MessageOnGpu(const MessageOnGpu&) = delete;
+  MessageOnGpu& operator=(const MessageOnGpu&) = delete;
+
+  float* values() const { return values_.get(); }
+  SideStream& stream() { return stream_; }
+  /// The host waits for it, as MPI knows nothing of streams.
+  void take(const float* from, std::size_t count) {
+    copy(values_.get(), from, count);
+    GALAPAGOS_CUDA_CALL(cudaStreamSynchronize(stream_.get()));
+  }
+  /// Likewise before MPI may write to it once more.
+  void give(float* to, std::size_t count) {
+    copy(to, values_.get(), count);
+    GALAPAGOS_CUDA_CALL(cudaStreamSynchronize(stream_.get()));
+  }
+
+ private:
+  struct Free {
+    void operator()(float* values) const { cudaFree(values); }
+  };
+  void copy(float* to, const float* from, std::size_t count) {
+    GALAPAGOS_CUDA_CALL(
+        cudaMemcpyAsync(to, from, count * sizeof(float), cudaMemcpyDeviceToDevice, stream_.get()));
+  }
+
+  SideStream stream_;
+  std::unique_ptr<float, Free> values_;
+};
+
 /// MPI is handed GPU memory. The sums block: few MPI libraries take GPU memory in non-blocking reductions.
 class DirectCollectives : public Collectives {
  public:
-  DirectCollectives(const Communicator& ranks, void* stream, CudaEvent computed)
-      : Collectives(ranks), stream_(static_cast<cudaStream_t>(stream)), computed_(std::move(computed)) {}
+  DirectCollectives(const Communicator& ranks, std::unique_ptr<MessageOnGpu> message)
+      : Collectives(ranks), message_(std::move(message)) {}
 
   void start_sum(float* values, std::size_t count) override {
     values_ = values;
     count_ = count;
-    GALAPAGOS_CUDA_CALL(cudaEventRecord(computed_.get(), stream_));
+    message_->stream().follow_main();
   }
 
   void finish_sum() override {
-    GALAPAGOS_CUDA_CALL(cudaEventSynchronize(computed_.get()));
-    constexpr std::size_t piece = std::size_t{1} << 28;  // MPI 3 counts are int
-    for (std::size_t at = 0; at < count_; at += piece) {
-      GALAPAGOS_MPI(MPI_Allreduce(MPI_IN_PLACE, values_ + at, static_cast<int>(std::min(piece, count_ - at)),
-                                  MPI_FLOAT, MPI_SUM, ranks().handle()));
+    for (std::size_t at = 0; at < count_; at += MessageOnGpu::piece) {
+      const std::size_t length = std::min(MessageOnGpu::piece, count_ - at);
+      message_->take(values_ + at, length);
+      GALAPAGOS_MPI(MPI_Allreduce(MPI_IN_PLACE, message_->values(), static_cast<int>(length), MPI_FLOAT,
+                                  MPI_SUM, ranks().handle()));
+      message_->give(values_ + at, length);
     }
+    message_->stream().lead_main();
     count_ = 0;
   }
 
  private:
-  cudaStream_t stream_;
-  CudaEvent computed_;
+  std::unique_ptr<MessageOnGpu> message_;
   float* values_ = nullptr;
   std::size_t count_ = 0;
 };
@@ -96,8 +143,8 @@ class DirectCollectives : public Collectives {
 std::unique_ptr<Collectives> make_gpu_mpi_collectives(const Communicator& ranks, void* stream) {
   // All ranks of a program have one MPI library, but its answer may depend on the node.
   if (ranks.all(mpi_reads_gpu_memory())) {
-    CudaEvent computed = agree_on(ranks, [] { return CudaEvent(); });
-    return std::make_unique<DirectCollectives>(ranks, stream, std::move(computed));
+    return std::make_unique<DirectCollectives>(
+        ranks, agree_on(ranks, [&] { return std::make_unique<MessageOnGpu>(stream); }));
   }
   return make_staged_collectives(ranks, agree_on(ranks, [&]() -> std::unique_ptr<Staging> {
                                    return std::make_unique<PinnedStaging>(stream);

@@ -90,9 +90,12 @@ void LayerForward::attention(const AttentionWeights& weights, std::span<const st
   const Tensor k = k_->view({tokens, kv_width}), v = v_->view({tokens, kv_width});
   if (weights.heads() == 0) return shards_.add_product(context_, mixed, weights.o, hidden);
   ops::rms_norm(context_, hidden, weights.norm, static_cast<float>(config_.rms_norm_eps), normed);
-  ops::linear(context_, normed, weights.q, bias_or_none(weights.q_bias), q);
-  ops::linear(context_, normed, weights.k, bias_or_none(weights.k_bias), k);
-  ops::linear(context_, normed, weights.v, bias_or_none(weights.v_bias), v);
+  {
+    const ops::Factor x(normed);
+    ops::linear(context_, x, weights.q, bias_or_none(weights.q_bias), q);
+    ops::linear(context_, x, weights.k, bias_or_none(weights.k_bias), k);
+    ops::linear(context_, x, weights.v, bias_or_none(weights.v_bias), v);
+  }
   ops::rope(context_, q, head_dim, frequencies_, offsets);
   ops::rope(context_, k, head_dim, frequencies_, offsets);
   ops::attention(context_, q, k, v, head_dim, weights.kv_of_head, offsets, mixed);
@@ -108,8 +111,11 @@ void LayerForward::feed_forward(const FfnWeights& weights, const Tensor& hidden,
   const Tensor gate = gate_->view({tokens, columns}), up = up_->view({tokens, columns});
   if (columns == 0) return shards_.add_product(context_, gate, weights.down, hidden);
   ops::rms_norm(context_, hidden, weights.norm, static_cast<float>(config_.rms_norm_eps), normed);
-  ops::linear(context_, normed, weights.gate, nullptr, gate);
-  ops::linear(context_, normed, weights.up, nullptr, up);
+  {
+    const ops::Factor x(normed);
+    ops::linear(context_, x, weights.gate, nullptr, gate);
+    ops::linear(context_, x, weights.up, nullptr, up);
+  }
   ops::swiglu(context_, gate, up);
   if (tap) tap(gate);
   shards_.add_product(context_, gate, weights.down, hidden);

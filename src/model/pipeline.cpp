@@ -1,24 +1,25 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <limits>
+#include <optional>
 
 #include <galapagos/comm/environment.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/model/pipeline.hpp>
-#include <galapagos/tensor/pinned.hpp>
+#include <galapagos/tensor/message_buffer.hpp>
 
 namespace galapagos {
 namespace {
 
 constexpr int hidden_tag = 11;
 
-/// What MPI is handed for the three tensors: themselves, or places in host memory.
+/// What MPI is handed for the three tensors: themselves, or places beside them.
 class Handed {
  public:
-  Handed(const Tensor (&tensors)[3], bool staged) {
-    if (!staged) return;
+  Handed(const Tensor (&tensors)[3], std::optional<Device> beside) {
+    if (!beside) return;
     for (std::size_t i = 0; i < 3; ++i)
-      places_[i] = PinnedBuffer(tensors[i].bytes(), "hidden states on their way");
+      places_[i] = MessageBuffer(tensors[i].bytes(), *beside, "hidden states on their way");
   }
 
   /// Of a view of tensor i, which begins where the tensor does.
@@ -29,25 +30,27 @@ class Handed {
   /// To be called when something has been received.
   void received(std::size_t i, const Tensor& view) const {
     const std::span<std::byte> place = places_[i].bytes();
-    if (!place.empty()) copy_bytes(view.data, view.device, place.data(), Device::cpu, view.bytes());
+    if (!place.empty()) copy_bytes(view.data, view.device, place.data(), places_[i].device(), view.bytes());
   }
-  /// To be called when the view has its last values: MPI knows nothing of what is queued for a GPU.
+  /// To be called when the view has its last values. MPI knows nothing of what is queued for a GPU: neither
+  /// of these, if they are to be sent, nor of what still reads a place to which it may receive next.
   void computed(std::size_t i, const Tensor& view, bool sent) const {
     const std::span<std::byte> place = places_[i].bytes();
-    if (place.empty()) {
-      synchronise(view.device);
-    } else if (sent) {
-      copy_bytes(place.data(), Device::cpu, view.data, view.device, view.bytes());
-    }
+    if (sent && !place.empty())
+      copy_bytes(place.data(), places_[i].device(), view.data, view.device, view.bytes());
+    synchronise(view.device);
   }
 
  private:
-  PinnedBuffer places_[3];
+  MessageBuffer places_[3];
 };
 
-bool is_staged(HandOver hand_over, Device device) {
-  if (hand_over != HandOver::automatic) return hand_over == HandOver::staged;
-  return device != Device::cpu && !mpi_reads_gpu_memory();
+/// Where messages are to lie; nothing where MPI takes them from the tensors.
+std::optional<Device> place_beside(HandOver hand_over, Device device) {
+  const bool automatic = hand_over == HandOver::automatic;
+  if (hand_over == HandOver::staged) return Device::cpu;
+  if (device == Device::cpu) return std::nullopt;
+  return automatic && !mpi_reads_gpu_memory() ? Device::cpu : device;
 }
 
 }  // namespace
@@ -118,7 +121,7 @@ void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::spa
   const int before = stage == 0 ? -1 : comm.rank() - 1;
   const int after = stage + 1 == grid.stages() ? -1 : comm.rank() + 1;
   // Outlives the requests.
-  const Handed handed(buffers, grid.stages() > 1 && is_staged(hand_over, buffers[0].device));
+  const Handed handed(buffers, grid.stages() > 1 ? place_beside(hand_over, buffers[0].device) : std::nullopt);
   Request sent[3], coming;
   const auto hidden_of = [&](std::size_t index) {
     return buffers[index % 3].view(

@@ -119,7 +119,7 @@ void TrainingPass::fill_tape(const LayerWeights& weights, std::span<const std::i
     const std::int64_t kv_width = attention.kv_heads * config_.head_dim;
     const Tensor q = rows(tape.q, tokens, q_width), k = rows(tape.k, tokens, kv_width);
     const Tensor v = rows(tape.v, tokens, kv_width), mixed = rows(tape.mixed, tokens, q_width);
-    const Tensor normed = normed_of(hidden, attention.norm);
+    const ops::Factor normed(normed_of(hidden, attention.norm));
     ops::linear(context_, normed, attention.q, bias_or_none(attention.q_bias), q);
     ops::linear(context_, normed, attention.k, bias_or_none(attention.k_bias), k);
     ops::linear(context_, normed, attention.v, bias_or_none(attention.v_bias), v);
@@ -134,7 +134,7 @@ void TrainingPass::fill_tape(const LayerWeights& weights, std::span<const std::i
   const FfnWeights& ffn = weights.ffn;
   copy(hidden, rows(tape.between, tokens, config_.hidden_size));
   if (ffn.columns == 0) return;
-  const Tensor normed = normed_of(hidden, ffn.norm);
+  const ops::Factor normed(normed_of(hidden, ffn.norm));
   ops::linear(context_, normed, ffn.gate, nullptr, rows(tape.gate, tokens, ffn.columns));
   ops::linear(context_, normed, ffn.up, nullptr, rows(tape.up, tokens, ffn.columns));
 }
@@ -163,18 +163,22 @@ void TrainingPass::backward_ffn(const FfnWeights& weights, const Tape& tape, con
   const std::int64_t tokens = d_hidden.rows(), columns = weights.columns;
   const Tensor gate = rows(tape.gate, tokens, columns), up = rows(tape.up, tokens, columns);
   const Tensor active = activate(weights, tape, tokens);
-  ops::linear_weight_gradient(context_, d_hidden, active, gradients.down);
   const Tensor& d_active = active;
-  ops::linear_input_gradient(context_, d_hidden, weights.down, d_active);
+  {
+    const ops::Factor d_output(d_hidden);
+    ops::linear_weight_gradient(context_, d_output, active, gradients.down);
+    ops::linear_input_gradient(context_, d_output, weights.down, d_active);
+  }
   ops::swiglu_backward(context_, d_active, gate, up);
+  const ops::Factor d_gate(gate), d_up(up);
   const Tensor between = rows(tape.between, tokens, config_.hidden_size);
   const Tensor d_normed = rows(d_normed_, tokens, config_.hidden_size);
-  ops::linear_input_gradient(context_, gate, weights.gate, d_normed);
-  ops::linear_input_gradient(context_, up, weights.up, d_normed, true);
+  ops::linear_input_gradient(context_, d_gate, weights.gate, d_normed);
+  ops::linear_input_gradient(context_, d_up, weights.up, d_normed, true);
   finish_backward(between, weights.norm, d_hidden, gradients.ffn_norm, [&] {
-    const Tensor normed = normed_of(between, weights.norm);
-    ops::linear_weight_gradient(context_, gate, normed, gradients.gate);
-    ops::linear_weight_gradient(context_, up, normed, gradients.up);
+    const ops::Factor normed(normed_of(between, weights.norm));
+    ops::linear_weight_gradient(context_, d_gate, normed, gradients.gate);
+    ops::linear_weight_gradient(context_, d_up, normed, gradients.up);
   });
 }
 
@@ -187,25 +191,29 @@ void TrainingPass::backward_attention(const AttentionWeights& weights, std::span
   const Tensor v = rows(tape.v, tokens, kv_width), mixed = rows(tape.mixed, tokens, q_width);
   const Tensor d_mixed = rows(d_mixed_, tokens, q_width), d_q = rows(d_q_, tokens, q_width);
   const Tensor d_k = rows(d_k_, tokens, kv_width), d_v = rows(d_v_, tokens, kv_width);
-  ops::linear_weight_gradient(context_, d_hidden, mixed, gradients.o);
-  ops::linear_input_gradient(context_, d_hidden, weights.o, d_mixed);
+  {
+    const ops::Factor d_output(d_hidden);
+    ops::linear_weight_gradient(context_, d_output, mixed, gradients.o);
+    ops::linear_input_gradient(context_, d_output, weights.o, d_mixed);
+  }
   ops::attention_backward(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed,
                           rows(tape.log_sums, tokens, weights.heads()), d_mixed, d_q, d_k, d_v);
   ops::rope_backward(context_, d_q, config_.head_dim, frequencies_, offsets);
   ops::rope_backward(context_, d_k, config_.head_dim, frequencies_, offsets);
   const Tensor d_normed = rows(d_normed_, tokens, config_.hidden_size);
-  ops::linear_input_gradient(context_, d_q, weights.q, d_normed);
-  ops::linear_input_gradient(context_, d_k, weights.k, d_normed, true);
-  ops::linear_input_gradient(context_, d_v, weights.v, d_normed, true);
+  const ops::Factor by_q(d_q), by_k(d_k), by_v(d_v);
+  ops::linear_input_gradient(context_, by_q, weights.q, d_normed);
+  ops::linear_input_gradient(context_, by_k, weights.k, d_normed, true);
+  ops::linear_input_gradient(context_, by_v, weights.v, d_normed, true);
   finish_backward(before, weights.norm, d_hidden, gradients.attention_norm, [&] {
-    const Tensor normed = normed_of(before, weights.norm);
-    const auto projection = [&](const Tensor& d_y, const Tensor& d_weight, const Tensor& d_bias) {
+    const ops::Factor normed(normed_of(before, weights.norm));
+    const auto projection = [&](const ops::Factor& d_y, const Tensor& d_weight, const Tensor& d_bias) {
       ops::linear_weight_gradient(context_, d_y, normed, d_weight);
-      if (!d_bias.empty()) ops::bias_gradient(context_, d_y, d_bias);
+      if (!d_bias.empty()) ops::bias_gradient(context_, d_y.values(), d_bias);
     };
-    projection(d_q, gradients.q, gradients.q_bias);
-    projection(d_k, gradients.k, gradients.k_bias);
-    projection(d_v, gradients.v, gradients.v_bias);
+    projection(by_q, gradients.q, gradients.q_bias);
+    projection(by_k, gradients.k, gradients.k_bias);
+    projection(by_v, gradients.v, gradients.v_bias);
   });
 }
 
@@ -247,7 +255,7 @@ double TrainingPass::loss(const ModelWeights& weights, const Batch& batch, float
     const Tensor states = hidden.slice(first, count), logits = logits_->slice(0, count);
     const std::span<const float> weights_of = std::span(each).subspan(at, some);
     const std::span<const std::int32_t> targets_of = std::span(targets).subspan(at, some);
-    const Tensor normed = normed_of(states, weights.norm);
+    const ops::Factor normed(normed_of(states, weights.norm));
     ops::linear(context_, normed, weights.output(), nullptr, logits);
     const std::span<double> found = std::span(losses).first(some);
     if (reference) {
@@ -264,10 +272,11 @@ double TrainingPass::loss(const ModelWeights& weights, const Batch& batch, float
     } else {
       losses_.nll_backward(targets_of, weights_of, logits);
     }
-    ops::linear_input_gradient(context_, logits, weights.output(),
+    const ops::Factor d_logits(logits);
+    ops::linear_input_gradient(context_, d_logits, weights.output(),
                                rows(d_normed_, count, config_.hidden_size));
     finish_backward(states, weights.norm, d_hidden.slice(first, count), gradients.norm(),
-                    [&] { ops::linear_weight_gradient(context_, logits, normed, gradients.output()); });
+                    [&] { ops::linear_weight_gradient(context_, d_logits, normed, gradients.output()); });
   }
   return sum;
 }

@@ -16,7 +16,7 @@
 
 namespace galapagos::ops {
 
-void linear(const Context& context, const Tensor& x, const Tensor& weight, const Tensor* bias,
+void linear(const Context& context, const Factor& x, const Tensor& weight, const Tensor* bias,
             const Tensor& y, bool accumulate) {
   GALAPAGOS_DISPATCH(linear, x, weight, bias, y, accumulate);
 }
@@ -90,12 +90,12 @@ void arg_max(const Context& context, const Tensor& logits, std::span<std::int32_
   GALAPAGOS_DISPATCH(arg_max, logits, indices);
 }
 
-void linear_input_gradient(const Context& context, const Tensor& d_y, const Tensor& weight, const Tensor& d_x,
+void linear_input_gradient(const Context& context, const Factor& d_y, const Tensor& weight, const Tensor& d_x,
                            bool accumulate) {
   GALAPAGOS_DISPATCH(linear_input_gradient, d_y, weight, d_x, accumulate);
 }
 
-void linear_weight_gradient(const Context& context, const Tensor& d_y, const Tensor& x,
+void linear_weight_gradient(const Context& context, const Factor& d_y, const Factor& x,
                             const Tensor& d_weight) {
   GALAPAGOS_DISPATCH(linear_weight_gradient, d_y, x, d_weight);
 }

@@ -71,22 +71,22 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
   return footprint;
 }
 
-std::uint64_t beside_answers(std::uint64_t limit, std::uint64_t answers, int ranks_on_node) {
-  const std::uint64_t share = answers / static_cast<std::uint64_t>(ranks_on_node);
-  return limit > share ? limit - share : 0;
+std::uint64_t replica_limit(const NodeRoom& room, std::uint64_t answers) {
+  if (room.host) return room.rank;
+  const std::uint64_t share = answers / static_cast<std::uint64_t>(room.ranks);
+  return room.rank > share ? room.rank - share : 0;
 }
 
 bool fits_device(const SearchFootprint& footprint, std::uint64_t limit) {
   return replica_bytes(footprint, footprint.built) <= limit;
 }
 
-bool fits_cached(const SearchFootprint& footprint, std::uint64_t limit) {
-  return replica_bytes(footprint, footprint.cached) <= limit;
-}
-
-bool fits_host(const SearchFootprint& footprint, std::uint64_t limit, int ranks) {
-  const auto count = static_cast<std::uint64_t>(ranks);
-  return replica_bytes(footprint, footprint.cached) * count + footprint.stored <= limit * count;
+bool fits_host(const SearchFootprint& footprint, std::uint64_t answers, const NodeRoom& room) {
+  const std::uint64_t replica = replica_bytes(footprint, footprint.cached);
+  const std::uint64_t limit = replica_limit(room, answers);
+  if (room.host) return replica <= limit && footprint.stored + answers <= *room.host;
+  const auto count = static_cast<std::uint64_t>(room.ranks);
+  return replica * count + footprint.stored <= limit * count;
 }
 
 std::uint64_t cache_limit(const SearchFootprint& footprint, LevelHome home, std::uint64_t limit) {

@@ -256,24 +256,25 @@ std::uint64_t all_of(const SearchFootprint& footprint) {
 void choose_home(const SearchOptions& options, const SearchSizes& sizes, SearchForecast& forecast) {
   const SearchFootprint& footprint = forecast.footprint;
   const bool unlimited = sizes.limit == 0;
-  const std::uint64_t limit = beside_answers(sizes.limit, forecast.answers, sizes.ranks_per_node);
-  forecast.home = LevelHome::file;
-  if (unlimited || fits_device(footprint, limit)) {
-    forecast.home = LevelHome::device;
-  } else if (fits_host(footprint, limit, sizes.ranks_per_node)) {
-    forecast.home = LevelHome::host;
-  }
+  const NodeRoom room = {unlimited ? UINT64_MAX : sizes.limit, sizes.ranks_per_node, sizes.host};
+  const std::uint64_t limit = replica_limit(room, forecast.answers);
+  forecast.home = fits_device(footprint, limit)                  ? LevelHome::device
+                  : fits_host(footprint, forecast.answers, room) ? LevelHome::host
+                                                                 : LevelHome::file;
   forecast.home = options.level_cache.value_or(forecast.home);
   // What is in use stays, however little room there is.
-  forecast.modules =
-      forecast.home == LevelHome::device
-          ? footprint.built
-          : std::max(forecast.in_use, cache_limit(footprint, forecast.home, unlimited ? UINT64_MAX : limit));
+  forecast.modules = forecast.home == LevelHome::device
+                         ? footprint.built
+                         : std::max(forecast.in_use, cache_limit(footprint, forecast.home, limit));
   forecast.rank_memory = footprint.dense + footprint.activations + footprint.states + footprint.logits +
                          footprint.training + forecast.modules;
   forecast.node_shared = forecast.answers + (forecast.home == LevelHome::host ? footprint.stored : 0);
   const auto ranks = static_cast<std::uint64_t>(sizes.ranks_per_node);
-  forecast.fits = unlimited || forecast.rank_memory * ranks + forecast.node_shared <= sizes.limit * ranks;
+  if (sizes.host) {
+    forecast.fits = forecast.rank_memory <= room.rank && forecast.node_shared <= *sizes.host;
+  } else {
+    forecast.fits = unlimited || forecast.rank_memory * ranks + forecast.node_shared <= sizes.limit * ranks;
+  }
 }
 
 }  // namespace

@@ -47,19 +47,15 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
     memory.answers = setup.pools.compared.tokens.size() * static_cast<std::size_t>(setup.config.hidden_size) *
                      sizeof(float);
   }
-  const bool on_cpu = device == Device::cpu;
-  const std::uint64_t usable = memory_per_rank(comm, options.memory_limit, device);
-  const std::uint64_t limit =
-      on_cpu ? static_cast<std::uint64_t>(
-                   comm.min(static_cast<std::int64_t>(beside_answers(usable, memory.answers, node.size()))))
-             : usable;
+  NodeRoom room;
+  room.rank = memory_per_rank(comm, options.memory_limit, device);
+  room.ranks = node.size();
+  if (device != Device::cpu) room.host = memory_share(available_memory(), 1);
+  const auto limit =
+      static_cast<std::uint64_t>(comm.min(static_cast<std::int64_t>(replica_limit(room, memory.answers))));
   agree(comm, [&] { check_fits(footprint, limit); });
-  // On a GPU the levels and the answers lie in the host's memory, and all else does not.
-  const bool host_has_room = on_cpu
-                                 ? fits_host(footprint, limit, node.size())
-                                 : fits_cached(footprint, limit) && footprint.stored + memory.answers <=
-                                                                        memory_share(available_memory(), 1);
-  const bool on_device = comm.all(fits_device(footprint, limit)), on_host = comm.all(host_has_room);
+  const bool on_device = comm.all(fits_device(footprint, limit)),
+             on_host = comm.all(fits_host(footprint, memory.answers, room));
   memory.home = options.level_cache.value_or(on_device ? LevelHome::device
                                              : on_host ? LevelHome::host
                                                        : LevelHome::file);

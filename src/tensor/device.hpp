@@ -8,8 +8,11 @@
 // GPU memory: device_cuda.cpp, or device_no_cuda.cpp in a build without CUDA.
 namespace galapagos::device {
 
+/// From the pool, and not.
 std::byte* cuda_allocate(std::size_t bytes, const std::string& purpose);
 void cuda_free(std::byte* data) noexcept;
+std::byte* cuda_allocate_unpooled(std::size_t bytes, const std::string& purpose);
+void cuda_free_unpooled(std::byte* data) noexcept;
 void cuda_copy(std::byte* to, Device to_device, const std::byte* from, Device from_device, std::size_t bytes);
 void cuda_zero(std::byte* data, std::size_t bytes);
 

@@ -82,16 +82,20 @@ void copy_in_cuda_stream(void* to, const void* from, std::size_t bytes) {
 
 namespace device {
 
-std::byte* cuda_allocate(std::size_t bytes, const std::string& purpose) {
+namespace {
+
+/// What `allocate` gives, tried again after the pool has given back what it keeps; ResourceError otherwise.
+template <typename Allocate>
+std::byte* allocated(std::size_t bytes, const std::string& purpose, const char* call,
+                     const Allocate& allocate) {
   void* data = nullptr;
-  const cudaMemPool_t pool = memory_pool();
-  cudaError_t status = cudaMallocFromPoolAsync(&data, bytes, pool, cuda_stream());
+  cudaError_t status = allocate(&data);
   if (status == cudaErrorMemoryAllocation) {
     // What the pool keeps may be in pieces that are too small.
     cudaGetLastError();
     wait_for_cuda_stream();
-    cudaMemPoolTrimTo(pool, 0);
-    status = cudaMallocFromPoolAsync(&data, bytes, pool, cuda_stream());
+    cudaMemPoolTrimTo(memory_pool(), 0);
+    status = allocate(&data);
   }
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
@@ -102,8 +106,24 @@ std::byte* cuda_allocate(std::size_t bytes, const std::string& purpose) {
                                     purpose, human_bytes(free), human_bytes(total)),
                         "GPU memory", remedy_for(purpose));
   }
-  check_cuda(status, "cudaMallocFromPoolAsync");
+  check_cuda(status, call);
   return static_cast<std::byte*>(data);
+}
+
+}  // namespace
+
+std::byte* cuda_allocate(std::size_t bytes, const std::string& purpose) {
+  return allocated(bytes, purpose, "cudaMallocFromPoolAsync", [&](void** data) {
+    return cudaMallocFromPoolAsync(data, bytes, memory_pool(), cuda_stream());
+  });
+}
+
+std::byte* cuda_allocate_unpooled(std::size_t bytes, const std::string& purpose) {
+  return allocated(bytes, purpose, "cudaMalloc", [&](void** data) { return cudaMalloc(data, bytes); });
+}
+
+void cuda_free_unpooled(std::byte* data) noexcept {
+  cudaFree(data);
 }
 
 void cuda_free(std::byte* data) noexcept {

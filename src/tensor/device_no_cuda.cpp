@@ -20,6 +20,10 @@ std::byte* cuda_allocate(std::size_t, const std::string&) {
   refuse();
 }
 void cuda_free(std::byte*) noexcept {}
+std::byte* cuda_allocate_unpooled(std::size_t, const std::string&) {
+  refuse();
+}
+void cuda_free_unpooled(std::byte*) noexcept {}
 void cuda_copy(std::byte*, Device, const std::byte*, Device, std::size_t) {
   refuse();
 }

@@ -185,8 +185,9 @@ void check_memory(const Communicator& comm, const ReplicaGrid& grid, const Train
       human_bytes(footprint.optimiser), human_bytes(footprint.activations),
       footprint.reference > 0 ? ", reference " + human_bytes(footprint.reference) : "",
       human_bytes(footprint.data), human_bytes(std::max(footprint.evaluation, footprint.writing)));
-  // The data are there already, so that they are not in what is free.
-  const std::uint64_t need = footprint.total() - (options.memory_limit == 0 ? footprint.data : 0);
+  // The data are there already, so that they are not in what is free, and never on a GPU.
+  const bool beside = options.memory_limit > 0 && device == Device::cpu;
+  const std::uint64_t need = footprint.total() - (beside ? 0 : footprint.data);
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, device);
   agree(comm, [&] {
     if (need > limit) {

@@ -378,6 +378,50 @@ TEST_CASE("all commands of one INI file, with times", "[plan]") {
   CHECK(test::count_lines(table.output, "TOO SMALL") == 0);
 }
 
+TEST_CASE("memory of GPUs apart from the node's", "[plan]") {
+  const ConfigOnly model(llama2_7b);
+  const auto search = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"search", "--ranks", "4", "--calibration-tokens", "4194304"};
+    words.insert(words.end(), more.begin(), more.end());
+    return planned(model, words);
+  };
+  const auto cache = [](const Json& plan) { return plan.at("search").at("level_cache").get<std::string>(); };
+  const Json any = search({});
+  const double dense = number(any, "/search/memory/weights"), built = number(any, "/search/levels/built"),
+               stored = number(any, "/search/levels/stored"),
+               answers = number(any, "/search/memory/node_answers");
+  const double rest = number(any, "/search/memory/total") - number(any, "/search/memory/modules");
+  CHECK(answers == 4194304.0 * 4096 * 4);
+
+  // The answers, 64 GiB, take nothing of a GPU: each of these holds exactly what the replica needs.
+  const auto bytes = [](double of) { return std::to_string(static_cast<std::int64_t>(of / 0.85) + 1); };
+  const Json all = search({"--gpu-memory", bytes(rest + built)});
+  CHECK(cache(all) == "device");
+  CHECK(number(all, "/search/memory/limit") >= rest + built);
+  CHECK(all.at("warnings").empty());
+  CHECK(cache(search({"--gpu-memory", bytes(rest + built - 1e6)})) == "host");
+  const double model_of_modules = dense;  // at most: what is cached are modules, no embeddings
+  const std::string some = bytes(rest + model_of_modules);
+  const double shared = answers + stored;
+  CHECK(cache(search({"--gpu-memory", some, "--memory-per-node", bytes(shared)})) == "host");
+  CHECK(cache(search({"--gpu-memory", some, "--memory-per-node", bytes(shared - 1e6)})) == "file");
+  const Json no_room = search({"--gpu-memory", some, "--memory-per-node", bytes(answers - 1e6)});
+  CHECK(no_room.at("warnings").size() == 1);
+  CHECK(search({"--gpu-memory", bytes(rest)}).at("warnings").size() == 1);
+  CHECK(search({"--gpu-memory", bytes(rest), "--shards", "4"}).at("warnings").empty());
+
+  // With the node's memory alone the same runs share it.
+  CHECK(search({"--memory-per-node", bytes(4 * (rest + built))}).at("search").at("level_cache") != "device");
+
+  const test::Ended table = plan(model, {"plan", "eval", "--ranks", "4", "--gpu-memory", "80G"});
+  CHECK(test::count_lines(table.output, "a GPU of 80.00 GiB each") == 1);
+  CHECK(test::count_lines(table.output, "memory of a GPU") == 1);
+  CHECK(plan(model, {"plan", "eval", "--ranks", "4", "--gpu-memory", "8G", "--strict"}).code == 0);
+  CHECK(plan(model, {"plan", "eval", "--ranks", "1", "--gpu-memory", "8G", "--strict"}).code == 4);
+  CHECK(plan(model, {"plan", "eval", "--ranks", "4", "--gpu-memory", "8G", "--backend", "cpu"}).code == 2);
+  CHECK(planned(model, {"stitch", "--ranks", "4", "--gpu-memory", "1M"}).at("warnings").empty());
+}
+
 TEST_CASE("what does not fit is said, and fails where that is asked for", "[plan]") {
   const ConfigOnly model(qwen25_14b);
   const std::vector<std::string> words = {"plan", "database", "--ranks", "4", "--memory-per-node", "16G"};

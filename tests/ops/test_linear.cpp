@@ -3,6 +3,7 @@
 #include <cmath>
 #include <omp.h>
 
+#include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/linear.hpp>
 
 using namespace galapagos;
@@ -57,6 +58,27 @@ TEST_CASE("linear is x W^T + b, in any storage type and shape", "[ops]") {
       }
     }
   }
+}
+
+TEST_CASE("products of one factor are those of its matrix", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
+  std::mt19937 random(4);
+  const OwnedTensor x = on(device, random_tensor({19, 40}, random));
+  const ops::Factor factor(x);
+  // Types that come back after another, too.
+  for (const DType type : {DType::bf16, DType::bf16, DType::f32, DType::f16, DType::bf16}) {
+    const OwnedTensor weight = on(device, random_tensor({23, 40}, random, type));
+    const OwnedTensor together = poisoned_on(device, {19, 23}), alone = poisoned_on(device, {19, 23});
+    ops::linear(context, factor, weight, nullptr, together);
+    ops::linear(context, x, weight, nullptr, alone);
+    CHECK(read(together) == read(alone));
+  }
+  const OwnedTensor d_y = on(device, random_tensor({19, 23}, random));
+  const OwnedTensor together = zeros_on(device, {23, 40}), alone = zeros_on(device, {23, 40});
+  ops::linear_weight_gradient(context, d_y, factor, together);
+  ops::linear_weight_gradient(context, d_y, x, alone);
+  CHECK(read(together) == read(alone));
 }
 
 TEST_CASE("the Gram matrix sums up over calls", "[ops]") {

@@ -42,7 +42,7 @@ void check_message(std::int64_t tokens, std::int64_t columns);
 /// How hidden states reach the next stage.
 enum class HandOver : std::uint8_t {
   automatic,  ///< `direct` for tensors in host memory or where MPI reads GPU memory, else `staged`
-  direct,     ///< MPI is handed the tensors
+  direct,     ///< MPI is handed the tensors, or memory beside them on their GPU
   staged,     ///< through page-locked host memory
 };
 

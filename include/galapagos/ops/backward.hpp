@@ -4,17 +4,18 @@
 #include <span>
 
 #include <galapagos/ops/context.hpp>
+#include <galapagos/ops/factor.hpp>
 
 // Gradients of the operations of linear.hpp and transformer.hpp. `d_x` is the gradient of a scalar loss by x.
 // All gradients are fp32; those said to be added to must hold something before.
 namespace galapagos::ops {
 
 /// Of y = x W^T: d_x [t, in] = d_y [t, out] W [out, in] (+ d_x with `accumulate`). W of any dtype.
-void linear_input_gradient(const Context& context, const Tensor& d_y, const Tensor& weight, const Tensor& d_x,
+void linear_input_gradient(const Context& context, const Factor& d_y, const Tensor& weight, const Tensor& d_x,
                            bool accumulate = false);
 
 /// d_weight [out, in] += d_y^T x for d_y [t, out], x [t, in].
-void linear_weight_gradient(const Context& context, const Tensor& d_y, const Tensor& x,
+void linear_weight_gradient(const Context& context, const Factor& d_y, const Factor& x,
                             const Tensor& d_weight);
 
 /// d_bias [out] += the column sums of d_y [t, out].

@@ -1,12 +1,13 @@
 #pragma once
 
 #include <galapagos/ops/context.hpp>
+#include <galapagos/ops/factor.hpp>
 
 namespace galapagos::ops {
 
 /// y [t, out] = x [t, in] weight^T [in, out] + bias [out] (+ y with `accumulate`). x and y are fp32, the
 /// weight any dtype; bias may be null. `in` may be 0: then y is the bias (or unchanged).
-void linear(const Context& context, const Tensor& x, const Tensor& weight, const Tensor* bias,
+void linear(const Context& context, const Factor& x, const Tensor& weight, const Tensor* bias,
             const Tensor& y, bool accumulate = false);
 
 /// H [n, n] += scale x^T x for x [t, n], fp32; only the lower triangle (row >= column) of H

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include <galapagos/search/evolution.hpp>
 #include <galapagos/search/level_store.hpp>
@@ -37,15 +38,21 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
                                  const EvolutionOptions& evolution, const Fitness& fitness,
                                  const FineTuning& tuning, const SearchExtent& extent);
 
-/// What of `limit` bytes a rank has left beside its share of the dense model's answers, of which a node holds
-/// one copy.
-std::uint64_t beside_answers(std::uint64_t limit, std::uint64_t answers, int ranks_on_node);
-/// Whether all built modules fit a rank that may use `limit` bytes.
+/// What the ranks of a node may use, in bytes.
+struct NodeRoom {
+  std::uint64_t rank = 0;             ///< of each, where its tensors lie
+  int ranks = 1;                      ///< on the node
+  std::optional<std::uint64_t> host;  ///< all together, of the node's own memory where tensors lie on GPUs
+};
+
+/// What a rank has for its replica. The dense model's answers, of which a node holds one copy, take a share
+/// of it where they lie in the same memory.
+std::uint64_t replica_limit(const NodeRoom& room, std::uint64_t answers);
+/// Whether all built modules fit a rank that may use `limit` bytes for its replica.
 bool fits_device(const SearchFootprint& footprint, std::uint64_t limit);
-/// Whether a replica that keeps a model's worth of built modules fits such a rank.
-bool fits_cached(const SearchFootprint& footprint, std::uint64_t limit);
-/// Whether one copy of the database's levels fits a node, each of whose `ranks` ranks may use `limit` bytes.
-bool fits_host(const SearchFootprint& footprint, std::uint64_t limit, int ranks);
+/// Whether one copy of the database's levels fits the node beside replicas that keep a model's worth of built
+/// modules.
+bool fits_host(const SearchFootprint& footprint, std::uint64_t answers, const NodeRoom& room);
 /// Bytes of built modules that a replica keeps on a rank that may use `limit` bytes.
 std::uint64_t cache_limit(const SearchFootprint& footprint, LevelHome home, std::uint64_t limit);
 

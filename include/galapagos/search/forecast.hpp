@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include <galapagos/search/footprint.hpp>
 #include <galapagos/search/search.hpp>
@@ -53,7 +54,8 @@ struct SearchSizes {
   std::int64_t pool_tokens = 0;
   int ranks = 1;
   int ranks_per_node = 1;
-  std::uint64_t limit = 0;  ///< bytes a rank may use, 0 for any number
+  std::uint64_t limit = 0;            ///< bytes a rank may use where its tensors lie, 0 for any number
+  std::optional<std::uint64_t> host;  ///< where that is a GPU: bytes the ranks of a node may use of its own
 };
 
 /// The work of a generation is counted on offspring of the uniform assignment, drawn as the search draws

@@ -28,9 +28,9 @@ void for_columns(std::int64_t columns, const Work& work) {
 
 }  // namespace
 
-void linear_input_gradient(const Context&, const Tensor& d_y, const Tensor& weight, const Tensor& d_x,
+void linear_input_gradient(const Context&, const Factor& d_y, const Tensor& weight, const Tensor& d_x,
                            bool accumulate) {
-  const std::int64_t tokens = d_x.rows(), in = d_x.columns(), out = d_y.columns();
+  const std::int64_t tokens = d_x.rows(), in = d_x.columns(), out = d_y->columns();
   if (tokens == 0 || in == 0) return;
   if (out == 0) {
     if (!accumulate) fill_zero(d_x);
@@ -39,7 +39,7 @@ void linear_input_gradient(const Context&, const Tensor& d_y, const Tensor& weig
   const float beta = accumulate ? 1.0f : 0.0f;
   for_tiles(1, in, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t columns) {
     if (weight.dtype == DType::f32) {
-      return gemm(false, false, tokens, columns, out, 1.0f, d_y.floats(), out, weight.floats() + column, in,
+      return gemm(false, false, tokens, columns, out, 1.0f, d_y->floats(), out, weight.floats() + column, in,
                   beta, d_x.floats() + column, in);
     }
     // Strip by strip, or every thread would hold its columns of the whole output head at once.
@@ -53,16 +53,16 @@ void linear_input_gradient(const Context&, const Tensor& d_y, const Tensor& weig
             weight.data + static_cast<std::size_t>((first + row) * in + column) * size_of(weight.dtype),
             {wide.data() + row * columns, static_cast<std::size_t>(columns)});
       }
-      gemm(false, false, tokens, columns, rows, 1.0f, d_y.floats() + first, out, wide.data(), columns,
+      gemm(false, false, tokens, columns, rows, 1.0f, d_y->floats() + first, out, wide.data(), columns,
            first == 0 ? beta : 1.0f, d_x.floats() + column, in);
     }
   });
 }
 
-void linear_weight_gradient(const Context&, const Tensor& d_y, const Tensor& x, const Tensor& d_weight) {
-  const std::int64_t tokens = x.rows(), out = d_y.columns(), in = x.columns();
+void linear_weight_gradient(const Context&, const Factor& d_y, const Factor& x, const Tensor& d_weight) {
+  const std::int64_t tokens = x->rows(), out = d_y->columns(), in = x->columns();
   if (tokens == 0 || out == 0 || in == 0) return;
-  parallel_gemm(true, false, out, in, tokens, 1.0f, d_y.floats(), out, x.floats(), in, 1.0f,
+  parallel_gemm(true, false, out, in, tokens, 1.0f, d_y->floats(), out, x->floats(), in, 1.0f,
                 d_weight.floats(), in);
 }
 

@@ -19,9 +19,9 @@ void fill_with_bias(const Tensor& bias, const Tensor& y) {
 
 }  // namespace
 
-void linear(const Context&, const Tensor& x, const Tensor& weight, const Tensor* bias, const Tensor& y,
+void linear(const Context&, const Factor& x, const Tensor& weight, const Tensor* bias, const Tensor& y,
             bool accumulate) {
-  const std::int64_t tokens = y.rows(), out = y.columns(), in = x.columns();
+  const std::int64_t tokens = y.rows(), out = y.columns(), in = x->columns();
   float beta = accumulate ? 1.0f : 0.0f;
   if (bias != nullptr) {
     fill_with_bias(*bias, y);
@@ -40,7 +40,7 @@ void linear(const Context&, const Tensor& x, const Tensor& weight, const Tensor*
                        weight.data + static_cast<std::size_t>(column * in) * size_of(weight.dtype), wide);
       rows = wide.data();
     }
-    gemm(false, true, tokens, columns, in, 1.0f, x.floats(), in, rows, in, beta, y.floats() + column, out);
+    gemm(false, true, tokens, columns, in, 1.0f, x->floats(), in, rows, in, beta, y.floats() + column, out);
   });
 }
 

@@ -13,10 +13,10 @@ __global__ void fill_with_bias(const Stored* bias, std::int64_t columns, std::in
 
 }  // namespace
 
-void linear(const Context& context, const Tensor& x, const Tensor& weight, const Tensor* bias,
+void linear(const Context& context, const Factor& x, const Tensor& weight, const Tensor* bias,
             const Tensor& y, bool accumulate) {
   Resources& gpu = context.cuda();
-  const std::int64_t tokens = y.rows(), out = y.columns(), in = x.columns();
+  const std::int64_t tokens = y.rows(), out = y.columns(), in = x->columns();
   float beta = accumulate ? 1.0f : 0.0f;
   if (bias != nullptr) {
     with_stored(bias->dtype, [&]<typename Stored>(const Stored*) {
@@ -39,9 +39,9 @@ void accumulate_gram(const Context& context, const Tensor& x, float scale, const
   add_lower_gram(context.cuda(), x.columns(), x.rows(), scale, a.data(), a.type(), h.floats());
 }
 
-void linear_input_gradient(const Context& context, const Tensor& d_y, const Tensor& weight, const Tensor& d_x,
+void linear_input_gradient(const Context& context, const Factor& d_y, const Tensor& weight, const Tensor& d_x,
                            bool accumulate) {
-  const std::int64_t tokens = d_x.rows(), in = d_x.columns(), out = d_y.columns();
+  const std::int64_t tokens = d_x.rows(), in = d_x.columns(), out = d_y->columns();
   if (tokens == 0 || in == 0) return;
   if (out == 0) {
     if (!accumulate) fill_zero(d_x);
@@ -54,9 +54,9 @@ void linear_input_gradient(const Context& context, const Tensor& d_y, const Tens
        accumulate ? 1.0f : 0.0f, d_x.floats(), in);
 }
 
-void linear_weight_gradient(const Context& context, const Tensor& d_y, const Tensor& x,
+void linear_weight_gradient(const Context& context, const Factor& d_y, const Factor& x,
                             const Tensor& d_weight) {
-  const std::int64_t tokens = x.rows(), out = d_y.columns(), in = x.columns();
+  const std::int64_t tokens = x->rows(), out = d_y->columns(), in = x->columns();
   if (tokens == 0 || out == 0 || in == 0) return;
   const DType type = context.products();
   const Operand a(context, d_y, type), b(context, x, type);

@@ -27,6 +27,16 @@ Operand::Operand(const Context& context, const Tensor& tensor, DType type) : vie
   view_ = copy_;
 }
 
+Operand::Operand(const Context& context, const Factor& factor, DType type) : view_(factor.values()) {
+  if (view_.dtype == type) return;
+  OwnedTensor& kept = factor.converted();
+  if (kept->data == nullptr || kept->dtype != type) {
+    kept = OwnedTensor(view_.shape, type, Device::cuda, "a matrix in another precision");
+    cuda::convert(context, view_, kept);
+  }
+  view_ = kept;
+}
+
 void gemm(Resources& gpu, bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
           float alpha, const void* a, std::int64_t lda, const void* b, std::int64_t ldb, DType type,
           float beta, float* c, std::int64_t ldc) {

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include <galapagos/ops/factor.hpp>
+
 // Matrix products of row-major matrices on a GPU, over cuBLAS.
 namespace galapagos::ops::cuda {
 
@@ -11,6 +13,8 @@ namespace galapagos::ops::cuda {
 class Operand {
  public:
   Operand(const Context& context, const Tensor& tensor, DType type);
+  /// The copy is the factor's.
+  Operand(const Context& context, const Factor& factor, DType type);
 
   const std::byte* data() const { return view_.data; }
   /// From element `offset` on.
