@@ -60,3 +60,21 @@ TEST_CASE("divergences of two models' answers", "[ops]") {
     }
   }
 }
+
+TEST_CASE("zeros of both signs are ties", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
+  const OwnedTensor dense({2, 3}, DType::f32, Device::cpu, "test"),
+      other({2, 3}, DType::f32, Device::cpu, "test");
+  const float values[] = {-1, -0.0f, 0, -0.0f, 5, 0}, others[] = {1, 2, 3, 1, 2, 3};
+  std::copy_n(values, 6, dense->floats());
+  std::copy_n(others, 6, other->floats());
+  const OwnedTensor p = on(device, dense), q = on(device, other);
+  std::vector<std::int32_t> most(2, -1);
+  ops::arg_max(context, p, most);
+  CHECK(most == std::vector<std::int32_t>{1, 1});
+  std::vector<double> sparse(2, NAN);
+  ops::sparse_kl_divergence(context, p, q, 2, sparse);
+  CHECK(std::abs(sparse[0] - divergence64(values, others, {1, 2})) < 1e-6);
+  CHECK(std::abs(sparse[1] - divergence64(values + 3, others + 3, {0, 1})) < 1e-6);
+}

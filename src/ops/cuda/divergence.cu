@@ -40,9 +40,9 @@ __global__ void divergences(const float* dense, const float* dense_scale, const 
   if (threadIdx.x == 0) divergence[blockIdx.x] = sum / total + q_scale.log_sum - static_cast<double>(p_log);
 }
 
-/// Sorts as (value, lower index first), without ties.
+/// Sorts as (value, lower index first), without ties. Adding 0 turns -0 into the 0 to which it is equal.
 __device__ Key ranked(float value, std::int64_t index) {
-  return static_cast<Key>(sortable(value)) << 32 | (0xffffffffu - static_cast<std::uint32_t>(index));
+  return static_cast<Key>(sortable(value + 0.0f)) << 32 | (0xffffffffu - static_cast<std::uint32_t>(index));
 }
 
 /// The key of which `count` keys of the row are at least as great, byte by byte from the highest: a histogram
