@@ -65,7 +65,7 @@ dim3 one_block_per_row(const Tensor& logits) {
 }  // namespace
 
 void slice_scales(const Context& context, const Tensor& logits, std::span<double> scales) {
-  if (logits.empty()) return;
+  if (logits.rows() == 0) return;
   Resources& gpu = context.cuda();
   const Array<double> result(2 * logits.rows(), "scales of logits");
   launch(gpu, wide_scales, one_block_per_row(logits), row_threads, 0, logits.floats(), logits.columns(),
@@ -75,7 +75,7 @@ void slice_scales(const Context& context, const Tensor& logits, std::span<double
 
 void slice_logits_of(const Context& context, const Tensor& logits, std::span<const std::int32_t> ids,
                      std::int64_t first, std::span<double> found) {
-  if (logits.empty()) return;
+  if (logits.rows() == 0) return;
   Resources& gpu = context.cuda();
   const Array<std::int32_t> wanted = gpu.upload(ids);
   const Array<double> result(logits.rows(), "logits of tokens");
@@ -86,7 +86,7 @@ void slice_logits_of(const Context& context, const Tensor& logits, std::span<con
 
 void slice_divergence(const Context& context, const Tensor& dense, std::span<const float> dense_shifts,
                       const Tensor& other, std::span<const float> other_shifts, std::span<double> sums) {
-  if (dense.empty()) return;
+  if (dense.rows() == 0) return;
   Resources& gpu = context.cuda();
   const Array<float> p_shifts = gpu.upload(dense_shifts);
   const Array<float> q_shifts = gpu.upload(other_shifts);
