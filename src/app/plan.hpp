@@ -28,6 +28,7 @@ struct Machine {
   double disk = 0;
   double efficiency = 0.5;  ///< share of these rates that is reached
 
+  Device device() const { return gpu_memory > 0 ? Device::cuda : Device::cpu; }
   int ranks_per_node() const { return (ranks + nodes - 1) / nodes; }
   /// Replicas of `shards` neighbouring ranks that lie on a node and on others too, on the node with most.
   int split_replicas(int shards) const;

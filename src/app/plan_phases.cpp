@@ -15,7 +15,7 @@ PlannedPhase plan_database(const Machine& machine, const DatabaseOptions& option
                            const DatabaseHeader& header) {
   const std::uint64_t limit = machine.limit(options.memory_limit);
   const DatabaseForecast forecast =
-      forecast_database(header, options, machine.ranks, machine.ranks_per_node(), limit);
+      forecast_database(header, options, machine.ranks, machine.ranks_per_node(), limit, machine.device());
   const DatabaseMemory& memory = forecast.memory;
   PlannedPhase phase;
   phase.name = "database";

@@ -52,7 +52,7 @@ void note(DatabaseMemory& most, const DatabaseMemory& now) {
 /// Follows one pass as build_database() goes through it: the collection, the reduction module by module, the
 /// pruning.
 void follow_pass(const DatabaseHeader& header, const PipelineGrid& grid, std::span<const ModuleId> modules,
-                 std::span<const int> owners, std::int64_t most_tokens, int ranks, DatabaseMemory& most) {
+                 std::span<const int> owners, const PassExtent& extent, int ranks, DatabaseMemory& most) {
   const HfConfig& config = header.config;
   std::vector<DatabaseMemory> now(static_cast<std::size_t>(ranks));
   for (int rank = 0; rank < ranks; ++rank) {
@@ -60,7 +60,7 @@ void follow_pass(const DatabaseHeader& header, const PipelineGrid& grid, std::sp
     const LayerSpan& span = grid.spans[static_cast<std::size_t>(grid.stage_of(rank))];
     DatabaseMemory& mine = now[static_cast<std::size_t>(rank)];
     mine.weights = stage_weight_bytes(config, span, header.precision);
-    mine.activations = activation_bytes(config, most_tokens);
+    mine.activations = activation_bytes(config, extent.most_tokens);
     for (const ModuleId& module : modules) {
       if (in_span(span, module)) mine.hessians += hessian_bytes(config, module);
     }
@@ -73,7 +73,7 @@ void follow_pass(const DatabaseHeader& header, const PipelineGrid& grid, std::sp
     const auto at = static_cast<std::size_t>(owner);
     const std::uint64_t bytes = hessian_bytes(config, modules[i]);
     owned[at] += bytes;
-    work[at] = std::max(work[at], pruning_bytes(config, modules[i]));
+    work[at] = std::max(work[at], pruning_bytes(config, modules[i], extent.device));
     if (grid.lanes == 1 && grid.rank_of(0, stage) == owner) continue;  // stays where it is
     now[at].hessians += bytes;
     note(most, now[at]);
@@ -114,20 +114,21 @@ double obs_traffic(std::int64_t rows, std::int64_t columns, std::int64_t kept, s
 }
 
 DatabaseForecast forecast_database(const DatabaseHeader& header, const DatabaseOptions& options, int ranks,
-                                   int ranks_per_node, std::uint64_t limit) {
+                                   int ranks_per_node, std::uint64_t limit, Device device) {
   const HfConfig& config = header.config;
   const std::int64_t tokens = options.calibration_tokens;
-  const std::int64_t most_tokens = std::max(options.batch_tokens, header.sequence_length);
+  const PassExtent extent = {header.precision, std::max(options.batch_tokens, header.sequence_length),
+                             device};
   const std::vector<ModuleId> modules = header.modules();
   DatabaseForecast forecast;
   forecast.file = header.file_bytes();
   forecast.grid = make_pipeline_grid(layer_costs(config), ranks, options.lanes);
   const PipelineGrid& grid = forecast.grid;
   try {
-    forecast.passes = plan_passes(config, grid, header.precision, most_tokens, modules, limit);
+    forecast.passes = plan_passes(config, grid, extent, modules, limit);
   } catch (const ResourceError& error) {
     forecast.too_small = error.what();
-    forecast.passes = plan_passes(config, grid, header.precision, most_tokens, modules, 0);
+    forecast.passes = plan_passes(config, grid, extent, modules, 0);
   }
   const auto passes = static_cast<double>(forecast.passes.size()), lanes = static_cast<double>(grid.lanes);
   const double seen = mean_seen(header.sequence_length);
@@ -162,7 +163,7 @@ DatabaseForecast forecast_database(const DatabaseHeader& header, const DatabaseO
 
   for (const auto& pass : forecast.passes) {
     const std::vector<int> owners = assign_owners(pass, config, grid, ranks);
-    follow_pass(header, grid, pass, owners, most_tokens, ranks, forecast.memory);
+    follow_pass(header, grid, pass, owners, extent, ranks, forecast.memory);
     std::vector<double> work(static_cast<std::size_t>(ranks)), streamed(work.size());
     for (std::size_t i = 0; i < pass.size(); ++i) {
       const StructureLayout layout = header.layout(pass[i]);

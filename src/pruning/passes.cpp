@@ -12,28 +12,31 @@ std::uint64_t hessian_bytes(const HfConfig& config, const ModuleId& module) {
   return n * n * sizeof(float);
 }
 
-std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module) {
+std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module, Device device) {
   const auto n = static_cast<std::uint64_t>(module_columns(config, module));
   const auto hidden = static_cast<std::uint64_t>(config.hidden_size);
-  return n * (n + 4 * hidden) *
-         sizeof(float);  // inverse; weight: transposed, pruned, as stored, being written
+  // An inverse that has to be tried again in fp64: a copy of the Hessian, and cuSOLVER's workspace of that
+  // size. On a node, what a limit leaves of its memory has room for the copy.
+  const std::uint64_t retry = device == Device::cuda ? 2 * n * n * sizeof(double) : 0;
+  return retry + n * (n + 4 * hidden) *
+                     sizeof(float);  // inverse; weight: transposed, pruned, as stored, being written
 }
 
-std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, DType precision,
-                          std::int64_t most_tokens, std::span<const ModuleId> modules) {
+std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, const PassExtent& extent,
+                          std::span<const ModuleId> modules) {
   std::uint64_t hessians = 0, pruning = 0;
   for (const ModuleId& module : modules) {
     if (module.layer < span.first || module.layer >= span.last) continue;
     hessians += hessian_bytes(config, module);
-    pruning = std::max(pruning, pruning_bytes(config, module));
+    pruning = std::max(pruning, pruning_bytes(config, module, extent.device));
   }
-  return stage_weight_bytes(config, span, precision) + activation_bytes(config, most_tokens) + hessians +
-         pruning;
+  return stage_weight_bytes(config, span, extent.precision) + activation_bytes(config, extent.most_tokens) +
+         hessians + pruning;
 }
 
 std::vector<std::vector<ModuleId>> plan_passes(const HfConfig& config, const PipelineGrid& grid,
-                                               DType precision, std::int64_t most_tokens,
-                                               std::span<const ModuleId> modules, std::uint64_t limit) {
+                                               const PassExtent& extent, std::span<const ModuleId> modules,
+                                               std::uint64_t limit) {
   std::vector<std::vector<ModuleId>> passes;
   for (const LayerSpan& span : grid.spans) {
     std::size_t pass = 0;
@@ -45,11 +48,10 @@ std::vector<std::vector<ModuleId>> plan_passes(const HfConfig& config, const Pip
     for (const ModuleId& module : modules) {
       if (module.layer < span.first || module.layer >= span.last) continue;
       together.push_back(module);
-      if (limit > 0 && stage_bytes(config, span, precision, most_tokens, together) > limit) {
+      if (limit > 0 && stage_bytes(config, span, extent, together) > limit) {
         if (together.size() > 1) ++pass;
         together = {module};
-        if (const std::uint64_t least = stage_bytes(config, span, precision, most_tokens, together);
-            least > limit) {
+        if (const std::uint64_t least = stage_bytes(config, span, extent, together); least > limit) {
           throw ResourceError(fmt::format("a rank with layers {} to {} needs at least {} and may use {}",
                                           span.first, span.last - 1, human_bytes(least), human_bytes(limit)),
                               "--memory-limit",

@@ -122,6 +122,7 @@ std::vector<ModuleId> missing_modules(const Communicator& comm, const std::files
 
 Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device device) {
   Plan plan;
+  plan.device = device;
   agree_at_root(comm, [&] { plan.found = look_for_output(options); });
   plan.found = comm.broadcast_value(plan.found);
   agree(comm, [&] {
@@ -153,7 +154,7 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device 
   agree(comm, [&] {
     plan.grid = make_pipeline_grid(layer_costs(plan.config), comm.size(), options.lanes);
     if (plan.grid.stages() > 1) check_message(plan.most_tokens, plan.config.hidden_size);
-    plan.passes = plan_passes(plan.config, plan.grid, plan.precision, plan.most_tokens, plan.missing, limit);
+    plan.passes = plan_passes(plan.config, plan.grid, plan.extent(), plan.missing, limit);
   });
   return plan;
 }
@@ -180,7 +181,7 @@ void log_plan(const Communicator& comm, const DatabaseOptions& options, const Pl
   std::uint64_t most = 0;
   for (const LayerSpan& span : plan.grid.spans) {
     for (const auto& pass : plan.passes) {
-      most = std::max(most, stage_bytes(plan.config, span, plan.precision, plan.most_tokens, pass));
+      most = std::max(most, stage_bytes(plan.config, span, plan.extent(), pass));
     }
   }
   log_info("memory per rank up to {}", human_bytes(most));

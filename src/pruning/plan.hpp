@@ -9,6 +9,7 @@
 #include <galapagos/pruning/build.hpp>
 #include <galapagos/pruning/database.hpp>
 #include <galapagos/pruning/hessian.hpp>
+#include <galapagos/pruning/passes.hpp>
 
 namespace galapagos {
 
@@ -25,9 +26,12 @@ struct Plan {
   TokenSet calibration;
   std::vector<Batch> batches;
   std::int64_t most_tokens = 1;
+  Device device = Device::cpu;
   PipelineGrid grid;
   std::vector<ModuleId> missing;
   std::vector<std::vector<ModuleId>> passes;
+
+  PassExtent extent() const { return {precision, most_tokens, device}; }
 };
 
 /// Collective.

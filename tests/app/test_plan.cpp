@@ -410,6 +410,14 @@ TEST_CASE("memory of GPUs apart from the node's", "[plan]") {
   CHECK(search({"--gpu-memory", bytes(rest)}).at("warnings").size() == 1);
   CHECK(search({"--gpu-memory", bytes(rest), "--shards", "4"}).at("warnings").empty());
 
+  // An inverse in fp64: a copy of the ffn's Hessian and as much to work in.
+  const auto pruning = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"database", "--ranks", "4", "--calibration-tokens", "1048576"};
+    words.insert(words.end(), more.begin(), more.end());
+    return number(planned(model, words), "/database/memory/pruning");
+  };
+  CHECK(pruning({"--gpu-memory", "80G"}) - pruning({}) == 2 * 11008.0 * 11008 * 8);
+
   // With the node's memory alone the same runs share it.
   CHECK(search({"--memory-per-node", bytes(4 * (rest + built))}).at("search").at("level_cache") != "device");
 

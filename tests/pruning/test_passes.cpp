@@ -27,6 +27,7 @@ HfConfig llama_7b() {
 
 TEST_CASE("passes cover every module once and keep within the limit", "[passes]") {
   const HfConfig config = llama_7b();
+  const PassExtent extent = {DType::bf16, 4096, GENERATE(Device::cpu, Device::cuda)};
   std::vector<ModuleId> modules;
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     modules.push_back({layer, ModuleKind::attention});
@@ -34,25 +35,23 @@ TEST_CASE("passes cover every module once and keep within the limit", "[passes]"
   }
   for (const int ranks : {1, 4, 32}) {
     const PipelineGrid grid = make_pipeline_grid(std::vector<double>(32, 1.0), ranks, 0);
-    CHECK(plan_passes(config, grid, DType::bf16, 4096, modules, 0).size() == 1);
+    CHECK(plan_passes(config, grid, extent, modules, 0).size() == 1);
     std::size_t before = 1;
     for (const std::uint64_t gibibytes : {64, 32, 20}) {
       const std::uint64_t limit = gibibytes << 30;
-      const auto passes = plan_passes(config, grid, DType::bf16, 4096, modules, limit);
+      const auto passes = plan_passes(config, grid, extent, modules, limit);
       CHECK(passes.size() >= before);
       before = passes.size();
       std::set<ModuleId> seen;
       for (const auto& pass : passes) {
         CHECK(!pass.empty());
         for (const ModuleId& module : pass) CHECK(seen.insert(module).second);
-        for (const LayerSpan& span : grid.spans)
-          CHECK(stage_bytes(config, span, DType::bf16, 4096, pass) <= limit);
+        for (const LayerSpan& span : grid.spans) CHECK(stage_bytes(config, span, extent, pass) <= limit);
       }
       CHECK(seen.size() == modules.size());
     }
     CHECK((ranks != 1 || before > 1));
-    CHECK_THROWS_AS(plan_passes(config, grid, DType::bf16, 4096, modules, std::uint64_t{1} << 30),
-                    ResourceError);
+    CHECK_THROWS_AS(plan_passes(config, grid, extent, modules, std::uint64_t{1} << 30), ResourceError);
   }
 }
 

@@ -17,8 +17,8 @@ class Resources;
 class Context {
  public:
   /// `threads` host threads; 0 = what OpenMP would take. `products`: the type that fp32 operands of matrix
-  /// products and of attention may be rounded to on a GPU, sums staying in fp32; f32 keeps them as they are,
-  /// without TF32. ResourceError where the device cannot be had.
+  /// products and of attention may be rounded to on a GPU, sums staying in fp32; f32 keeps them but beside a
+  /// 16-bit weight, and without TF32. ResourceError where the device cannot be had.
   explicit Context(Device device = Device::cpu, int threads = 0, DType products = DType::f32);
 
   Device device() const { return device_; }

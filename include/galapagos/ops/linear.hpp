@@ -5,8 +5,8 @@
 
 namespace galapagos::ops {
 
-/// y [t, out] = x [t, in] weight^T [in, out] + bias [out] (+ y with `accumulate`). x and y are fp32, the
-/// weight any dtype; bias may be null. `in` may be 0: then y is the bias (or unchanged).
+/// y [t, out] = x [t, in] weight^T [in, out] + bias [out], or + y with `accumulate`. x and y are fp32, the
+/// weight any dtype; bias may be null, and is with `accumulate`. `in` may be 0: y is the bias (or as before).
 void linear(const Context& context, const Factor& x, const Tensor& weight, const Tensor* bias,
             const Tensor& y, bool accumulate = false);
 

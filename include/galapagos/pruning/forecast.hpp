@@ -43,9 +43,9 @@ double obs_operations(std::int64_t rows, std::int64_t columns, std::int64_t kept
 /// Bytes that it reads and writes in memory.
 double obs_traffic(std::int64_t rows, std::int64_t columns, std::int64_t kept, std::int64_t unit);
 
-/// `limit`: bytes a rank may use, 0 for any number; `options.calibration_tokens` has to be known.
+/// `limit`: bytes a rank may use on `device`, 0 for any number; `options.calibration_tokens` has to be known.
 /// `ranks_per_node` neighbours share a node.
 DatabaseForecast forecast_database(const DatabaseHeader& header, const DatabaseOptions& options, int ranks,
-                                   int ranks_per_node, std::uint64_t limit);
+                                   int ranks_per_node, std::uint64_t limit, Device device);
 
 }  // namespace galapagos

@@ -8,19 +8,26 @@
 
 namespace galapagos {
 
+/// What of a run decides the memory of its ranks.
+struct PassExtent {
+  DType precision = DType::f32;  ///< of the working weights
+  std::int64_t most_tokens = 1;  ///< of a batch
+  Device device = Device::cpu;   ///< where tensors lie
+};
+
 /// Bytes of a module's Hessian, and of the workspace of its pruning beside it.
 std::uint64_t hessian_bytes(const HfConfig& config, const ModuleId& module);
-std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module);
+std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module, Device device);
 
-/// Bytes that a rank of a stage needs at its peak: its layers' weights, activations for `most_tokens` tokens,
-/// the Hessians of `modules` that it owns, and the pruning of the largest of them.
-std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, DType precision,
-                          std::int64_t most_tokens, std::span<const ModuleId> modules);
+/// Bytes that a rank of a stage needs at its peak: its layers' weights, the activations of a batch, the
+/// Hessians of `modules` that it owns, and the pruning of the largest of them.
+std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, const PassExtent& extent,
+                          std::span<const ModuleId> modules);
 
 /// Deals modules into as few passes over the calibration data as keep every rank within `limit` bytes (0: no
 /// limit). ResourceError where even one module at a time does not fit.
 std::vector<std::vector<ModuleId>> plan_passes(const HfConfig& config, const PipelineGrid& grid,
-                                               DType precision, std::int64_t most_tokens,
-                                               std::span<const ModuleId> modules, std::uint64_t limit);
+                                               const PassExtent& extent, std::span<const ModuleId> modules,
+                                               std::uint64_t limit);
 
 }  // namespace galapagos
