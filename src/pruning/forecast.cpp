@@ -101,7 +101,7 @@ double obs_operations(std::int64_t rows, std::int64_t columns, std::int64_t kept
   const double updates = (n * n * n - k * k * k) / 3 + d * squares;  // of M (its half) and of W
   // The choice: for single columns products with the likely ones and the factors of a block of 128; for
   // structures a small factorisation and solve each.
-  const double choice = unit == 1 ? 1.25 * d * squares + 192 * squares : (u / 3 + d) * squares / 2;
+  const double choice = unit == 1 ? 1.75 * d * squares + 192 * squares : (u / 3 + d) * squares / 2;
   return n * n * n + updates + choice;  // the inverse first
 }
 
