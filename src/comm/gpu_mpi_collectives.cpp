@@ -84,14 +84,10 @@ class MessageOnGpu {
 
   float* values() const { return values_.get(); }
   SideStream& stream() { return stream_; }
-  /// The host waits for it, as MPI knows nothing of streams.
-  void take(const float* from, std::size_t count) {
-    copy(values_.get(), from, count);
-    GALAPAGOS_CUDA_CALL(cudaStreamSynchronize(stream_.get()));
-  }
-  /// Likewise before MPI may write to it once more.
-  void give(float* to, std::size_t count) {
-    copy(to, values_.get(), count);
+  /// From the values or to them. The host waits for it, as MPI knows nothing of streams.
+  void copy(float* to, const float* from, std::size_t count) {
+    GALAPAGOS_CUDA_CALL(
+        cudaMemcpyAsync(to, from, count * sizeof(float), cudaMemcpyDeviceToDevice, stream_.get()));
     GALAPAGOS_CUDA_CALL(cudaStreamSynchronize(stream_.get()));
   }
 
@@ -99,10 +95,6 @@ class MessageOnGpu {
   struct Free {
     void operator()(float* values) const { cudaFree(values); }
   };
-  void copy(float* to, const float* from, std::size_t count) {
-    GALAPAGOS_CUDA_CALL(
-        cudaMemcpyAsync(to, from, count * sizeof(float), cudaMemcpyDeviceToDevice, stream_.get()));
-  }
 
   SideStream stream_;
   std::unique_ptr<float, Free> values_;
@@ -123,10 +115,10 @@ class DirectCollectives : public Collectives {
   void finish_sum() override {
     for (std::size_t at = 0; at < count_; at += MessageOnGpu::piece) {
       const std::size_t length = std::min(MessageOnGpu::piece, count_ - at);
-      message_->take(values_ + at, length);
+      message_->copy(message_->values(), values_ + at, length);
       GALAPAGOS_MPI(MPI_Allreduce(MPI_IN_PLACE, message_->values(), static_cast<int>(length), MPI_FLOAT,
                                   MPI_SUM, ranks().handle()));
-      message_->give(values_ + at, length);
+      message_->copy(values_ + at, message_->values(), length);
     }
     message_->stream().lead_main();
     count_ = 0;
