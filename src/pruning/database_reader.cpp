@@ -75,6 +75,8 @@ DatabaseHeader read_header(const Hdf5File& file, const std::string& path) {
   header.relative_damping = file.read_double("/", "rel_damp");
   header.dtype = dtype_named(file.read_string("/", "dtype"), path);
   header.attention_unit = unit_named(file.read_string("/", "attention_unit"), path);
+  if (file.has_attribute("/", "sensitivity_fingerprint"))
+    header.sensitivity_fingerprint = file.read_string("/", "sensitivity_fingerprint");
   for (const ModuleId& module : header.modules()) {
     header.levels[module] = read_levels(file, header, module, path);
   }
@@ -97,6 +99,8 @@ DatabaseReader::DatabaseReader(const std::filesystem::path& path)
     const auto most = static_cast<std::uint64_t>(header_.removed(module).back());
     expect(at + "/order", Hdf5Type::i32, {most});
     expect(at + "/loss", Hdf5Type::f64, {most});
+    if (!header_.sensitivity_fingerprint.empty())
+      expect(at + "/end_loss", Hdf5Type::f64, {header_.removed(module).size()});
     expect(at + "/damping", Hdf5Type::f64, {layout::damping_values});
     expect(at + "/checksum", Hdf5Type::u64, {1});
     expect(at + "/state", Hdf5Type::u8, {1});
@@ -137,6 +141,12 @@ std::vector<std::int32_t> DatabaseReader::order(const ModuleId& module) const {
 std::vector<double> DatabaseReader::loss(const ModuleId& module) const {
   return file_.read_values<double>(layout::module_path(module) + "/loss", Hdf5Type::f64,
                                    static_cast<std::uint64_t>(header_.removed(module).back()));
+}
+
+std::vector<double> DatabaseReader::end_loss(const ModuleId& module) const {
+  if (header_.sensitivity_fingerprint.empty()) return {};
+  return file_.read_values<double>(layout::module_path(module) + "/end_loss", Hdf5Type::f64,
+                                   header_.removed(module).size());
 }
 
 std::vector<double> DatabaseReader::damping(const ModuleId& module) const {

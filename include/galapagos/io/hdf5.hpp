@@ -91,6 +91,7 @@ class Hdf5File {
   void write_attribute(const std::string& object, const std::string& name, const std::string& value);
   void write_attribute(const std::string& object, const std::string& name, double value);
   void write_attribute(const std::string& object, const std::string& name, std::int64_t value);
+  bool has_attribute(const std::string& object, const std::string& name) const;
   std::string read_string(const std::string& object, const std::string& name) const;
   double read_double(const std::string& object, const std::string& name) const;
   std::int64_t read_integer(const std::string& object, const std::string& name) const;

@@ -49,6 +49,7 @@ struct DatabaseHeader {
   double relative_damping = 1e-2;
   DType dtype = DType::f32;
   AttentionUnit attention_unit = AttentionUnit::head;
+  std::string sensitivity_fingerprint;  ///< of what weighed the order and gave end losses; empty without
   std::map<ModuleId, std::vector<std::int64_t>> levels;  ///< structures removed at levels 0, 1, ...
 
   const std::vector<std::int64_t>& removed(const ModuleId& module) const { return levels.at(module); }
@@ -128,6 +129,8 @@ class DatabaseReader {
   bool done(const ModuleId& module) const;
   std::vector<std::int32_t> order(const ModuleId& module) const;
   std::vector<double> loss(const ModuleId& module) const;
+  /// What levels 0, 1, ... cost in end loss, nats per token; empty where no sensitivity weighed the order.
+  std::vector<double> end_loss(const ModuleId& module) const;
   /// Relative damping used, factorisations tried, dead columns.
   std::vector<double> damping(const ModuleId& module) const;
   /// The kept columns of a level, ascending.
