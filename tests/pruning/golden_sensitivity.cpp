@@ -1,6 +1,7 @@
 #include "golden_sensitivity.hpp"
 
 #include "support/files.hpp"
+#include "support/tokens.hpp"
 
 #include <cmath>
 #include <cstring>
@@ -9,12 +10,7 @@
 namespace galapagos::test {
 namespace {
 
-constexpr std::int32_t first_sequence = 20;  // LENGTHS of the script
-
-template <typename T>
-void put(std::string& bytes, T value) {
-  bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
+constexpr std::uint64_t first_sequence = 20;  // LENGTHS of the script
 
 }  // namespace
 
@@ -22,19 +18,10 @@ GoldenSensitivity::GoldenSensitivity(const std::string& model)
     : file_(data_file("sensitivity/" + model + ".safetensors")) {}
 
 void GoldenSensitivity::write_tokens(const std::filesystem::path& path) const {
-  const TensorEntry& tokens = *file_.find("tokens");
-  const auto count = static_cast<std::int32_t>(tokens.shape[0]);
-  std::string index("MMIDIDX\0\0", 9);
-  put(index, std::uint64_t{1});  // version
-  put(index, std::uint8_t{4});   // of int32
-  put(index, std::uint64_t{2});
-  put(index, std::uint64_t{3});
-  for (const std::int32_t length : {first_sequence, count - first_sequence}) put(index, length);
-  for (const std::int64_t offset : {std::int64_t{0}, std::int64_t{4} * first_sequence}) put(index, offset);
-  for (const std::int64_t document : {0, 1, 2}) put(index, document);
-  write_text(path.string() + ".idx", index);
-  write_text(path.string() + ".bin",
-             std::string(reinterpret_cast<const char*>(tokens.data.data()), tokens.data.size()));
+  const TensorEntry& entry = *file_.find("tokens");
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(entry.shape[0]));
+  std::memcpy(tokens.data(), entry.data.data(), entry.data.size());
+  write_token_pair(path, tokens, std::vector<std::uint64_t>{0, first_sequence, tokens.size()});
 }
 
 std::vector<float> GoldenSensitivity::values(const ModuleId& module, SensitivityForm form) const {
