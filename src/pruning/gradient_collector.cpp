@@ -65,18 +65,17 @@ GradientCollector::GradientCollector(const ops::Context& context, const Communic
   losses_.emplace(context, shards, OutputPass::tile(how.most_tokens), config_.vocab_size, false);
 }
 
-std::uint64_t GradientCollector::bytes(const ModelSource& source, const LayerSpan& span, bool one_stage,
-                                       const GradientGathering& how) {
-  const HfConfig& config = source.config;
+std::uint64_t GradientCollector::bytes(const HfConfig& config, DType precision, const LayerSpan& span,
+                                       bool one_stage, const GradientGathering& how) {
   const auto hidden = static_cast<std::uint64_t>(config.hidden_size);
   std::int64_t width = (span.count() + 5) * config.hidden_size + LayerPass::width(config);
   if (how.recompute) width += LayerTape::width(config, widest_shape(config));
   for (std::int64_t layer = span.first; layer < span.last && !how.recompute; ++layer)
     width += LayerTape::width(config, config.shape(layer));
-  std::uint64_t bytes = stage_weight_bytes(config, span, source.precision) +
+  std::uint64_t bytes = stage_weight_bytes(config, span, precision) +
                         static_cast<std::uint64_t>(how.most_tokens * width) * sizeof(float);
   if (span.last == config.layers) {
-    bytes += static_cast<std::uint64_t>(config.vocab_size * config.hidden_size) * size_of(source.precision) +
+    bytes += static_cast<std::uint64_t>(config.vocab_size * config.hidden_size) * size_of(precision) +
              OutputPass::bytes(config, how.most_tokens);
   }
   // What waits on the host between the way up and the way down, and the sums: as they are, and packed.

@@ -47,7 +47,7 @@ class GradientCollector {
                     const Shards& shards, const GradientGathering& how);
 
   /// Bytes of a rank with layers `span` of several stages, or of one.
-  static std::uint64_t bytes(const ModelSource& source, const LayerSpan& span, bool one_stage,
+  static std::uint64_t bytes(const HfConfig& config, DType precision, const LayerSpan& span, bool one_stage,
                              const GradientGathering& how);
 
   /// The way up of this lane's batches, and on the last stage back through it. On all ranks of the grid; errors
