@@ -89,7 +89,7 @@ TEST_CASE("single columns go in the order of the textbook form", "[ops]") {
     }
     test::Fp64Obs oracle = problem.oracle(1);
     ops::ObsState state = problem.on(device);
-    CHECK(ops::obs_damp(context, state, 0.01) == (n > 30 ? 1 : 0));
+    CHECK(ops::obs_damp(context, state, 0.01).dead == (n > 30 ? 1 : 0));
     REQUIRE(ops::invert_spd(context, state.inverse, false));
     std::vector<std::int64_t> left(static_cast<std::size_t>(n)), order;
     std::iota(left.begin(), left.end(), 0);
@@ -124,7 +124,7 @@ TEST_CASE("structures of several columns go in the order of the textbook form", 
     const Problem problem(n, rows, random);
     test::Fp64Obs oracle = problem.oracle(unit);
     ops::ObsState state = problem.on(device);
-    CHECK(ops::obs_damp(context, state, 0.01) == 0);
+    CHECK(ops::obs_damp(context, state, 0.01).dead == 0);
     REQUIRE(ops::invert_spd(context, state.inverse, true));
     std::vector<std::int64_t> left(static_cast<std::size_t>(n / unit)), order;
     std::iota(left.begin(), left.end(), 0);
