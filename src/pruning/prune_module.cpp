@@ -24,6 +24,21 @@ OwnedTensor transposed_weight(const Checkpoint& checkpoint, const HfConfig& conf
   return transposed;
 }
 
+Sensitivity read_sensitivity(const ops::Context& context, const SensitivityReader& reader,
+                             const ModuleId& module) {
+  const std::string name = name_of(module);
+  const std::vector<float> values = reader.values(module);
+  switch (reader.header().form) {
+    case SensitivityForm::full:
+      return full_sensitivity(context, values, reader.header().config.hidden_size, name);
+    case SensitivityForm::diagonal:
+      return diagonal_sensitivity(context, values, name);
+    case SensitivityForm::scalar:
+      break;
+  }
+  return scalar_sensitivity(values.at(0), name);
+}
+
 OwnedTensor converted(const ops::Context& context, const Tensor& tensor, DType type) {
   OwnedTensor copy(tensor.shape, type, tensor.device, "a level's weight");
   ops::convert(context, tensor, copy);
@@ -44,7 +59,8 @@ void prune_module(const ops::Context& context, const DatabaseHeader& header, Pru
   problem.round = layout.round;
   problem.relative_damping = header.relative_damping;
   problem.removed.assign(removed.begin() + 1, removed.end());
-  const ObsSummary summary = structured_obs(
+  problem.sensitivity = std::move(task.sensitivity);
+  ObsSummary summary = structured_obs(
       context, problem, [&](std::int64_t level, std::span<const std::int64_t>, const Tensor& weight) {
         const PhaseScope writing(&times, "writing");
         // A GPU rounds what it would otherwise send in full.
@@ -52,6 +68,10 @@ void prune_module(const ops::Context& context, const DatabaseHeader& header, Pru
         const OwnedTensor rounded = there ? converted(context, weight, header.dtype) : OwnedTensor();
         writer.write_level(task.module, level, there ? rounded : weight);
       });
+  // The Hessian per token is mean x x^T, T tokens: N / (2 T) of ours.
+  const double per_token = static_cast<double>(header.calibration_sequences) /
+                           (2 * static_cast<double>(header.calibration_tokens));
+  for (double& loss : summary.end_loss) loss *= per_token;
   const PhaseScope writing(&times, "writing");
   writer.finish_module(task.module, summary);
   if (summary.attempts > 1) {

@@ -8,7 +8,7 @@
 #include <set>
 
 #include <galapagos/core/error.hpp>
-#include <galapagos/pruning/sensitivity.hpp>
+#include <galapagos/pruning/obs_sensitivity.hpp>
 
 using namespace galapagos;
 using namespace galapagos::test;

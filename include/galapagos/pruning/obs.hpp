@@ -8,7 +8,7 @@
 #include <vector>
 
 #include <galapagos/ops/context.hpp>
-#include <galapagos/pruning/sensitivity.hpp>
+#include <galapagos/pruning/obs_sensitivity.hpp>
 
 namespace galapagos {
 

@@ -3,7 +3,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/ops/obs.hpp>
 #include <galapagos/ops/rows.hpp>
-#include <galapagos/pruning/sensitivity.hpp>
+#include <galapagos/pruning/obs_sensitivity.hpp>
 
 namespace galapagos {
 namespace {
