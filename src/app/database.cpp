@@ -53,10 +53,7 @@ DatabaseOptions read_database(const Options& options) {
   request.attention_unit = attention_unit_of(options.get<std::string>("attention-unit"));
   request.relative_damping = options.get<double>("rel-damp");
   if (const auto path = options.find<std::string>("sensitivity")) request.sensitivity = *path;
-  const auto lanes = options.get<std::int64_t>("lanes");
-  if (lanes < 0 || lanes > 1000000)
-    throw UsageError("an impossible number of lanes", "--lanes", "give 0 or more");
-  request.lanes = static_cast<int>(lanes);
+  request.lanes = lanes_of(options);
   request.batch_tokens = options.get<std::int64_t>("batch-tokens");
   request.memory_limit = parse_bytes(options.get<std::string>("memory-limit"), "--memory-limit");
   request.precision = precision_of(options);

@@ -30,6 +30,7 @@
   decltype(ops::linear_input_gradient) linear_input_gradient;               \
   decltype(ops::linear_weight_gradient) linear_weight_gradient;             \
   decltype(ops::bias_gradient) bias_gradient;                               \
+  decltype(ops::add_column_squares) add_column_squares;                     \
   decltype(ops::rms_norm_backward) rms_norm_backward;                       \
   decltype(ops::rope_backward) rope_backward;                               \
   decltype(ops::swiglu_backward) swiglu_backward;                           \
@@ -39,6 +40,7 @@
   decltype(ops::kl_backward) kl_backward;                                   \
   decltype(ops::slice_scales) slice_scales;                                 \
   decltype(ops::slice_logits_of) slice_logits_of;                           \
+  decltype(ops::draw_ids) draw_ids;                                         \
   decltype(ops::slice_divergence) slice_divergence;                         \
   decltype(ops::slice_cross_entropy_backward) slice_cross_entropy_backward; \
   decltype(ops::slice_kl_backward) slice_kl_backward;                       \

@@ -104,6 +104,10 @@ void bias_gradient(const Context& context, const Tensor& d_y, const Tensor& d_bi
   GALAPAGOS_DISPATCH(bias_gradient, d_y, d_bias);
 }
 
+void add_column_squares(const Context& context, const Tensor& x, const Tensor& sums) {
+  GALAPAGOS_DISPATCH(add_column_squares, x, sums);
+}
+
 void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
                        const Tensor& d_y, const Tensor& d_x, const Tensor& d_weight) {
   GALAPAGOS_DISPATCH(rms_norm_backward, x, weight, epsilon, d_y, d_x, d_weight);
@@ -148,6 +152,11 @@ void slice_scales(const Context& context, const Tensor& logits, std::span<double
 void slice_logits_of(const Context& context, const Tensor& logits, std::span<const std::int32_t> ids,
                      std::int64_t first, std::span<double> found) {
   GALAPAGOS_DISPATCH(slice_logits_of, logits, ids, first, found);
+}
+
+void draw_ids(const Context& context, const Tensor& logits, std::span<const double> shifts,
+              std::span<const double> shares, std::span<std::int32_t> ids) {
+  GALAPAGOS_DISPATCH(draw_ids, logits, shifts, shares, ids);
 }
 
 void slice_divergence(const Context& context, const Tensor& dense, std::span<const float> dense_shifts,
