@@ -27,6 +27,8 @@ Options declare_database() {
       "attention-unit", po::value<std::string>()->default_value("head"), "head, group or per-group")(
       "rel-damp", po::value<double>()->default_value(1e-2),
       "damping as a share of the Hessian's mean diagonal")(
+      "sensitivity", po::value<std::string>(),
+      "sensitivities of the model, S.h5: weigh the order by the end loss and write what levels cost in it")(
       "lanes", po::value<std::int64_t>()->default_value(0),
       "data-parallel copies of the pipeline; 0: as few as keep all busy")(
       "resume", po::bool_switch(), "go on with an unfinished database")(
@@ -50,6 +52,7 @@ DatabaseOptions read_database(const Options& options) {
   request.ffn_removed = options.find<std::string>("ffn-removed");
   request.attention_unit = attention_unit_of(options.get<std::string>("attention-unit"));
   request.relative_damping = options.get<double>("rel-damp");
+  if (const auto path = options.find<std::string>("sensitivity")) request.sensitivity = *path;
   request.lanes = lanes_of(options);
   request.batch_tokens = options.get<std::int64_t>("batch-tokens");
   request.memory_limit = parse_bytes(options.get<std::string>("memory-limit"), "--memory-limit");

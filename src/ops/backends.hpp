@@ -48,9 +48,11 @@
   decltype(ops::sum_of_squares) sum_of_squares;                             \
   decltype(ops::obs_damp) obs_damp;                                         \
   decltype(ops::invert_spd) invert_spd;                                     \
+  decltype(ops::factor_spd) factor_spd;                                     \
   decltype(ops::obs_remove_columns) obs_remove_columns;                     \
   decltype(ops::obs_structure_scores) obs_structure_scores;                 \
-  decltype(ops::obs_remove_structure) obs_remove_structure
+  decltype(ops::obs_remove_structure) obs_remove_structure;                 \
+  decltype(ops::obs_change) obs_change
 
 namespace galapagos::ops::cpu {
 GALAPAGOS_DECLARE_OPERATIONS;

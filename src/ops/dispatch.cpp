@@ -184,7 +184,7 @@ double sum_of_squares(const Context& context, const Tensor& x) {
   GALAPAGOS_DISPATCH(sum_of_squares, x);
 }
 
-std::int64_t obs_damp(const Context& context, ObsState& state, double relative_damping) {
+ObsDamping obs_damp(const Context& context, ObsState& state, double relative_damping) {
   GALAPAGOS_DISPATCH(obs_damp, state, relative_damping);
 }
 
@@ -192,9 +192,14 @@ bool invert_spd(const Context& context, const Tensor& h, bool wide) {
   GALAPAGOS_DISPATCH(invert_spd, h, wide);
 }
 
+bool factor_spd(const Context& context, const Tensor& a) {
+  GALAPAGOS_DISPATCH(factor_spd, a);
+}
+
 bool obs_remove_columns(const Context& context, ObsState& state, std::int64_t count,
-                        std::vector<std::int64_t>& removed, std::vector<double>& scores) {
-  GALAPAGOS_DISPATCH(obs_remove_columns, state, count, removed, scores);
+                        std::vector<std::int64_t>& removed, std::vector<double>& scores,
+                        std::vector<double>& follower_scores) {
+  GALAPAGOS_DISPATCH(obs_remove_columns, state, count, removed, scores, follower_scores);
 }
 
 bool obs_structure_scores(const Context& context, const ObsState& state, std::int64_t size,
@@ -202,9 +207,14 @@ bool obs_structure_scores(const Context& context, const ObsState& state, std::in
   GALAPAGOS_DISPATCH(obs_structure_scores, state, size, scores);
 }
 
-bool obs_remove_structure(const Context& context, ObsState& state, std::int64_t size,
-                          std::int64_t structure) {
-  GALAPAGOS_DISPATCH(obs_remove_structure, state, size, structure);
+bool obs_remove_structure(const Context& context, ObsState& state, std::int64_t size, std::int64_t structure,
+                          std::vector<double>& follower_scores) {
+  GALAPAGOS_DISPATCH(obs_remove_structure, state, size, structure, follower_scores);
+}
+
+double obs_change(const Context& context, const Tensor& start, std::span<const std::int64_t> kept,
+                  const Tensor& weight) {
+  GALAPAGOS_DISPATCH(obs_change, start, kept, weight);
 }
 
 }  // namespace galapagos::ops

@@ -120,6 +120,21 @@ std::vector<ModuleId> missing_modules(const Communicator& comm, const std::files
   return missing;
 }
 
+std::optional<SensitivityReader> open_sensitivities(const DatabaseOptions& options, const Plan& plan) {
+  if (!options.sensitivity) return std::nullopt;
+  std::optional<SensitivityReader> reader(*options.sensitivity);
+  const std::string path = options.sensitivity->string();
+  const SensitivityHeader& found = reader->header();
+  if (found.config.source != plan.config.source || found.model_fingerprint != plan.header.model_fingerprint) {
+    throw InputError("these sensitivities are of another model", path,
+                     "make them with 'galapagos sensitivity' from the model given by --model");
+  }
+  const std::string& known = plan.header.sensitivity_fingerprint;
+  if (!known.empty() && known != reader->fingerprint())
+    throw InputError("these sensitivities have changed", path, "do not write to the file while it is in use");
+  return reader;
+}
+
 Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device device) {
   Plan plan;
   plan.device = device;
@@ -136,9 +151,12 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device 
   agree_at_root(comm, [&] {
     plan.header.created = utc_now();
     plan.header.model_fingerprint = hex64(plan.checkpoint->fingerprint());
+    if (const auto reader = open_sensitivities(options, plan))
+      plan.header.sensitivity_fingerprint = reader->fingerprint();
   });
   plan.header.created = comm.broadcast_string(plan.header.created);
   plan.header.model_fingerprint = comm.broadcast_string(plan.header.model_fingerprint);
+  plan.header.sensitivity_fingerprint = comm.broadcast_string(plan.header.sensitivity_fingerprint);
   load_calibration(comm, options, plan);
 
   plan.missing = plan.header.modules();
@@ -178,6 +196,8 @@ void log_plan(const Communicator& comm, const DatabaseOptions& options, const Pl
   log_info("{} ranks: {} stages x {} lanes; {} of {} modules to do in {} passes; database {}", comm.size(),
            plan.grid.stages(), plan.grid.lanes, plan.missing.size(), plan.header.modules().size(),
            plan.passes.size(), human_bytes(plan.header.file_bytes()));
+  if (options.sensitivity)
+    log_info("order weighed by the end loss, sensitivities of {}", options.sensitivity->string());
   std::uint64_t most = 0;
   for (const LayerSpan& span : plan.grid.spans) {
     for (const auto& pass : plan.passes) {

@@ -26,7 +26,8 @@ struct DatabaseOptions {
   std::optional<std::string> ffn_removed;
   AttentionUnit attention_unit = AttentionUnit::head;
   double relative_damping = 1e-2;
-  int lanes = 0;  ///< 0: as few as keep every rank busy
+  std::optional<std::filesystem::path> sensitivity;  ///< weighs the order and gives end losses
+  int lanes = 0;                                     ///< 0: as few as keep every rank busy
   std::int64_t batch_tokens = 4096;
   std::uint64_t memory_limit = 0;  ///< bytes a rank may use; 0: its share of what the node has free
   std::optional<DType> precision;  ///< of the working weights; the checkpoint's where not given
