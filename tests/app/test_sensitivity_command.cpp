@@ -1,0 +1,94 @@
+#include "small_command.hpp"
+#include "support/catch.hpp"
+#include "support/process.hpp"
+#include "support/refusal.hpp"
+
+#include <galapagos/core/file.hpp>
+#include <galapagos/core/json.hpp>
+
+using namespace galapagos;
+using test::run_galapagos;
+
+namespace {
+
+std::vector<std::string> sensitivity_words(const std::filesystem::path& output,
+                                           std::vector<std::string> more = {}) {
+  std::vector<std::string> words = {"sensitivity",
+                                    "--model",
+                                    test::data_file("models/llama3_tiny").string(),
+                                    "--calibration",
+                                    test::data_file("text/sample.jsonl").string(),
+                                    "--calibration-tokens",
+                                    "2000",
+                                    "--sequence-length",
+                                    "256",
+                                    "--output",
+                                    output.string(),
+                                    "--threads",
+                                    "1"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+}  // namespace
+
+TEST_CASE("from sensitivities to a weighed database, and at an assignment of it", "[app]") {
+  const test::TemporaryFolder folder;
+  const std::string first = (folder / "first.h5").string(), database = (folder / "x.h5").string();
+  const test::Ended measured = run_galapagos(2, sensitivity_words(first));
+  INFO(measured.errors);
+  CHECK(measured.code == 0);
+  CHECK(test::count_lines(measured.errors, "is complete: 8 modules") == 1);
+  CHECK(!std::filesystem::exists(first + ".part"));
+  const Json info = parse_json(run_galapagos(1, {"info", first, "--json"}).output, "info");
+  CHECK(info.at("kind") == "sensitivities");
+  CHECK(info.at("complete") == true);
+  CHECK(info.at("calibration_tokens") == 2000);
+  CHECK(info.at("modules").size() == 8);
+  for (const Json& module : info.at("modules")) CHECK(module.at("mean_diagonal").get<double>() > 0);
+  CHECK(test::count_lines(run_galapagos(1, {"info", first}).output, "attn") == 4);
+
+  const test::Ended built = run_galapagos(
+      2, test::database_words(database, {"--calibration-tokens", "2000", "--sensitivity", first}));
+  INFO(built.errors);
+  CHECK(built.code == 0);
+  const Json weighed = parse_json(run_galapagos(1, {"info", database, "--json", "--verify"}).output, "info");
+  for (const Json& module : weighed.at("modules")) {
+    const auto losses = module.at("end_loss").get<std::vector<double>>();
+    CHECK(losses.front() == 0);
+    CHECK(losses.back() > losses.at(1));
+  }
+
+  // The same model with levels put in has other gradients, and says so.
+  std::string assignment;
+  for (const Json& module : weighed.at("modules"))
+    assignment += module.at("module").get<std::string>() + ": 2\n";
+  test::write_text(folder / "two.txt", assignment);
+  const std::string second = (folder / "second.h5").string();
+  const test::Ended pruned = run_galapagos(
+      3, sensitivity_words(second, {"--database", database, "--assignment", (folder / "two.txt").string()}));
+  INFO(pruned.errors);
+  CHECK(pruned.code == 0);
+  const Json other = parse_json(run_galapagos(1, {"info", second, "--json"}).output, "info");
+  CHECK(other.at("assignment_fingerprint") != info.at("assignment_fingerprint"));
+  CHECK(other.at("modules")[0].at("mean_diagonal") != info.at("modules")[0].at("mean_diagonal"));
+}
+
+TEST_CASE("what sensitivity refuses", "[app]") {
+  const test::TemporaryFolder folder;
+  const auto with = [&](const std::string& name, std::vector<std::string> more) {
+    return [words = sensitivity_words(folder / name, std::move(more))](int) { return words; };
+  };
+  test::write_text(folder / "there.h5", "something");
+  test::check_refused(
+      {{with("a.h5", {"--samples", "0"}), 2, "--samples", {}},
+       {with("b.h5", {"--form", "half"}), 2, "unknown form 'half'", {}},
+       {with("c.h5", {"--lanes", "9"}), 2, "9 lanes do not fit", {}},
+       {with("d.h5", {"--calibration-tokens", "-1"}), 2, "--calibration-tokens", {}},
+       {with("e.h5", {"--assignment", "x.txt"}), 2, "only one of the two is given", {}},
+       {with("f.h5", {"--resume"}), 3, "no unfinished run", {}},
+       {with("there.h5", {}), 3, "exists already", {}},
+       {with("g.h5", {"--memory-limit", "100K"}), 4, "the model and its gradients need", folder / "g.h5"},
+       {[&](int) { return test::database_words(folder / "h.h5", {"--sensitivity", (folder / "there.h5").string()}); },
+        3, "there.h5", folder / "h.h5"}});
+}
