@@ -2,7 +2,7 @@
 // module on all threads, then a module on each thread, as ranks of one thread prune them. A single small
 // module may live in the last cache, which is all that the one-column form is limited by.
 // Then the order weighed by the end loss against the plain one.
-//   bench_obs [largest d_ff = 5632]
+//   bench_obs [largest d_ff = 5632 [weighed: only the last of these]]
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -267,7 +267,7 @@ int main(int argc, char** argv) {
   const int threads = omp_get_max_threads();
   fmt::print("structured OBS of ffn modules, {} levels, fp32; least of {} runs each, in turn\n", levels,
              repeats);
-  measure(largest, 1);
-  if (threads > 1) measure(largest, threads);
+  if (argc <= 2) measure(largest, 1);
+  if (argc <= 2 && threads > 1) measure(largest, threads);
   measure_weighed(largest);
 }
