@@ -16,6 +16,7 @@ struct RankSums {
   RankSums& operator+=(const RankSums& other);
   /// Between -1 and 1; NaN where all of a series are alike.
   double correlation() const;
+  bool operator==(const RankSums&) const = default;
 };
 
 /// Of two series of the same length. What is equal has the mean of its ranks; NaN counts as the greatest.
