@@ -20,8 +20,7 @@ Options declare_search() {
       "text or token files on which candidates are compared")("output", po::value<std::string>(),
                                                               "folder of the run");
   declare_target(options);
-  options.declared().add_options()(
-      "islands", po::value<std::int64_t>()->default_value(1), "subpopulations")(
+  options.declared().add_options()("islands", po::value<std::int64_t>()->default_value(1), "subpopulations")(
       "shards", po::value<std::int64_t>()->default_value(1), "ranks that hold one replica of the model")(
       "generations", po::value<std::int64_t>()->default_value(200), "of every island")(
       "offspring", po::value<std::int64_t>()->default_value(16), "per generation")(
@@ -46,11 +45,12 @@ Options declare_search() {
       "strategy", po::value<std::string>()->default_value("evolution"),
       "evolution, random (the baseline), or sensitivity (no generations)")(
       "start", po::value<std::string>()->default_value("auto"),
-      "sensitivity (least sum of the database's end losses), uniform, or a file with an assignment; auto: the "
-      "first that can be had")(
-      "calibration-tokens", po::value<std::int64_t>()->default_value(0),
-      "tokens to draw from; 0: all there are")("sequence-length", po::value<std::int64_t>()->default_value(0),
-                                               "longest sequence; 0: what the model takes, at most 8192")(
+      "sensitivity (least sum of the database's end losses), uniform, or a file with an assignment; auto: "
+      "the "
+      "first that can be had")("calibration-tokens", po::value<std::int64_t>()->default_value(0),
+                               "tokens to draw from; 0: all there are")(
+      "sequence-length", po::value<std::int64_t>()->default_value(0),
+      "longest sequence; 0: what the model takes, at most 8192")(
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
       "compare-tokens", po::value<std::int64_t>()->default_value(0),
       "on which the islands' best are compared; 0: 8 times the last stage's")(

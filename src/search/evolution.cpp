@@ -383,9 +383,12 @@ std::size_t Comparison::best() const {
 
 std::string name_of(Strategy strategy) {
   switch (strategy) {
-    case Strategy::random: return "random";
-    case Strategy::sensitivity: return "sensitivity";
-    default: return "evolution";
+    case Strategy::random:
+      return "random";
+    case Strategy::sensitivity:
+      return "sensitivity";
+    default:
+      return "evolution";
   }
 }
 

@@ -352,8 +352,8 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   forecast.comparison_moved =
       static_cast<double>(forecast.islands_of_rank) * work_of_one.traffic.moved(options.shards).total();
   forecast.comparisons = evolution.eval_every > 0
-                             ? std::max<std::int64_t>(
-                                   1, (evolution.generations + evolution.eval_every - 1) / evolution.eval_every)
+                             ? std::max<std::int64_t>(1, (evolution.generations + evolution.eval_every - 1) /
+                                                             evolution.eval_every)
                              : 1;
   const auto elites = static_cast<std::size_t>(std::max<std::int64_t>(1, evolution.topology.most_migrants()));
   const std::size_t record = record_bytes(space.modules.size(), elites);

@@ -30,7 +30,8 @@ struct Step {
   std::int16_t choice;
 };
 
-/// The Lagrangian relaxation at one multiplier: every class by itself takes its least loss + multiplier * cost.
+/// The Lagrangian relaxation at one multiplier: every class by itself takes its least loss + multiplier *
+/// cost.
 struct Relaxation {
   std::vector<double> least;  // of each class
   std::int64_t cost = 0;      // of the choices, the lower one where they are equal

@@ -125,9 +125,10 @@ void Recorder::finish(const Json& phases) {
   manifest_["phases"] = phases;
   folder_.write_manifest(manifest_);
   if (ranks_so_far_.count == 0) return;
-  log_info("rank correlation of predicted and measured losses: {:.4f}, over {} evaluations of first stages, "
-           "each generation of an island ranked by itself",
-           ranks_so_far_.correlation(), count(ranks_so_far_.count));
+  log_info(
+      "rank correlation of predicted and measured losses: {:.4f}, over {} evaluations of first stages, "
+      "each generation of an island ranked by itself",
+      ranks_so_far_.correlation(), count(ranks_so_far_.count));
 }
 
 SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, const SearchSetup& setup,

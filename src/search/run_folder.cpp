@@ -24,8 +24,8 @@ struct Flat {
   std::vector<std::int32_t> levels;                                        // [all elites, modules]
   std::vector<double> fitness;                                             // [all elites]
   std::vector<std::int64_t> elites, evaluations, tokens, training_tokens;  // [islands]
-  std::vector<double> ranks;          // [islands, both, first and second of RankSums]
-  std::vector<std::int64_t> ranked;   // [islands]
+  std::vector<double> ranks;         // [islands, both, first and second of RankSums]
+  std::vector<std::int64_t> ranked;  // [islands]
 };
 
 Flat flatten(const Population& population) {

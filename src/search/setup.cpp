@@ -191,10 +191,9 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& options) {
   agree(comm, [&] {
     setup.budget = make_budget(setup.space, options.target);
     setup.evolution.start = start_for(setup, options);
-    setup.start_name = setup.evolution.strategy == Strategy::random ? "random"
-                       : setup.evolution.start.kind == StartKind::given
-                           ? options.start
-                           : name_of(setup.evolution.start.kind);
+    setup.start_name = setup.evolution.strategy == Strategy::random     ? "random"
+                       : setup.evolution.start.kind == StartKind::given ? options.start
+                                                                        : name_of(setup.evolution.start.kind);
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.config);
     request.token_budget = options.calibration_tokens;
     request.add_bos = options.add_bos;

@@ -37,9 +37,12 @@ void check_budget(const SearchSpace& space, const Budget& budget, const Assignme
 
 std::string name_of(StartKind kind) {
   switch (kind) {
-    case StartKind::sensitivity: return "sensitivity";
-    case StartKind::given: return "given";
-    default: return "uniform";
+    case StartKind::sensitivity:
+      return "sensitivity";
+    case StartKind::given:
+      return "given";
+    default:
+      return "uniform";
   }
 }
 
@@ -85,8 +88,8 @@ Assignment start_of_island(const SearchSpace& space, const Budget& budget, const
   if (start.kind == StartKind::given) return start.given;
   if (start.kind == StartKind::uniform) return budget.uniform(space);
   if (island == 0) return least_loss(space, budget);
-  return least_loss(
-      perturbed_end_losses(space, island_sigma, stream(seed, island, 0, 0, Draw::start)), budget);
+  return least_loss(perturbed_end_losses(space, island_sigma, stream(seed, island, 0, 0, Draw::start)),
+                    budget);
 }
 
 }  // namespace galapagos

@@ -10,8 +10,8 @@
 
 namespace galapagos::test {
 
-/// A database of the small model (x.h5), the same with end losses (s.h5) and some text to measure perplexity on
-/// (eval.jsonl), made once.
+/// A database of the small model (x.h5), the same with end losses (s.h5) and some text to measure perplexity
+/// on (eval.jsonl), made once.
 const TemporaryFolder& search_inputs();
 
 /// The words of a small search. `change` replaces the values of options, or adds some; "" stands for an

@@ -60,8 +60,8 @@ inline SearchSpace uneven_space(std::mt19937& random, std::size_t layers) {
   return make_space(attention, ffn, 12345);
 }
 
-/// The same space with end losses: 0 where nothing is removed, growing by random steps of other sizes in every
-/// module, in 1024ths, so that sums are exact and ties happen.
+/// The same space with end losses: 0 where nothing is removed, growing by random steps of other sizes in
+/// every module, in 1024ths, so that sums are exact and ties happen.
 inline SearchSpace with_end_losses(SearchSpace space, std::mt19937& random) {
   for (ModuleChoices& module : space.modules) {
     const std::uint32_t scale = 1 + random() % 40;

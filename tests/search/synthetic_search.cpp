@@ -49,8 +49,8 @@ std::string text_of(const Population& population) {
     const IslandState& island = population.islands[i];
     text += fmt::format("\n  island {}: {} evaluations, {} tokens", i, island.evaluations, island.tokens);
     if (island.ranks.count > 0) {
-      text += fmt::format(", ranks {} {:a} {:a} {:a}", island.ranks.count, island.ranks.both, island.ranks.first,
-                          island.ranks.second);
+      text += fmt::format(", ranks {} {:a} {:a} {:a}", island.ranks.count, island.ranks.both,
+                          island.ranks.first, island.ranks.second);
     }
     if (!population.reports.empty()) {
       const GenerationReport& report = population.reports[i];

@@ -112,7 +112,8 @@ TEST_CASE("a search with end losses begins at their optima and is the same for a
     for (const Call& call : calls_of(search)) {
       if (bases.size() < parents.size() * search.options.stages.size()) bases.push_back(call.base);
     }
-    for (std::size_t i = 0; i < bases.size(); ++i) CHECK(bases[i] == parents[i / search.options.stages.size()]);
+    for (std::size_t i = 0; i < bases.size(); ++i)
+      CHECK(bases[i] == parents[i / search.options.stages.size()]);
   }
   search.options.start = {StartKind::given, least_loss(search.space, search.budget)};
   check_same_as_alone(search, world);

@@ -18,13 +18,15 @@ using Classes = std::vector<KnapsackClass>;
 
 std::int64_t cost_of(const Classes& classes, const Choices& choices) {
   std::int64_t sum = 0;
-  for (std::size_t i = 0; i < classes.size(); ++i) sum += classes[i].costs.at(static_cast<std::size_t>(choices[i]));
+  for (std::size_t i = 0; i < classes.size(); ++i)
+    sum += classes[i].costs.at(static_cast<std::size_t>(choices[i]));
   return sum;
 }
 
 double loss_of(const Classes& classes, const Choices& choices) {
   double sum = 0;
-  for (std::size_t i = classes.size(); i-- > 0;) sum += classes[i].losses.at(static_cast<std::size_t>(choices[i]));
+  for (std::size_t i = classes.size(); i-- > 0;)
+    sum += classes[i].losses.at(static_cast<std::size_t>(choices[i]));
   return sum;
 }
 
@@ -35,7 +37,9 @@ std::optional<Choices> by_brute_force(const Classes& classes, std::int64_t limit
   for (;;) {
     const std::int64_t cost = cost_of(classes, choices);
     if (exactly ? cost == limit : cost <= limit) {
-      const auto key = [&](const Choices& some) { return std::pair(loss_of(classes, some), cost_of(classes, some)); };
+      const auto key = [&](const Choices& some) {
+        return std::pair(loss_of(classes, some), cost_of(classes, some));
+      };
       if (!best || key(choices) < key(*best)) best = choices;
     }
     std::size_t place = classes.size();
@@ -45,8 +49,8 @@ std::optional<Choices> by_brute_force(const Classes& classes, std::int64_t limit
   }
 }
 
-// Costs that fall with the choices, or any, with or without a common unit; losses that grow, or any, with many
-// ties or none.
+// Costs that fall with the choices, or any, with or without a common unit; losses that grow, or any, with
+// many ties or none.
 Classes random_classes(std::mt19937& random, std::size_t most_classes) {
   Classes classes(1 + random() % most_classes);
   const bool sorted = random() % 2 == 0, coarse = random() % 2 == 0, ties = random() % 2 == 0;
@@ -54,7 +58,8 @@ Classes random_classes(std::mt19937& random, std::size_t most_classes) {
     const std::size_t choices = 1 + random() % 5;
     for (std::size_t i = 0; i < choices; ++i) {
       one.costs.push_back(coarse ? static_cast<std::int64_t>(random() % 6) * 128 : random() % 1'000'003);
-      one.losses.push_back(ties ? static_cast<double>(random() % 6) / 4 : 1e-3 * static_cast<double>(random()) / 1e6);
+      one.losses.push_back(ties ? static_cast<double>(random() % 6) / 4
+                                : 1e-3 * static_cast<double>(random()) / 1e6);
     }
     if (!sorted) continue;
     std::sort(one.costs.rbegin(), one.costs.rend());
@@ -119,8 +124,9 @@ TEST_CASE("equal losses go to the lower cost, then to the lower choices", "[knap
   CHECK(knapsack_exactly(Classes{{{0, 1, 2}, {0, 1, 3}}, {{0, 1, 2}, {0, 1, 3}}}, 1) == Choices{0, 1});
 }
 
-TEST_CASE("the knapsack of convex losses in equal steps is what taking the cheapest step again and again gives",
-          "[knapsack]") {
+TEST_CASE(
+    "the knapsack of convex losses in equal steps is what taking the cheapest step again and again gives",
+    "[knapsack]") {
   // Losses x^2 w at x of 10 levels: the greedy algorithm is optimal where all steps save the same cost.
   for (std::uint32_t seed = 0; seed < 20; ++seed) {
     std::mt19937 random(seed);
@@ -167,12 +173,16 @@ TEST_CASE("160 modules of 11 levels: as a table over all costs says, and quickly
       KnapsackClass& one = classes.emplace_back();
       for (std::int64_t level = 0; level <= 10; ++level) {
         const std::int64_t heads = 64 - 64 * level / 10;
-        const std::int64_t kv_heads = level == 10 ? 0 : 8 - static_cast<std::int64_t>(uniform() * 0.8 * static_cast<double>(level));
+        const std::int64_t kv_heads =
+            level == 10 ? 0 : 8 - static_cast<std::int64_t>(uniform() * 0.8 * static_cast<double>(level));
         const std::int64_t columns = 28672 - level * 2867 / 32 * 32;
-        const std::int64_t cost = i % 2 == 0 ? (2 * 8192 + 1) * 128 * heads + 2 * (8192 + 1) * 128 * kv_heads + 8192
-                                             : 3 * 8192 * (level == 10 ? 0 : columns) + 8192;
+        const std::int64_t cost = i % 2 == 0
+                                      ? (2 * 8192 + 1) * 128 * heads + 2 * (8192 + 1) * 128 * kv_heads + 8192
+                                      : 3 * 8192 * (level == 10 ? 0 : columns) + 8192;
         one.costs.push_back(cost / unit);
-        one.losses.push_back(level == 0 ? 0 : weight * std::pow(0.1 * static_cast<double>(level), power) * (1 + 0.1 * uniform()));
+        one.losses.push_back(level == 0 ? 0
+                                        : weight * std::pow(0.1 * static_cast<double>(level), power) *
+                                              (1 + 0.1 * uniform()));
       }
     }
     return classes;
@@ -206,7 +216,8 @@ TEST_CASE("160 modules of 11 levels: as a table over all costs says, and quickly
     const Classes classes = classes_of(seed, 1);
     const auto begin = std::chrono::steady_clock::now();
     const auto found = knapsack_at_most(classes, half(classes));
-    slowest = std::max(slowest, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    slowest =
+        std::max(slowest, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     REQUIRE(found);
     CHECK(cost_of(classes, *found) <= half(classes));
     // No better by giving one module room from another's.

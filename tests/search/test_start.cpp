@@ -49,7 +49,8 @@ TEST_CASE("the assignment of least loss is that of all that meet the budget", "[
     const std::int64_t prunable = uneven.dense_parameters() - uneven.smallest_parameters();
     if (prunable < 2) continue;
     ++sizes;
-    const Budget of_size = Budget::of_parameters(uneven, least + static_cast<std::int64_t>(random()) % prunable);
+    const Budget of_size =
+        Budget::of_parameters(uneven, least + static_cast<std::int64_t>(random()) % prunable);
     const Assignment size = least_loss(uneven, of_size);
     CHECK(of_size.met_by(uneven, size));
     CHECK(uneven.predicted_loss(size) == least_of_all(uneven, of_size));
@@ -146,5 +147,6 @@ TEST_CASE("what --start asks for is resolved or refused", "[start]") {
   CHECK(make_start(without, size, file({4, 0, 4, 0, 4, 4})).kind == StartKind::given);
   CHECK(contains(refusal(without, size, file({3, 0, 4, 0, 4, 3})),
                  "40 prunable parameters too many, 280 instead of at most 240"));
-  CHECK(!test::message_of<InputError>([&] { make_start(without, level, (folder / "none").string()); }).empty());
+  CHECK(
+      !test::message_of<InputError>([&] { make_start(without, level, (folder / "none").string()); }).empty());
 }

@@ -112,7 +112,8 @@ TEST_CASE("assign writes the assignment of least predicted loss", "[assign]") {
     std::map<std::string, double> said;
     for (std::string line; std::getline(lines, line);) {
       const std::size_t last = line.find_last_of(' ');
-      if (line.find("predicted") == std::string::npos) said[line.substr(0, line.find(' '))] = std::stod(line.substr(last));
+      if (line.find("predicted") == std::string::npos)
+        said[line.substr(0, line.find(' '))] = std::stod(line.substr(last));
     }
     CHECK(said.at("assigned") == Approx(best).epsilon(1e-5));
     CHECK(said.at("uniform") == Approx(0.01 * 10 * (std::pow(3, 1.5) + 9)).epsilon(1e-5));
@@ -120,7 +121,8 @@ TEST_CASE("assign writes the assignment of least predicted loss", "[assign]") {
   }
   // A size, where levels may be traded between kinds.
   const fs::path half = folder / "half.txt";
-  CHECK(run_galapagos(2, assign_words(half, {{"--target-level", "-"}, {"--target-sparsity", "0.5"}})).code == 0);
+  CHECK(run_galapagos(2, assign_words(half, {{"--target-level", "-"}, {"--target-sparsity", "0.5"}})).code ==
+        0);
   CHECK(content(half) != expected);
   // Others near it, the same for the same seed.
   std::map<std::string, std::string> perturbed;
@@ -159,7 +161,8 @@ TEST_CASE("assign refuses what it cannot do", "[assign]") {
     test::add_end_losses(folder / name, [&](int layer, bool ffn, int level) {
       return layer == 2 && ffn && level == 4 ? value : level * 1.0;
     });
-    refused({{"--database", (folder / name).string()}}, 3, "the end loss of model.layers.2.mlp.down_proj at level 4");
+    refused({{"--database", (folder / name).string()}}, 3,
+            "the end loss of model.layers.2.mlp.down_proj at level 4");
   };
   damaged("negative.h5", -1e-9);
   damaged("infinite.h5", std::numeric_limits<double>::infinity());
@@ -204,7 +207,9 @@ TEST_CASE("a search begins where --start says, and the same on any number of ran
   }
   CHECK(generations == 12);
   // Without end losses nothing of it is there, and the start is uniform.
-  CHECK(run_galapagos(2, start_words(folder / "without", {{"--database", (search_inputs() / "x.h5").string()}})).code == 0);
+  CHECK(
+      run_galapagos(2, start_words(folder / "without", {{"--database", (search_inputs() / "x.h5").string()}}))
+          .code == 0);
   CHECK(findings(folder / "without").find("predicted") == std::string::npos);
   CHECK(content(folder / "without" / "start.txt") == content(folder / "without" / "uniform.txt"));
   CHECK(read_json(folder / "without" / "manifest.json").at("start") == "uniform");
@@ -242,7 +247,9 @@ TEST_CASE("a search from its start is resumed to the same end, with the same sta
   CHECK(run_galapagos(1, assign_words(folder / "a.txt")).code == 0);
   CHECK(run_galapagos(1, assign_words(folder / "b.txt", {{"--perturb", "1"}, {"--seed", "2"}})).code == 0);
   REQUIRE(content(folder / "a.txt") != content(folder / "b.txt"));
-  CHECK(run_galapagos(2, start_words(folder / "file", {{"--start", (folder / "a.txt").string()}, {"--generations", "1"}})).code == 0);
+  CHECK(run_galapagos(2, start_words(folder / "file",
+                                     {{"--start", (folder / "a.txt").string()}, {"--generations", "1"}}))
+            .code == 0);
   other["--start"] = (folder / "b.txt").string();
   CHECK(run_galapagos(2, start_words(folder / "file", other)).code == 3);
   fs::copy_file(folder / "a.txt", folder / "c.txt");
@@ -268,7 +275,9 @@ TEST_CASE("the strategy sensitivity measures the knapsack's assignments alone", 
     CHECK(manifest.at("best").at("fitness").get<double>() > 0);
   }
   CHECK(findings(folder / "one1") == findings(folder / "one3"));
-  CHECK(run_galapagos(2, start_words(folder / "one1", {{"--strategy", "sensitivity"}, {"--islands", "1"}, {"--resume", ""}})).code == 0);
+  CHECK(run_galapagos(2, start_words(folder / "one1",
+                                     {{"--strategy", "sensitivity"}, {"--islands", "1"}, {"--resume", ""}}))
+            .code == 0);
   CHECK(findings(folder / "one1") == findings(folder / "one3"));
   // The best of several is at least as good on the same tokens.
   options["--islands"] = "6";
@@ -292,7 +301,8 @@ TEST_CASE("a start that cannot be had is refused", "[start]") {
   refused({{"--start", "sensitivity"}, {"--database", without}}, 2, "no end losses to begin with");
   refused({{"--strategy", "sensitivity"}, {"--database", without}}, 2, "no end losses to begin with");
   refused({{"--start", four}}, 2, "4 levels of attn modules too many, 16 instead of 12");
-  refused({{"--start", four}, {"--target-level", "-"}, {"--target-sparsity", "0.9"}}, 2, "prunable parameters too many");
+  refused({{"--start", four}, {"--target-level", "-"}, {"--target-sparsity", "0.9"}}, 2,
+          "prunable parameters too many");
   refused({{"--start", (folder / "none.txt").string()}}, 3, "none.txt");
   refused({{"--start", "uniform"}, {"--strategy", "random"}}, 2, "begins with random assignments");
   refused({{"--start", "uniform"}, {"--strategy", "sensitivity"}}, 2, "the assignments by sensitivity alone");

@@ -74,7 +74,8 @@ struct IslandState {
   std::int64_t evaluations = 0;      ///< so far, candidates times stages
   std::int64_t tokens = 0;           ///< compared on so far, over all candidates
   std::int64_t training_tokens = 0;  ///< trained on so far
-  RankSums ranks = {};  ///< of predicted and measured losses in first stages so far, where there are end losses
+  RankSums ranks =
+      {};  ///< of predicted and measured losses in first stages so far, where there are end losses
 };
 
 /// What one island did in one generation.

@@ -13,9 +13,9 @@ struct KnapsackClass {
   std::vector<double> losses;       ///< of each choice, finite
 };
 
-/// The choice of each class for which the losses sum up to the least and the costs to at most `limit`; nothing
-/// where there is none. Exact, to the rounding of the sums, which go from the last class to the first. Of equal
-/// losses the lower cost is taken, then the lower choices, the first class's first.
+/// The choice of each class for which the losses sum up to the least and the costs to at most `limit`;
+/// nothing where there is none. Exact, to the rounding of the sums, which go from the last class to the
+/// first. Of equal losses the lower cost is taken, then the lower choices, the first class's first.
 ///
 /// A dynamic programme over the last 1, 2, ... classes keeps those sums of cost and loss that no other one is
 /// below in both (Kellerer, Pferschy, Pisinger, "Knapsack Problems", 2004, chapter 11) and whose Lagrangian

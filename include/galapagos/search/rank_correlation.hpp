@@ -8,10 +8,10 @@ namespace galapagos {
 /// What Spearman's rank correlation of two series is made of: sums of products of their ranks less the mean
 /// rank. The sums of several pairs of series, ranked each by itself, may be added up.
 struct RankSums {
-  double both = 0;           ///< first times second
-  double first = 0;          ///< squared
-  double second = 0;         ///< squared
-  std::int64_t count = 0;    ///< of pairs
+  double both = 0;         ///< first times second
+  double first = 0;        ///< squared
+  double second = 0;       ///< squared
+  std::int64_t count = 0;  ///< of pairs
 
   RankSums& operator+=(const RankSums& other);
   /// Between -1 and 1; NaN where all of a series are alike.

@@ -23,14 +23,14 @@ struct Start {
   Assignment given = {};  ///< for StartKind::given
 };
 
-/// What --start asks for: "auto" (sensitivity where the database has end losses, else uniform), "sensitivity",
-/// "uniform" or a file. UsageError where there are no end losses to begin with, or the file's assignment misses
-/// the budget.
+/// What --start asks for: "auto" (sensitivity where the database has end losses, else uniform),
+/// "sensitivity", "uniform" or a file. UsageError where there are no end losses to begin with, or the file's
+/// assignment misses the budget.
 Start make_start(const SearchSpace& space, const Budget& budget, const std::string& name);
 
-/// The assignment of a budget with the least predicted loss, exactly; of equal ones that with fewer parameters,
-/// then lower levels. Where losses do not always grow as modules get smaller, it may leave room that a larger
-/// module would fill. The space has to have end losses.
+/// The assignment of a budget with the least predicted loss, exactly; of equal ones that with fewer
+/// parameters, then lower levels. Where losses do not always grow as modules get smaller, it may leave room
+/// that a larger module would fill. The space has to have end losses.
 Assignment least_loss(const SearchSpace& space, const Budget& budget);
 
 /// The same space with the end losses of every module multiplied by exp(sigma * n), n standard normal: what
