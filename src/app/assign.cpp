@@ -63,7 +63,7 @@ void assign(const Communicator& world, const std::vector<std::string>& words) {
     }
     const RandomStream random(static_cast<std::uint64_t>(options.get<std::int64_t>("seed")), {});
     const Assignment best =
-        least_loss(perturbed_end_losses(space, options.get<double>("perturb"), random), budget);
+        least_loss(space, budget, perturbed_end_losses(space, options.get<double>("perturb"), random));
     write_file_atomically(options.get<std::string>("output"), to_text(space, best));
     const Assignment dense(space.modules.size(), 0);
     table = fmt::format("{:<12} {:>16} {:>16}   in nats per token\n", "", "parameters", "predicted loss") +

@@ -60,12 +60,22 @@ Start make_start(const SearchSpace& space, const Budget& budget, const std::stri
   return start;
 }
 
-Assignment least_loss(const SearchSpace& space, const Budget& budget) {
+EndLosses perturbed_end_losses(const SearchSpace& space, double sigma, RandomStream random) {
+  EndLosses losses;
+  for (const ModuleChoices& module : space.modules) {
+    const double factor = std::exp(sigma * normal(random));
+    losses.push_back(module.end_loss);
+    for (double& loss : losses.back()) loss *= factor;
+  }
+  return losses;
+}
+
+Assignment least_loss(const SearchSpace& space, const Budget& budget, const EndLosses& losses) {
   Assignment assignment(space.modules.size(), 0);
   for (const BudgetRule& rule : budget.rules(space)) {
     std::vector<KnapsackClass> classes;
     for (std::size_t i = 0; i < rule.modules.size(); ++i) {
-      classes.push_back({rule.costs[i], space.modules[rule.modules[i]].end_loss});
+      classes.push_back({rule.costs[i], losses[rule.modules[i]]});
     }
     const auto levels =
         rule.exact ? knapsack_exactly(classes, rule.limit) : knapsack_at_most(classes, rule.limit);
@@ -75,12 +85,10 @@ Assignment least_loss(const SearchSpace& space, const Budget& budget) {
   return assignment;
 }
 
-SearchSpace perturbed_end_losses(SearchSpace space, double sigma, RandomStream random) {
-  for (ModuleChoices& module : space.modules) {
-    const double factor = std::exp(sigma * normal(random));
-    for (double& loss : module.end_loss) loss *= factor;
-  }
-  return space;
+Assignment least_loss(const SearchSpace& space, const Budget& budget) {
+  EndLosses losses;
+  for (const ModuleChoices& module : space.modules) losses.push_back(module.end_loss);
+  return least_loss(space, budget, losses);
 }
 
 Assignment start_of_island(const SearchSpace& space, const Budget& budget, const Start& start,
@@ -88,8 +96,8 @@ Assignment start_of_island(const SearchSpace& space, const Budget& budget, const
   if (start.kind == StartKind::given) return start.given;
   if (start.kind == StartKind::uniform) return budget.uniform(space);
   if (island == 0) return least_loss(space, budget);
-  return least_loss(perturbed_end_losses(space, island_sigma, stream(seed, island, 0, 0, Draw::start)),
-                    budget);
+  return least_loss(space, budget,
+                    perturbed_end_losses(space, island_sigma, stream(seed, island, 0, 0, Draw::start)));
 }
 
 }  // namespace galapagos

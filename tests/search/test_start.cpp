@@ -101,10 +101,10 @@ TEST_CASE("islands begin near the optimum, the first of them at it", "[start]") 
 TEST_CASE("perturbed end losses have the spread asked for, the same factor at all levels", "[start]") {
   std::mt19937 random(1);
   const SearchSpace space = test::with_end_losses(test::even_space(2000, 3), random);
-  const SearchSpace other = perturbed_end_losses(space, 0.3, RandomStream(7, {}));
+  const EndLosses other = perturbed_end_losses(space, 0.3, RandomStream(7, {}));
   double sum = 0, squares = 0, count = 0;
   for (std::size_t i = 0; i < space.modules.size(); ++i) {
-    const std::vector<double>&before = space.modules[i].end_loss, &after = other.modules[i].end_loss;
+    const std::vector<double>&before = space.modules[i].end_loss, &after = other[i];
     if (before[3] == 0) continue;
     const double factor = after[3] / before[3];
     for (std::size_t level = 0; level <= 3; ++level) CHECK(after[level] == Approx(factor * before[level]));
@@ -115,7 +115,7 @@ TEST_CASE("perturbed end losses have the spread asked for, the same factor at al
   CHECK(count > 3000);
   CHECK(std::abs(sum / count) < 0.02);  // 4 standard errors of 0.3 / sqrt(count)
   CHECK(std::sqrt(squares / count) == Approx(0.3).epsilon(0.06));
-  CHECK(perturbed_end_losses(space, 0, RandomStream(7, {})).modules[5].end_loss == space.modules[5].end_loss);
+  CHECK(perturbed_end_losses(space, 0, RandomStream(7, {}))[5] == space.modules[5].end_loss);
 }
 
 TEST_CASE("what --start asks for is resolved or refused", "[start]") {

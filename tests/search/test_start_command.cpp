@@ -286,7 +286,27 @@ TEST_CASE("the strategy sensitivity measures the knapsack's assignments alone", 
     return read_json(folder / run / "manifest.json").at("best").at("fitness").get<double>();
   };
   CHECK(fitness("six") <= fitness("one1"));
-  CHECK(run_galapagos(1, {"plan", "--help"}).code == 0);
+  // No work is planned but that of the comparison.
+  for (const char* every : {"0", "3"}) {
+    Words plan = {"plan",
+                  "search",
+                  "--model",
+                  test::data_file("models/llama3_tiny").string(),
+                  "--strategy",
+                  "sensitivity",
+                  "--eval-every",
+                  every,
+                  "--calibration-tokens",
+                  "20000",
+                  "--json"};
+    const Ended planned = run_galapagos(1, plan);
+    INFO(planned.errors);
+    REQUIRE(planned.code == 0);
+    const Json operations = parse_json(planned.output, "plan").at("search").at("operations");
+    CHECK(operations.at("comparison").get<double>() > 0);
+    CHECK(operations.at("total").get<double>() ==
+          Approx(operations.at("answers").get<double>() + operations.at("comparison").get<double>()));
+  }
 }
 
 TEST_CASE("a start that cannot be had is refused", "[start]") {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <galapagos/core/random.hpp>
 #include <galapagos/search/mutation.hpp>
@@ -28,14 +29,19 @@ struct Start {
 /// assignment misses the budget.
 Start make_start(const SearchSpace& space, const Budget& budget, const std::string& name);
 
-/// The assignment of a budget with the least predicted loss, exactly; of equal ones that with fewer
-/// parameters, then lower levels. Where losses do not always grow as modules get smaller, it may leave room
-/// that a larger module would fill. The space has to have end losses.
-Assignment least_loss(const SearchSpace& space, const Budget& budget);
+/// Of each module at each level, nats per token.
+using EndLosses = std::vector<std::vector<double>>;
 
-/// The same space with the end losses of every module multiplied by exp(sigma * n), n standard normal: what
-/// they might be, were they measured again.
-SearchSpace perturbed_end_losses(SearchSpace space, double sigma, RandomStream random);
+/// Those of the database multiplied, for every module, by exp(sigma * n), n standard normal: what they might
+/// be, were they measured again. The space has to have end losses.
+EndLosses perturbed_end_losses(const SearchSpace& space, double sigma, RandomStream random);
+
+/// The assignment of a budget with the least sum of `losses`, exactly; of equal ones that with fewer
+/// parameters, then lower levels. Where losses do not always grow as modules get smaller, it may leave room
+/// that a larger module would fill.
+Assignment least_loss(const SearchSpace& space, const Budget& budget, const EndLosses& losses);
+/// With the end losses of the database, which the space has to have.
+Assignment least_loss(const SearchSpace& space, const Budget& budget);
 
 /// Standard deviation of the logarithm of a module's end losses between islands: a tenth up or down. Modules
 /// differ by factors, so that what is found is still near the optimum, but not the same.
