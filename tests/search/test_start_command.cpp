@@ -298,6 +298,8 @@ TEST_CASE("the strategy sensitivity measures the knapsack's assignments alone", 
                   every,
                   "--calibration-tokens",
                   "20000",
+                  "--ranks",
+                  "2",
                   "--json"};
     const Ended planned = run_galapagos(1, plan);
     INFO(planned.errors);
