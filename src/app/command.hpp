@@ -28,6 +28,7 @@ using Command = void (*)(const Communicator& world, const std::vector<std::strin
 void sensitivity(const Communicator& world, const std::vector<std::string>& words);
 void database(const Communicator& world, const std::vector<std::string>& words);
 void eval(const Communicator& world, const std::vector<std::string>& words);
+void assign(const Communicator& world, const std::vector<std::string>& words);
 void search(const Communicator& world, const std::vector<std::string>& words);
 void stitch(const Communicator& world, const std::vector<std::string>& words);
 void tokenize(const Communicator& world, const std::vector<std::string>& words);
@@ -74,6 +75,11 @@ int lanes_of(const Options& options);
 /// What --shards says. UsageError where the ranks do not divide by it.
 int shards_of(const Options& options, int ranks);
 
+/// Declares --target-level, --target-params, --target-sparsity.
+void declare_target(Options& options);
+/// What they say.
+SizeTarget target_of(const Options& options);
+
 /// What --collectives asks for; make_context() has seen to it that it can be had.
 CollectivesKind collectives_of(const Options& options);
 /// The same, for tensors of `context`, which must outlive the result.
@@ -98,6 +104,10 @@ struct NamedModel {
   /// All of it, or one of several shards' parts. `context` and this must outlive the result.
   ModelSource source(const ops::Context& context, int shard = 0, int shards = 1) const;
 };
+
+/// Collective. Opens a model and, where one is given, its database, but no assignment.
+std::unique_ptr<NamedModel> open_modules(const Communicator& world, const std::filesystem::path& folder,
+                                         const std::optional<std::string>& database);
 
 /// Collective. Opens it all; UsageError where only one of --database and --assignment is given.
 std::unique_ptr<NamedModel> open_model(const Communicator& world, const std::filesystem::path& folder,

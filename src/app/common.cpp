@@ -111,6 +111,18 @@ int shards_of(const Options& options, int ranks) {
   return static_cast<int>(shards);
 }
 
+void declare_target(Options& options) {
+  options.declared().add_options()("target-level", po::value<std::int64_t>(),
+                                   "the size: this level on average, for each kind of module")(
+      "target-params", po::value<std::int64_t>(), "or: at most so many parameters in all")(
+      "target-sparsity", po::value<double>(), "or: this share of the prunable parameters goes, as 0.5");
+}
+
+SizeTarget target_of(const Options& options) {
+  return {options.find<std::int64_t>("target-level"), options.find<std::int64_t>("target-params"),
+          options.find<double>("target-sparsity")};
+}
+
 CollectivesKind collectives_of(const Options& options) {
   return collectives_kind(options.get<std::string>("collectives"));
 }
@@ -154,21 +166,30 @@ std::unique_ptr<NamedModel> open_model(const Communicator& world, const std::fil
                                        const std::optional<std::string>& database,
                                        const std::optional<std::string>& assignment,
                                        std::optional<DType> precision) {
-  auto model = std::make_unique<NamedModel>();
-  std::string fingerprint;
   agree(world, [&] {
     if (database.has_value() != assignment.has_value()) {
       throw UsageError("only one of the two is given", "--database, --assignment", "give both or none");
     }
+  });
+  auto model = open_modules(world, folder, database);
+  model->precision = precision.value_or(model->checkpoint->dtype());
+  if (assignment) agree(world, [&] { model->assignment = read_assignment(model->space, *assignment); });
+  return model;
+}
+
+std::unique_ptr<NamedModel> open_modules(const Communicator& world, const std::filesystem::path& folder,
+                                         const std::optional<std::string>& database) {
+  auto model = std::make_unique<NamedModel>();
+  agree(world, [&] {
     model->config = read_hf_config(folder);
     model->checkpoint.emplace(folder);
-    model->precision = precision.value_or(model->checkpoint->dtype());
+    model->precision = model->checkpoint->dtype();
     if (database) model->database.emplace(*database);
   });
   if (!database) return model;
+  std::string fingerprint;
   agree_at_root(world, [&] { fingerprint = hex64(model->checkpoint->fingerprint()); });
   model->space = load_space(world, *model->database, model->config, fingerprint);
-  agree(world, [&] { model->assignment = read_assignment(model->space, *assignment); });
   return model;
 }
 

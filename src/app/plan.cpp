@@ -266,8 +266,8 @@ DatabaseOptions Planner::database_options() {
 
 SearchOptions Planner::search_options() {
   SearchOptions options = read_search(commands_.search, machine_.ranks);
-  if (!options.target_level && !options.target_parameters && !options.target_sparsity) {
-    options.target_sparsity = assumed_sparsity;
+  if (!options.target.given()) {
+    options.target.sparsity = assumed_sparsity;
     const std::string said = fmt::format("a target sparsity of {}", assumed_sparsity);
     if (std::find(assumed_.begin(), assumed_.end(), said) == assumed_.end()) assumed_.push_back(said);
   }
@@ -324,7 +324,7 @@ PlannedPhase Planner::of_train() {
   if (commands_.planned.size() > 1) {
     make_space();
     model.config.layer_shapes =
-        space_.shapes(model.config, make_budget(space_, search_options()).uniform(space_));
+        space_.shapes(model.config, make_budget(space_, search_options().target).uniform(space_));
   }
   const std::int64_t length = checked_sequence_length(options.sequence_length, model.config);
   return plan_train(machine_, model, reference_of(commands_.train), options, length, options.shards);

@@ -28,6 +28,8 @@ struct Subcommand {
 constexpr Subcommand subcommands[] = {
     {"sensitivity", "measure how the end loss depends on what each module puts out", app::sensitivity},
     {"database", "prune every module of a model at several levels into one file", app::database},
+    {"assign", "the level of every module that is predicted to lose the least, without a search",
+     app::assign},
     {"search", "look for the best level of every module at a given size", app::search},
     {"stitch", "write the model of an assignment as a checkpoint", app::stitch},
     {"eval", "negative log-likelihood and perplexity of a model on a text", app::eval},

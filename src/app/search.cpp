@@ -18,11 +18,9 @@ Options declare_search() {
       "database", po::value<std::string>(), "its pruning database")(
       "calibration", po::value<std::vector<std::string>>()->multitoken()->composing(),
       "text or token files on which candidates are compared")("output", po::value<std::string>(),
-                                                              "folder of the run")(
-      "target-level", po::value<std::int64_t>(), "the size: this level on average, for each kind of module")(
-      "target-params", po::value<std::int64_t>(), "or: at most so many parameters in all")(
-      "target-sparsity", po::value<double>(), "or: this share of the prunable parameters goes, as 0.5")(
-      "islands", po::value<std::int64_t>()->default_value(1), "subpopulations")(
+                                                              "folder of the run");
+  declare_target(options);
+  options.declared().add_options()("islands", po::value<std::int64_t>()->default_value(1), "subpopulations")(
       "shards", po::value<std::int64_t>()->default_value(1), "ranks that hold one replica of the model")(
       "generations", po::value<std::int64_t>()->default_value(200), "of every island")(
       "offspring", po::value<std::int64_t>()->default_value(16), "per generation")(
@@ -45,10 +43,14 @@ Options declare_search() {
       "migrants", po::value<std::string>()->default_value("1"),
       "candidates along each edge; for matrix, rows as \"0 1; 1 0\"")(
       "strategy", po::value<std::string>()->default_value("evolution"),
-      "evolution, or random (the baseline)")(
-      "calibration-tokens", po::value<std::int64_t>()->default_value(0),
-      "tokens to draw from; 0: all there are")("sequence-length", po::value<std::int64_t>()->default_value(0),
-                                               "longest sequence; 0: what the model takes, at most 8192")(
+      "evolution, random (the baseline), or sensitivity (no generations)")(
+      "start", po::value<std::string>()->default_value("auto"),
+      "sensitivity (least sum of the database's end losses), uniform, or a file with an assignment; auto: "
+      "the "
+      "first that can be had")("calibration-tokens", po::value<std::int64_t>()->default_value(0),
+                               "tokens to draw from; 0: all there are")(
+      "sequence-length", po::value<std::int64_t>()->default_value(0),
+      "longest sequence; 0: what the model takes, at most 8192")(
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
       "compare-tokens", po::value<std::int64_t>()->default_value(0),
       "on which the islands' best are compared; 0: 8 times the last stage's")(
@@ -115,9 +117,11 @@ std::optional<LevelHome> level_home_of(const std::string& name) {
 }
 
 Strategy strategy_of(const std::string& name) {
-  if (name == "evolution") return Strategy::evolution;
-  if (name == "random") return Strategy::random;
-  throw UsageError("unknown strategy '" + printable(name) + "'", "--strategy", "choose evolution or random");
+  for (const Strategy strategy : {Strategy::evolution, Strategy::random, Strategy::sensitivity}) {
+    if (name == name_of(strategy)) return strategy;
+  }
+  throw UsageError("unknown strategy '" + printable(name) + "'", "--strategy",
+                   "choose evolution, random or sensitivity");
 }
 
 }  // namespace
@@ -134,9 +138,8 @@ SearchOptions read_search(const Options& options, int ranks) {
   request.calibration_tokens = options.get<std::int64_t>("calibration-tokens");
   request.sequence_length = options.get<std::int64_t>("sequence-length");
   request.add_bos = options.flag("add-bos");
-  request.target_level = options.find<std::int64_t>("target-level");
-  request.target_parameters = options.find<std::int64_t>("target-params");
-  request.target_sparsity = options.find<double>("target-sparsity");
+  request.target = target_of(options);
+  request.start = options.get<std::string>("start");
   request.fitness = {fitness_kind_of(options.get<std::string>("fitness")),
                      options.get<std::int64_t>("kl-topk")};
   if (const auto files = options.find<std::vector<std::string>>("training-data"))
@@ -159,6 +162,7 @@ SearchOptions read_search(const Options& options, int ranks) {
   evolution.offspring = options.get<std::int64_t>("offspring");
   evolution.stages = read_stages(options);
   evolution.strategy = strategy_of(options.get<std::string>("strategy"));
+  if (evolution.strategy == Strategy::sensitivity) evolution.generations = 0;
   evolution.compare_tokens = options.get<std::int64_t>("compare-tokens");
   evolution.eval_every = options.get<std::int64_t>("eval-every");
   evolution.seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed"));

@@ -381,6 +381,17 @@ std::size_t Comparison::best() const {
   return best;
 }
 
+std::string name_of(Strategy strategy) {
+  switch (strategy) {
+    case Strategy::random:
+      return "random";
+    case Strategy::sensitivity:
+      return "sensitivity";
+    default:
+      return "evolution";
+  }
+}
+
 bool trains(const EvolutionOptions& options) {
   return std::any_of(options.stages.begin(), options.stages.end(),
                      [](const SelectionStage& stage) { return stage.training_tokens > 0; });
@@ -390,11 +401,12 @@ Population initial_population(const SearchSpace& space, const Budget& budget,
                               const EvolutionOptions& options) {
   Population population;
   for (std::int64_t island = 0; island < options.islands; ++island) {
-    // Random search has no knowledge to begin with; the uniform assignment is a good one.
+    // Random search has no knowledge to begin with; where the others begin is a good assignment.
     RandomStream random = stream(options.seed, island, 0, 0, Draw::offspring);
     IslandState state;
-    state.elites.push_back({options.strategy == Strategy::random ? random_assignment(space, budget, random)
-                                                                 : budget.uniform(space),
+    state.elites.push_back({options.strategy == Strategy::random
+                                ? random_assignment(space, budget, random)
+                                : start_of_island(space, budget, options.start, options.seed, island),
                             0.0});
     population.islands.push_back(std::move(state));
   }

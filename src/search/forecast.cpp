@@ -294,7 +294,7 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   SearchOptions resolved = options;
   EvolutionOptions& evolution = resolved.evolution;
   evolution.compare_tokens = compare_tokens(evolution, sizes.pool_tokens);
-  const Budget budget = make_budget(space, options);
+  const Budget budget = make_budget(space, options.target);
   const Assignment uniform = budget.uniform(space);
   const Counter counter(space, config, resolved, sizes);
   check_shards(sizes.ranks, options.shards);
@@ -352,7 +352,8 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   forecast.comparison_moved =
       static_cast<double>(forecast.islands_of_rank) * work_of_one.traffic.moved(options.shards).total();
   forecast.comparisons = evolution.eval_every > 0
-                             ? (evolution.generations + evolution.eval_every - 1) / evolution.eval_every
+                             ? std::max<std::int64_t>(1, (evolution.generations + evolution.eval_every - 1) /
+                                                             evolution.eval_every)
                              : 1;
   const auto elites = static_cast<std::size_t>(std::max<std::int64_t>(1, evolution.topology.most_migrants()));
   const std::size_t record = record_bytes(space.modules.size(), elites);

@@ -25,6 +25,10 @@ std::vector<Candidate> ranked(std::vector<Assignment> assignments, const std::ve
   return candidates;
 }
 
+double mean_of(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
 bool contains(const std::vector<Assignment>& all, const Assignment& one) {
   return std::find(all.begin(), all.end(), one) != all.end();
 }
@@ -83,8 +87,14 @@ bool run_generation(const SearchSpace& space, const Budget& budget, const Evolut
     state.tokens += static_cast<std::int64_t>(candidates.size()) * rule.tokens;
     state.training_tokens += static_cast<std::int64_t>(candidates.size()) * rule.training_tokens;
     if (stage == 0 && !values->empty()) {
-      report.mean =
-          std::accumulate(values->begin(), values->end(), 0.0) / static_cast<double>(values->size());
+      report.mean = mean_of(*values);
+      if (space.has_end_losses()) {
+        std::vector<double> predicted;
+        for (const Assignment& candidate : candidates) predicted.push_back(space.predicted_loss(candidate));
+        report.predicted = mean_of(predicted);
+        report.ranks = rank_sums(predicted, *values);
+        state.ranks += report.ranks;
+      }
     }
     order = ranked(std::move(candidates), *values);
     if (!order.empty() && !std::isfinite(order.front().fitness)) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <numeric>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/text.hpp>
@@ -103,14 +104,45 @@ Assignment Budget::uniform(const SearchSpace& space) const {
   return assignment;
 }
 
-bool Budget::met_by(const SearchSpace& space, const Assignment& assignment) const {
-  if (parameters_) return space.parameters(assignment) <= *parameters_;
-  for (const auto& modules : of_kind_) {
-    std::int64_t sum = 0;
-    for (const std::size_t i : modules) sum += assignment[i];
-    if (sum != level_ * static_cast<std::int64_t>(modules.size())) return false;
+std::int64_t BudgetRule::cost(const Assignment& assignment) const {
+  std::int64_t sum = 0;
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    sum += costs[i][static_cast<std::size_t>(assignment[modules[i]])];
   }
-  return true;
+  return sum;
+}
+
+bool Budget::met_by(const SearchSpace& space, const Assignment& assignment) const {
+  const std::vector<BudgetRule> all = rules(space);
+  return std::all_of(all.begin(), all.end(),
+                     [&](const BudgetRule& rule) { return rule.met_by(rule.cost(assignment)); });
+}
+
+std::vector<BudgetRule> Budget::rules(const SearchSpace& space) const {
+  std::vector<BudgetRule> all;
+  if (parameters_) {
+    BudgetRule& rule = all.emplace_back();
+    rule.unit = "prunable parameters";
+    rule.limit = *parameters_ - space.fixed_parameters;
+    for (std::size_t i = 0; i < space.modules.size(); ++i) {
+      rule.modules.push_back(i);
+      rule.costs.push_back(space.modules[i].parameters);
+    }
+    return all;
+  }
+  for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
+    const auto& modules = of_kind_[static_cast<std::size_t>(kind)];
+    BudgetRule& rule = all.emplace_back();
+    rule.unit = "levels of " + name_of(kind) + " modules";
+    rule.modules = modules;
+    rule.limit = level_ * static_cast<std::int64_t>(modules.size());
+    rule.exact = true;
+    for (const std::size_t i : modules) {
+      rule.costs.emplace_back(space.modules[i].parameters.size());
+      std::iota(rule.costs.back().begin(), rule.costs.back().end(), 0);
+    }
+  }
+  return all;
 }
 
 std::int64_t Budget::most_parameters(const SearchSpace& space) const {

@@ -36,6 +36,11 @@ void Recorder::generation(const Population& population, std::span<const Migratio
     line["training_tokens"] = island.training_tokens;
     line["best"] = island.elites.front().fitness;
     line["mean"] = report.mean;
+    if (setup_.space.has_end_losses()) {
+      line["predicted"] = {{"best", setup_.space.predicted_loss(island.elites.front().assignment)},
+                           {"mean", report.predicted}};
+      line["rank_correlation"] = report.ranks.correlation();
+    }
     line["improved"] = report.improved;
     line["immigrants"] = report.immigrants;
     line["seconds"] = {{"switch", report.seconds.switching},
@@ -79,7 +84,11 @@ void Recorder::comparison(const Population& population, const Comparison& compar
   const std::int64_t parameters = setup_.space.parameters(winner);
   const std::int64_t dense = setup_.space.fixed_parameters + setup_.space.dense_parameters();
   std::int64_t evaluations = 0;
-  for (const IslandState& island : population.islands) evaluations += island.evaluations;
+  ranks_so_far_ = {};
+  for (const IslandState& island : population.islands) {
+    evaluations += island.evaluations;
+    ranks_so_far_ += island.ranks;
+  }
   log_info("generation {}: best fitness {:.6g} on {} tokens, island {}, {} of {} parameters{}",
            population.generation, comparison.fitness[best], count(setup_.evolution.compare_tokens), best,
            count(parameters), count(dense), said);
@@ -92,7 +101,8 @@ void Recorder::comparison(const Population& population, const Comparison& compar
   manifest["shards"] = options_.shards;
   manifest["islands"] = setup_.evolution.islands;
   manifest["seed"] = setup_.evolution.seed;
-  manifest["strategy"] = setup_.evolution.strategy == Strategy::random ? "random" : "evolution";
+  manifest["strategy"] = name_of(setup_.evolution.strategy);
+  manifest["start"] = setup_.start_name;
   manifest["options"] = Json::parse(setup_.identity);
   manifest["model"] = options_.model.string();
   manifest["database"] = options_.database.string();
@@ -103,6 +113,10 @@ void Recorder::comparison(const Population& population, const Comparison& compar
                       {"island", best},
                       {"parameters", parameters},
                       {"dense_parameters", dense}};
+  if (setup_.space.has_end_losses()) {
+    manifest["best"]["predicted"] = setup_.space.predicted_loss(winner);
+    manifest["rank_correlation"] = ranks_so_far_.correlation();
+  }
   folder_.write_best(to_text(setup_.space, winner));
   folder_.write_manifest(manifest);
 }
@@ -110,6 +124,11 @@ void Recorder::comparison(const Population& population, const Comparison& compar
 void Recorder::finish(const Json& phases) {
   manifest_["phases"] = phases;
   folder_.write_manifest(manifest_);
+  if (ranks_so_far_.count == 0) return;
+  log_info(
+      "rank correlation of predicted and measured losses: {:.4f}, over {} evaluations of first stages, "
+      "each generation of an island ranked by itself",
+      ranks_so_far_.correlation(), count(ranks_so_far_.count));
 }
 
 SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, const SearchSetup& setup,
@@ -125,6 +144,7 @@ SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, con
       folder.begin(options.config_ini);
       start = {setup.identity, initial_population(setup.space, *setup.budget, setup.evolution), 0};
       folder.write_uniform(to_text(setup.space, setup.budget->uniform(setup.space)));
+      folder.write_start(to_text(setup.space, start.population.islands.front().elites.front().assignment));
       folder.save(start);
     }
     generation = start.population.generation;

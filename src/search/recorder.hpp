@@ -30,7 +30,7 @@ class Recorder {
 
   void generation(const Population& population, std::span<const Migration> migrations);
   void comparison(const Population& population, const Comparison& comparison);
-  /// Adds where the time went to the manifest.
+  /// Adds where the time went to the manifest, and says how well losses were predicted.
   void finish(const Json& phases);
 
  private:
@@ -46,6 +46,7 @@ class Recorder {
   std::string started_ = utc_now();
   Progress progress_;
   Json manifest_;
+  RankSums ranks_so_far_;  // of all islands
 };
 
 /// Collective. The checkpoint to go on from, or a new run's first.

@@ -12,6 +12,7 @@ struct Head {
   std::int64_t tokens;
   std::int64_t training_tokens;
   std::int64_t elites;
+  RankSums ranks;
   GenerationReport report;
 };
 
@@ -48,6 +49,7 @@ std::vector<std::byte> write_records(std::span<const std::int64_t> islands,
                     state.tokens,
                     state.training_tokens,
                     static_cast<std::int64_t>(state.elites.size()),
+                    state.ranks,
                     reports[static_cast<std::size_t>(island)]};
     put(bytes, std::span(&head, 1));
     for (const Candidate& elite : state.elites) {
@@ -71,6 +73,7 @@ void read_records(std::span<const std::byte> bytes, std::size_t modules, std::sp
     state.evaluations = head.evaluations;
     state.tokens = head.tokens;
     state.training_tokens = head.training_tokens;
+    state.ranks = head.ranks;
     state.elites.assign(static_cast<std::size_t>(head.elites), {});
     for (Candidate& elite : state.elites) {
       elite.assignment.resize(modules);

@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t format_version = 2;
+constexpr std::int64_t format_version = 3;
 constexpr std::uint64_t most_values = 1ull << 28;
 constexpr std::uint64_t most_identity_bytes = 64 << 20;
 constexpr const char* migrations_header = "generation,from,to,fitness\n";
@@ -24,6 +24,8 @@ struct Flat {
   std::vector<std::int32_t> levels;                                        // [all elites, modules]
   std::vector<double> fitness;                                             // [all elites]
   std::vector<std::int64_t> elites, evaluations, tokens, training_tokens;  // [islands]
+  std::vector<double> ranks;         // [islands, both, first and second of RankSums]
+  std::vector<std::int64_t> ranked;  // [islands]
 };
 
 Flat flatten(const Population& population) {
@@ -33,6 +35,8 @@ Flat flatten(const Population& population) {
     flat.evaluations.push_back(island.evaluations);
     flat.tokens.push_back(island.tokens);
     flat.training_tokens.push_back(island.training_tokens);
+    flat.ranks.insert(flat.ranks.end(), {island.ranks.both, island.ranks.first, island.ranks.second});
+    flat.ranked.push_back(island.ranks.count);
     for (const Candidate& elite : island.elites) {
       flat.levels.insert(flat.levels.end(), elite.assignment.begin(), elite.assignment.end());
       flat.fitness.push_back(elite.fitness);
@@ -48,14 +52,16 @@ Population unflatten(const Flat& flat, const SearchSpace& space, std::int64_t ge
   Population population;
   population.generation = generation;
   std::size_t next = 0;
-  for (const auto* counts : {&flat.evaluations, &flat.tokens, &flat.training_tokens}) {
+  for (const auto* counts : {&flat.evaluations, &flat.tokens, &flat.training_tokens, &flat.ranked}) {
     if (counts->size() != flat.elites.size()) fail();
   }
+  if (flat.ranks.size() != 3 * flat.elites.size()) fail();
   for (std::size_t i = 0; i < flat.elites.size(); ++i) {
     IslandState island;
     island.evaluations = flat.evaluations[i];
     island.tokens = flat.tokens[i];
     island.training_tokens = flat.training_tokens[i];
+    island.ranks = {flat.ranks[3 * i], flat.ranks[3 * i + 1], flat.ranks[3 * i + 2], flat.ranked[i]};
     if (flat.elites[i] < 1 || static_cast<std::size_t>(flat.elites[i]) > flat.fitness.size() - next) fail();
     for (std::int64_t e = 0; e < flat.elites[i]; ++e, ++next) {
       Candidate elite;
@@ -87,6 +93,8 @@ SearchCheckpoint read_checkpoint(const fs::path& path, const SearchSpace& space)
   flat.evaluations = file.read_values<std::int64_t>("/evaluations", Hdf5Type::i64, most_values);
   flat.tokens = file.read_values<std::int64_t>("/tokens", Hdf5Type::i64, most_values);
   flat.training_tokens = file.read_values<std::int64_t>("/training_tokens", Hdf5Type::i64, most_values);
+  flat.ranks = file.read_values<double>("/ranks", Hdf5Type::f64, most_values);
+  flat.ranked = file.read_values<std::int64_t>("/ranked", Hdf5Type::i64, most_values);
   SearchCheckpoint checkpoint;
   const auto identity = file.read_values<std::uint8_t>("/identity", Hdf5Type::u8, most_identity_bytes);
   checkpoint.identity.assign(identity.begin(), identity.end());
@@ -168,6 +176,8 @@ void RunFolder::save(const SearchCheckpoint& checkpoint) const {
   write("/evaluations", Hdf5Type::i64, flat.evaluations);
   write("/tokens", Hdf5Type::i64, flat.tokens);
   write("/training_tokens", Hdf5Type::i64, flat.training_tokens);
+  write("/ranks", Hdf5Type::f64, flat.ranks);
+  write("/ranked", Hdf5Type::i64, flat.ranked);
   write("/identity", Hdf5Type::u8,
         std::vector<std::uint8_t>(checkpoint.identity.begin(), checkpoint.identity.end()));
   file.write_attribute("/", "format_version", format_version);
@@ -202,6 +212,10 @@ void RunFolder::write_best(const std::string& text) const {
 
 void RunFolder::write_uniform(const std::string& text) const {
   write_file_atomically(path_ / "uniform.txt", text);
+}
+
+void RunFolder::write_start(const std::string& text) const {
+  write_file_atomically(path_ / "start.txt", text);
 }
 
 void RunFolder::write_manifest(const Json& manifest) const {

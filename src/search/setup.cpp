@@ -26,7 +26,7 @@ void check_counts(const SearchOptions& options) {
       throw UsageError(fmt::format("{}", value), option, fmt::format("give {} or more", least));
   };
   at_least(evolution.islands, 1, "--islands");
-  at_least(evolution.generations, 1, "--generations");
+  if (evolution.strategy != Strategy::sensitivity) at_least(evolution.generations, 1, "--generations");
   at_least(evolution.offspring, 1, "--offspring");
   at_least(evolution.eval_every, 0, "--eval-every");
   at_least(options.calibration_tokens, 0, "--calibration-tokens");
@@ -56,7 +56,7 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
   json["database-rel-damp"] = header.relative_damping;
   json["database-precision"] = name_of(header.precision);
   json["calibration"] = hex64(setup.pools.compared.fingerprint());
-  json["target-level"] = options.target_level.value_or(-1);
+  json["target-level"] = options.target.level.value_or(-1);
   json["parameters"] = setup.budget->parameters().value_or(-1);
   json["islands"] = evolution.islands;
   json["offspring"] = evolution.offspring;
@@ -74,7 +74,18 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
   json["migration-interval"] = evolution.topology.interval;
   json["migrants"] = evolution.topology.migrants;
   json["matrix"] = evolution.topology.matrix;
-  json["strategy"] = evolution.strategy == Strategy::random ? "random" : "evolution";
+  json["strategy"] = name_of(evolution.strategy);
+  json["start"] = setup.start_name;
+  if (evolution.start.kind == StartKind::given) {
+    json["start"] = hex64(Hash64().add(std::as_bytes(std::span(evolution.start.given))).value());
+  }
+  if (setup.space.has_end_losses()) {  // also the record of a search depends on them
+    Hash64 losses;
+    for (const ModuleChoices& module : setup.space.modules) {
+      losses.add(std::as_bytes(std::span(module.end_loss)));
+    }
+    json["end-losses"] = hex64(losses.value());
+  }
   json["fitness"] = static_cast<int>(options.fitness.kind);
   json["kl-topk"] = options.fitness.top_k;
   json["compare-tokens"] = evolution.compare_tokens;
@@ -84,6 +95,22 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
   json["batch-tokens"] = options.batch_tokens;
   json["seed"] = evolution.seed;
   return json.dump();
+}
+
+/// Where the islands begin. UsageError where the strategy does not go with that.
+Start start_for(const SearchSetup& setup, const SearchOptions& options) {
+  const Strategy strategy = setup.evolution.strategy;
+  const bool asked = options.start != "auto";
+  if (strategy == Strategy::random) {
+    if (!asked) return {};
+    throw UsageError("the random strategy begins with random assignments", "--start", "leave it out");
+  }
+  if (strategy != Strategy::sensitivity) return make_start(setup.space, *setup.budget, options.start);
+  if (asked && options.start != "sensitivity") {
+    throw UsageError("the strategy sensitivity measures the assignments by sensitivity alone", "--start",
+                     "leave it out");
+  }
+  return make_start(setup.space, *setup.budget, "sensitivity");
 }
 
 /// Whether any token has another before it.
@@ -121,16 +148,15 @@ void check_stages(SearchSetup& setup) {
 
 }  // namespace
 
-Budget make_budget(const SearchSpace& space, const SearchOptions& options) {
-  const int given = (options.target_level ? 1 : 0) + (options.target_parameters ? 1 : 0) +
-                    (options.target_sparsity ? 1 : 0);
+Budget make_budget(const SearchSpace& space, const SizeTarget& target) {
+  const int given = (target.level ? 1 : 0) + (target.parameters ? 1 : 0) + (target.sparsity ? 1 : 0);
   if (given != 1) {
-    throw UsageError(fmt::format("{} targets", given), "galapagos search",
-                     "give one of --target-level, --target-params and --target-sparsity");
+    throw UsageError(fmt::format("{} targets", given), "--target-level, --target-params, --target-sparsity",
+                     "give one of them");
   }
-  if (options.target_level) return Budget::of_level(space, *options.target_level);
-  if (options.target_parameters) return Budget::of_parameters(space, *options.target_parameters);
-  const double sparsity = *options.target_sparsity;
+  if (target.level) return Budget::of_level(space, *target.level);
+  if (target.parameters) return Budget::of_parameters(space, *target.parameters);
+  const double sparsity = *target.sparsity;
   if (!(sparsity > 0 && sparsity <= 1)) {
     throw UsageError(fmt::format("a sparsity of {:g}", sparsity), "--target-sparsity",
                      "give a share above 0 and up to 1, as 0.5");
@@ -163,7 +189,11 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& options) {
   setup.space = load_space(comm, *setup.database, setup.config, fingerprint);
   SequenceRequest request;
   agree(comm, [&] {
-    setup.budget = make_budget(setup.space, options);
+    setup.budget = make_budget(setup.space, options.target);
+    setup.evolution.start = start_for(setup, options);
+    setup.start_name = setup.evolution.strategy == Strategy::random     ? "random"
+                       : setup.evolution.start.kind == StartKind::given ? options.start
+                                                                        : name_of(setup.evolution.start.kind);
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.config);
     request.token_budget = options.calibration_tokens;
     request.add_bos = options.add_bos;

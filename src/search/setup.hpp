@@ -20,6 +20,7 @@ struct SearchSetup {
   std::vector<TokenSet> eval_sets;
   DType precision = DType::f32;
   EvolutionOptions evolution;
+  std::string start_name;  ///< "sensitivity", "uniform", "random" or the file that was given
   std::string identity;
   std::int64_t longest = 1;  ///< tokens of the longest sequence
 };

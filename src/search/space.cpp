@@ -1,4 +1,5 @@
 #include <charconv>
+#include <cmath>
 #include <fmt/format.h>
 #include <map>
 #include <sstream>
@@ -53,6 +54,17 @@ void check_usable(const DatabaseReader& database, const HfConfig& config, const 
   }
 }
 
+/// What the levels of a module cost in end loss; nothing where the database does not say.
+std::vector<double> checked_end_loss(const DatabaseReader& database, const ModuleId& module) {
+  std::vector<double> loss = database.end_loss(module);
+  for (std::size_t level = 0; level < loss.size(); ++level) {
+    if (std::isfinite(loss[level]) && loss[level] >= 0) continue;
+    throw InputError(fmt::format("the end loss of {} at level {} is {}", name_of(module), level, loss[level]),
+                     "--database", "make it again, or repair it with 'galapagos database --repair'");
+  }
+  return loss;
+}
+
 }  // namespace
 
 std::int64_t SearchSpace::parameters(const Assignment& assignment) const {
@@ -72,6 +84,14 @@ std::int64_t SearchSpace::dense_parameters() const {
 std::int64_t SearchSpace::smallest_parameters() const {
   std::int64_t sum = 0;
   for (const ModuleChoices& module : modules) sum += module.parameters.back();
+  return sum;
+}
+
+double SearchSpace::predicted_loss(const Assignment& assignment) const {
+  double sum = 0;
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    sum += modules[i].end_loss[static_cast<std::size_t>(assignment[i])];
+  }
   return sum;
 }
 
@@ -96,18 +116,23 @@ SearchSpace load_space(const Communicator& comm, const DatabaseReader& database,
                        const std::string& fingerprint) {
   const DatabaseHeader& header = database.header();
   std::vector<std::int32_t> orders;
+  std::vector<double> end_losses;
   agree_at_root(comm, [&] {
     check_usable(database, config, fingerprint);
     for (const ModuleId& module : header.modules()) {
       const std::vector<std::int32_t> order = database.order(module);
       orders.insert(orders.end(), order.begin(), order.end());
+      const std::vector<double> loss = checked_end_loss(database, module);
+      end_losses.insert(end_losses.end(), loss.begin(), loss.end());
     }
   });
   comm.broadcast(orders);
-  return make_space(header, orders);
+  comm.broadcast(end_losses);
+  return make_space(header, orders, end_losses);
 }
 
-SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_t> orders) {
+SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_t> orders,
+                       std::span<const double> end_losses) {
   const HfConfig& config = header.config;
   SearchSpace space;
   space.fixed_parameters = embedding_parameters(config) + head_parameters(config);
@@ -121,6 +146,11 @@ SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_
     for (const std::int64_t removed : levels) {
       choices.kept.push_back(kept_columns(header.layout(module), order, removed));
       choices.parameters.push_back(parameters_of_module(config, module, choices.kept.back()));
+    }
+    if (!end_losses.empty()) {
+      choices.end_loss.assign(end_losses.begin(),
+                              end_losses.begin() + static_cast<std::ptrdiff_t>(levels.size()));
+      end_losses = end_losses.subspan(levels.size());
     }
     space.modules.push_back(std::move(choices));
   }

@@ -13,7 +13,8 @@ enum class Draw : std::uint8_t {
   migration = 3,
   comparison = 4,
   training = 5,
-  comparison_training = 6
+  comparison_training = 6,
+  start = 7
 };
 
 inline RandomStream stream(std::uint64_t seed, std::int64_t island, std::int64_t generation,

@@ -3,10 +3,12 @@
 #include "support/catch.hpp"
 #include "support/process.hpp"
 
+#include <cmath>
 #include <sstream>
 
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/json.hpp>
+#include <galapagos/io/hdf5.hpp>
 
 namespace galapagos::test {
 namespace {
@@ -31,11 +33,34 @@ const TemporaryFolder& search_inputs() {
           "128", "--calibration-tokens", "3000", "--output", (folder / "x.h5").string(), "--threads", "1"});
   INFO(built.errors);
   REQUIRE(built.code == 0);
+  fs::copy_file(folder / "x.h5", folder / "s.h5");
+  add_end_losses(folder / "s.h5", [](int layer, bool ffn, int level) {
+    return 0.01 * (ffn ? 1 + layer : 4 - layer) * std::pow(level, ffn ? 1.5 : 2.0);
+  });
   std::istringstream lines(read_file(text()));
   std::string some, line;
   for (int i = 0; i < 20 && std::getline(lines, line); ++i) some += line + "\n";
   write_text(folder / "eval.jsonl", some);
   return folder;
+}
+
+void add_end_losses(const fs::path& database,
+                    const std::function<double(int layer, bool ffn, int level)>& loss) {
+  Hdf5File file = Hdf5File::open_to_change(database);
+  for (int layer = 0; file.has("/modules/" + std::to_string(layer)); ++layer) {
+    for (const bool ffn : {false, true}) {
+      const std::string kind = ffn ? "ffn" : "attn";
+      const auto levels = file.describe("/levels/" + kind).elements;
+      std::vector<double> values;
+      for (std::uint64_t level = 0; level < levels; ++level)
+        values.push_back(loss(layer, ffn, static_cast<int>(level)));
+      const std::string name = "/modules/" + std::to_string(layer) + "/" + kind + "/end_loss";
+      file.create_dataset(name, Hdf5Type::f64, {levels});
+      file.write_values(name, Hdf5Type::f64, values);
+    }
+  }
+  file.write_attribute("/", "sensitivity_fingerprint", std::string("0123456789abcdef"));
+  file.close();
 }
 
 Words search_words(const fs::path& output, const std::map<std::string, std::string>& change) {

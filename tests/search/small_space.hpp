@@ -60,6 +60,19 @@ inline SearchSpace uneven_space(std::mt19937& random, std::size_t layers) {
   return make_space(attention, ffn, 12345);
 }
 
+/// The same space with end losses: 0 where nothing is removed, growing by random steps of other sizes in
+/// every module, in 1024ths, so that sums are exact and ties happen.
+inline SearchSpace with_end_losses(SearchSpace space, std::mt19937& random) {
+  for (ModuleChoices& module : space.modules) {
+    const std::uint32_t scale = 1 + random() % 40;
+    module.end_loss = {0.0};
+    while (module.end_loss.size() < module.parameters.size()) {
+      module.end_loss.push_back(module.end_loss.back() + static_cast<double>(random() % scale) / 1024);
+    }
+  }
+  return space;
+}
+
 /// What an error of type E says that `action` throws; empty where it throws none.
 template <typename E, typename Action>
 std::string message_of(Action&& action) {

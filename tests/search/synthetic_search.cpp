@@ -48,10 +48,14 @@ std::string text_of(const Population& population) {
   for (std::size_t i = 0; i < population.islands.size(); ++i) {
     const IslandState& island = population.islands[i];
     text += fmt::format("\n  island {}: {} evaluations, {} tokens", i, island.evaluations, island.tokens);
+    if (island.ranks.count > 0) {
+      text += fmt::format(", ranks {} {:a} {:a} {:a}", island.ranks.count, island.ranks.both,
+                          island.ranks.first, island.ranks.second);
+    }
     if (!population.reports.empty()) {
       const GenerationReport& report = population.reports[i];
-      text += fmt::format(", mean {:a}, improved {}, immigrants {}", report.mean, report.improved,
-                          report.immigrants);
+      text += fmt::format(", mean {:a}, predicted {:a}, improved {}, immigrants {}", report.mean,
+                          report.predicted, report.improved, report.immigrants);
     }
     for (const Candidate& elite : island.elites)
       text += fmt::format("\n    {:a} {}", elite.fitness, fmt::join(elite.assignment, " "));

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <random>
 #include <set>
 #include <thread>
 
@@ -91,6 +92,65 @@ TEST_CASE("a search is the same for any number of ranks", "[evolution]") {
   many.options.stages = {{20, 2}, {19, 200}, {3, 10}, {1, 50}};
   many.extra_items = 40;
   check_same_as_alone(many, world);
+}
+
+TEST_CASE("a search with end losses begins at their optima and is the same for any number of ranks",
+          "[evolution]") {
+  const Communicator world = Communicator::world();
+  SyntheticSearch search;
+  std::mt19937 random(2);
+  search.space = test::with_end_losses(search.space, random);
+  search.options.start = {StartKind::sensitivity};
+  for (const std::int64_t islands : {4, 1, 5}) {
+    search.options.islands = islands;
+    search.topology("ring", "2", 2);
+    check_same_as_alone(search, world);
+    std::vector<Assignment> parents;  // of the first generation
+    for (const IslandState& island : search.start().islands) parents.push_back(island.elites[0].assignment);
+    CHECK(parents.front() == least_loss(search.space, search.budget));
+    std::vector<Assignment> bases;
+    for (const Call& call : calls_of(search)) {
+      if (bases.size() < parents.size() * search.options.stages.size()) bases.push_back(call.base);
+    }
+    for (std::size_t i = 0; i < bases.size(); ++i)
+      CHECK(bases[i] == parents[i / search.options.stages.size()]);
+  }
+  search.options.start = {StartKind::given, least_loss(search.space, search.budget)};
+  check_same_as_alone(search, world);
+  search.options.strategy = Strategy::random;
+  check_same_as_alone(search, world);
+  search.options.strategy = Strategy::sensitivity;
+  search.options.generations = 0;
+  check_same_as_alone(search, world);
+  const Outcome none = run_search(Communicator::self(), search);
+  CHECK(none.said.size() == 1);  // the comparison
+  CHECK(text_of(none.last) == text_of(search.start()));
+}
+
+TEST_CASE("predicted and measured losses are compared over the offspring of each generation", "[evolution]") {
+  // Where the fitness is what is predicted, or its opposite, the rank correlation is 1 or -1.
+  SyntheticSearch search;
+  std::mt19937 random(3);
+  search.space = test::with_end_losses(search.space, random);
+  for (const double sign : {1.0, -1.0}) {
+    Hooks hooks;
+    hooks.fitness = [&](const Assignment& assignment, const TokenDraw&) {
+      return sign * search.space.predicted_loss(assignment);
+    };
+    const Outcome found = run_search(Communicator::self(), search, hooks);
+    REQUIRE(found.code == 0);
+    for (std::size_t i = 0; i < found.last.islands.size(); ++i) {
+      const IslandState& island = found.last.islands[i];
+      const GenerationReport& report = found.last.reports[i];
+      CHECK(island.ranks.correlation() == Approx(sign));
+      CHECK(island.ranks.count == search.options.generations * search.options.offspring);
+      CHECK(report.ranks.count == search.options.offspring);
+      CHECK(report.predicted == Approx(sign * report.mean));
+    }
+  }
+  const Outcome own = run_search(Communicator::self(), search);
+  for (const IslandState& island : own.last.islands) CHECK(std::abs(island.ranks.correlation()) < 1);
+  CHECK(run_search(Communicator::self(), SyntheticSearch()).last.islands[0].ranks.count == 0);
 }
 
 TEST_CASE("no rank waits while a candidate of its island is not taken", "[evolution]") {

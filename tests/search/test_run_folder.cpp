@@ -34,6 +34,7 @@ Population population_of(std::int64_t generation) {
                             {{1, 2, 3, 4, 0, level}, 1e-300}},
                            std::int64_t{1} << 40,
                            generation};
+  population.islands[1].ranks = {-0.5, 1.0 / 3, static_cast<double>(generation), 7 * generation};
   return population;
 }
 
@@ -41,7 +42,8 @@ bool same(const Population& a, const Population& b) {
   bool equal = a.generation == b.generation && a.islands.size() == b.islands.size();
   for (std::size_t i = 0; equal && i < a.islands.size(); ++i) {
     const IslandState &x = a.islands[i], &y = b.islands[i];
-    equal = x.evaluations == y.evaluations && x.tokens == y.tokens && x.elites.size() == y.elites.size();
+    equal = x.ranks == y.ranks && x.evaluations == y.evaluations && x.tokens == y.tokens &&
+            x.elites.size() == y.elites.size();
     for (std::size_t e = 0; equal && e < x.elites.size(); ++e) {
       equal = x.elites[e].assignment == y.elites[e].assignment && x.elites[e].fitness == y.elites[e].fitness;
     }

@@ -10,17 +10,23 @@
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/search/mutation.hpp>
+#include <galapagos/search/rank_correlation.hpp>
 #include <galapagos/search/replica.hpp>
 #include <galapagos/search/space.hpp>
+#include <galapagos/search/start.hpp>
 #include <galapagos/search/token_draw.hpp>
 #include <galapagos/search/topology.hpp>
 
 namespace galapagos {
 
 enum class Strategy : std::uint8_t {
-  evolution,  ///< offspring are mutations of the island's parent (DarwinLM)
-  random,     ///< offspring are random assignments of the same budget: the baseline
+  evolution,    ///< offspring are mutations of the island's parent (DarwinLM)
+  random,       ///< offspring are random assignments of the same budget: the baseline
+  sensitivity,  ///< no generations: what the islands begin with is compared
 };
+
+/// "evolution", "random" or "sensitivity".
+std::string name_of(Strategy strategy);
 
 /// One stage of a selection.
 struct SelectionStage {
@@ -48,6 +54,7 @@ struct EvolutionOptions {
   std::vector<SelectionStage> stages;
   Topology topology;
   Strategy strategy = Strategy::evolution;
+  Start start;                      ///< of the islands; the random strategy begins with random assignments
   std::int64_t compare_tokens = 0;  ///< of the common comparison of the islands
   std::int64_t eval_every = 0;      ///< generations from one comparison to the next; 0: only at the end
   std::uint64_t seed = 0;
@@ -67,11 +74,15 @@ struct IslandState {
   std::int64_t evaluations = 0;      ///< so far, candidates times stages
   std::int64_t tokens = 0;           ///< compared on so far, over all candidates
   std::int64_t training_tokens = 0;  ///< trained on so far
+  RankSums ranks =
+      {};  ///< of predicted and measured losses in first stages so far, where there are end losses
 };
 
 /// What one island did in one generation.
 struct GenerationReport {
-  double mean = 0;  ///< of the offspring, in the first stage
+  double mean = 0;       ///< of the offspring, in the first stage
+  double predicted = 0;  ///< the mean of what they are predicted to lose, where there are end losses
+  RankSums ranks;        ///< of the two over the offspring, likewise
   bool improved = false;
   std::int64_t immigrants = 0;
   double wait_seconds = 0;
@@ -115,8 +126,8 @@ struct Observer {
   std::function<void(const Population& population, const Comparison& comparison)> comparison;
 };
 
-/// The parents that the islands begin with, as generation 0: the uniform assignment, or for the random
-/// strategy a random one.
+/// The parents that the islands begin with, as generation 0: what options.start says, or for the random
+/// strategy random ones.
 Population initial_population(const SearchSpace& space, const Budget& budget,
                               const EvolutionOptions& options);
 

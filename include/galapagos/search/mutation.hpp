@@ -3,12 +3,25 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <galapagos/core/random.hpp>
 #include <galapagos/search/space.hpp>
 
 namespace galapagos {
+
+/// One rule of a budget, about modules that no other rule is about: what their levels cost in all.
+struct BudgetRule {
+  std::string unit;                              ///< of the costs, as messages call it
+  std::vector<std::size_t> modules;              ///< ascending
+  std::vector<std::vector<std::int64_t>> costs;  ///< of each of them at levels 0, 1, ...
+  std::int64_t limit = 0;
+  bool exact = false;  ///< the costs have to sum up to the limit, instead of to no more
+
+  std::int64_t cost(const Assignment& assignment) const;
+  bool met_by(std::int64_t cost) const { return exact ? cost == limit : cost <= limit; }
+};
 
 /// What every assignment of a search has in common. With a target level, the sum of levels over the modules
 /// of each kind (DarwinLM); with a target size, at most so many parameters and no module that could be made
@@ -24,6 +37,8 @@ class Budget {
   /// The most even assignment: the target level everywhere, or the same share of every module's parameters.
   Assignment uniform(const SearchSpace& space) const;
   bool met_by(const SearchSpace& space, const Assignment& assignment) const;
+  /// What met_by() asks for, rule by rule.
+  std::vector<BudgetRule> rules(const SearchSpace& space) const;
 
   /// Makes one random exchange: one module gets larger by a level and others smaller, so that the budget is
   /// met again. With a target level this is the reference's switch: a kind is drawn in proportion to its

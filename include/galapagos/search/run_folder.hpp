@@ -21,7 +21,7 @@ struct SearchCheckpoint {
 };
 
 /// What a search leaves behind: config.ini, manifest.json, metrics.jsonl, migrations.csv, checkpoint.h5,
-/// best.txt, uniform.txt. Used on one rank.
+/// best.txt, uniform.txt, start.txt. Used on one rank.
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
@@ -44,8 +44,10 @@ class RunFolder {
   void append_metrics(const std::vector<Json>& lines) const;
   void append_migrations(const Population& population, std::span<const Migration> migrations) const;
   void write_best(const std::string& text) const;
-  /// uniform.txt: where the search began, to compare with.
+  /// uniform.txt: the most even assignment, to compare with.
   void write_uniform(const std::string& text) const;
+  /// start.txt: where the first island began.
+  void write_start(const std::string& text) const;
   void write_manifest(const Json& manifest) const;
 
  private:

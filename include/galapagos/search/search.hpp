@@ -15,6 +15,14 @@
 
 namespace galapagos {
 
+/// The size that is asked for, in one of several ways.
+struct SizeTarget {
+  std::optional<std::int64_t> level, parameters;
+  std::optional<double> sparsity;  ///< share of the prunable parameters that goes
+
+  bool given() const { return level || parameters || sparsity; }
+};
+
 /// What `galapagos search` is asked for.
 struct SearchOptions {
   std::filesystem::path model, database, output;
@@ -24,8 +32,8 @@ struct SearchOptions {
   std::int64_t calibration_tokens = 0;  ///< of the pool that stages draw from; 0: all there are
   std::int64_t sequence_length = 0;
   bool add_bos = false;
-  std::optional<std::int64_t> target_level, target_parameters;
-  std::optional<double> target_sparsity;  ///< share of the prunable parameters that goes
+  SizeTarget target;
+  std::string start = "auto";  ///< see make_start()
   Fitness fitness;
   FineTuning tuning;
   EvolutionOptions evolution;
@@ -43,7 +51,7 @@ struct SearchOptions {
 
 /// The budget that the one target given asks for. UsageError where there is none or another, or it cannot be
 /// met.
-Budget make_budget(const SearchSpace& space, const SearchOptions& options);
+Budget make_budget(const SearchSpace& space, const SizeTarget& target);
 
 /// Collective. Looks for the best assignment and leaves everything in the run's folder. Throws StoppedEarly
 /// where a signal or the time limit ends it before; errors are of the same kind on all ranks.

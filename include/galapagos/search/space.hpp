@@ -19,6 +19,7 @@ struct ModuleChoices {
   ModuleId id;
   std::vector<std::vector<std::int64_t>> kept;  ///< columns kept at levels 0, 1, ..., ascending
   std::vector<std::int64_t> parameters;         ///< of the whole attention or feed-forward part at each level
+  std::vector<double> end_loss = {};  ///< of each level, nats per token; empty where the database has none
 
   std::int16_t last() const { return static_cast<std::int16_t>(parameters.size() - 1); }
 };
@@ -32,6 +33,10 @@ struct SearchSpace {
   /// The prunable ones: of all attention and feed-forward parts, unpruned.
   std::int64_t dense_parameters() const;
   std::int64_t smallest_parameters() const;
+  /// Whether the database says what levels cost in end loss.
+  bool has_end_losses() const { return !modules.empty() && !modules.front().end_loss.empty(); }
+  /// What an assignment is predicted to lose, nats per token: the sum of its levels' end losses.
+  double predicted_loss(const Assignment& assignment) const;
   /// Shapes of all layers under an assignment.
   std::vector<LayerShape> shapes(const HfConfig& config, const Assignment& assignment) const;
 };
@@ -40,12 +45,14 @@ struct SearchSpace {
 std::int64_t parameters_of_module(const HfConfig& config, const ModuleId& module,
                                   std::span<const std::int64_t> kept);
 
-/// The space of a database whose modules lose their structures in the given orders, one after the other.
-SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_t> orders);
+/// The space of a database whose modules lose their structures in the given orders, one after the other, and
+/// whose levels have the given end losses, likewise, or none.
+SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_t> orders,
+                       std::span<const double> end_losses = {});
 
-/// Collective. Reads the orders of removal of a complete database once and gives them to every rank.
-/// InputError where the database is unfinished or made from another model than `config` and `fingerprint`
-/// say.
+/// Collective. Reads the orders of removal and the end losses of a complete database once and gives them to
+/// every rank. InputError where the database is unfinished or made from another model than `config` and
+/// `fingerprint` say, or an end loss is negative or no number.
 SearchSpace load_space(const Communicator& comm, const DatabaseReader& database, const HfConfig& config,
                        const std::string& fingerprint);
 

@@ -1,0 +1,103 @@
+#include "streams.hpp"
+
+#include <cmath>
+#include <fmt/format.h>
+#include <numbers>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/search/knapsack.hpp>
+#include <galapagos/search/start.hpp>
+
+namespace galapagos {
+namespace {
+
+/// Standard normal numbers (Box and Muller), of which every module gets one.
+double normal(RandomStream& random) {
+  const auto uniform = [&] { return (static_cast<double>(random.next()) + 1) * 0x1p-32; };  // in (0, 1]
+  const double radius = std::sqrt(-2 * std::log(uniform()));
+  return radius * std::cos(2 * std::numbers::pi * uniform());
+}
+
+void check_budget(const SearchSpace& space, const Budget& budget, const Assignment& assignment,
+                  const std::string& path) {
+  for (const BudgetRule& rule : budget.rules(space)) {
+    const std::int64_t cost = rule.cost(assignment);
+    if (rule.met_by(cost)) continue;
+    throw UsageError(
+        fmt::format("{} misses the target: {} {} too {}, {} instead of {}{}", path,
+                    human_count(static_cast<std::uint64_t>(std::abs(cost - rule.limit))), rule.unit,
+                    cost > rule.limit ? "many" : "few", human_count(static_cast<std::uint64_t>(cost)),
+                    rule.exact ? "" : "at most ", human_count(static_cast<std::uint64_t>(rule.limit))),
+        "--start", "give an assignment of the same size, or another target");
+  }
+}
+
+}  // namespace
+
+std::string name_of(StartKind kind) {
+  switch (kind) {
+    case StartKind::sensitivity:
+      return "sensitivity";
+    case StartKind::given:
+      return "given";
+    default:
+      return "uniform";
+  }
+}
+
+Start make_start(const SearchSpace& space, const Budget& budget, const std::string& name) {
+  const bool known = space.has_end_losses();
+  if (name == "auto") return {known ? StartKind::sensitivity : StartKind::uniform};
+  if (name == "uniform") return {StartKind::uniform};
+  if (name == "sensitivity") {
+    if (known) return {StartKind::sensitivity};
+    throw UsageError("the database has no end losses to begin with", "--start",
+                     "make it with 'galapagos database --sensitivity', or use --start uniform");
+  }
+  Start start{StartKind::given, read_assignment(space, name)};
+  check_budget(space, budget, start.given, name);
+  return start;
+}
+
+EndLosses perturbed_end_losses(const SearchSpace& space, double sigma, RandomStream random) {
+  EndLosses losses;
+  for (const ModuleChoices& module : space.modules) {
+    const double factor = std::exp(sigma * normal(random));
+    losses.push_back(module.end_loss);
+    for (double& loss : losses.back()) loss *= factor;
+  }
+  return losses;
+}
+
+Assignment least_loss(const SearchSpace& space, const Budget& budget, const EndLosses& losses) {
+  Assignment assignment(space.modules.size(), 0);
+  for (const BudgetRule& rule : budget.rules(space)) {
+    std::vector<KnapsackClass> classes;
+    for (std::size_t i = 0; i < rule.modules.size(); ++i) {
+      classes.push_back({rule.costs[i], losses[rule.modules[i]]});
+    }
+    const auto levels =
+        rule.exact ? knapsack_exactly(classes, rule.limit) : knapsack_at_most(classes, rule.limit);
+    if (!levels) throw UsageError("no assignment meets the target", "knapsack", "choose another one");
+    for (std::size_t i = 0; i < levels->size(); ++i) assignment[rule.modules[i]] = (*levels)[i];
+  }
+  return assignment;
+}
+
+Assignment least_loss(const SearchSpace& space, const Budget& budget) {
+  EndLosses losses;
+  for (const ModuleChoices& module : space.modules) losses.push_back(module.end_loss);
+  return least_loss(space, budget, losses);
+}
+
+Assignment start_of_island(const SearchSpace& space, const Budget& budget, const Start& start,
+                           std::uint64_t seed, std::int64_t island) {
+  if (start.kind == StartKind::given) return start.given;
+  if (start.kind == StartKind::uniform) return budget.uniform(space);
+  if (island == 0) return least_loss(space, budget);
+  return least_loss(space, budget,
+                    perturbed_end_losses(space, island_sigma, stream(seed, island, 0, 0, Draw::start)));
+}
+
+}  // namespace galapagos
