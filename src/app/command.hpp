@@ -29,6 +29,7 @@ void sensitivity(const Communicator& world, const std::vector<std::string>& word
 void database(const Communicator& world, const std::vector<std::string>& words);
 void eval(const Communicator& world, const std::vector<std::string>& words);
 void assign(const Communicator& world, const std::vector<std::string>& words);
+void rounds(const Communicator& world, const std::vector<std::string>& words);
 void search(const Communicator& world, const std::vector<std::string>& words);
 void stitch(const Communicator& world, const std::vector<std::string>& words);
 void tokenize(const Communicator& world, const std::vector<std::string>& words);

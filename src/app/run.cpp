@@ -31,6 +31,7 @@ constexpr Subcommand subcommands[] = {
     {"assign", "the level of every module that is predicted to lose the least, without a search",
      app::assign},
     {"search", "look for the best level of every module at a given size", app::search},
+    {"rounds", "sensitivity, database and search on the path of the best so far, again and again", app::rounds},
     {"stitch", "write the model of an assignment as a checkpoint", app::stitch},
     {"eval", "negative log-likelihood and perplexity of a model on a text", app::eval},
     {"train", "continued training or distillation of a model, pruned or not", app::train},
