@@ -10,8 +10,8 @@
 
 namespace galapagos {
 
-/// What is kept of a module's G, the mean over tokens of g g^T with g [hidden] the gradient of the end loss by
-/// the module's output: its lower triangle, its diagonal, or the mean of that.
+/// What is kept of a module's G, the mean over tokens of g g^T with g [hidden] the gradient of the end loss
+/// by the module's output: its lower triangle, its diagonal, or the mean of that.
 enum class SensitivityForm : std::uint8_t { full, diagonal, scalar };
 
 std::string name_of(SensitivityForm form);
