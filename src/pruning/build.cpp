@@ -1,15 +1,13 @@
 #include "plan.hpp"
+#include "prune_module.hpp"
 
-#include <algorithm>
-#include <fcntl.h>
-#include <fmt/format.h>
+#include <utility>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/core/text.hpp>
-#include <galapagos/ops/rows.hpp>
 #include <galapagos/pruning/build.hpp>
 
 namespace galapagos {
@@ -21,58 +19,14 @@ StageWeights load_my_stage(const Plan& plan, int rank, Device device) {
   return load_stage(checkpoint_source(*plan.checkpoint, plan.config, plan.precision, device), span);
 }
 
-/// The module's weight as OBS wants it: [columns, d_row] fp32.
-OwnedTensor transposed_weight(const Checkpoint& checkpoint, const ModuleId& module, std::int64_t rows,
-                              std::int64_t columns) {
-  const std::string name = name_of(module) + ".weight";
-  const std::vector<float> weight = checkpoint.read_float(name, {rows, columns});
-  OwnedTensor transposed({columns, rows}, DType::f32, Device::cpu, name);
-  constexpr std::int64_t block = 64;
-  for (std::int64_t i = 0; i < rows; i += block) {
-    for (std::int64_t j = 0; j < columns; ++j) {
-      for (std::int64_t r = i; r < std::min(i + block, rows); ++r) {
-        transposed->floats()[j * rows + r] = weight[static_cast<std::size_t>(r * columns + j)];
-      }
-    }
+void prune(const ops::Context& context, const Plan& plan, const ModuleId& module, OwnedTensor hessian,
+           DatabaseWriter& writer, PhaseTimes& times) {
+  PruningTask task{module, {}, std::move(hessian)};
+  {
+    const PhaseScope pruning(&times, "pruning");
+    task.weight = transposed_weight(*plan.checkpoint, plan.config, module);
   }
-  return transposed;
-}
-
-OwnedTensor converted(const ops::Context& context, const Tensor& tensor, DType type) {
-  OwnedTensor copy(tensor.shape, type, tensor.device, "a level's weight");
-  ops::convert(context, tensor, copy);
-  return copy;
-}
-
-void prune_module(const ops::Context& context, const Plan& plan, const ModuleId& module, OwnedTensor hessian,
-                  DatabaseWriter& writer, PhaseTimes& times) {
-  const PhaseScope pruning(&times, "pruning");
-  const StructureLayout layout = plan.header.layout(module);
-  const auto& removed = plan.header.removed(module);
-  const Stopwatch watch;
-  ObsProblem problem;
-  problem.name = name_of(module);
-  problem.weight = transposed_weight(*plan.checkpoint, module, plan.config.hidden_size, layout.columns);
-  problem.hessian = std::move(hessian);
-  problem.unit = layout.unit;
-  problem.round = layout.round;
-  problem.relative_damping = plan.header.relative_damping;
-  problem.removed.assign(removed.begin() + 1, removed.end());
-  const ObsSummary summary = structured_obs(
-      context, problem, [&](std::int64_t level, std::span<const std::int64_t>, const Tensor& weight) {
-        const PhaseScope writing(&times, "writing");
-        // A GPU rounds what it would otherwise send in full.
-        const bool there = weight.device != Device::cpu && plan.header.dtype != DType::f32;
-        const OwnedTensor rounded = there ? converted(context, weight, plan.header.dtype) : OwnedTensor();
-        writer.write_level(module, level, there ? rounded : weight);
-      });
-  const PhaseScope writing(&times, "writing");
-  writer.finish_module(module, summary);
-  if (summary.attempts > 1) {
-    log_warning("{}: the Hessian needed a relative damping of {:g}", problem.name, summary.relative_damping);
-  }
-  log_debug("{}: loss {:.4g} with everything removed, {:.2f} s", problem.name, summary.loss.back(),
-            watch.seconds());
+  prune_module(context, plan.header, std::move(task), writer, times);
 }
 
 void run_pass(const Communicator& comm, const ops::Context& context, const Plan& plan,
@@ -95,7 +49,7 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
   Progress progress("pruned modules of this rank", static_cast<std::int64_t>(hessians.size()));
   while (!hessians.empty() && !board.failed()) {
     auto next = hessians.extract(hessians.begin());
-    board.attempt([&] { prune_module(context, plan, next.key(), std::move(next.mapped()), writer, times); });
+    board.attempt([&] { prune(context, plan, next.key(), std::move(next.mapped()), writer, times); });
     progress.advance();
   }
   board.attempt([&] { writer.drain(); });

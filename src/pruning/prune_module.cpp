@@ -1,0 +1,64 @@
+#include "prune_module.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <galapagos/core/logging.hpp>
+#include <galapagos/ops/rows.hpp>
+
+namespace galapagos {
+
+OwnedTensor transposed_weight(const Checkpoint& checkpoint, const HfConfig& config, const ModuleId& module) {
+  const std::int64_t rows = config.hidden_size, columns = module_columns(config, module);
+  const std::string name = name_of(module) + ".weight";
+  const std::vector<float> weight = checkpoint.read_float(name, {rows, columns});
+  OwnedTensor transposed({columns, rows}, DType::f32, Device::cpu, name);
+  constexpr std::int64_t block = 64;
+  for (std::int64_t i = 0; i < rows; i += block) {
+    for (std::int64_t j = 0; j < columns; ++j) {
+      for (std::int64_t r = i; r < std::min(i + block, rows); ++r) {
+        transposed->floats()[j * rows + r] = weight[static_cast<std::size_t>(r * columns + j)];
+      }
+    }
+  }
+  return transposed;
+}
+
+OwnedTensor converted(const ops::Context& context, const Tensor& tensor, DType type) {
+  OwnedTensor copy(tensor.shape, type, tensor.device, "a level's weight");
+  ops::convert(context, tensor, copy);
+  return copy;
+}
+
+void prune_module(const ops::Context& context, const DatabaseHeader& header, PruningTask task,
+                  DatabaseWriter& writer, PhaseTimes& times) {
+  const PhaseScope pruning(&times, "pruning");
+  const StructureLayout layout = header.layout(task.module);
+  const auto& removed = header.removed(task.module);
+  const Stopwatch watch;
+  ObsProblem problem;
+  problem.name = name_of(task.module);
+  problem.weight = std::move(task.weight);
+  problem.hessian = std::move(task.hessian);
+  problem.unit = layout.unit;
+  problem.round = layout.round;
+  problem.relative_damping = header.relative_damping;
+  problem.removed.assign(removed.begin() + 1, removed.end());
+  const ObsSummary summary = structured_obs(
+      context, problem, [&](std::int64_t level, std::span<const std::int64_t>, const Tensor& weight) {
+        const PhaseScope writing(&times, "writing");
+        // A GPU rounds what it would otherwise send in full.
+        const bool there = weight.device != Device::cpu && header.dtype != DType::f32;
+        const OwnedTensor rounded = there ? converted(context, weight, header.dtype) : OwnedTensor();
+        writer.write_level(task.module, level, there ? rounded : weight);
+      });
+  const PhaseScope writing(&times, "writing");
+  writer.finish_module(task.module, summary);
+  if (summary.attempts > 1) {
+    log_warning("{}: the Hessian needed a relative damping of {:g}", problem.name, summary.relative_damping);
+  }
+  log_debug("{}: loss {:.4g} with everything removed, {:.2f} s", problem.name, summary.loss.back(),
+            watch.seconds());
+}
+
+}  // namespace galapagos

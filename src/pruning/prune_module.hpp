@@ -1,0 +1,27 @@
+#pragma once
+
+#include <galapagos/core/phase_times.hpp>
+#include <galapagos/io/checkpoint.hpp>
+#include <galapagos/ops/context.hpp>
+#include <galapagos/pruning/database.hpp>
+
+namespace galapagos {
+
+/// A module and what it is pruned by, wherever the inputs of its Hessian came from.
+struct PruningTask {
+  ModuleId module;
+  OwnedTensor weight;   ///< [columns, hidden] fp32, transposed; it need not be the checkpoint's
+  OwnedTensor hessian;  ///< (2/N) sum x x^T, N = header.calibration_sequences: [columns, columns] fp32, lower
+};
+
+/// The checkpoint's weight of a module as OBS wants it: [columns, hidden] fp32 on the CPU.
+OwnedTensor transposed_weight(const Checkpoint& checkpoint, const HfConfig& config, const ModuleId& module);
+
+/// A copy of another type on the tensor's device.
+OwnedTensor converted(const ops::Context& context, const Tensor& tensor, DType type);
+
+/// Prunes a module to the levels of the header and writes them. Not collective. Errors as structured_obs().
+void prune_module(const ops::Context& context, const DatabaseHeader& header, PruningTask task,
+                  DatabaseWriter& writer, PhaseTimes& times);
+
+}  // namespace galapagos
