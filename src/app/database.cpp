@@ -27,8 +27,14 @@ Options declare_database() {
       "attention-unit", po::value<std::string>()->default_value("head"), "head, group or per-group")(
       "rel-damp", po::value<double>()->default_value(1e-2),
       "damping as a share of the Hessian's mean diagonal")(
-      "lanes", po::value<std::int64_t>()->default_value(0),
-      "data-parallel copies of the pipeline; 0: as few as keep all busy")(
+      "path", po::value<std::string>(),
+      "an assignment of this database's levels: prune each module by what reaches it through those before "
+      "it, "
+      "pruned so")(
+      "compensate", po::value<std::string>(),
+      "with --path: fit weights to the unpruned model's hidden states; a ridge, or auto to choose "
+      "it on held-out sequences")("lanes", po::value<std::int64_t>()->default_value(0),
+                                  "data-parallel copies of the pipeline; 0: as few as keep all busy")(
       "resume", po::bool_switch(), "go on with an unfinished database")(
       "repair", po::bool_switch(), "with --resume: do modules again whose checksums do not fit")(
       "dry-run", po::bool_switch(), "print the plan and leave");
@@ -50,6 +56,9 @@ DatabaseOptions read_database(const Options& options) {
   request.ffn_removed = options.find<std::string>("ffn-removed");
   request.attention_unit = attention_unit_of(options.get<std::string>("attention-unit"));
   request.relative_damping = options.get<double>("rel-damp");
+  if (const auto path = options.find<std::string>("path")) request.path = *path;
+  if (const auto ridge = options.find<std::string>("compensate"))
+    request.compensation = compensation_of(*ridge);
   const auto lanes = options.get<std::int64_t>("lanes");
   if (lanes < 0 || lanes > 1000000)
     throw UsageError("an impossible number of lanes", "--lanes", "give 0 or more");

@@ -1,3 +1,4 @@
+#include "path.hpp"
 #include "plan.hpp"
 #include "prune_module.hpp"
 
@@ -57,6 +58,20 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
   board.settle();
 }
 
+void build_in_passes(const Communicator& comm, const ops::Context& context, const Plan& plan,
+                     const std::filesystem::path& part, PhaseTimes& times) {
+  std::optional<PhaseScope> phase(std::in_place, &times, "reading");
+  const StageWeights stage =
+      agree_on(comm, [&] { return load_my_stage(plan, comm.rank(), context.device()); });
+  auto thread = agree_on(comm, [&] { return DatabaseWriter::begin_thread(part, plan.header); });
+  auto writer = agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(thread), plan.header); });
+  phase.reset();
+  for (const std::vector<ModuleId>& pass : plan.passes)
+    run_pass(comm, context, plan, stage, pass, writer, times);
+  phase.emplace(&times, "writing");
+  agree(comm, [&] { writer.close(); });  // drained at the end of each pass
+}
+
 }  // namespace
 
 void build_database(const Communicator& world, const ops::Context& context, const DatabaseOptions& options) {
@@ -80,16 +95,13 @@ void build_database(const Communicator& world, const ops::Context& context, cons
       reopen_database(plan.found == Found::complete ? options.output : part, part, plan.missing);
     }
   });
+  phase.reset();
   if (!plan.missing.empty()) {
-    const StageWeights stage =
-        agree_on(comm, [&] { return load_my_stage(plan, comm.rank(), context.device()); });
-    auto thread = agree_on(comm, [&] { return DatabaseWriter::begin_thread(part, plan.header); });
-    auto writer = agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(thread), plan.header); });
-    phase.reset();
-    for (const std::vector<ModuleId>& pass : plan.passes)
-      run_pass(comm, context, plan, stage, pass, writer, times);
-    phase.emplace(&times, "writing");
-    agree(comm, [&] { writer.close(); });  // drained at the end of each pass
+    if (options.path) {
+      build_on_path(comm, context, options, plan, part, times);
+    } else {
+      build_in_passes(comm, context, plan, part, times);
+    }
   }
   phase.emplace(&times, "writing");
   // A file that earlier runs and a disk in between have had their hands on is compared with its checksums

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <functional>
+#include <span>
+
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/ops/context.hpp>
@@ -7,11 +10,17 @@
 
 namespace galapagos {
 
+/// Where given, what a level's weight [kept, hidden], fp32 on the context's device, is replaced by.
+using Refit = std::function<OwnedTensor(const Tensor& hessian, std::span<const std::int64_t> kept,
+                                        const Tensor& weight)>;
+
 /// A module and what it is pruned by, wherever the inputs of its Hessian came from.
 struct PruningTask {
   ModuleId module;
   OwnedTensor weight;   ///< [columns, hidden] fp32, transposed; it need not be the checkpoint's
   OwnedTensor hessian;  ///< (2/N) sum x x^T, N = header.calibration_sequences: [columns, columns] fp32, lower
+  Refit refit = {};
+  LevelSink stored = {};  ///< where given, is shown each level's weight as the file gets it
 };
 
 /// The checkpoint's weight of a module as OBS wants it: [columns, hidden] fp32 on the CPU.
@@ -19,6 +28,14 @@ OwnedTensor transposed_weight(const Checkpoint& checkpoint, const HfConfig& conf
 
 /// A copy of another type on the tensor's device.
 OwnedTensor converted(const ops::Context& context, const Tensor& tensor, DType type);
+
+/// What OBS is given of a task; the task keeps the rest.
+ObsProblem obs_problem(const DatabaseHeader& header, PruningTask& task);
+
+/// Writes a level's weight [kept, hidden], fp32 on the context's device, and shows it to task.stored.
+void write_level(const ops::Context& context, const DatabaseHeader& header, const PruningTask& task,
+                 std::int64_t level, std::span<const std::int64_t> kept, const Tensor& weight,
+                 DatabaseWriter& writer);
 
 /// Prunes a module to the levels of the header and writes them. Not collective. Errors as structured_obs().
 void prune_module(const ops::Context& context, const DatabaseHeader& header, PruningTask task,

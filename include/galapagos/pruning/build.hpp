@@ -8,6 +8,7 @@
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/ops/context.hpp>
+#include <galapagos/pruning/compensation.hpp>
 #include <galapagos/pruning/database.hpp>
 #include <galapagos/pruning/levels.hpp>
 
@@ -26,7 +27,11 @@ struct DatabaseOptions {
   std::optional<std::string> ffn_removed;
   AttentionUnit attention_unit = AttentionUnit::head;
   double relative_damping = 1e-2;
-  int lanes = 0;  ///< 0: as few as keep every rank busy
+  /// An assignment of the database's own levels: modules are pruned one after the other, each by what reaches
+  /// it through the modules before it, pruned so.
+  std::optional<std::filesystem::path> path;
+  std::optional<Compensation> compensation;  ///< of the weights on that path
+  int lanes = 0;                             ///< 0: as few as keep every rank busy
   std::int64_t batch_tokens = 4096;
   std::uint64_t memory_limit = 0;  ///< bytes a rank may use; 0: its share of what the node has free
   std::optional<DType> precision;  ///< of the working weights; the checkpoint's where not given
