@@ -13,6 +13,7 @@
 #include <galapagos/model/make_collectives.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/pruning/build.hpp>
+#include <galapagos/pruning/sensitivity.hpp>
 #include <galapagos/search/search.hpp>
 #include <galapagos/search/stitched.hpp>
 #include <galapagos/tensor/dtype.hpp>
@@ -24,6 +25,7 @@ namespace galapagos::app {
 /// A subcommand: all ranks run it with the words after its name.
 using Command = void (*)(const Communicator& world, const std::vector<std::string>& words);
 
+void sensitivity(const Communicator& world, const std::vector<std::string>& words);
 void database(const Communicator& world, const std::vector<std::string>& words);
 void eval(const Communicator& world, const std::vector<std::string>& words);
 void search(const Communicator& world, const std::vector<std::string>& words);
@@ -35,6 +37,8 @@ void info(const Communicator& world, const std::vector<std::string>& words);
 
 /// The options of a command, and what they say but for files that it cannot do without; `plan` needs them
 /// too.
+Options declare_sensitivity();
+SensitivityOptions read_sensitivity(const Options& options, int ranks);
 Options declare_database();
 DatabaseOptions read_database(const Options& options);
 Options declare_search();
@@ -63,6 +67,9 @@ Device choose_device(const Communicator& world, const Options& options);
 /// Collective. The context that --backend, --precision and --threads ask for, in which what --collectives
 /// asks for can be had.
 ops::Context make_context(const Communicator& world, const Options& options);
+
+/// What --lanes says.
+int lanes_of(const Options& options);
 
 /// What --shards says. UsageError where the ranks do not divide by it.
 int shards_of(const Options& options, int ranks);

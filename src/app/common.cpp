@@ -94,6 +94,13 @@ ops::Context make_context(const Communicator& world, const Options& options) {
   });
 }
 
+int lanes_of(const Options& options) {
+  const auto lanes = options.get<std::int64_t>("lanes");
+  if (lanes < 0 || lanes > 1000000)
+    throw UsageError("an impossible number of lanes", "--lanes", "give 0 or more");
+  return static_cast<int>(lanes);
+}
+
 int shards_of(const Options& options, int ranks) {
   const auto shards = options.get<std::int64_t>("shards");
   if (shards < 1 || shards > ranks) {

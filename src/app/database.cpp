@@ -33,8 +33,11 @@ Options declare_database() {
       "pruned so")(
       "compensate", po::value<std::string>(),
       "with --path: fit weights to the unpruned model's hidden states; a ridge, or auto to choose "
-      "it on held-out sequences")("lanes", po::value<std::int64_t>()->default_value(0),
-                                  "data-parallel copies of the pipeline; 0: as few as keep all busy")(
+      "it on held-out sequences")(
+      "sensitivity", po::value<std::string>(),
+      "sensitivities of the model, S.h5: weigh the order by the end loss and write what levels cost in it")(
+      "lanes", po::value<std::int64_t>()->default_value(0),
+      "data-parallel copies of the pipeline; 0: as few as keep all busy")(
       "resume", po::bool_switch(), "go on with an unfinished database")(
       "repair", po::bool_switch(), "with --resume: do modules again whose checksums do not fit")(
       "dry-run", po::bool_switch(), "print the plan and leave");
@@ -59,10 +62,8 @@ DatabaseOptions read_database(const Options& options) {
   if (const auto path = options.find<std::string>("path")) request.path = *path;
   if (const auto ridge = options.find<std::string>("compensate"))
     request.compensation = compensation_of(*ridge);
-  const auto lanes = options.get<std::int64_t>("lanes");
-  if (lanes < 0 || lanes > 1000000)
-    throw UsageError("an impossible number of lanes", "--lanes", "give 0 or more");
-  request.lanes = static_cast<int>(lanes);
+  if (const auto path = options.find<std::string>("sensitivity")) request.sensitivity = *path;
+  request.lanes = lanes_of(options);
   request.batch_tokens = options.get<std::int64_t>("batch-tokens");
   request.memory_limit = parse_bytes(options.get<std::string>("memory-limit"), "--memory-limit");
   request.precision = precision_of(options);

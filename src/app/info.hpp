@@ -18,4 +18,8 @@ Description describe_tokens(const std::filesystem::path& path);
 /// With `verify`, InputError where a checksum does not fit.
 Description describe_database(const std::filesystem::path& path, bool verify);
 
+/// Whether an HDF5 file holds sensitivities.
+bool is_sensitivity(const std::filesystem::path& path);
+Description describe_sensitivity(const std::filesystem::path& path);
+
 }  // namespace galapagos::app

@@ -26,6 +26,7 @@ struct Subcommand {
 };
 
 constexpr Subcommand subcommands[] = {
+    {"sensitivity", "measure how the end loss depends on what each module puts out", app::sensitivity},
     {"database", "prune every module of a model at several levels into one file", app::database},
     {"search", "look for the best level of every module at a given size", app::search},
     {"stitch", "write the model of an assignment as a checkpoint", app::stitch},
@@ -33,7 +34,7 @@ constexpr Subcommand subcommands[] = {
     {"train", "continued training or distillation of a model, pruned or not", app::train},
     {"tokenize", "turn text into token files", app::tokenize},
     {"plan", "memory, file sizes, work and time of a command, without weights", app::plan},
-    {"info", "what a model, token file or database holds", app::info},
+    {"info", "what a model, token file, database or file of sensitivities holds", app::info},
 };
 
 std::string usage() {
@@ -41,7 +42,7 @@ std::string usage() {
       "galapagos: structured pruning of large language models\n\n  [mpirun -n N] galapagos <command> "
       "[options]\n\n";
   for (const Subcommand& subcommand : subcommands) {
-    text += fmt::format("  {:<10} {}\n", subcommand.name, subcommand.summary);
+    text += fmt::format("  {:<11} {}\n", subcommand.name, subcommand.summary);
   }
   return text +
          "\n  galapagos <command> --help   the options of a command\n  galapagos --version          "

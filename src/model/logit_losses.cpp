@@ -31,11 +31,13 @@ std::uint64_t LogitLosses::bytes(std::int64_t most_rows, std::int64_t vocabulary
   return with_reference ? static_cast<std::uint64_t>(most_rows * (vocabulary + 2)) * sizeof(float) : 0;
 }
 
-LogitLosses::Scales LogitLosses::scales_of(const Tensor& logits) const {
-  const auto rows = static_cast<std::size_t>(logits.rows());
-  std::vector<double> mine(2 * rows);
+std::vector<double> LogitLosses::slice_scales_of_all(const Tensor& logits) const {
+  std::vector<double> mine(static_cast<std::size_t>(2 * logits.rows()));
   ops::slice_scales(context_, logits, mine);
-  const std::vector<double> all = shards_.ranks().all_gather(std::span<const double>(mine));
+  return shards_.alone() ? mine : shards_.ranks().all_gather(std::span<const double>(mine));
+}
+
+LogitLosses::Scales LogitLosses::scales_from(std::span<const double> all, std::size_t rows) {
   Scales scales;
   for (std::size_t row = 0; row < rows; ++row) {
     double largest = all[2 * row], sum = 0;
@@ -46,6 +48,11 @@ LogitLosses::Scales LogitLosses::scales_of(const Tensor& logits) const {
     scales.shifts.push_back(static_cast<float>(scales.log_sums.back()));
   }
   return scales;
+}
+
+LogitLosses::Scales LogitLosses::scales_of(const Tensor& logits) const {
+  const auto rows = static_cast<std::size_t>(logits.rows());
+  return scales_from(slice_scales_of_all(logits), rows);
 }
 
 void LogitLosses::take_reference(std::int64_t rows) {
@@ -64,6 +71,35 @@ void LogitLosses::nll(const Tensor& logits, std::span<const std::int32_t> target
   const std::span<double> rows = found.first(static_cast<std::size_t>(logits.rows()));
   sum_in_order(shards_, rows);
   for (std::size_t row = 0; row < rows.size(); ++row) rows[row] = scales_.log_sums[row] - rows[row];
+}
+
+void LogitLosses::draw(const Tensor& logits, std::span<const double> uniforms, std::span<std::int32_t> ids) {
+  const auto rows = static_cast<std::size_t>(logits.rows());
+  const std::vector<double> all = slice_scales_of_all(logits);
+  scales_ = scales_from(all, rows);
+  // Of each row, the slice in which the cumulative probability passes the number drawn, and where in it.
+  std::vector<double> shares(rows, 0.0);
+  std::vector<int> holder(rows, shards_.count() - 1);
+  for (std::size_t row = 0; row < rows; ++row) {
+    double before = 0;
+    for (int slice = 0; slice < shards_.count(); ++slice) {
+      const std::size_t at = static_cast<std::size_t>(slice) * 2 * rows + 2 * row;
+      const double share = std::exp(all[at] + all[at + 1] - scales_.log_sums[row]);
+      if (slice == shards_.index()) shares[row] = uniforms[row] - before;
+      before += share;
+      if (before <= uniforms[row]) continue;
+      holder[row] = slice;
+      break;
+    }
+  }
+  ops::draw_ids(context_, logits, scales_.log_sums, shares, ids);
+  if (shards_.alone()) return;
+  std::vector<double> found(rows, 0.0);
+  for (std::size_t row = 0; row < rows; ++row) {
+    if (holder[row] == shards_.index()) found[row] = static_cast<double>(shards_.first_id() + ids[row]);
+  }
+  sum_in_order(shards_, found);
+  for (std::size_t row = 0; row < rows; ++row) ids[row] = static_cast<std::int32_t>(found[row]);
 }
 
 void LogitLosses::divergence(const Tensor& logits, std::span<double> found) {

@@ -116,10 +116,13 @@ void check_message(std::int64_t tokens, std::int64_t columns) {
 void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::span<const Batch> batches,
                     const Tensor (&buffers)[3], FailureBoard& board,
                     const std::function<void(const Batch&, const Tensor& hidden)>& begin,
-                    const std::function<void(const Batch&, const Tensor& hidden)>& work, HandOver hand_over) {
+                    const std::function<void(const Batch&, const Tensor& hidden)>& work, HandOver hand_over,
+                    Direction direction) {
   const int stage = grid.stage_of(comm.rank());
-  const int before = stage == 0 ? -1 : comm.rank() - 1;
-  const int after = stage + 1 == grid.stages() ? -1 : comm.rank() + 1;
+  const int below = stage == 0 ? -1 : comm.rank() - 1;
+  const int above = stage + 1 == grid.stages() ? -1 : comm.rank() + 1;
+  const int before = direction == Direction::forward ? below : above;
+  const int after = direction == Direction::forward ? above : below;
   // Outlives the requests.
   const Handed handed(buffers, grid.stages() > 1 ? place_beside(hand_over, buffers[0].device) : std::nullopt);
   Request sent[3], coming;

@@ -31,6 +31,7 @@
   decltype(ops::linear_input_gradient) linear_input_gradient;               \
   decltype(ops::linear_weight_gradient) linear_weight_gradient;             \
   decltype(ops::bias_gradient) bias_gradient;                               \
+  decltype(ops::add_column_squares) add_column_squares;                     \
   decltype(ops::rms_norm_backward) rms_norm_backward;                       \
   decltype(ops::rope_backward) rope_backward;                               \
   decltype(ops::swiglu_backward) swiglu_backward;                           \
@@ -40,6 +41,7 @@
   decltype(ops::kl_backward) kl_backward;                                   \
   decltype(ops::slice_scales) slice_scales;                                 \
   decltype(ops::slice_logits_of) slice_logits_of;                           \
+  decltype(ops::draw_ids) draw_ids;                                         \
   decltype(ops::slice_divergence) slice_divergence;                         \
   decltype(ops::slice_cross_entropy_backward) slice_cross_entropy_backward; \
   decltype(ops::slice_kl_backward) slice_kl_backward;                       \
@@ -52,9 +54,11 @@
   decltype(ops::inner_product) inner_product;                               \
   decltype(ops::obs_damp) obs_damp;                                         \
   decltype(ops::invert_spd) invert_spd;                                     \
+  decltype(ops::factor_spd) factor_spd;                                     \
   decltype(ops::obs_remove_columns) obs_remove_columns;                     \
   decltype(ops::obs_structure_scores) obs_structure_scores;                 \
-  decltype(ops::obs_remove_structure) obs_remove_structure
+  decltype(ops::obs_remove_structure) obs_remove_structure;                 \
+  decltype(ops::obs_change) obs_change
 
 namespace galapagos::ops::cpu {
 GALAPAGOS_DECLARE_OPERATIONS;

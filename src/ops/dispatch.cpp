@@ -104,6 +104,10 @@ void bias_gradient(const Context& context, const Tensor& d_y, const Tensor& d_bi
   GALAPAGOS_DISPATCH(bias_gradient, d_y, d_bias);
 }
 
+void add_column_squares(const Context& context, const Tensor& x, const Tensor& sums) {
+  GALAPAGOS_DISPATCH(add_column_squares, x, sums);
+}
+
 void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
                        const Tensor& d_y, const Tensor& d_x, const Tensor& d_weight) {
   GALAPAGOS_DISPATCH(rms_norm_backward, x, weight, epsilon, d_y, d_x, d_weight);
@@ -148,6 +152,11 @@ void slice_scales(const Context& context, const Tensor& logits, std::span<double
 void slice_logits_of(const Context& context, const Tensor& logits, std::span<const std::int32_t> ids,
                      std::int64_t first, std::span<double> found) {
   GALAPAGOS_DISPATCH(slice_logits_of, logits, ids, first, found);
+}
+
+void draw_ids(const Context& context, const Tensor& logits, std::span<const double> shifts,
+              std::span<const double> shares, std::span<std::int32_t> ids) {
+  GALAPAGOS_DISPATCH(draw_ids, logits, shifts, shares, ids);
 }
 
 void slice_divergence(const Context& context, const Tensor& dense, std::span<const float> dense_shifts,
@@ -196,7 +205,7 @@ double inner_product(const Context& context, const Tensor& x, const Tensor& y) {
   GALAPAGOS_DISPATCH(inner_product, x, y);
 }
 
-std::int64_t obs_damp(const Context& context, ObsState& state, double relative_damping) {
+ObsDamping obs_damp(const Context& context, ObsState& state, double relative_damping) {
   GALAPAGOS_DISPATCH(obs_damp, state, relative_damping);
 }
 
@@ -204,9 +213,14 @@ bool invert_spd(const Context& context, const Tensor& h, bool wide) {
   GALAPAGOS_DISPATCH(invert_spd, h, wide);
 }
 
+bool factor_spd(const Context& context, const Tensor& a) {
+  GALAPAGOS_DISPATCH(factor_spd, a);
+}
+
 bool obs_remove_columns(const Context& context, ObsState& state, std::int64_t count,
-                        std::vector<std::int64_t>& removed, std::vector<double>& scores) {
-  GALAPAGOS_DISPATCH(obs_remove_columns, state, count, removed, scores);
+                        std::vector<std::int64_t>& removed, std::vector<double>& scores,
+                        std::vector<double>& follower_scores) {
+  GALAPAGOS_DISPATCH(obs_remove_columns, state, count, removed, scores, follower_scores);
 }
 
 bool obs_structure_scores(const Context& context, const ObsState& state, std::int64_t size,
@@ -214,9 +228,14 @@ bool obs_structure_scores(const Context& context, const ObsState& state, std::in
   GALAPAGOS_DISPATCH(obs_structure_scores, state, size, scores);
 }
 
-bool obs_remove_structure(const Context& context, ObsState& state, std::int64_t size,
-                          std::int64_t structure) {
-  GALAPAGOS_DISPATCH(obs_remove_structure, state, size, structure);
+bool obs_remove_structure(const Context& context, ObsState& state, std::int64_t size, std::int64_t structure,
+                          std::vector<double>& follower_scores) {
+  GALAPAGOS_DISPATCH(obs_remove_structure, state, size, structure, follower_scores);
+}
+
+double obs_change(const Context& context, const Tensor& start, std::span<const std::int64_t> kept,
+                  const Tensor& weight) {
+  GALAPAGOS_DISPATCH(obs_change, start, kept, weight);
 }
 
 }  // namespace galapagos::ops

@@ -20,18 +20,26 @@ StageWeights load_my_stage(const Plan& plan, int rank, Device device) {
   return load_stage(checkpoint_source(*plan.checkpoint, plan.config, plan.precision, device), span);
 }
 
+/// What the ranks read and write while they prune.
+struct Files {
+  const SensitivityReader* sensitivities;  ///< null without
+  DatabaseWriter& writer;
+};
+
 void prune(const ops::Context& context, const Plan& plan, const ModuleId& module, OwnedTensor hessian,
-           DatabaseWriter& writer, PhaseTimes& times) {
+           const Files& files, PhaseTimes& times) {
   PruningTask task{module, {}, std::move(hessian)};
   {
     const PhaseScope pruning(&times, "pruning");
     task.weight = transposed_weight(*plan.checkpoint, plan.config, module);
+    if (files.sensitivities != nullptr)
+      task.sensitivity = read_sensitivity(context, *files.sensitivities, module);
   }
-  prune_module(context, plan.header, std::move(task), writer, times);
+  prune_module(context, plan.header, std::move(task), files.writer, times);
 }
 
 void run_pass(const Communicator& comm, const ops::Context& context, const Plan& plan,
-              const StageWeights& stage, std::span<const ModuleId> modules, DatabaseWriter& writer,
+              const StageWeights& stage, std::span<const ModuleId> modules, const Files& files,
               PhaseTimes& times) {
   Hessians hessians;
   {
@@ -50,24 +58,26 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
   Progress progress("pruned modules of this rank", static_cast<std::int64_t>(hessians.size()));
   while (!hessians.empty() && !board.failed()) {
     auto next = hessians.extract(hessians.begin());
-    board.attempt([&] { prune(context, plan, next.key(), std::move(next.mapped()), writer, times); });
+    board.attempt([&] { prune(context, plan, next.key(), std::move(next.mapped()), files, times); });
     progress.advance();
   }
-  board.attempt([&] { writer.drain(); });
+  board.attempt([&] { files.writer.drain(); });
   const PhaseScope waiting(&times, "waiting");
   board.settle();
 }
 
 void build_in_passes(const Communicator& comm, const ops::Context& context, const Plan& plan,
-                     const std::filesystem::path& part, PhaseTimes& times) {
+                     const SensitivityReader* sensitivities, const std::filesystem::path& part,
+                     PhaseTimes& times) {
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   const StageWeights stage =
       agree_on(comm, [&] { return load_my_stage(plan, comm.rank(), context.device()); });
   auto thread = agree_on(comm, [&] { return DatabaseWriter::begin_thread(part, plan.header); });
   auto writer = agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(thread), plan.header); });
+  const Files files{sensitivities, writer};
   phase.reset();
   for (const std::vector<ModuleId>& pass : plan.passes)
-    run_pass(comm, context, plan, stage, pass, writer, times);
+    run_pass(comm, context, plan, stage, pass, files, times);
   phase.emplace(&times, "writing");
   agree(comm, [&] { writer.close(); });  // drained at the end of each pass
 }
@@ -97,10 +107,12 @@ void build_database(const Communicator& world, const ops::Context& context, cons
   });
   phase.reset();
   if (!plan.missing.empty()) {
+    const auto sensitivities = agree_on(comm, [&] { return open_sensitivities(options, plan); });
+    const SensitivityReader* reader = sensitivities ? &*sensitivities : nullptr;
     if (options.path) {
-      build_on_path(comm, context, options, plan, part, times);
+      build_on_path(comm, context, options, plan, reader, part, times);
     } else {
-      build_in_passes(comm, context, plan, part, times);
+      build_in_passes(comm, context, plan, reader, part, times);
     }
   }
   phase.emplace(&times, "writing");

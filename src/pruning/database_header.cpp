@@ -51,6 +51,7 @@ std::uint64_t DatabaseHeader::file_bytes() const {
   std::uint64_t bytes = 1 << 20;
   for (const ModuleId& module : modules()) {
     bytes += static_cast<std::uint64_t>(removed(module).back()) * 12;
+    if (!sensitivity_fingerprint.empty()) bytes += removed(module).size() * sizeof(double);
     for (std::int64_t level = first_stored(); level < std::ssize(removed(module)); ++level) {
       bytes += static_cast<std::uint64_t>(kept_columns(module, level) * config.hidden_size) * size_of(dtype);
     }
@@ -68,6 +69,13 @@ void check_same_database(const DatabaseHeader& found, const DatabaseHeader& want
   compare(found.calibration_fingerprint == wanted.calibration_fingerprint, "other calibration data",
           "give the data, --calibration-tokens, --sequence-length and --add-bos it was begun with, or "
           "another --output");
+  compare(found.sensitivity_fingerprint == wanted.sensitivity_fingerprint,
+          found.sensitivity_fingerprint.empty()    ? "no sensitivity"
+          : wanted.sensitivity_fingerprint.empty() ? "a sensitivity"
+                                                   : "another sensitivity",
+          found.sensitivity_fingerprint.empty()
+              ? "leave --sensitivity out, or give another --output"
+              : "give the --sensitivity it was begun with, or another --output");
   compare(found.attention_unit == wanted.attention_unit, "--attention-unit " + name_of(found.attention_unit),
           options);
   compare(found.levels == wanted.levels, "other levels", options);

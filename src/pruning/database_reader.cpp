@@ -214,7 +214,7 @@ std::uint64_t DatabaseReader::stored_checksum(const std::string& at) const {
 
 void DatabaseReader::verify(const ModuleId& module) const {
   if (stored_checksum(layout::module_path(module)) !=
-      layout::summary_checksum(order(module), loss(module), damping(module))) {
+      layout::summary_checksum(order(module), loss(module), damping(module), end_loss(module))) {
     misfit(name_of(module), path_.string());
   }
   for (std::int64_t level = header_.first_stored(); level < std::ssize(header_.removed(module)); ++level)

@@ -42,6 +42,8 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
     const auto most = static_cast<std::uint64_t>(removed.back());
     file.create_dataset(at + "/order", Hdf5Type::i32, {most});
     file.create_dataset(at + "/loss", Hdf5Type::f64, {most});
+    if (!header.sensitivity_fingerprint.empty())
+      file.create_dataset(at + "/end_loss", Hdf5Type::f64, {removed.size()});
     file.create_dataset(at + "/damping", Hdf5Type::f64, {layout::damping_values});
     file.create_dataset(at + "/checksum", Hdf5Type::u64, {1});
     file.create_dataset(at + "/state", Hdf5Type::u8, {1});
@@ -74,6 +76,8 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
     file.write_attribute("/", "compensate", header.compensation);
     file.write_attribute("/", "level_zero", std::int64_t{1});
   }
+  if (!header.sensitivity_fingerprint.empty())
+    file.write_attribute("/", "sensitivity_fingerprint", header.sensitivity_fingerprint);
   file.write_attribute("/", "complete", std::int64_t{0});
   file.close();
   publish_file(unfinished, path);
@@ -135,9 +139,11 @@ void DatabaseWriter::finish_module(const ModuleId& module, const ObsSummary& sum
                                        static_cast<double>(summary.dead_columns)};
   write_values(at + "/order", Hdf5Type::i32, summary.order);
   write_values(at + "/loss", Hdf5Type::f64, summary.loss);
+  if (!summary.end_loss.empty()) write_values(at + "/end_loss", Hdf5Type::f64, summary.end_loss);
   write_values(at + "/damping", Hdf5Type::f64, damping);
-  write_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64,
-                              {layout::summary_checksum(summary.order, summary.loss, damping)});
+  write_values<std::uint64_t>(
+      at + "/checksum", Hdf5Type::u64,
+      {layout::summary_checksum(summary.order, summary.loss, damping, summary.end_loss)});
   writer_->sync();
   write_values<std::uint8_t>(at + "/state", Hdf5Type::u8, {1});
   writer_->sync();

@@ -73,7 +73,7 @@ void follow_pass(const DatabaseHeader& header, const PipelineGrid& grid, std::sp
     const auto at = static_cast<std::size_t>(owner);
     const std::uint64_t bytes = hessian_bytes(config, modules[i]);
     owned[at] += bytes;
-    work[at] = std::max(work[at], pruning_bytes(config, modules[i], extent.device));
+    work[at] = std::max(work[at], pruning_bytes(config, modules[i], extent));
     if (grid.lanes == 1 && grid.rank_of(0, stage) == owner) continue;  // stays where it is
     now[at].hessians += bytes;
     note(most, now[at]);
@@ -94,7 +94,8 @@ std::uint64_t lower_bytes(const HfConfig& config, const ModuleId& module) {
 
 }  // namespace
 
-double obs_operations(std::int64_t rows, std::int64_t columns, std::int64_t kept, std::int64_t unit) {
+double obs_operations(std::int64_t rows, std::int64_t columns, std::int64_t kept, std::int64_t unit,
+                      bool weighed) {
   const auto n = static_cast<double>(columns), k = static_cast<double>(kept), d = static_cast<double>(rows);
   const auto u = static_cast<double>(unit);
   const double squares = n * n - k * k;
@@ -102,14 +103,17 @@ double obs_operations(std::int64_t rows, std::int64_t columns, std::int64_t kept
   // The choice: for single columns products with the likely ones and the factors of a block of 128; for
   // structures a small factorisation and solve each.
   const double choice = unit == 1 ? 1.75 * d * squares + 192 * squares : (u / 3 + d) * squares / 2;
-  return n * n * n + updates + choice;  // the inverse first
+  // The root of G, its product with W, and W's own updates beside those of the weight that decides.
+  const double weighing = weighed ? d * d * d / 3 + 2 * n * d * d + d * squares : 0;
+  return n * n * n + updates + choice + weighing;  // the inverse first
 }
 
-double obs_traffic(std::int64_t rows, std::int64_t columns, std::int64_t kept, std::int64_t unit) {
+double obs_traffic(std::int64_t rows, std::int64_t columns, std::int64_t kept, std::int64_t unit,
+                   bool weighed) {
   const auto n = static_cast<double>(columns), k = static_cast<double>(kept), d = static_cast<double>(rows);
   // Every block of single columns, or every structure, takes a pass over half of M and some over W.
   const double at_a_time = unit == 1 ? 128 : static_cast<double>(unit);
-  const double passes_over_w = unit == 1 ? 3 : 4;
+  const double passes_over_w = (unit == 1 ? 3 : 4) + (weighed ? 2 : 0);
   return sizeof(float) * ((n * n * n - k * k * k) / 3 + passes_over_w * d * (n * n - k * k) / 2) / at_a_time;
 }
 
@@ -117,8 +121,8 @@ DatabaseForecast forecast_database(const DatabaseHeader& header, const DatabaseO
                                    int ranks_per_node, std::uint64_t limit, Device device) {
   const HfConfig& config = header.config;
   const std::int64_t tokens = options.calibration_tokens;
-  const PassExtent extent = {header.precision, std::max(options.batch_tokens, header.sequence_length),
-                             device};
+  const PassExtent extent = {header.precision, std::max(options.batch_tokens, header.sequence_length), device,
+                             options.sensitivity.has_value()};
   const std::vector<ModuleId> modules = header.modules();
   DatabaseForecast forecast;
   forecast.file = header.file_bytes();
@@ -169,10 +173,11 @@ DatabaseForecast forecast_database(const DatabaseHeader& header, const DatabaseO
       const StructureLayout layout = header.layout(pass[i]);
       const std::int64_t kept =
           header.kept_columns(pass[i], static_cast<std::int64_t>(header.removed(pass[i]).size()) - 1);
-      const double operations = obs_operations(config.hidden_size, layout.columns, kept, layout.unit);
+      const double operations =
+          obs_operations(config.hidden_size, layout.columns, kept, layout.unit, extent.weighed);
       work[static_cast<std::size_t>(owners[i])] += operations;
       streamed[static_cast<std::size_t>(owners[i])] +=
-          obs_traffic(config.hidden_size, layout.columns, kept, layout.unit);
+          obs_traffic(config.hidden_size, layout.columns, kept, layout.unit, extent.weighed);
       forecast.pruning += operations;
       forecast.read +=
           static_cast<std::uint64_t>(layout.columns * config.hidden_size) * size_of(header.dtype);

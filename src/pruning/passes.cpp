@@ -12,14 +12,19 @@ std::uint64_t hessian_bytes(const HfConfig& config, const ModuleId& module) {
   return n * n * sizeof(float);
 }
 
-std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module, Device device) {
+std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module, const PassExtent& extent) {
   const auto n = static_cast<std::uint64_t>(module_columns(config, module));
   const auto hidden = static_cast<std::uint64_t>(config.hidden_size);
   // An inverse that has to be tried again in fp64: a copy of the Hessian, and cuSOLVER's workspace of that
   // size. On a node, what a limit leaves of its memory has room for the copy.
-  const std::uint64_t retry = device == Device::cuda ? 2 * n * n * sizeof(double) : 0;
-  return retry + n * (n + 4 * hidden) *
-                     sizeof(float);  // inverse; weight: transposed, pruned, as stored, being written
+  const std::uint64_t retry = extent.device == Device::cuda ? 2 * n * n * sizeof(double) : 0;
+  // inverse; weight: transposed, pruned, as stored, being written
+  const std::uint64_t plain = retry + n * (n + 4 * hidden) * sizeof(float);
+  if (!extent.weighed) return plain;
+  // Beside it the weight that decides, what both began with, and the root of G; before it, G as it is read,
+  // its factor in fp64 and in fp32.
+  const std::uint64_t root = hidden * hidden * sizeof(float);
+  return std::max(plain + 3 * n * hidden * sizeof(float) + root, n * hidden * sizeof(float) + 5 * root);
 }
 
 std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, const PassExtent& extent,
@@ -28,7 +33,7 @@ std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, const P
   for (const ModuleId& module : modules) {
     if (module.layer < span.first || module.layer >= span.last) continue;
     hessians += hessian_bytes(config, module);
-    pruning = std::max(pruning, pruning_bytes(config, module, extent.device));
+    pruning = std::max(pruning, pruning_bytes(config, module, extent));
   }
   return stage_weight_bytes(config, span, extent.precision) + activation_bytes(config, extent.most_tokens) +
          hessians + pruning;

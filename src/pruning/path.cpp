@@ -47,11 +47,12 @@ struct OwnBatches {
 class PathBuilder {
  public:
   PathBuilder(const Communicator& comm, const ops::Context& context, const DatabaseOptions& options,
-              const Plan& plan, PhaseTimes& times)
+              const Plan& plan, const SensitivityReader* sensitivities, PhaseTimes& times)
       : comm_(comm),
         context_(context),
         compensation_(options.compensation),
         plan_(plan),
+        sensitivities_(sensitivities),
         header_(plan.header),
         modules_(plan.header.modules()),
         times_(times),
@@ -275,6 +276,7 @@ class PathBuilder {
     const ModuleId& module = modules_[index];
     StoredLevel path_level;
     PruningTask task{module, transposed_weight(*plan_.checkpoint, plan_.config, module), {}};
+    if (sensitivities_ != nullptr) task.sensitivity = read_sensitivity(context_, *sensitivities_, module);
     task.stored = [&](std::int64_t level, std::span<const std::int64_t> kept, const Tensor& stored) {
       if (level != header_.path[index]) return;
       path_level.kept.assign(kept.begin(), kept.end());
@@ -350,6 +352,7 @@ class PathBuilder {
     });
     task.weight = std::move(problem.weight);
     task.hessian = std::move(problem.hessian);
+    task.sensitivity = std::move(problem.sensitivity);
     return columns;
   }
 
@@ -376,6 +379,7 @@ class PathBuilder {
   const ops::Context& context_;
   std::optional<Compensation> compensation_;
   const Plan& plan_;
+  const SensitivityReader* sensitivities_;
   const DatabaseHeader& header_;
   std::vector<ModuleId> modules_;
   PhaseTimes& times_;
@@ -393,8 +397,9 @@ class PathBuilder {
 }  // namespace
 
 void build_on_path(const Communicator& comm, const ops::Context& context, const DatabaseOptions& options,
-                   const Plan& plan, const std::filesystem::path& part, PhaseTimes& times) {
-  PathBuilder(comm, context, options, plan, times).run(part);
+                   const Plan& plan, const SensitivityReader* sensitivities,
+                   const std::filesystem::path& part, PhaseTimes& times) {
+  PathBuilder(comm, context, options, plan, sensitivities, times).run(part);
 }
 
 }  // namespace galapagos

@@ -7,7 +7,6 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/model/stage.hpp>
-#include <galapagos/pruning/passes.hpp>
 
 namespace galapagos {
 
@@ -16,23 +15,23 @@ std::uint64_t PathMemory::working() const {
 }
 
 PathMemory path_memory(const DatabaseHeader& header, const std::optional<Compensation>& compensation,
-                       int ranks, std::int64_t tokens, std::int64_t most_tokens, Device device) {
+                       int ranks, std::int64_t tokens, const PassExtent& extent) {
   const HfConfig& config = header.config;
   const auto hidden = static_cast<std::uint64_t>(config.hidden_size);
   const bool chosen = compensation && !compensation->ridge;
   const std::uint64_t streams = compensation ? 2 : 1, parts = chosen ? 2 : 1;
   PathMemory memory;
   memory.states = streams * static_cast<std::uint64_t>(tokens) * hidden * sizeof(float);
-  memory.embedding = static_cast<std::uint64_t>(embedding_parameters(config)) * size_of(header.precision);
-  memory.activations = activation_bytes(config, most_tokens);
+  memory.embedding = static_cast<std::uint64_t>(embedding_parameters(config)) * size_of(extent.precision);
+  memory.activations = activation_bytes(config, extent.most_tokens);
   for (const ModuleId& module : header.modules()) {
     const std::uint64_t square = hessian_bytes(config, module);
     const std::uint64_t weight =
         static_cast<std::uint64_t>(module_columns(config, module)) * hidden * sizeof(float);
     memory.weights = std::max(
-        memory.weights, 2 * stage_weight_bytes(config, {module.layer, module.layer + 1}, header.precision));
+        memory.weights, 2 * stage_weight_bytes(config, {module.layer, module.layer + 1}, extent.precision));
     memory.sums = std::max(memory.sums, parts * (square + (compensation ? weight : 0)));
-    std::uint64_t pruning = pruning_bytes(config, module, device);
+    std::uint64_t pruning = pruning_bytes(config, module, extent);
     if (ranks > 1) pruning += square;  // the sum over the ranks of one of them
     // A part of the sums and its factor; W_0, W_c, their products with inputs and outputs, and solutions.
     if (compensation) pruning += 2 * square + 6 * weight;

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include <galapagos/pruning/build.hpp>
+#include <galapagos/pruning/passes.hpp>
 
 namespace galapagos {
 
@@ -19,9 +20,9 @@ struct PathMemory {
   std::uint64_t working() const;
 };
 
-/// `tokens`: of the rank that has most; `most_tokens`: of a batch.
+/// `tokens`: of the rank that has most.
 PathMemory path_memory(const DatabaseHeader& header, const std::optional<Compensation>& compensation,
-                       int ranks, std::int64_t tokens, std::int64_t most_tokens, Device device);
+                       int ranks, std::int64_t tokens, const PassExtent& extent);
 
 /// Collective. ResourceError, saying what is needed, where a rank may not use that much of the memory where
 /// tensors lie, or of its node's.

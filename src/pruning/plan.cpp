@@ -78,8 +78,7 @@ void plan_path(const Communicator& comm, const DatabaseOptions& options, Plan& p
       of_rank[b % of_rank.size()] += static_cast<std::int64_t>(plan.batches[b].tokens.size());
     tokens = *std::max_element(of_rank.begin(), of_rank.end());
   }
-  plan.path_memory =
-      path_memory(plan.header, options.compensation, comm.size(), tokens, plan.most_tokens, plan.device);
+  plan.path_memory = path_memory(plan.header, options.compensation, comm.size(), tokens, plan.extent());
   check_path_memory(comm, plan.path_memory, options.memory_limit, plan.device);
 }
 
@@ -169,6 +168,21 @@ std::vector<ModuleId> missing_modules(const Communicator& comm, const std::files
   return missing;
 }
 
+std::optional<SensitivityReader> open_sensitivities(const DatabaseOptions& options, const Plan& plan) {
+  if (!options.sensitivity) return std::nullopt;
+  std::optional<SensitivityReader> reader(*options.sensitivity);
+  const std::string path = options.sensitivity->string();
+  const SensitivityHeader& found = reader->header();
+  if (found.config.source != plan.config.source || found.model_fingerprint != plan.header.model_fingerprint) {
+    throw InputError("these sensitivities are of another model", path,
+                     "make them with 'galapagos sensitivity' from the model given by --model");
+  }
+  const std::string& known = plan.header.sensitivity_fingerprint;
+  if (!known.empty() && known != reader->fingerprint())
+    throw InputError("these sensitivities have changed", path, "do not write to the file while it is in use");
+  return reader;
+}
+
 Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device device) {
   Plan plan;
   plan.device = device;
@@ -185,9 +199,12 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device 
   agree_at_root(comm, [&] {
     plan.header.created = utc_now();
     plan.header.model_fingerprint = hex64(plan.checkpoint->fingerprint());
+    if (const auto reader = open_sensitivities(options, plan))
+      plan.header.sensitivity_fingerprint = reader->fingerprint();
   });
   plan.header.created = comm.broadcast_string(plan.header.created);
   plan.header.model_fingerprint = comm.broadcast_string(plan.header.model_fingerprint);
+  plan.header.sensitivity_fingerprint = comm.broadcast_string(plan.header.sensitivity_fingerprint);
   load_calibration(comm, options, plan);
 
   plan.missing = plan.header.modules();
@@ -248,6 +265,8 @@ void log_plan(const Communicator& comm, const DatabaseOptions& options, const Pl
   log_info("{} ranks: {} stages x {} lanes; {} of {} modules to do in {} passes; database {}", comm.size(),
            plan.grid.stages(), plan.grid.lanes, plan.missing.size(), plan.header.modules().size(),
            plan.passes.size(), human_bytes(plan.header.file_bytes()));
+  if (options.sensitivity)
+    log_info("order weighed by the end loss, sensitivities of {}", options.sensitivity->string());
   std::uint64_t most = 0;
   for (const LayerSpan& span : plan.grid.spans) {
     for (const auto& pass : plan.passes) {

@@ -12,6 +12,7 @@
 #include <galapagos/pruning/database.hpp>
 #include <galapagos/pruning/hessian.hpp>
 #include <galapagos/pruning/passes.hpp>
+#include <galapagos/pruning/sensitivity_file.hpp>
 
 namespace galapagos {
 
@@ -34,7 +35,9 @@ struct Plan {
   std::vector<std::vector<ModuleId>> passes;
   PathMemory path_memory;  ///< of the rank with most tokens; where there is a path
 
-  PassExtent extent() const { return {precision, most_tokens, device}; }
+  PassExtent extent() const {
+    return {precision, most_tokens, device, !header.sensitivity_fingerprint.empty()};
+  }
 };
 
 /// Collective.
@@ -44,6 +47,10 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device 
 /// dealt over the ranks to be verified; ChecksumError without.
 std::vector<ModuleId> missing_modules(const Communicator& comm, const std::filesystem::path& path,
                                       bool repair);
+
+/// The sensitivities asked for, where there are any, opened on this rank alone. InputError where they are not
+/// of the plan's model or, unless its header names none yet, not those that it names.
+std::optional<SensitivityReader> open_sensitivities(const DatabaseOptions& options, const Plan& plan);
 
 /// Says what is going to be done.
 void log_plan(const Communicator& comm, const DatabaseOptions& options, const Plan& plan);

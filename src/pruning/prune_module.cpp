@@ -24,6 +24,21 @@ OwnedTensor transposed_weight(const Checkpoint& checkpoint, const HfConfig& conf
   return transposed;
 }
 
+Sensitivity read_sensitivity(const ops::Context& context, const SensitivityReader& reader,
+                             const ModuleId& module) {
+  const std::string name = name_of(module);
+  const std::vector<float> values = reader.values(module);
+  switch (reader.header().form) {
+    case SensitivityForm::full:
+      return full_sensitivity(context, values, reader.header().config.hidden_size, name);
+    case SensitivityForm::diagonal:
+      return diagonal_sensitivity(context, values, name);
+    case SensitivityForm::scalar:
+      break;
+  }
+  return scalar_sensitivity(values.at(0), name);
+}
+
 OwnedTensor converted(const ops::Context& context, const Tensor& tensor, DType type) {
   OwnedTensor copy(tensor.shape, type, tensor.device, "a level's weight");
   ops::convert(context, tensor, copy);
@@ -41,6 +56,7 @@ ObsProblem obs_problem(const DatabaseHeader& header, PruningTask& task) {
   problem.round = layout.round;
   problem.relative_damping = header.relative_damping;
   problem.removed.assign(removed.begin() + 1, removed.end());
+  problem.sensitivity = std::move(task.sensitivity);
   return problem;
 }
 
@@ -60,12 +76,16 @@ void prune_module(const ops::Context& context, const DatabaseHeader& header, Pru
   const PhaseScope pruning(&times, "pruning");
   const Stopwatch watch;
   const ObsProblem problem = obs_problem(header, task);
-  const ObsSummary summary = structured_obs(
+  ObsSummary summary = structured_obs(
       context, problem, [&](std::int64_t level, std::span<const std::int64_t> kept, const Tensor& pruned) {
         const OwnedTensor refitted = task.refit ? task.refit(problem.hessian, kept, pruned) : OwnedTensor();
         const PhaseScope writing(&times, "writing");
         write_level(context, header, task, level, kept, task.refit ? refitted : pruned, writer);
       });
+  // The Hessian per token is mean x x^T, T tokens: N / (2 T) of ours.
+  const double per_token = static_cast<double>(header.calibration_sequences) /
+                           (2 * static_cast<double>(header.calibration_tokens));
+  for (double& loss : summary.end_loss) loss *= per_token;
   const PhaseScope writing(&times, "writing");
   writer.finish_module(task.module, summary);
   if (summary.attempts > 1) {

@@ -1,12 +1,15 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/pruning/database.hpp>
+#include <galapagos/pruning/obs_sensitivity.hpp>
+#include <galapagos/pruning/sensitivity_file.hpp>
 
 namespace galapagos {
 
@@ -19,12 +22,18 @@ struct PruningTask {
   ModuleId module;
   OwnedTensor weight;   ///< [columns, hidden] fp32, transposed; it need not be the checkpoint's
   OwnedTensor hessian;  ///< (2/N) sum x x^T, N = header.calibration_sequences: [columns, columns] fp32, lower
+  std::optional<Sensitivity> sensitivity = {};  ///< where the header names sensitivities
   Refit refit = {};
   LevelSink stored = {};  ///< where given, is shown each level's weight as the file gets it
 };
 
 /// The checkpoint's weight of a module as OBS wants it: [columns, hidden] fp32 on the CPU.
 OwnedTensor transposed_weight(const Checkpoint& checkpoint, const HfConfig& config, const ModuleId& module);
+
+/// The G of a module, on the context's device. InputError where the file is damaged, NumericalError where OBS
+/// cannot weigh with it.
+Sensitivity read_sensitivity(const ops::Context& context, const SensitivityReader& reader,
+                             const ModuleId& module);
 
 /// A copy of another type on the tensor's device.
 OwnedTensor converted(const ops::Context& context, const Tensor& tensor, DType type);
@@ -37,7 +46,8 @@ void write_level(const ops::Context& context, const DatabaseHeader& header, cons
                  std::int64_t level, std::span<const std::int64_t> kept, const Tensor& weight,
                  DatabaseWriter& writer);
 
-/// Prunes a module to the levels of the header and writes them. Not collective. Errors as structured_obs().
+/// Prunes a module to the levels of the header and writes them, with end losses in nats per token where there
+/// is a sensitivity. Not collective. Errors as structured_obs().
 void prune_module(const ops::Context& context, const DatabaseHeader& header, PruningTask task,
                   DatabaseWriter& writer, PhaseTimes& times);
 

@@ -181,6 +181,19 @@ TEST_CASE("gradients of a linear product", "[ops]") {
                  }));
 }
 
+TEST_CASE("squares are added up by column", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
+  Maker make(3);
+  const std::int64_t t = 37, n = 300;
+  const Values x = make.values(t * n), before = make.values(n);
+  const OwnedTensor sums = tensor_of(before, {n}, device);
+  ops::add_column_squares(context, tensor_of(x, {t, n}, device), sums);
+  Values wanted = before;
+  for (std::size_t i = 0; i < x.size(); ++i) wanted[i % static_cast<std::size_t>(n)] += x[i] * x[i];
+  CHECK(test::relative_error(test::read(sums), wanted) < 1e-5);
+}
+
 TEST_CASE("the input gradient of a bf16 weight is that of its values", "[ops]") {
   const Device device = GENERATE_DEVICE();
   const ops::Context context(device);

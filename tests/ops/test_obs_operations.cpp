@@ -39,11 +39,11 @@ struct Problem {
     return state;
   }
 
-  test::Fp64Obs oracle(std::int64_t unit) const {
+  test::Fp64Obs oracle(std::int64_t unit) const { return oracle(unit, weight); }
+  test::Fp64Obs oracle(std::int64_t unit, const Tensor& of) const {
     std::vector<double> w(static_cast<std::size_t>(rows * n)), h(static_cast<std::size_t>(n * n));
     for (std::int64_t i = 0; i < rows; ++i) {
-      for (std::int64_t j = 0; j < n; ++j)
-        w[static_cast<std::size_t>(i * n + j)] = weight->floats()[j * rows + i];
+      for (std::int64_t j = 0; j < n; ++j) w[static_cast<std::size_t>(i * n + j)] = of.floats()[j * rows + i];
     }
     for (std::int64_t i = 0; i < n; ++i) {
       for (std::int64_t j = 0; j < n; ++j)
@@ -57,8 +57,8 @@ struct Problem {
 };
 
 /// The largest difference of the weights left from the oracle's, relative to the largest weight.
-double weight_error(const ops::ObsState& state, const test::Fp64Obs& oracle) {
-  const std::vector<float> found = test::read(state.weight->slice(0, state.columns));
+double weight_error(const Tensor& weight, const test::Fp64Obs& oracle) {
+  const std::vector<float> found = test::read(weight);
   double worst = 0, largest = 1e-12;
   std::size_t column = 0;
   for (std::int64_t j = 0; j < oracle.n; ++j) {
@@ -73,6 +73,16 @@ double weight_error(const ops::ObsState& state, const test::Fp64Obs& oracle) {
     ++column;
   }
   return worst / largest;
+}
+double weight_error(const ops::ObsState& state, const test::Fp64Obs& oracle) {
+  return weight_error(state.weight->slice(0, state.columns), oracle);
+}
+
+/// Removes from the oracle what the program has chosen.
+void remove_named(test::Fp64Obs& oracle, std::int64_t structure) {
+  std::vector<bool> allowed(oracle.gone.size(), false);
+  allowed[static_cast<std::size_t>(structure)] = true;
+  oracle.remove_best(allowed);
 }
 
 }  // namespace
@@ -89,7 +99,7 @@ TEST_CASE("single columns go in the order of the textbook form", "[ops]") {
     }
     test::Fp64Obs oracle = problem.oracle(1);
     ops::ObsState state = problem.on(device);
-    CHECK(ops::obs_damp(context, state, 0.01) == (n > 30 ? 1 : 0));
+    CHECK(ops::obs_damp(context, state, 0.01).dead == (n > 30 ? 1 : 0));
     REQUIRE(ops::invert_spd(context, state.inverse, false));
     std::vector<std::int64_t> left(static_cast<std::size_t>(n)), order;
     std::iota(left.begin(), left.end(), 0);
@@ -99,8 +109,10 @@ TEST_CASE("single columns go in the order of the textbook form", "[ops]") {
       std::vector<std::int64_t> removed;
       std::vector<double> scores;
       const std::int64_t count = target - static_cast<std::int64_t>(order.size());
-      REQUIRE(ops::obs_remove_columns(context, state, count, removed, scores));
+      std::vector<double> follower_scores;
+      REQUIRE(ops::obs_remove_columns(context, state, count, removed, scores, follower_scores));
       REQUIRE(static_cast<std::int64_t>(removed.size()) == count);
+      REQUIRE(follower_scores.empty());
       for (const std::int64_t j : removed) {
         order.push_back(left[static_cast<std::size_t>(j)]);
         left[static_cast<std::size_t>(j)] = -1;
@@ -124,7 +136,7 @@ TEST_CASE("structures of several columns go in the order of the textbook form", 
     const Problem problem(n, rows, random);
     test::Fp64Obs oracle = problem.oracle(unit);
     ops::ObsState state = problem.on(device);
-    CHECK(ops::obs_damp(context, state, 0.01) == 0);
+    CHECK(ops::obs_damp(context, state, 0.01).dead == 0);
     REQUIRE(ops::invert_spd(context, state.inverse, true));
     std::vector<std::int64_t> left(static_cast<std::size_t>(n / unit)), order;
     std::iota(left.begin(), left.end(), 0);
@@ -135,7 +147,9 @@ TEST_CASE("structures of several columns go in the order of the textbook form", 
       for (std::size_t g = 0; g < left.size(); ++g)
         CHECK(scores[g] == Approx(oracle.score(left[g])).epsilon(1e-3));
       const auto best = std::min_element(scores.begin(), scores.end()) - scores.begin();
-      REQUIRE(ops::obs_remove_structure(context, state, unit, best));
+      std::vector<double> follower_scores;
+      REQUIRE(ops::obs_remove_structure(context, state, unit, best, follower_scores));
+      REQUIRE(follower_scores.empty());
       order.push_back(left[static_cast<std::size_t>(best)]);
       left.erase(left.begin() + best);
       oracle.remove_best();
@@ -163,8 +177,112 @@ TEST_CASE("what is not positive definite is found out", "[ops]") {
   ops::ObsState state = spoilt();
   std::vector<std::int64_t> removed;
   std::vector<double> scores;
-  CHECK(!ops::obs_remove_columns(context, state, 3, removed, scores));
+  CHECK(!ops::obs_remove_columns(context, state, 3, removed, scores, scores));
   state = spoilt();
   CHECK(!ops::obs_structure_scores(context, state, 4, scores));
-  CHECK(!ops::obs_remove_structure(context, state, 4, 4));
+  CHECK(!ops::obs_remove_structure(context, state, 4, 4, scores));
+}
+
+TEST_CASE("a follower loses the columns that the weight decides, each with its own update", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
+  std::mt19937 random(24);
+  for (const auto& [n, rows, unit] :
+       {std::tuple{2, 3, 1}, {90, 40, 1}, {300, 20, 1}, {8, 5, 4}, {60, 33, 3}, {192, 16, 48}}) {
+    const Problem problem(n, rows, random);
+    const OwnedTensor follower = test::random_tensor({n, rows}, random);
+    // A column of the weight that is zero is one like any other: it is the follower's that count.
+    problem.clear_weight(n - 1);
+    if (n == 300) {
+      problem.kill(7);
+      std::fill_n(follower->floats() + 11 * rows, rows, 0.0f);
+    }
+    ops::ObsState state = problem.on(device);
+    state.follower = test::on(device, follower);
+    const ops::ObsDamping damping = ops::obs_damp(context, state, 0.01);
+    CHECK(damping.dead == (n == 300 ? 1 : 0));
+    const OwnedTensor start = test::on(device, state.follower);
+    test::Fp64Obs followed = problem.oracle(unit, follower);
+    CHECK(followed.damped[0] - problem.hessian->floats()[0] == Approx(damping.added));
+    REQUIRE(ops::invert_spd(context, state.inverse, false));
+    // The weight's oracle, damped as the follower says.
+    test::Fp64Obs decisive = problem.oracle(unit);
+    decisive.damped = followed.damped;
+    decisive.inverse = followed.inverse;
+
+    std::vector<std::int64_t> left(static_cast<std::size_t>(n / unit));
+    std::iota(left.begin(), left.end(), 0);
+    double loss = 0;
+    for (const std::int64_t target : {n / unit / 3, n / unit / 3 * 2, n / unit - 1}) {
+      std::vector<std::int64_t> removed;
+      std::vector<double> scores, follower_scores;
+      const std::int64_t count = target - (n / unit - static_cast<std::int64_t>(left.size()));
+      if (unit == 1) {
+        REQUIRE(ops::obs_remove_columns(context, state, count, removed, scores, follower_scores));
+      } else {
+        std::vector<std::int64_t> positions = left;
+        for (std::int64_t i = 0; i < count; ++i) {
+          REQUIRE(ops::obs_structure_scores(context, state, unit, scores));
+          const auto best = std::min_element(scores.begin(), scores.end()) - scores.begin();
+          REQUIRE(ops::obs_remove_structure(context, state, unit, best, follower_scores));
+          removed.push_back(std::find(left.begin(), left.end(), positions[static_cast<std::size_t>(best)]) -
+                            left.begin());
+          positions.erase(positions.begin() + best);
+        }
+      }
+      REQUIRE(static_cast<std::int64_t>(follower_scores.size()) == count);
+      for (std::size_t i = 0; i < removed.size(); ++i) {
+        auto& name = left[static_cast<std::size_t>(removed[i])];
+        decisive.remove_best();
+        REQUIRE(decisive.order.back() == name);
+        remove_named(followed, name);
+        loss += follower_scores[i] / 2;
+        CHECK(loss == Approx(followed.loss).epsilon(1e-4).margin(1e-9));
+        name = -1;
+      }
+      std::erase(left, -1);
+      INFO(name_of(device) << " " << n << " columns in " << unit << "s, " << target << " removed");
+      CHECK(weight_error(state, decisive) < 1e-3);
+      const Tensor weight = state.follower->slice(0, state.columns);
+      CHECK(weight_error(weight, followed) < 1e-3);
+
+      std::vector<std::int64_t> kept;
+      for (const std::int64_t structure : left) {
+        for (std::int64_t i = 0; i < unit; ++i) kept.push_back(structure * unit + i);
+      }
+      double change = 0;
+      for (std::size_t i = 0; i < followed.weight.size(); ++i)
+        change += std::pow(followed.weight[i] - followed.initial[i], 2);
+      CHECK(ops::obs_change(context, start, kept, weight) == Approx(change).epsilon(1e-4));
+    }
+  }
+}
+
+TEST_CASE("the Cholesky factor gives the matrix again", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
+  std::mt19937 random(25);
+  for (const std::int64_t n : {1, 7, 130, 300}) {
+    const Problem problem(n, 1, random);
+    for (std::int64_t j = 0; j < n; ++j) problem.hessian->floats()[j * (n + 1)] += 0.1f;
+    const OwnedTensor moved = test::on(device, problem.hessian);
+    REQUIRE(ops::factor_spd(context, moved));
+    const std::vector<float> factor = test::read(moved);
+    double worst = 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        if (j > i) REQUIRE(factor[static_cast<std::size_t>(i * n + j)] == 0);
+        if (j > i) continue;
+        double product = 0;
+        for (std::int64_t k = 0; k <= j; ++k) {
+          product += static_cast<double>(factor[static_cast<std::size_t>(i * n + k)]) *
+                     factor[static_cast<std::size_t>(j * n + k)];
+        }
+        worst = std::max(worst, std::abs(product - problem.hessian->floats()[i * n + j]));
+      }
+    }
+    CHECK(worst < 1e-5 * std::abs(problem.hessian->floats()[0]) + 1e-5);
+    problem.hessian->floats()[n * n - 1] = -1;
+    CHECK(!ops::factor_spd(context, test::on(device, problem.hessian)));
+  }
 }

@@ -131,3 +131,32 @@ TEST_CASE("embedding from slices of the vocabulary, and its gradient", "[ops]") 
   CHECK(sum == test::read(expected));
   CHECK(d_table == test::read(d_whole));
 }
+
+TEST_CASE("ids are drawn where the cumulative probability passes a number", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
+  std::mt19937 random(32);
+  const std::int64_t vocabulary = GENERATE(1, 5, 700, 3000);
+  const std::int64_t rows = 300;
+  const OwnedTensor logits = random_tensor({rows, vocabulary}, random, DType::f32, 3);
+  std::vector<double> shifts, shares;
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(rows), -1);
+  std::uniform_real_distribution<double> uniform(0, 1);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    shifts.push_back(log_sum64(row64(logits, row)));
+    shares.push_back(row == 0 ? 0.0 : row == 1 ? 1.0 : uniform(random));
+  }
+  ops::draw_ids(context, on(device, logits), shifts, shares, ids);
+  CHECK(ids[0] == 0);
+  CHECK(ids[1] >= vocabulary * 9 / 10);  // nothing but rounding is beyond
+  for (std::size_t row = 2; row < ids.size(); ++row) {
+    const Values values = row64(logits, static_cast<std::int64_t>(row));
+    double before = 0, up_to = 0;
+    for (std::int64_t i = 0; i <= ids[row]; ++i) {
+      before = up_to;
+      up_to += std::exp(values[static_cast<std::size_t>(i)] - shifts[row]);
+    }
+    CHECK(before <= shares[row] + 1e-5);
+    CHECK(up_to > shares[row] - 1e-5);
+  }
+}

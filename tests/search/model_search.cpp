@@ -50,7 +50,7 @@ std::vector<LayerWeights> layers_of(const ModelSearch& model, DType precision, c
   for (std::int64_t layer = 0; layer < model.config.layers; ++layer)
     layers.push_back(load_layer(model.checkpoint, model.config, layer, precision, Device::cpu));
   for (std::size_t i = 0; i < assignment.size(); ++i) {
-    if (assignment[i] == 0) continue;
+    if (assignment[i] < model.space.first_stored) continue;
     const ModuleId& id = model.space.modules[i].id;
     LayerWeights& layer = layers[static_cast<std::size_t>(id.layer)];
     OwnedTensor& weight = id.kind == ModuleKind::attention ? layer.attention.o : layer.ffn.down;

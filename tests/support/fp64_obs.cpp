@@ -70,7 +70,7 @@ Fp64Obs::Fp64Obs(std::vector<double> w, std::vector<double> hessian, std::int64_
   gone.assign(static_cast<Index>(n / unit), false);
 }
 
-double Fp64Obs::score(std::int64_t structure) const {
+double Fp64Obs::score(std::int64_t structure, const std::vector<double>& form) const {
   std::vector<double> block(static_cast<Index>(unit * unit));
   for (std::int64_t a = 0; a < unit; ++a) {
     for (std::int64_t b = 0; b < unit; ++b) {
@@ -79,12 +79,16 @@ double Fp64Obs::score(std::int64_t structure) const {
   }
   const std::vector<double> solve = inverse_of(block, unit);
   double sum = 0;
-  for (std::int64_t i = 0; i < d_row; ++i) {
-    for (std::int64_t a = 0; a < unit; ++a) {
-      for (std::int64_t b = 0; b < unit; ++b) {
-        sum += weight[at(i, structure * unit + a, n)] * solve[at(a, b, unit)] *
-               weight[at(i, structure * unit + b, n)];
+  for (std::int64_t a = 0; a < unit; ++a) {
+    for (std::int64_t b = 0; b < unit; ++b) {
+      double product = 0;  // of the two columns
+      for (std::int64_t i = 0; i < d_row; ++i) {
+        double weighed = form.empty() ? weight[at(i, structure * unit + b, n)] : 0.0;
+        for (std::int64_t k = 0; !form.empty() && k < d_row; ++k)
+          weighed += form[at(i, k, d_row)] * weight[at(k, structure * unit + b, n)];
+        product += weight[at(i, structure * unit + a, n)] * weighed;
       }
+      sum += solve[at(a, b, unit)] * product;
     }
   }
   return sum;
@@ -106,6 +110,7 @@ void Fp64Obs::remove_best(const std::vector<bool>& allowed) {
     for (std::int64_t b = 0; b < unit; ++b)
       block[at(a, b, unit)] = inverse[at(best * unit + a, best * unit + b, n)];
   }
+  loss += score(best, {}) / 2;
   const std::vector<double> solve = inverse_of(block, unit);
   std::vector<double> rows(static_cast<Index>(unit * n));  // (M_GG)^-1 M_G:
   for (std::int64_t a = 0; a < unit; ++a) {
@@ -129,7 +134,6 @@ void Fp64Obs::remove_best(const std::vector<bool>& allowed) {
   for (std::int64_t a = best * unit; a < (best + 1) * unit; ++a) {
     for (std::int64_t i = 0; i < d_row; ++i) weight[at(i, a, n)] = 0;
   }
-  loss += least / 2;
   gone[static_cast<Index>(best)] = true;
   order.push_back(best);
 }
@@ -160,6 +164,26 @@ std::vector<double> optimal_weight(const std::vector<double>& weight, const std:
     }
   }
   return result;
+}
+
+double end_loss(const std::vector<double>& metric, const std::vector<double>& weight,
+                const std::vector<double>& initial, const std::vector<double>& hessian, std::int64_t d_row,
+                std::int64_t n) {
+  std::vector<double> change(weight.size());
+  for (Index i = 0; i < change.size(); ++i) change[i] = weight[i] - initial[i];
+  double loss = 0;
+  for (std::int64_t i = 0; i < d_row; ++i) {
+    std::vector<double> row(static_cast<Index>(n), 0.0);  // of G (W - W0)
+    for (std::int64_t k = 0; k < d_row; ++k) {
+      for (std::int64_t a = 0; a < n; ++a)
+        row[static_cast<Index>(a)] += metric[at(i, k, d_row)] * change[at(k, a, n)];
+    }
+    for (std::int64_t a = 0; a < n; ++a) {
+      for (std::int64_t b = 0; b < n; ++b)
+        loss += row[static_cast<Index>(a)] * hessian[at(a, b, n)] * change[at(i, b, n)];
+    }
+  }
+  return loss / 2;
 }
 
 double reconstruction_loss(const std::vector<double>& weight, const std::vector<double>& initial,

@@ -46,14 +46,17 @@ enum class HandOver : std::uint8_t {
   staged,     ///< through page-locked host memory
 };
 
+/// From the first stage to the last, or as gradients go, from the last to the first.
+enum class Direction : std::uint8_t { forward, backward };
+
 /// Streams this lane's batches through its stages, on every member of the grid. `begin` fills hidden [t,
-/// hidden_size] on the first stage; `work` is a stage's part; receiving, computing and sending overlap. An
-/// exception in either goes to the board and ends the stream on all ranks; it is raised by the board's
-/// settle().
+/// hidden_size] on the stage where the stream begins; `work` is a stage's part; receiving, computing and
+/// sending overlap. An exception in either goes to the board and ends the stream on all ranks; it is raised
+/// by the board's settle().
 void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::span<const Batch> batches,
                     const Tensor (&buffers)[3], FailureBoard& board,
                     const std::function<void(const Batch&, const Tensor& hidden)>& begin,
                     const std::function<void(const Batch&, const Tensor& hidden)>& work,
-                    HandOver hand_over = HandOver::automatic);
+                    HandOver hand_over = HandOver::automatic, Direction direction = Direction::forward);
 
 }  // namespace galapagos

@@ -5,9 +5,9 @@
 #include <span>
 #include <vector>
 
-#include <galapagos/model/forward.hpp>
+#include <galapagos/model/layer_pass.hpp>
 #include <galapagos/model/logit_losses.hpp>
-#include <galapagos/model/model_weights.hpp>
+#include <galapagos/model/output_pass.hpp>
 
 namespace galapagos {
 
@@ -37,38 +37,18 @@ class TrainingPass {
              const Gradients& gradients);
 
  private:
-  /// What backward needs of a layer; gate and up before the activation, q and k after the rotation.
-  struct Tape {
-    OwnedTensor q, k, v, mixed, log_sums, between, gate, up;
-  };
-
-  /// The layer's forward pass but for its last product: on the way back nobody needs what comes out.
-  void fill_tape(const LayerWeights& weights, std::span<const std::int64_t> offsets, const Tape& tape,
-                 const Tensor& hidden);
-  Tensor activate(const FfnWeights& weights, const Tape& tape, std::int64_t tokens);
-  void backward(const LayerWeights& weights, std::span<const std::int64_t> offsets, const Tape& tape,
-                const Tensor& before, const Tensor& d_hidden, const LayerGradients& gradients);
-  void backward_ffn(const FfnWeights& weights, const Tape& tape, const Tensor& d_hidden,
-                    const LayerGradients& gradients);
-  void backward_attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
-                          const Tape& tape, const Tensor& before, const Tensor& d_hidden,
-                          const LayerGradients& gradients);
-  void finish_backward(const Tensor& x, const Tensor& norm, const Tensor& d_hidden, const Tensor& d_norm,
-                       const std::function<void()>& meanwhile);
   double loss(const ModelWeights& weights, const Batch& batch, float weight, const ReferenceLogits& reference,
               const Tensor& hidden, const Tensor& d_hidden, const Gradients& gradients);
-  Tensor normed_of(const Tensor& x, const Tensor& weight);
 
   const ops::Context& context_;
   const Shards& shards_;
   const HfConfig& config_;
   bool recompute_;
-  OwnedTensor frequencies_;
+  LayerPass layers_;
+  OutputPass output_;
   std::vector<OwnedTensor> before_;  // what goes into each layer [most_tokens, hidden]
-  std::vector<Tape> tapes_;          // of each layer, or one for all
-  OwnedTensor hidden_, d_hidden_, normed_, d_normed_;
-  OwnedTensor wide_, d_mixed_, d_q_, d_k_, d_v_;
-  OwnedTensor logits_;
+  std::vector<LayerTape> tapes_;     // of each layer, or one for all
+  OwnedTensor hidden_, d_hidden_;
   LogitLosses losses_;
 };
 

@@ -21,6 +21,9 @@ void linear_weight_gradient(const Context& context, const Factor& d_y, const Fac
 /// d_bias [out] += the column sums of d_y [t, out].
 void bias_gradient(const Context& context, const Tensor& d_y, const Tensor& d_bias);
 
+/// sums [n] += the column sums of the squares of x [t, n].
+void add_column_squares(const Context& context, const Tensor& x, const Tensor& sums);
+
 /// Adds to d_x [t, hidden] and d_weight [hidden], with x and weight as given to rms_norm.
 void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
                        const Tensor& d_y, const Tensor& d_x, const Tensor& d_weight);

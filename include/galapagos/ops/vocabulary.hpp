@@ -17,6 +17,11 @@ void slice_scales(const Context& context, const Tensor& logits, std::span<double
 void slice_logits_of(const Context& context, const Tensor& logits, std::span<const std::int32_t> ids,
                      std::int64_t first, std::span<double> found);
 
+/// Draws ids by the inverse of the cumulative distribution: ids[i] is the first column at which the sum of
+/// exp(logits[i] - shifts[i]) up to it exceeds shares[i], the last where rounding leaves none.
+void draw_ids(const Context& context, const Tensor& logits, std::span<const double> shifts,
+              std::span<const double> shares, std::span<std::int32_t> ids);
+
 /// The slice's part of KL(softmax(dense[i]) || softmax(other[i])), with weights w = exp(dense -
 /// dense_shifts[i]): sums[2 i] of w (dense - dense_shifts[i] - other + other_shifts[i]), and sums[2 i + 1] of
 /// w, which adds up to 1 over all slices but for rounding. In fp64.

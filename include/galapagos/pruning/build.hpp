@@ -30,8 +30,9 @@ struct DatabaseOptions {
   /// An assignment of the database's own levels: modules are pruned one after the other, each by what reaches
   /// it through the modules before it, pruned so.
   std::optional<std::filesystem::path> path;
-  std::optional<Compensation> compensation;  ///< of the weights on that path
-  int lanes = 0;                             ///< 0: as few as keep every rank busy
+  std::optional<Compensation> compensation;          ///< of the weights on that path
+  std::optional<std::filesystem::path> sensitivity;  ///< weighs the order and gives end losses
+  int lanes = 0;                                     ///< 0: as few as keep every rank busy
   std::int64_t batch_tokens = 4096;
   std::uint64_t memory_limit = 0;  ///< bytes a rank may use; 0: its share of what the node has free
   std::optional<DType> precision;  ///< of the working weights; the checkpoint's where not given

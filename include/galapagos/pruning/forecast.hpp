@@ -37,11 +37,14 @@ struct DatabaseForecast {
   std::uint64_t read = 0;          ///< bytes of the checkpoint, by all ranks
 };
 
-/// Operations of structured_obs() on a weight of `rows` rows, from `columns` columns down to `kept`.
-double obs_operations(std::int64_t rows, std::int64_t columns, std::int64_t kept, std::int64_t unit);
+/// Operations of structured_obs() on a weight of `rows` rows, from `columns` columns down to `kept`;
+/// `weighed`: with a sensitivity.
+double obs_operations(std::int64_t rows, std::int64_t columns, std::int64_t kept, std::int64_t unit,
+                      bool weighed);
 
 /// Bytes that it reads and writes in memory.
-double obs_traffic(std::int64_t rows, std::int64_t columns, std::int64_t kept, std::int64_t unit);
+double obs_traffic(std::int64_t rows, std::int64_t columns, std::int64_t kept, std::int64_t unit,
+                   bool weighed);
 
 /// `limit`: bytes a rank may use on `device`, 0 for any number; `options.calibration_tokens` has to be known.
 /// `ranks_per_node` neighbours share a node.

@@ -13,11 +13,12 @@ struct PassExtent {
   DType precision = DType::f32;  ///< of the working weights
   std::int64_t most_tokens = 1;  ///< of a batch
   Device device = Device::cpu;   ///< where tensors lie
+  bool weighed = false;          ///< by sensitivities
 };
 
 /// Bytes of a module's Hessian, and of the workspace of its pruning beside it.
 std::uint64_t hessian_bytes(const HfConfig& config, const ModuleId& module);
-std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module, Device device);
+std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module, const PassExtent& extent);
 
 /// Bytes that a rank of a stage needs at its peak: its layers' weights, the activations of a batch, the
 /// Hessians of `modules` that it owns, and the pruning of the largest of them.

@@ -2,9 +2,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
+#include <galapagos/comm/communicator.hpp>
 #include <galapagos/io/hdf5.hpp>
 #include <galapagos/pruning/database.hpp>
 
@@ -24,6 +26,7 @@ struct SensitivityHeader {
   std::string created;  ///< UTC, ISO 8601
   HfConfig config;
   std::string model_fingerprint;
+  std::string assignment_fingerprint;  ///< of the levels put into the model; empty for the model as it is
   std::string calibration_fingerprint;
   std::int64_t calibration_tokens = 0;
   std::int64_t sequence_length = 0;
@@ -38,13 +41,28 @@ struct SensitivityHeader {
   std::uint64_t values() const;
 };
 
-/// A complete file of sensitivities, opened to read on this rank alone. InputError wherever it is not as it
-/// should be.
+/// What is kept of modules, in the form of a header.
+using Sensitivities = std::map<ModuleId, std::vector<float>>;
+
+/// Throws InputError naming the first thing in which a run begun before differs from the one asked for now.
+void check_same_sensitivity(const SensitivityHeader& found, const SensitivityHeader& wanted,
+                            const std::string& path);
+
+/// Collective. Every rank writes its modules, all ranks together all of them, and `path` gets its name when
+/// all is on disk. `batches_done`: after which an unfinished run goes on, its values being sums over tokens;
+/// 0 where it is complete.
+void write_sensitivities(const Communicator& comm, const std::filesystem::path& path,
+                         const SensitivityHeader& header, std::int64_t batches_done,
+                         const Sensitivities& mine);
+
+/// A file of sensitivities, opened to read on this rank alone. InputError wherever it is not as it should be.
 class SensitivityReader {
  public:
-  explicit SensitivityReader(const std::filesystem::path& path);
+  /// Of a complete one, or of an `unfinished` run's sums.
+  explicit SensitivityReader(const std::filesystem::path& path, bool unfinished = false);
 
   const SensitivityHeader& header() const { return header_; }
+  std::int64_t batches_done() const { return batches_done_; }
   /// Of all that it holds; a database made with it remembers it.
   const std::string& fingerprint() const { return fingerprint_; }
   /// G in nats per squared unit of the module's output, in the form kept: the lower triangle row by row, the
@@ -55,6 +73,7 @@ class SensitivityReader {
   std::filesystem::path path_;
   Hdf5File file_;
   SensitivityHeader header_;
+  std::int64_t batches_done_ = 0;
   std::string fingerprint_;
 };
 

@@ -66,15 +66,29 @@ void linear_weight_gradient(const Context&, const Factor& d_y, const Factor& x, 
                 d_weight.floats(), in);
 }
 
-void bias_gradient(const Context&, const Tensor& d_y, const Tensor& d_bias) {
-  const std::int64_t columns = d_y.columns();
+namespace {
+
+/// sums [n] += the column sums of term(x) over x [t, n].
+template <typename Term>
+void add_column_sums(const Tensor& x, const Tensor& sums, Term&& term) {
+  const std::int64_t columns = x.columns();
   for_columns(columns, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t row = 0; row < d_y.rows(); ++row) {
-      const float* from = d_y.floats() + row * columns;
+    for (std::int64_t row = 0; row < x.rows(); ++row) {
+      const float* from = x.floats() + row * columns;
 #pragma omp simd
-      for (std::int64_t i = first; i < last; ++i) d_bias.floats()[i] += from[i];
+      for (std::int64_t i = first; i < last; ++i) sums.floats()[i] += term(from[i]);
     }
   });
+}
+
+}  // namespace
+
+void bias_gradient(const Context&, const Tensor& d_y, const Tensor& d_bias) {
+  add_column_sums(d_y, d_bias, [](float value) { return value; });
+}
+
+void add_column_squares(const Context&, const Tensor& x, const Tensor& sums) {
+  add_column_sums(x, sums, [](float value) { return value * value; });
 }
 
 void rms_norm_backward(const Context&, const Tensor& x, const Tensor& weight, float epsilon,

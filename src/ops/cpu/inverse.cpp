@@ -113,4 +113,16 @@ bool invert_spd(const Context&, const Tensor& h, bool wide) {
   return finite_lower(h.floats(), n);
 }
 
+bool factor_spd(const Context&, const Tensor& a) {
+  const std::int64_t n = a.rows();
+  std::vector<double> copy(a.float_span().begin(), a.float_span().end());
+  if (!factor(Square<double>{copy.data(), n, n})) return false;
+#pragma omp parallel for schedule(static, 64)
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::copy_n(copy.data() + i * n, i + 1, a.floats() + i * n);
+    std::fill_n(a.floats() + i * n + i + 1, n - i - 1, 0.0f);
+  }
+  return true;
+}
+
 }  // namespace galapagos::ops::cpu

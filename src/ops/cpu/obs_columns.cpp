@@ -41,8 +41,9 @@ class ColumnBlock {
 
   /// Chooses all columns of the block; false where M is not positive definite.
   bool choose();
-  /// W <- W - U C^T and M <- M - C C^T on the columns left, the others dropped.
-  void apply(ObsState& state) const;
+  /// W <- W - U C^T, the follower likewise, and M <- M - C C^T on the columns left, the others dropped.
+  /// Appends the follower's scores.
+  void apply(ObsState& state, std::vector<double>& follower_scores) const;
 
   const std::vector<std::int64_t>& removed() const {
     return removed_;
@@ -69,6 +70,8 @@ class ColumnBlock {
   Best best_of(std::int64_t first, std::int64_t last) const;
   void update(std::int64_t step, const Best& best, std::int64_t first, std::int64_t last);
   void subtract_factors(std::int64_t step, std::int64_t j, std::int64_t from, std::int64_t count);
+  std::vector<float> removed_factors() const;
+  std::vector<float> divided(const Tensor& weight, const std::vector<float>& factor) const;
 
   const ObsState& state_;
   std::int64_t columns_;
@@ -224,20 +227,42 @@ bool ColumnBlock::choose() {
   return positive;
 }
 
-void ColumnBlock::apply(ObsState& state) const {
+/// L[k, s] = C_s[j_k], the lower triangle.
+std::vector<float> ColumnBlock::removed_factors() const {
+  const std::size_t width = removed_.size();
+  std::vector<float> factor(width * width);
+  for (std::size_t k = 0; k < width; ++k) {
+    for (std::size_t s = 0; s <= k; ++s) factor[k * width + s] = c(static_cast<std::int64_t>(s))[removed_[k]];
+  }
+  return factor;
+}
+
+/// U [width, rows] with U L^T = W_:J: what the removals one by one would have divided and subtracted.
+std::vector<float> ColumnBlock::divided(const Tensor& weight, const std::vector<float>& factor) const {
   const auto width = static_cast<std::int64_t>(removed_.size());
-  const std::int64_t rows = state.rows;
-  // U L^T = W_:J with L[k, s] = C_s[j_k]: what the removals one by one would have divided and subtracted.
-  std::vector<float> factor(static_cast<std::size_t>(width * width));
+  const std::int64_t rows = weight.columns();
   std::vector<float> u(static_cast<std::size_t>(width * rows));
   for (std::int64_t k = 0; k < width; ++k) {
-    const std::int64_t j = removed_[static_cast<std::size_t>(k)];
-    for (std::int64_t s = 0; s <= k; ++s) factor[static_cast<std::size_t>(k * width + s)] = c(s)[j];
-    std::copy_n(state.weight->floats() + j * rows, rows, u.data() + k * rows);
+    std::copy_n(weight.floats() + removed_[static_cast<std::size_t>(k)] * rows, rows, u.data() + k * rows);
   }
   for_tiles(1, rows, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t count) {
     solve_lower_left(width, count, factor.data(), width, u.data() + column, rows);
   });
+  return u;
+}
+
+void ColumnBlock::apply(ObsState& state, std::vector<double>& follower_scores) const {
+  const auto width = static_cast<std::int64_t>(removed_.size());
+  const std::int64_t rows = state.rows;
+  const std::vector<float> factor = removed_factors();
+  const std::vector<float> u = divided(state.weight, factor);
+  std::vector<float> follower_u;
+  if (state.followed()) {
+    follower_u = divided(state.follower, factor);
+    for (std::int64_t k = 0; k < width; ++k) {
+      follower_scores.push_back(square_sum(follower_u.data() + k * rows, rows));
+    }
+  }
 
   std::vector<std::int64_t> dropped = removed_;
   std::sort(dropped.begin(), dropped.end());
@@ -258,13 +283,18 @@ void ColumnBlock::apply(ObsState& state) const {
   }
   parallel_gemm(true, false, left, rows, width, -1.0f, c_left.data(), left, u.data(), rows, 1.0f,
                 state.weight->floats(), rows);
+  if (state.followed()) {
+    parallel_gemm(true, false, left, rows, width, -1.0f, c_left.data(), left, follower_u.data(), rows, 1.0f,
+                  state.follower->floats(), rows);
+  }
   parallel_syrk_lower(true, left, width, -1.0f, c_left.data(), left, state.inverse->floats(), left);
 }
 
 }  // namespace
 
 bool obs_remove_columns(const Context&, ObsState& state, std::int64_t count,
-                        std::vector<std::int64_t>& removed, std::vector<double>& scores) {
+                        std::vector<std::int64_t>& removed, std::vector<double>& scores,
+                        std::vector<double>& follower_scores) {
   std::vector<std::int64_t> original(static_cast<std::size_t>(state.columns));
   for (std::size_t j = 0; j < original.size(); ++j) original[j] = static_cast<std::int64_t>(j);
   // Blocks of about block_width and of equal width: every block costs a pass over M and W, however narrow it
@@ -274,7 +304,7 @@ bool obs_remove_columns(const Context&, ObsState& state, std::int64_t count,
   for (std::int64_t done = 0; done < count;) {
     ColumnBlock block(state, std::min(width, count - done));
     if (!block.choose()) return false;
-    block.apply(state);
+    block.apply(state, follower_scores);
     for (const std::int64_t j : block.removed()) removed.push_back(original[static_cast<std::size_t>(j)]);
     scores.insert(scores.end(), block.scores().begin(), block.scores().end());
     for (const std::int64_t j : block.removed()) original[static_cast<std::size_t>(j)] = -1;

@@ -1,9 +1,11 @@
 #include "obs_state.hpp"
 
+#include "../backends.hpp"
 #include "blas.hpp"
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 namespace galapagos::ops {
@@ -65,9 +67,17 @@ void drop_columns(ObsState& state, std::span<const std::int64_t> positions) {
 #pragma omp section
     drop_rows(state.weight, state.rows, runs);
 #pragma omp section
+    if (state.followed()) drop_rows(state.follower, state.rows, runs);
+#pragma omp section
     drop_rows_and_columns(state.inverse, state.columns, kept, runs);
   }
   state.columns = kept;
+}
+
+double square_sum(const float* values, std::int64_t count) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < count; ++i) sum += static_cast<double>(values[i]) * values[i];
+  return sum;
 }
 
 void copy_symmetric_row(const float* matrix, std::int64_t n, std::int64_t j, std::int64_t first,
@@ -76,6 +86,34 @@ void copy_symmetric_row(const float* matrix, std::int64_t n, std::int64_t j, std
   std::copy(matrix + j * n + first, matrix + j * n + middle, row);
   const float* below = matrix + middle * n + j;
   for (std::int64_t i = middle; i < last; ++i, below += n) row[i - first] = *below;
+}
+
+double obs_change(const Context&, const Tensor& start, std::span<const std::int64_t> kept,
+                  const Tensor& weight) {
+  const std::int64_t n = start.rows(), rows = start.columns();
+  std::vector<std::int64_t> position(static_cast<std::size_t>(n), -1);
+  for (std::size_t k = 0; k < kept.size(); ++k) {
+    position[static_cast<std::size_t>(kept[k])] = static_cast<std::int64_t>(k);
+  }
+  std::vector<double> sums(static_cast<std::size_t>(n));
+#pragma omp parallel for schedule(static)
+  for (std::int64_t j = 0; j < n; ++j) {
+    const std::int64_t k = position[static_cast<std::size_t>(j)];
+    const float* before = start.floats() + j * rows;
+    double sum = 0;
+    if (k < 0) {
+      sum = square_sum(before, rows);
+    } else {
+      const float* after = weight.floats() + k * rows;
+#pragma omp simd reduction(+ : sum)
+      for (std::int64_t i = 0; i < rows; ++i) {
+        const double change = static_cast<double>(after[i]) - before[i];
+        sum += change * change;
+      }
+    }
+    sums[static_cast<std::size_t>(j)] = sum;
+  }
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 }  // namespace cpu

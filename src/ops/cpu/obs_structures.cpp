@@ -23,6 +23,17 @@ std::vector<float> factor_of(const ObsState& state, std::int64_t size, std::int6
   return factor;
 }
 
+// L^-1 W_G^T [size, rows].
+std::vector<float> divided(const Tensor& weight, std::int64_t size, std::int64_t first,
+                           const std::vector<float>& factor) {
+  const std::int64_t rows = weight.columns();
+  std::vector<float> y(weight.floats() + first * rows, weight.floats() + (first + size) * rows);
+  for_tiles(1, rows, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t count) {
+    solve_lower_left(size, count, factor.data(), size, y.data() + column, rows);
+  });
+  return y;
+}
+
 }  // namespace
 
 bool obs_structure_scores(const Context&, const ObsState& state, std::int64_t size,
@@ -41,24 +52,26 @@ bool obs_structure_scores(const Context&, const ObsState& state, std::int64_t si
     const float* weight = state.weight->floats() + g * size * rows;
     std::vector<float> solved(weight, weight + size * rows);
     solve_lower_left(size, rows, factor.data(), size, solved.data(), rows);
-    double sum = 0;
-    for (const float value : solved) sum += static_cast<double>(value) * value;
+    const double sum = square_sum(solved.data(), size * rows);
     if (!std::isfinite(sum)) positive = false;
     scores[static_cast<std::size_t>(g)] = sum;
   }
   return positive;
 }
 
-bool obs_remove_structure(const Context&, ObsState& state, std::int64_t size, std::int64_t structure) {
+bool obs_remove_structure(const Context&, ObsState& state, std::int64_t size, std::int64_t structure,
+                          std::vector<double>& follower_scores) {
   const std::int64_t first = structure * size, rows = state.rows;
   const std::vector<float> factor = factor_of(state, size, first);
   if (factor.empty()) return false;
 
   // y = L^-1 W_G^T [size, rows] and z = L^-1 M_G: [size, columns left]; then W -= z^T y and M -= z^T z.
-  std::vector<float> y(state.weight->floats() + first * rows, state.weight->floats() + (first + size) * rows);
-  for_tiles(1, rows, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t count) {
-    solve_lower_left(size, count, factor.data(), size, y.data() + column, rows);
-  });
+  const std::vector<float> y = divided(state.weight, size, first, factor);
+  std::vector<float> follower_y;
+  if (state.followed()) {
+    follower_y = divided(state.follower, size, first, factor);
+    follower_scores.push_back(square_sum(follower_y.data(), size * rows));
+  }
   const std::int64_t left = state.columns - size;
   std::vector<float> z(static_cast<std::size_t>(size * left));
 #pragma omp parallel for schedule(static)
@@ -76,6 +89,10 @@ bool obs_remove_structure(const Context&, ObsState& state, std::int64_t size, st
   });
   parallel_gemm(true, false, left, rows, size, -1.0f, z.data(), left, y.data(), rows, 1.0f,
                 state.weight->floats(), rows);
+  if (state.followed()) {
+    parallel_gemm(true, false, left, rows, size, -1.0f, z.data(), left, follower_y.data(), rows, 1.0f,
+                  state.follower->floats(), rows);
+  }
   parallel_syrk_lower(true, left, size, -1.0f, z.data(), left, state.inverse->floats(), left);
   return true;
 }

@@ -23,6 +23,40 @@ void slice_logits_of(const Context&, const Tensor& logits, std::span<const std::
   }
 }
 
+void draw_ids(const Context&, const Tensor& logits, std::span<const double> shifts,
+              std::span<const double> shares, std::span<std::int32_t> ids) {
+  const std::int64_t columns = logits.columns();
+  constexpr std::int64_t run = 512;
+#pragma omp parallel for schedule(static)
+  for (std::int64_t row = 0; row < logits.rows(); ++row) {
+    const float* values = logits.floats() + row * columns;
+    const auto at = static_cast<std::size_t>(row);
+    const auto shift = static_cast<float>(shifts[at]);
+    double before = 0;
+    std::int64_t found = columns - 1;
+    // Whole runs are summed until the one in which the share is exceeded, and only that one column by column.
+    for (std::int64_t first = 0; first < columns; first += run) {
+      const std::int64_t last = std::min(first + run, columns);
+      double sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (std::int64_t i = first; i < last; ++i) sum += static_cast<double>(vector_exp(values[i] - shift));
+      if (before + sum <= shares[at]) {
+        before += sum;
+        continue;
+      }
+      std::int64_t i = first;
+      for (; i < last; ++i) {
+        before += static_cast<double>(vector_exp(values[i] - shift));
+        if (before > shares[at]) break;
+      }
+      if (i == last) continue;  // the two sums were rounded otherwise
+      found = i;
+      break;
+    }
+    ids[at] = static_cast<std::int32_t>(found);
+  }
+}
+
 void slice_divergence(const Context&, const Tensor& dense, std::span<const float> dense_shifts,
                       const Tensor& other, std::span<const float> other_shifts, std::span<double> sums) {
   const std::int64_t columns = dense.columns();

@@ -19,6 +19,15 @@ struct Element {
   }
 };
 
+struct Square {
+  const float* x;
+  std::int64_t columns;
+  __device__ float operator()(std::int64_t row, std::int64_t column) const {
+    const float value = x[row * columns + column];
+    return value * value;
+  }
+};
+
 /// d_x of a row, and the factor by which the norm multiplied it.
 template <typename Stored>
 __global__ void norm_gradient(const float* x, const Stored* weight, std::int64_t hidden, float epsilon,
@@ -103,6 +112,10 @@ __global__ void kl_gradient(const float* dense, const float* dense_scale, const 
 
 void bias_gradient(const Context& context, const Tensor& d_y, const Tensor& d_bias) {
   sum_columns_of(context, Element{d_y.floats(), d_y.columns()}, d_y.rows(), d_bias);
+}
+
+void add_column_squares(const Context& context, const Tensor& x, const Tensor& sums) {
+  sum_columns_of(context, Square{x.floats(), x.columns()}, x.rows(), sums);
 }
 
 void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,

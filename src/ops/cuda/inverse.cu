@@ -47,16 +47,24 @@ cusolverStatus_t inverse(cusolverDnHandle_t solver, int n, double* h, double* wo
 }
 
 template <typename T>
-bool invert(Resources& gpu, T* h, std::int64_t extent) {
+bool factor(Resources& gpu, T* h, std::int64_t extent) {
   const int n = static_cast<int>(extent);
-  int factor_words = 0, inverse_words = 0;
-  check_solver(factor_size(gpu.solver(), n, h, &factor_words), "potrf_bufferSize");
-  check_solver(inverse_size(gpu.solver(), n, h, &inverse_words), "potri_bufferSize");
-  const int words = std::max({factor_words, inverse_words, 1});
-  const Array<T> work(words, "the inverse of a Hessian");
+  int words = 0;
+  check_solver(factor_size(gpu.solver(), n, h, &words), "potrf_bufferSize");
+  const Array<T> work(std::max(words, 1), "the factor of a matrix");
   const Array<int> info(1, "a flag");
   check_solver(factor(gpu.solver(), n, h, work.data(), words, info.data()), "potrf");
-  if (gpu.download(info.data()) != 0) return false;
+  return gpu.download(info.data()) == 0;
+}
+
+template <typename T>
+bool invert(Resources& gpu, T* h, std::int64_t extent) {
+  if (!factor(gpu, h, extent)) return false;
+  const int n = static_cast<int>(extent);
+  int words = 0;
+  check_solver(inverse_size(gpu.solver(), n, h, &words), "potri_bufferSize");
+  const Array<T> work(std::max(words, 1), "the inverse of a Hessian");
+  const Array<int> info(1, "a flag");
   check_solver(inverse(gpu.solver(), n, h, work.data(), words, info.data()), "potri");
   return gpu.download(info.data()) == 0;
 }
@@ -82,6 +90,18 @@ bool invert_spd(const Context& context, const Tensor& h, bool wide) {
   if (!invert(gpu, copy.data(), n)) return false;
   launch(gpu, copy_lower<double, float>, blocks_for(n * n), block_threads, 0, copy.data(), h.floats(), n);
   return finite_lower(gpu, h);
+}
+
+bool factor_spd(const Context& context, const Tensor& a) {
+  Resources& gpu = context.cuda();
+  const std::int64_t n = a.rows();
+  if (n == 0) return true;
+  const Array<double> copy(n * n, "a matrix in fp64");
+  launch(gpu, copy_lower<float, double>, blocks_for(n * n), block_threads, 0, a.floats(), copy.data(), n);
+  if (!factor(gpu, copy.data(), n)) return false;
+  fill_zero(a);
+  launch(gpu, copy_lower<double, float>, blocks_for(n * n), block_threads, 0, copy.data(), a.floats(), n);
+  return true;
 }
 
 }  // namespace galapagos::ops::cuda

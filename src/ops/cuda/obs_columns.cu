@@ -192,14 +192,19 @@ __global__ void __launch_bounds__(block_threads) remove_column(Block b, int step
   offer_best(b, step + 1, key, new_diagonal);
 }
 
-/// L[k, s] = C_s[j_k], s <= k, and the rows of W that have been removed: U L^T = W_:J gives what the removals
-/// one by one would have divided and subtracted.
-__global__ void gather_removed(Block b, std::int64_t width, float* factor, float* u) {
+/// L[k, s] = C_s[j_k], s <= k.
+__global__ void gather_factor(Block b, std::int64_t width, float* factor) {
   if (*b.failed != 0) return;
   const std::int64_t k = blockIdx.x, j = b.removed[k];
   for (std::int64_t s = threadIdx.x; s <= k; s += blockDim.x) factor[k * width + s] = b.c[s * b.n + j];
-  for (std::int64_t i = threadIdx.x; i < b.rows; i += blockDim.x)
-    u[k * b.rows + i] = b.weight[j * b.rows + i];
+}
+
+/// The rows of a weight that have been removed: U L^T = W_:J gives what the removals one by one would have
+/// divided and subtracted.
+__global__ void gather_removed(Block b, const float* weight, float* u) {
+  if (*b.failed != 0) return;
+  const std::int64_t k = blockIdx.x, j = b.removed[k];
+  for (std::int64_t i = threadIdx.x; i < b.rows; i += blockDim.x) u[k * b.rows + i] = weight[j * b.rows + i];
 }
 
 /// The columns left, ascending.
@@ -241,6 +246,8 @@ struct Workspace {
         failed(1, "a flag"),
         factor(width * width, "factors of OBS"),
         u(width * state.rows, "factors of OBS"),
+        follower_u(state.followed() ? u.size() : 0, "factors of OBS"),
+        follower_scores(state.followed() ? count : 0, "scores of OBS"),
         kept(state.columns, "the order of OBS"),
         kept_factors(width * state.columns, "factors of OBS") {}
 
@@ -252,7 +259,8 @@ struct Workspace {
   Array<std::int32_t> removed;
   Array<float> scores;
   Array<int> failed;
-  Array<float> factor, u;
+  Array<float> factor, u, follower_u;
+  Array<double> follower_scores;
   Array<std::int32_t> kept;
   Array<float> kept_factors;
 };
@@ -274,24 +282,34 @@ void choose(Resources& gpu, const Block& b, std::int64_t width) {
     launch(gpu, remove_column, blocks_for(b.n, group_columns), block_threads, 0, b, step);
 }
 
-/// W <- W - U C^T and M <- M - C C^T on the columns left, the others dropped.
+/// W <- W - U C^T, the follower likewise, and M <- M - C C^T on the columns left, the others dropped. Puts
+/// the follower's scores at `follower_scores`.
 void apply(Resources& gpu, const Block& b, std::int64_t width, const Workspace& work, ObsState& state,
-           ObsSpare& spare) {
+           ObsSpare& spare, double* follower_scores) {
   const std::int64_t left = b.n - width;
-  launch(gpu, gather_removed, dim3(static_cast<unsigned>(width)), block_threads, 0, b, width,
-         work.factor.data(), work.u.data());
-  solve_lower_left(gpu, width, b.rows, work.factor.data(), work.u.data());
+  const auto each = dim3(static_cast<unsigned>(width));
+  launch(gpu, gather_factor, each, block_threads, 0, b, width, work.factor.data());
+  const auto divide = [&](const Tensor& weight, float* u) {
+    launch(gpu, gather_removed, each, block_threads, 0, b, weight.floats(), u);
+    solve_lower_left(gpu, width, b.rows, work.factor.data(), u);
+  };
+  divide(state.weight, work.u.data());
+  if (state.followed()) {
+    divide(state.follower, work.follower_u.data());
+    square_sums(gpu, work.follower_u.data(), width, b.rows, follower_scores);
+  }
   launch(gpu, list_kept, blocks_for(b.n), block_threads, 0, b, width, work.kept.data());
   launch(gpu, gather_factors, blocks_for(width * left), block_threads, 0, b, work.kept.data(), left,
          width * left, work.kept_factors.data());
   keep_columns(gpu, state, spare, work.kept.data(), left, b.failed);
-  subtract_factors(gpu, state, width, work.kept_factors.data(), work.u.data());
+  subtract_factors(gpu, state, width, work.kept_factors.data(), work.u.data(), work.follower_u.data());
 }
 
 }  // namespace
 
 bool obs_remove_columns(const Context& context, ObsState& state, std::int64_t count,
-                        std::vector<std::int64_t>& removed, std::vector<double>& scores) {
+                        std::vector<std::int64_t>& removed, std::vector<double>& scores,
+                        std::vector<double>& follower_scores) {
   if (count == 0) return true;
   Resources& gpu = context.cuda();
   // Blocks of about block_width and of equal width: every block costs a pass over M and W, however narrow it
@@ -325,7 +343,7 @@ bool obs_remove_columns(const Context& context, ObsState& state, std::int64_t co
                   work.scores.data() + done,
                   work.failed.data()};
     choose(gpu, b, now);
-    apply(gpu, b, now, work, state, spare);
+    apply(gpu, b, now, work, state, spare, work.follower_scores.data() + done);
     widths.push_back(now);
     done += now;
   }
@@ -347,6 +365,11 @@ bool obs_remove_columns(const Context& context, ObsState& state, std::int64_t co
     next = end;
   }
   scores.insert(scores.end(), found.begin(), found.end());
+  if (state.followed()) {
+    std::vector<double> followed(static_cast<std::size_t>(count));
+    gpu.download(work.follower_scores.data(), std::span<double>(followed));
+    follower_scores.insert(follower_scores.end(), followed.begin(), followed.end());
+  }
   return true;
 }
 

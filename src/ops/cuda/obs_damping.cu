@@ -5,18 +5,17 @@
 namespace galapagos::ops::cuda {
 namespace {
 
-struct Damping {
-  double added;
-  std::int64_t dead;
-};
-
-/// One thread block per column: the diagonal, 1 where the column is dead, whose weights become zero.
-__global__ void bury_dead(float* h, float* weight, std::int64_t n, std::int64_t rows, float* diagonal,
-                          int* dead) {
+/// One thread block per column: the diagonal, 1 where the column is dead, whose weights become zero; the
+/// follower may be null.
+__global__ void bury_dead(float* h, float* weight, float* follower, std::int64_t n, std::int64_t rows,
+                          float* diagonal, int* dead) {
   const std::int64_t j = blockIdx.x;
   const float value = h[j * n + j];
   if (value == 0) {
-    for (std::int64_t i = threadIdx.x; i < rows; i += blockDim.x) weight[j * rows + i] = 0;
+    for (std::int64_t i = threadIdx.x; i < rows; i += blockDim.x) {
+      weight[j * rows + i] = 0;
+      if (follower != nullptr) follower[j * rows + i] = 0;
+    }
   }
   if (threadIdx.x != 0) return;
   diagonal[j] = value == 0 ? 1.0f : value;
@@ -24,7 +23,7 @@ __global__ void bury_dead(float* h, float* weight, std::int64_t n, std::int64_t 
 }
 
 __global__ void sum_up(const float* diagonal, const int* dead, std::int64_t n, double relative_damping,
-                       Damping* damping) {
+                       ObsDamping* damping) {
   double trace = 0;
   long long count = 0;
   for (std::int64_t j = threadIdx.x; j < n; j += blockDim.x) {
@@ -38,7 +37,7 @@ __global__ void sum_up(const float* diagonal, const int* dead, std::int64_t n, d
 
 /// One thread block per column: the damped diagonal; a column of zero weights leaves H but for it.
 __global__ void raise_diagonal(float* h, const float* weight, std::int64_t n, std::int64_t rows,
-                               const float* diagonal, const Damping* damping) {
+                               const float* diagonal, const ObsDamping* damping) {
   const std::int64_t j = blockIdx.x;
   int nonzero = 0;
   for (std::int64_t i = threadIdx.x; i < rows; i += blockDim.x) nonzero |= weight[j * rows + i] != 0;
@@ -58,20 +57,21 @@ __global__ void raise_diagonal(float* h, const float* weight, std::int64_t n, st
 
 }  // namespace
 
-std::int64_t obs_damp(const Context& context, ObsState& state, double relative_damping) {
+ObsDamping obs_damp(const Context& context, ObsState& state, double relative_damping) {
   Resources& gpu = context.cuda();
   const std::int64_t n = state.columns, rows = state.rows;
-  if (n == 0) return 0;
+  if (n == 0) return {};
+  float* follower = state.followed() ? state.follower->floats() : nullptr;
   const Array<float> diagonal(n, "the damping of a Hessian");
   const Array<int> dead(n, "the damping of a Hessian");
-  const Array<Damping> damping(1, "the damping of a Hessian");
+  const Array<ObsDamping> damping(1, "the damping of a Hessian");
   const dim3 blocks(static_cast<unsigned>(n));
-  launch(gpu, bury_dead, blocks, block_threads, 0, state.inverse->floats(), state.weight->floats(), n, rows,
-         diagonal.data(), dead.data());
+  launch(gpu, bury_dead, blocks, block_threads, 0, state.inverse->floats(), state.weight->floats(), follower,
+         n, rows, diagonal.data(), dead.data());
   launch(gpu, sum_up, dim3(1), 1024, 0, diagonal.data(), dead.data(), n, relative_damping, damping.data());
-  launch(gpu, raise_diagonal, blocks, block_threads, 0, state.inverse->floats(), state.weight->floats(), n,
-         rows, diagonal.data(), damping.data());
-  return gpu.download(damping.data()).dead;
+  launch(gpu, raise_diagonal, blocks, block_threads, 0, state.inverse->floats(),
+         state.followed() ? follower : state.weight->floats(), n, rows, diagonal.data(), damping.data());
+  return gpu.download(damping.data());
 }
 
 }  // namespace galapagos::ops::cuda

@@ -11,8 +11,11 @@ namespace galapagos::ops::cuda {
 struct ObsSpare {
   explicit ObsSpare(const ObsState& state)
       : weight(state.weight->shape, DType::f32, Device::cuda, "the weight of a module, twice"),
-        inverse(state.inverse->shape, DType::f32, Device::cuda, "the inverse Hessian, twice") {}
-  OwnedTensor weight, inverse;
+        inverse(state.inverse->shape, DType::f32, Device::cuda, "the inverse Hessian, twice") {
+    if (state.followed())
+      follower = OwnedTensor(state.follower->shape, DType::f32, Device::cuda, "the follower, twice");
+  }
+  OwnedTensor weight, inverse, follower;
 };
 
 /// Moves the columns kept[0 .. left), ascending, of every part of the state into `spare`, and exchanges them.
@@ -25,9 +28,12 @@ __device__ inline float symmetric_at(const float* matrix, std::int64_t n, std::i
   return i >= j ? matrix[i * n + j] : matrix[j * n + i];
 }
 
-/// W [left, rows] -= F^T U for F [width, left], U [width, rows], and the lower triangle of M [left, left] -=
-/// F^T F, once the columns are dropped.
+/// W [left, rows] -= F^T U for F [width, left], U [width, rows], likewise the follower with its own, and the
+/// lower triangle of M [left, left] -= F^T F, once the columns are dropped.
 void subtract_factors(Resources& gpu, ObsState& state, std::int64_t width, const float* factors,
-                      const float* u);
+                      const float* u, const float* follower_u);
+
+/// sums[p] = the sum of squares of the p-th piece of `size` values.
+void square_sums(Resources& gpu, const float* values, std::int64_t pieces, std::int64_t size, double* sums);
 
 }  // namespace galapagos::ops::cuda

@@ -84,12 +84,12 @@ bool obs_structure_scores(const Context& context, const ObsState& state, std::in
   return std::all_of(scores.begin(), scores.end(), [](double score) { return std::isfinite(score); });
 }
 
-bool obs_remove_structure(const Context& context, ObsState& state, std::int64_t size,
-                          std::int64_t structure) {
+bool obs_remove_structure(const Context& context, ObsState& state, std::int64_t size, std::int64_t structure,
+                          std::vector<double>& follower_scores) {
   Resources& gpu = context.cuda();
   const std::int64_t first = structure * size, rows = state.rows, left = state.columns - size;
   const Array<float> block(size * size, "factors of OBS"), y(size * rows, "factors of OBS"),
-      z(size * left, "factors of OBS");
+      follower_y(state.followed() ? y.size() : 0, "factors of OBS"), z(size * left, "factors of OBS");
   const Array<int> info(1, "a flag");
   launch(gpu, gather_diagonal_blocks, dim3(static_cast<unsigned>(size)), block_threads, 0,
          state.inverse->floats(), state.columns, size, first, block.data());
@@ -98,9 +98,18 @@ bool obs_remove_structure(const Context& context, ObsState& state, std::int64_t 
   if (gpu.download(info.data()) != 0) return false;
 
   // y = L^-1 W_G^T [size, rows] and z = L^-1 M_G: [size, columns left]; then W -= z^T y and M -= z^T z.
-  copy_bytes(reinterpret_cast<std::byte*>(y.data()), Device::cuda, state.weight->slice(first, size).data,
-             Device::cuda, static_cast<std::size_t>(size * rows) * sizeof(float));
-  solve_lower_left(gpu, size, rows, block.data(), y.data());
+  const auto divide = [&](const Tensor& weight, float* to) {
+    copy_bytes(reinterpret_cast<std::byte*>(to), Device::cuda, weight.slice(first, size).data, Device::cuda,
+               static_cast<std::size_t>(size * rows) * sizeof(float));
+    solve_lower_left(gpu, size, rows, block.data(), to);
+  };
+  divide(state.weight, y.data());
+  if (state.followed()) {
+    divide(state.follower, follower_y.data());
+    const Array<double> score(1, "scores of OBS");
+    square_sums(gpu, follower_y.data(), 1, size * rows, score.data());
+    follower_scores.push_back(gpu.download(score.data()));
+  }
   launch(gpu, gather_rows_of, dim3(static_cast<unsigned>(size)), block_threads, 0, state.inverse->floats(),
          state.columns, size, first, z.data());
   solve_lower_left(gpu, size, left, block.data(), z.data());
@@ -111,7 +120,7 @@ bool obs_remove_structure(const Context& context, ObsState& state, std::int64_t 
   const Array<std::int32_t> positions = gpu.upload(std::span<const std::int32_t>(kept));
   ObsSpare spare(state);
   keep_columns(gpu, state, spare, positions.data(), left, info.data());
-  subtract_factors(gpu, state, size, z.data(), y.data());
+  subtract_factors(gpu, state, size, z.data(), y.data(), follower_y.data());
   return true;
 }
 

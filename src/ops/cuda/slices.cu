@@ -20,6 +20,42 @@ __global__ void logits_of(const float* logits, const std::int32_t* ids, std::int
   }
 }
 
+// A thread sums a run of neighbouring columns; the one in whose run the share is exceeded goes through it
+// again column by column.
+__global__ void drawn_ids(const float* logits, const double* shifts, const double* shares,
+                          std::int64_t columns, std::int32_t* ids) {
+  __shared__ double sums[row_threads];
+  const float* row = logits + blockIdx.x * columns;
+  const auto shift = static_cast<float>(shifts[blockIdx.x]);
+  const double share = shares[blockIdx.x];
+  const std::int64_t run = (columns + blockDim.x - 1) / blockDim.x;
+  const std::int64_t first = min(run * threadIdx.x, columns), last = min(first + run, columns);
+  double sum = 0;
+  for (std::int64_t i = first; i < last; ++i) sum += static_cast<double>(expf(row[i] - shift));
+  sums[threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    double before = 0;
+    for (unsigned thread = 0; thread < blockDim.x; ++thread) {
+      const double own = sums[thread];
+      sums[thread] = before;
+      before += own;
+    }
+    ids[blockIdx.x] = static_cast<std::int32_t>(columns - 1);
+  }
+  __syncthreads();
+  double before = sums[threadIdx.x];
+  const bool exceeded_here = before <= share && before + sum > share;
+  if (!exceeded_here) return;
+  for (std::int64_t i = first; i < last; ++i) {
+    before += static_cast<double>(expf(row[i] - shift));
+    if (before > share) {
+      ids[blockIdx.x] = static_cast<std::int32_t>(i);
+      return;
+    }
+  }
+}
+
 __global__ void divergence_sums(const float* dense, const float* dense_shifts, const float* other,
                                 const float* other_shifts, std::int64_t columns, double* sums) {
   const float *p = dense + blockIdx.x * columns, *q = other + blockIdx.x * columns;
@@ -82,6 +118,17 @@ void slice_logits_of(const Context& context, const Tensor& logits, std::span<con
   launch(gpu, logits_of, blocks_for(logits.rows()), block_threads, 0, logits.floats(), wanted.data(), first,
          logits.columns(), logits.rows(), result.data());
   gpu.download(result.data(), found.first(static_cast<std::size_t>(logits.rows())));
+}
+
+void draw_ids(const Context& context, const Tensor& logits, std::span<const double> shifts,
+              std::span<const double> shares, std::span<std::int32_t> ids) {
+  if (logits.rows() == 0) return;
+  Resources& gpu = context.cuda();
+  const Array<double> shift = gpu.upload(shifts), share = gpu.upload(shares);
+  const Array<std::int32_t> result(logits.rows(), "drawn ids");
+  launch(gpu, drawn_ids, one_block_per_row(logits), row_threads, 0, logits.floats(), shift.data(),
+         share.data(), logits.columns(), result.data());
+  gpu.download(result.data(), ids.first(static_cast<std::size_t>(logits.rows())));
 }
 
 void slice_divergence(const Context& context, const Tensor& dense, std::span<const float> dense_shifts,

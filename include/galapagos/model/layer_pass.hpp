@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include <galapagos/model/forward.hpp>
+#include <galapagos/model/model_weights.hpp>
+
+namespace galapagos {
+
+/// The widest parts of any layer.
+LayerShape widest_shape(const HfConfig& config);
+
+/// to = from, of the same type and as many values, wherever they lie.
+inline void copy_values(const Tensor& from, const Tensor& to) {
+  copy_bytes(to.data, to.device, from.data, from.device, from.bytes());
+}
+
+/// What the way back through a layer needs of the way there, for at most `most_tokens` tokens; gate and up
+/// before the activation, q and k after the rotation.
+struct LayerTape {
+  OwnedTensor q, k, v, mixed, log_sums, between, gate, up;
+
+  LayerTape(const HfConfig& config, const LayerShape& shape, std::int64_t most_tokens, Device device);
+  /// Floats per token that it holds.
+  static std::int64_t width(const HfConfig& config, const LayerShape& shape);
+};
+
+/// The gradients by what a layer's attention and feed-forward part add to the hidden states, [t, hidden]
+/// fp32, shown as they pass; also where the layer has no such part. Either may be empty.
+struct GradientTaps {
+  std::function<void(const Tensor&gradient)> attention, ffn;
+};
+
+/// The way through single layers and back, or on each of several shards through its part of them. Holds what
+/// lies between operations for at most `most_tokens` tokens. The references must outlive this.
+class LayerPass {
+ public:
+  LayerPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
+            const Shards& shards = alone());
+
+  /// Floats per token that this holds.
+  static std::int64_t width(const HfConfig& config);
+
+  /// The layer's forward pass but for its last product: on the way back nobody needs what comes out. hidden
+  /// [t, hidden_size] becomes what lies between its two parts.
+  void fill_tape(const LayerWeights& weights, std::span<const std::int64_t> offsets, const LayerTape& tape,
+                 const Tensor& hidden);
+  /// The last product, after fill_tape(): hidden becomes the layer's output.
+  void finish(const LayerWeights& weights, const LayerTape& tape, const Tensor& hidden);
+
+  /// From the gradient by the layer's output, d_hidden [t, hidden_size], to that by its input, `before`, in
+  /// place. Adds the gradients of its parameters to `gradients`, of which what is empty is not asked for.
+  void backward(const LayerWeights& weights, std::span<const std::int64_t> offsets, const LayerTape& tape,
+                const Tensor& before, const Tensor& d_hidden, const LayerGradients& gradients,
+                const GradientTaps& taps = {});
+
+ private:
+  Tensor activate(const FfnWeights& weights, const LayerTape& tape, std::int64_t tokens);
+  void backward_ffn(const FfnWeights& weights, const LayerTape& tape, const Tensor& d_hidden,
+                    const LayerGradients& gradients);
+  void backward_attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
+                          const LayerTape& tape, const Tensor& before, const Tensor& d_hidden,
+                          const LayerGradients& gradients);
+  void finish_backward(const Tensor& x, const Tensor& norm, const Tensor& d_hidden, const Tensor& d_norm,
+                       const std::function<void()>& meanwhile);
+  Tensor normed_of(const Tensor& x, const Tensor& weight);
+
+  const ops::Context& context_;
+  const Shards& shards_;
+  const HfConfig& config_;
+  OwnedTensor frequencies_;
+  OwnedTensor normed_, d_normed_;
+  OwnedTensor wide_, d_mixed_, d_q_, d_k_, d_v_;
+  OwnedTensor unused_;  // where the gradient of a norm goes that nobody asks for
+};
+
+}  // namespace galapagos

@@ -1,0 +1,222 @@
+#include <algorithm>
+
+#include <galapagos/model/layer_pass.hpp>
+#include <galapagos/ops/backward.hpp>
+#include <galapagos/ops/linear.hpp>
+#include <galapagos/ops/transformer.hpp>
+
+namespace galapagos {
+namespace {
+
+OwnedTensor matrix(std::int64_t tokens, std::int64_t width, Device device) {
+  return OwnedTensor({tokens, width}, DType::f32, device, "activations of training");
+}
+
+const Tensor* bias_or_none(const OwnedTensor& bias) {
+  return bias->empty() ? nullptr : &bias.view();
+}
+
+Tensor rows(const OwnedTensor& tensor, std::int64_t count, std::int64_t width) {
+  return tensor->view({count, width});
+}
+
+void add_weight_gradient(const ops::Context& context, const ops::Factor& d_y, const ops::Factor& x,
+                         const Tensor& d_weight) {
+  if (!d_weight.empty()) ops::linear_weight_gradient(context, d_y, x, d_weight);
+}
+
+}  // namespace
+
+LayerShape widest_shape(const HfConfig& config) {
+  LayerShape most;
+  for (const LayerShape& shape : config.layer_shapes) {
+    most.kv_heads = std::max(most.kv_heads, shape.kv_heads);
+    if (shape.heads() > most.heads()) most.kv_of_head = shape.kv_of_head;
+    most.columns = std::max(most.columns, shape.columns);
+  }
+  return most;
+}
+
+LayerTape::LayerTape(const HfConfig& config, const LayerShape& shape, std::int64_t most_tokens, Device device)
+    : q(matrix(most_tokens, shape.heads() * config.head_dim, device)),
+      k(matrix(most_tokens, shape.kv_heads * config.head_dim, device)),
+      v(matrix(most_tokens, shape.kv_heads * config.head_dim, device)),
+      mixed(matrix(most_tokens, shape.heads() * config.head_dim, device)),
+      log_sums(matrix(most_tokens, shape.heads(), device)),
+      between(matrix(most_tokens, config.hidden_size, device)),
+      gate(matrix(most_tokens, shape.columns, device)),
+      up(matrix(most_tokens, shape.columns, device)) {}
+
+std::int64_t LayerTape::width(const HfConfig& config, const LayerShape& shape) {
+  return (2 * shape.heads() + 2 * shape.kv_heads) * config.head_dim + shape.heads() + config.hidden_size +
+         2 * shape.columns;
+}
+
+LayerPass::LayerPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
+                     const Shards& shards)
+    : context_(context),
+      shards_(shards),
+      config_(config),
+      frequencies_(rope_frequencies(config, context.device())),
+      unused_({config.hidden_size}, DType::f32, context.device(), "gradients that nobody asks for") {
+  const LayerShape most = widest_shape(config);
+  const auto of_width = [&](std::int64_t width) { return matrix(most_tokens, width, context.device()); };
+  normed_ = of_width(config.hidden_size);
+  d_normed_ = of_width(config.hidden_size);
+  wide_ = of_width(most.columns);
+  d_mixed_ = of_width(most.heads() * config.head_dim);
+  d_q_ = of_width(most.heads() * config.head_dim);
+  d_k_ = of_width(most.kv_heads * config.head_dim);
+  d_v_ = of_width(most.kv_heads * config.head_dim);
+  fill_zero(unused_);
+}
+
+std::int64_t LayerPass::width(const HfConfig& config) {
+  const LayerShape most = widest_shape(config);
+  return 2 * config.hidden_size + most.columns + (2 * most.heads() + 2 * most.kv_heads) * config.head_dim;
+}
+
+Tensor LayerPass::normed_of(const Tensor& x, const Tensor& weight) {
+  const Tensor normed = rows(normed_, x.rows(), config_.hidden_size);
+  ops::rms_norm(context_, x, weight, static_cast<float>(config_.rms_norm_eps), normed);
+  return normed;
+}
+
+void LayerPass::fill_tape(const LayerWeights& weights, std::span<const std::int64_t> offsets,
+                          const LayerTape& tape, const Tensor& hidden) {
+  const std::int64_t tokens = hidden.rows();
+  const AttentionWeights& attention = weights.attention;
+  if (attention.heads() > 0) {
+    const std::int64_t q_width = attention.heads() * config_.head_dim;
+    const std::int64_t kv_width = attention.kv_heads * config_.head_dim;
+    const Tensor q = rows(tape.q, tokens, q_width), k = rows(tape.k, tokens, kv_width);
+    const Tensor v = rows(tape.v, tokens, kv_width), mixed = rows(tape.mixed, tokens, q_width);
+    const ops::Factor normed(normed_of(hidden, attention.norm));
+    ops::linear(context_, normed, attention.q, bias_or_none(attention.q_bias), q);
+    ops::linear(context_, normed, attention.k, bias_or_none(attention.k_bias), k);
+    ops::linear(context_, normed, attention.v, bias_or_none(attention.v_bias), v);
+    ops::rope(context_, q, config_.head_dim, frequencies_, offsets);
+    ops::rope(context_, k, config_.head_dim, frequencies_, offsets);
+    ops::attention(context_, q, k, v, config_.head_dim, attention.kv_of_head, offsets, mixed,
+                   rows(tape.log_sums, tokens, attention.heads()));
+    shards_.add_product(context_, mixed, attention.o, hidden);
+  } else if (attention.present()) {
+    shards_.add_product(context_, hidden, attention.o, hidden);
+  }
+  const FfnWeights& ffn = weights.ffn;
+  copy_values(hidden, rows(tape.between, tokens, config_.hidden_size));
+  if (ffn.columns == 0) return;
+  const ops::Factor normed(normed_of(hidden, ffn.norm));
+  ops::linear(context_, normed, ffn.gate, nullptr, rows(tape.gate, tokens, ffn.columns));
+  ops::linear(context_, normed, ffn.up, nullptr, rows(tape.up, tokens, ffn.columns));
+}
+
+Tensor LayerPass::activate(const FfnWeights& weights, const LayerTape& tape, std::int64_t tokens) {
+  const Tensor active = rows(wide_, tokens, weights.columns);
+  copy_values(rows(tape.gate, tokens, weights.columns), active);
+  ops::swiglu(context_, active, rows(tape.up, tokens, weights.columns));
+  return active;
+}
+
+void LayerPass::finish(const LayerWeights& weights, const LayerTape& tape, const Tensor& hidden) {
+  if (!weights.ffn.present()) return;
+  const Tensor active = weights.ffn.columns > 0 ? activate(weights.ffn, tape, hidden.rows()) : hidden;
+  shards_.add_product(context_, active, weights.ffn.down, hidden);
+}
+
+/// Of a half layer that begins with a norm of x: goes on from this shard's gradient by the norm's output, in
+/// d_normed_, to that by x. `meanwhile` is computed while the shards' gradients are summed.
+void LayerPass::finish_backward(const Tensor& x, const Tensor& norm, const Tensor& d_hidden,
+                                const Tensor& d_norm, const std::function<void()>& meanwhile) {
+  const Tensor d_normed = rows(d_normed_, x.rows(), config_.hidden_size);
+  shards_.start_sum(d_normed);
+  meanwhile();
+  shards_.finish_sum();
+  ops::rms_norm_backward(context_, x, norm, static_cast<float>(config_.rms_norm_eps), d_normed, d_hidden,
+                         d_norm.empty() ? unused_.view() : d_norm);
+}
+
+void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, const Tensor& d_hidden,
+                             const LayerGradients& gradients) {
+  const std::int64_t tokens = d_hidden.rows(), columns = weights.columns;
+  const Tensor gate = rows(tape.gate, tokens, columns), up = rows(tape.up, tokens, columns);
+  const Tensor active = activate(weights, tape, tokens);
+  const Tensor& d_active = active;
+  {
+    const ops::Factor d_output(d_hidden);
+    add_weight_gradient(context_, d_output, active, gradients.down);
+    ops::linear_input_gradient(context_, d_output, weights.down, d_active);
+  }
+  ops::swiglu_backward(context_, d_active, gate, up);
+  const ops::Factor d_gate(gate), d_up(up);
+  const Tensor between = rows(tape.between, tokens, config_.hidden_size);
+  const Tensor d_normed = rows(d_normed_, tokens, config_.hidden_size);
+  ops::linear_input_gradient(context_, d_gate, weights.gate, d_normed);
+  ops::linear_input_gradient(context_, d_up, weights.up, d_normed, true);
+  finish_backward(between, weights.norm, d_hidden, gradients.ffn_norm, [&] {
+    if (gradients.gate.empty()) return;
+    const ops::Factor normed(normed_of(between, weights.norm));
+    ops::linear_weight_gradient(context_, d_gate, normed, gradients.gate);
+    ops::linear_weight_gradient(context_, d_up, normed, gradients.up);
+  });
+}
+
+void LayerPass::backward_attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
+                                   const LayerTape& tape, const Tensor& before, const Tensor& d_hidden,
+                                   const LayerGradients& gradients) {
+  const std::int64_t tokens = d_hidden.rows(), q_width = weights.heads() * config_.head_dim;
+  const std::int64_t kv_width = weights.kv_heads * config_.head_dim;
+  const Tensor q = rows(tape.q, tokens, q_width), k = rows(tape.k, tokens, kv_width);
+  const Tensor v = rows(tape.v, tokens, kv_width), mixed = rows(tape.mixed, tokens, q_width);
+  const Tensor d_mixed = rows(d_mixed_, tokens, q_width), d_q = rows(d_q_, tokens, q_width);
+  const Tensor d_k = rows(d_k_, tokens, kv_width), d_v = rows(d_v_, tokens, kv_width);
+  {
+    const ops::Factor d_output(d_hidden);
+    add_weight_gradient(context_, d_output, mixed, gradients.o);
+    ops::linear_input_gradient(context_, d_output, weights.o, d_mixed);
+  }
+  ops::attention_backward(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed,
+                          rows(tape.log_sums, tokens, weights.heads()), d_mixed, d_q, d_k, d_v);
+  ops::rope_backward(context_, d_q, config_.head_dim, frequencies_, offsets);
+  ops::rope_backward(context_, d_k, config_.head_dim, frequencies_, offsets);
+  const Tensor d_normed = rows(d_normed_, tokens, config_.hidden_size);
+  const ops::Factor by_q(d_q), by_k(d_k), by_v(d_v);
+  ops::linear_input_gradient(context_, by_q, weights.q, d_normed);
+  ops::linear_input_gradient(context_, by_k, weights.k, d_normed, true);
+  ops::linear_input_gradient(context_, by_v, weights.v, d_normed, true);
+  finish_backward(before, weights.norm, d_hidden, gradients.attention_norm, [&] {
+    if (gradients.q.empty()) return;
+    const ops::Factor normed(normed_of(before, weights.norm));
+    const auto projection = [&](const ops::Factor& d_y, const Tensor& d_weight, const Tensor& d_bias) {
+      ops::linear_weight_gradient(context_, d_y, normed, d_weight);
+      if (!d_bias.empty()) ops::bias_gradient(context_, d_y.values(), d_bias);
+    };
+    projection(by_q, gradients.q, gradients.q_bias);
+    projection(by_k, gradients.k, gradients.k_bias);
+    projection(by_v, gradients.v, gradients.v_bias);
+  });
+}
+
+void LayerPass::backward(const LayerWeights& weights, std::span<const std::int64_t> offsets,
+                         const LayerTape& tape, const Tensor& before, const Tensor& d_hidden,
+                         const LayerGradients& gradients, const GradientTaps& taps) {
+  // A shard without heads or columns where others have some only takes part in their sum.
+  const auto only_sum = [&](const Tensor& x, const Tensor& norm, const Tensor& d_norm) {
+    fill_zero(rows(d_normed_, x.rows(), config_.hidden_size));
+    finish_backward(x, norm, d_hidden, d_norm, [] {});
+  };
+  if (taps.ffn) taps.ffn(d_hidden);
+  if (weights.ffn.columns > 0) {
+    backward_ffn(weights.ffn, tape, d_hidden, gradients);
+  } else if (weights.ffn.present()) {
+    only_sum(rows(tape.between, d_hidden.rows(), config_.hidden_size), weights.ffn.norm, gradients.ffn_norm);
+  }
+  if (taps.attention) taps.attention(d_hidden);
+  if (weights.attention.heads() > 0) {
+    backward_attention(weights.attention, offsets, tape, before, d_hidden, gradients);
+  } else if (weights.attention.present()) {
+    only_sum(before, weights.attention.norm, gradients.attention_norm);
+  }
+}
+
+}  // namespace galapagos

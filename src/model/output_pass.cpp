@@ -1,0 +1,59 @@
+#include <algorithm>
+#include <cmath>
+
+#include <galapagos/model/output_pass.hpp>
+#include <galapagos/ops/backward.hpp>
+#include <galapagos/ops/linear.hpp>
+#include <galapagos/ops/transformer.hpp>
+
+namespace galapagos {
+
+OutputPass::OutputPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
+                       const Shards& shards)
+    : context_(context), shards_(shards), config_(config) {
+  const auto matrix = [&](std::int64_t width) {
+    return OwnedTensor({tile(most_tokens), width}, DType::f32, context.device(),
+                       "logits and their gradients");
+  };
+  normed_ = matrix(config.hidden_size);
+  d_normed_ = matrix(config.hidden_size);
+  logits_ = matrix(config.vocab_size);
+  unused_ = OwnedTensor({config.hidden_size}, DType::f32, context.device(), "gradients that nobody asks for");
+  fill_zero(unused_);
+}
+
+std::int64_t OutputPass::tile(std::int64_t most_tokens) {
+  return std::min<std::int64_t>(256, most_tokens);
+}
+
+std::uint64_t OutputPass::bytes(const HfConfig& config, std::int64_t most_tokens) {
+  return static_cast<std::uint64_t>(tile(most_tokens) * (2 * config.hidden_size + config.vocab_size)) *
+         sizeof(float);
+}
+
+double OutputPass::run(const Tensor& norm, const Tensor& head, const Tensor& hidden, const Tensor& d_hidden,
+                       const Loss& loss, const OutputGradients& gradients) {
+  const auto epsilon = static_cast<float>(config_.rms_norm_eps);
+  const std::int64_t most = normed_->rows();
+  double sum = 0;
+  for (std::int64_t first = 0; first < hidden.rows(); first += most) {
+    const std::int64_t count = std::min(most, hidden.rows() - first);
+    const Tensor states = hidden.slice(first, count), logits = logits_->slice(0, count);
+    const Tensor normed = normed_->slice(0, count), d_normed = d_normed_->slice(0, count);
+    ops::rms_norm(context_, states, norm, epsilon, normed);
+    const ops::Factor x(normed);
+    ops::linear(context_, x, head, nullptr, logits);
+    sum += loss(first, logits);
+    if (!std::isfinite(sum)) return sum;
+    const ops::Factor d_logits(logits);
+    ops::linear_input_gradient(context_, d_logits, head, d_normed);
+    shards_.start_sum(d_normed);
+    if (!gradients.head.empty()) ops::linear_weight_gradient(context_, d_logits, x, gradients.head);
+    shards_.finish_sum();
+    ops::rms_norm_backward(context_, states, norm, epsilon, d_normed, d_hidden.slice(first, count),
+                           gradients.norm.empty() ? unused_.view() : gradients.norm);
+  }
+  return sum;
+}
+
+}  // namespace galapagos

@@ -1,0 +1,366 @@
+#include "gradient_collector.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <optional>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/phase_report.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
+#include <galapagos/core/hash.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/core/progress.hpp>
+#include <galapagos/core/signals.hpp>
+#include <galapagos/core/system.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/core/version.hpp>
+#include <galapagos/io/model_sequences.hpp>
+#include <galapagos/pruning/sensitivity.hpp>
+
+namespace galapagos {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int sum_tag = 22;
+constexpr std::size_t values_per_message = 1 << 26;
+
+/// How the ranks are dealt: to stages and lanes, or to shards and, as lanes, the replicas that they form.
+struct Dealing {
+  PipelineGrid grid;
+  int shards = 1;
+
+  bool member(int rank) const { return rank < grid.stages() * grid.lanes * shards; }
+  /// Of stages and lanes.
+  int rank_in_grid(int rank) const { return rank / shards; }
+  int lane_of(int rank) const { return grid.lane_of(rank_in_grid(rank)); }
+  /// The rank of a lane that gathers a module's gradients: with shards they take turns.
+  int holder(int lane, std::size_t index, const ModuleId& module) const {
+    return grid.rank_of(lane, grid.stage_of_layer(module.layer)) * shards +
+           static_cast<int>(index % static_cast<std::size_t>(shards));
+  }
+  /// The holder that adds up what those of all lanes have.
+  int owner(std::size_t index, const ModuleId& module) const {
+    return holder(
+        static_cast<int>(index / static_cast<std::size_t>(shards) % static_cast<std::size_t>(grid.lanes)),
+        index, module);
+  }
+};
+
+struct Setup {
+  SensitivityHeader header;
+  TokenSet calibration;
+  std::vector<NumberedBatch> batches;
+  std::vector<ModuleId> modules;
+  GradientGathering how;
+  Dealing dealing;
+  std::uint64_t bytes = 0;       // of the rank that needs most
+  std::size_t window = 1;        // batches from one saving to the next
+  std::size_t batches_done = 0;  // in earlier runs
+};
+
+void look_for_output(const SensitivityOptions& options) {
+  const fs::path part = part_path(options.output);
+  if (fs::exists(options.output)) {
+    throw InputError("the file exists already", options.output.string(),
+                     "remove it or choose another --output");
+  }
+  if (!options.resume && fs::exists(part)) {
+    throw InputError("an unfinished run is there", part.string(), "go on with --resume, or remove it");
+  }
+  if (options.resume && !fs::exists(part)) {
+    throw InputError("there is no unfinished run to go on with", part.string(), "leave --resume out");
+  }
+}
+
+/// Bytes of the rank that needs most; of any shard, they are alike.
+std::uint64_t most_bytes(const ModelSource& source, const PipelineGrid& grid, const GradientGathering& how) {
+  std::uint64_t most = 0;
+  for (const LayerSpan& span : grid.spans)
+    most = std::max(most, GradientCollector::bytes(source, span, grid.stages() == 1, how));
+  return most;
+}
+
+/// The fewest stages, or with --lanes the stages that these leave, whose ranks can hold their part: with what
+/// lies between the layers' operations where that fits, else computing it again. ResourceError where nothing
+/// does.
+void deal_ranks(const SensitivityOptions& options, const ModelSource& source, int ranks, std::uint64_t limit,
+                Setup& setup) {
+  const auto layers = static_cast<int>(source.config.layers);
+  const auto try_grid = [&](PipelineGrid grid) {
+    const auto of_lane =
+        (setup.window + static_cast<std::size_t>(grid.lanes) - 1) / static_cast<std::size_t>(grid.lanes);
+    setup.how.window_tokens = static_cast<std::int64_t>(of_lane) * setup.how.most_tokens;
+    setup.dealing = {std::move(grid), options.shards};
+    for (const bool recompute : {false, true}) {
+      setup.how.recompute = recompute;
+      setup.bytes = most_bytes(source, setup.dealing.grid, setup.how);
+      if (setup.bytes <= limit) return true;
+    }
+    return false;
+  };
+  const auto grid_of = [&](int stages, int lanes) {
+    PipelineGrid grid;
+    grid.lanes = lanes;
+    grid.spans = balanced_spans(layer_costs(source.config), stages);
+    if (stages > 1) check_message(setup.how.most_tokens, source.config.hidden_size);
+    return grid;
+  };
+  const auto fits = [&] {
+    if (options.shards > 1) return try_grid(grid_of(1, ranks / options.shards));
+    if (options.lanes > 0) return try_grid(grid_of(std::min(ranks / options.lanes, layers), options.lanes));
+    for (int stages = 1; stages <= std::min(ranks, layers); ++stages)
+      if (try_grid(grid_of(stages, ranks / stages))) return true;
+    return false;
+  };
+  if (fits()) return;
+  throw ResourceError(fmt::format("the model and its gradients need {} on a rank, which may use {}",
+                                  human_bytes(setup.bytes), human_bytes(limit)),
+                      "memory",
+                      "use more ranks, --shards, a smaller --batch-tokens, or raise --memory-limit");
+}
+
+Setup make_setup(const Communicator& comm, const ops::Context& context, const SensitivityOptions& options,
+                 const SensitivityModel& model) {
+  Setup setup;
+  SensitivityHeader& header = setup.header;
+  agree(comm, [&] {
+    check_options(options);
+    header.tool_version = version_with_revision();
+    header.config = model.config;
+    header.model_fingerprint = model.fingerprint;
+    header.assignment_fingerprint = model.assignment_fingerprint;
+    header.sequence_length = checked_sequence_length(options.sequence_length, model.config);
+    header.precision = model.precision;
+    header.samples = options.samples;
+    header.seed = static_cast<std::int64_t>(options.seed);
+    header.form = options.form;
+    if (options.lanes > comm.size()) {
+      throw UsageError(fmt::format("{} lanes do not fit {} ranks", options.lanes, comm.size()), "--lanes",
+                       "use at most one lane per rank");
+    }
+    setup.modules = header.modules();
+  });
+  agree_at_root(comm, [&] {
+    look_for_output(options);
+    header.created = utc_now();
+  });
+  header.created = comm.broadcast_string(header.created);
+  setup.how = {options.form, options.samples, options.seed, 1, 1, false};
+  if (options.dry_run) {
+    header.calibration_tokens = options.calibration_tokens;
+    setup.how.most_tokens = std::max(options.batch_tokens, header.sequence_length);
+  } else {
+    setup.calibration =
+        load_model_sequences(comm, options.calibration, options.model, model.config,
+                             {header.sequence_length, options.calibration_tokens, options.add_bos});
+    header.calibration_tokens = static_cast<std::int64_t>(setup.calibration.tokens.size());
+    header.calibration_fingerprint = hex64(setup.calibration.fingerprint());
+    std::uint64_t first = 0;
+    for (Batch& batch :
+         make_batches(setup.calibration.tokens, setup.calibration.offsets, options.batch_tokens)) {
+      const std::uint64_t tokens = batch.tokens.size();
+      setup.how.most_tokens = std::max(setup.how.most_tokens, static_cast<std::int64_t>(tokens));
+      setup.batches.push_back({std::move(batch), first});
+      first += tokens;
+    }
+  }
+  setup.window = static_cast<std::size_t>(
+      std::max<std::int64_t>(options.checkpoint_tokens / std::max<std::int64_t>(options.batch_tokens, 1), 1));
+  if (!setup.batches.empty()) setup.window = std::min(setup.window, setup.batches.size());
+  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, context.device());
+  agree(comm, [&] {
+    check_shards(comm.size(), options.shards);
+    deal_ranks(options, model.source(0, options.shards), comm.size(), limit, setup);
+  });
+  return setup;
+}
+
+void log_setup(const SensitivityOptions& options, const Setup& setup) {
+  const Dealing& dealing = setup.dealing;
+  log_info("sensitivities of {} modules, {}; {} tokens of context, {} ids drawn for each",
+           setup.modules.size(), name_of(options.form),
+           human_count(static_cast<std::uint64_t>(setup.header.calibration_tokens)), options.samples);
+  log_info("{}; memory per rank up to {}{}",
+           dealing.shards > 1
+               ? fmt::format("{} replicas of {} shards", dealing.grid.lanes, dealing.shards)
+               : fmt::format("{} stages x {} lanes", dealing.grid.stages(), dealing.grid.lanes),
+           human_bytes(setup.bytes), setup.how.recompute ? ", layers computed again on the way back" : "");
+}
+
+/// A module's sums as the file has them, in host memory.
+std::vector<float> packed(const Tensor& sums, const SensitivityHeader& header) {
+  const OwnedTensor on_host = copy_of(sums, Device::cpu, "a module's sensitivity");
+  const std::int64_t n = header.config.hidden_size;
+  const float* from = on_host->floats();
+  if (header.form == SensitivityForm::diagonal) return {from, from + n};
+  std::vector<float> values;
+  values.reserve(header.values());
+  if (header.form == SensitivityForm::scalar) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(from[i]);
+    return {static_cast<float>(sum / static_cast<double>(n))};
+  }
+  for (std::int64_t row = 0; row < n; ++row)
+    values.insert(values.end(), from + row * n, from + row * n + row + 1);
+  return values;
+}
+
+/// Calls work for pieces that fit a message.
+void for_pieces(std::vector<float>& values, const std::function<void(std::span<float>)>& work) {
+  for (std::size_t at = 0; at < values.size(); at += values_per_message)
+    work(std::span(values).subspan(at, std::min(values_per_message, values.size() - at)));
+}
+
+/// Collective. Adds what the lanes have gathered to the owners' totals, in the order of the lanes, and
+/// empties the sums.
+void add_to_totals(const Communicator& comm, const Setup& setup, GradientCollector* collector,
+                   Sensitivities& totals) {
+  const Dealing& dealing = setup.dealing;
+  for (std::size_t i = 0; i < setup.modules.size(); ++i) {
+    const ModuleId& module = setup.modules[i];
+    const int owner = dealing.owner(i, module);
+    const bool mine =
+        dealing.member(comm.rank()) && comm.rank() == dealing.holder(dealing.lane_of(comm.rank()), i, module);
+    std::vector<float> values;
+    if (mine) {
+      const OwnedTensor& sums = collector->sums().at(module);
+      values = packed(sums, setup.header);
+      fill_zero(sums);
+    }
+    if (comm.rank() != owner) {
+      if (mine)
+        for_pieces(values,
+                   [&](std::span<float> piece) { comm.send(std::span<const float>(piece), owner, sum_tag); });
+      continue;
+    }
+    std::vector<float>& total = totals[module];
+    total.resize(setup.header.values(), 0.0f);
+    std::vector<float> theirs(dealing.grid.lanes > 1 ? values.size() : 0);
+    for (int lane = 0; lane < dealing.grid.lanes; ++lane) {
+      const int holder = dealing.holder(lane, i, module);
+      if (holder != owner)
+        for_pieces(theirs, [&](std::span<float> piece) { comm.receive(piece, holder, sum_tag); });
+      const std::vector<float>& added = holder == owner ? values : theirs;
+      for (std::size_t v = 0; v < total.size(); ++v) total[v] += added[v];
+    }
+  }
+}
+
+/// The mean over tokens and samples. NumericalError where a module has none.
+void divide(const SensitivityHeader& header, Sensitivities& totals) {
+  const double count = static_cast<double>(header.calibration_tokens) * static_cast<double>(header.samples);
+  for (auto& [module, values] : totals) {
+    for (float& value : values) {
+      value = static_cast<float>(static_cast<double>(value) / count);
+      if (std::isfinite(value)) continue;
+      throw NumericalError("the sensitivity is NaN or infinite", name_of(module),
+                           "check the checkpoint, or use --precision fp32");
+    }
+  }
+}
+
+void resume(const Communicator& comm, const fs::path& part, Setup& setup, Sensitivities& totals) {
+  agree(comm, [&] {
+    const SensitivityReader reader(part, true);
+    check_same_sensitivity(reader.header(), setup.header, part.string());
+    setup.batches_done = static_cast<std::size_t>(reader.batches_done());
+    if (setup.batches_done > setup.batches.size())
+      throw InputError("more batches are done than there are", part.string(), "remove it and begin anew");
+    for (std::size_t i = 0; i < setup.modules.size(); ++i) {
+      if (comm.rank() == setup.dealing.owner(i, setup.modules[i]))
+        totals[setup.modules[i]] = reader.values(setup.modules[i]);
+    }
+  });
+  log_info("going on after {} of {} batches", setup.batches_done, setup.batches.size());
+}
+
+}  // namespace
+
+void check_options(const SensitivityOptions& options) {
+  const auto at_least = [](std::int64_t value, std::int64_t least, const char* option) {
+    if (value >= least) return;
+    throw UsageError(fmt::format("{}", value), option, fmt::format("give {} or more", least));
+  };
+  at_least(options.batch_tokens, 1, "--batch-tokens");
+  at_least(options.calibration_tokens, 0, "--calibration-tokens");
+  at_least(options.checkpoint_tokens, 1, "--checkpoint-tokens");
+  at_least(options.samples, 1, "--samples");
+  if (options.samples >= 1 << 24) throw UsageError("too many", "--samples", "give fewer than 2^24");
+  if (options.shards > 1 && options.lanes > 0)
+    throw UsageError("both of them", "--lanes, --shards", "give one: replicas of shards are the lanes then");
+}
+
+void measure_sensitivities(const Communicator& world, const ops::Context& context,
+                           const SensitivityOptions& options, const SensitivityModel& model) {
+  const Communicator comm = world.duplicate();
+  watch_signals();
+  const Stopwatch watch;
+  PhaseTimes times;
+  std::optional<PhaseScope> phase(std::in_place, &times, "reading");
+  Setup setup = make_setup(comm, context, options, model);
+  log_setup(options, setup);
+  if (options.dry_run) return;
+  const fs::path part = part_path(options.output);
+  Sensitivities totals;
+  if (options.resume) resume(comm, part, setup, totals);
+
+  const Dealing& dealing = setup.dealing;
+  const ReplicaGrid replicas(comm, options.shards);
+  const Shards shards = make_shards(replicas, options.make_collectives, model.config.vocab_size);
+  std::vector<ModuleId> mine;
+  for (std::size_t i = 0; i < setup.modules.size(); ++i) {
+    if (!dealing.member(comm.rank())) break;
+    if (comm.rank() == dealing.holder(dealing.lane_of(comm.rank()), i, setup.modules[i]))
+      mine.push_back(setup.modules[i]);
+  }
+  std::optional<GradientCollector> collector;
+  agree(comm, [&] {
+    if (!dealing.member(comm.rank())) return;
+    collector.emplace(context, comm, model.source(replicas.shard(), options.shards), mine, dealing.grid,
+                      dealing.rank_in_grid(comm.rank()), shards, setup.how);
+  });
+  phase.reset();
+  for (std::size_t done = setup.batches_done; done < setup.batches.size();) {
+    const std::size_t end = std::min(done + setup.window, setup.batches.size());
+    std::vector<NumberedBatch> of_lane;
+    for (std::size_t b = done; b < end; ++b) {
+      const auto lane = static_cast<int>(b % static_cast<std::size_t>(dealing.grid.lanes));
+      if (collector && lane == dealing.lane_of(comm.rank())) of_lane.push_back(setup.batches[b]);
+    }
+    for (const bool up : {true, false}) {
+      phase.emplace(&times, "collecting gradients");
+      FailureBoard board(comm);
+      if (collector && up) collector->go_up(of_lane, board);
+      if (collector && !up) collector->go_down(board);
+      phase.emplace(&times, "waiting");
+      board.settle();
+    }
+    phase.emplace(&times, "communicating");
+    add_to_totals(comm, setup, collector ? &*collector : nullptr, totals);
+    done = end;
+    phase.emplace(&times, "writing");
+    if (done == setup.batches.size()) break;
+    const bool late = options.max_seconds > 0 && watch.seconds() > options.max_seconds;
+    const bool stop = comm.any(stop_requested() || late);
+    write_sensitivities(comm, part, setup.header, static_cast<std::int64_t>(done), totals);
+    if (!stop) continue;
+    phase.reset();
+    report_phases(comm, times);
+    agree(comm, [&] {
+      throw StoppedEarly(fmt::format("stopped after {} of {} batches", done, setup.batches.size()),
+                         options.output.string(), "go on with --resume");
+    });
+  }
+  agree(comm, [&] { divide(setup.header, totals); });
+  write_sensitivities(comm, options.output, setup.header, 0, totals);
+  agree_at_root(comm, [&] { fs::remove(part); });
+  log_info("{} is complete: {} modules in {}", options.output.string(), setup.modules.size(),
+           human_duration(watch.seconds()));
+  phase.reset();
+  report_phases(comm, times);
+}
+
+}  // namespace galapagos
