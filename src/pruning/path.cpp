@@ -20,6 +20,7 @@
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/pruning/pruned_module.hpp>
+#include <galapagos/pruning/weight_fit.hpp>
 
 namespace galapagos {
 namespace {
@@ -304,7 +305,8 @@ class PathBuilder {
         ops::combine(context_, 1, part.residual, 1, all.residual);
       }
     }
-    const double ridge = chooses() ? choose_ridge(context_, parts[0], parts[1], name) : *compensation_->ridge;
+    const double ridge =
+        chooses() ? choose_ridge(context_, parts[0], parts[1], name, weighing(task)) : *compensation_->ridge;
     Correction correction = fit(context_, all, ridge, name);
     warn_where_raised(name, ridge, correction.ridge);
     ops::combine(context_, 1, weight, 1, correction.change);
@@ -319,7 +321,7 @@ class PathBuilder {
     if (chooses()) {
       const std::vector<std::int64_t> kept = kept_to_try(index, task);
       refit_ridge = choose_refit_ridge(context_, parts[0], parts[1], weight, ridge, kept,
-                                       header_.relative_damping, name);
+                                       header_.relative_damping, name, weighing(task));
       ridges_.push_back(ridge);
       refit_ridges_.push_back(refit_ridge);
     }
@@ -354,6 +356,10 @@ class PathBuilder {
     task.hessian = std::move(problem.hessian);
     task.sensitivity = std::move(problem.sensitivity);
     return columns;
+  }
+
+  static const Sensitivity* weighing(const PruningTask& task) {
+    return task.sensitivity ? &*task.sensitivity : nullptr;
   }
 
   static void warn_where_raised(const std::string& name, double wanted, double taken) {

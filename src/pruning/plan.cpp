@@ -13,6 +13,7 @@
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/pruning/assignment_text.hpp>
 #include <galapagos/pruning/passes.hpp>
+#include <galapagos/pruning/weight_fit.hpp>
 
 namespace galapagos {
 namespace {

@@ -11,6 +11,7 @@
 #include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/pruning/compensation.hpp>
+#include <galapagos/pruning/weight_fit.hpp>
 
 using namespace galapagos;
 
@@ -187,6 +188,39 @@ TEST_CASE("a ridge is chosen by what it does on held-out tokens", "[compensation
   FitSums opposite = first.sums();
   ops::combine(context, -1, opposite.residual, 0, opposite.residual);
   CHECK(choose_ridge(context, first.sums(), opposite, "test") == infinite);
+}
+
+TEST_CASE("a sensitivity weighs the error", "[compensation]") {
+  const ops::Context context;
+  std::mt19937 random(26);
+  const Problem problem(random);
+  const OwnedTensor change = test::random_tensor({columns, hidden}, random);
+  // G = g g^T: only the difference along g counts.
+  std::vector<float> g, lower;
+  for (std::int64_t j = 0; j < hidden; ++j) {
+    g.push_back(static_cast<float>(j % 3) - 0.8f);
+    for (const float other : g) lower.push_back(g.back() * other);
+  }
+  const Sensitivity sensitivity = full_sensitivity(context, lower, hidden, "test");
+  const auto along = [&](const Tensor& weight) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < tokens; ++i) {
+      double part = 0;
+      for (std::int64_t j = 0; j < hidden; ++j) {
+        double left = -problem.wanted(i, j);
+        for (std::int64_t k = 0; k < columns; ++k)
+          left += problem.input(i, k) * weight.floats()[k * hidden + j];
+        part += g[static_cast<std::size_t>(j)] * left;
+      }
+      sum += part * part;
+    }
+    return sum / sensitivity.scale;
+  };
+  const OwnedTensor changed = sum_of(problem.weight, change);
+  const double plain = problem.error(all_columns(), changed) - problem.error(all_columns(), problem.weight);
+  const double wanted = along(changed) - along(problem.weight) + sensitivity.ridge * plain;
+  CHECK(std::abs(change_of_error(context, problem.sums(), change, &sensitivity) / wanted - 1) < 1e-4);
+  CHECK(std::abs(plain / wanted - 1) > 0.01);
 }
 
 TEST_CASE("an indefinite matrix raises the ridge, and is an error where that does not help",
