@@ -157,13 +157,13 @@ const FitnessByHand::Logits& FitnessByHand::logits(const Assignment& assignment,
 
 double FitnessByHand::operator()(const Fitness& fitness, const Assignment& assignment,
                                  const TokenDraw& draw) {
-  const Assignment dense_assignment(assignment.size(), 0);
+  const Assignment no_assignment;  // the model as it is
   double sum = 0, count = 0;
   for (std::size_t s = 0; s < draw.sequences.size(); ++s) {
     const auto tokens =
         std::span(draw.tokens).subspan(draw.offsets[s], draw.offsets[s + 1] - draw.offsets[s]);
     const Logits& other = logits(assignment, tokens);
-    const Logits& dense = logits(dense_assignment, tokens);
+    const Logits& dense = logits(no_assignment, tokens);
     for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
       switch (fitness.kind) {
         case FitnessKind::kl:
