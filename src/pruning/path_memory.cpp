@@ -29,7 +29,8 @@ PathMemory path_memory(const DatabaseHeader& header, const std::optional<Compens
     const std::uint64_t weight =
         static_cast<std::uint64_t>(module_columns(config, module)) * hidden * sizeof(float);
     memory.weights = std::max(
-        memory.weights, 2 * stage_weight_bytes(config, {module.layer, module.layer + 1}, extent.precision));
+        memory.weights, 2 * size_of(extent.precision) *
+                            static_cast<std::uint64_t>(layer_parameters(config, config.shape(module.layer))));
     memory.sums = std::max(memory.sums, parts * (square + (compensation ? weight : 0)));
     std::uint64_t pruning = pruning_bytes(config, module, extent);
     if (ranks > 1) pruning += square;  // the sum over the ranks of one of them
