@@ -1,6 +1,10 @@
 #include "info.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
+#include <functional>
+#include <map>
 
 #include <galapagos/core/text.hpp>
 #include <galapagos/pruning/database.hpp>
@@ -18,10 +22,14 @@ std::vector<double> level_losses(const DatabaseReader& database, const ModuleId&
   return at_levels;
 }
 
-std::string table(const DatabaseReader& database, ModuleKind kind) {
+/// Layers down, levels across: `values` of the modules of a kind to so many significant digits.
+template <typename Values>
+std::string table(const DatabaseReader& database, ModuleKind kind, const std::string& title, int digits,
+                  const Values& values) {
   const DatabaseHeader& header = database.header();
   const auto common = header.common_levels(kind);
-  std::string text = fmt::format("\nloss of {} by level\n{:>7}", name_of(kind), common ? "removed" : "layer");
+  std::string text =
+      fmt::format("\n{} of {} by level\n{:>7}", title, name_of(kind), common ? "removed" : "layer");
   if (common) {
     for (const std::int64_t removed : *common) text += fmt::format(" {:>10}", removed);
   }
@@ -33,7 +41,35 @@ std::string table(const DatabaseReader& database, ModuleKind kind) {
       text += "   not done\n";
       continue;
     }
-    for (const double loss : level_losses(database, module)) text += fmt::format(" {:>10.4g}", loss);
+    for (const double value : values(database, module)) text += fmt::format(" {:>10.{}g}", value, digits);
+    text += "\n";
+  }
+  return text;
+}
+
+/// Which layers are dear: bars of the end losses at the middle level, all of one scale.
+std::string bars(const DatabaseReader& database) {
+  constexpr double width = 24;
+  const DatabaseHeader& header = database.header();
+  std::map<ModuleId, double> middle;
+  double most = 0;
+  for (const ModuleId& module : header.modules()) {
+    if (!database.done(module)) continue;
+    middle[module] = database.end_loss(module).at(header.removed(module).size() / 2);
+    most = std::max(most, middle[module]);
+  }
+  std::string text = fmt::format("\nend loss at the middle level\n{:>7} {:<36}{}\n", "layer",
+                                 name_of(ModuleKind::attention), name_of(ModuleKind::ffn));
+  for (std::int64_t layer = 0; layer < header.config.layers; ++layer) {
+    text += fmt::format("{:>7}", layer);
+    for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
+      const auto found = middle.find({layer, kind});
+      const double value = found == middle.end() ? 0 : found->second;
+      const auto length = static_cast<std::size_t>(most > 0 ? std::ceil(width * value / most) : 0);
+      const std::string bar =
+          std::string(length, '#') + (found == middle.end() ? " -" : fmt::format(" {:.3g}", value));
+      text += kind == ModuleKind::attention ? fmt::format(" {:<36}", bar) : bar;
+    }
     text += "\n";
   }
   return text;
@@ -64,6 +100,7 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
       if (verify) database.verify(module);
       const std::vector<double> damping = database.damping(module);
       entry["loss"] = level_losses(database, module);
+      if (!header.sensitivity_fingerprint.empty()) entry["end_loss"] = database.end_loss(module);
       entry["rel_damp"] = damping.at(0);
       entry["attempts"] = damping.at(1);
       entry["dead_columns"] = damping.at(2);
@@ -86,7 +123,16 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
       header.calibration_fingerprint, name_of(header.dtype), human_bytes(header.file_bytes()),
       name_of(header.precision), name_of(header.attention_unit), header.relative_damping);
   if (!header.path.empty()) description.text += path_line(header);
-  description.text += table(database, ModuleKind::attention) + table(database, ModuleKind::ffn);
+  for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn})
+    description.text += table(database, kind, "loss", 4, level_losses);
+  if (!header.sensitivity_fingerprint.empty()) {
+    description.text += fmt::format("\nsensitivity    fingerprint {}; end losses in nats per token\n",
+                                    header.sensitivity_fingerprint);
+    const auto end_loss = std::mem_fn(&DatabaseReader::end_loss);
+    for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn})
+      description.text += table(database, kind, "end loss", 3, end_loss);
+    description.text += bars(database);
+  }
 
   Json& json = description.json;
   json["kind"] = "database";
@@ -96,6 +142,8 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
   json["tool_version"] = header.tool_version;
   json["model_fingerprint"] = header.model_fingerprint;
   json["calibration_fingerprint"] = header.calibration_fingerprint;
+  if (!header.sensitivity_fingerprint.empty())
+    json["sensitivity_fingerprint"] = header.sensitivity_fingerprint;
   json["calibration_tokens"] = header.calibration_tokens;
   json["calibration_sequences"] = header.calibration_sequences;
   json["sequence_length"] = header.sequence_length;

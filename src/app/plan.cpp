@@ -24,7 +24,7 @@ constexpr std::int64_t assumed_data = 1 << 18;
 constexpr std::int64_t assumed_training = 1 << 30;
 constexpr double assumed_sparsity = 0.5;
 
-constexpr std::array phase_names = {"database", "search", "stitch", "train", "eval"};
+constexpr std::array phase_names = {"sensitivity", "database", "search", "stitch", "train", "eval"};
 
 Options declare() {
   Options options(
@@ -34,7 +34,7 @@ Options declare() {
       "command");
   options.declared().add_options()(
       "command", po::value<std::string>(),
-      "database, search, stitch, train or eval (the word after 'plan'); without: all. Or collectives: "
+      "sensitivity, database, search, stitch, train or eval (the word after 'plan'); without: all. Or collectives: "
       "see 'galapagos plan collectives --help'")("model", po::value<std::string>(),
                                                  "folder of a Hugging Face model, or its config.json")(
       "ranks", po::value<std::int64_t>(), "MPI ranks")("nodes", po::value<std::int64_t>()->default_value(1),
@@ -60,6 +60,7 @@ bool declares(Options& options, const std::string& name) {
 /// The options of all commands, each of which has got its part of the words.
 struct Commands {
   Options plan = declare();
+  Options sensitivity = declare_sensitivity();
   Options database = declare_database();
   Options search = declare_search();
   Options stitch = declare_stitch();
@@ -71,6 +72,7 @@ struct Commands {
   Commands() { declare_computing(stitch); }
 
   Options& of(const std::string& name) {
+    if (name == "sensitivity") return sensitivity;
     if (name == "database") return database;
     if (name == "search") return search;
     if (name == "stitch") return stitch;
@@ -132,7 +134,7 @@ std::vector<std::string> planned_commands(const std::vector<std::string>& words)
   if (!words.empty() && !words[0].starts_with("--")) {
     if (std::find(phase_names.begin(), phase_names.end(), words[0]) != phase_names.end()) return {words[0]};
     throw UsageError("there is no plan of '" + printable(words[0]) + "'", "galapagos plan",
-                     "choose database, search, stitch, train or eval, none for all of them, or collectives");
+                     "choose sensitivity, database, search, stitch, train or eval, none for all of them, or collectives");
   }
   return {phase_names.begin(), phase_names.end()};
 }
@@ -230,6 +232,7 @@ class Planner {
 
  private:
   PlannedPhase phase(const std::string& name);
+  PlannedPhase of_sensitivity();
   PlannedPhase of_eval();
   PlannedPhase of_train();
   std::optional<ModelSizes> reference_of(const Options& options);
@@ -292,6 +295,15 @@ void Planner::make_space() {
   space_ = expected_space(*header_);
 }
 
+PlannedPhase Planner::of_sensitivity() {
+  SensitivityOptions options = read_sensitivity(commands_.sensitivity, machine_.ranks);
+  check_options(options);
+  options.calibration_tokens =
+      tokens_or(options.calibration_tokens, assumed_calibration, "tokens of the sensitivity");
+  return plan_sensitivity(machine_, model_, options,
+                          checked_sequence_length(options.sequence_length, model_.config));
+}
+
 PlannedPhase Planner::of_eval() {
   const auto tokens =
       tokens_or(commands_.eval.get<std::int64_t>("tokens"), assumed_data, "tokens to evaluate");
@@ -323,6 +335,7 @@ PlannedPhase Planner::of_train() {
 }
 
 PlannedPhase Planner::phase(const std::string& name) {
+  if (name == "sensitivity") return of_sensitivity();
   if (name == "eval") return of_eval();
   if (name == "train") return of_train();
   if (name == "database") {

@@ -10,6 +10,7 @@
 #include <galapagos/export/stitch.hpp>
 #include <galapagos/model/evaluate.hpp>
 #include <galapagos/pruning/build.hpp>
+#include <galapagos/pruning/sensitivity.hpp>
 #include <galapagos/search/search.hpp>
 #include <galapagos/training/train.hpp>
 
@@ -57,6 +58,9 @@ struct PlannedPhase {
   Json json;
 };
 
+/// `sequence_length`: of the text.
+PlannedPhase plan_sensitivity(const Machine& machine, const ModelSizes& model,
+                              const SensitivityOptions& options, std::int64_t sequence_length);
 PlannedPhase plan_database(const Machine& machine, const DatabaseOptions& options,
                            const DatabaseHeader& header);
 /// `stored`: the type of the database's levels.

@@ -103,10 +103,14 @@ void LayerPass::fill_tape(const LayerWeights& weights, std::span<const std::int6
   } else if (attention.present()) {
     shards_.add_product(context_, hidden, attention.o, hidden);
   }
-  const FfnWeights& ffn = weights.ffn;
   copy_values(hidden, rows(tape.between, tokens, config_.hidden_size));
+  refill_tape(weights, tape, tokens);
+}
+
+void LayerPass::refill_tape(const LayerWeights& weights, const LayerTape& tape, std::int64_t tokens) {
+  const FfnWeights& ffn = weights.ffn;
   if (ffn.columns == 0) return;
-  const ops::Factor normed(normed_of(hidden, ffn.norm));
+  const ops::Factor normed(normed_of(rows(tape.between, tokens, config_.hidden_size), ffn.norm));
   ops::linear(context_, normed, ffn.gate, nullptr, rows(tape.gate, tokens, ffn.columns));
   ops::linear(context_, normed, ffn.up, nullptr, rows(tape.up, tokens, ffn.columns));
 }

@@ -70,9 +70,9 @@ void check_same_database(const DatabaseHeader& found, const DatabaseHeader& want
           "give the data, --calibration-tokens, --sequence-length and --add-bos it was begun with, or "
           "another --output");
   compare(found.sensitivity_fingerprint == wanted.sensitivity_fingerprint,
-          found.sensitivity_fingerprint.empty()    ? "no sensitivity"
-          : wanted.sensitivity_fingerprint.empty() ? "a sensitivity"
-                                                   : "another sensitivity",
+          found.sensitivity_fingerprint.empty()    ? "no sensitivities"
+          : wanted.sensitivity_fingerprint.empty() ? "sensitivities"
+                                                   : "other sensitivities",
           found.sensitivity_fingerprint.empty()
               ? "leave --sensitivity out, or give another --output"
               : "give the --sensitivity it was begun with, or another --output");

@@ -65,18 +65,17 @@ GradientCollector::GradientCollector(const ops::Context& context, const Communic
   losses_.emplace(context, shards, OutputPass::tile(how.most_tokens), config_.vocab_size, false);
 }
 
-std::uint64_t GradientCollector::bytes(const ModelSource& source, const LayerSpan& span, bool one_stage,
-                                       const GradientGathering& how) {
-  const HfConfig& config = source.config;
+std::uint64_t GradientCollector::bytes(const HfConfig& config, DType precision, const LayerSpan& span,
+                                       bool one_stage, const GradientGathering& how) {
   const auto hidden = static_cast<std::uint64_t>(config.hidden_size);
   std::int64_t width = (span.count() + 5) * config.hidden_size + LayerPass::width(config);
   if (how.recompute) width += LayerTape::width(config, widest_shape(config));
   for (std::int64_t layer = span.first; layer < span.last && !how.recompute; ++layer)
     width += LayerTape::width(config, config.shape(layer));
-  std::uint64_t bytes = stage_weight_bytes(config, span, source.precision) +
+  std::uint64_t bytes = stage_weight_bytes(config, span, precision) +
                         static_cast<std::uint64_t>(how.most_tokens * width) * sizeof(float);
   if (span.last == config.layers) {
-    bytes += static_cast<std::uint64_t>(config.vocab_size * config.hidden_size) * size_of(source.precision) +
+    bytes += static_cast<std::uint64_t>(config.vocab_size * config.hidden_size) * size_of(precision) +
              OutputPass::bytes(config, how.most_tokens);
   }
   // What waits on the host between the way up and the way down, and the sums: as they are, and packed.
@@ -125,7 +124,7 @@ void GradientCollector::gradient_of_sample(const NumberedBatch& numbered, std::i
                {});
 }
 
-void GradientCollector::back_through_layers(const Batch& batch, const Tensor& d_hidden) {
+void GradientCollector::back_through_layers(const Batch& batch, const Tensor& d_hidden, bool tapes_are_new) {
   const auto tap = [&](const ModuleId& module) -> std::function<void(const Tensor&)> {
     const auto found = sums_.find(module);
     if (found == sums_.end()) return {};
@@ -145,6 +144,8 @@ void GradientCollector::back_through_layers(const Batch& batch, const Tensor& d_
       const Tensor again = first_rows(again_, d_hidden.rows());
       copy_values(before, again);
       layers_.fill_tape(stage_.layers[i], batch.offsets, tape, again);
+    } else if (!tapes_are_new) {
+      layers_.refill_tape(stage_.layers[i], tape, d_hidden.rows());
     }
     layers_.backward(stage_.layers[i], batch.offsets, tape, before, d_hidden, {},
                      {tap({layer, ModuleKind::attention}), tap({layer, ModuleKind::ffn})});
@@ -166,7 +167,7 @@ void GradientCollector::go_on_shards(std::span<const NumberedBatch> batches, Fai
     shards_.run([&] {
       for (std::int64_t sample = 0; sample < how_.samples; ++sample) {
         gradient_of_sample(numbered, sample, hidden, d_hidden);
-        back_through_layers(numbered.batch, d_hidden);
+        back_through_layers(numbered.batch, d_hidden, sample == 0);
       }
     });
     progress.advance();
@@ -200,7 +201,7 @@ void GradientCollector::go_up(std::span<const NumberedBatch> batches, FailureBoa
         const Tensor d_hidden = first_rows(d_hidden_, hidden.rows());
         for (std::int64_t sample = 0; sample < how_.samples; ++sample) {
           gradient_of_sample(numbered, sample, hidden, d_hidden);
-          back_through_layers(batch, d_hidden);
+          back_through_layers(batch, d_hidden, sample == 0);
           if (!first) wait(d_hidden);
         }
       });
@@ -223,7 +224,7 @@ void GradientCollector::go_down(FailureBoard& board) {
           copy_values(waiting_[at / samples], hidden);
           run_layers(batch, hidden);
         }
-        back_through_layers(batch, d_hidden);
+        back_through_layers(batch, d_hidden, at % samples == 0);
       },
       HandOver::automatic, Direction::backward);
 }

@@ -47,7 +47,7 @@ class GradientCollector {
                     const Shards& shards, const GradientGathering& how);
 
   /// Bytes of a rank with layers `span` of several stages, or of one.
-  static std::uint64_t bytes(const ModelSource& source, const LayerSpan& span, bool one_stage,
+  static std::uint64_t bytes(const HfConfig& config, DType precision, const LayerSpan& span, bool one_stage,
                              const GradientGathering& how);
 
   /// The way up of this lane's batches, and on the last stage back through it. On all ranks of the grid;
@@ -63,7 +63,8 @@ class GradientCollector {
   void run_layers(const Batch& batch, const Tensor& hidden);
   void gradient_of_sample(const NumberedBatch& batch, std::int64_t sample, const Tensor& hidden,
                           const Tensor& d_hidden);
-  void back_through_layers(const Batch& batch, const Tensor& d_hidden);
+  /// Where the tapes are not new, a way back before has spoilt them.
+  void back_through_layers(const Batch& batch, const Tensor& d_hidden, bool tapes_are_new);
   void check_finite(const Tensor& hidden) const;
   void go_on_shards(std::span<const NumberedBatch> batches, FailureBoard& board);
   void wait(const Tensor& states);

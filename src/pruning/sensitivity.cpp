@@ -17,7 +17,7 @@
 #include <galapagos/core/text.hpp>
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/model_sequences.hpp>
-#include <galapagos/pruning/sensitivity.hpp>
+#include <galapagos/pruning/sensitivity_forecast.hpp>
 
 namespace galapagos {
 namespace {
@@ -55,9 +55,8 @@ struct Setup {
   std::vector<NumberedBatch> batches;
   std::vector<ModuleId> modules;
   GradientGathering how;
+  SensitivityForecast forecast;
   Dealing dealing;
-  std::uint64_t bytes = 0;       // of the rank that needs most
-  std::size_t window = 1;        // batches from one saving to the next
   std::size_t batches_done = 0;  // in earlier runs
 };
 
@@ -73,53 +72,6 @@ void look_for_output(const SensitivityOptions& options) {
   if (options.resume && !fs::exists(part)) {
     throw InputError("there is no unfinished run to go on with", part.string(), "leave --resume out");
   }
-}
-
-/// Bytes of the rank that needs most; of any shard, they are alike.
-std::uint64_t most_bytes(const ModelSource& source, const PipelineGrid& grid, const GradientGathering& how) {
-  std::uint64_t most = 0;
-  for (const LayerSpan& span : grid.spans)
-    most = std::max(most, GradientCollector::bytes(source, span, grid.stages() == 1, how));
-  return most;
-}
-
-/// The fewest stages, or with --lanes the stages that these leave, whose ranks can hold their part: with what
-/// lies between the layers' operations where that fits, else computing it again. ResourceError where nothing
-/// does.
-void deal_ranks(const SensitivityOptions& options, const ModelSource& source, int ranks, std::uint64_t limit,
-                Setup& setup) {
-  const auto layers = static_cast<int>(source.config.layers);
-  const auto try_grid = [&](PipelineGrid grid) {
-    const auto of_lane =
-        (setup.window + static_cast<std::size_t>(grid.lanes) - 1) / static_cast<std::size_t>(grid.lanes);
-    setup.how.window_tokens = static_cast<std::int64_t>(of_lane) * setup.how.most_tokens;
-    setup.dealing = {std::move(grid), options.shards};
-    for (const bool recompute : {false, true}) {
-      setup.how.recompute = recompute;
-      setup.bytes = most_bytes(source, setup.dealing.grid, setup.how);
-      if (setup.bytes <= limit) return true;
-    }
-    return false;
-  };
-  const auto grid_of = [&](int stages, int lanes) {
-    PipelineGrid grid;
-    grid.lanes = lanes;
-    grid.spans = balanced_spans(layer_costs(source.config), stages);
-    if (stages > 1) check_message(setup.how.most_tokens, source.config.hidden_size);
-    return grid;
-  };
-  const auto fits = [&] {
-    if (options.shards > 1) return try_grid(grid_of(1, ranks / options.shards));
-    if (options.lanes > 0) return try_grid(grid_of(std::min(ranks / options.lanes, layers), options.lanes));
-    for (int stages = 1; stages <= std::min(ranks, layers); ++stages)
-      if (try_grid(grid_of(stages, ranks / stages))) return true;
-    return false;
-  };
-  if (fits()) return;
-  throw ResourceError(fmt::format("the model and its gradients need {} on a rank, which may use {}",
-                                  human_bytes(setup.bytes), human_bytes(limit)),
-                      "memory",
-                      "use more ranks, --shards, a smaller --batch-tokens, or raise --memory-limit");
 }
 
 Setup make_setup(const Communicator& comm, const ops::Context& context, const SensitivityOptions& options,
@@ -148,7 +100,7 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
     header.created = utc_now();
   });
   header.created = comm.broadcast_string(header.created);
-  setup.how = {options.form, options.samples, options.seed, 1, 1, false};
+  setup.how = {options.form, options.samples, options.seed};
   if (options.dry_run) {
     header.calibration_tokens = options.calibration_tokens;
     setup.how.most_tokens = std::max(options.batch_tokens, header.sequence_length);
@@ -167,13 +119,19 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
       first += tokens;
     }
   }
-  setup.window = static_cast<std::size_t>(
-      std::max<std::int64_t>(options.checkpoint_tokens / std::max<std::int64_t>(options.batch_tokens, 1), 1));
-  if (!setup.batches.empty()) setup.window = std::min(setup.window, setup.batches.size());
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, context.device());
   agree(comm, [&] {
     check_shards(comm.size(), options.shards);
-    deal_ranks(options, model.source(0, options.shards), comm.size(), limit, setup);
+    const SensitivityExtent extent = {header.calibration_tokens, setup.how.most_tokens, header.sequence_length};
+    setup.forecast =
+        forecast_sensitivity(options, model.source(0, 1).config, model.precision, extent, comm.size(), limit);
+    if (setup.forecast.grid.stages() > 1) check_message(setup.how.most_tokens, model.config.hidden_size);
+    if (!setup.forecast.too_small.empty()) {
+      throw ResourceError(setup.forecast.too_small, "memory",
+                          "use more ranks, --shards, a smaller --batch-tokens, or raise --memory-limit");
+    }
+    setup.how.recompute = setup.forecast.recompute;
+    setup.dealing = {setup.forecast.grid, options.shards};
   });
   return setup;
 }
@@ -187,7 +145,7 @@ void log_setup(const SensitivityOptions& options, const Setup& setup) {
            dealing.shards > 1
                ? fmt::format("{} replicas of {} shards", dealing.grid.lanes, dealing.shards)
                : fmt::format("{} stages x {} lanes", dealing.grid.stages(), dealing.grid.lanes),
-           human_bytes(setup.bytes), setup.how.recompute ? ", layers computed again on the way back" : "");
+           human_bytes(setup.forecast.bytes), setup.how.recompute ? ", layers computed again on the way back" : "");
 }
 
 /// A module's sums as the file has them, in host memory.
@@ -324,7 +282,7 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
   });
   phase.reset();
   for (std::size_t done = setup.batches_done; done < setup.batches.size();) {
-    const std::size_t end = std::min(done + setup.window, setup.batches.size());
+    const std::size_t end = std::min(done + static_cast<std::size_t>(setup.forecast.window), setup.batches.size());
     std::vector<NumberedBatch> of_lane;
     for (std::size_t b = done; b < end; ++b) {
       const auto lane = static_cast<int>(b % static_cast<std::size_t>(dealing.grid.lanes));

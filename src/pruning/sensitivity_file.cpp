@@ -21,14 +21,9 @@ std::string path_of(const ModuleId& module) {
   return "/modules/" + std::to_string(module.layer) + "/" + name_of(module.kind);
 }
 
-/// Bytes of the file, to within its metadata.
-std::uint64_t bytes_of(const SensitivityHeader& header) {
-  return (1 << 20) + header.modules().size() * header.values() * sizeof(float);
-}
-
 void create_file(const std::filesystem::path& path, const SensitivityHeader& header,
                  std::int64_t batches_done) {
-  const std::uint64_t needed = bytes_of(header), free = free_disk_bytes(path);
+  const std::uint64_t needed = header.file_bytes(), free = free_disk_bytes(path);
   if (needed > free) {
     throw ResourceError(
         fmt::format("the sensitivities need {} and {} are free", human_bytes(needed), human_bytes(free)),
@@ -138,6 +133,10 @@ std::uint64_t SensitivityHeader::values() const {
     default:
       return 1;
   }
+}
+
+std::uint64_t SensitivityHeader::file_bytes() const {
+  return (1 << 20) + modules().size() * values() * sizeof(float);
 }
 
 void check_same_sensitivity(const SensitivityHeader& found, const SensitivityHeader& wanted,

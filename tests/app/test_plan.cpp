@@ -197,9 +197,10 @@ TEST_CASE("a training of Llama-2-7B", "[plan]") {
   CHECK(number(plan, "/train/checkpoint_bytes") == 12 * all);
   CHECK(number(plan, "/train/checkpoints") == 24);
   // Of a layer: q, k, v and their mixture, a sum for each head, the states between and the two parts of the
-  // feed-forward; what goes into it; and working space of one layer and 256 logits, twice.
+  // feed-forward; what goes into it; and working space of one layer; 256 logits, twice, and what goes
+  // into them with its gradient.
   const double tape = 4 * 4096 + 32 + 4096 + 2 * 11008, states = (32 + 4) * 4096, space = 11008 + 4 * 4096;
-  const double logits = 256 * (2 * 32000 + 2);
+  const double logits = 256 * (2 * 32000 + 2 + 2 * 4096);
   CHECK(number(plan, "/train/memory/activations") == 4 * (4096 * (32 * tape + states + space) + logits));
   const Json again = with({"--recompute"});
   CHECK(number(again, "/train/memory/activations") == 4 * (4096 * (tape + states + space) + logits));
@@ -374,7 +375,7 @@ TEST_CASE("all commands of one INI file, with times", "[plan]") {
   text.insert(text.begin(), "plan");
   const test::Ended table = ::plan(model, text);
   CHECK(table.code == 0);
-  CHECK(test::count_lines(table.output, "memory of a rank") == 5);
+  CHECK(test::count_lines(table.output, "memory of a rank") == 6);
   CHECK(test::count_lines(table.output, "TOO SMALL") == 0);
 }
 

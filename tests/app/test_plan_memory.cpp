@@ -17,7 +17,21 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
   const Words levels = {"--levels", "4"};
   const std::string database = model.file("x.h5");
   const Words build = {"--model", model.path(), "--calibration", model.file("tokens.bin"), "--threads", "1"};
-  measure(1, joined({{"database", "--output", database}, build, sizes, levels}));
+  {
+    const Json json = plan(model, joined({{"database"}, sizes, levels}), 1);
+    const Held held = measure(1, joined({{"database", "--output", database}, build, sizes, levels}));
+    compare("database, 1 rank", bytes(json, "/database/memory/total"), held.own - one.own, 0.7, 1.25);
+  }
+  {
+    const std::string sensitivity = model.file("s.h5");
+    measure(1, joined({{"sensitivity", "--output", sensitivity}, build, sizes}));
+    const Words weighed = {"--sensitivity", sensitivity};
+    const Json json = plan(model, joined({{"database"}, sizes, levels, weighed}), 1);
+    const Held held =
+        measure(1, joined({{"database", "--output", model.file("w.h5")}, build, sizes, levels, weighed}));
+    compare("database weighed by the end loss, 1 rank", bytes(json, "/database/memory/total"),
+            held.own - one.own, 0.7, 1.25);
+  }
   const Words search = {"--target-level", "2",   "--generations", "1",       "--offspring",      "4",
                         "--survivors",    "2 1", "--tokens",      "256 512", "--compare-tokens", "512"};
   {

@@ -1,7 +1,8 @@
 // The blocked structured OBS against the one-column-at-a-time form, in one process on the same problems: one
 // module on all threads, then a module on each thread, as ranks of one thread prune them. A single small
 // module may live in the last cache, which is all that the one-column form is limited by.
-//   bench_obs [largest d_ff = 5632]
+// Then the order weighed by the end loss against the plain one.
+//   bench_obs [largest d_ff = 5632 [weighed: only the last of these]]
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -22,6 +23,7 @@ namespace {
 
 constexpr std::int64_t levels = 10;
 constexpr int repeats = 3;
+constexpr std::pair<std::int64_t, std::int64_t> shapes[] = {{512, 1376}, {1024, 2816}, {2048, 5632}};
 
 ObsProblem random_problem(std::int64_t rows, std::int64_t columns) {
   ObsProblem problem;
@@ -151,6 +153,24 @@ Outcome remove_one_by_one(const ObsProblem& problem, bool fused) {
   return outcome;
 }
 
+/// A G of a few directions that matter and many that hardly do.
+Sensitivity random_sensitivity(std::int64_t rows) {
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  const OwnedTensor gradients({rows / 4, rows}, DType::f32, Device::cpu, "benchmark");
+  for (std::int64_t t = 0; t < rows / 4; ++t) {
+    const float size = 1e-3f / static_cast<float>(1 + t);
+    for (std::int64_t i = 0; i < rows; ++i) gradients->floats()[t * rows + i] = size * normal(random);
+  }
+  const OwnedTensor metric({rows, rows}, DType::f32, Device::cpu, "benchmark");
+  fill_zero(metric);
+  ops::accumulate_gram(ops::Context(), gradients, 4.0f / static_cast<float>(rows), metric);
+  std::vector<float> lower;
+  for (std::int64_t i = 0; i < rows; ++i)
+    lower.insert(lower.end(), metric->floats() + i * rows, metric->floats() + i * rows + i + 1);
+  return full_sensitivity(ops::Context(), lower, rows, "benchmark");
+}
+
 Outcome column_by_column(const ObsProblem& problem) {
   return remove_one_by_one(problem, false);
 }
@@ -198,8 +218,7 @@ void measure(std::int64_t largest, int modules) {
   fmt::print("{:>6} {:>6} {:>10} {:>14} {:>6} {:>13} {:>6} {:>13} {:>10}\n", "d_row", "d_ff", "blocked s",
              "one by one s", "ratio", "one, fused s", "ratio", "same removed", "loss ratio");
   const auto least = [](const Outcome& a, const Outcome& b) { return a.seconds < b.seconds; };
-  for (const auto& [rows, columns] :
-       {std::pair<std::int64_t, std::int64_t>{512, 1376}, {1024, 2816}, {2048, 5632}}) {
+  for (const auto& [rows, columns] : shapes) {
     if (columns > largest) continue;
     const ObsProblem problem = random_problem(rows, columns);
     at_once(modules, problem, blocked);  // warm-up
@@ -220,6 +239,27 @@ void measure(std::int64_t largest, int modules) {
   }
 }
 
+/// The order weighed by the end loss against the plain one, in turn; the root of G is there already.
+void measure_weighed(std::int64_t largest) {
+  fmt::print("\nweighed by the end loss, one module on {} threads\n{:>6} {:>6} {:>10} {:>10} {:>6}\n",
+             omp_get_max_threads(), "d_row", "d_ff", "plain s", "weighed s", "ratio");
+  for (const auto& [rows, columns] : shapes) {
+    if (columns > largest) continue;
+    const ObsProblem plain = random_problem(rows, columns);
+    ObsProblem weighed = random_problem(rows, columns);
+    weighed.sensitivity = random_sensitivity(rows);
+    blocked(plain);  // warm-up
+    double plain_seconds = std::numeric_limits<double>::infinity(), weighed_seconds = plain_seconds;
+    for (int repeat = 0; repeat < repeats; ++repeat) {
+      plain_seconds = std::min(plain_seconds, blocked(plain).seconds);
+      weighed_seconds = std::min(weighed_seconds, blocked(weighed).seconds);
+    }
+    fmt::print("{:>6} {:>6} {:>10.3f} {:>10.3f} {:>6.2f}\n", rows, columns, plain_seconds, weighed_seconds,
+               weighed_seconds / plain_seconds);
+    std::fflush(stdout);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -227,6 +267,7 @@ int main(int argc, char** argv) {
   const int threads = omp_get_max_threads();
   fmt::print("structured OBS of ffn modules, {} levels, fp32; least of {} runs each, in turn\n", levels,
              repeats);
-  measure(largest, 1);
-  if (threads > 1) measure(largest, threads);
+  if (argc <= 2) measure(largest, 1);
+  if (argc <= 2 && threads > 1) measure(largest, threads);
+  measure_weighed(largest);
 }

@@ -47,11 +47,14 @@ class LayerPass {
   /// [t, hidden_size] becomes what lies between its two parts.
   void fill_tape(const LayerWeights& weights, std::span<const std::int64_t> offsets, const LayerTape& tape,
                  const Tensor& hidden);
+  /// For another way back on the same tape: makes again what backward() has spoilt of it.
+  void refill_tape(const LayerWeights& weights, const LayerTape& tape, std::int64_t tokens);
   /// The last product, after fill_tape(): hidden becomes the layer's output.
   void finish(const LayerWeights& weights, const LayerTape& tape, const Tensor& hidden);
 
   /// From the gradient by the layer's output, d_hidden [t, hidden_size], to that by its input, `before`, in
-  /// place. Adds the gradients of its parameters to `gradients`, of which what is empty is not asked for.
+  /// place; spoils the tape. Adds the gradients of its parameters to `gradients`, of which what is empty is not
+  /// asked for.
   void backward(const LayerWeights& weights, std::span<const std::int64_t> offsets, const LayerTape& tape,
                 const Tensor& before, const Tensor& d_hidden, const LayerGradients& gradients,
                 const GradientTaps& taps = {});

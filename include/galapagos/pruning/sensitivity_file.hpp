@@ -39,6 +39,8 @@ struct SensitivityHeader {
   std::vector<ModuleId> modules() const;
   /// Numbers kept of each module: n (n + 1) / 2, n or 1, with n the hidden size.
   std::uint64_t values() const;
+  /// Size of the whole file, to within its metadata.
+  std::uint64_t file_bytes() const;
 };
 
 /// What is kept of modules, in the form of a header.
