@@ -43,9 +43,9 @@ struct Dealing {
   }
   /// The holder that adds up what those of all lanes have.
   int owner(std::size_t index, const ModuleId& module) const {
-    return holder(
-        static_cast<int>(index / static_cast<std::size_t>(shards) % static_cast<std::size_t>(grid.lanes)),
-        index, module);
+    return holder(static_cast<int>(index / static_cast<std::size_t>(shards) %
+                                   static_cast<std::size_t>(grid.lanes)),
+                  index, module);
   }
 };
 
@@ -105,9 +105,8 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
     header.calibration_tokens = options.calibration_tokens;
     setup.how.most_tokens = std::max(options.batch_tokens, header.sequence_length);
   } else {
-    setup.calibration =
-        load_model_sequences(comm, options.calibration, options.model, model.config,
-                             {header.sequence_length, options.calibration_tokens, options.add_bos});
+    setup.calibration = load_model_sequences(comm, options.calibration, options.model, model.config,
+                                             {header.sequence_length, options.calibration_tokens, options.add_bos});
     header.calibration_tokens = static_cast<std::int64_t>(setup.calibration.tokens.size());
     header.calibration_fingerprint = hex64(setup.calibration.fingerprint());
     std::uint64_t first = 0;
@@ -161,8 +160,7 @@ std::vector<float> packed(const Tensor& sums, const SensitivityHeader& header) {
     for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(from[i]);
     return {static_cast<float>(sum / static_cast<double>(n))};
   }
-  for (std::int64_t row = 0; row < n; ++row)
-    values.insert(values.end(), from + row * n, from + row * n + row + 1);
+  for (std::int64_t row = 0; row < n; ++row) values.insert(values.end(), from + row * n, from + row * n + row + 1);
   return values;
 }
 
@@ -172,16 +170,16 @@ void for_pieces(std::vector<float>& values, const std::function<void(std::span<f
     work(std::span(values).subspan(at, std::min(values_per_message, values.size() - at)));
 }
 
-/// Collective. Adds what the lanes have gathered to the owners' totals, in the order of the lanes, and
-/// empties the sums.
+/// Collective. Adds what the lanes have gathered to the owners' totals, in the order of the lanes, and empties
+/// the sums.
 void add_to_totals(const Communicator& comm, const Setup& setup, GradientCollector* collector,
                    Sensitivities& totals) {
   const Dealing& dealing = setup.dealing;
   for (std::size_t i = 0; i < setup.modules.size(); ++i) {
     const ModuleId& module = setup.modules[i];
     const int owner = dealing.owner(i, module);
-    const bool mine =
-        dealing.member(comm.rank()) && comm.rank() == dealing.holder(dealing.lane_of(comm.rank()), i, module);
+    const bool mine = dealing.member(comm.rank()) &&
+                      comm.rank() == dealing.holder(dealing.lane_of(comm.rank()), i, module);
     std::vector<float> values;
     if (mine) {
       const OwnedTensor& sums = collector->sums().at(module);
@@ -189,9 +187,9 @@ void add_to_totals(const Communicator& comm, const Setup& setup, GradientCollect
       fill_zero(sums);
     }
     if (comm.rank() != owner) {
-      if (mine)
-        for_pieces(values,
-                   [&](std::span<float> piece) { comm.send(std::span<const float>(piece), owner, sum_tag); });
+      if (mine) for_pieces(values, [&](std::span<float> piece) {
+          comm.send(std::span<const float>(piece), owner, sum_tag);
+        });
       continue;
     }
     std::vector<float>& total = totals[module];

@@ -27,10 +27,10 @@ struct LayerTape {
   static std::int64_t width(const HfConfig& config, const LayerShape& shape);
 };
 
-/// The gradients by what a layer's attention and feed-forward part add to the hidden states, [t, hidden]
-/// fp32, shown as they pass; also where the layer has no such part. Either may be empty.
+/// The gradients by what a layer's attention and feed-forward part add to the hidden states, [t, hidden] fp32,
+/// shown as they pass; also where the layer has no such part. Either may be empty.
 struct GradientTaps {
-  std::function<void(const Tensor&gradient)> attention, ffn;
+  std::function<void(const Tensor& gradient)> attention, ffn;
 };
 
 /// The way through single layers and back, or on each of several shards through its part of them. Holds what
