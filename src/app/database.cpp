@@ -28,9 +28,7 @@ Options declare_database() {
       "rel-damp", po::value<double>()->default_value(1e-2),
       "damping as a share of the Hessian's mean diagonal")(
       "path", po::value<std::string>(),
-      "an assignment of this database's levels: prune each module by what reaches it through those before "
-      "it, "
-      "pruned so")(
+      "an assignment of its levels: prune each module by what reaches it through those before it, pruned so")(
       "compensate", po::value<std::string>(),
       "with --path: fit weights to the unpruned model's hidden states; a ridge, or auto to choose "
       "it on held-out sequences")(
