@@ -27,6 +27,11 @@ Options declare_database() {
       "attention-unit", po::value<std::string>()->default_value("head"), "head, group or per-group")(
       "rel-damp", po::value<double>()->default_value(1e-2),
       "damping as a share of the Hessian's mean diagonal")(
+      "path", po::value<std::string>(),
+      "an assignment of its levels: prune each module by what reaches it through those before it, pruned so")(
+      "compensate", po::value<std::string>(),
+      "with --path: fit weights to the unpruned model's hidden states; a ridge, or auto to choose "
+      "it on held-out sequences")(
       "sensitivity", po::value<std::string>(),
       "sensitivities of the model, S.h5: weigh the order by the end loss and write what levels cost in it")(
       "lanes", po::value<std::int64_t>()->default_value(0),
@@ -52,6 +57,9 @@ DatabaseOptions read_database(const Options& options) {
   request.ffn_removed = options.find<std::string>("ffn-removed");
   request.attention_unit = attention_unit_of(options.get<std::string>("attention-unit"));
   request.relative_damping = options.get<double>("rel-damp");
+  if (const auto path = options.find<std::string>("path")) request.path = *path;
+  if (const auto ridge = options.find<std::string>("compensate"))
+    request.compensation = compensation_of(*ridge);
   if (const auto path = options.find<std::string>("sensitivity")) request.sensitivity = *path;
   request.lanes = lanes_of(options);
   request.batch_tokens = options.get<std::int64_t>("batch-tokens");

@@ -75,6 +75,13 @@ std::string bars(const DatabaseReader& database) {
   return text;
 }
 
+/// What Hessians were collected on, where that is not the unpruned model.
+std::string path_line(const DatabaseHeader& header) {
+  const std::string compensation =
+      header.compensation.empty() ? "weights as they are" : "compensated with ridge " + header.compensation;
+  return fmt::format("path           levels {}; {}\n", fmt::join(header.path, " "), compensation);
+}
+
 }  // namespace
 
 Description describe_database(const std::filesystem::path& path, bool verify) {
@@ -84,6 +91,7 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
   Json modules = Json::array();
   for (const ModuleId& module : header.modules()) {
     Json entry;
+    if (!header.path.empty()) entry["path_level"] = header.path[modules.size()];
     entry["module"] = name_of(module);
     entry["done"] = database.done(module);
     entry["removed"] = header.removed(module);
@@ -114,6 +122,7 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
       human_count(static_cast<std::uint64_t>(header.calibration_sequences)), header.sequence_length,
       header.calibration_fingerprint, name_of(header.dtype), human_bytes(header.file_bytes()),
       name_of(header.precision), name_of(header.attention_unit), header.relative_damping);
+  if (!header.path.empty()) description.text += path_line(header);
   for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn})
     description.text += table(database, kind, "loss", 4, level_losses);
   if (!header.sensitivity_fingerprint.empty()) {
@@ -142,6 +151,8 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
   json["precision"] = name_of(header.precision);
   json["dtype"] = name_of(header.dtype);
   json["attention_unit"] = name_of(header.attention_unit);
+  if (!header.path.empty())
+    json["compensate"] = header.compensation.empty() ? Json() : Json(header.compensation);
   for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
     if (const auto common = header.common_levels(kind)) json["levels"][name_of(kind)] = *common;
   }

@@ -259,6 +259,10 @@ std::int64_t Planner::tokens_or(std::int64_t asked, std::int64_t otherwise, cons
 DatabaseOptions Planner::database_options() {
   DatabaseOptions options = read_database(commands_.database);
   check_options(options);
+  if (options.path) {
+    throw UsageError("what a path takes is not forecast", "--path",
+                     "ask 'galapagos database' with --path and --dry-run for its memory");
+  }
   options.calibration_tokens =
       tokens_or(options.calibration_tokens, assumed_calibration, "calibration tokens of the database");
   return options;

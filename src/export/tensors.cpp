@@ -104,11 +104,11 @@ std::vector<PlannedTensor> plan_tensors(const Checkpoint& checkpoint, const HfCo
     const auto module =
         attention || ffn ? places.find({parsed->layer, attention ? ModuleKind::attention : ModuleKind::ffn})
                          : places.end();
-    const std::int64_t level = module == places.end() ? 0 : assignment[module->second];
-    if (level == 0) {
+    if (module == places.end() || assignment[module->second] < space.first_stored) {
       planned.emplace_back(at, copied(entry));
       continue;
     }
+    const std::int64_t level = assignment[module->second];
     const ModuleChoices& choices = space.modules[module->second];
     const std::vector<std::int64_t>& kept = choices.kept[static_cast<std::size_t>(level)];
     const bool output = parsed->part == "self_attn.o_proj.weight" || parsed->part == "mlp.down_proj.weight";

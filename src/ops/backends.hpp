@@ -3,6 +3,7 @@
 #include <galapagos/ops/adamw.hpp>
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/divergence.hpp>
+#include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/obs.hpp>
 #include <galapagos/ops/rows.hpp>
@@ -46,6 +47,11 @@
   decltype(ops::slice_kl_backward) slice_kl_backward;                       \
   decltype(ops::adamw) adamw;                                               \
   decltype(ops::sum_of_squares) sum_of_squares;                             \
+  decltype(ops::solve_spd) solve_spd;                                       \
+  decltype(ops::symmetric_product) symmetric_product;                       \
+  decltype(ops::principal_submatrix) principal_submatrix;                   \
+  decltype(ops::combine) combine;                                           \
+  decltype(ops::inner_product) inner_product;                               \
   decltype(ops::obs_damp) obs_damp;                                         \
   decltype(ops::invert_spd) invert_spd;                                     \
   decltype(ops::factor_spd) factor_spd;                                     \

@@ -184,6 +184,27 @@ double sum_of_squares(const Context& context, const Tensor& x) {
   GALAPAGOS_DISPATCH(sum_of_squares, x);
 }
 
+bool solve_spd(const Context& context, const Tensor& h, double ridge, const Tensor& rhs) {
+  GALAPAGOS_DISPATCH(solve_spd, h, ridge, rhs);
+}
+
+void symmetric_product(const Context& context, const Tensor& h, const Tensor& x, const Tensor& y) {
+  GALAPAGOS_DISPATCH(symmetric_product, h, x, y);
+}
+
+void principal_submatrix(const Context& context, const Tensor& h, std::span<const std::int64_t> indices,
+                         const Tensor& out) {
+  GALAPAGOS_DISPATCH(principal_submatrix, h, indices, out);
+}
+
+void combine(const Context& context, float alpha, const Tensor& x, float beta, const Tensor& y) {
+  GALAPAGOS_DISPATCH(combine, alpha, x, beta, y);
+}
+
+double inner_product(const Context& context, const Tensor& x, const Tensor& y) {
+  GALAPAGOS_DISPATCH(inner_product, x, y);
+}
+
 ObsDamping obs_damp(const Context& context, ObsState& state, double relative_damping) {
   GALAPAGOS_DISPATCH(obs_damp, state, relative_damping);
 }

@@ -1,3 +1,4 @@
+#include "path.hpp"
 #include "plan.hpp"
 #include "prune_module.hpp"
 
@@ -27,7 +28,7 @@ struct Files {
 
 void prune(const ops::Context& context, const Plan& plan, const ModuleId& module, OwnedTensor hessian,
            const Files& files, PhaseTimes& times) {
-  PruningTask task{module, {}, std::move(hessian), {}};
+  PruningTask task{module, {}, std::move(hessian)};
   {
     const PhaseScope pruning(&times, "pruning");
     task.weight = transposed_weight(*plan.checkpoint, plan.config, module);
@@ -65,6 +66,22 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
   board.settle();
 }
 
+void build_in_passes(const Communicator& comm, const ops::Context& context, const Plan& plan,
+                     const SensitivityReader* sensitivities, const std::filesystem::path& part,
+                     PhaseTimes& times) {
+  std::optional<PhaseScope> phase(std::in_place, &times, "reading");
+  const StageWeights stage =
+      agree_on(comm, [&] { return load_my_stage(plan, comm.rank(), context.device()); });
+  auto thread = agree_on(comm, [&] { return DatabaseWriter::begin_thread(part, plan.header); });
+  auto writer = agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(thread), plan.header); });
+  const Files files{sensitivities, writer};
+  phase.reset();
+  for (const std::vector<ModuleId>& pass : plan.passes)
+    run_pass(comm, context, plan, stage, pass, files, times);
+  phase.emplace(&times, "writing");
+  agree(comm, [&] { writer.close(); });  // drained at the end of each pass
+}
+
 }  // namespace
 
 void build_database(const Communicator& world, const ops::Context& context, const DatabaseOptions& options) {
@@ -88,18 +105,15 @@ void build_database(const Communicator& world, const ops::Context& context, cons
       reopen_database(plan.found == Found::complete ? options.output : part, part, plan.missing);
     }
   });
+  phase.reset();
   if (!plan.missing.empty()) {
-    const StageWeights stage =
-        agree_on(comm, [&] { return load_my_stage(plan, comm.rank(), context.device()); });
-    auto thread = agree_on(comm, [&] { return DatabaseWriter::begin_thread(part, plan.header); });
-    auto writer = agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(thread), plan.header); });
     const auto sensitivities = agree_on(comm, [&] { return open_sensitivities(options, plan); });
-    const Files files{sensitivities ? &*sensitivities : nullptr, writer};
-    phase.reset();
-    for (const std::vector<ModuleId>& pass : plan.passes)
-      run_pass(comm, context, plan, stage, pass, files, times);
-    phase.emplace(&times, "writing");
-    agree(comm, [&] { writer.close(); });  // drained at the end of each pass
+    const SensitivityReader* reader = sensitivities ? &*sensitivities : nullptr;
+    if (options.path) {
+      build_on_path(comm, context, options, plan, reader, part, times);
+    } else {
+      build_in_passes(comm, context, plan, reader, part, times);
+    }
   }
   phase.emplace(&times, "writing");
   // A file that earlier runs and a disk in between have had their hands on is compared with its checksums

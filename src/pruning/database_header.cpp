@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <iterator>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/model/weights.hpp>
@@ -51,10 +52,8 @@ std::uint64_t DatabaseHeader::file_bytes() const {
   for (const ModuleId& module : modules()) {
     bytes += static_cast<std::uint64_t>(removed(module).back()) * 12;
     if (!sensitivity_fingerprint.empty()) bytes += removed(module).size() * sizeof(double);
-    for (std::size_t level = 1; level < removed(module).size(); ++level) {
-      bytes += static_cast<std::uint64_t>(kept_columns(module, static_cast<std::int64_t>(level)) *
-                                          config.hidden_size) *
-               size_of(dtype);
+    for (std::int64_t level = first_stored(); level < std::ssize(removed(module)); ++level) {
+      bytes += static_cast<std::uint64_t>(kept_columns(module, level) * config.hidden_size) * size_of(dtype);
     }
   }
   return bytes;
@@ -83,6 +82,9 @@ void check_same_database(const DatabaseHeader& found, const DatabaseHeader& want
   compare(found.relative_damping == wanted.relative_damping,
           fmt::format("--rel-damp {:g}", found.relative_damping), options);
   compare(found.precision == wanted.precision, "--precision " + name_of(found.precision), options);
+  compare(found.path == wanted.path, found.path.empty() ? "no --path" : "another --path", options);
+  compare(found.compensation == wanted.compensation,
+          found.compensation.empty() ? "no --compensate" : "--compensate " + found.compensation, options);
   compare(found.dtype == wanted.dtype, "weights of another type", options);
 }
 

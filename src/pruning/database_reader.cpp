@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <iterator>
+#include <sstream>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/json.hpp>
@@ -55,6 +57,21 @@ std::vector<std::int64_t> read_levels(const Hdf5File& file, const DatabaseHeader
   return removed;
 }
 
+/// The path, once the levels are known, and whether weights were compensated on it.
+void read_path(const Hdf5File& file, DatabaseHeader& header, const std::string& path) {
+  if (file.has_attribute("/", "compensate")) header.compensation = file.read_string("/", "compensate");
+  const bool stored = file.has_attribute("/", "level_zero") && file.read_integer("/", "level_zero") == 1;
+  if (stored != (header.first_stored() == 0)) damaged("level_zero does not fit compensate", path);
+  if (!file.has_attribute("/", "path")) return;
+  const std::vector<ModuleId> modules = header.modules();
+  std::istringstream levels(file.read_string("/", "path"));
+  for (std::int16_t level = 0; levels >> level;) header.path.push_back(level);
+  bool sound = levels.eof() && header.path.size() == modules.size();
+  for (std::size_t i = 0; sound && i < modules.size(); ++i)
+    sound = header.path[i] >= 0 && header.path[i] < std::ssize(header.removed(modules[i]));
+  if (!sound) damaged("impossible levels of its path", path);
+}
+
 DatabaseHeader read_header(const Hdf5File& file, const std::string& path) {
   const std::int64_t version = file.read_integer("/", "format_version");
   if (version != layout::format_version) {
@@ -80,6 +97,7 @@ DatabaseHeader read_header(const Hdf5File& file, const std::string& path) {
   for (const ModuleId& module : header.modules()) {
     header.levels[module] = read_levels(file, header, module, path);
   }
+  read_path(file, header, path);
   return header;
 }
 
@@ -104,10 +122,9 @@ DatabaseReader::DatabaseReader(const std::filesystem::path& path)
     expect(at + "/damping", Hdf5Type::f64, {layout::damping_values});
     expect(at + "/checksum", Hdf5Type::u64, {1});
     expect(at + "/state", Hdf5Type::u8, {1});
-    for (std::size_t level = 1; level < header_.removed(module).size(); ++level) {
-      const std::string place = layout::level_path(module, static_cast<std::int64_t>(level));
-      const auto kept =
-          static_cast<std::uint64_t>(header_.kept_columns(module, static_cast<std::int64_t>(level)));
+    for (std::int64_t level = header_.first_stored(); level < std::ssize(header_.removed(module)); ++level) {
+      const std::string place = layout::level_path(module, level);
+      const auto kept = static_cast<std::uint64_t>(header_.kept_columns(module, level));
       expect(place + "/weight", layout::weight_type(header_.dtype),
              {kept, static_cast<std::uint64_t>(header_.config.hidden_size)});
       expect(place + "/checksum", Hdf5Type::u64, {1});
@@ -200,9 +217,8 @@ void DatabaseReader::verify(const ModuleId& module) const {
       layout::summary_checksum(order(module), loss(module), damping(module), end_loss(module))) {
     misfit(name_of(module), path_.string());
   }
-  for (std::size_t at = 1; at < header_.removed(module).size(); ++at) {
-    level_bytes(module, static_cast<std::int64_t>(at), true);
-  }
+  for (std::int64_t level = header_.first_stored(); level < std::ssize(header_.removed(module)); ++level)
+    level_bytes(module, level, true);
 }
 
 }  // namespace galapagos

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <iterator>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/hash.hpp>
@@ -47,10 +48,9 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
     file.create_dataset(at + "/checksum", Hdf5Type::u64, {1});
     file.create_dataset(at + "/state", Hdf5Type::u8, {1});
     file.write_values<std::uint8_t>(at + "/state", Hdf5Type::u8, {0});
-    for (std::size_t level = 1; level < removed.size(); ++level) {
-      const std::string place = layout::level_path(module, static_cast<std::int64_t>(level));
-      const auto kept =
-          static_cast<std::uint64_t>(header.kept_columns(module, static_cast<std::int64_t>(level)));
+    for (std::int64_t level = header.first_stored(); level < std::ssize(removed); ++level) {
+      const std::string place = layout::level_path(module, level);
+      const auto kept = static_cast<std::uint64_t>(header.kept_columns(module, level));
       file.create_group(place);
       file.create_dataset(place + "/weight", layout::weight_type(header.dtype),
                           {kept, static_cast<std::uint64_t>(header.config.hidden_size)});
@@ -71,6 +71,11 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
   file.write_attribute("/", "rel_damp", header.relative_damping);
   file.write_attribute("/", "dtype", layout::weight_type_name(header.dtype));
   file.write_attribute("/", "attention_unit", name_of(header.attention_unit));
+  if (!header.path.empty()) file.write_attribute("/", "path", fmt::format("{}", fmt::join(header.path, " ")));
+  if (!header.compensation.empty()) {
+    file.write_attribute("/", "compensate", header.compensation);
+    file.write_attribute("/", "level_zero", std::int64_t{1});
+  }
   if (!header.sensitivity_fingerprint.empty())
     file.write_attribute("/", "sensitivity_fingerprint", header.sensitivity_fingerprint);
   file.write_attribute("/", "complete", std::int64_t{0});
@@ -84,7 +89,7 @@ namespace {
 std::size_t largest_level(const DatabaseHeader& header) {
   std::int64_t most = 0;
   for (const ModuleId& module : header.modules()) {
-    if (header.removed(module).size() > 1) most = std::max(most, header.kept_columns(module, 1));
+    most = std::max(most, header.kept_columns(module, header.first_stored()));
   }
   return static_cast<std::size_t>(most * header.config.hidden_size) * size_of(header.dtype);
 }

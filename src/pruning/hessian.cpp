@@ -1,3 +1,5 @@
+#include "reduction.hpp"
+
 #include <algorithm>
 #include <fmt/format.h>
 #include <numeric>
@@ -10,66 +12,6 @@
 
 namespace galapagos {
 namespace {
-
-constexpr int hessian_tag = 21;
-constexpr std::int64_t rows_per_message = 512;
-
-/// Calls work(first row, rows, columns) for slabs of rows that cover the lower triangle: row r has columns
-/// [0, r].
-template <typename Work>
-void for_slabs(std::int64_t n, Work&& work) {
-  for (std::int64_t first = 0; first < n; first += rows_per_message) {
-    const std::int64_t rows = std::min(rows_per_message, n - first);
-    work(first, rows, first + rows);
-  }
-}
-
-/// Whole rows of a matrix in host memory: its own, or a copy in `storage` where it lies on a GPU.
-const float* rows_on_host(const Tensor& h, std::int64_t first, std::int64_t rows,
-                          std::vector<float>& storage) {
-  const Tensor part = h.slice(first, rows);
-  if (h.device == Device::cpu) return part.floats();
-  storage.resize(static_cast<std::size_t>(part.elements()));
-  copy_bytes(reinterpret_cast<std::byte*>(storage.data()), Device::cpu, part.data, part.device, part.bytes());
-  return storage.data();
-}
-
-void send_lower(const Communicator& comm, const Tensor& h, int to) {
-  std::vector<float> slab, storage;
-  for_slabs(h.rows(), [&](std::int64_t first, std::int64_t rows, std::int64_t columns) {
-    slab.resize(static_cast<std::size_t>(rows * columns));
-    const float* from = rows_on_host(h, first, rows, storage);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      std::copy_n(from + r * h.columns(), columns, slab.data() + r * columns);
-    }
-    comm.send(std::span<const float>(slab), to, hessian_tag);
-  });
-}
-
-void receive_and_add_lower(const Communicator& comm, const Tensor& h, int from) {
-  std::vector<float> slab;
-  for_slabs(h.rows(), [&](std::int64_t first, std::int64_t rows, std::int64_t columns) {
-    slab.resize(static_cast<std::size_t>(rows * columns));
-    comm.receive(std::span<float>(slab), from, hessian_tag);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      float* row = h.floats() + (first + r) * h.columns();
-      const float* added = slab.data() + r * columns;
-      for (std::int64_t j = 0; j <= first + r; ++j) row[j] += added[j];
-    }
-  });
-}
-
-/// h lies in host memory.
-void add_lower(const Tensor& h, const Tensor& other) {
-  std::vector<float> storage;
-  for_slabs(h.rows(), [&](std::int64_t first, std::int64_t rows, std::int64_t) {
-    const float* added = rows_on_host(other, first, rows, storage);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      float* row = h.floats() + (first + r) * h.columns();
-      for (std::int64_t j = 0; j <= first + r; ++j) row[j] += added[r * h.columns() + j];
-    }
-  });
-}
 
 OwnedTensor zero_hessian(const HfConfig& config, const ModuleId& module, Device device) {
   const std::int64_t n = module_columns(config, module);
@@ -152,29 +94,14 @@ Hessians reduce_to_owners(const Communicator& comm, const PipelineGrid& grid, co
   for (std::size_t i = 0; i < modules.size(); ++i) {
     const ModuleId& module = modules[i];
     const int stage = grid.stage_of_layer(module.layer), owner = owners[i];
-    if (comm.rank() != owner) {
-      for (int lane = 0; lane < grid.lanes; ++lane) {
-        if (comm.rank() == grid.rank_of(lane, stage)) send_lower(comm, partial.at(module), owner);
-      }
-      partial.erase(module);
-      continue;
-    }
-    if (grid.lanes == 1 && grid.rank_of(0, stage) == owner) {
-      owned.emplace(module, std::move(partial.at(module)));
-      partial.erase(module);
-      continue;
-    }
-    OwnedTensor sum = zero_hessian(config, module, Device::cpu);
-    for (int lane = 0; lane < grid.lanes; ++lane) {
-      const int holder = grid.rank_of(lane, stage);
-      if (holder == owner) {
-        add_lower(sum, partial.at(module));
-      } else {
-        receive_and_add_lower(comm, sum, holder);
-      }
-    }
-    partial.erase(module);
-    owned.emplace(module, std::move(sum));
+    const std::int64_t n = module_columns(config, module);
+    std::vector<int> holders;
+    for (int lane = 0; lane < grid.lanes; ++lane) holders.push_back(grid.rank_of(lane, stage));
+    auto mine = partial.extract(module);
+    OwnedTensor sum = sum_at_owner(comm, {holders, owner, {n, n}, Triangle::lower},
+                                   mine.empty() ? OwnedTensor() : std::move(mine.mapped()),
+                                   "the Hessian of " + name_of(module));
+    if (comm.rank() == owner) owned.emplace(module, std::move(sum));
   }
   return owned;
 }

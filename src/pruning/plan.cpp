@@ -11,10 +11,29 @@
 #include <galapagos/core/text.hpp>
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/model_sequences.hpp>
+#include <galapagos/pruning/assignment_text.hpp>
 #include <galapagos/pruning/passes.hpp>
+#include <galapagos/pruning/weight_fit.hpp>
 
 namespace galapagos {
 namespace {
+
+/// The batches; where some are to be held out, enough of them that one is.
+std::vector<Batch> cut(const TokenSet& calibration, const DatabaseOptions& options) {
+  const bool holds_out = options.compensation && !options.compensation->ridge;
+  std::int64_t most = options.batch_tokens;
+  if (holds_out && calibration.sequences() < held_out_every) {
+    throw InputError(
+        fmt::format("{} sequences are too few to hold any out", calibration.sequences()), "--compensate auto",
+        fmt::format("give at least {}, with more calibration data or a smaller --sequence-length",
+                    held_out_every));
+  }
+  while (true) {
+    std::vector<Batch> batches = make_batches(calibration.tokens, calibration.offsets, most);
+    if (!holds_out || batches.size() >= held_out_every) return batches;
+    most /= 2;
+  }
+}
 
 /// Collective. The calibration set and its batches; only their sizes on a dry run.
 void load_calibration(const Communicator& comm, const DatabaseOptions& options, Plan& plan) {
@@ -26,7 +45,7 @@ void load_calibration(const Communicator& comm, const DatabaseOptions& options, 
   }
   plan.calibration = load_model_sequences(comm, options.calibration, options.model, plan.config,
                                           {length, options.calibration_tokens, options.add_bos});
-  plan.batches = make_batches(plan.calibration.tokens, plan.calibration.offsets, options.batch_tokens);
+  plan.batches = agree_on(comm, [&] { return cut(plan.calibration, options); });
   for (const Batch& batch : plan.batches) {
     plan.most_tokens = std::max(plan.most_tokens, static_cast<std::int64_t>(batch.tokens.size()));
   }
@@ -49,6 +68,21 @@ Found look_for_output(const DatabaseOptions& options) {
   return complete ? Found::complete : begun ? Found::part : Found::nothing;
 }
 
+/// Collective. All ranks are lanes, and have to have room for their tokens' hidden states.
+void plan_path(const Communicator& comm, const DatabaseOptions& options, Plan& plan) {
+  plan.grid.lanes = comm.size();
+  plan.grid.spans = {{0, plan.config.layers}};
+  std::int64_t tokens = (plan.header.calibration_tokens + comm.size() - 1) / comm.size();
+  if (!plan.batches.empty()) {
+    std::vector<std::int64_t> of_rank(static_cast<std::size_t>(comm.size()));
+    for (std::size_t b = 0; b < plan.batches.size(); ++b)
+      of_rank[b % of_rank.size()] += static_cast<std::int64_t>(plan.batches[b].tokens.size());
+    tokens = *std::max_element(of_rank.begin(), of_rank.end());
+  }
+  plan.path_memory = path_memory(plan.header, options.compensation, comm.size(), tokens, plan.extent());
+  check_path_memory(comm, plan.path_memory, options.memory_limit, plan.device);
+}
+
 }  // namespace
 
 DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& config, DType stored) {
@@ -69,6 +103,14 @@ DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& confi
     header.levels[module] = list ? explicit_levels(header.layout(module), *list, option)
                                  : equal_levels(header.layout(module), options.levels);
   }
+  if (options.path) {
+    std::vector<std::int16_t> last;
+    const std::vector<ModuleId> modules = header.modules();
+    for (const ModuleId& module : modules)
+      last.push_back(static_cast<std::int16_t>(header.removed(module).size() - 1));
+    header.path = read_assignment_text(modules, last, *options.path);
+    if (options.compensation) header.compensation = name_of(*options.compensation);
+  }
   return header;
 }
 
@@ -80,6 +122,13 @@ void check_options(const DatabaseOptions& options) {
   if (!(options.relative_damping >= 0 && options.relative_damping <= 1e3)) {
     throw UsageError(fmt::format("a damping of {:g}", options.relative_damping), "--rel-damp",
                      "give 0 or more, as 0.01");
+  }
+  if (options.path && options.lanes > 0) {
+    throw UsageError("on a path every rank is a lane", "--lanes", "leave it out");
+  }
+  if (options.compensation && !options.path) {
+    throw UsageError("only on a path is there anything to compensate", "--compensate",
+                     "use it together with --path");
   }
   if (options.repair && !options.resume)
     throw UsageError("nothing to repair", "--repair", "use it together with --resume");
@@ -167,6 +216,15 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device 
       check_same_database(DatabaseReader(existing).header(), plan.header, existing.string());
     });
     plan.missing = missing_modules(comm, existing, options.repair);
+    // What comes after a module on the path stands on it.
+    if (options.path && !plan.missing.empty()) {
+      const std::vector<ModuleId> all = plan.header.modules();
+      plan.missing.assign(std::find(all.begin(), all.end(), plan.missing.front()), all.end());
+    }
+  }
+  if (options.path) {
+    plan_path(comm, options, plan);
+    return plan;
   }
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, device);
   agree(comm, [&] {
@@ -193,6 +251,18 @@ void log_plan(const Communicator& comm, const DatabaseOptions& options, const Pl
   log_info("levels of attention, {}s removed: {}", name_of(plan.header.attention_unit),
            list(ModuleKind::attention));
   log_info("levels of ffn, columns removed: {}", list(ModuleKind::ffn));
+  if (options.path) {
+    log_info("{} ranks along the path {}{}; {} of {} modules to do; database {}", comm.size(),
+             options.path->string(),
+             options.compensation ? ", compensated with ridge " + plan.header.compensation : std::string(),
+             plan.missing.size(), plan.header.modules().size(), human_bytes(plan.header.file_bytes()));
+    const std::string states = plan.header.calibration_tokens > 0
+                                   ? human_bytes(plan.path_memory.states)
+                                   : std::string("what --calibration-tokens needs");
+    log_info("memory per rank up to {} and for hidden states {}", human_bytes(plan.path_memory.working()),
+             states);
+    return;
+  }
   log_info("{} ranks: {} stages x {} lanes; {} of {} modules to do in {} passes; database {}", comm.size(),
            plan.grid.stages(), plan.grid.lanes, plan.missing.size(), plan.header.modules().size(),
            plan.passes.size(), human_bytes(plan.header.file_bytes()));

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "path_memory.hpp"
+
 #include <filesystem>
 #include <optional>
 #include <vector>
@@ -31,6 +33,7 @@ struct Plan {
   PipelineGrid grid;
   std::vector<ModuleId> missing;
   std::vector<std::vector<ModuleId>> passes;
+  PathMemory path_memory;  ///< of the rank with most tokens; where there is a path
 
   PassExtent extent() const {
     return {precision, most_tokens, device, !header.sensitivity_fingerprint.empty()};

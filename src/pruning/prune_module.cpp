@@ -45,12 +45,9 @@ OwnedTensor converted(const ops::Context& context, const Tensor& tensor, DType t
   return copy;
 }
 
-void prune_module(const ops::Context& context, const DatabaseHeader& header, PruningTask task,
-                  DatabaseWriter& writer, PhaseTimes& times) {
-  const PhaseScope pruning(&times, "pruning");
+ObsProblem obs_problem(const DatabaseHeader& header, PruningTask& task) {
   const StructureLayout layout = header.layout(task.module);
   const auto& removed = header.removed(task.module);
-  const Stopwatch watch;
   ObsProblem problem;
   problem.name = name_of(task.module);
   problem.weight = std::move(task.weight);
@@ -60,13 +57,30 @@ void prune_module(const ops::Context& context, const DatabaseHeader& header, Pru
   problem.relative_damping = header.relative_damping;
   problem.removed.assign(removed.begin() + 1, removed.end());
   problem.sensitivity = std::move(task.sensitivity);
+  return problem;
+}
+
+void write_level(const ops::Context& context, const DatabaseHeader& header, const PruningTask& task,
+                 std::int64_t level, std::span<const std::int64_t> kept, const Tensor& weight,
+                 DatabaseWriter& writer) {
+  // Rounded where it lies: a GPU would otherwise send it in full.
+  const bool rounds = weight.dtype != header.dtype;
+  const OwnedTensor rounded = rounds ? converted(context, weight, header.dtype) : OwnedTensor();
+  const Tensor& stored = rounds ? rounded : weight;
+  writer.write_level(task.module, level, stored);
+  if (task.stored) task.stored(level, kept, stored);
+}
+
+void prune_module(const ops::Context& context, const DatabaseHeader& header, PruningTask task,
+                  DatabaseWriter& writer, PhaseTimes& times) {
+  const PhaseScope pruning(&times, "pruning");
+  const Stopwatch watch;
+  const ObsProblem problem = obs_problem(header, task);
   ObsSummary summary = structured_obs(
-      context, problem, [&](std::int64_t level, std::span<const std::int64_t>, const Tensor& weight) {
+      context, problem, [&](std::int64_t level, std::span<const std::int64_t> kept, const Tensor& pruned) {
+        const OwnedTensor refitted = task.refit ? task.refit(problem.hessian, kept, pruned) : OwnedTensor();
         const PhaseScope writing(&times, "writing");
-        // A GPU rounds what it would otherwise send in full.
-        const bool there = weight.device != Device::cpu && header.dtype != DType::f32;
-        const OwnedTensor rounded = there ? converted(context, weight, header.dtype) : OwnedTensor();
-        writer.write_level(task.module, level, there ? rounded : weight);
+        write_level(context, header, task, level, kept, task.refit ? refitted : pruned, writer);
       });
   // The Hessian per token is mean x x^T, T tokens: N / (2 T) of ours.
   const double per_token = static_cast<double>(header.calibration_sequences) /

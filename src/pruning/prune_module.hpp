@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <optional>
+#include <span>
 
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/io/checkpoint.hpp>
@@ -11,12 +13,18 @@
 
 namespace galapagos {
 
+/// Where given, what a level's weight [kept, hidden], fp32 on the context's device, is replaced by.
+using Refit = std::function<OwnedTensor(const Tensor& hessian, std::span<const std::int64_t> kept,
+                                        const Tensor& weight)>;
+
 /// A module and what it is pruned by, wherever the inputs of its Hessian came from.
 struct PruningTask {
   ModuleId module;
   OwnedTensor weight;   ///< [columns, hidden] fp32, transposed; it need not be the checkpoint's
   OwnedTensor hessian;  ///< (2/N) sum x x^T, N = header.calibration_sequences: [columns, columns] fp32, lower
-  std::optional<Sensitivity> sensitivity;  ///< where the header names sensitivities
+  std::optional<Sensitivity> sensitivity = {};  ///< where the header names sensitivities
+  Refit refit = {};
+  LevelSink stored = {};  ///< where given, is shown each level's weight as the file gets it
 };
 
 /// The checkpoint's weight of a module as OBS wants it: [columns, hidden] fp32 on the CPU.
@@ -29,6 +37,14 @@ Sensitivity read_sensitivity(const ops::Context& context, const SensitivityReade
 
 /// A copy of another type on the tensor's device.
 OwnedTensor converted(const ops::Context& context, const Tensor& tensor, DType type);
+
+/// What OBS is given of a task; the task keeps the rest.
+ObsProblem obs_problem(const DatabaseHeader& header, PruningTask& task);
+
+/// Writes a level's weight [kept, hidden], fp32 on the context's device, and shows it to task.stored.
+void write_level(const ops::Context& context, const DatabaseHeader& header, const PruningTask& task,
+                 std::int64_t level, std::span<const std::int64_t> kept, const Tensor& weight,
+                 DatabaseWriter& writer);
 
 /// Prunes a module to the levels of the header and writes them, with end losses in nats per token where there
 /// is a sensitivity. Not collective. Errors as structured_obs().

@@ -23,14 +23,15 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
   const HfConfig& config = part.model.config;
   const auto word = static_cast<std::uint64_t>(size_of(extent.precision));
   const int replicas = extent.replicas;
+  const auto first = static_cast<std::size_t>(whole.first_stored);
   SearchFootprint footprint;
   for (const ModuleChoices& module : space.modules) {
-    for (std::size_t level = 1; level < module.kept.size(); ++level) {
+    for (std::size_t level = first; level < module.kept.size(); ++level) {
       footprint.built += static_cast<std::uint64_t>(module.parameters[level]) * word;
     }
   }
   for (const ModuleChoices& module : whole.modules) {  // a node has one copy of all
-    for (std::size_t level = 1; level < module.kept.size(); ++level) {
+    for (std::size_t level = first; level < module.kept.size(); ++level) {
       footprint.stored +=
           module.kept[level].size() * static_cast<std::uint64_t>(config.hidden_size) * size_of(extent.stored);
     }

@@ -19,8 +19,8 @@ LevelStore::LevelStore(const Communicator& world, const DatabaseReader& database
   if (home != LevelHome::host) return;
   std::size_t total = 0;
   for (std::size_t i = 0; i < space.modules.size(); ++i) {
-    offsets_.emplace_back(1, 0);  // level 0 is the model itself
-    for (std::int64_t level = 1; level <= space.modules[i].last(); ++level) {
+    offsets_.emplace_back(static_cast<std::size_t>(space.first_stored), 0);
+    for (std::int64_t level = space.first_stored; level <= space.modules[i].last(); ++level) {
       offsets_.back().push_back(total);
       total += (bytes_of(i, level) + 63) / 64 * 64;
     }
@@ -36,7 +36,7 @@ LevelStore::LevelStore(const Communicator& world, const DatabaseReader& database
   agree(world, [&] {
     std::size_t item = 0;
     for (std::size_t i = 0; i < space.modules.size(); ++i) {
-      for (std::int64_t level = 1; level <= space.modules[i].last(); ++level, ++item) {
+      for (std::int64_t level = space.first_stored; level <= space.modules[i].last(); ++level, ++item) {
         if (item % static_cast<std::size_t>(node_.size()) != static_cast<std::size_t>(node_.rank())) continue;
         const std::vector<std::byte> bytes = database.level_bytes(space.modules[i].id, level, true);
         std::copy(bytes.begin(), bytes.end(),

@@ -118,7 +118,7 @@ Replica::Modules Replica::switch_to(const Assignment& assignment, std::size_t fr
   Modules modules;
   const auto build = [&] {
     for (std::size_t i = from; i < to; ++i) {
-      modules.push_back(assignment[i] == 0 ? nullptr : cache_.get(i, assignment[i]));
+      modules.push_back(assignment[i] < space_.first_stored ? nullptr : cache_.get(i, assignment[i]));
     }
   };
   if (shards_.alone()) {

@@ -55,6 +55,8 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
   json["database-calibration"] = header.calibration_fingerprint;
   json["database-rel-damp"] = header.relative_damping;
   json["database-precision"] = name_of(header.precision);
+  if (!header.path.empty()) json["database-path"] = header.path;
+  if (!header.compensation.empty()) json["database-compensate"] = header.compensation;
   json["calibration"] = hex64(setup.pools.compared.fingerprint());
   json["target-level"] = options.target.level.value_or(-1);
   json["parameters"] = setup.budget->parameters().value_or(-1);

@@ -1,19 +1,14 @@
-#include <charconv>
 #include <cmath>
 #include <fmt/format.h>
-#include <map>
-#include <sstream>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
-#include <galapagos/core/file.hpp>
+#include <galapagos/pruning/assignment_text.hpp>
 #include <galapagos/pruning/pruned_module.hpp>
 #include <galapagos/search/space.hpp>
 
 namespace galapagos {
 namespace {
-
-constexpr std::uint64_t most_assignment_bytes = 16 << 20;
 
 std::vector<std::int64_t> kept_columns(const StructureLayout& layout, const std::vector<std::int32_t>& order,
                                        std::int64_t removed) {
@@ -136,6 +131,7 @@ SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_
   const HfConfig& config = header.config;
   SearchSpace space;
   space.fixed_parameters = embedding_parameters(config) + head_parameters(config);
+  space.first_stored = header.first_stored();
   auto next = orders.begin();
   for (const ModuleId& module : header.modules()) {
     const std::vector<std::int64_t>& levels = header.removed(module);
@@ -169,41 +165,13 @@ std::string to_text(const SearchSpace& space, const Assignment& assignment) {
 }
 
 Assignment read_assignment(const SearchSpace& space, const std::filesystem::path& path) {
-  std::map<std::string, std::size_t> places;
-  for (std::size_t i = 0; i < space.modules.size(); ++i) places[name_of(space.modules[i].id)] = i;
-  Assignment assignment(space.modules.size(), -1);
-  std::istringstream lines(read_file(path, most_assignment_bytes));
-  std::int64_t number = 0;
-  for (std::string line; std::getline(lines, line);) {
-    ++number;
-    const auto fail = [&](const std::string& what) {
-      throw InputError(fmt::format("line {}: {}", number, what), path.string(),
-                       "write a line 'model.layers.0.mlp.down_proj: 5' for every module of the database");
-    };
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-    if (line.empty() || line[0] == '#') continue;
-    const std::size_t colon = line.find(':');
-    if (colon == std::string::npos) fail("no colon in '" + printable(line, 60) + "'");
-    const auto place = places.find(line.substr(0, colon));
-    if (place == places.end()) fail("unknown module '" + printable(line.substr(0, colon), 60) + "'");
-    const std::size_t digit = line.find_first_not_of(' ', colon + 1);
-    std::int16_t level = 0;
-    const char *begin = line.data() + std::min(digit, line.size()), *end = line.data() + line.size();
-    const auto [stopped, error] = std::from_chars(begin, end, level);
-    if (error != std::errc() || stopped != end) fail("no level in '" + printable(line, 60) + "'");
-    const std::int16_t last = space.modules[place->second].last();
-    if (level < 0 || level > last) {
-      fail(fmt::format("level {} of {}, which has levels 0 to {}", level, place->first, last));
-    }
-    if (assignment[place->second] >= 0) fail(place->first + " stands there twice");
-    assignment[place->second] = level;
+  std::vector<ModuleId> modules;
+  std::vector<std::int16_t> last;
+  for (const ModuleChoices& module : space.modules) {
+    modules.push_back(module.id);
+    last.push_back(module.last());
   }
-  for (std::size_t i = 0; i < assignment.size(); ++i) {
-    if (assignment[i] >= 0) continue;
-    throw InputError("no line for " + name_of(space.modules[i].id), path.string(),
-                     "write a line for every module of the database");
-  }
-  return assignment;
+  return read_assignment_text(modules, last, path);
 }
 
 }  // namespace galapagos

@@ -21,7 +21,7 @@ ModelSource stitched_source(const ops::Context& context, const Checkpoint& check
     for (std::size_t i = 0; i < part->space.modules.size(); ++i) {
       const ModuleChoices& module = part->space.modules[i];
       const auto level = static_cast<std::size_t>(assignment[i]);
-      if (module.id.layer != layer || level == 0) continue;
+      if (module.id.layer != layer || assignment[i] < part->space.first_stored) continue;
       const bool attention = module.id.kind == ModuleKind::attention;
       if (!part->present[i][level]) {
         if (attention) weights.attention = AttentionWeights();

@@ -45,6 +45,10 @@ TEST_CASE("wrong options", "[app]") {
                 "unknown collectives 'gpu' [--collectives]; choose auto, nccl or mpi");
   check_refused(database({"--collectives", "nccl"}), 4, "use --backend cuda, or --collectives auto");
   check_refused(database({"--lanes", "9"}), 2, "9 lanes do not fit");
+  check_refused(database({"--compensate", "auto"}), 2, "[--compensate]; use it together with --path");
+  check_refused(database({"--compensate", "none"}), 2,
+                "a ridge of 'none' [--compensate]; give auto, or a number");
+  check_refused(database({"--path", "a.txt", "--lanes", "1"}), 2, "on a path every rank is a lane [--lanes]");
   CHECK(std::filesystem::is_empty(folder.path()));
 }
 

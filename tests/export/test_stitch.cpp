@@ -84,6 +84,38 @@ TEST_CASE("both formats hold the model that the search measures, and can be prun
   }
 }
 
+TEST_CASE("a stored level 0 is exported, and measured alike by all", "[stitch]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  for (const char* name : {"llama3_tiny", "qwen2_tiny"}) {
+    build_database(world, ops::Context(),
+                   test::on_path(world, test::small_database(name, folder / (std::string(name) + ".h5")), 1,
+                                 1, Compensation{0.1}));
+    const Parent parent(world, test::data_file(std::string("models/") + name),
+                        folder / (std::string(name) + ".h5"));
+    const TokenSet data = random_tokens(parent.config.vocab_size);
+    const ops::Context context;
+    const Assignment nothing_removed(parent.space.modules.size(), 0);
+    const std::vector<double> unpruned = nll_of_folder(world, parent.folder, data);
+    for (const Assignment& assignment : {nothing_removed, with_holes(parent.space)}) {
+      const std::vector<double> in_memory =
+          nll_of(world,
+                 stitched_source(context, parent.checkpoint, parent.config, parent.database, parent.space,
+                                 assignment, DType::f32),
+                 data);
+      CHECK(farthest(in_memory, unpruned) > 1e-4);
+      for (const ExportFormat format : {ExportFormat::hf, ExportFormat::dense}) {
+        StitchOptions options;
+        options.format = format;
+        options.output = folder / (std::string(name) + (format == ExportFormat::hf ? "_hf" : "_dense") +
+                                   (assignment == nothing_removed ? "_0" : ""));
+        stitch(world, parent.checkpoint, parent.config, parent.database, parent.space, assignment, options);
+        CHECK(farthest(nll_of_folder(world, options.output, data), in_memory) < 1e-5);
+      }
+    }
+  }
+}
+
 TEST_CASE("pruning.json lists what is kept", "[stitch]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);

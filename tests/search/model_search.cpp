@@ -50,7 +50,7 @@ std::vector<LayerWeights> layers_of(const ModelSearch& model, DType precision, c
   for (std::int64_t layer = 0; layer < model.config.layers; ++layer)
     layers.push_back(load_layer(model.checkpoint, model.config, layer, precision, Device::cpu));
   for (std::size_t i = 0; i < assignment.size(); ++i) {
-    if (assignment[i] == 0) continue;
+    if (assignment[i] < model.space.first_stored) continue;
     const ModuleId& id = model.space.modules[i].id;
     LayerWeights& layer = layers[static_cast<std::size_t>(id.layer)];
     OwnedTensor& weight = id.kind == ModuleKind::attention ? layer.attention.o : layer.ffn.down;
@@ -157,13 +157,13 @@ const FitnessByHand::Logits& FitnessByHand::logits(const Assignment& assignment,
 
 double FitnessByHand::operator()(const Fitness& fitness, const Assignment& assignment,
                                  const TokenDraw& draw) {
-  const Assignment dense_assignment(assignment.size(), 0);
+  const Assignment no_assignment;  // the model as it is
   double sum = 0, count = 0;
   for (std::size_t s = 0; s < draw.sequences.size(); ++s) {
     const auto tokens =
         std::span(draw.tokens).subspan(draw.offsets[s], draw.offsets[s + 1] - draw.offsets[s]);
     const Logits& other = logits(assignment, tokens);
-    const Logits& dense = logits(dense_assignment, tokens);
+    const Logits& dense = logits(no_assignment, tokens);
     for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
       switch (fitness.kind) {
         case FitnessKind::kl:

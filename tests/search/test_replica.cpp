@@ -99,6 +99,35 @@ TEST_CASE("the fitness of any assignment is that of the model with zeros in plac
   }
 }
 
+TEST_CASE("where level 0 is stored it stands in for the model's own weights, but in its answers",
+          "[replica]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const ModelSearch model = test::make_model_search(
+      world,
+      test::on_path(world, test::small_database("llama3_tiny", folder / "x.h5"), 1, 1, Compensation{0.1}));
+  CHECK(model.space.first_stored == 0);
+  std::mt19937 random(2);
+  const Assignment nothing_removed(model.space.modules.size(), 0);
+  std::vector<Assignment> candidates = {nothing_removed, last_levels(model)};
+  for (int i = 0; i < 3; ++i) candidates.push_back(model.random_assignment(random));
+  const TokenDraw draw = draw_of(model, 40);
+  for (const LevelHome home : {LevelHome::file, LevelHome::host}) {
+    for (const bool sharded : {false, true}) {
+      if (sharded && world.size() > 2) continue;
+      Bench bench(world, model, DType::f32, home, unlimited, sharded);
+      test::FitnessByHand by_hand(model, DType::f32);
+      const std::vector<double> found =
+          bench.fitness({FitnessKind::kl, 512}, candidates[2], candidates, draw);
+      for (std::size_t i = 0; i < candidates.size(); ++i) {
+        const double expected = by_hand({FitnessKind::kl, 512}, candidates[i], draw);
+        CHECK(std::abs(found[i] - expected) < 1e-6 + 1e-5 * std::abs(expected));
+      }
+      CHECK(found[0] > 1e-6);  // compensated weights are not the model's
+    }
+  }
+}
+
 TEST_CASE("a fitness on a whole pool, in batches", "[replica]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <iterator>
 
 #include <galapagos/core/logging.hpp>
 
@@ -38,6 +39,26 @@ DatabaseOptions small_database(const std::string& model, const std::filesystem::
   return options;
 }
 
+DatabaseOptions on_path(const Communicator& comm, DatabaseOptions options, std::int64_t first,
+                        std::int64_t step, const std::optional<Compensation>& compensation) {
+  options.path = options.output.string() + ".txt";
+  if (comm.is_root()) {
+    DatabaseOptions plain = options;
+    plain.path.reset();
+    const DatabaseHeader header = make_header(plain, read_hf_config(options.model), DType::f32);
+    std::string text;
+    std::int64_t level = first;
+    for (const ModuleId& module : header.modules()) {
+      text += name_of(module) + ": " + std::to_string(level % std::ssize(header.removed(module))) + "\n";
+      level += step;
+    }
+    write_text(*options.path, text);
+  }
+  comm.barrier();
+  options.compensation = compensation;
+  return options;
+}
+
 namespace {
 
 Difference difference_of(const DatabaseReader& a, const DatabaseReader& b) {
@@ -50,9 +71,10 @@ Difference difference_of(const DatabaseReader& a, const DatabaseReader& b) {
       difference.largest_loss =
           std::max(difference.largest_loss, std::abs(loss_a[i] - loss_b[i]) / (std::abs(loss_a[i]) + 1e-12));
     }
-    for (std::size_t level = 1; level < a.header().removed(module).size(); ++level) {
-      const auto bytes_a = a.level_bytes(module, static_cast<std::int64_t>(level));
-      const auto bytes_b = b.level_bytes(module, static_cast<std::int64_t>(level));
+    for (std::int64_t level = a.header().first_stored(); level < std::ssize(a.header().removed(module));
+         ++level) {
+      const auto bytes_a = a.level_bytes(module, level);
+      const auto bytes_b = b.level_bytes(module, level);
       difference.same_bits = difference.same_bits && bytes_a == bytes_b;
       const DType type = a.header().dtype;
       std::vector<float> weight_a(bytes_a.size() / size_of(type)), weight_b(weight_a.size());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include <galapagos/comm/communicator.hpp>
@@ -23,6 +24,11 @@ class SharedFolder {
 
 /// The options of a database of a small model on the sample text.
 DatabaseOptions small_database(const std::string& model, const std::filesystem::path& output);
+
+/// The same along a path whose levels are `first`, `first` + `step`, ... in turn, of as many as each module
+/// has; its text lies beside the output. Collective.
+DatabaseOptions on_path(const Communicator& comm, DatabaseOptions options, std::int64_t first,
+                        std::int64_t step, const std::optional<Compensation>& compensation = std::nullopt);
 
 /// How two databases differ.
 struct Difference {

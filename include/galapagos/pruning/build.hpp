@@ -8,6 +8,7 @@
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/ops/context.hpp>
+#include <galapagos/pruning/compensation.hpp>
 #include <galapagos/pruning/database.hpp>
 #include <galapagos/pruning/levels.hpp>
 
@@ -26,6 +27,10 @@ struct DatabaseOptions {
   std::optional<std::string> ffn_removed;
   AttentionUnit attention_unit = AttentionUnit::head;
   double relative_damping = 1e-2;
+  /// An assignment of the database's own levels: modules are pruned one after the other, each by what reaches
+  /// it through the modules before it, pruned so.
+  std::optional<std::filesystem::path> path;
+  std::optional<Compensation> compensation;          ///< of the weights on that path
   std::optional<std::filesystem::path> sensitivity;  ///< weighs the order and gives end losses
   int lanes = 0;                                     ///< 0: as few as keep every rank busy
   std::int64_t batch_tokens = 4096;

@@ -50,6 +50,9 @@ struct DatabaseHeader {
   DType dtype = DType::f32;
   AttentionUnit attention_unit = AttentionUnit::head;
   std::string sensitivity_fingerprint;  ///< of what weighed the order and gave end losses; empty without
+  /// The level of each of modules() on the path that Hessians were collected on; empty: the unpruned model.
+  std::vector<std::int16_t> path;
+  std::string compensation;  ///< ridge of the weights' compensation on that path, or "auto"; empty without
   std::map<ModuleId, std::vector<std::int64_t>> levels;  ///< structures removed at levels 0, 1, ...
 
   const std::vector<std::int64_t>& removed(const ModuleId& module) const { return levels.at(module); }
@@ -58,6 +61,9 @@ struct DatabaseHeader {
   std::vector<ModuleId> modules() const;
   /// The levels of all modules of a kind where they are the same, else nothing.
   std::optional<std::vector<std::int64_t>> common_levels(ModuleKind kind) const;
+  /// The first level whose weights the file holds: those of level 0 are the model's own unless they are
+  /// compensated.
+  std::int64_t first_stored() const { return compensation.empty() ? 1 : 0; }
   /// Columns kept at a level.
   std::int64_t kept_columns(const ModuleId& module, std::int64_t level) const;
   /// Size of the whole file, to within its metadata.
@@ -85,8 +91,8 @@ class DatabaseWriter {
   DatabaseWriter(const std::filesystem::path& path, const Communicator& comm,
                  std::unique_ptr<WriteBehind> thread, const DatabaseHeader& header);
 
-  /// The compact weight [kept, d_row] of a level >= 1, fp32 or of the database's type, to which it is
-  /// rounded.
+  /// The compact weight [kept, d_row] of a level that is stored, fp32 or of the database's type, to which it
+  /// is rounded.
   void write_level(const ModuleId& module, std::int64_t level, const Tensor& weight);
   /// The order and losses; then, once all is on disk, the mark that the module is done.
   void finish_module(const ModuleId& module, const ObsSummary& summary);

@@ -26,8 +26,8 @@ class LevelStore {
   LevelStore(const Communicator& world, const DatabaseReader& database, const SearchSpace& space,
              LevelHome home);
 
-  /// `count` rows from `first` on of the words of a level >= 1, [kept, hidden] of header().dtype; in
-  /// `storage` where they have to be read. With `verified` all of the level is, and ChecksumError thrown
+  /// `count` rows from `first` on of the words of a level that is stored, [kept, hidden] of header().dtype;
+  /// in `storage` where they have to be read. With `verified` all of the level is, and ChecksumError thrown
   /// where it is damaged.
   std::span<const std::byte> read(std::size_t module, std::int64_t level, std::int64_t first,
                                   std::int64_t count, bool verified, std::vector<std::byte>& storage) const;

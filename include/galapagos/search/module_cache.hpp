@@ -29,8 +29,8 @@ class ModuleCache {
   ModuleCache(const ops::Context& context, const SpacePart& part, const std::vector<LayerWeights>& dense,
               const LevelStore& store, DType precision, std::uint64_t limit);
 
-  /// The part of the module at a level; level 0 is a copy-free view of the dense weights and is not asked for
-  /// here.
+  /// The part of the module at a level that the database holds; those below it are the dense weights and not
+  /// asked for here.
   std::shared_ptr<const BuiltModule> get(std::size_t module, std::int64_t level);
 
   std::uint64_t built() const { return built_; }

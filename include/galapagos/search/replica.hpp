@@ -100,7 +100,7 @@ class Replica {
   std::uint64_t modules_built() const { return cache_.built(); }
 
  private:
-  using Modules = std::vector<std::shared_ptr<const BuiltModule>>;  // nothing for level 0
+  using Modules = std::vector<std::shared_ptr<const BuiltModule>>;  // nothing for the model's own
 
   Modules switch_to(const Assignment& assignment, std::size_t from, std::size_t to);
   /// False where `stop` says so between two batches.

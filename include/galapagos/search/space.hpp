@@ -28,6 +28,7 @@ struct ModuleChoices {
 struct SearchSpace {
   std::vector<ModuleChoices> modules;
   std::int64_t fixed_parameters = 0;  ///< embedding, head and final norm
+  std::int64_t first_stored = 1;      ///< as of DatabaseHeader: modules below it are the model's own
 
   std::int64_t parameters(const Assignment& assignment) const;
   /// The prunable ones: of all attention and feed-forward parts, unpruned.

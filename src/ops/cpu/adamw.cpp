@@ -1,8 +1,6 @@
 #include "../backends.hpp"
 
-#include <algorithm>
 #include <cmath>
-#include <vector>
 
 namespace galapagos::ops::cpu {
 
@@ -27,21 +25,8 @@ void adamw(const Context&, const AdamWStep& step, const Tensor& gradients, const
   }
 }
 
-double sum_of_squares(const Context&, const Tensor& x) {
-  constexpr std::int64_t piece = 1 << 16;
-  const std::int64_t count = x.elements(), pieces = (count + piece - 1) / piece;
-  std::vector<double> sums(static_cast<std::size_t>(pieces));
-#pragma omp parallel for schedule(static)
-  for (std::int64_t p = 0; p < pieces; ++p) {
-    const std::int64_t end = std::min(count, (p + 1) * piece);
-    double sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = p * piece; i < end; ++i) sum += static_cast<double>(x.floats()[i]) * x.floats()[i];
-    sums[static_cast<std::size_t>(p)] = sum;
-  }
-  double total = 0;
-  for (const double sum : sums) total += sum;
-  return total;
+double sum_of_squares(const Context& context, const Tensor& x) {
+  return cpu::inner_product(context, x, x);
 }
 
 }  // namespace galapagos::ops::cpu

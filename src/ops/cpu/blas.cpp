@@ -14,6 +14,8 @@ void ssyrk_(const char*, const char*, const Int*, const Int*, const float*, cons
             const float*, float*, const Int*);
 void dsyrk_(const char*, const char*, const Int*, const Int*, const double*, const double*, const Int*,
             const double*, double*, const Int*);
+void ssymm_(const char*, const char*, const Int*, const Int*, const float*, const float*, const Int*,
+            const float*, const Int*, const float*, float*, const Int*);
 void strsm_(const char*, const char*, const char*, const char*, const Int*, const Int*, const float*,
             const float*, const Int*, float*, const Int*);
 void dtrsm_(const char*, const char*, const char*, const char*, const Int*, const Int*, const double*,
@@ -150,6 +152,20 @@ void solve_lower_transposed_right(std::int64_t m, std::int64_t n, const float* l
 void solve_lower_transposed_right(std::int64_t m, std::int64_t n, const double* l, std::int64_t ldl,
                                   double* b, std::int64_t ldb) {
   row_major_trsm(dtrsm_, false, true, m, n, l, ldl, b, ldb);
+}
+
+void solve_lower_transposed_left(std::int64_t m, std::int64_t n, const float* l, std::int64_t ldl, float* b,
+                                 std::int64_t ldb) {
+  row_major_trsm(strsm_, true, true, m, n, l, ldl, b, ldb);
+}
+
+void symmetric_left(std::int64_t m, std::int64_t n, const float* a, std::int64_t lda, const float* b,
+                    std::int64_t ldb, float* c, std::int64_t ldc) {
+  if (m == 0 || n == 0) return;
+  const Int rows = as_int(n), columns = as_int(m), first = as_int(lda), second = as_int(ldb),
+            third = as_int(ldc);
+  const float one = 1, zero = 0;
+  ssymm_("R", "U", &rows, &columns, &one, a, &first, b, &second, &zero, c, &third);
 }
 
 void multiply_lower_left(bool transposed, std::int64_t m, std::int64_t n, const float* l, std::int64_t ldl,

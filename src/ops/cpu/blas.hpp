@@ -33,6 +33,14 @@ void solve_lower_transposed_right(std::int64_t m, std::int64_t n, const float* l
 void solve_lower_transposed_right(std::int64_t m, std::int64_t n, const double* l, std::int64_t ldl,
                                   double* b, std::int64_t ldb);
 
+/// B [m, n] = L^-T B, L lower triangular.
+void solve_lower_transposed_left(std::int64_t m, std::int64_t n, const float* l, std::int64_t ldl, float* b,
+                                 std::int64_t ldb);
+
+/// C [m, n] = A B for a symmetric A [m, m] of which the lower triangle is read.
+void symmetric_left(std::int64_t m, std::int64_t n, const float* a, std::int64_t lda, const float* b,
+                    std::int64_t ldb, float* c, std::int64_t ldc);
+
 /// B [m, n] = L B or L^T B, L lower triangular.
 void multiply_lower_left(bool transposed, std::int64_t m, std::int64_t n, const float* l, std::int64_t ldl,
                          float* b, std::int64_t ldb);

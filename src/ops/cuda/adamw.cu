@@ -1,6 +1,5 @@
 #include "../backends.hpp"
 #include "launch.cuh"
-#include "reduce.cuh"
 
 #include <cmath>
 
@@ -21,21 +20,6 @@ __global__ void update(Factors f, const float* gradients, float* weights, float*
     second[i] = v;
     weights[i] = weights[i] * f.decay - f.step_size * m / (sqrtf(v) * f.root + f.epsilon);
   }
-}
-
-constexpr int sum_blocks = 512;  // the same on every GPU, so that the sum is
-
-__global__ void partial_squares(const float* x, std::int64_t count, double* sums) {
-  double sum = 0;
-  for (std::int64_t i = global_thread(); i < count; i += global_threads())
-    sum += static_cast<double>(x[i]) * x[i];
-  sum = block_reduce(sum, Sum{});
-  if (threadIdx.x == 0) sums[blockIdx.x] = sum;
-}
-
-__global__ void total(const double* sums, double* result) {
-  const double sum = block_reduce(sums[threadIdx.x], Sum{});
-  if (threadIdx.x == 0) *result = sum;
 }
 
 }  // namespace
@@ -59,11 +43,7 @@ void adamw(const Context& context, const AdamWStep& step, const Tensor& gradient
 }
 
 double sum_of_squares(const Context& context, const Tensor& x) {
-  Resources& gpu = context.cuda();
-  const Array<double> sums(sum_blocks + 1, "sums");
-  launch(gpu, partial_squares, dim3(sum_blocks), block_threads, 0, x.floats(), x.elements(), sums.data());
-  launch(gpu, total, dim3(1), sum_blocks, 0, sums.data(), sums.data() + sum_blocks);
-  return gpu.download(sums.data() + sum_blocks);
+  return cuda::inner_product(context, x, x);
 }
 
 }  // namespace galapagos::ops::cuda

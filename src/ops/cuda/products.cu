@@ -70,13 +70,26 @@ void add_lower_gram(Resources& gpu, std::int64_t n, std::int64_t k, float alpha,
   }
 }
 
-void solve_lower_left(Resources& gpu, std::int64_t m, std::int64_t n, const float* l, float* b) {
+namespace {
+
+void solve_left(Resources& gpu, cublasOperation_t operation, std::int64_t m, std::int64_t n, const float* l,
+                float* b) {
   if (m == 0 || n == 0) return;
   const float one = 1;
-  check_blas(cublasStrsm(gpu.blas(), CUBLAS_SIDE_RIGHT, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N,
+  check_blas(cublasStrsm(gpu.blas(), CUBLAS_SIDE_RIGHT, CUBLAS_FILL_MODE_UPPER, operation,
                          CUBLAS_DIAG_NON_UNIT, static_cast<int>(n), static_cast<int>(m), &one, l,
                          static_cast<int>(m), b, static_cast<int>(n)),
              "cublasStrsm");
+}
+
+}  // namespace
+
+void solve_lower_left(Resources& gpu, std::int64_t m, std::int64_t n, const float* l, float* b) {
+  solve_left(gpu, CUBLAS_OP_N, m, n, l, b);
+}
+
+void solve_lower_transposed_left(Resources& gpu, std::int64_t m, std::int64_t n, const float* l, float* b) {
+  solve_left(gpu, CUBLAS_OP_T, m, n, l, b);
 }
 
 }  // namespace galapagos::ops::cuda

@@ -39,5 +39,7 @@ void add_lower_gram(Resources& gpu, std::int64_t n, std::int64_t k, float alpha,
 
 /// B [m, n] = L^-1 B, L [m, m] lower triangular, fp32.
 void solve_lower_left(Resources& gpu, std::int64_t m, std::int64_t n, const float* l, float* b);
+/// B [m, n] = L^-T B, likewise.
+void solve_lower_transposed_left(Resources& gpu, std::int64_t m, std::int64_t n, const float* l, float* b);
 
 }  // namespace galapagos::ops::cuda
