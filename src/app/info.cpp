@@ -17,14 +17,16 @@ Description describe(const std::filesystem::path& path, bool verify) {
   if (is_token_file(path)) return describe_tokens(path);
   if (!std::filesystem::exists(path))
     throw InputError("there is no such file or folder", name, "check the path");
-  throw InputError("not a kind of file that Galapagos knows", name,
-                   "give a model's folder, a database or sensitivities (.h5, .h5.part) or a token file (.bin)");
+  throw InputError(
+      "not a kind of file that Galapagos knows", name,
+      "give a model's folder, a database or sensitivities (.h5, .h5.part) or a token file (.bin)");
 }
 
 }  // namespace
 
 void info(const Communicator& world, const std::vector<std::string>& words) {
-  Options options("info", "what a model's folder, a token file, a database or a file of sensitivities holds", "path");
+  Options options("info", "what a model's folder, a token file, a database or a file of sensitivities holds",
+                  "path");
   options.declared().add_options()("path", po::value<std::string>(),
                                    "what to look at (the word after 'info')")(
       "json", po::bool_switch(), "print JSON")("verify", po::bool_switch(),

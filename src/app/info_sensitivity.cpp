@@ -46,8 +46,10 @@ Description describe_sensitivity(const std::filesystem::path& path) {
   json["form"] = name_of(header.form);
   json["fingerprint"] = reader.fingerprint();
   description.text = fmt::format(
-      "sensitivities  {}\nmodel          {}, {} layers, fingerprint {}{}\ntokens         {}, {} ids drawn for each, "
-      "seed {}\nform           {}\nmade           {} by {}\n\nmean of the diagonal, nats per squared unit of what a "
+      "sensitivities  {}\nmodel          {}, {} layers, fingerprint {}{}\ntokens         {}, {} ids drawn "
+      "for each, "
+      "seed {}\nform           {}\nmade           {} by {}\n\nmean of the diagonal, nats per squared unit of "
+      "what a "
       "module puts out\n",
       reader.batches_done() == 0 ? "complete"
                                  : fmt::format("unfinished, {} batches done", reader.batches_done()),

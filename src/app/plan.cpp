@@ -32,11 +32,11 @@ Options declare() {
       "memory, file sizes, work and time of a command on a machine, from config.json alone; takes "
       "every option of the command too (and of the commands before it), and its INI file",
       "command");
-  options.declared().add_options()(
-      "command", po::value<std::string>(),
-      "sensitivity, database, search, stitch, train or eval (the word after 'plan'); without: all. Or collectives: "
-      "see 'galapagos plan collectives --help'")("model", po::value<std::string>(),
-                                                 "folder of a Hugging Face model, or its config.json")(
+  options.declared().add_options()("command", po::value<std::string>(),
+                                   "sensitivity, database, search, stitch, train or eval (the word after "
+                                   "'plan'); without: all. Or collectives: "
+                                   "see 'galapagos plan collectives --help'")(
+      "model", po::value<std::string>(), "folder of a Hugging Face model, or its config.json")(
       "ranks", po::value<std::int64_t>(), "MPI ranks")("nodes", po::value<std::int64_t>()->default_value(1),
                                                        "that they are on, evenly")(
       "memory-per-node", po::value<std::string>()->default_value("0"), "bytes, as 256G; 0: any number")(
@@ -133,8 +133,9 @@ std::map<std::string, std::vector<std::string>> dealt_words(Commands& commands,
 std::vector<std::string> planned_commands(const std::vector<std::string>& words) {
   if (!words.empty() && !words[0].starts_with("--")) {
     if (std::find(phase_names.begin(), phase_names.end(), words[0]) != phase_names.end()) return {words[0]};
-    throw UsageError("there is no plan of '" + printable(words[0]) + "'", "galapagos plan",
-                     "choose sensitivity, database, search, stitch, train or eval, none for all of them, or collectives");
+    throw UsageError(
+        "there is no plan of '" + printable(words[0]) + "'", "galapagos plan",
+        "choose sensitivity, database, search, stitch, train or eval, none for all of them, or collectives");
   }
   return {phase_names.begin(), phase_names.end()};
 }

@@ -11,24 +11,25 @@ namespace galapagos::app {
 PlannedPhase plan_sensitivity(const Machine& machine, const ModelSizes& model,
                               const SensitivityOptions& options, std::int64_t sequence_length) {
   const std::uint64_t limit = machine.limit(options.memory_limit);
-  const SensitivityExtent extent = {options.calibration_tokens, std::max(options.batch_tokens, sequence_length),
-                                    sequence_length};
+  const SensitivityExtent extent = {options.calibration_tokens,
+                                    std::max(options.batch_tokens, sequence_length), sequence_length};
   const SensitivityForecast forecast =
       forecast_sensitivity(options, model.config, model.precision, extent, machine.ranks, limit);
   PlannedPhase phase;
   phase.name = "sensitivity";
-  phase.rows = {
-      {"context", fmt::format("{} tokens, {} ids drawn for each", count_text(options.calibration_tokens),
-                              options.samples)},
-      {"grid", options.shards > 1 ? replicas_text(machine, options.shards) : grid_text(forecast.grid, machine.ranks)},
-      {machine.memory_name(),
-       fmt::format("{}{}", human_bytes(forecast.bytes),
-                   forecast.recompute ? "; layers are computed again on the way back" : "")},
-      {"file", fmt::format("{} ({})", human_bytes(forecast.file), name_of(options.form))},
-      {"work", human_operations(forecast.operations)}};
+  phase.rows = {{"context", fmt::format("{} tokens, {} ids drawn for each",
+                                        count_text(options.calibration_tokens), options.samples)},
+                {"grid", options.shards > 1 ? replicas_text(machine, options.shards)
+                                            : grid_text(forecast.grid, machine.ranks)},
+                {machine.memory_name(),
+                 fmt::format("{}{}", human_bytes(forecast.bytes),
+                             forecast.recompute ? "; layers are computed again on the way back" : "")},
+                {"file", fmt::format("{} ({})", human_bytes(forecast.file), name_of(options.form))},
+                {"work", human_operations(forecast.operations)}};
   Json& json = phase.json;
   json["calibration_tokens"] = options.calibration_tokens;
-  json["grid"] = {{"stages", forecast.grid.stages()}, {"lanes", forecast.grid.lanes}, {"shards", options.shards}};
+  json["grid"] = {
+      {"stages", forecast.grid.stages()}, {"lanes", forecast.grid.lanes}, {"shards", options.shards}};
   json["recompute"] = forecast.recompute;
   json["memory"] = {{"total", forecast.bytes}};
   json["file_bytes"] = forecast.file;

@@ -17,11 +17,12 @@ namespace {
 using Words = std::vector<std::string>;
 
 Options declare_rounds() {
-  Options options(
-      "rounds",
-      "sensitivity, database and search again and again, each round on the path of the best assignment so far, "
-      "as long as it gets better on text that none of them sees; [sensitivity], [database], [assign] and [search] of "
-      "--config FILE are for the steps");
+  Options options("rounds",
+                  "sensitivity, database and search again and again, each round on the path of the best "
+                  "assignment so far, "
+                  "as long as it gets better on text that none of them sees; [sensitivity], [database], "
+                  "[assign] and [search] of "
+                  "--config FILE are for the steps");
   options.declared().add_options()("model", po::value<std::string>(), "folder of a Hugging Face model")(
       "calibration", po::value<Words>()->multitoken()->composing(),
       "text (.txt, .jsonl, also .gz and .zst) or token files (.bin)")(
@@ -216,10 +217,10 @@ std::vector<Pruned> Rounds::next_round(std::int64_t round, const Pruned& path) c
   const fs::path folder = output_ / name, sensitivities = folder / "sensitivity.h5",
                  levels = folder / "database.h5";
   agree_at_root(world_, [&] { fs::create_directories(folder); });
-  run_or_resume(
-      sensitivity,
-      with_text("sensitivity", {"--database", path.database.string(), "--assignment", path.assignment.string()}),
-      sensitivities, part_path(sensitivities));
+  run_or_resume(sensitivity,
+                with_text("sensitivity",
+                          {"--database", path.database.string(), "--assignment", path.assignment.string()}),
+                sensitivities, part_path(sensitivities));
   Words own = {"--sensitivity", sensitivities.string(), "--path", path.assignment.string()};
   if (const auto& ridge = options_.get<std::string>("compensate"); ridge != "none")
     own.insert(own.end(), {"--compensate", ridge});
@@ -240,7 +241,8 @@ void Rounds::conclude(const std::vector<Pruned>& all, const Pruned& best) const 
     json["best"] = best.name;
     json["database"] = best.database.string();
     for (const Pruned& pruned : all)
-      json["measured"].push_back({{"name", pruned.name}, {"kl", pruned.kl}, {"perplexity", pruned.perplexity}});
+      json["measured"].push_back(
+          {{"name", pruned.name}, {"kl", pruned.kl}, {"perplexity", pruned.perplexity}});
     write_file_atomically(output_ / "rounds.json", json.dump(2) + "\n");
   });
   print(world_, table);

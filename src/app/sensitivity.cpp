@@ -12,9 +12,10 @@ namespace po = boost::program_options;
 
 Options declare_sensitivity() {
   const SensitivityOptions usual;
-  Options options("sensitivity",
-                  "measures how the end loss depends on what each module puts out, by gradients of the negative "
-                  "log-likelihood of ids drawn from the model itself");
+  Options options(
+      "sensitivity",
+      "measures how the end loss depends on what each module puts out, by gradients of the negative "
+      "log-likelihood of ids drawn from the model itself");
   options.declared().add_options()("model", po::value<std::string>(), "folder of a Hugging Face model")(
       "database", po::value<std::string>(), "with --assignment: put levels of this database in")(
       "assignment", po::value<std::string>(), "a level for every module, as best.txt")(
@@ -37,9 +38,9 @@ Options declare_sensitivity() {
       "tokens from one saving to the next")("seed", po::value<std::int64_t>()->default_value(0),
                                             "of the ids that are drawn")(
       "max-walltime", po::value<std::string>()->default_value("0"),
-      "stop in time to resume, as 11:45:00; 0: no limit")("resume", po::bool_switch(),
-                                                          "go on with an unfinished run")(
-      "dry-run", po::bool_switch(), "print the plan and leave");
+      "stop in time to resume, as 11:45:00; 0: no limit")(
+      "resume", po::bool_switch(), "go on with an unfinished run")("dry-run", po::bool_switch(),
+                                                                   "print the plan and leave");
   declare_common(options, true);
   return options;
 }

@@ -83,7 +83,7 @@ Tensor LayerPass::normed_of(const Tensor& x, const Tensor& weight) {
 }
 
 void LayerPass::fill_tape(const LayerWeights& weights, std::span<const std::int64_t> offsets,
-                             const LayerTape& tape, const Tensor& hidden) {
+                          const LayerTape& tape, const Tensor& hidden) {
   const std::int64_t tokens = hidden.rows();
   const AttentionWeights& attention = weights.attention;
   if (attention.heads() > 0) {
@@ -131,7 +131,7 @@ void LayerPass::finish(const LayerWeights& weights, const LayerTape& tape, const
 /// Of a half layer that begins with a norm of x: goes on from this shard's gradient by the norm's output, in
 /// d_normed_, to that by x. `meanwhile` is computed while the shards' gradients are summed.
 void LayerPass::finish_backward(const Tensor& x, const Tensor& norm, const Tensor& d_hidden,
-                                   const Tensor& d_norm, const std::function<void()>& meanwhile) {
+                                const Tensor& d_norm, const std::function<void()>& meanwhile) {
   const Tensor d_normed = rows(d_normed_, x.rows(), config_.hidden_size);
   shards_.start_sum(d_normed);
   meanwhile();
@@ -141,7 +141,7 @@ void LayerPass::finish_backward(const Tensor& x, const Tensor& norm, const Tenso
 }
 
 void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, const Tensor& d_hidden,
-                                const LayerGradients& gradients) {
+                             const LayerGradients& gradients) {
   const std::int64_t tokens = d_hidden.rows(), columns = weights.columns;
   const Tensor gate = rows(tape.gate, tokens, columns), up = rows(tape.up, tokens, columns);
   const Tensor active = activate(weights, tape, tokens);
@@ -166,8 +166,8 @@ void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, c
 }
 
 void LayerPass::backward_attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
-                                      const LayerTape& tape, const Tensor& before, const Tensor& d_hidden,
-                                      const LayerGradients& gradients) {
+                                   const LayerTape& tape, const Tensor& before, const Tensor& d_hidden,
+                                   const LayerGradients& gradients) {
   const std::int64_t tokens = d_hidden.rows(), q_width = weights.heads() * config_.head_dim;
   const std::int64_t kv_width = weights.kv_heads * config_.head_dim;
   const Tensor q = rows(tape.q, tokens, q_width), k = rows(tape.k, tokens, kv_width);

@@ -12,7 +12,8 @@ OutputPass::OutputPass(const ops::Context& context, const HfConfig& config, std:
                        const Shards& shards)
     : context_(context), shards_(shards), config_(config) {
   const auto matrix = [&](std::int64_t width) {
-    return OwnedTensor({tile(most_tokens), width}, DType::f32, context.device(), "logits and their gradients");
+    return OwnedTensor({tile(most_tokens), width}, DType::f32, context.device(),
+                       "logits and their gradients");
   };
   normed_ = matrix(config.hidden_size);
   d_normed_ = matrix(config.hidden_size);

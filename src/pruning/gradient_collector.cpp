@@ -82,9 +82,9 @@ std::uint64_t GradientCollector::bytes(const HfConfig& config, DType precision, 
   const std::int64_t waiting = one_stage ? 0 : span.last == config.layers ? how.samples : 1;
   bytes += static_cast<std::uint64_t>(how.window_tokens * waiting) * hidden * sizeof(float);
   const auto modules = static_cast<std::uint64_t>(2 * span.count());
-  return bytes + modules * sizeof(float) *
-                     (how.form == SensitivityForm::full ? hidden * hidden + hidden * (hidden + 1) / 2
-                                                        : 2 * hidden);
+  return bytes +
+         modules * sizeof(float) *
+             (how.form == SensitivityForm::full ? hidden * hidden + hidden * (hidden + 1) / 2 : 2 * hidden);
 }
 
 void GradientCollector::check_finite(const Tensor& hidden) const {
@@ -108,21 +108,20 @@ void GradientCollector::gradient_of_sample(const NumberedBatch& numbered, std::i
   std::vector<double> uniforms;
   std::vector<std::int32_t> ids;
   fill_zero(d_hidden);
-  output_->run(
-      head_->norm, head_->head, hidden, d_hidden,
-      [&](std::int64_t first, const Tensor& logits) {
-        const auto rows = static_cast<std::size_t>(logits.rows());
-        uniforms.clear();
-        for (std::size_t row = 0; row < rows; ++row) {
-          uniforms.push_back(
-              uniform(how_.seed, numbered.first_token + static_cast<std::uint64_t>(first) + row, sample));
-        }
-        ids.resize(rows);
-        losses_->draw(logits, uniforms, ids);
-        losses_->nll_backward(ids, std::vector<float>(rows, 1.0f), logits);
-        return 0.0;
-      },
-      {});
+  output_->run(head_->norm, head_->head, hidden, d_hidden,
+               [&](std::int64_t first, const Tensor& logits) {
+                 const auto rows = static_cast<std::size_t>(logits.rows());
+                 uniforms.clear();
+                 for (std::size_t row = 0; row < rows; ++row) {
+                   uniforms.push_back(uniform(
+                       how_.seed, numbered.first_token + static_cast<std::uint64_t>(first) + row, sample));
+                 }
+                 ids.resize(rows);
+                 losses_->draw(logits, uniforms, ids);
+                 losses_->nll_backward(ids, std::vector<float>(rows, 1.0f), logits);
+                 return 0.0;
+               },
+               {});
 }
 
 void GradientCollector::back_through_layers(const Batch& batch, const Tensor& d_hidden, bool tapes_are_new) {
@@ -189,7 +188,9 @@ void GradientCollector::go_up(std::span<const NumberedBatch> batches, FailureBoa
   std::size_t next = 0;
   stream_batches(
       comm_, grid_, batches_, {hidden_[0], hidden_[1], hidden_[2]}, board,
-      [&](const Batch& batch, const Tensor& out) { ops::embed(context_, batch.tokens, stage_.embedding, out); },
+      [&](const Batch& batch, const Tensor& out) {
+        ops::embed(context_, batch.tokens, stage_.embedding, out);
+      },
       [&](const Batch& batch, const Tensor& hidden) {
         const NumberedBatch& numbered = batches[next++];
         if (!last) wait(hidden);

@@ -28,12 +28,12 @@ struct GradientGathering {
   std::uint64_t seed = 0;
   std::int64_t most_tokens = 1;    ///< of a batch
   std::int64_t window_tokens = 1;  ///< of a lane between one reduction and the next
-  bool recompute = false;          ///< keep only what goes into each layer, and compute it again on the way back
+  bool recompute = false;  ///< keep only what goes into each layer, and compute it again on the way back
 };
 
-/// Sums g g^T over tokens, g [hidden] being the gradient by a module's output of the negative log-likelihood of
-/// ids that are drawn from the model itself at every position: the Fisher information's own expectation, so
-/// that no text is needed but as context (DESIGN section 2; Amari, "Natural gradient works efficiently in
+/// Sums g g^T over tokens, g [hidden] being the gradient by a module's output of the negative log-likelihood
+/// of ids that are drawn from the model itself at every position: the Fisher information's own expectation,
+/// so that no text is needed but as context (DESIGN section 2; Amari, "Natural gradient works efficiently in
 /// learning", 1998). Sums are [hidden, hidden] fp32, lower triangle, or [hidden] of the squares alone.
 ///
 /// On each rank of a grid of stages and lanes: its stage of the model, hidden states go up the stages, then
@@ -50,8 +50,8 @@ class GradientCollector {
   static std::uint64_t bytes(const HfConfig& config, DType precision, const LayerSpan& span, bool one_stage,
                              const GradientGathering& how);
 
-  /// The way up of this lane's batches, and on the last stage back through it. On all ranks of the grid; errors
-  /// go to the board, which all ranks then settle.
+  /// The way up of this lane's batches, and on the last stage back through it. On all ranks of the grid;
+  /// errors go to the board, which all ranks then settle.
   void go_up(std::span<const NumberedBatch> batches, FailureBoard& board);
   /// The same batches' way down; nothing is left to do where there is one stage.
   void go_down(FailureBoard& board);
@@ -84,8 +84,9 @@ class GradientCollector {
   std::optional<OutputPass> output_;
   std::optional<LogitLosses> losses_;
   OwnedTensor hidden_[3], again_, d_hidden_;
-  std::vector<Batch> batches_;        // that went up
-  std::vector<OwnedTensor> waiting_;  // on the host: what went into this stage, or on the last what comes down
+  std::vector<Batch> batches_;  // that went up
+  std::vector<OwnedTensor>
+      waiting_;  // on the host: what went into this stage, or on the last what comes down
 };
 
 }  // namespace galapagos

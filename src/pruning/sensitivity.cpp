@@ -43,9 +43,9 @@ struct Dealing {
   }
   /// The holder that adds up what those of all lanes have.
   int owner(std::size_t index, const ModuleId& module) const {
-    return holder(static_cast<int>(index / static_cast<std::size_t>(shards) %
-                                   static_cast<std::size_t>(grid.lanes)),
-                  index, module);
+    return holder(
+        static_cast<int>(index / static_cast<std::size_t>(shards) % static_cast<std::size_t>(grid.lanes)),
+        index, module);
   }
 };
 
@@ -105,8 +105,9 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
     header.calibration_tokens = options.calibration_tokens;
     setup.how.most_tokens = std::max(options.batch_tokens, header.sequence_length);
   } else {
-    setup.calibration = load_model_sequences(comm, options.calibration, options.model, model.config,
-                                             {header.sequence_length, options.calibration_tokens, options.add_bos});
+    setup.calibration =
+        load_model_sequences(comm, options.calibration, options.model, model.config,
+                             {header.sequence_length, options.calibration_tokens, options.add_bos});
     header.calibration_tokens = static_cast<std::int64_t>(setup.calibration.tokens.size());
     header.calibration_fingerprint = hex64(setup.calibration.fingerprint());
     std::uint64_t first = 0;
@@ -121,7 +122,8 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, context.device());
   agree(comm, [&] {
     check_shards(comm.size(), options.shards);
-    const SensitivityExtent extent = {header.calibration_tokens, setup.how.most_tokens, header.sequence_length};
+    const SensitivityExtent extent = {header.calibration_tokens, setup.how.most_tokens,
+                                      header.sequence_length};
     setup.forecast =
         forecast_sensitivity(options, model.source(0, 1).config, model.precision, extent, comm.size(), limit);
     if (setup.forecast.grid.stages() > 1) check_message(setup.how.most_tokens, model.config.hidden_size);
@@ -144,7 +146,8 @@ void log_setup(const SensitivityOptions& options, const Setup& setup) {
            dealing.shards > 1
                ? fmt::format("{} replicas of {} shards", dealing.grid.lanes, dealing.shards)
                : fmt::format("{} stages x {} lanes", dealing.grid.stages(), dealing.grid.lanes),
-           human_bytes(setup.forecast.bytes), setup.how.recompute ? ", layers computed again on the way back" : "");
+           human_bytes(setup.forecast.bytes),
+           setup.how.recompute ? ", layers computed again on the way back" : "");
 }
 
 /// A module's sums as the file has them, in host memory.
@@ -160,7 +163,8 @@ std::vector<float> packed(const Tensor& sums, const SensitivityHeader& header) {
     for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(from[i]);
     return {static_cast<float>(sum / static_cast<double>(n))};
   }
-  for (std::int64_t row = 0; row < n; ++row) values.insert(values.end(), from + row * n, from + row * n + row + 1);
+  for (std::int64_t row = 0; row < n; ++row)
+    values.insert(values.end(), from + row * n, from + row * n + row + 1);
   return values;
 }
 
@@ -170,16 +174,16 @@ void for_pieces(std::vector<float>& values, const std::function<void(std::span<f
     work(std::span(values).subspan(at, std::min(values_per_message, values.size() - at)));
 }
 
-/// Collective. Adds what the lanes have gathered to the owners' totals, in the order of the lanes, and empties
-/// the sums.
+/// Collective. Adds what the lanes have gathered to the owners' totals, in the order of the lanes, and
+/// empties the sums.
 void add_to_totals(const Communicator& comm, const Setup& setup, GradientCollector* collector,
                    Sensitivities& totals) {
   const Dealing& dealing = setup.dealing;
   for (std::size_t i = 0; i < setup.modules.size(); ++i) {
     const ModuleId& module = setup.modules[i];
     const int owner = dealing.owner(i, module);
-    const bool mine = dealing.member(comm.rank()) &&
-                      comm.rank() == dealing.holder(dealing.lane_of(comm.rank()), i, module);
+    const bool mine =
+        dealing.member(comm.rank()) && comm.rank() == dealing.holder(dealing.lane_of(comm.rank()), i, module);
     std::vector<float> values;
     if (mine) {
       const OwnedTensor& sums = collector->sums().at(module);
@@ -187,9 +191,9 @@ void add_to_totals(const Communicator& comm, const Setup& setup, GradientCollect
       fill_zero(sums);
     }
     if (comm.rank() != owner) {
-      if (mine) for_pieces(values, [&](std::span<float> piece) {
-          comm.send(std::span<const float>(piece), owner, sum_tag);
-        });
+      if (mine)
+        for_pieces(values,
+                   [&](std::span<float> piece) { comm.send(std::span<const float>(piece), owner, sum_tag); });
       continue;
     }
     std::vector<float>& total = totals[module];
@@ -280,7 +284,8 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
   });
   phase.reset();
   for (std::size_t done = setup.batches_done; done < setup.batches.size();) {
-    const std::size_t end = std::min(done + static_cast<std::size_t>(setup.forecast.window), setup.batches.size());
+    const std::size_t end =
+        std::min(done + static_cast<std::size_t>(setup.forecast.window), setup.batches.size());
     std::vector<NumberedBatch> of_lane;
     for (std::size_t b = done; b < end; ++b) {
       const auto lane = static_cast<int>(b % static_cast<std::size_t>(dealing.grid.lanes));

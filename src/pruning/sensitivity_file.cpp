@@ -73,9 +73,9 @@ SensitivityHeader read_header(const Hdf5File& file, const std::string& path) {
     throw InputError("this is no file of sensitivities", path, "make one with 'galapagos sensitivity'");
   }
   if (const std::int64_t version = file.read_integer("/", "format_version"); version != format_version) {
-    throw InputError(fmt::format("sensitivities of format {}, this program reads format {}", version,
-                                 format_version),
-                     path, "use the version of Galapagos that made them");
+    throw InputError(
+        fmt::format("sensitivities of format {}, this program reads format {}", version, format_version),
+        path, "use the version of Galapagos that made them");
   }
   SensitivityHeader header;
   header.tool_version = file.read_string("/", "tool_version");
@@ -101,9 +101,12 @@ std::uint64_t checksum_of(const std::vector<float>& values) {
 
 std::string name_of(SensitivityForm form) {
   switch (form) {
-    case SensitivityForm::full: return "full";
-    case SensitivityForm::diagonal: return "diagonal";
-    default: return "scalar";
+    case SensitivityForm::full:
+      return "full";
+    case SensitivityForm::diagonal:
+      return "diagonal";
+    default:
+      return "scalar";
   }
 }
 
@@ -123,9 +126,12 @@ std::vector<ModuleId> SensitivityHeader::modules() const {
 std::uint64_t SensitivityHeader::values() const {
   const auto n = static_cast<std::uint64_t>(config.hidden_size);
   switch (form) {
-    case SensitivityForm::full: return n * (n + 1) / 2;
-    case SensitivityForm::diagonal: return n;
-    default: return 1;
+    case SensitivityForm::full:
+      return n * (n + 1) / 2;
+    case SensitivityForm::diagonal:
+      return n;
+    default:
+      return 1;
   }
 }
 
@@ -187,7 +193,8 @@ SensitivityReader::SensitivityReader(const std::filesystem::path& path, bool unf
 }
 
 std::vector<float> SensitivityReader::values(const ModuleId& module) const {
-  const auto values = file_.read_values<float>(path_of(module) + "/sensitivity", Hdf5Type::f32, header_.values());
+  const auto values =
+      file_.read_values<float>(path_of(module) + "/sensitivity", Hdf5Type::f32, header_.values());
   if (file_.read_values<std::uint64_t>(path_of(module) + "/checksum", Hdf5Type::u64, 1).at(0) !=
       checksum_of(values)) {
     throw InputError("the checksum of " + name_of(module) + " does not fit", path_.string(),

@@ -32,9 +32,10 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
   const HfConfig part = part_of_model(config, 0, options.shards).config;
   const auto layers = static_cast<int>(config.layers);
   SensitivityForecast forecast;
-  const std::int64_t batches = std::max<std::int64_t>((extent.tokens + extent.most_tokens - 1) / extent.most_tokens, 1);
-  forecast.window =
-      std::clamp<std::int64_t>(options.checkpoint_tokens / std::max<std::int64_t>(options.batch_tokens, 1), 1, batches);
+  const std::int64_t batches =
+      std::max<std::int64_t>((extent.tokens + extent.most_tokens - 1) / extent.most_tokens, 1);
+  forecast.window = std::clamp<std::int64_t>(
+      options.checkpoint_tokens / std::max<std::int64_t>(options.batch_tokens, 1), 1, batches);
   GradientGathering how;
   how.form = options.form;
   how.samples = options.samples;

@@ -89,6 +89,8 @@ TEST_CASE("what sensitivity refuses", "[app]") {
        {with("f.h5", {"--resume"}), 3, "no unfinished run", {}},
        {with("there.h5", {}), 3, "exists already", {}},
        {with("g.h5", {"--memory-limit", "100K"}), 4, "the model and its gradients need", folder / "g.h5"},
-       {[&](int) { return test::database_words(folder / "h.h5", {"--sensitivity", (folder / "there.h5").string()}); },
+       {[&](int) {
+          return test::database_words(folder / "h.h5", {"--sensitivity", (folder / "there.h5").string()});
+        },
         3, "there.h5", folder / "h.h5"}});
 }

@@ -1,5 +1,5 @@
-// What the sensitivities of a small Llama cost, as a share of the gradients of as many tokens in training: with
-// a matrix for each module, with its diagonal alone, and with several ids drawn for each token.
+// What the sensitivities of a small Llama cost, as a share of the gradients of as many tokens in training:
+// with a matrix for each module, with its diagonal alone, and with several ids drawn for each token.
 //   bench_sensitivity [tokens = 2048] [repeats = 3]
 #include "support/files.hpp"
 #include "support/tokens.hpp"
@@ -73,8 +73,8 @@ int main(int argc, char** argv) {
   options.batch_tokens = 1024;
   test::write_token_pair(folder / "tokens", data.tokens, data.offsets);
   const double training = training_seconds(source, data, options.batch_tokens, repeats);
-  fmt::print("{} tokens in sequences of {}; gradients in training {:.2f} s, least of {}\n", tokens, sequence_length,
-             training, repeats);
+  fmt::print("{} tokens in sequences of {}; gradients in training {:.2f} s, least of {}\n", tokens,
+             sequence_length, training, repeats);
   fmt::print("{:>9} {:>8} {:>8} {:>8}\n", "form", "samples", "s", "ratio");
   const auto print = [&](SensitivityForm form, std::int64_t samples) {
     options.form = form;

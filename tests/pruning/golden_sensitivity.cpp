@@ -33,7 +33,8 @@ std::vector<float> GoldenSensitivity::values(const ModuleId& module, Sensitivity
   double trace = 0;
   for (std::size_t row = 0; row < n; ++row) {
     const auto begin = whole.begin() + static_cast<std::ptrdiff_t>(row * n);
-    if (form == SensitivityForm::full) values.insert(values.end(), begin, begin + static_cast<std::ptrdiff_t>(row + 1));
+    if (form == SensitivityForm::full)
+      values.insert(values.end(), begin, begin + static_cast<std::ptrdiff_t>(row + 1));
     if (form == SensitivityForm::diagonal) values.push_back(begin[static_cast<std::ptrdiff_t>(row)]);
     trace += static_cast<double>(begin[static_cast<std::ptrdiff_t>(row)]);
   }

@@ -201,7 +201,8 @@ TEST_CASE("a damaged file of sensitivities is refused", "[sensitivity]") {
     const std::string whole = read_file(options.output);
     for (const double share : {0.1, 0.5, 0.9}) {
       const std::filesystem::path cut = folder / "cut.h5";
-      test::write_text(cut, whole.substr(0, static_cast<std::size_t>(share * static_cast<double>(whole.size()))));
+      test::write_text(cut,
+                       whole.substr(0, static_cast<std::size_t>(share * static_cast<double>(whole.size()))));
       CHECK(all_values(cut).empty());
     }
     CHECK_THROWS_AS(SensitivityReader(folder / "tokens.bin"), InputError);

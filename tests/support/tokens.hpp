@@ -24,7 +24,8 @@ inline void write_token_pair(const std::filesystem::path& path, std::span<const 
   for (std::size_t s = 0; s < sequences; ++s) put(static_cast<std::int64_t>(4 * offsets[s]));
   for (std::size_t s = 0; s <= sequences; ++s) put(static_cast<std::int64_t>(s));
   write_text(path.string() + ".idx", index);
-  write_text(path.string() + ".bin", std::string(reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()));
+  write_text(path.string() + ".bin",
+             std::string(reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()));
 }
 
 }  // namespace galapagos::test

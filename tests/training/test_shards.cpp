@@ -216,7 +216,7 @@ TEST_CASE("losses, gradients and trained weights of shards are those of the whol
       CHECK(found.loss == Approx(expected.loss).epsilon(2e-6));
       CHECK(found.norm == Approx(expected.norm).epsilon(2e-5));
       CHECK(gradients < 5e-5);  // fp32 got to 2.1e-5 with one processor's kernels
-      CHECK(weights < 1e-3);  // a step is as long for a gradient of 1e-8 as for one of 1
+      CHECK(weights < 1e-3);    // a step is as long for a gradient of 1e-8 as for one of 1
       CHECK(world.all(found.loss == world.broadcast_value(found.loss)));
     }
   }

@@ -27,10 +27,10 @@ struct LayerTape {
   static std::int64_t width(const HfConfig& config, const LayerShape& shape);
 };
 
-/// The gradients by what a layer's attention and feed-forward part add to the hidden states, [t, hidden] fp32,
-/// shown as they pass; also where the layer has no such part. Either may be empty.
+/// The gradients by what a layer's attention and feed-forward part add to the hidden states, [t, hidden]
+/// fp32, shown as they pass; also where the layer has no such part. Either may be empty.
 struct GradientTaps {
-  std::function<void(const Tensor& gradient)> attention, ffn;
+  std::function<void(const Tensor&gradient)> attention, ffn;
 };
 
 /// The way through single layers and back, or on each of several shards through its part of them. Holds what
@@ -53,8 +53,8 @@ class LayerPass {
   void finish(const LayerWeights& weights, const LayerTape& tape, const Tensor& hidden);
 
   /// From the gradient by the layer's output, d_hidden [t, hidden_size], to that by its input, `before`, in
-  /// place; spoils the tape. Adds the gradients of its parameters to `gradients`, of which what is empty is not
-  /// asked for.
+  /// place; spoils the tape. Adds the gradients of its parameters to `gradients`, of which what is empty is
+  /// not asked for.
   void backward(const LayerWeights& weights, std::span<const std::int64_t> offsets, const LayerTape& tape,
                 const Tensor& before, const Tensor& d_hidden, const LayerGradients& gradients,
                 const GradientTaps& taps = {});

@@ -31,12 +31,14 @@ class LogitLosses {
   void divergence(const Tensor& logits, std::span<double> found);
   /// The same over the reference's k most probable ids; shards gather the logits for it.
   void sparse_divergence(const Tensor& logits, std::int64_t k, std::span<double> found);
-  /// Ids drawn from softmax(logits[i]), the first whose cumulative probability exceeds uniforms[i], of [0, 1).
+  /// Ids drawn from softmax(logits[i]), the first whose cumulative probability exceeds uniforms[i], of [0,
+  /// 1).
   void draw(const Tensor& logits, std::span<const double> uniforms, std::span<std::int32_t> ids);
   /// The id of each row's greatest logit, the first where there are several.
   void arg_max(const Tensor& logits, std::span<std::int32_t> ids);
 
-  /// Replaces the logits last given to nll(), draw() or divergence() by the gradient of sum(weights[i] * loss i).
+  /// Replaces the logits last given to nll(), draw() or divergence() by the gradient of sum(weights[i] * loss
+  /// i).
   void nll_backward(std::span<const std::int32_t> targets, std::span<const float> weights,
                     const Tensor& logits);
   void divergence_backward(std::span<const float> weights, const Tensor& logits);

@@ -28,8 +28,8 @@ class OutputPass {
   static std::uint64_t bytes(const HfConfig& config, std::int64_t most_tokens);
 
   /// The sum of the tiles' losses. Adds its gradient by hidden [t, hidden_size], the states before the final
-  /// norm, to d_hidden, and those of the parameters to `gradients`. A loss that is not finite is returned as it
-  /// is.
+  /// norm, to d_hidden, and those of the parameters to `gradients`. A loss that is not finite is returned as
+  /// it is.
   double run(const Tensor& norm, const Tensor& head, const Tensor& hidden, const Tensor& d_hidden,
              const Loss& loss, const OutputGradients& gradients);
 

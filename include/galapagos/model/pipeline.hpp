@@ -50,9 +50,9 @@ enum class HandOver : std::uint8_t {
 enum class Direction : std::uint8_t { forward, backward };
 
 /// Streams this lane's batches through its stages, on every member of the grid. `begin` fills hidden [t,
-/// hidden_size] on the stage where the stream begins; `work` is a stage's part; receiving, computing and sending overlap. An
-/// exception in either goes to the board and ends the stream on all ranks; it is raised by the board's
-/// settle().
+/// hidden_size] on the stage where the stream begins; `work` is a stage's part; receiving, computing and
+/// sending overlap. An exception in either goes to the board and ends the stream on all ranks; it is raised
+/// by the board's settle().
 void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::span<const Batch> batches,
                     const Tensor (&buffers)[3], FailureBoard& board,
                     const std::function<void(const Batch&, const Tensor& hidden)>& begin,

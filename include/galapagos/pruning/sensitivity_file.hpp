@@ -12,8 +12,8 @@
 
 namespace galapagos {
 
-/// What is kept of a module's G, the mean over tokens of g g^T with g [hidden] the gradient of the end loss by
-/// the module's output: its lower triangle, its diagonal, or the mean of that.
+/// What is kept of a module's G, the mean over tokens of g g^T with g [hidden] the gradient of the end loss
+/// by the module's output: its lower triangle, its diagonal, or the mean of that.
 enum class SensitivityForm : std::uint8_t { full, diagonal, scalar };
 
 std::string name_of(SensitivityForm form);
@@ -51,8 +51,8 @@ void check_same_sensitivity(const SensitivityHeader& found, const SensitivityHea
                             const std::string& path);
 
 /// Collective. Every rank writes its modules, all ranks together all of them, and `path` gets its name when
-/// all is on disk. `batches_done`: after which an unfinished run goes on, its values being sums over tokens; 0
-/// where it is complete.
+/// all is on disk. `batches_done`: after which an unfinished run goes on, its values being sums over tokens;
+/// 0 where it is complete.
 void write_sensitivities(const Communicator& comm, const std::filesystem::path& path,
                          const SensitivityHeader& header, std::int64_t batches_done,
                          const Sensitivities& mine);
