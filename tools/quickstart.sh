@@ -32,8 +32,12 @@ launch+=(-n 4 "$galapagos")
 run "$galapagos" --version
 run "$galapagos" info "$model"
 begin=$SECONDS
+run "${launch[@]}" sensitivity --model "$model" --calibration "$calibration" --sequence-length 256 \
+  --output "$folder/sensitivity.h5"
 run "${launch[@]}" database --model "$model" --calibration "$calibration" --levels 8 --sequence-length 256 \
-  --calibration-tokens 40000 --output "$folder/database.h5"
+  --calibration-tokens 40000 --sensitivity "$folder/sensitivity.h5" --output "$folder/database.h5"
+run "$galapagos" assign --model "$model" --database "$folder/database.h5" --target-sparsity 0.5 \
+  --output "$folder/assigned.txt"
 
 search() { # strategy
   run "${launch[@]}" search --model "$model" --database "$folder/database.h5" --calibration "$calibration" \
@@ -63,6 +67,8 @@ printf '\nmeasuring on text that nothing has been fitted to ...\n'
   measure dense --model "$model"
   # shellcheck disable=SC2046
   measure uniform $(with "$folder/evolution/uniform.txt")
+  # shellcheck disable=SC2046
+  measure assigned $(with "$folder/assigned.txt")
   # shellcheck disable=SC2046
   measure random $(with "$folder/random/best.txt")
   measure evolution --model "$folder/model"
