@@ -1,6 +1,5 @@
 #include "command.hpp"
 
-#include <cmath>
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
@@ -30,8 +29,8 @@ Options declare_assign() {
 void check_assign(const Options& options) {
   for (const char* name : {"model", "database", "output"}) options.require(name);
   const auto perturb = options.get<double>("perturb");
-  if (!(perturb >= 0 && std::isfinite(perturb))) {
-    throw UsageError(fmt::format("{:g}", perturb), "--perturb", "give 0 or more, as 0.1");
+  if (!(perturb >= 0 && perturb <= 10)) {
+    throw UsageError(fmt::format("{:g}", perturb), "--perturb", "give 0 to 10, as 0.1");
   }
   const std::filesystem::path output = options.get<std::string>("output");
   if (std::filesystem::exists(output)) {

@@ -48,15 +48,15 @@ Description describe_sensitivity(const std::filesystem::path& path) {
   description.text = fmt::format(
       "sensitivities  {}\nmodel          {}, {} layers, fingerprint {}{}\ntokens         {}, {} ids drawn "
       "for each, "
-      "seed {}\nform           {}\nmade           {} by {}\n\nmean of the diagonal, nats per squared unit of "
-      "what a "
-      "module puts out\n",
+      "seed {}\nform           {}\nmade           {} by {}\n",
       reader.batches_done() == 0 ? "complete"
                                  : fmt::format("unfinished, {} batches done", reader.batches_done()),
       header.config.model_type, header.config.layers, header.model_fingerprint,
       header.assignment_fingerprint.empty() ? "" : " with an assignment",
       human_count(static_cast<std::uint64_t>(header.calibration_tokens)), header.samples, header.seed,
       name_of(header.form), header.created, header.tool_version);
+  if (reader.batches_done() > 0) return description;  // sums, not means
+  description.text += "\nmean of the diagonal, nats per squared unit of what a module puts out\n";
   std::vector<double> means;
   for (const ModuleId& module : header.modules()) means.push_back(mean_diagonal(reader, module));
   const double most = std::max(*std::max_element(means.begin(), means.end()), 1e-300);

@@ -1,11 +1,15 @@
 #include "command.hpp"
 
+#include <cmath>
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/file.hpp>
+#include <galapagos/core/identity.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/logging.hpp>
+#include <galapagos/core/progress.hpp>
+#include <galapagos/core/signals.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/io/model_sequences.hpp>
 
@@ -18,10 +22,10 @@ using Words = std::vector<std::string>;
 
 Options declare_rounds() {
   Options options("rounds",
-                  "sensitivity, database and search again and again, each round on the path of the best "
-                  "assignment so far, "
-                  "as long as it gets better on text that none of them sees; [sensitivity], [database], "
-                  "[assign] and [search] of "
+                  "sensitivity, database and assignment again and again, each round on the path of the best "
+                  "model so far, as "
+                  "long as it gets better on text that none of them sees; the sections [sensitivity], "
+                  "[database] and [search] of "
                   "--config FILE are for the steps");
   options.declared().add_options()("model", po::value<std::string>(), "folder of a Hugging Face model")(
       "calibration", po::value<Words>()->multitoken()->composing(),
@@ -39,7 +43,9 @@ Options declare_rounds() {
       "ridge of the databases' compensation, auto, or none")(
       "generations", po::value<std::int64_t>()->default_value(0),
       "of a search in each round; 0: its start alone, the assignment of least predicted loss")(
-      "resume", po::bool_switch(), "go on with unfinished rounds");
+      "max-walltime", po::value<std::string>()->default_value("0"),
+      "stop in time to resume, as 11:45:00; 0: no limit")("resume", po::bool_switch(),
+                                                          "go on with unfinished rounds");
   declare_common(options, true);
   return options;
 }
@@ -51,6 +57,75 @@ struct Pruned {
   double kl = 0, perplexity = 0;
 };
 
+/// The words of the steps, from what is asked of the rounds: what was given is handed on, and goes before
+/// what stands in a step's own section.
+class StepWords {
+ public:
+  explicit StepWords(const Options& options) : options_(options) {}
+
+  Words sensitivity(const Words& own) const { return with_text(own, false); }
+  Words database(const Words& own) const { return with_text(own, true); }
+  Words assign(const Words& own) const {
+    Words words = own;
+    add(words, "model");
+    add(words, "log-level");
+    add_target(words);
+    return words;
+  }
+  Words search(const Words& own) const {
+    Words words = with_text(own, true);
+    words.insert(words.end(), {"--generations", std::to_string(options_.get<std::int64_t>("generations"))});
+    add_target(words);
+    return words;
+  }
+
+ private:
+  void add(Words& words, const std::string& name) const {
+    words.insert(words.end(), {"--" + name, options_.get<std::string>(name)});
+  }
+  void add_target(Words& words) const {
+    const SizeTarget target = target_of(options_);
+    if (target.level) words.insert(words.end(), {"--target-level", std::to_string(*target.level)});
+    if (target.parameters) words.insert(words.end(), {"--target-params", std::to_string(*target.parameters)});
+    if (target.sparsity)
+      words.insert(words.end(), {"--target-sparsity", fmt::format("{}", *target.sparsity)});
+  }
+  Words with_text(const Words& own, bool all_tokens) const {
+    Words words = own;
+    for (const char* name :
+         {"model", "config", "log-level", "backend", "collectives", "precision", "memory-limit"})
+      if (options_.given(name)) add(words, name);
+    for (const char* name : {"batch-tokens", "threads", "sequence-length", "calibration-tokens"}) {
+      if (!options_.given(name) || (name == std::string("calibration-tokens") && !all_tokens)) continue;
+      words.insert(words.end(), {std::string("--") + name, std::to_string(options_.get<std::int64_t>(name))});
+    }
+    for (const char* name : {"allow-gpu-sharing", "add-bos"})
+      if (options_.flag(name)) words.push_back(std::string("--") + name);
+    words.push_back("--calibration");
+    for (const std::string& file : options_.get<Words>("calibration")) words.push_back(file);
+    return words;
+  }
+
+  const Options& options_;
+};
+
+/// Everything that decides what the rounds find.
+std::string identity_of(const Options& options) {
+  Json json;
+  for (const char* name : {"model", "compensate", "precision"}) json[name] = options.get<std::string>(name);
+  for (const char* name : {"calibration", "held-out"}) json[name] = options.get<Words>(name);
+  for (const char* name : {"calibration-tokens", "sequence-length", "generations", "batch-tokens"})
+    json[name] = options.get<std::int64_t>(name);
+  json["add-bos"] = options.flag("add-bos");
+  const SizeTarget target = target_of(options);
+  json["target-level"] = target.level.value_or(-1);
+  json["target-params"] = target.parameters.value_or(-1);
+  json["target-sparsity"] = target.sparsity.value_or(-1);
+  const auto config = options.find<std::string>("config");
+  json["config"] = config ? read_file(*config) : std::string();
+  return json.dump(2);
+}
+
 /// The steps of the rounds: each is a command of its own, run on all ranks, and is passed over where it was
 /// done before.
 class Rounds {
@@ -58,30 +133,41 @@ class Rounds {
   Rounds(const Communicator& world, const Options& options)
       : world_(world),
         options_(options),
+        words_(options),
         context_(make_context(world, options)),
         model_(options.get<std::string>("model")),
-        output_(options.get<std::string>("output")) {}
+        output_(options.get<std::string>("output")),
+        most_seconds_(parse_duration(options.get<std::string>("max-walltime"), "--max-walltime")) {
+    watch_signals();
+  }
 
   /// Collective.
   void run();
 
  private:
   bool exists(const fs::path& path) const;
-  Words step(const std::string& command, const Words& own) const;
-  Words with_text(const std::string& command, Words own) const;
-  void run_or_resume(Command command, Words words, const fs::path& output, const fs::path& unfinished) const;
+  void make_folder(const fs::path& folder) const {
+    agree_at_root(world_, [&] { fs::create_directories(folder); });
+  }
+  void stop_where_asked() const;
+  Words with_limit(Words words) const;
+  void run_or_resume(Command command, Words words, const fs::path& output) const;
   Pruned first_round() const;
   std::vector<Pruned> next_round(std::int64_t round, const Pruned& path) const;
   fs::path choose(const fs::path& folder, const fs::path& database) const;
+  Evaluation evaluate(const Pruned& pruned) const;
   Pruned measure(std::string name, const fs::path& folder, const fs::path& database,
                  const fs::path& assignment) const;
   void conclude(const std::vector<Pruned>& all, const Pruned& best) const;
 
   const Communicator& world_;
   const Options& options_;
+  StepWords words_;
   ops::Context context_;
   std::string model_;
   fs::path output_;
+  double most_seconds_;
+  Stopwatch watch_;
 };
 
 bool Rounds::exists(const fs::path& path) const {
@@ -90,76 +176,69 @@ bool Rounds::exists(const fs::path& path) const {
   return world_.broadcast_value<char>(there ? 1 : 0) != 0;
 }
 
-/// The words of a command: its own, and of the options that all have in common those given.
-Words Rounds::step(const std::string& command, const Words& own) const {
-  Words words = {"--model", model_};
-  words.insert(words.end(), own.begin(), own.end());
-  const auto hand_on = [&](const char* name, const std::string& value) {
-    words.insert(words.end(), {std::string("--") + name, value});
-  };
-  if (const auto file = options_.find<std::string>("config")) hand_on("config", *file);
-  hand_on("log-level", options_.get<std::string>("log-level"));
-  if (command == "assign") return words;
-  for (const char* name : {"backend", "collectives", "precision", "memory-limit"})
-    hand_on(name, options_.get<std::string>(name));
-  for (const char* name : {"batch-tokens", "threads"})
-    hand_on(name, std::to_string(options_.get<std::int64_t>(name)));
-  if (options_.flag("allow-gpu-sharing")) words.push_back("--allow-gpu-sharing");
-  return words;
+/// Steps that do not look at signals themselves are waited for.
+void Rounds::stop_where_asked() const {
+  const bool late = most_seconds_ > 0 && watch_.seconds() > most_seconds_;
+  if (!world_.any(stop_requested() || late)) return;
+  agree(world_, [&] {
+    throw StoppedEarly("stopped between two steps of the rounds", output_.string(), "go on with --resume");
+  });
 }
 
-Words Rounds::with_text(const std::string& command, Words own) const {
-  own.push_back("--calibration");
-  for (const std::string& file : options_.get<Words>("calibration")) own.push_back(file);
-  own.insert(own.end(), {"--sequence-length", std::to_string(options_.get<std::int64_t>("sequence-length"))});
-  if (command != "sensitivity") {
-    own.insert(own.end(),
-               {"--calibration-tokens", std::to_string(options_.get<std::int64_t>("calibration-tokens"))});
+Words Rounds::with_limit(Words words) const {
+  if (most_seconds_ > 0) {
+    const double left = std::max(std::ceil(most_seconds_ - watch_.seconds()), 1.0);
+    words.insert(words.end(), {"--max-walltime", fmt::format("{:.0f}", left)});
   }
-  if (options_.flag("add-bos")) own.push_back("--add-bos");
-  return step(command, own);
-}
-
-void Rounds::run_or_resume(Command command, Words words, const fs::path& output,
-                           const fs::path& unfinished) const {
-  if (exists(output)) return;
-  words.insert(words.end(), {"--output", output.string()});
-  if (exists(unfinished)) words.push_back("--resume");
-  command(world_, words);
-}
-
-/// The budget as words.
-Words target_words(const Options& options) {
-  Words words;
-  const SizeTarget target = target_of(options);
-  if (target.level) words.insert(words.end(), {"--target-level", std::to_string(*target.level)});
-  if (target.parameters) words.insert(words.end(), {"--target-params", std::to_string(*target.parameters)});
-  if (target.sparsity) words.insert(words.end(), {"--target-sparsity", fmt::format("{}", *target.sparsity)});
   return words;
+}
+
+void Rounds::run_or_resume(Command command, Words words, const fs::path& output) const {
+  if (exists(output)) return;
+  stop_where_asked();
+  words.insert(words.end(), {"--output", output.string()});
+  if (exists(part_path(output))) words.push_back("--resume");
+  command(world_, words);
 }
 
 /// The next assignment of a database: the one of least predicted loss, or what a search from it finds.
 fs::path Rounds::choose(const fs::path& folder, const fs::path& database) const {
-  Words own = {"--database", database.string()};
-  const Words target = target_words(options_);
-  own.insert(own.end(), target.begin(), target.end());
-  const auto generations = options_.get<std::int64_t>("generations");
-  if (generations == 0) {
+  const Words own = {"--database", database.string()};
+  if (options_.get<std::int64_t>("generations") == 0) {
     const fs::path output = folder / "assignment.txt";
-    run_or_resume(assign, step("assign", own), output, {});
+    run_or_resume(assign, words_.assign(own), output);
     return output;
   }
-  own.insert(own.end(), {"--generations", std::to_string(generations)});
   const fs::path run = folder / "search", best = run / "best.txt";
   // A search writes its best before its end, too.
   if (const fs::path ended = folder / "searched"; !exists(ended)) {
-    Words words = with_text("search", own);
+    stop_where_asked();
+    Words words = with_limit(words_.search(own));
     words.insert(words.end(), {"--output", run.string()});
-    if (exists(run / "checkpoint.h5")) words.push_back("--resume");
+    if (exists(run / "checkpoint.h5") || exists(run / "checkpoint.previous.h5")) words.push_back("--resume");
     search(world_, words);
     agree_at_root(world_, [&] { write_file_atomically(ended, ""); });
   }
   return best;
+}
+
+/// Collective.
+Evaluation Rounds::evaluate(const Pruned& pruned) const {
+  const auto precision = precision_of(options_);
+  const auto model =
+      open_model(world_, model_, pruned.database.string(), pruned.assignment.string(), precision);
+  const auto dense = open_model(world_, model_, std::nullopt, std::nullopt, precision);
+  SequenceRequest request;
+  agree(world_, [&] {
+    request.sequence_length =
+        checked_sequence_length(options_.get<std::int64_t>("sequence-length"), model->config);
+  });
+  request.add_bos = options_.flag("add-bos");
+  const TokenSet data = load_model_sequences(world_, paths_of(options_.get<Words>("held-out")),
+                                             model->checkpoint->folder(), model->config, request);
+  const ModelSource source = agree_on(world_, [&] { return model->source(context_); });
+  const ModelSource reference = agree_on(world_, [&] { return dense->source(context_); });
+  return summarise(score_sequences(world_, context_, source, &reference, data, read_evaluation(options_)));
 }
 
 Pruned Rounds::measure(std::string name, const fs::path& folder, const fs::path& database,
@@ -167,24 +246,13 @@ Pruned Rounds::measure(std::string name, const fs::path& folder, const fs::path&
   Pruned pruned{std::move(name), database, assignment, 0, 0};
   const fs::path known = folder / (pruned.name + ".json");
   if (!exists(known)) {
-    const auto precision = precision_of(options_);
-    const auto model = open_model(world_, model_, database.string(), assignment.string(), precision);
-    const auto dense = open_model(world_, model_, std::nullopt, std::nullopt, precision);
-    SequenceRequest request;
-    agree(world_, [&] {
-      request.sequence_length =
-          checked_sequence_length(options_.get<std::int64_t>("sequence-length"), model->config);
-    });
-    request.add_bos = options_.flag("add-bos");
-    const TokenSet data = load_model_sequences(world_, paths_of(options_.get<Words>("held-out")),
-                                               model->checkpoint->folder(), model->config, request);
-    const ModelSource source = agree_on(world_, [&] { return model->source(context_); });
-    const ModelSource reference = agree_on(world_, [&] { return dense->source(context_); });
-    const Evaluation found =
-        summarise(score_sequences(world_, context_, source, &reference, data, read_evaluation(options_)));
+    stop_where_asked();
+    const Evaluation found = evaluate(pruned);
     agree_at_root(world_, [&] {
       if (found.tokens == 0)
         throw InputError("no sequence of two tokens or more", "--held-out", "give a longer text");
+      if (!std::isfinite(found.kl))
+        throw NumericalError("the divergence is not finite", pruned.name, "use --precision fp32");
       Json json;
       json["kl"] = found.kl;
       json["perplexity"] = found.perplexity();
@@ -192,11 +260,16 @@ Pruned Rounds::measure(std::string name, const fs::path& folder, const fs::path&
       write_file_atomically(known, json.dump(2) + "\n");
     });
   }
-  agree(world_, [&] {
+  agree_at_root(world_, [&] {
     const Json json = parse_json(read_file(known), known.string());
-    pruned.kl = json.at("kl").get<double>();
-    pruned.perplexity = json.at("perplexity").get<double>();
+    pruned.kl = json.value("kl", std::nan(""));
+    pruned.perplexity = json.value("perplexity", std::nan(""));
+    if (!std::isfinite(pruned.kl))
+      throw InputError("no divergence in a round's result", known.string(),
+                       "remove the file and use --resume");
   });
+  pruned.kl = world_.broadcast_value(pruned.kl);
+  pruned.perplexity = world_.broadcast_value(pruned.perplexity);
   log_info("{}: held-out KL {:.4f}, perplexity {:.3f}", pruned.name, pruned.kl, pruned.perplexity);
   return pruned;
 }
@@ -204,10 +277,9 @@ Pruned Rounds::measure(std::string name, const fs::path& folder, const fs::path&
 Pruned Rounds::first_round() const {
   const fs::path folder = output_ / "round-0", sensitivities = folder / "sensitivity.h5",
                  levels = folder / "database.h5";
-  agree_at_root(world_, [&] { fs::create_directories(folder); });
-  run_or_resume(sensitivity, with_text("sensitivity", {}), sensitivities, part_path(sensitivities));
-  run_or_resume(database, with_text("database", {"--sensitivity", sensitivities.string()}), levels,
-                part_path(levels));
+  make_folder(folder);
+  run_or_resume(sensitivity, with_limit(words_.sensitivity({})), sensitivities);
+  run_or_resume(database, words_.database({"--sensitivity", sensitivities.string()}), levels);
   return measure("round-0", folder, levels, choose(folder, levels));
 }
 
@@ -216,15 +288,15 @@ std::vector<Pruned> Rounds::next_round(std::int64_t round, const Pruned& path) c
   const std::string name = fmt::format("round-{}", round);
   const fs::path folder = output_ / name, sensitivities = folder / "sensitivity.h5",
                  levels = folder / "database.h5";
-  agree_at_root(world_, [&] { fs::create_directories(folder); });
+  make_folder(folder);
   run_or_resume(sensitivity,
-                with_text("sensitivity",
-                          {"--database", path.database.string(), "--assignment", path.assignment.string()}),
-                sensitivities, part_path(sensitivities));
+                with_limit(words_.sensitivity(
+                    {"--database", path.database.string(), "--assignment", path.assignment.string()})),
+                sensitivities);
   Words own = {"--sensitivity", sensitivities.string(), "--path", path.assignment.string()};
   if (const auto& ridge = options_.get<std::string>("compensate"); ridge != "none")
     own.insert(own.end(), {"--compensate", ridge});
-  run_or_resume(database, with_text("database", own), levels, part_path(levels));
+  run_or_resume(database, words_.database(own), levels);
   return {measure(name + "-path", folder, levels, path.assignment),
           measure(name, folder, levels, choose(folder, levels))};
 }
@@ -261,7 +333,24 @@ void Rounds::run() {
   conclude(all, best);
 }
 
-void check_rounds(const Options& options) {
+/// What a step would refuse only after hours. Reads no file but the configuration.
+void check_steps(const Options& options, int ranks) {
+  const StepWords words(options);
+  Options sensitivity = declare_sensitivity(), database = declare_database(), search = declare_search();
+  sensitivity.parse(words.sensitivity({}));
+  check_options(read_sensitivity(sensitivity, ranks));
+  database.parse(words.database({}));
+  check_options(read_database(database));
+  for (const char* name : {"path", "compensate", "sensitivity"}) {
+    if (!database.has(name)) continue;
+    throw UsageError("the rounds decide on that", std::string("[database] ") + name, "leave it out");
+  }
+  if (options.get<std::int64_t>("generations") == 0) return;
+  search.parse(words.search({}));
+  read_search(search, ranks);
+}
+
+void check_rounds(const Options& options, int ranks) {
   for (const char* name : {"model", "calibration", "held-out", "output"}) options.require(name);
   for (const char* name : {"rounds", "generations"}) {
     if (options.get<std::int64_t>(name) < 0)
@@ -272,10 +361,31 @@ void check_rounds(const Options& options) {
     throw UsageError("not one target", "galapagos rounds",
                      "give one of --target-level, --target-params and --target-sparsity");
   }
-  if (!options.flag("resume") && fs::exists(fs::path(options.get<std::string>("output")) / "round-0")) {
-    throw InputError("there are rounds already", options.get<std::string>("output"),
+  if (target.sparsity && !(*target.sparsity > 0 && *target.sparsity <= 1)) {
+    throw UsageError(fmt::format("a sparsity of {:g}", *target.sparsity), "--target-sparsity",
+                     "give a share above 0 and up to 1, as 0.5");
+  }
+  if (const auto& ridge = options.get<std::string>("compensate"); ridge != "none") compensation_of(ridge);
+  parse_duration(options.get<std::string>("max-walltime"), "--max-walltime");
+  check_steps(options, ranks);
+}
+
+/// On the root: begins the folder, or sees that it belongs to these options.
+void open_folder(const Options& options) {
+  for (const std::string& file : options.get<Words>("held-out")) {
+    if (!fs::exists(file) && !fs::exists(file + ".bin"))
+      throw InputError("there is no such file", file, "check the path given to --held-out");
+  }
+  const fs::path output = options.get<std::string>("output"), identity = output / "identity.json";
+  const bool there = fs::exists(identity);
+  if (there && !options.flag("resume")) {
+    throw InputError("there are rounds already", output.string(),
                      "go on with --resume, or choose another --output");
   }
+  if (there)
+    return check_identity(read_file(identity), identity_of(options), "run of rounds", identity.string());
+  fs::create_directories(output);
+  write_file_atomically(identity, identity_of(options));
 }
 
 }  // namespace
@@ -283,7 +393,8 @@ void check_rounds(const Options& options) {
 void rounds(const Communicator& world, const Words& words) {
   Options options = declare_rounds();
   if (!begin(world, options, words)) return;
-  agree(world, [&] { check_rounds(options); });
+  agree(world, [&] { check_rounds(options, world.size()); });
+  agree_at_root(world, [&] { open_folder(options); });
   Rounds(world, options).run();
 }
 

@@ -162,7 +162,13 @@ SearchOptions read_search(const Options& options, int ranks) {
   evolution.offspring = options.get<std::int64_t>("offspring");
   evolution.stages = read_stages(options);
   evolution.strategy = strategy_of(options.get<std::string>("strategy"));
-  if (evolution.strategy == Strategy::sensitivity) evolution.generations = 0;
+  if (evolution.strategy == Strategy::sensitivity) {
+    if (options.given("generations")) {
+      throw UsageError("the strategy sensitivity has none", "--generations",
+                       "leave it out, or --strategy evolution");
+    }
+    evolution.generations = 0;
+  }
   evolution.compare_tokens = options.get<std::int64_t>("compare-tokens");
   evolution.eval_every = options.get<std::int64_t>("eval-every");
   evolution.seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed"));

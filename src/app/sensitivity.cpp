@@ -23,8 +23,9 @@ Options declare_sensitivity() {
       "text (.txt, .jsonl, also .gz and .zst) or token files (.bin)")("output", po::value<std::string>(),
                                                                       "the sensitivities, S.h5")(
       "calibration-tokens", po::value<std::int64_t>()->default_value(usual.calibration_tokens),
-      "tokens to use; 0: all")("sequence-length", po::value<std::int64_t>()->default_value(0),
-                               "longest sequence in tokens; 0: what the model takes, at most 8192")(
+      "tokens to use, without this option fewer where the text is shorter; 0: all")(
+      "sequence-length", po::value<std::int64_t>()->default_value(0),
+      "longest sequence in tokens; 0: what the model takes, at most 8192")(
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
       "samples", po::value<std::int64_t>()->default_value(usual.samples),
       "ids drawn for each token, each with a backward pass of its own")(
@@ -52,6 +53,7 @@ SensitivityOptions read_sensitivity(const Options& options, int ranks) {
       paths_of(options.find<std::vector<std::string>>("calibration").value_or(std::vector<std::string>()));
   request.output = options.find<std::string>("output").value_or("");
   request.calibration_tokens = options.get<std::int64_t>("calibration-tokens");
+  request.fewer_tokens = !options.given("calibration-tokens");
   request.sequence_length = options.get<std::int64_t>("sequence-length");
   request.add_bos = options.flag("add-bos");
   request.samples = options.get<std::int64_t>("samples");

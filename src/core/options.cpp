@@ -97,7 +97,10 @@ void Options::parse(const std::vector<std::string>& words) {
             unused.add_options()(common, po::value<std::string>());
         }
         settings.add(unused);
-        po::store(po::parse_config_file(own, settings), values_);
+        auto from_file = po::parse_config_file(own, settings);
+        std::erase_if(from_file.options,
+                      [&](const auto& option) { return on_command_line(option.string_key); });
+        po::store(from_file, values_);
       } catch (const po::error& error) {
         throw UsageError(error.what(), path, remedy);
       }
@@ -106,6 +109,10 @@ void Options::parse(const std::vector<std::string>& words) {
   } catch (const po::error& error) {
     throw UsageError(error.what(), where, remedy);
   }
+}
+
+bool Options::on_command_line(const std::string& name) const {
+  return std::find(from_command_line_.begin(), from_command_line_.end(), name) != from_command_line_.end();
 }
 
 void Options::require(const std::string& name) const {
@@ -129,10 +136,8 @@ std::string Options::resolved() const {
       text += fmt::format("# {} is not set\n", name);
       continue;
     }
-    const bool given =
-        std::find(from_command_line_.begin(), from_command_line_.end(), name) != from_command_line_.end();
     const char* source = values_[name].defaulted() ? "default"
-                         : given                   ? "command line"
+                         : on_command_line(name)   ? "command line"
                                                    : "configuration file";
     text += fmt::format("# {}\n", source);
     for (const std::string& word : words_of(values_[name].value()))

@@ -142,7 +142,7 @@ TokenSet load_sequences(const Communicator& comm, const std::vector<std::filesys
     if (gathered.total == 0) {
       throw InputError("calibration data is empty", where, "give files with text or tokens");
     }
-    if (!all && gathered.total < budget) {
+    if (!all && !options.fewer && gathered.total < budget) {
       throw InputError(fmt::format("calibration data too short: {} tokens, {} asked", gathered.total, budget),
                        where, "give more data or ask for fewer tokens");
     }

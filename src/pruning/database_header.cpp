@@ -85,6 +85,8 @@ void check_same_database(const DatabaseHeader& found, const DatabaseHeader& want
   compare(found.path == wanted.path, found.path.empty() ? "no --path" : "another --path", options);
   compare(found.compensation == wanted.compensation,
           found.compensation.empty() ? "no --compensate" : "--compensate " + found.compensation, options);
+  compare(found.batch_tokens == wanted.batch_tokens, fmt::format("--batch-tokens {}", found.batch_tokens),
+          options);
   compare(found.dtype == wanted.dtype, "weights of another type", options);
 }
 

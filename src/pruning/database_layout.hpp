@@ -8,7 +8,8 @@
 // Names of the file's objects and what the writer and the reader must agree on.
 namespace galapagos::layout {
 
-constexpr std::int64_t format_version = 1;
+/// 2 where level 0 is stored, which programs that know only 1 would not take.
+constexpr std::int64_t format_version = 1, newest_version = 2;
 
 inline std::string module_path(const ModuleId& module) {
   return "/modules/" + std::to_string(module.layer) + "/" + name_of(module.kind);

@@ -62,6 +62,7 @@ void read_path(const Hdf5File& file, DatabaseHeader& header, const std::string& 
   if (file.has_attribute("/", "compensate")) header.compensation = file.read_string("/", "compensate");
   const bool stored = file.has_attribute("/", "level_zero") && file.read_integer("/", "level_zero") == 1;
   if (stored != (header.first_stored() == 0)) damaged("level_zero does not fit compensate", path);
+  if (stored) header.batch_tokens = file.read_integer("/", "batch_tokens");
   if (!file.has_attribute("/", "path")) return;
   const std::vector<ModuleId> modules = header.modules();
   std::istringstream levels(file.read_string("/", "path"));
@@ -74,10 +75,10 @@ void read_path(const Hdf5File& file, DatabaseHeader& header, const std::string& 
 
 DatabaseHeader read_header(const Hdf5File& file, const std::string& path) {
   const std::int64_t version = file.read_integer("/", "format_version");
-  if (version != layout::format_version) {
+  if (version < layout::format_version || version > layout::newest_version) {
     throw InputError(
-        fmt::format("database format {}, this program reads format {}", version, layout::format_version),
-        path, "use the version of Galapagos that made it");
+        fmt::format("database format {}, this program reads up to {}", version, layout::newest_version), path,
+        "use the version of Galapagos that made it");
   }
   DatabaseHeader header;
   header.tool_version = file.read_string("/", "tool_version");

@@ -58,7 +58,8 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
       file.create_dataset(place + "/checksum", Hdf5Type::u64, {1});
     }
   }
-  file.write_attribute("/", "format_version", layout::format_version);
+  file.write_attribute("/", "format_version",
+                       header.first_stored() == 0 ? layout::newest_version : layout::format_version);
   file.write_attribute("/", "tool_version", header.tool_version);
   file.write_attribute("/", "created", header.created);
   file.write_attribute("/", "model_config", header.config.source.dump());
@@ -75,6 +76,7 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
   if (!header.compensation.empty()) {
     file.write_attribute("/", "compensate", header.compensation);
     file.write_attribute("/", "level_zero", std::int64_t{1});
+    file.write_attribute("/", "batch_tokens", header.batch_tokens);
   }
   if (!header.sensitivity_fingerprint.empty())
     file.write_attribute("/", "sensitivity_fingerprint", header.sensitivity_fingerprint);

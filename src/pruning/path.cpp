@@ -51,6 +51,7 @@ class PathBuilder {
               const Plan& plan, const SensitivityReader* sensitivities, PhaseTimes& times)
       : comm_(comm),
         context_(context),
+        exact_(context.device()),
         compensation_(options.compensation),
         plan_(plan),
         sensitivities_(sensitivities),
@@ -224,7 +225,7 @@ class PathBuilder {
       const Tensor left = states_of(target_, b);
       dense_->load(b, left);
       ops::combine(context_, -scale, states, scale, left);
-      ops::linear_weight_gradient(context_, input, left, part.residual);
+      ops::linear_weight_gradient(exact_, input, left, part.residual);
     }
     return sums;
   }
@@ -383,6 +384,7 @@ class PathBuilder {
 
   const Communicator& comm_;
   const ops::Context& context_;
+  ops::Context exact_;  // whose products keep fp32
   std::optional<Compensation> compensation_;
   const Plan& plan_;
   const SensitivityReader* sensitivities_;

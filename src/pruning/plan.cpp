@@ -109,7 +109,10 @@ DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& confi
     for (const ModuleId& module : modules)
       last.push_back(static_cast<std::int16_t>(header.removed(module).size() - 1));
     header.path = read_assignment_text(modules, last, *options.path);
-    if (options.compensation) header.compensation = name_of(*options.compensation);
+    if (options.compensation) {
+      header.compensation = name_of(*options.compensation);
+      header.batch_tokens = options.batch_tokens;
+    }
   }
   return header;
 }
@@ -177,6 +180,10 @@ std::optional<SensitivityReader> open_sensitivities(const DatabaseOptions& optio
   if (found.config.source != plan.config.source || found.model_fingerprint != plan.header.model_fingerprint) {
     throw InputError("these sensitivities are of another model", path,
                      "make them with 'galapagos sensitivity' from the model given by --model");
+  }
+  if (!options.path && !found.assignment_fingerprint.empty()) {
+    log_warning(
+        "{} was measured with an assignment put in; a database on its path (--path) is what it is for", path);
   }
   const std::string& known = plan.header.sensitivity_fingerprint;
   if (!known.empty() && known != reader->fingerprint())

@@ -89,6 +89,7 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
     header.samples = options.samples;
     header.seed = static_cast<std::int64_t>(options.seed);
     header.form = options.form;
+    header.batch_tokens = options.batch_tokens;
     if (options.lanes > comm.size()) {
       throw UsageError(fmt::format("{} lanes do not fit {} ranks", options.lanes, comm.size()), "--lanes",
                        "use at most one lane per rank");
@@ -105,9 +106,9 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
     header.calibration_tokens = options.calibration_tokens;
     setup.how.most_tokens = std::max(options.batch_tokens, header.sequence_length);
   } else {
-    setup.calibration =
-        load_model_sequences(comm, options.calibration, options.model, model.config,
-                             {header.sequence_length, options.calibration_tokens, options.add_bos});
+    setup.calibration = load_model_sequences(
+        comm, options.calibration, options.model, model.config,
+        {header.sequence_length, options.calibration_tokens, options.add_bos, options.fewer_tokens});
     header.calibration_tokens = static_cast<std::int64_t>(setup.calibration.tokens.size());
     header.calibration_fingerprint = hex64(setup.calibration.fingerprint());
     std::uint64_t first = 0;
@@ -283,6 +284,7 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
                       dealing.rank_in_grid(comm.rank()), shards, setup.how);
   });
   phase.reset();
+  std::size_t unsaved = 0;  // tokens
   for (std::size_t done = setup.batches_done; done < setup.batches.size();) {
     const std::size_t end =
         std::min(done + static_cast<std::size_t>(setup.forecast.window), setup.batches.size());
@@ -301,12 +303,15 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
     }
     phase.emplace(&times, "communicating");
     add_to_totals(comm, setup, collector ? &*collector : nullptr, totals);
+    for (std::size_t b = done; b < end; ++b) unsaved += setup.batches[b].batch.tokens.size();
     done = end;
     phase.emplace(&times, "writing");
     if (done == setup.batches.size()) break;
     const bool late = options.max_seconds > 0 && watch.seconds() > options.max_seconds;
     const bool stop = comm.any(stop_requested() || late);
+    if (!stop && unsaved < static_cast<std::size_t>(options.checkpoint_tokens)) continue;
     write_sensitivities(comm, part, setup.header, static_cast<std::int64_t>(done), totals);
+    unsaved = 0;
     if (!stop) continue;
     phase.reset();
     report_phases(comm, times);

@@ -48,6 +48,7 @@ void create_file(const std::filesystem::path& path, const SensitivityHeader& hea
   file.write_attribute("/", "calibration_fingerprint", header.calibration_fingerprint);
   file.write_attribute("/", "calibration_tokens", header.calibration_tokens);
   file.write_attribute("/", "sequence_length", header.sequence_length);
+  file.write_attribute("/", "batch_tokens", header.batch_tokens);
   file.write_attribute("/", "precision", name_of(header.precision));
   file.write_attribute("/", "samples", header.samples);
   file.write_attribute("/", "seed", header.seed);
@@ -86,6 +87,7 @@ SensitivityHeader read_header(const Hdf5File& file, const std::string& path) {
   header.calibration_fingerprint = file.read_string("/", "calibration_fingerprint");
   header.calibration_tokens = file.read_integer("/", "calibration_tokens");
   header.sequence_length = file.read_integer("/", "sequence_length");
+  header.batch_tokens = file.read_integer("/", "batch_tokens");
   header.precision = named(precisions, file.read_string("/", "precision"), path);
   header.samples = file.read_integer("/", "samples");
   header.seed = file.read_integer("/", "seed");
@@ -153,6 +155,8 @@ void check_same_sensitivity(const SensitivityHeader& found, const SensitivityHea
   compare(found.precision == wanted.precision, "--precision " + name_of(found.precision));
   compare(found.samples == wanted.samples, fmt::format("--samples {}", found.samples));
   compare(found.seed == wanted.seed, fmt::format("--seed {}", found.seed));
+  // Batches are what is counted of a run.
+  compare(found.batch_tokens == wanted.batch_tokens, fmt::format("--batch-tokens {}", found.batch_tokens));
   compare(found.form == wanted.form, "--form " + name_of(found.form));
 }
 

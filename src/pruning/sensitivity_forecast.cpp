@@ -32,10 +32,6 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
   const HfConfig part = part_of_model(config, 0, options.shards).config;
   const auto layers = static_cast<int>(config.layers);
   SensitivityForecast forecast;
-  const std::int64_t batches =
-      std::max<std::int64_t>((extent.tokens + extent.most_tokens - 1) / extent.most_tokens, 1);
-  forecast.window = std::clamp<std::int64_t>(
-      options.checkpoint_tokens / std::max<std::int64_t>(options.batch_tokens, 1), 1, batches);
   GradientGathering how;
   how.form = options.form;
   how.samples = options.samples;
@@ -43,7 +39,10 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
   const auto fits = [&](int stages, int lanes) {
     forecast.grid.lanes = lanes;
     forecast.grid.spans = balanced_spans(layer_costs(config), stages);
-    how.window_tokens = (forecast.window + lanes - 1) / lanes * extent.most_tokens;
+    // Enough to fill the stages on the way up and the way down.
+    const std::int64_t of_lane = stages == 1 ? 1 : 4 * stages;
+    forecast.window = of_lane * lanes;
+    how.window_tokens = of_lane * extent.most_tokens;
     for (const bool recompute : {false, true}) {
       how.recompute = forecast.recompute = recompute;
       forecast.bytes = 0;

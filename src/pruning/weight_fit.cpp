@@ -67,9 +67,10 @@ double change_of_error(const ops::Context& context, const FitSums& sums, const T
            2 * ops::inner_product(context, change, sums.residual);
   }
   // e^T G e = |R e|^2.
+  const ops::Context exact(context.device());  // its products keep fp32
   const auto weighed = [&](const Tensor& values) {
     OwnedTensor rows = matrix(context, values.rows(), values.columns(), "a weighed change");
-    ops::linear(context, values, sensitivity->root, nullptr, rows);
+    ops::linear(exact, values, sensitivity->root, nullptr, rows);
     return rows;
   };
   const OwnedTensor own = weighed(change), residual = weighed(sums.residual);

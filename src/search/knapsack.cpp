@@ -162,9 +162,14 @@ AtMost::Solution AtMost::within(double gap) const {
     kept += states.size();
     if (kept > most_states) {
       throw ResourceError(fmt::format("the exact assignment needs more than {} states", most_states),
-                          "knapsack", "use a database of fewer levels, or --start uniform");
+                          "--target-params, --target-sparsity",
+                          "use a database of fewer levels, or a slightly other target");
     }
     for (const State& state : states) steps[place].push_back({state.rest, state.choice});
+  }
+  if (states.empty()) {
+    throw NumericalError("the end losses are too large to be added up", "end_loss of the database",
+                         "make the database with other sensitivities, or use --start uniform");
   }
   // The last has the least loss.
   Solution solution;

@@ -79,7 +79,9 @@ Assignment least_loss(const SearchSpace& space, const Budget& budget, const EndL
     }
     const auto levels =
         rule.exact ? knapsack_exactly(classes, rule.limit) : knapsack_at_most(classes, rule.limit);
-    if (!levels) throw UsageError("no assignment meets the target", "knapsack", "choose another one");
+    if (!levels)
+      throw UsageError("no assignment meets the target", "--target-level, --target-params, --target-sparsity",
+                       "choose another one");
     for (std::size_t i = 0; i < levels->size(); ++i) assignment[rule.modules[i]] = (*levels)[i];
   }
   return assignment;

@@ -192,7 +192,8 @@ TEST_CASE("squares are added up by column", "[ops]") {
   Values wanted = before;
   for (std::size_t i = 0; i < x.size(); ++i) wanted[i % static_cast<std::size_t>(n)] += x[i] * x[i];
   const std::vector<float> found = test::read(sums);
-  for (std::size_t i = 0; i < wanted.size(); ++i) CHECK(static_cast<double>(found[i]) == Approx(wanted[i]).epsilon(1e-5));
+  for (std::size_t i = 0; i < wanted.size(); ++i)
+    CHECK(static_cast<double>(found[i]) == Approx(wanted[i]).epsilon(1e-5));
 }
 
 TEST_CASE("the input gradient of a bf16 weight is that of its values", "[ops]") {

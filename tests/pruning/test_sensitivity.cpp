@@ -174,6 +174,9 @@ TEST_CASE("a run that is stopped again and again ends with the same bits", "[sen
   changed.calibration_tokens = 800;
   CHECK(measure(world, changed) == ExitCode::bad_input);
   changed = options;
+  changed.batch_tokens = 32;
+  CHECK(measure(world, changed) == ExitCode::bad_input);
+  changed = options;
   changed.form = SensitivityForm::diagonal;
   CHECK(measure(world, changed) == ExitCode::bad_input);
   options.max_seconds = 0;

@@ -14,6 +14,7 @@ namespace galapagos {
 /// stands under `[command]` is for that command alone, what stands above all sections for every one (options
 /// of computing, as `precision`, are passed over where a command has none). Abbreviations are off; an unknown
 /// or repeated option, a wrong value, an unknown key or an unknown section is a UsageError.
+/// The words of an option that takes several come all from the command line or all from the file.
 /// `--config`, `--print-config` and `--help` are declared here.
 class Options {
  public:
@@ -37,6 +38,8 @@ class Options {
   std::optional<T> find(const std::string& name) const {
     return has(name) ? std::optional<T>(values_[name].as<T>()) : std::nullopt;
   }
+  /// Whether the command line or the file says so, not the default.
+  bool given(const std::string& name) const { return has(name) && !values_[name].defaulted(); }
   /// UsageError where the option was not given and has no default.
   void require(const std::string& name) const;
 
@@ -45,6 +48,8 @@ class Options {
   std::string resolved() const;
 
  private:
+  bool on_command_line(const std::string& name) const;
+
   std::string command_;
   std::string summary_;
   std::string positional_;

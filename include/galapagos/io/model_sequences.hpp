@@ -13,6 +13,7 @@ struct SequenceRequest {
   std::int64_t sequence_length = 0;
   std::int64_t token_budget = 0;  ///< 0: everything
   bool add_bos = false;           ///< a BOS token in front of every sequence
+  bool fewer = false;             ///< a text with fewer tokens than the budget will do
 };
 
 /// The sequence length asked for, or where that is 0 the longest the model takes, at most 8192. UsageError

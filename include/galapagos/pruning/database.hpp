@@ -53,6 +53,7 @@ struct DatabaseHeader {
   /// The level of each of modules() on the path that Hessians were collected on; empty: the unpruned model.
   std::vector<std::int16_t> path;
   std::string compensation;  ///< ridge of the weights' compensation on that path, or "auto"; empty without
+  std::int64_t batch_tokens = 0;  ///< with compensation: what is held out to choose ridges on depends on it
   std::map<ModuleId, std::vector<std::int64_t>> levels;  ///< structures removed at levels 0, 1, ...
 
   const std::vector<std::int64_t>& removed(const ModuleId& module) const { return levels.at(module); }

@@ -20,6 +20,7 @@ struct SensitivityOptions {
   std::vector<std::filesystem::path> calibration;
   std::filesystem::path output;
   std::int64_t calibration_tokens = 16384;  ///< 0: all there are
+  bool fewer_tokens = false;                ///< a text with fewer will do
   std::int64_t sequence_length = 0;
   bool add_bos = false;
   std::int64_t samples = 1;  ///< ids drawn per token, each with a way back of its own

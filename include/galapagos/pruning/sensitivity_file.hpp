@@ -30,8 +30,9 @@ struct SensitivityHeader {
   std::string calibration_fingerprint;
   std::int64_t calibration_tokens = 0;
   std::int64_t sequence_length = 0;
-  DType precision = DType::f32;  ///< of the working weights
-  std::int64_t samples = 1;      ///< drawn per token
+  std::int64_t batch_tokens = 0;  ///< computed at a time
+  DType precision = DType::f32;   ///< of the working weights
+  std::int64_t samples = 1;       ///< drawn per token
   std::int64_t seed = 0;
   SensitivityForm form = SensitivityForm::full;
 

@@ -20,7 +20,7 @@ struct SensitivityForecast {
   PipelineGrid grid;        ///< stages and lanes; with shards one stage, and each replica a lane
   bool recompute = false;   ///< layers are computed again on the way back
   std::string too_small;    ///< why the memory limit cannot be kept; empty where it can
-  std::int64_t window = 1;  ///< batches, over all lanes, between one saving and the next
+  std::int64_t window = 1;  ///< batches, over all lanes, from one look at signals to the next
   std::uint64_t bytes = 0;  ///< of the rank that needs most
   std::uint64_t file = 0;
   double operations = 0;  ///< of all ranks

@@ -1,0 +1,129 @@
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/process.hpp"
+#include "support/refusal.hpp"
+
+#include <fmt/format.h>
+
+#include <galapagos/core/file.hpp>
+#include <galapagos/core/json.hpp>
+
+using namespace galapagos;
+using test::run_galapagos;
+
+namespace {
+
+std::vector<std::string> rounds_words(const std::filesystem::path& output, std::vector<std::string> more = {}) {
+  std::vector<std::string> words = {"rounds",
+                                    "--model",
+                                    test::data_file("models/llama3_tiny").string(),
+                                    "--calibration",
+                                    test::data_file("text/sample.jsonl").string(),
+                                    "--held-out",
+                                    test::data_file("text/tiny_heldout.jsonl").string(),
+                                    "--sequence-length",
+                                    "128",
+                                    "--batch-tokens",
+                                    "512",
+                                    "--target-sparsity",
+                                    "0.4",
+                                    "--rounds",
+                                    "1",
+                                    "--threads",
+                                    "1",
+                                    "--output",
+                                    output.string()};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+Json result_of(const std::filesystem::path& output) {
+  return parse_json(read_file(output / "rounds.json"), "rounds.json");
+}
+
+}  // namespace
+
+TEST_CASE("rounds end with the best model on held-out text, stopped or not", "[rounds]") {
+  const test::TemporaryFolder folder;
+  test::write_text(folder / "steps.ini", "[database]\nlevels = 4\n[sensitivity]\ncalibration-tokens = 2000\n");
+  const std::vector<std::string> config = {"--config", (folder / "steps.ini").string()};
+  const test::Ended whole = run_galapagos(2, rounds_words(folder / "whole", config));
+  INFO(whole.errors);
+  REQUIRE(whole.code == 0);
+  const Json found = result_of(folder / "whole");
+  CHECK(found.at("measured").size() == 3);  // the first round, and the second's path and assignment
+  double least = 1e300;
+  std::string best;
+  for (const Json& round : found.at("measured")) {
+    CHECK(test::count_lines(whole.output, round.at("name").get<std::string>() + " ") >= 1);
+    if (round.at("kl").get<double>() >= least) continue;
+    least = round.at("kl").get<double>();
+    best = round.at("name").get<std::string>();
+  }
+  CHECK(found.at("best") == best);
+  CHECK(test::count_lines(whole.output, "best: " + best) == 1);
+  // The sections were for the steps.
+  const Json database = parse_json(
+      run_galapagos(1, {"info", (folder / "whole" / "round-1" / "database.h5").string(), "--json", "--verify"}).output,
+      "info");
+  CHECK(database.at("modules")[1].at("removed").size() == 5);
+  CHECK(database.at("sequence_length") == 128);
+  // What is said is true of the files named.
+  const test::Ended again = run_galapagos(
+      1, {"eval", "--model", test::data_file("models/llama3_tiny").string(), "--database", found.at("database"),
+          "--assignment", (folder / "whole" / "best.txt").string(), "--data",
+          test::data_file("text/tiny_heldout.jsonl").string(), "--reference",
+          test::data_file("models/llama3_tiny").string(), "--sequence-length", "128", "--json"});
+  INFO(again.errors);
+  CHECK(parse_json(again.output, "eval").at("kl").get<double>() == Approx(least).epsilon(1e-4));
+
+  // Stopped after each step or two.
+  std::vector<std::string> stopped = config;
+  stopped.insert(stopped.end(), {"--max-walltime", "1"});
+  int stops = 0;
+  test::Ended ended;
+  do {
+    ended = run_galapagos(2, rounds_words(folder / "stopped", stopped));
+    if (stops == 0) stopped.push_back("--resume");
+  } while (ended.code == 75 && ++stops < 30);
+  INFO(ended.errors);
+  CHECK(ended.code == 0);
+  const Json resumed = result_of(folder / "stopped");
+  CHECK(resumed.at("best") == found.at("best"));
+  for (std::size_t i = 0; i < found.at("measured").size(); ++i) {
+    CHECK(resumed.at("measured")[i].at("kl").get<double>() ==
+          Approx(found.at("measured")[i].at("kl").get<double>()).epsilon(1e-4));
+  }
+
+  // Rounds that are done are not taken for others.
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = config;
+    words.insert(words.end(), more.begin(), more.end());
+    return [all = rounds_words(folder / "whole", words)](int) { return all; };
+  };
+  const auto other_target = [&](int) {
+    std::vector<std::string> words = rounds_words(folder / "whole", config);
+    *std::find(words.begin(), words.end(), "0.4") = "0.2";
+    words.push_back("--resume");
+    return words;
+  };
+  test::check_refused({{with({}), 3, "there are rounds already", {}},
+                       {with({"--resume", "--compensate", "3"}), 3, "compensate", {}},
+                       {other_target, 3, "target-sparsity", {}}});
+}
+
+TEST_CASE("what rounds refuse before they begin", "[rounds]") {
+  const test::TemporaryFolder folder;
+  int number = 0;
+  const auto refuse = [&](std::vector<std::string> more, int code, const std::string& reason) {
+    const std::filesystem::path output = folder / fmt::format("r{}", ++number);
+    return test::Refusal{[words = rounds_words(output, std::move(more))](int) { return words; }, code, reason,
+                         output / "round-0" / "sensitivity.h5"};
+  };
+  test::write_text(folder / "path.ini", "[database]\npath = x.txt\n");
+  test::check_refused({refuse({"--compensate", "banana"}, 2, "banana"),
+                       refuse({"--target-level", "2"}, 2, "not one target"),
+                       refuse({"--rounds", "-1"}, 2, "--rounds"),
+                       refuse({"--held-out", (folder / "nothing.jsonl").string()}, 3, "nothing.jsonl"),
+                       refuse({"--config", (folder / "path.ini").string()}, 2, "[database] path")});
+}
