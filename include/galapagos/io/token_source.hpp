@@ -14,8 +14,8 @@ namespace galapagos {
 struct SequenceOptions {
   std::int64_t sequence_length = 0;  ///< longest sequence, in tokens
   std::int64_t token_budget = 0;     ///< tokens to load in all; 0: everything
-  bool fewer = false;                ///< a text with fewer tokens than that will do
   std::optional<std::int32_t> bos;   ///< goes in front of every document
+  bool fewer = false;                ///< a text with fewer tokens than the budget will do
 };
 
 /// Sequences of token ids, one after the other.
