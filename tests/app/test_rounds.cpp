@@ -13,7 +13,8 @@ using test::run_galapagos;
 
 namespace {
 
-std::vector<std::string> rounds_words(const std::filesystem::path& output, std::vector<std::string> more = {}) {
+std::vector<std::string> rounds_words(const std::filesystem::path& output,
+                                      std::vector<std::string> more = {}) {
   std::vector<std::string> words = {"rounds",
                                     "--model",
                                     test::data_file("models/llama3_tiny").string(),
@@ -45,7 +46,8 @@ Json result_of(const std::filesystem::path& output) {
 
 TEST_CASE("rounds end with the best model on held-out text, stopped or not", "[rounds]") {
   const test::TemporaryFolder folder;
-  test::write_text(folder / "steps.ini", "[database]\nlevels = 4\n[sensitivity]\ncalibration-tokens = 2000\n");
+  test::write_text(folder / "steps.ini",
+                   "[database]\nlevels = 4\n[sensitivity]\ncalibration-tokens = 2000\n");
   const std::vector<std::string> config = {"--config", (folder / "steps.ini").string()};
   const test::Ended whole = run_galapagos(2, rounds_words(folder / "whole", config));
   INFO(whole.errors);
@@ -64,14 +66,16 @@ TEST_CASE("rounds end with the best model on held-out text, stopped or not", "[r
   CHECK(test::count_lines(whole.output, "best: " + best) == 1);
   // The sections were for the steps.
   const Json database = parse_json(
-      run_galapagos(1, {"info", (folder / "whole" / "round-1" / "database.h5").string(), "--json", "--verify"}).output,
+      run_galapagos(1,
+                    {"info", (folder / "whole" / "round-1" / "database.h5").string(), "--json", "--verify"})
+          .output,
       "info");
   CHECK(database.at("modules")[1].at("removed").size() == 5);
   CHECK(database.at("sequence_length") == 128);
   // What is said is true of the files named.
   const test::Ended again = run_galapagos(
-      1, {"eval", "--model", test::data_file("models/llama3_tiny").string(), "--database", found.at("database"),
-          "--assignment", (folder / "whole" / "best.txt").string(), "--data",
+      1, {"eval", "--model", test::data_file("models/llama3_tiny").string(), "--database",
+          found.at("database"), "--assignment", (folder / "whole" / "best.txt").string(), "--data",
           test::data_file("text/tiny_heldout.jsonl").string(), "--reference",
           test::data_file("models/llama3_tiny").string(), "--sequence-length", "128", "--json"});
   INFO(again.errors);
