@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What all jobs share. A job file sources jobs/<scheduler>/scheduler.sh, which sources this, and
 # calls
-#   run_phase database|search|stitch|train|eval
+#   run_phase database|search|rounds|stitch|train|eval
 # scheduler.sh has the functions that differ between schedulers:
 #   submit PHASE [JOB]        submits a job, to begin after JOB has succeeded; prints its number
 #   wait_for JOB OTHER        lets the waiting JOB wait for OTHER in place of what it waited for
@@ -159,6 +159,7 @@ followers_of() {
   case $1 in
     database) echo "$DATABASE.followers" ;;
     search) echo "$RUN.followers" ;;
+    rounds) echo "$ROUNDS.followers" ;;
     train) echo "$TRAINED.followers" ;;
   esac
 }
@@ -218,6 +219,18 @@ run_search() {
     ${ISLANDS:+--islands "$ISLANDS"} ${OFFSPRING:+--offspring "$OFFSPRING"} \
     ${SURVIVORS:+--survivors "$SURVIVORS"} ${GENERATIONS:+--generations "$GENERATIONS"} \
     ${SEED:+--seed "$SEED"} "${replicas[@]}" "${words[@]}" "${limit[@]}" "${resume[@]}"
+}
+
+run_rounds() {
+  local left="$1" files=() held_out=() words=() limit=()
+  if [[ -z $HELD_OUT ]]; then fail 2 "rounds are compared on HELD_OUT, which is not set"; fi
+  read_files files "$CALIBRATION"
+  read_files held_out "$HELD_OUT"
+  read -r -a words <<<"$ROUNDS_OPTIONS"
+  mkdir -p "$(dirname "$ROUNDS")"
+  if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
+  run_program "" "${launch[@]}" "$GALAPAGOS" rounds --resume ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
+    --calibration "${files[@]}" --held-out "${held_out[@]}" --output "$ROUNDS" "${words[@]}" "${limit[@]}"
 }
 
 run_stitch() {
@@ -288,7 +301,7 @@ run_phase() {
   fi
 
   case $phase in
-    search | train) stop_signal=USR2 ;; # writes a checkpoint and leaves with code 75
+    search | rounds | train) stop_signal=USR2 ;; # writes a checkpoint and leaves with code 75
     database) stop_signal=TERM ;; # modules that are done stay
   esac
   if [[ -n $stop_signal ]]; then
@@ -309,6 +322,7 @@ run_phase() {
   case $phase in
     database) run_database || code=$? ;;
     search) run_search "$left" || code=$? ;;
+    rounds) run_rounds "$left" || code=$? ;;
     stitch) run_stitch || code=$? ;;
     train) run_train "$left" || code=$? ;;
     eval) run_eval || code=$? ;;

@@ -134,7 +134,7 @@ if ((times > 0)); then
     fail) exit 3 ;;
     stop) checkpoint ;;
     hang)
-      if [[ $command == search || $command == train ]]; then trap checkpoint USR2; fi
+      if [[ $command =~ ^(search|rounds|train)$ ]]; then trap checkpoint USR2; fi
       touch "$T/control/running"
       for ((nap = 0; nap < 500; ++nap)); do sleep 0.02; done
       exit 1 # no signal came
@@ -148,6 +148,7 @@ case $command in
     mkdir -p "$output"
     touch "$output/best.txt"
     ;;
+  rounds) mkdir -p "$output" && touch "$output/best.txt" ;;
   stitch) [[ -f $assignment ]] && mkdir -p "$output" ;;
   train)
     if [[ ! -d $model || ( -f $output/checkpoint.h5 && ${resume:-} != yes ) ]]; then exit 2; fi
@@ -415,6 +416,25 @@ for scheduler in slurm pbs lsf; do
   esac >/dev/null
   run_queue
   check "a job by hand" same "$(codes) $(commands)" "0 search "
+
+  # Rounds by hand: without text to compare them on they are refused, else they are stopped once and go on.
+  begin_test
+  by_hand() {
+    case $scheduler in
+      slurm) submit_with sbatch "$1" ;;
+      pbs) submit_with qsub "$1" ;;
+      lsf) submit_with bsub <"$1" ;;
+    esac >/dev/null
+  }
+  by_hand "${job/search./rounds.}"
+  run_queue
+  check "rounds without HELD_OUT" same "$(codes)" "2"
+  begin_test
+  echo "1 stop" >"$T/control/rounds"
+  HELD_OUT="$T/work/of mine/text.jsonl" ROUNDS_OPTIONS="--target-sparsity 0.5" by_hand "${job/search./rounds.}"
+  run_queue
+  check "rounds that go on" same "$(codes) $(commands)" "75 0 rounds rounds "
+  check "options of rounds" holds "$(tail -n 1 "$T/calls")" "--target-sparsity 0.5"
 
   # The study.
   begin_test
