@@ -15,17 +15,6 @@ using namespace galapagos;
 
 namespace {
 
-// On every rank: the exit code of a collective build, 0 where it went well.
-int code_of_build(const Communicator& world, const DatabaseOptions& options) {
-  try {
-    build_database(world, ops::Context(), options);
-    return 0;
-  } catch (const Error& error) {
-    CHECK(error.agreed());
-    return static_cast<int>(error.code());
-  }
-}
-
 void flip_byte(const std::filesystem::path& path, std::uint64_t offset) {
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   file.seekg(static_cast<std::streamoff>(offset));
@@ -43,7 +32,7 @@ TEST_CASE("one lane gives one file, bit for bit, on any number of ranks", "[data
     DatabaseOptions together = test::small_database(model, folder / (std::string(model) + "_all.h5"));
     DatabaseOptions alone = test::small_database(model, folder / (std::string(model) + "_one.h5"));
     together.lanes = 1;
-    CHECK(code_of_build(world, together) == 0);
+    CHECK(test::code_of_build(world, together) == 0);
     const Communicator only_root = world.split(world.is_root() ? 0 : 1, world.rank());
     if (world.is_root()) build_database(only_root, ops::Context(), alone);
     world.barrier();
@@ -66,12 +55,12 @@ TEST_CASE("lanes, passes and attention units change nothing but rounding", "[dat
     DatabaseOptions plain = test::small_database("llama3_tiny", folder / ("plain_" + name_of(unit) + ".h5"));
     plain.attention_unit = unit;
     plain.lanes = 1;
-    CHECK(code_of_build(world, plain) == 0);
+    CHECK(test::code_of_build(world, plain) == 0);
     for (int lanes = 2; lanes <= world.size(); ++lanes) {
       DatabaseOptions other = plain;
       other.output = folder / ("lanes_" + name_of(unit) + std::to_string(lanes) + ".h5");
       other.lanes = lanes;
-      CHECK(code_of_build(world, other) == 0);
+      CHECK(test::code_of_build(world, other) == 0);
       if (world.is_root()) {
         const test::Difference difference = test::compare(plain.output, other.output);
         CHECK(difference.same_order);
@@ -83,7 +72,7 @@ TEST_CASE("lanes, passes and attention units change nothing but rounding", "[dat
     DatabaseOptions passes = plain;
     passes.output = folder / ("passes_" + name_of(unit) + ".h5");
     passes.memory_limit = 2700000;  // a few modules at a time
-    CHECK(code_of_build(world, passes) == 0);
+    CHECK(test::code_of_build(world, passes) == 0);
     if (world.is_root()) CHECK(test::compare(plain.output, passes.output).same_bits);
     world.barrier();
   }
@@ -94,11 +83,11 @@ TEST_CASE("what an earlier run left behind is taken up, or refused where it does
   const test::SharedFolder folder(world);
   DatabaseOptions options = test::small_database("llama3_tiny", folder / "x.h5");
   const DatabaseOptions reference = test::small_database("llama3_tiny", folder / "reference.h5");
-  CHECK(code_of_build(world, options) == 0);
-  CHECK(code_of_build(world, reference) == 0);
-  CHECK(code_of_build(world, options) == 3);  // it exists
+  CHECK(test::code_of_build(world, options) == 0);
+  CHECK(test::code_of_build(world, reference) == 0);
+  CHECK(test::code_of_build(world, options) == 3);  // it exists
   options.resume = true;
-  CHECK(code_of_build(world, options) == 0);  // nothing to do
+  CHECK(test::code_of_build(world, options) == 0);  // nothing to do
 
   // As a run leaves it that was killed after its first modules.
   if (world.is_root()) {
@@ -115,7 +104,7 @@ TEST_CASE("what an earlier run left behind is taken up, or refused where it does
   }
   world.barrier();
   options.resume = false;
-  CHECK(code_of_build(world, options) == 3);  // an unfinished one is there
+  CHECK(test::code_of_build(world, options) == 3);  // an unfinished one is there
   options.resume = true;
   for (int change = 0; change < 6; ++change) {
     DatabaseOptions other = options;
@@ -125,9 +114,9 @@ TEST_CASE("what an earlier run left behind is taken up, or refused where it does
     if (change == 3) other.relative_damping = 0.1;
     if (change == 4) other.attention_unit = AttentionUnit::group;
     if (change == 5) other.ffn_removed = "0 64 176";
-    CHECK(code_of_build(world, other) == 3);
+    CHECK(test::code_of_build(world, other) == 3);
   }
-  CHECK(code_of_build(world, options) == 0);
+  CHECK(test::code_of_build(world, options) == 0);
   if (world.is_root()) CHECK(test::compare(reference.output, options.output).same_bits);
   world.barrier();
 
@@ -139,10 +128,10 @@ TEST_CASE("what an earlier run left behind is taken up, or refused where it does
     flip_byte(options.output, H5Dget_offset(weight.get()) + 5);
   }
   world.barrier();
-  CHECK(code_of_build(world, options) == 3);
+  CHECK(test::code_of_build(world, options) == 3);
   if (world.is_root()) CHECK(std::filesystem::exists(options.output));
   options.repair = true;
-  CHECK(code_of_build(world, options) == 0);
+  CHECK(test::code_of_build(world, options) == 0);
   if (world.is_root()) CHECK(test::compare(reference.output, options.output).same_bits);
   world.barrier();
 }
@@ -152,7 +141,7 @@ TEST_CASE("damaged files are refused, never misread", "[database]") {
   const test::SharedFolder folder(world);
   DatabaseOptions options = test::small_database("llama2_tiny", folder / "x.h5");
   options.calibration_tokens = 500;
-  CHECK(code_of_build(world, options) == 0);
+  CHECK(test::code_of_build(world, options) == 0);
   if (world.is_root()) {
     const std::string whole = read_file(options.output);
     for (const std::size_t size :
@@ -169,7 +158,7 @@ TEST_CASE("damaged files are refused, never misread", "[database]") {
   if (world.is_root()) test::write_text(part_path(folder / "y.h5"), "no HDF5 file");
   world.barrier();
   options.output = folder / "y.h5";
-  CHECK(code_of_build(world, options) == 3);
+  CHECK(test::code_of_build(world, options) == 3);
   if (world.is_root()) CHECK(read_file(part_path(folder / "y.h5")) == "no HDF5 file");
   world.barrier();
 }
@@ -181,7 +170,7 @@ TEST_CASE("what cannot be done is refused before anything is written", "[databas
   const auto code = [&](auto change) {
     DatabaseOptions options = good;
     change(options);
-    return code_of_build(world, options);
+    return test::code_of_build(world, options);
   };
   CHECK(code([&](DatabaseOptions& o) { o.model = folder / "none"; }) == 3);
   CHECK(code([&](DatabaseOptions& o) { o.calibration = {folder / "none.jsonl"}; }) == 3);

@@ -17,16 +17,6 @@ using namespace galapagos;
 
 namespace {
 
-int code_of_build(const Communicator& world, const DatabaseOptions& options) {
-  try {
-    build_database(world, ops::Context(), options);
-    return 0;
-  } catch (const Error& error) {
-    CHECK(error.agreed());
-    return static_cast<int>(error.code());
-  }
-}
-
 /// The mean squared distance, over the calibration tokens, between the last hidden states of the unpruned
 /// model and of the one at the levels of a database's path.
 double distance_on_path(const Communicator& world, const DatabaseOptions& options) {
@@ -110,8 +100,8 @@ TEST_CASE("the path of the unpruned model gives the ordinary database but for ro
     const DatabaseOptions plain = test::small_database(model, folder / (std::string(model) + ".h5"));
     const DatabaseOptions path =
         test::on_path(world, test::small_database(model, folder / (std::string(model) + "_path.h5")), 0, 0);
-    CHECK(code_of_build(world, plain) == 0);
-    CHECK(code_of_build(world, path) == 0);
+    CHECK(test::code_of_build(world, plain) == 0);
+    CHECK(test::code_of_build(world, path) == 0);
     if (world.is_root()) {
       const test::Difference difference = test::compare(plain.output, path.output);
       CHECK(difference.same_order);
@@ -133,7 +123,7 @@ TEST_CASE("a path's database is the same on any number of ranks but for rounding
         world, test::small_database("llama3_tiny", folder / ("all_" + name + ".h5")), 1, 2, compensation);
     DatabaseOptions alone = together;
     alone.output = folder / ("one_" + name + ".h5");
-    CHECK(code_of_build(world, together) == 0);
+    CHECK(test::code_of_build(world, together) == 0);
     const Communicator only_root = world.split(world.is_root() ? 0 : 1, world.rank());
     if (world.is_root()) {
       build_database(only_root, ops::Context(), alone);
@@ -157,7 +147,7 @@ TEST_CASE("the compensated path stays closer to the unpruned model", "[path]") {
     const auto built = [&](const std::string& name, const std::optional<Compensation>& compensation) {
       const DatabaseOptions options = test::on_path(
           world, test::small_database(model, folder / (model + name + ".h5")), 2, 0, compensation);
-      CHECK(code_of_build(world, options) == 0);
+      CHECK(test::code_of_build(world, options) == 0);
       return options;
     };
     const double without = distance_on_path(world, built("_none", std::nullopt)),
@@ -177,7 +167,7 @@ TEST_CASE("a path taken up after any module ends with the same bits", "[path]") 
     const std::string name = compensation ? name_of(*compensation) : "none";
     const DatabaseOptions reference = test::on_path(
         world, test::small_database("llama2_tiny", folder / (name + ".h5")), 0, 1, compensation);
-    CHECK(code_of_build(world, reference) == 0);
+    CHECK(test::code_of_build(world, reference) == 0);
     DatabaseOptions again = reference;
     again.output = folder / (name + "_again.h5");
     again.resume = true;
@@ -188,7 +178,7 @@ TEST_CASE("a path taken up after any module ends with the same bits", "[path]") 
         cut_short(reference.output, part_path(again.output), done);
       }
       world.barrier();
-      CHECK(code_of_build(world, again) == 0);
+      CHECK(test::code_of_build(world, again) == 0);
       if (world.is_root()) CHECK(test::compare(reference.output, again.output).same_bits);
       world.barrier();
     }
@@ -200,7 +190,7 @@ TEST_CASE("another path or compensation is another database", "[path]") {
   const test::SharedFolder folder(world);
   const DatabaseOptions options =
       test::on_path(world, test::small_database("llama2_tiny", folder / "x.h5"), 1, 0, given);
-  CHECK(code_of_build(world, options) == 0);
+  CHECK(test::code_of_build(world, options) == 0);
   if (world.is_root()) cut_short(options.output, part_path(folder / "y.h5"), 3);
   world.barrier();
   DatabaseOptions resumed = options;
@@ -209,7 +199,7 @@ TEST_CASE("another path or compensation is another database", "[path]") {
   const auto code = [&](auto change) {
     DatabaseOptions other = resumed;
     change(other);
-    return code_of_build(world, other);
+    return test::code_of_build(world, other);
   };
   DatabaseOptions elsewhere =
       test::on_path(world, test::small_database("llama2_tiny", folder / "z.h5"), 1, 1);
@@ -238,7 +228,7 @@ TEST_CASE("a path that cannot be gone is refused before anything is written", "[
   const auto code = [&](auto change) {
     DatabaseOptions options = good;
     change(options);
-    return code_of_build(world, options);
+    return test::code_of_build(world, options);
   };
   CHECK(code([](DatabaseOptions& o) { o.lanes = 1; }) == 2);
   CHECK(code([](DatabaseOptions& o) { o.path.reset(); }) == 2);

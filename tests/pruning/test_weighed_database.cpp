@@ -81,18 +81,7 @@ DatabaseOptions weighed_database(const std::filesystem::path& output,
   return options;
 }
 
-/// On every rank: the exit code of a collective build, 0 where it went well.
-int code_of_build(const Communicator& world, const DatabaseOptions& options) {
-  try {
-    build_database(world, ops::Context(), options);
-    return 0;
-  } catch (const Error& error) {
-    CHECK(error.agreed());
-    return static_cast<int>(error.code());
-  }
-}
-
-/// Mean over the calibration tokens of y^T G y / 2, y the output of a module of the model as it is: what it
+//// Mean over the calibration tokens of y^T G y / 2, y the output of a module of the model as it is: what it
 /// costs to remove all of it. In fp64, without a Hessian.
 std::map<ModuleId, double> costs_of_all(const TokenSet& calibration, SensitivityForm form, unsigned seed) {
   const ops::Context context;
@@ -169,7 +158,7 @@ TEST_CASE("end losses are nats per token, whatever is kept of G", "[database]") 
     const std::filesystem::path sensitivity = folder / ("s_" + name_of(form) + ".h5");
     write_random_sensitivities(world, sensitivity, form, 70);
     const DatabaseOptions options = weighed_database(folder / ("d_" + name_of(form) + ".h5"), sensitivity);
-    CHECK(code_of_build(world, options) == 0);
+    CHECK(test::code_of_build(world, options) == 0);
     const TokenSet calibration =
         load_model_sequences(world, options.calibration, options.model, read_hf_config(options.model),
                              {options.sequence_length, options.calibration_tokens, options.add_bos});
@@ -199,15 +188,15 @@ TEST_CASE("a weighed database is one file, bit for bit, on any number of ranks",
   write_random_sensitivities(world, folder / "s.h5", SensitivityForm::full, 71);
   DatabaseOptions together = weighed_database(folder / "all.h5", folder / "s.h5");
   together.lanes = 1;
-  CHECK(code_of_build(world, together) == 0);
+  CHECK(test::code_of_build(world, together) == 0);
   const Communicator only_root = world.split(world.is_root() ? 0 : 1, world.rank());
   DatabaseOptions alone = weighed_database(folder / "one.h5", folder / "s.h5");
   DatabaseOptions plain = alone;
   plain.output = folder / "plain.h5";
   plain.sensitivity.reset();
   if (world.is_root()) {
-    CHECK(code_of_build(only_root, alone) == 0);
-    CHECK(code_of_build(only_root, plain) == 0);
+    CHECK(test::code_of_build(only_root, alone) == 0);
+    CHECK(test::code_of_build(only_root, plain) == 0);
     CHECK(test::compare(alone.output, together.output).same_bits);
     CHECK(!test::compare(alone.output, plain.output).same_order);
     const DatabaseReader one(alone.output), all(together.output), without(plain.output);
@@ -227,22 +216,22 @@ TEST_CASE("a database goes on with the sensitivities it was begun with and no ot
   write_random_sensitivities(world, folder / "other.h5", SensitivityForm::full, 73);
   DatabaseOptions options = weighed_database(folder / "x.h5", folder / "s.h5");
   const DatabaseOptions reference = weighed_database(folder / "reference.h5", folder / "s.h5");
-  CHECK(code_of_build(world, options) == 0);
-  CHECK(code_of_build(world, reference) == 0);
+  CHECK(test::code_of_build(world, options) == 0);
+  CHECK(test::code_of_build(world, reference) == 0);
   options.resume = true;
-  CHECK(code_of_build(world, options) == 0);  // nothing to do
+  CHECK(test::code_of_build(world, options) == 0);  // nothing to do
 
   DatabaseOptions other = options;
   other.sensitivity = folder / "other.h5";
-  CHECK(code_of_build(world, other) == 3);
+  CHECK(test::code_of_build(world, other) == 3);
   other.sensitivity.reset();
-  CHECK(code_of_build(world, other) == 3);
+  CHECK(test::code_of_build(world, other) == 3);
   DatabaseOptions plain = options;
   plain.output = folder / "plain.h5";
   plain.sensitivity.reset();
-  CHECK(code_of_build(world, plain) == 0);
+  CHECK(test::code_of_build(world, plain) == 0);
   plain.sensitivity = folder / "s.h5";
-  CHECK(code_of_build(world, plain) == 3);
+  CHECK(test::code_of_build(world, plain) == 3);
 
   // A damaged end loss is found by the checksum and made again.
   if (world.is_root()) {
@@ -255,9 +244,9 @@ TEST_CASE("a database goes on with the sensitivities it was begun with and no ot
     file.put(byte);
   }
   world.barrier();
-  CHECK(code_of_build(world, options) == 3);
+  CHECK(test::code_of_build(world, options) == 3);
   options.repair = true;
-  CHECK(code_of_build(world, options) == 0);
+  CHECK(test::code_of_build(world, options) == 0);
   if (world.is_root()) {
     CHECK(test::compare(reference.output, options.output).same_bits);
     const ModuleId module{1, ModuleKind::attention};
@@ -273,9 +262,9 @@ TEST_CASE("sensitivities that do not fit are refused before anything is written"
   write_random_sensitivities(world, folder / "s.h5", SensitivityForm::diagonal, 74);
   DatabaseOptions options = weighed_database(folder / "x.h5", folder / "s.h5");
   options.model = test::data_file("models/qwen2_tiny");
-  CHECK(code_of_build(world, options) == 3);
+  CHECK(test::code_of_build(world, options) == 3);
   options = weighed_database(folder / "x.h5", folder / "none.h5");
-  CHECK(code_of_build(world, options) == 3);
+  CHECK(test::code_of_build(world, options) == 3);
   CHECK(!std::filesystem::exists(part_path(options.output)));
   // Not even those of one module are damaged in silence.
   if (world.is_root()) {
@@ -286,5 +275,5 @@ TEST_CASE("sensitivities that do not fit are refused before anything is written"
     file.put('\x7f');
   }
   world.barrier();
-  CHECK(code_of_build(world, weighed_database(folder / "x.h5", folder / "s.h5")) == 3);
+  CHECK(test::code_of_build(world, weighed_database(folder / "x.h5", folder / "s.h5")) == 3);
 }

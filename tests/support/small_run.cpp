@@ -1,5 +1,6 @@
 #include "support/small_run.hpp"
 
+#include "support/catch.hpp"
 #include "support/files.hpp"
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <iostream>
 #include <iterator>
 
+#include <galapagos/core/error.hpp>
 #include <galapagos/core/logging.hpp>
 
 namespace galapagos::test {
@@ -57,6 +59,16 @@ DatabaseOptions on_path(const Communicator& comm, DatabaseOptions options, std::
   comm.barrier();
   options.compensation = compensation;
   return options;
+}
+
+int code_of_build(const Communicator& world, const DatabaseOptions& options) {
+  try {
+    build_database(world, ops::Context(), options);
+    return 0;
+  } catch (const Error& error) {
+    CHECK(error.agreed());
+    return static_cast<int>(error.code());
+  }
 }
 
 namespace {

@@ -30,6 +30,9 @@ DatabaseOptions small_database(const std::string& model, const std::filesystem::
 DatabaseOptions on_path(const Communicator& comm, DatabaseOptions options, std::int64_t first,
                         std::int64_t step, const std::optional<Compensation>& compensation = std::nullopt);
 
+/// On every rank: the exit code of a collective build, 0 where it went well; its error has been agreed on.
+int code_of_build(const Communicator& world, const DatabaseOptions& options);
+
 /// How two databases differ.
 struct Difference {
   bool same_bits = true;
