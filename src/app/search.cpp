@@ -22,7 +22,8 @@ Options declare_search() {
   declare_target(options);
   options.declared().add_options()("islands", po::value<std::int64_t>()->default_value(1), "subpopulations")(
       "shards", po::value<std::int64_t>()->default_value(1), "ranks that hold one replica of the model")(
-      "generations", po::value<std::int64_t>()->default_value(200), "of every island")(
+      "generations", po::value<std::int64_t>()->default_value(200),
+      "of every island; none with --strategy sensitivity")(
       "offspring", po::value<std::int64_t>()->default_value(16), "per generation")(
       "survivors", po::value<std::string>()->default_value("8 4 2 1"), "of each stage of the selection")(
       "tokens", po::value<std::string>()->default_value("1024 2048 4096 8192"), "compared on in each stage")(
@@ -162,13 +163,7 @@ SearchOptions read_search(const Options& options, int ranks) {
   evolution.offspring = options.get<std::int64_t>("offspring");
   evolution.stages = read_stages(options);
   evolution.strategy = strategy_of(options.get<std::string>("strategy"));
-  if (evolution.strategy == Strategy::sensitivity) {
-    if (options.given("generations")) {
-      throw UsageError("the strategy sensitivity has none", "--generations",
-                       "leave it out, or --strategy evolution");
-    }
-    evolution.generations = 0;
-  }
+  if (evolution.strategy == Strategy::sensitivity) evolution.generations = 0;
   evolution.compare_tokens = options.get<std::int64_t>("compare-tokens");
   evolution.eval_every = options.get<std::int64_t>("eval-every");
   evolution.seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed"));
