@@ -55,6 +55,10 @@ struct Pruned {
   std::string name;
   fs::path database, assignment;
   double kl = 0, perplexity = 0;
+  std::int64_t parameters = 0;
+  /// Whether it meets the target. A path's assignment may not in the database made on it: with another order
+  /// of removal other KV heads go.
+  bool meets = true;
 };
 
 /// The words of the steps, from what is asked of the rounds: what was given is handed on, and goes before
@@ -155,7 +159,7 @@ class Rounds {
   Pruned first_round() const;
   std::vector<Pruned> next_round(std::int64_t round, const Pruned& path) const;
   fs::path choose(const fs::path& folder, const fs::path& database) const;
-  Evaluation evaluate(const Pruned& pruned) const;
+  Evaluation evaluate(Pruned& pruned) const;
   Pruned measure(std::string name, const fs::path& folder, const fs::path& database,
                  const fs::path& assignment) const;
   void conclude(const std::vector<Pruned>& all, const Pruned& best) const;
@@ -223,13 +227,16 @@ fs::path Rounds::choose(const fs::path& folder, const fs::path& database) const 
 }
 
 /// Collective.
-Evaluation Rounds::evaluate(const Pruned& pruned) const {
+Evaluation Rounds::evaluate(Pruned& pruned) const {
   const auto precision = precision_of(options_);
   const auto model =
       open_model(world_, model_, pruned.database.string(), pruned.assignment.string(), precision);
   const auto dense = open_model(world_, model_, std::nullopt, std::nullopt, precision);
   SequenceRequest request;
   agree(world_, [&] {
+    const Budget budget = make_budget(model->space, target_of(options_));
+    pruned.parameters = model->space.parameters(model->assignment);
+    pruned.meets = budget.met_by(model->space, model->assignment);
     request.sequence_length =
         checked_sequence_length(options_.get<std::int64_t>("sequence-length"), model->config);
   });
@@ -243,7 +250,7 @@ Evaluation Rounds::evaluate(const Pruned& pruned) const {
 
 Pruned Rounds::measure(std::string name, const fs::path& folder, const fs::path& database,
                        const fs::path& assignment) const {
-  Pruned pruned{std::move(name), database, assignment, 0, 0};
+  Pruned pruned{std::move(name), database, assignment};
   const fs::path known = folder / (pruned.name + ".json");
   if (!exists(known)) {
     stop_where_asked();
@@ -257,6 +264,8 @@ Pruned Rounds::measure(std::string name, const fs::path& folder, const fs::path&
       json["kl"] = found.kl;
       json["perplexity"] = found.perplexity();
       json["tokens"] = found.tokens;
+      json["parameters"] = pruned.parameters;
+      json["meets_target"] = pruned.meets;
       write_file_atomically(known, json.dump(2) + "\n");
     });
   }
@@ -264,13 +273,18 @@ Pruned Rounds::measure(std::string name, const fs::path& folder, const fs::path&
     const Json json = parse_json(read_file(known), known.string());
     pruned.kl = json.value("kl", std::nan(""));
     pruned.perplexity = json.value("perplexity", std::nan(""));
+    pruned.parameters = json.value("parameters", std::int64_t{0});
+    pruned.meets = json.value("meets_target", false);
     if (!std::isfinite(pruned.kl))
       throw InputError("no divergence in a round's result", known.string(),
                        "remove the file and use --resume");
   });
   pruned.kl = world_.broadcast_value(pruned.kl);
   pruned.perplexity = world_.broadcast_value(pruned.perplexity);
-  log_info("{}: held-out KL {:.4f}, perplexity {:.3f}", pruned.name, pruned.kl, pruned.perplexity);
+  pruned.parameters = world_.broadcast_value(pruned.parameters);
+  pruned.meets = world_.broadcast_value<char>(pruned.meets ? 1 : 0) != 0;
+  log_info("{}: held-out KL {:.4f}, perplexity {:.3f}{}", pruned.name, pruned.kl, pruned.perplexity,
+           pruned.meets ? "" : ", larger than the target");
   return pruned;
 }
 
@@ -302,9 +316,13 @@ std::vector<Pruned> Rounds::next_round(std::int64_t round, const Pruned& path) c
 }
 
 void Rounds::conclude(const std::vector<Pruned>& all, const Pruned& best) const {
-  std::string table = fmt::format("{:<16} {:>12} {:>12}\n", "", "held-out KL", "perplexity");
-  for (const Pruned& pruned : all)
-    table += fmt::format("{:<16} {:>12.4f} {:>12.3f}\n", pruned.name, pruned.kl, pruned.perplexity);
+  std::string table =
+      fmt::format("{:<16} {:>16} {:>12} {:>12}\n", "", "parameters", "held-out KL", "perplexity");
+  for (const Pruned& pruned : all) {
+    table += fmt::format("{:<16} {:>16} {:>12.4f} {:>12.3f}{}\n", pruned.name,
+                         human_count(static_cast<std::uint64_t>(pruned.parameters)), pruned.kl,
+                         pruned.perplexity, pruned.meets ? "" : "   larger than the target");
+  }
   table += fmt::format("best: {}; --database {} --assignment {}\n", best.name, best.database.string(),
                        (output_ / "best.txt").string());
   agree_at_root(world_, [&] {
@@ -313,8 +331,11 @@ void Rounds::conclude(const std::vector<Pruned>& all, const Pruned& best) const 
     json["best"] = best.name;
     json["database"] = best.database.string();
     for (const Pruned& pruned : all)
-      json["measured"].push_back(
-          {{"name", pruned.name}, {"kl", pruned.kl}, {"perplexity", pruned.perplexity}});
+      json["measured"].push_back({{"name", pruned.name},
+                                  {"parameters", pruned.parameters},
+                                  {"meets_target", pruned.meets},
+                                  {"kl", pruned.kl},
+                                  {"perplexity", pruned.perplexity}});
     write_file_atomically(output_ / "rounds.json", json.dump(2) + "\n");
   });
   print(world_, table);
@@ -326,7 +347,7 @@ void Rounds::run() {
   for (std::int64_t round = 1; round <= options_.get<std::int64_t>("rounds"); ++round) {
     const std::vector<Pruned> found = next_round(round, best);
     all.insert(all.end(), found.begin(), found.end());
-    const Pruned& better = found[0].kl < found[1].kl ? found[0] : found[1];
+    const Pruned& better = found[0].meets && found[0].kl < found[1].kl ? found[0] : found[1];
     if (!(better.kl < best.kl)) break;
     best = better;
   }

@@ -58,11 +58,13 @@ TEST_CASE("rounds end with the best model on held-out text, stopped or not", "[r
   std::string best;
   for (const Json& round : found.at("measured")) {
     CHECK(test::count_lines(whole.output, round.at("name").get<std::string>() + " ") >= 1);
-    if (round.at("kl").get<double>() >= least) continue;
+    if (!round.at("meets_target").get<bool>() || round.at("kl").get<double>() >= least) continue;
     least = round.at("kl").get<double>();
     best = round.at("name").get<std::string>();
   }
   CHECK(found.at("best") == best);
+  CHECK(found.at("measured")[0].at("meets_target") == true);
+  CHECK(found.at("measured")[2].at("meets_target") == true);
   CHECK(test::count_lines(whole.output, "best: " + best) == 1);
   // The sections were for the steps.
   const Json database = parse_json(
