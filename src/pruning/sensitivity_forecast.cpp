@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <vector>
 
 #include <galapagos/core/text.hpp>
 #include <galapagos/model/cost.hpp>
@@ -29,7 +30,9 @@ double operations_of(const SensitivityOptions& options, const HfConfig& config,
 SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, const HfConfig& config,
                                          DType precision, const SensitivityExtent& extent, int ranks,
                                          std::uint64_t limit) {
-  const HfConfig part = part_of_model(config, 0, options.shards).config;
+  std::vector<HfConfig> parts;
+  for (int shard = 0; shard < options.shards; ++shard)
+    parts.push_back(part_of_model(config, shard, options.shards).config);
   const auto layers = static_cast<int>(config.layers);
   SensitivityForecast forecast;
   GradientGathering how;
@@ -47,8 +50,10 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
       how.recompute = forecast.recompute = recompute;
       forecast.bytes = 0;
       for (const LayerSpan& span : forecast.grid.spans) {
-        forecast.bytes =
-            std::max(forecast.bytes, GradientCollector::bytes(part, precision, span, stages == 1, how));
+        for (const HfConfig& part : parts) {
+          forecast.bytes =
+              std::max(forecast.bytes, GradientCollector::bytes(part, precision, span, stages == 1, how));
+        }
       }
       if (limit == 0 || forecast.bytes <= limit) return true;
     }
