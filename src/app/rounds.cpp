@@ -210,7 +210,10 @@ fs::path Rounds::choose(const fs::path& folder, const fs::path& database) const 
   const Words own = {"--database", database.string()};
   if (options_.get<std::int64_t>("generations") == 0) {
     const fs::path output = folder / "assignment.txt";
-    run_or_resume(assign, words_.assign(own), output);
+    if (exists(output)) return output;
+    Words words = words_.assign(own);
+    words.insert(words.end(), {"--output", output.string()});
+    assign(world_, words);
     return output;
   }
   const fs::path run = folder / "search", best = run / "best.txt";
@@ -354,6 +357,11 @@ void Rounds::run() {
   conclude(all, best);
 }
 
+int targets_of(const Options& options) {
+  const SizeTarget target = target_of(options);
+  return (target.level ? 1 : 0) + (target.parameters ? 1 : 0) + (target.sparsity ? 1 : 0);
+}
+
 /// What a step would refuse only after hours. Reads no file but the configuration.
 void check_steps(const Options& options, int ranks) {
   const StepWords words(options);
@@ -369,6 +377,8 @@ void check_steps(const Options& options, int ranks) {
   if (options.get<std::int64_t>("generations") == 0) return;
   search.parse(words.search({}));
   read_search(search, ranks);
+  if (targets_of(search) != 1)
+    throw UsageError("the rounds' target is that of the searches", "[search]", "leave targets out there");
 }
 
 void check_rounds(const Options& options, int ranks) {
@@ -378,7 +388,7 @@ void check_rounds(const Options& options, int ranks) {
       throw UsageError("a negative number", std::string("--") + name, "give 0 or more");
   }
   const SizeTarget target = target_of(options);
-  if ((target.level ? 1 : 0) + (target.parameters ? 1 : 0) + (target.sparsity ? 1 : 0) != 1) {
+  if (targets_of(options) != 1) {
     throw UsageError("not one target", "galapagos rounds",
                      "give one of --target-level, --target-params and --target-sparsity");
   }
