@@ -1,37 +1,57 @@
 #!/usr/bin/env bash
-# Checks a build with CUDA on a machine with a GPU, and prints one table: the operation tests, the pipeline on the small
-# model on the GPU against the CPU, and the benchmarks. It needs no compiler; about five minutes.
-#   tools/gpu_check.sh [BUILD = build/cuda] [--quick] [--keep DIR]
-# BUILD: a build folder, an installed tree or a packed one (programs in BUILD/bin; started through BUILD/run where there is
-# one): galapagos, test_ops, test_tensor, test_model_mpi, test_database, bench_gpu; it says which are missing. --quick leaves the
-# benchmarks out; --keep keeps logs and files in DIR. Fails where anything fails.
+# Checks a build with CUDA on a machine with a GPU, and prints one table: the operation tests, the pipeline on small models on
+# the GPU against the CPU, benchmarks, PyTorch on the same shapes where python3 has it, and compute-sanitizer where it is found.
+# It needs no compiler.
+#   tools/gpu_check.sh [BUILD = build/cuda] [--parts "LIST"] [--keep DIR] [--archive FILE] [--dry-run]
+# BUILD: a build folder, an installed tree, or a packed one or a tarball of such (programs in BUILD/bin, started through BUILD/run
+# where there is one); it says which programs are missing. Parts: libraries operations pipeline head64 large bench torch sanitizer;
+# without --parts all of them. --keep keeps logs and files in DIR; --archive packs the logs into one .tar.gz; --dry-run prints
+# each command instead of running it, and looks for libraries. Fails where anything fails.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-build=$root/build/cuda quick=no keep=
+all_parts="libraries operations pipeline head64 large bench torch sanitizer"
+build=$root/build/cuda parts=$all_parts keep='' archive='' dry=no
 while [[ $# -gt 0 ]]; do
   case $1 in
-    --quick) quick=yes ;;
+    --parts) parts=${2:?--parts needs a list}; shift ;;
     --keep) keep=${2:?--keep needs a folder}; shift ;;
+    --archive) archive=${2:?--archive needs a file}; shift ;;
+    --dry-run) dry=yes ;;
     -*) echo "gpu_check: unknown option $1; see the head of tools/gpu_check.sh" >&2; exit 2 ;;
     *) build=$1 ;;
   esac
   shift
 done
-[[ -d $build ]] || { echo "gpu_check: no such folder $build; build the preset 'cuda' or give the folder of a build" >&2; exit 2; }
-build=$(cd "$build" && pwd)
-if [[ -n $keep ]]; then
-  mkdir -p "$keep" && work=$(cd "$keep" && pwd)
-else
-  work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
+for part in $parts; do
+  [[ " $all_parts " == *" $part "* ]] || { echo "gpu_check: unknown part '$part'; choose of: $all_parts" >&2; exit 2; }
+done
+[[ -e $build ]] || { echo "gpu_check: no such folder or tarball $build; build the preset 'cuda' or give the folder of a build" >&2; exit 2; }
+[[ -z $archive || $archive == /* ]] || archive=$PWD/$archive
+scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT
+work=$scratch/work
+[[ -z $keep ]] || { mkdir -p "$keep" && work=$(cd "$keep" && pwd); }
+mkdir -p "$work/logs"
+if [[ -f $build ]]; then
+  mkdir "$scratch/build" && tar xf "$build" -C "$scratch/build" || { echo "gpu_check: $build cannot be unpacked" >&2; exit 3; }
+  build=$scratch/build
+  [[ -d $build/bin ]] || build=$(dirname "$(find "$build" -maxdepth 2 -type d -name bin | head -1)")
 fi
+build=$(cd "$build" && pwd)
 export GALAPAGOS_TEST_FILES=$root/tests/data OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 : "${OMP_NUM_THREADS:=$(nproc)}"; export OMP_NUM_THREADS
 model=$root/tests/data/models/tiny text=$root/tests/data/text
 [[ -d $model ]] || { echo "gpu_check: $model is missing; run it from a source tree" >&2; exit 3; }
 
-table=() failed=0
+# CUDA's libraries as this machine has them: where the programs look for them, the toolkit, then pip wheels.
+cuda_folders=$({
+  ls -d "${CUDA_HOME:-/usr/local/cuda}"/lib64 "${CUDA_HOME:-/usr/local/cuda}"/targets/*/lib
+  python3 -c "import glob, nvidia; print('\n'.join(sorted(d for p in nvidia.__path__ for d in glob.glob(p + '/*/lib'))))"
+} 2>/dev/null | paste -sd:)
+export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$cuda_folders
+
+table=() failed=0 begin_all=$SECONDS
 row() { # name, result, seconds, figure
-  table+=("$(printf '%-34s %-8s %6s  %s' "$1" "$2" "$3" "$4")")
+  table+=("$(printf '%-38s %-8s %6s  %s' "$1" "$2" "$3" "$4")")
   echo "gpu_check: $1: $2 ($3 s) $4"
   [[ $2 != FAILED ]] || failed=1
 }
@@ -41,7 +61,7 @@ find_program() { # -> its path, or nothing
     if [[ -x $build/$place/$1 && ! -d $build/$place/$1 ]]; then echo "$build/$place/$1"; return; fi
   done
 }
-start() { # seconds, log, program, arguments...: runs it from its own place, on `ranks` ranks
+start() { # seconds, log, program, arguments...: runs it from its own place, on `ranks` ranks, under the words of `under`
   local limit=$1 log=$2 program
   program=$(find_program "$3")
   shift 3
@@ -49,29 +69,39 @@ start() { # seconds, log, program, arguments...: runs it from its own place, on 
   local launch=()
   [[ -x $build/run ]] && launch=("$build/run")
   ((${ranks:-1} == 1)) || launch+=(mpirun --oversubscribe --bind-to none -n "$ranks")
-  (cd "$build" && timeout "$limit" "${launch[@]}" "$program" "$@") >"$log" 2>&1
+  if [[ $dry == yes ]]; then
+    echo "+ timeout $limit ${launch[*]} ${under:-} $program $*" >&2
+    return 0
+  fi
+  # shellcheck disable=SC2086
+  (cd "$build" && timeout -k 5 "$limit" "${launch[@]}" ${under:-} "$program" "$@") >"$log" 2>&1
+}
+told() { # log -> its last line that says anything
+  grep '[[:alnum:]]' "$1" 2>/dev/null | grep -vE ' info (  |seconds by phase)' | tail -1 | tr -s ' ' | cut -c1-90
 }
 step() { # name, seconds, log, program, arguments...: a row of the table, with the log's last line
-  local name=$1 limit=$2 log=$work/$3 begin=$SECONDS status
+  local name=$1 limit=$2 log=$work/logs/$3 begin=$SECONDS status
   shift 3
   start "$limit" "$log" "$@"
   status=$?
+  [[ $dry == no ]] || return 0
   case $status in
     0) if grep -q 'SKIPPED on the GPU' "$log"; then
          row "$name" FAILED $((SECONDS - begin)) "no GPU is visible"
        else
-         row "$name" ok $((SECONDS - begin)) "$(grep '[[:alnum:]]' "$log" | grep -v ' info   ' | tail -1 | tr -s ' ' | cut -c1-80)"
+         row "$name" ok $((SECONDS - begin)) "$(told "$log")"
        fi ;;
     125) row "$name" skipped 0 "the build has no $1" ;;
-    124) row "$name" FAILED $((SECONDS - begin)) "not done in $limit s" ;;
-    *) row "$name" FAILED $((SECONDS - begin)) "exit code $status: $(grep -iE 'error|failed' "$log" | tail -1 | cut -c1-90)"; tail -20 "$log" ;;
+    124 | 137) row "$name" FAILED $((SECONDS - begin)) "not done in $limit s" ;;
+    *) row "$name" FAILED $((SECONDS - begin)) "exit code $status: $(grep -iE 'error|failed' "$log" | tail -1 | cut -c1-100)"; tail -20 "$log" ;;
   esac
   return $status
 }
 value() { # file, key -> the number of a line of JSON
-  sed -nE 's/.*"'"$2"'": ?(-?[0-9.eE+-]+).*/\1/p' "$1" | tail -1
+  sed -nE 's/.*"'"$2"'": ?(-?[0-9.eE+-]+).*/\1/p' "$1" 2>/dev/null | tail -1
 }
 compare() { # name, first, second, limit: relative difference
+  [[ $dry == no ]] || return 0
   if [[ -z $2 || -z $3 ]]; then row "$1" FAILED 0 "a number is missing"; return; fi
   local result
   result=$(awk -v a="$2" -v b="$3" -v limit="$4" 'BEGIN {
@@ -79,64 +109,181 @@ compare() { # name, first, second, limit: relative difference
     r = m > 0 ? d / m : d; printf "%s cpu %.6g, gpu %.6g, apart %.2g (limit %g)", (r <= limit ? "ok" : "FAILED"), a, b, r, limit }')
   row "$1" "${result%% *}" 0 "${result#* }"
 }
+show() { # name, seconds, log, program, arguments...: a step whose whole output belongs to the table
+  step "$@" || return
+  [[ $dry == no ]] || return 0
+  while IFS= read -r line; do table+=("    $line"); done <"$work/logs/$3"
+}
 
-gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -1)
-row "GPU" "$([[ -n $gpu ]] && echo ok || echo none)" 0 "${gpu:-nvidia-smi shows none}"
-start 20 "$work/version" galapagos --version
-row "build" "$(grep -q 'CUDA *[0-9]' "$work/version" && echo ok || echo FAILED)" 0 "$(grep -E 'CUDA|NCCL' "$work/version" | tr -s ' \n' ' ')"
+check_libraries() {
+  local gpu program missing
+  gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -1)
+  row "GPU" "$([[ -n $gpu ]] && echo ok || echo none)" 0 "${gpu:-nvidia-smi shows none}"
+  for program in galapagos test_ops test_tensor test_model_mpi test_database bench_gpu bench_attention bench_database_gpu \
+    bench_switch bench_training_gpu; do
+    [[ -n $(find_program $program) ]] || { row "$program" missing 0 "the build has none"; continue; }
+    missing=$(if [[ -x $build/run ]]; then "$build/run" ldd "$(find_program $program)"; else ldd "$(find_program $program)"; fi |
+      awk '/not found/ {print $1}' | paste -sd' ')
+    [[ -z $missing ]] || row "libraries of $program" FAILED 0 "not found: $missing; looked also in $cuda_folders"
+  done
+  ((failed == 0)) || return
+  dry=no step "libraries" 90 version galapagos --version
+  row "build" "$(grep -q 'CUDA *[0-9]' "$work/logs/version" && echo ok || echo FAILED)" 0 "$(grep -E 'CUDA|NCCL|cuDNN' "$work/logs/version" | tr -s ' \n' ' ')"
+}
 
-step "operations, all backends" 180 ops.log test_ops
-step "tensors" 20 tensor.log test_tensor
-step "sums, MPI and NCCL, one rank" 120 sums.log test_model_mpi "[gpu_sums]"
-step "removal order, CPU and GPU" 120 order.log test_database "[backends]"
+check_operations() {
+  step "operations, all backends" 150 ops.log test_ops
+  step "tensors" 60 tensor.log test_tensor
+  step "sums, MPI and NCCL, one rank" 90 sums.log test_model_mpi "[gpu_sums]"
+  step "removal order, CPU and GPU" 90 order.log test_database "[backends]"
+}
 
-# The pipeline: a database on each, then everything else on the CPU's, so that only one thing differs at a time. In fp32, and as
-# the checkpoint is (bf16), where sums of rounded products differ more.
 data=(--sequence-length 128)
-for backend in cpu cuda; do
-  step "database, $backend" 60 "database_$backend.log" galapagos database --model "$model" --calibration "$text/tiny_calibration.jsonl" \
-    --calibration-tokens 20000 "${data[@]}" --levels 8 --output "$work/$backend.h5" --backend $backend --precision fp32
-done
-for backend in cpu cuda; do
-  step "search, $backend" 60 "search_$backend.log" galapagos search --model "$model" --database "$work/cpu.h5" \
-    --calibration "$text/tiny_calibration.jsonl" "${data[@]}" --target-level 4 --generations 5 --offspring 8 --survivors "4 1" \
-    --tokens "512 2048" --training-tokens "0 0" --output "$work/run_$backend" --backend $backend --precision fp32
-done
-compare "fitness of the search" "$(value "$work/run_cpu/metrics.jsonl" fitness)" "$(value "$work/run_cuda/metrics.jsonl" fitness)" 1e-3
-step "stitch" 30 stitch.log galapagos stitch --model "$model" --database "$work/cuda.h5" --assignment "$work/run_cpu/best.txt" --output "$work/stitched"
-for precision in fp32 bf16; do
-  limit=1e-3; [[ $precision == bf16 ]] && limit=1e-2
+calibrate=(--calibration "$text/tiny_calibration.jsonl")
+learn=(--data "$text/tiny_calibration.jsonl" "${data[@]}" --tokens 8192 --step-tokens 1024 --learning-rate 1e-3)
+search_options=("${calibrate[@]}" "${data[@]}" --target-level 4 --generations 5 --offspring 8 --survivors "4 1" --tokens "512 2048"
+  --training-tokens "0 0")
+
+# A database on each, then everything else on the CPU's, so that only one thing differs at a time. In fp32, and as the checkpoint
+# is (bf16), where sums of rounded products differ more.
+check_pipeline() {
   for backend in cpu cuda; do
-    step "eval, $precision, $backend" 60 "eval_${precision}_$backend.json" galapagos eval --model "$work/stitched" --reference "$model" \
-      --data "$text/tiny_heldout.jsonl" "${data[@]}" --json --backend $backend --precision $precision
+    step "database, $backend" 60 "database_$backend.log" galapagos database --model "$model" "${calibrate[@]}" \
+      --calibration-tokens 20000 "${data[@]}" --levels 8 --output "$work/$backend.h5" --backend $backend --precision fp32
+    [[ $backend == cuda ]] || step "sensitivities, cpu" 60 sensitivity_cpu.log galapagos sensitivity --model "$model" "${calibrate[@]}" \
+      --calibration-tokens 4096 "${data[@]}" --output "$work/s_cpu.h5" --backend cpu --precision fp32
+  done
+  step "sensitivities, cuda" 60 sensitivity_cuda.log galapagos sensitivity --model "$model" "${calibrate[@]}" \
+    --calibration-tokens 4096 "${data[@]}" --output "$work/s_cuda.h5" --backend cuda --precision fp32
+  step "database weighed, cuda" 60 database_weighed.log galapagos database --model "$model" "${calibrate[@]}" --calibration-tokens 20000 \
+    "${data[@]}" --levels 8 --sensitivity "$work/s_cuda.h5" --output "$work/weighed.h5" --backend cuda
+  for backend in cpu cuda; do
+    step "search, $backend" 60 "search_$backend.log" galapagos search --model "$model" --database "$work/cpu.h5" "${search_options[@]}" \
+      --output "$work/run_$backend" --backend $backend --precision fp32
+  done
+  compare "fitness of the search" "$(value "$work/run_cpu/metrics.jsonl" fitness)" "$(value "$work/run_cuda/metrics.jsonl" fitness)" 1e-3
+  step "stitch" 30 stitch.log galapagos stitch --model "$model" --database "$work/cuda.h5" --assignment "$work/run_cpu/best.txt" --output "$work/stitched"
+  for precision in fp32 bf16; do
+    limit=1e-3; [[ $precision == bf16 ]] && limit=1e-2
+    for backend in cpu cuda; do
+      step "eval, $precision, $backend" 60 "eval_${precision}_$backend.json" galapagos eval --model "$work/stitched" --reference "$model" \
+        --data "$text/tiny_heldout.jsonl" "${data[@]}" --json --backend $backend --precision $precision
+    done
+    for key in nll kl; do
+      compare "$key, $precision" "$(value "$work/logs/eval_${precision}_cpu.json" $key)" "$(value "$work/logs/eval_${precision}_cuda.json" $key)" $limit
+    done
+  done
+  for backend in cpu cuda; do
+    step "training, $backend" 60 "train_$backend.log" galapagos train --model "$model" "${learn[@]}" --output "$work/train_$backend" \
+      --backend $backend --precision fp32
+  done
+  for key in loss gradient_norm; do
+    compare "$key of the training" "$(value "$work/train_cpu/metrics.jsonl" $key)" "$(value "$work/train_cuda/metrics.jsonl" $key)" 1e-2
+  done
+  # One model on two ranks, which share the GPU and sum through the host: NCCL wants a GPU for each.
+  local shared=(--backend cuda --shards 2 --collectives mpi --allow-gpu-sharing --precision fp32)
+  ranks=2 step "eval, 2 shards" 90 eval_shards.json galapagos eval --model "$work/stitched" --reference "$model" \
+    --data "$text/tiny_heldout.jsonl" "${data[@]}" --json "${shared[@]}"
+  ranks=2 step "search, 2 shards" 90 search_shards.log galapagos search --model "$model" --database "$work/cpu.h5" "${search_options[@]}" \
+    --output "$work/run_shards" "${shared[@]}"
+  ranks=2 step "training, 2 shards" 90 train_shards.log galapagos train --model "$model" "${learn[@]}" --output "$work/train_shards" "${shared[@]}"
+  compare "nll, 2 shards" "$(value "$work/logs/eval_fp32_cpu.json" nll)" "$(value "$work/logs/eval_shards.json" nll)" 1e-3
+  compare "fitness of the search, 2 shards" "$(value "$work/run_cpu/metrics.jsonl" fitness)" "$(value "$work/run_shards/metrics.jsonl" fitness)" 1e-3
+  compare "loss of the training, 2 shards" "$(value "$work/train_cpu/metrics.jsonl" loss)" "$(value "$work/train_shards/metrics.jsonl" loss)" 1e-2
+}
+
+# A small model with heads of 64, as the models of practice have them: only such heads reach the tensor cores. It is trained from
+# random weights on the GPU in bf16, then pruned, searched, evaluated and trained on there, and measured on both.
+check_head64() {
+  local h=$work/head64 limit=2e-2
+  mkdir -p "$h/config"
+  cp "$model"/tokenizer*.json "$h/config/"
+  sed -e 's/"hidden_size": 128/"hidden_size": 256/' -e 's/"head_dim": 16/"head_dim": 64/' -e 's/"intermediate_size": 352/"intermediate_size": 704/' \
+    -e 's/"num_attention_heads": 8/"num_attention_heads": 4/' -e 's/"num_key_value_heads": 4/"num_key_value_heads": 2/' \
+    -e 's/"num_hidden_layers": 8/"num_hidden_layers": 4/' "$model/config.json" >"$h/config/config.json"
+  step "heads of 64: training, bf16" 90 head64_train.log galapagos train --model "$h/config" --random-weights --data "$text/tiny_calibration.jsonl" \
+    "${data[@]}" --tokens 262144 --step-tokens 4096 --learning-rate 1e-3 --precision bf16 --output "$h/trained" --backend cuda
+  local dense=$h/trained/model
+  step "heads of 64: database, bf16" 60 head64_database.log galapagos database --model "$dense" "${calibrate[@]}" --calibration-tokens 20000 \
+    "${data[@]}" --levels 8 --output "$h/db.h5" --backend cuda --precision bf16
+  step "heads of 64: search, bf16" 60 head64_search.log galapagos search --model "$dense" --database "$h/db.h5" "${search_options[@]}" \
+    --output "$h/run" --backend cuda --precision bf16
+  step "heads of 64: stitch" 30 head64_stitch.log galapagos stitch --model "$dense" --database "$h/db.h5" --assignment "$h/run/best.txt" \
+    --output "$h/stitched"
+  for backend in cpu cuda; do
+    step "heads of 64: eval, bf16, $backend" 60 "head64_eval_$backend.json" galapagos eval --model "$h/stitched" --reference "$dense" \
+      --data "$text/tiny_heldout.jsonl" "${data[@]}" --json --backend $backend --precision bf16
+    step "heads of 64: training on, $backend" 60 "head64_on_$backend.log" galapagos train --model "$h/stitched" "${learn[@]}" \
+      --output "$h/on_$backend" --backend $backend --precision bf16
   done
   for key in nll kl; do
-    compare "$key, $precision" "$(value "$work/eval_${precision}_cpu.json" $key)" "$(value "$work/eval_${precision}_cuda.json" $key)" $limit
+    compare "heads of 64: $key, bf16" "$(value "$work/logs/head64_eval_cpu.json" $key)" "$(value "$work/logs/head64_eval_cuda.json" $key)" $limit
   done
-done
-for backend in cpu cuda; do
-  step "training, $backend" 60 "train_$backend.log" galapagos train --model "$model" --data "$text/tiny_calibration.jsonl" "${data[@]}" \
-    --tokens 8192 --step-tokens 1024 --learning-rate 1e-3 --output "$work/train_$backend" --backend $backend --precision fp32
-done
-for key in loss gradient_norm; do
-  compare "$key of the training" "$(value "$work/train_cpu/metrics.jsonl" $key)" "$(value "$work/train_cuda/metrics.jsonl" $key)" 1e-2
-done
-# One model on two ranks, which share the GPU and sum through the host: NCCL wants a GPU for each.
-shared=(--backend cuda --shards 2 --collectives mpi --allow-gpu-sharing --precision fp32)
-ranks=2 step "eval, 2 shards" 120 eval_shards.json galapagos eval --model "$work/stitched" --reference "$model" \
-  --data "$text/tiny_heldout.jsonl" "${data[@]}" --json "${shared[@]}"
-ranks=2 step "search, 2 shards" 120 search_shards.log galapagos search --model "$model" --database "$work/cpu.h5" \
-  --calibration "$text/tiny_calibration.jsonl" "${data[@]}" --target-level 4 --generations 5 --offspring 8 --survivors "4 1" \
-  --tokens "512 2048" --training-tokens "0 0" --output "$work/run_shards" "${shared[@]}"
-ranks=2 step "training, 2 shards" 120 train_shards.log galapagos train --model "$model" --data "$text/tiny_calibration.jsonl" \
-  "${data[@]}" --tokens 8192 --step-tokens 1024 --learning-rate 1e-3 --output "$work/train_shards" "${shared[@]}"
-compare "nll, 2 shards" "$(value "$work/eval_fp32_cpu.json" nll)" "$(value "$work/eval_shards.json" nll)" 1e-3
-compare "fitness of the search, 2 shards" "$(value "$work/run_cpu/metrics.jsonl" fitness)" "$(value "$work/run_shards/metrics.jsonl" fitness)" 1e-3
-compare "loss of the training, 2 shards" "$(value "$work/train_cpu/metrics.jsonl" loss)" "$(value "$work/train_shards/metrics.jsonl" loss)" 1e-2
-if [[ $quick == no ]] && step "benchmarks" 240 bench.log bench_gpu; then
-  while IFS= read -r line; do table+=("    $line"); done <"$work/bench.log"
-fi
+  for key in loss gradient_norm; do
+    compare "heads of 64: $key of the training" "$(value "$h/on_cpu/metrics.jsonl" $key)" "$(value "$h/on_cuda/metrics.jsonl" $key)" $limit
+  done
+}
 
+phases() { # log: what a run says of its seconds, into the table
+  while IFS= read -r line; do table+=("    ${line#* info }"); done < <(grep -A12 'seconds by phase' "$work/logs/$1" 2>/dev/null | grep ' info ')
+}
+
+# Two layers of Qwen2.5-14B's shapes with random weights: how long a layer of a large model takes, by phase, files included.
+check_large() {
+  local l=$work/large dense=$work/large/trained/model
+  mkdir -p "$l/config"
+  cp "$model"/tokenizer*.json "$l/config/"
+  sed -e 's/"hidden_size": 128/"hidden_size": 5120/' -e 's/"head_dim": 16/"head_dim": 128/' -e 's/"intermediate_size": 352/"intermediate_size": 13824/' \
+    -e 's/"num_attention_heads": 8/"num_attention_heads": 40/' -e 's/"num_key_value_heads": 4/"num_key_value_heads": 8/' \
+    -e 's/"num_hidden_layers": 8/"num_hidden_layers": 2/' -e 's/"vocab_size": 1024/"vocab_size": 32000/' \
+    -e 's/"initializer_range": 0.05/"initializer_range": 0.02/' "$model/config.json" >"$l/config/config.json"
+  step "large: training" 90 large_train.log galapagos train --model "$l/config" --random-weights --data "$text/tiny_calibration.jsonl" \
+    --sequence-length 512 --tokens 32768 --step-tokens 8192 --learning-rate 1e-4 --checkpoint-every 0 --precision bf16 --output "$l/trained" --backend cuda
+  phases large_train.log
+  step "large: database" 90 large_database.log galapagos database --model "$dense" "${calibrate[@]}" --calibration-tokens 65536 \
+    --sequence-length 512 --levels 10 --output "$l/db.h5" --backend cuda
+  phases large_database.log
+  step "large: search" 90 large_search.log galapagos search --model "$dense" --database "$l/db.h5" "${calibrate[@]}" --sequence-length 512 \
+    --target-level 5 --generations 3 --offspring 8 --survivors "4 1" --tokens "2048 8192" --training-tokens "0 0" --output "$l/run" --backend cuda
+  phases large_search.log
+  rm -rf "$l"
+}
+
+check_bench() {
+  show "benchmark, operations" 100 bench_gpu.log bench_gpu 4
+  show "benchmark, attention" 60 bench_attention.log bench_attention
+  show "benchmark, database" 60 bench_database_gpu.log bench_database_gpu
+  show "benchmark, candidates" 60 bench_switch.log bench_switch
+  show "benchmark, training" 80 bench_training_gpu.log bench_training_gpu
+}
+
+check_torch() {
+  if ! python3 -c 'import torch' 2>/dev/null; then row "PyTorch" skipped 0 "python3 has none"; return; fi
+  local begin=$SECONDS log=$work/logs/torch.log
+  if [[ $dry == yes ]]; then echo "+ python3 tests/bench/torch_rates.py" >&2; return; fi
+  (unset LD_LIBRARY_PATH; timeout -k 5 100 python3 "$root/tests/bench/torch_rates.py") >"$log" 2>&1
+  row "PyTorch" "$([[ $? == 0 ]] && echo ok || echo FAILED)" $((SECONDS - begin)) ""
+  while IFS= read -r line; do table+=("    $line"); done <"$log"
+}
+
+check_sanitizer() {
+  local tool name=() place
+  for place in "$(command -v compute-sanitizer)" "${CUDA_HOME:-/usr/local/cuda}/bin/compute-sanitizer"; do
+    [[ -x $place ]] && tool=$place && break
+  done
+  if [[ -z ${tool:-} ]]; then row "compute-sanitizer" skipped 0 "not found"; return; fi
+  # test_ops chooses tests by tags; racecheck is slow, so it gets the kernels that share memory among threads.
+  under="$tool --tool memcheck --error-exitcode 86" step "memcheck, operations" 150 memcheck.log test_ops
+  under="$tool --tool racecheck --error-exitcode 86" step "racecheck, attention and OBS" 100 racecheck.log test_ops "attention*,gradients of attention*,single columns*,structures*,gradients of the losses,divergences*"
+}
+
+for part in $parts; do "check_$part"; done
+
+report() {
+  printf '%s\n' "$(printf '%-38s %-8s %6s  %s' what result 'time/s' figures)" "${table[@]}" "all: $((SECONDS - begin_all)) s"
+}
+report >"$work/logs/table.txt"
+[[ -z $archive ]] || tar czf "$archive" -C "$work" logs
 echo
-printf '%s\n' "$(printf '%-34s %-8s %6s  %s' what result 'time/s' figures)" "${table[@]}"
+cat "$work/logs/table.txt"
 exit $failed

@@ -74,10 +74,6 @@ Device choose_device(const Communicator& world, const Options& options) {
   std::copy_n(text.begin(), std::min(text.size(), description.text.size() - 1), description.text.begin());
   const std::vector<Description> all = world.all_gather(description);
   for (std::size_t i = 0; i < all.size(); ++i) log_info("rank {}: {}", i, all[i].text.data());
-  if (world.is_root()) {
-    log_warning(
-        "the CUDA backend has not been proven on a GPU yet: tools/gpu_check.sh compares it with the CPU");
-  }
   return device;
 }
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <fmt/format.h>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include <galapagos/core/error.hpp>
@@ -48,16 +49,19 @@ double seconds_of(const std::function<void()>& work, int runs = 7) {
   return times[static_cast<std::size_t>(runs / 2)];
 }
 
-/// Evenly distributed values of standard deviation `scale`; a normal distribution would take minutes.
+/// Evenly distributed values of standard deviation `scale`, a million different ones again and again: more
+/// would take minutes.
 OwnedTensor random_tensor(Shape shape, DType type, float scale, std::uint64_t seed) {
   std::vector<float> values(static_cast<std::size_t>(shape.elements()));
+  constexpr std::size_t different = 1000003;  // a prime, so that no two rows are alike
   std::uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
-  for (float& value : values) {
+  for (float& value : std::span(values).first(std::min(different, values.size()))) {
     state ^= state << 13;
     state ^= state >> 7;
     state ^= state << 17;
     value = scale * 1.7320508f * (static_cast<float>(state >> 40) * 0x1p-23f - 1.0f);
   }
+  for (std::size_t i = different; i < values.size(); ++i) values[i] = values[i - different];
   const OwnedTensor host(shape, type, Device::cpu, "benchmark");
   convert_from_float(values, type, host->data);
   OwnedTensor there(shape, type, Device::cuda, "benchmark");
@@ -69,16 +73,25 @@ OwnedTensor empty_tensor(Shape shape, DType type = DType::f32) {
   return {shape, type, Device::cuda, "benchmark"};
 }
 
+/// y [m, n] = x [m, k] w^T in bf16 by cuBLAS alone, whatever the operations make of it.
+void multiply(const ops::Context& context, const Tensor& x, const Tensor& w, const Tensor& y) {
+  const float one = 1, zero = 0;
+  const auto m = static_cast<int>(x.rows()), n = static_cast<int>(w.rows()),
+             k = static_cast<int>(x.columns());
+  ops::cuda::check_blas(
+      cublasGemmEx(context.cuda().blas(), CUBLAS_OP_T, CUBLAS_OP_N, n, m, k, &one, w.data, CUDA_R_16BF, k,
+                   x.data, CUDA_R_16BF, k, &zero, y.data,
+                   y.dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F, n, CUBLAS_COMPUTE_32F,
+                   CUBLAS_GEMM_DEFAULT),
+      "cublasGemmEx");
+}
+
+/// The rate of a large product with bf16 output: what the other rates are shares of.
 double peak_rate(const ops::Context& context) {
   constexpr std::int64_t n = 8192;
   const OwnedTensor a = random_tensor({n, n}, DType::bf16, 1, 1),
-                    b = random_tensor({n, n}, DType::bf16, 1, 2);
-  const OwnedTensor c = empty_tensor({n, n});
-  const double seconds = seconds_of([&] {
-    ops::cuda::gemm(context.cuda(), false, true, n, n, n, 1.0f, a->data, n, b->data, n, DType::bf16, 0.0f,
-                    c->floats(), n);
-  });
-  return 2.0 * n * n * n / seconds;
+                    b = random_tensor({n, n}, DType::bf16, 1, 2), c = empty_tensor({n, n}, DType::bf16);
+  return 2.0 * n * n * n / seconds_of([&] { multiply(context, a, b, c); });
 }
 
 double copy_rate() {
@@ -100,6 +113,32 @@ struct Report {
                bytes / seconds / 1e9, 100 * bytes / seconds / bandwidth);
   }
 };
+
+/// Products alone, of shapes between which a program can choose.
+void measure_shapes(const ops::Context& context, const Report& report) {
+  const auto product = [&](const std::string& name, std::int64_t m, std::int64_t k, std::int64_t n,
+                           DType out = DType::bf16) {
+    const OwnedTensor x = random_tensor({m, k}, DType::bf16, 1, 50),
+                      w = random_tensor({n, k}, DType::bf16, 0.02f, 51), y = empty_tensor({m, n}, out);
+    report.work(fmt::format("{} [{} x {}] x {}{}", name, m, k, n, out == DType::f32 ? ", fp32 out" : ""),
+                2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k),
+                seconds_of([&] { multiply(context, x, w, y); }, 15));
+  };
+  product("product", 4096, 4096, 11008, DType::f32);
+  product("product", 4096, 4096, 11008);
+  product("gate and up in one,", 4096, 4096, 22016);
+  product("a query product", 4096, 4096, 4096);
+  product("q, k and v in one,", 4096, 4096, 12288);
+  product("a key product of GQA", 4096, 4096, 1024);
+  product("q, k and v of GQA in one,", 4096, 4096, 6144);
+  for (const std::int64_t width : {5503, 5504, 5536}) {
+    product("pruned gate", 4096, 4096, width);
+    product("pruned down", 4096, width, 4096, DType::f32);
+  }
+  for (const std::int64_t rows : {128, 256, 512, 1024, 2048})
+    product("output head", rows, 4096, 32000, DType::f32);
+  for (const std::int64_t rows : {128, 1024}) product("output head", rows, 5120, 152064, DType::f32);
+}
 
 void measure_products(const ops::Context& context, const Report& report) {
   const std::int64_t in = 4096, out = 11008;
@@ -295,6 +334,7 @@ int main(int argc, char** argv) {
     const Report report{peak_rate(context), copy_rate()};
     fmt::print("{}: bf16 products {:.0f} TFLOP/s, copies {:.0f} GB/s\n", gpus.front().name,
                report.peak / tera, report.bandwidth / 1e9);
+    measure_shapes(context, report);
     measure_products(context, report);
     measure_attention(context, report);
     measure_passes(context, report);
