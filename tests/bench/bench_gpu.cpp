@@ -80,9 +80,8 @@ void multiply(const ops::Context& context, const Tensor& x, const Tensor& w, con
              k = static_cast<int>(x.columns());
   ops::cuda::check_blas(
       cublasGemmEx(context.cuda().blas(), CUBLAS_OP_T, CUBLAS_OP_N, n, m, k, &one, w.data, CUDA_R_16BF, k,
-                   x.data, CUDA_R_16BF, k, &zero, y.data,
-                   y.dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F, n, CUBLAS_COMPUTE_32F,
-                   CUBLAS_GEMM_DEFAULT),
+                   x.data, CUDA_R_16BF, k, &zero, y.data, y.dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F,
+                   n, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
       "cublasGemmEx");
 }
 
