@@ -18,11 +18,16 @@ class Context {
  public:
   /// `threads` host threads; 0 = what OpenMP would take. `products`: the type that fp32 operands of matrix
   /// products and of attention may be rounded to on a GPU, sums staying in fp32; f32 keeps them but beside a
-  /// 16-bit weight, and without TF32. ResourceError where the device cannot be had.
+  /// 16-bit weight, and without TF32. A GPU multiplies by fp16 weights as bf16, whose range activations and
+  /// gradients do not leave. ResourceError where the device cannot be had.
   explicit Context(Device device = Device::cpu, int threads = 0, DType products = DType::f32);
 
   Device device() const { return device_; }
   DType products() const { return products_; }
+  /// The type of what lies between the operations of a layer; the residual stream is fp32 everywhere.
+  DType activations() const {
+    return device_ == Device::cpu || products_ == DType::f32 ? DType::f32 : DType::bf16;
+  }
 
   /// The stream (a cudaStream_t) that operations run on; nullptr on the CPU.
   void* stream() const;

@@ -27,7 +27,7 @@ void rope(const Context& context, const Tensor& x, std::int64_t head_dim, const 
 void swiglu(const Context& context, const Tensor& gate, const Tensor& up);
 
 /// Causal attention of independent sequences laid end to end: sequence s is rows [offsets[s], offsets[s +
-/// 1]). q, out [t, query heads * head_dim]; k, v [t, kv heads * head_dim]; fp32. Query head h attends with KV
+/// 1]). q, out [t, query heads * head_dim]; k, v [t, kv heads * head_dim]. Query head h attends with KV
 /// head kv_of_head[h]; there may be no heads at all. Scores are q.k / sqrt(head_dim); only blocks of them are
 /// ever formed. With `log_sums` [t, query heads] fp32 it also keeps log(sum(exp(scores))), for
 /// attention_backward.
