@@ -43,6 +43,7 @@ DType products_of(Device device, const Options& options) {
                                                                   : DType::bf16;
     }
   }
+  if (weights == DType::f16) log_info("fp16 weights are held and computed with in bf16 on a GPU");
   return weights.value_or(DType::f32) == DType::f32 ? DType::f32 : DType::bf16;
 }
 
@@ -154,12 +155,12 @@ HfConfig NamedModel::shape() const {
 }
 
 ModelSource NamedModel::source(const ops::Context& context, int shard, int shards) const {
+  const DType held = ops::working_type(context.device(), precision);
   if (!database) {
-    return checkpoint_source(*checkpoint, config, part_of_model(config, shard, shards), precision,
+    return checkpoint_source(*checkpoint, config, part_of_model(config, shard, shards), held,
                              context.device());
   }
-  return stitched_source(context, *checkpoint, config, *database, space, assignment, precision, shard,
-                         shards);
+  return stitched_source(context, *checkpoint, config, *database, space, assignment, held, shard, shards);
 }
 
 std::unique_ptr<NamedModel> open_model(const Communicator& world, const std::filesystem::path& folder,

@@ -63,7 +63,7 @@ LayerForward::LayerForward(const ops::Context& context, const HfConfig& config, 
       config_(config),
       frequencies_(rope_frequencies(config, context.device())) {
   const auto activation = [&](std::int64_t width) {
-    return OwnedTensor({most_tokens, width}, DType::f32, context.device(), "activations");
+    return OwnedTensor({most_tokens, width}, context.activations(), context.device(), "activations");
   };
   normed_ = activation(config.hidden_size);
   q_ = activation(config.heads * config.head_dim);
@@ -96,8 +96,7 @@ void LayerForward::attention(const AttentionWeights& weights, std::span<const st
     ops::linear(context_, x, weights.k, bias_or_none(weights.k_bias), k);
     ops::linear(context_, x, weights.v, bias_or_none(weights.v_bias), v);
   }
-  ops::rope(context_, q, head_dim, frequencies_, offsets);
-  ops::rope(context_, k, head_dim, frequencies_, offsets);
+  ops::rope(context_, q, k, head_dim, frequencies_, offsets);
   ops::attention(context_, q, k, v, head_dim, weights.kv_of_head, offsets, mixed);
   if (tap) tap(mixed);
   shards_.add_product(context_, mixed, weights.o, hidden);
@@ -116,15 +115,16 @@ void LayerForward::feed_forward(const FfnWeights& weights, const Tensor& hidden,
     ops::linear(context_, x, weights.gate, nullptr, gate);
     ops::linear(context_, x, weights.up, nullptr, up);
   }
-  ops::swiglu(context_, gate, up);
+  ops::swiglu(context_, gate, up, gate);
   if (tap) tap(gate);
   shards_.add_product(context_, gate, weights.down, hidden);
 }
 
 void compute_logits(const ops::Context& context, const HfConfig& config, const Tensor& norm,
                     const Tensor& head, const Tensor& hidden, const Tensor& logits) {
-  ops::rms_norm(context, hidden, norm, static_cast<float>(config.rms_norm_eps), hidden);
-  ops::linear(context, hidden, head, nullptr, logits);
+  const OwnedTensor normed(hidden.shape, context.activations(), context.device(), "normed hidden states");
+  ops::rms_norm(context, hidden, norm, static_cast<float>(config.rms_norm_eps), normed);
+  ops::linear(context, normed, head, nullptr, logits);
 }
 
 }  // namespace galapagos

@@ -8,8 +8,18 @@
 namespace galapagos {
 namespace {
 
-OwnedTensor matrix(std::int64_t tokens, std::int64_t width, Device device) {
-  return OwnedTensor({tokens, width}, DType::f32, device, "activations of training");
+OwnedTensor matrix(const ops::Context& context, std::int64_t tokens, std::int64_t width, DType type) {
+  return OwnedTensor({tokens, width}, type, context.device(), "activations of training");
+}
+
+OwnedTensor activation(const ops::Context& context, std::int64_t tokens, std::int64_t width) {
+  return matrix(context, tokens, width, context.activations());
+}
+
+/// Bytes of a token with so many activations and so many fp32 values.
+std::int64_t bytes_of(std::int64_t activations, DType type, std::int64_t floats) {
+  return activations * static_cast<std::int64_t>(size_of(type)) +
+         floats * static_cast<std::int64_t>(sizeof(float));
 }
 
 const Tensor* bias_or_none(const OwnedTensor& bias) {
@@ -37,19 +47,20 @@ LayerShape widest_shape(const HfConfig& config) {
   return most;
 }
 
-LayerTape::LayerTape(const HfConfig& config, const LayerShape& shape, std::int64_t most_tokens, Device device)
-    : q(matrix(most_tokens, shape.heads() * config.head_dim, device)),
-      k(matrix(most_tokens, shape.kv_heads * config.head_dim, device)),
-      v(matrix(most_tokens, shape.kv_heads * config.head_dim, device)),
-      mixed(matrix(most_tokens, shape.heads() * config.head_dim, device)),
-      log_sums(matrix(most_tokens, shape.heads(), device)),
-      between(matrix(most_tokens, config.hidden_size, device)),
-      gate(matrix(most_tokens, shape.columns, device)),
-      up(matrix(most_tokens, shape.columns, device)) {}
+LayerTape::LayerTape(const ops::Context& context, const HfConfig& config, const LayerShape& shape,
+                     std::int64_t most_tokens)
+    : q(activation(context, most_tokens, shape.heads() * config.head_dim)),
+      k(activation(context, most_tokens, shape.kv_heads * config.head_dim)),
+      v(activation(context, most_tokens, shape.kv_heads * config.head_dim)),
+      mixed(activation(context, most_tokens, shape.heads() * config.head_dim)),
+      log_sums(matrix(context, most_tokens, shape.heads(), DType::f32)),
+      between(matrix(context, most_tokens, config.hidden_size, DType::f32)),
+      gate(activation(context, most_tokens, shape.columns)),
+      up(activation(context, most_tokens, shape.columns)) {}
 
-std::int64_t LayerTape::width(const HfConfig& config, const LayerShape& shape) {
-  return (2 * shape.heads() + 2 * shape.kv_heads) * config.head_dim + shape.heads() + config.hidden_size +
-         2 * shape.columns;
+std::int64_t LayerTape::width(const HfConfig& config, const LayerShape& shape, DType activations) {
+  return bytes_of((2 * shape.heads() + 2 * shape.kv_heads) * config.head_dim + 2 * shape.columns, activations,
+                  shape.heads() + config.hidden_size);
 }
 
 LayerPass::LayerPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
@@ -60,9 +71,9 @@ LayerPass::LayerPass(const ops::Context& context, const HfConfig& config, std::i
       frequencies_(rope_frequencies(config, context.device())),
       unused_({config.hidden_size}, DType::f32, context.device(), "gradients that nobody asks for") {
   const LayerShape most = widest_shape(config);
-  const auto of_width = [&](std::int64_t width) { return matrix(most_tokens, width, context.device()); };
+  const auto of_width = [&](std::int64_t width) { return activation(context, most_tokens, width); };
   normed_ = of_width(config.hidden_size);
-  d_normed_ = of_width(config.hidden_size);
+  d_normed_ = matrix(context, most_tokens, config.hidden_size, DType::f32);  // what shards add up
   wide_ = of_width(most.columns);
   d_mixed_ = of_width(most.heads() * config.head_dim);
   d_q_ = of_width(most.heads() * config.head_dim);
@@ -71,9 +82,11 @@ LayerPass::LayerPass(const ops::Context& context, const HfConfig& config, std::i
   fill_zero(unused_);
 }
 
-std::int64_t LayerPass::width(const HfConfig& config) {
+std::int64_t LayerPass::width(const HfConfig& config, DType activations) {
   const LayerShape most = widest_shape(config);
-  return 2 * config.hidden_size + most.columns + (2 * most.heads() + 2 * most.kv_heads) * config.head_dim;
+  return bytes_of(
+      config.hidden_size + most.columns + (2 * most.heads() + 2 * most.kv_heads) * config.head_dim,
+      activations, config.hidden_size);
 }
 
 Tensor LayerPass::normed_of(const Tensor& x, const Tensor& weight) {
@@ -95,8 +108,7 @@ void LayerPass::fill_tape(const LayerWeights& weights, std::span<const std::int6
     ops::linear(context_, normed, attention.q, bias_or_none(attention.q_bias), q);
     ops::linear(context_, normed, attention.k, bias_or_none(attention.k_bias), k);
     ops::linear(context_, normed, attention.v, bias_or_none(attention.v_bias), v);
-    ops::rope(context_, q, config_.head_dim, frequencies_, offsets);
-    ops::rope(context_, k, config_.head_dim, frequencies_, offsets);
+    ops::rope(context_, q, k, config_.head_dim, frequencies_, offsets);
     ops::attention(context_, q, k, v, config_.head_dim, attention.kv_of_head, offsets, mixed,
                    rows(tape.log_sums, tokens, attention.heads()));
     shards_.add_product(context_, mixed, attention.o, hidden);
@@ -117,8 +129,8 @@ void LayerPass::refill_tape(const LayerWeights& weights, const LayerTape& tape, 
 
 Tensor LayerPass::activate(const FfnWeights& weights, const LayerTape& tape, std::int64_t tokens) {
   const Tensor active = rows(wide_, tokens, weights.columns);
-  copy_values(rows(tape.gate, tokens, weights.columns), active);
-  ops::swiglu(context_, active, rows(tape.up, tokens, weights.columns));
+  ops::swiglu(context_, rows(tape.gate, tokens, weights.columns), rows(tape.up, tokens, weights.columns),
+              active);
   return active;
 }
 
@@ -181,8 +193,7 @@ void LayerPass::backward_attention(const AttentionWeights& weights, std::span<co
   }
   ops::attention_backward(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed,
                           rows(tape.log_sums, tokens, weights.heads()), d_mixed, d_q, d_k, d_v);
-  ops::rope_backward(context_, d_q, config_.head_dim, frequencies_, offsets);
-  ops::rope_backward(context_, d_k, config_.head_dim, frequencies_, offsets);
+  ops::rope_backward(context_, d_q, d_k, config_.head_dim, frequencies_, offsets);
   const Tensor d_normed = rows(d_normed_, tokens, config_.hidden_size);
   const ops::Factor by_q(d_q), by_k(d_k), by_v(d_v);
   ops::linear_input_gradient(context_, by_q, weights.q, d_normed);

@@ -11,13 +11,12 @@ namespace galapagos {
 OutputPass::OutputPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
                        const Shards& shards)
     : context_(context), shards_(shards), config_(config) {
-  const auto matrix = [&](std::int64_t width) {
-    return OwnedTensor({tile(most_tokens), width}, DType::f32, context.device(),
-                       "logits and their gradients");
+  const auto matrix = [&](std::int64_t width, DType type) {
+    return OwnedTensor({tile(most_tokens), width}, type, context.device(), "logits and their gradients");
   };
-  normed_ = matrix(config.hidden_size);
-  d_normed_ = matrix(config.hidden_size);
-  logits_ = matrix(config.vocab_size);
+  normed_ = matrix(config.hidden_size, context.activations());
+  d_normed_ = matrix(config.hidden_size, DType::f32);
+  logits_ = matrix(config.vocab_size, DType::f32);
   unused_ = OwnedTensor({config.hidden_size}, DType::f32, context.device(), "gradients that nobody asks for");
   fill_zero(unused_);
 }

@@ -34,11 +34,12 @@ std::uint64_t stage_weight_bytes(const HfConfig& config, const LayerSpan& span, 
   return static_cast<std::uint64_t>(parameters) * size_of(precision);
 }
 
-std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens) {
-  // Three buffers of hidden states and what LayerForward holds, fp32.
-  const std::int64_t width = 4 * config.hidden_size + 2 * (config.heads + config.kv_heads) * config.head_dim +
+std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens, DType activations) {
+  // Three buffers of hidden states, what LayerForward holds, and what compute_logits does.
+  const std::int64_t width = 2 * config.hidden_size + 2 * (config.heads + config.kv_heads) * config.head_dim +
                              2 * config.intermediate_size;
-  return static_cast<std::uint64_t>(most_tokens * width) * sizeof(float);
+  return static_cast<std::uint64_t>(most_tokens * width) * size_of(activations) +
+         static_cast<std::uint64_t>(most_tokens * 3 * config.hidden_size) * sizeof(float);
 }
 
 std::uint64_t memory_share(std::uint64_t free_bytes, int ranks_on_node) {

@@ -12,15 +12,16 @@ std::int64_t predicted_tokens(std::span<const std::int64_t> offsets) {
   return predicted;
 }
 
-std::uint64_t TrainingPass::bytes(const HfConfig& config, std::int64_t most_tokens, bool recompute) {
-  std::int64_t width = (config.layers + 2) * config.hidden_size + LayerPass::width(config);
+std::uint64_t TrainingPass::bytes(const HfConfig& config, std::int64_t most_tokens, bool recompute,
+                                  DType activations) {
+  std::int64_t width = (config.layers + 2) * config.hidden_size * static_cast<std::int64_t>(sizeof(float)) +
+                       LayerPass::width(config, activations);
   if (recompute) {
-    width += LayerTape::width(config, widest_shape(config));
+    width += LayerTape::width(config, widest_shape(config), activations);
   } else {
-    for (const LayerShape& shape : config.layer_shapes) width += LayerTape::width(config, shape);
+    for (const LayerShape& shape : config.layer_shapes) width += LayerTape::width(config, shape, activations);
   }
-  return static_cast<std::uint64_t>(most_tokens * width) * sizeof(float) +
-         OutputPass::bytes(config, most_tokens) +
+  return static_cast<std::uint64_t>(most_tokens * width) + OutputPass::bytes(config, most_tokens) +
          LogitLosses::bytes(OutputPass::tile(most_tokens), config.vocab_size, true);
 }
 
@@ -39,9 +40,9 @@ TrainingPass::TrainingPass(const ops::Context& context, const HfConfig& config, 
   };
   for (const LayerShape& shape : config.layer_shapes) {
     before_.push_back(states());
-    if (!recompute) tapes_.emplace_back(config, shape, most_tokens, context.device());
+    if (!recompute) tapes_.emplace_back(context, config, shape, most_tokens);
   }
-  if (recompute) tapes_.emplace_back(config, widest_shape(config), most_tokens, context.device());
+  if (recompute) tapes_.emplace_back(context, config, widest_shape(config), most_tokens);
   hidden_ = states();
   d_hidden_ = states();
 }

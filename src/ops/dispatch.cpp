@@ -35,13 +35,13 @@ void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, flo
   GALAPAGOS_DISPATCH(rms_norm, x, weight, epsilon, out);
 }
 
-void rope(const Context& context, const Tensor& x, std::int64_t head_dim, const Tensor& frequencies,
-          std::span<const std::int64_t> offsets) {
-  GALAPAGOS_DISPATCH(rope, x, head_dim, frequencies, offsets);
+void rope(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
+          const Tensor& frequencies, std::span<const std::int64_t> offsets) {
+  GALAPAGOS_DISPATCH(rope, q, k, head_dim, frequencies, offsets);
 }
 
-void swiglu(const Context& context, const Tensor& gate, const Tensor& up) {
-  GALAPAGOS_DISPATCH(swiglu, gate, up);
+void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out) {
+  GALAPAGOS_DISPATCH(swiglu, gate, up, out);
 }
 
 void attention(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
@@ -113,9 +113,9 @@ void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& we
   GALAPAGOS_DISPATCH(rms_norm_backward, x, weight, epsilon, d_y, d_x, d_weight);
 }
 
-void rope_backward(const Context& context, const Tensor& d_x, std::int64_t head_dim,
+void rope_backward(const Context& context, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
                    const Tensor& frequencies, std::span<const std::int64_t> offsets) {
-  GALAPAGOS_DISPATCH(rope_backward, d_x, head_dim, frequencies, offsets);
+  GALAPAGOS_DISPATCH(rope_backward, d_q, d_k, head_dim, frequencies, offsets);
 }
 
 void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& gate, const Tensor& up) {

@@ -60,7 +60,7 @@ void follow_pass(const DatabaseHeader& header, const PipelineGrid& grid, std::sp
     const LayerSpan& span = grid.spans[static_cast<std::size_t>(grid.stage_of(rank))];
     DatabaseMemory& mine = now[static_cast<std::size_t>(rank)];
     mine.weights = stage_weight_bytes(config, span, header.precision);
-    mine.activations = activation_bytes(config, extent.most_tokens);
+    mine.activations = activation_bytes(config, extent.most_tokens, extent.activations());
     for (const ModuleId& module : modules) {
       if (in_span(span, module)) mine.hessians += hessian_bytes(config, module);
     }

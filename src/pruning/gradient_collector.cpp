@@ -53,9 +53,9 @@ GradientCollector::GradientCollector(const ops::Context& context, const Communic
   }
   for (std::int64_t layer = stage_.span.first; layer < stage_.span.last; ++layer) {
     before_.push_back(states());
-    if (!how.recompute) tapes_.emplace_back(config_, config_.shape(layer), how.most_tokens, context.device());
+    if (!how.recompute) tapes_.emplace_back(context, config_, config_.shape(layer), how.most_tokens);
   }
-  if (how.recompute) tapes_.emplace_back(config_, widest_shape(config_), how.most_tokens, context.device());
+  if (how.recompute) tapes_.emplace_back(context, config_, widest_shape(config_), how.most_tokens);
   for (OwnedTensor& buffer : hidden_) buffer = states();
   again_ = states();
   d_hidden_ = states();
@@ -68,12 +68,13 @@ GradientCollector::GradientCollector(const ops::Context& context, const Communic
 std::uint64_t GradientCollector::bytes(const HfConfig& config, DType precision, const LayerSpan& span,
                                        bool one_stage, const GradientGathering& how) {
   const auto hidden = static_cast<std::uint64_t>(config.hidden_size);
-  std::int64_t width = (span.count() + 5) * config.hidden_size + LayerPass::width(config);
-  if (how.recompute) width += LayerTape::width(config, widest_shape(config));
+  std::int64_t width = (span.count() + 5) * config.hidden_size * static_cast<std::int64_t>(sizeof(float)) +
+                       LayerPass::width(config, how.activations);
+  if (how.recompute) width += LayerTape::width(config, widest_shape(config), how.activations);
   for (std::int64_t layer = span.first; layer < span.last && !how.recompute; ++layer)
-    width += LayerTape::width(config, config.shape(layer));
-  std::uint64_t bytes = stage_weight_bytes(config, span, precision) +
-                        static_cast<std::uint64_t>(how.most_tokens * width) * sizeof(float);
+    width += LayerTape::width(config, config.shape(layer), how.activations);
+  std::uint64_t bytes =
+      stage_weight_bytes(config, span, precision) + static_cast<std::uint64_t>(how.most_tokens * width);
   if (span.last == config.layers) {
     bytes += static_cast<std::uint64_t>(config.vocab_size * config.hidden_size) * size_of(precision) +
              OutputPass::bytes(config, how.most_tokens);

@@ -35,8 +35,8 @@ std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, const P
     hessians += hessian_bytes(config, module);
     pruning = std::max(pruning, pruning_bytes(config, module, extent));
   }
-  return stage_weight_bytes(config, span, extent.precision) + activation_bytes(config, extent.most_tokens) +
-         hessians + pruning;
+  return stage_weight_bytes(config, span, extent.precision) +
+         activation_bytes(config, extent.most_tokens, extent.activations()) + hessians + pruning;
 }
 
 std::vector<std::vector<ModuleId>> plan_passes(const HfConfig& config, const PipelineGrid& grid,

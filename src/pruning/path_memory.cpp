@@ -23,7 +23,7 @@ PathMemory path_memory(const DatabaseHeader& header, const std::optional<Compens
   PathMemory memory;
   memory.states = streams * static_cast<std::uint64_t>(tokens) * hidden * sizeof(float);
   memory.embedding = static_cast<std::uint64_t>(embedding_parameters(config)) * size_of(extent.precision);
-  memory.activations = activation_bytes(config, extent.most_tokens);
+  memory.activations = activation_bytes(config, extent.most_tokens, extent.activations());
   for (const ModuleId& module : header.modules()) {
     const std::uint64_t square = hessian_bytes(config, module);
     const std::uint64_t weight =

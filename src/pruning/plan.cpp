@@ -200,7 +200,7 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device 
     plan.config = read_hf_config(options.model);
     check_options(options);
     plan.checkpoint.emplace(options.model);
-    plan.precision = options.precision.value_or(plan.checkpoint->dtype());
+    plan.precision = ops::working_type(device, options.precision.value_or(plan.checkpoint->dtype()));
     plan.header = make_header(options, plan.config, plan.checkpoint->dtype());
     plan.header.precision = plan.precision;
   });

@@ -125,7 +125,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   const RunFolder folder(options.output);
   agree_at_root(comm, [&] { folder.check(options.resume); });  // before the work that comes first
-  const SearchSetup setup = make_setup(comm, options);
+  const SearchSetup setup = make_setup(comm, options, context.device());
   const SearchMemory memory = plan_memory(comm, node, grid, setup, options, context.device());
   if (comm.is_root()) log_beginning(setup, grid, options);
   if (options.dry_run) return;

@@ -175,7 +175,7 @@ Budget make_budget(const SearchSpace& space, const SizeTarget& target) {
   }
 }
 
-SearchSetup make_setup(const Communicator& comm, const SearchOptions& options) {
+SearchSetup make_setup(const Communicator& comm, const SearchOptions& options, Device device) {
   SearchSetup setup;
   setup.evolution = options.evolution;
   agree(comm, [&] {
@@ -183,7 +183,7 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& options) {
     setup.config = read_hf_config(options.model);
     setup.checkpoint.emplace(options.model);
     setup.database.emplace(options.database);
-    setup.precision = options.precision.value_or(setup.checkpoint->dtype());
+    setup.precision = ops::working_type(device, options.precision.value_or(setup.checkpoint->dtype()));
   });
   std::string fingerprint;
   agree_at_root(comm, [&] { fingerprint = hex64(setup.checkpoint->fingerprint()); });

@@ -26,6 +26,6 @@ struct SearchSetup {
 };
 
 /// Collective. Checks the options, opens the files and reads the texts.
-SearchSetup make_setup(const Communicator& comm, const SearchOptions& options);
+SearchSetup make_setup(const Communicator& comm, const SearchOptions& options, Device device);
 
 }  // namespace galapagos

@@ -24,11 +24,11 @@ Teacher::Teacher(const ops::Context& context, const ModelSource& source, std::in
       forward_(context, config_, most_tokens, shards),
       hidden_(matrix(context, most_tokens, config_.hidden_size)) {}
 
-std::uint64_t Teacher::bytes(const ModelSource& source, std::int64_t most_tokens) {
+std::uint64_t Teacher::bytes(const ModelSource& source, std::int64_t most_tokens, DType activations) {
   const std::int64_t rest = head_parameters(source.config);
   return stage_weight_bytes(source.config, {0, source.config.layers}, source.precision) +
          static_cast<std::uint64_t>(rest) * size_of(source.precision) +
-         activation_bytes(source.config, most_tokens);
+         activation_bytes(source.config, most_tokens, activations);
 }
 
 ReferenceLogits Teacher::answer(const Batch& batch) {
@@ -56,8 +56,8 @@ std::optional<double> add_gradients(TrainingPass& pass, const ModelWeights& weig
   return sum;
 }
 
-std::uint64_t nll_bytes(const HfConfig& config, std::int64_t most_tokens) {
-  return activation_bytes(config, most_tokens) +
+std::uint64_t nll_bytes(const HfConfig& config, std::int64_t most_tokens, DType activations) {
+  return activation_bytes(config, most_tokens, activations) +
          static_cast<std::uint64_t>(logit_rows * config.vocab_size) * sizeof(float);
 }
 

@@ -20,10 +20,13 @@ TrainFootprint train_footprint(const HfConfig& config, const ModelSource* refere
   footprint.weights = parameters * size_of(extent.precision);
   footprint.gradients = parameters * sizeof(float);
   footprint.optimiser = ShardedAdamW::bytes(count, extent.replicas);
-  footprint.activations = TrainingPass::bytes(config, extent.longest_batch, extent.recompute);
-  if (reference != nullptr) footprint.reference = Teacher::bytes(*reference, extent.longest_batch);
+  footprint.activations =
+      TrainingPass::bytes(config, extent.longest_batch, extent.recompute, extent.activations);
+  if (reference != nullptr)
+    footprint.reference = Teacher::bytes(*reference, extent.longest_batch, extent.activations);
   footprint.data = static_cast<std::uint64_t>(extent.data_tokens) * sizeof(std::int32_t);
-  if (extent.evaluation_batch > 0) footprint.evaluation = nll_bytes(config, extent.evaluation_batch);
+  if (extent.evaluation_batch > 0)
+    footprint.evaluation = nll_bytes(config, extent.evaluation_batch, extent.activations);
   // A file's tensors, and the largest one as it is rounded.
   const std::int64_t largest = config.hidden_size * std::max(config.vocab_size, config.intermediate_size);
   const auto shards = static_cast<std::uint64_t>(extent.shards);

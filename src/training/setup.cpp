@@ -69,7 +69,7 @@ void open_models(TrainSetup& setup, const ReplicaGrid& grid, const ops::Context&
   model.config = read_hf_config(options.model);
   if (!options.random_weights) model.checkpoint.emplace(options.model);
   setup.stored = stored_type(model);
-  setup.precision = options.precision.value_or(setup.stored);
+  setup.precision = ops::working_type(context.device(), options.precision.value_or(setup.stored));
   model.source = model.checkpoint ? checkpoint_source(*model.checkpoint, model.config, part_of(model.config),
                                                       setup.precision, context.device())
                                   : random_source(model.config, part_of(model.config), setup.precision,
@@ -80,9 +80,10 @@ void open_models(TrainSetup& setup, const ReplicaGrid& grid, const ops::Context&
   OpenModel& reference = setup.reference.emplace();
   reference.config = read_hf_config(*options.reference);
   reference.checkpoint.emplace(*options.reference);
-  reference.source =
-      checkpoint_source(*reference.checkpoint, reference.config, part_of(reference.config),
-                        options.precision.value_or(reference.checkpoint->dtype()), context.device());
+  reference.source = checkpoint_source(
+      *reference.checkpoint, reference.config, part_of(reference.config),
+      ops::working_type(context.device(), options.precision.value_or(reference.checkpoint->dtype())),
+      context.device());
   if (reference.config.vocab_size != model.config.vocab_size) {
     throw InputError(fmt::format("a vocabulary of {} ids, but the model has {}", reference.config.vocab_size,
                                  model.config.vocab_size),
@@ -160,10 +161,11 @@ void prepare(const Communicator& comm, const ReplicaGrid& grid, const ops::Conte
 }
 
 void check_memory(const Communicator& comm, const ReplicaGrid& grid, const TrainSetup& setup,
-                  const TrainOptions& options, Device device) {
+                  const TrainOptions& options, const ops::Context& context) {
   TrainExtent extent;
   extent.precision = setup.precision;
   extent.stored = setup.stored;
+  extent.activations = context.activations();
   extent.longest_batch = setup.longest;
   extent.data_tokens = static_cast<std::int64_t>(setup.data.tokens.size());
   for (const TokenSet& set : setup.eval_sets) {
@@ -186,9 +188,9 @@ void check_memory(const Communicator& comm, const ReplicaGrid& grid, const Train
       footprint.reference > 0 ? ", reference " + human_bytes(footprint.reference) : "",
       human_bytes(footprint.data), human_bytes(std::max(footprint.evaluation, footprint.writing)));
   // The data are there already, so that they are not in what is free, and never on a GPU.
-  const bool beside = options.memory_limit > 0 && device == Device::cpu;
+  const bool beside = options.memory_limit > 0 && context.device() == Device::cpu;
   const std::uint64_t need = footprint.total() - (beside ? 0 : footprint.data);
-  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, device);
+  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, context.device());
   agree(comm, [&] {
     if (need > limit) {
       throw ResourceError(

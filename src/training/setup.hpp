@@ -44,6 +44,6 @@ void prepare(const Communicator& comm, const ReplicaGrid& grid, const ops::Conte
 
 /// Collective. Says what a rank needs, and refuses what it has not with a ResourceError.
 void check_memory(const Communicator& comm, const ReplicaGrid& grid, const TrainSetup& setup,
-                  const TrainOptions& options, Device device);
+                  const TrainOptions& options, const ops::Context& context);
 
 }  // namespace galapagos

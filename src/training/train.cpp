@@ -375,7 +375,7 @@ void run_training(const Communicator& world, const ops::Context& context, const 
                 count(options.tokens),
                 static_cast<double>(options.tokens) / static_cast<double>(setup.sampler->tokens()));
   }
-  check_memory(comm, grid, setup, options, context.device());
+  check_memory(comm, grid, setup, options, context);
   if (options.dry_run) return;
   agree_at_root(comm, [&] {
     if (!options.resume) make_folder(options);

@@ -198,7 +198,7 @@ void measure_passes(const ops::Context& context, const Report& report) {
   const OwnedTensor gate = random_tensor({tokens, 11008}, DType::f32, 1, 14),
                     up = random_tensor({tokens, 11008}, DType::f32, 1, 15);
   report.traffic("gated activation, 4096 x 11008", 3 * static_cast<double>(gate->bytes()),
-                 seconds_of([&] { ops::swiglu(context, gate, up); }));
+                 seconds_of([&] { ops::swiglu(context, gate, up, gate); }));
 }
 
 HfConfig llama_2_7b(std::int64_t layers) {

@@ -56,6 +56,13 @@ inline OwnedTensor rounded(const Tensor& tensor, DType type) {
   return wide;
 }
 
+/// The values on a device, stored there as `type`.
+inline OwnedTensor stored_on(Device device, const Tensor& tensor, DType type) {
+  const OwnedTensor stored(tensor.shape, type, Device::cpu, "test");
+  convert_from_float(read(tensor), type, stored->data);
+  return on(device, stored);
+}
+
 /// |found - wanted| / |wanted| in the Euclidean norm; infinite where anything is not a number.
 inline double relative_error(const std::vector<float>& found, const std::vector<float>& wanted) {
   double difference = 0, norm = 0;

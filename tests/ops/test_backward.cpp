@@ -256,11 +256,11 @@ TEST_CASE("the rotation's gradient turns back", "[ops]") {
     return Values(values.begin(), values.end());
   };
   const Values before = values_of(x), gradient = values_of(g);
-  ops::rope(context, x, head_dim, frequencies, offsets);
-  ops::rope_backward(context, g, head_dim, frequencies, offsets);
+  ops::rope(context, x, {}, head_dim, frequencies, offsets);
+  ops::rope_backward(context, g, {}, head_dim, frequencies, offsets);
   const Values rotated = values_of(x), back = values_of(g);
   CHECK(std::abs(product(gradient, rotated) - product(back, before)) < 1e-4);
-  ops::rope(context, g, head_dim, frequencies, offsets);
+  ops::rope(context, g, {}, head_dim, frequencies, offsets);
   const Values again = values_of(g);
   for (std::size_t i = 0; i < gradient.size(); ++i) CHECK(std::abs(gradient[i] - again[i]) < 1e-5);
 }

@@ -23,7 +23,7 @@ TEST_CASE("linear is x W^T + b, in any storage type and shape", "[ops]") {
   const ops::Context context(device, 0, products);
   for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
     // What both operands are rounded to on a GPU.
-    const DType operands = device == Device::cpu ? DType::f32 : type == DType::f32 ? products : type;
+    const DType operands = device == Device::cpu ? DType::f32 : type == DType::f32 ? products : DType::bf16;
     for (const auto& [tokens, in, out] :
          {std::tuple{1, 1, 1}, {3, 5, 7}, {0, 4, 4}, {4, 0, 6}, {65, 130, 257}, {2, 33, 1000}}) {
       for (const bool with_bias : {false, true}) {

@@ -106,7 +106,7 @@ TEST_CASE("norm, gate and embedding", "[ops]") {
                       up = random_tensor({5, hidden}, random);
     const std::vector<float> before = values_of(gate);
     const OwnedTensor gate_there = on(device, gate);
-    ops::swiglu(context, gate_there, on(device, up));
+    ops::swiglu(context, gate_there, on(device, up), gate_there);
     const std::vector<float> gated = read(gate_there);
     for (std::size_t i = 0; i < before.size(); ++i) {
       const double g = before[i];
@@ -136,7 +136,7 @@ TEST_CASE("rotary embedding turns pairs by position within each sequence", "[ops
   const std::vector<float> before = read(there);
   OwnedTensor frequencies({3}, DType::f32, Device::cpu, "test");
   for (std::int64_t i = 0; i < 3; ++i) frequencies->floats()[i] = std::pow(0.3f, static_cast<float>(i));
-  ops::rope(ops::Context(device), there, head_dim, on(device, frequencies), offsets);
+  ops::rope(ops::Context(device), there, {}, head_dim, on(device, frequencies), offsets);
   const OwnedTensor x = on(Device::cpu, there);
   for (std::int64_t row = 0; row < 9; ++row) {
     const double position = static_cast<double>(row < 4 ? row : row - 4);

@@ -26,8 +26,8 @@ std::vector<Batch> make_batches(std::span<const std::int32_t> tokens, std::span<
 /// has it.
 OwnedTensor rope_frequencies(const HfConfig& config, Device device);
 
-/// The inputs of a layer's two pruned products, shown as they pass: of o_proj [t, heads * head_dim] and of
-/// down_proj [t, columns]. Either may be empty.
+/// The inputs of a layer's two pruned products, of the type of activations, shown as they pass: of o_proj [t,
+/// heads * head_dim] and of down_proj [t, columns]. Either may be empty.
 struct LayerTaps {
   std::function<void(const Tensor& input)> attention_output;
   std::function<void(const Tensor& input)> ffn_output;
@@ -59,8 +59,8 @@ class LayerForward {
   OwnedTensor normed_, q_, k_, v_, mixed_, gate_, up_;
 };
 
-/// logits [t, vocabulary] fp32 from hidden [t, hidden_size], which is replaced by its norm, with the final
-/// norm's weight and the head [vocabulary, hidden_size].
+/// logits [t, vocabulary] fp32 from hidden [t, hidden_size] fp32, with the final norm's weight and the head
+/// [vocabulary, hidden_size].
 void compute_logits(const ops::Context& context, const HfConfig& config, const Tensor& norm,
                     const Tensor& head, const Tensor& hidden, const Tensor& logits);
 inline void compute_logits(const ops::Context& context, const HfConfig& config, const HeadWeights& head,

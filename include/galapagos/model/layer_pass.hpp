@@ -22,9 +22,10 @@ inline void copy_values(const Tensor& from, const Tensor& to) {
 struct LayerTape {
   OwnedTensor q, k, v, mixed, log_sums, between, gate, up;
 
-  LayerTape(const HfConfig& config, const LayerShape& shape, std::int64_t most_tokens, Device device);
-  /// Floats per token that it holds.
-  static std::int64_t width(const HfConfig& config, const LayerShape& shape);
+  LayerTape(const ops::Context& context, const HfConfig& config, const LayerShape& shape,
+            std::int64_t most_tokens);
+  /// Bytes per token that it holds, with activations of that type.
+  static std::int64_t width(const HfConfig& config, const LayerShape& shape, DType activations);
 };
 
 /// The gradients by what a layer's attention and feed-forward part add to the hidden states, [t, hidden]
@@ -40,8 +41,8 @@ class LayerPass {
   LayerPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
             const Shards& shards = alone());
 
-  /// Floats per token that this holds.
-  static std::int64_t width(const HfConfig& config);
+  /// Bytes per token that this holds, with activations of that type.
+  static std::int64_t width(const HfConfig& config, DType activations);
 
   /// The layer's forward pass but for its last product: on the way back nobody needs what comes out. hidden
   /// [t, hidden_size] becomes what lies between its two parts.

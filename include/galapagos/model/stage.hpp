@@ -20,9 +20,11 @@ StageWeights load_stage(const ModelSource& source, const LayerSpan& span);
 /// What the layers cost, for make_pipeline_grid: their parameters.
 std::vector<double> layer_costs(const HfConfig& config);
 
-/// Bytes of a stage's weights at `precision`, and of the activations of a batch of `most_tokens` tokens.
+/// Bytes of a stage's weights at `precision`, and of the hidden states and activations of a batch of
+/// `most_tokens` tokens, forwards.
 std::uint64_t stage_weight_bytes(const HfConfig& config, const LayerSpan& span, DType precision);
-std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens);
+std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens,
+                               DType activations = DType::f32);
 
 /// What a rank takes of a node's free memory where no limit is given: its share, less a margin.
 std::uint64_t memory_share(std::uint64_t free_bytes, int ranks_on_node);

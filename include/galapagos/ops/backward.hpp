@@ -7,7 +7,8 @@
 #include <galapagos/ops/factor.hpp>
 
 // Gradients of the operations of linear.hpp and transformer.hpp. `d_x` is the gradient of a scalar loss by x.
-// All gradients are fp32; those said to be added to must hold something before.
+// Gradients by weights are fp32, those by activations fp32 or, on a GPU, bf16; those said to be added to must
+// hold something before.
 namespace galapagos::ops {
 
 /// Of y = x W^T: d_x [t, in] = d_y [t, out] W [out, in] (+ d_x with `accumulate`). W of any dtype.
@@ -24,15 +25,15 @@ void bias_gradient(const Context& context, const Tensor& d_y, const Tensor& d_bi
 /// sums [n] += the column sums of the squares of x [t, n].
 void add_column_squares(const Context& context, const Tensor& x, const Tensor& sums);
 
-/// Adds to d_x [t, hidden] and d_weight [hidden], with x and weight as given to rms_norm.
+/// Adds to d_x [t, hidden] and d_weight [hidden], with x and weight as given to rms_norm and d_y; all fp32.
 void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
                        const Tensor& d_y, const Tensor& d_x, const Tensor& d_weight);
 
-/// Turns the gradient by the rotated heads, d_x [t, heads * head_dim], into that by the heads, in place.
-void rope_backward(const Context& context, const Tensor& d_x, std::int64_t head_dim,
+/// Turns the gradients by the rotated heads of rope() into those by the heads, in place.
+void rope_backward(const Context& context, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
                    const Tensor& frequencies, std::span<const std::int64_t> offsets);
 
-/// Of y = silu(gate) * up, all [t, columns]: overwrites gate and up with their gradients.
+/// Of y = silu(gate) * up, all [t, columns] of one type: overwrites gate and up with their gradients.
 void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& gate, const Tensor& up);
 
 /// Overwrites d_q, d_k, d_v (shapes of q, k, v) from d_out. `out` and `log_sums` are what attention() made of

@@ -5,6 +5,8 @@
 
 #include <galapagos/ops/context.hpp>
 
+// "An activation" is a tensor that lies between the operations of a layer: of the type context.activations()
+// in a model, of that or fp32 here.
 namespace galapagos::ops {
 
 /// out [t, hidden] fp32 = rows `tokens` of table [vocabulary, hidden], or of a slice of it that begins with
@@ -12,24 +14,24 @@ namespace galapagos::ops {
 void embed(const Context& context, std::span<const std::int32_t> tokens, const Tensor& table,
            const Tensor& out, std::int64_t first_id = 0);
 
-/// out = x / sqrt(mean(x^2) + epsilon) * weight, row by row; x, out [t, hidden] fp32, weight [hidden] of any
-/// dtype.
+/// out = x / sqrt(mean(x^2) + epsilon) * weight, row by row; x [t, hidden] fp32, weight [hidden] of any
+/// dtype, out [t, hidden] an activation, which may be x.
 void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
               const Tensor& out);
 
-/// Rotates each head of x [t, heads * head_dim] in place: the pair (i, i + head_dim/2) by the angle position
-/// * frequencies[i] (the half-split layout of Hugging Face). frequencies [head_dim / 2] fp32; positions start
-/// at 0 in every sequence.
-void rope(const Context& context, const Tensor& x, std::int64_t head_dim, const Tensor& frequencies,
-          std::span<const std::int64_t> offsets);
+/// Rotates each head of q and k [t, heads * head_dim], activations of one type, in place: the pair (i, i +
+/// head_dim/2) by the angle position * frequencies[i] (the half-split layout of Hugging Face). frequencies
+/// [head_dim / 2] fp32; positions start at 0 in every sequence. k may be empty.
+void rope(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
+          const Tensor& frequencies, std::span<const std::int64_t> offsets);
 
-/// gate = silu(gate) * up, element by element; both [t, columns] fp32.
-void swiglu(const Context& context, const Tensor& gate, const Tensor& up);
+/// out = silu(gate) * up, element by element; all activations of one type [t, columns]; out may be gate.
+void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out);
 
 /// Causal attention of independent sequences laid end to end: sequence s is rows [offsets[s], offsets[s +
-/// 1]). q, out [t, query heads * head_dim]; k, v [t, kv heads * head_dim]; fp32. Query head h attends with KV
-/// head kv_of_head[h]; there may be no heads at all. Scores are q.k / sqrt(head_dim); only blocks of them are
-/// ever formed. With `log_sums` [t, query heads] fp32 it also keeps log(sum(exp(scores))), for
+/// 1]). q, out [t, query heads * head_dim]; k, v [t, kv heads * head_dim]; activations. Query head h attends
+/// with KV head kv_of_head[h]; there may be no heads at all. Scores are q.k / sqrt(head_dim); only blocks of
+/// them are ever formed. With `log_sums` [t, query heads] fp32 it also keeps log(sum(exp(scores))), for
 /// attention_backward.
 void attention(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                std::int64_t head_dim, std::span<const std::int32_t> kv_of_head,

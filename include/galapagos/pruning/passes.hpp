@@ -14,6 +14,8 @@ struct PassExtent {
   std::int64_t most_tokens = 1;  ///< of a batch
   Device device = Device::cpu;   ///< where tensors lie
   bool weighed = false;          ///< by sensitivities
+
+  DType activations() const { return ops::activation_type(device, precision); }
 };
 
 /// Bytes of a module's Hessian, and of the workspace of its pruning beside it.

@@ -17,7 +17,8 @@ class Teacher {
   Teacher(const ops::Context& context, const ModelSource& source, std::int64_t most_tokens,
           const Shards& shards = alone());
 
-  static std::uint64_t bytes(const ModelSource& source, std::int64_t most_tokens);
+  static std::uint64_t bytes(const ModelSource& source, std::int64_t most_tokens,
+                             DType activations = DType::f32);
 
   /// Computes the batch's last hidden states and gives its logits from them, once for each token; valid until
   /// the next call.
@@ -45,6 +46,6 @@ std::optional<double> add_gradients(TrainingPass& pass, const ModelWeights& weig
 double sum_nll(const ops::Context& context, const HfConfig& config, const ModelWeights& weights,
                const TokenSet& sequences, std::int64_t batch_tokens, const Shards& shards = alone());
 /// Bytes that it takes where no batch has more than `most_tokens`.
-std::uint64_t nll_bytes(const HfConfig& config, std::int64_t most_tokens);
+std::uint64_t nll_bytes(const HfConfig& config, std::int64_t most_tokens, DType activations = DType::f32);
 
 }  // namespace galapagos

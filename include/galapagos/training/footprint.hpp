@@ -10,6 +10,7 @@ namespace galapagos {
 struct TrainExtent {
   DType precision = DType::f32;       ///< of the working weights
   DType stored = DType::f32;          ///< of the model that comes out
+  DType activations = DType::f32;     ///< of what lies between operations
   std::int64_t longest_batch = 1;     ///< tokens
   std::int64_t evaluation_batch = 0;  ///< tokens; 0: nothing is evaluated
   std::int64_t data_tokens = 0;       ///< held, to train on and to evaluate

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <vector>
 
 namespace galapagos::ops::cpu {
@@ -16,10 +17,9 @@ std::span<const float> floats_of(const Tensor& tensor, std::vector<float>& stora
 }
 
 /// Rotates by `direction` (1 or -1) times the angles.
-void rotate(const Tensor& x, std::int64_t head_dim, const Tensor& frequencies,
+void rotate(std::initializer_list<Tensor> matrices, std::int64_t head_dim, const Tensor& frequencies,
             std::span<const std::int64_t> offsets, float direction) {
-  const std::int64_t half = head_dim / 2, width = x.columns(), heads = width / head_dim;
-  if (heads == 0) return;
+  const std::int64_t half = head_dim / 2;
   std::int64_t longest = 0;
   for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
     longest = std::max(longest, offsets[s + 1] - offsets[s]);
@@ -38,13 +38,16 @@ void rotate(const Tensor& x, std::int64_t head_dim, const Tensor& frequencies,
     for (std::int64_t row = first; row < end; ++row) {
       const float* cosine = cosines.data() + (row - first) * half;
       const float* sine = sines.data() + (row - first) * half;
-      for (std::int64_t head = 0; head < heads; ++head) {
-        float* low = x.floats() + row * width + head * head_dim;
-        float* high = low + half;
-        for (std::int64_t i = 0; i < half; ++i) {
-          const float a = low[i], b = high[i];
-          low[i] = a * cosine[i] - b * sine[i];
-          high[i] = b * cosine[i] + a * sine[i];
+      for (const Tensor& x : matrices) {
+        const std::int64_t width = x.empty() ? 0 : x.columns();
+        for (std::int64_t column = 0; column < width; column += head_dim) {
+          float* low = x.floats() + row * width + column;
+          float* high = low + half;
+          for (std::int64_t i = 0; i < half; ++i) {
+            const float a = low[i], b = high[i];
+            low[i] = a * cosine[i] - b * sine[i];
+            high[i] = b * cosine[i] + a * sine[i];
+          }
         }
       }
     }
@@ -86,22 +89,22 @@ void rms_norm(const Context&, const Tensor& x, const Tensor& weight, float epsil
   }
 }
 
-void rope(const Context&, const Tensor& x, std::int64_t head_dim, const Tensor& frequencies,
+void rope(const Context&, const Tensor& q, const Tensor& k, std::int64_t head_dim, const Tensor& frequencies,
           std::span<const std::int64_t> offsets) {
-  rotate(x, head_dim, frequencies, offsets, 1);
+  rotate({q, k}, head_dim, frequencies, offsets, 1);
 }
 
-void rope_backward(const Context&, const Tensor& d_x, std::int64_t head_dim, const Tensor& frequencies,
-                   std::span<const std::int64_t> offsets) {
-  rotate(d_x, head_dim, frequencies, offsets, -1);
+void rope_backward(const Context&, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
+                   const Tensor& frequencies, std::span<const std::int64_t> offsets) {
+  rotate({d_q, d_k}, head_dim, frequencies, offsets, -1);
 }
 
-void swiglu(const Context&, const Tensor& gate, const Tensor& up) {
-  float* g = gate.floats();
-  const float* u = up.floats();
+void swiglu(const Context&, const Tensor& gate, const Tensor& up, const Tensor& out) {
+  const float *g = gate.floats(), *u = up.floats();
+  float* y = out.floats();
   const std::int64_t count = gate.elements();
 #pragma omp parallel for simd schedule(static)
-  for (std::int64_t i = 0; i < count; ++i) g[i] = g[i] / (1.0f + vector_exp(-g[i])) * u[i];
+  for (std::int64_t i = 0; i < count; ++i) y[i] = g[i] / (1.0f + vector_exp(-g[i])) * u[i];
 }
 
 void token_nll(const Context&, const Tensor& logits, std::span<const std::int32_t> targets,

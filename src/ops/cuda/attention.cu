@@ -1,6 +1,7 @@
 #include "../backends.hpp"
 #include "attention.hpp"
-#include "launch.cuh"
+#include "packs.cuh"
+#include "products.hpp"
 #include "reduce.cuh"
 
 #include <cmath>
@@ -9,15 +10,37 @@ namespace galapagos::ops::cuda {
 namespace {
 
 /// d_out . out of every head of every row, which is sum_j P_ij dP_ij; a warp each.
-__global__ void multiply_heads(const float* out, const float* d_out, std::int64_t count,
-                               std::int64_t head_dim, float* products) {
+template <typename T, int size>
+__global__ void multiply_heads(const T* out, const T* d_out, std::int64_t count, std::int64_t head_dim,
+                               float* products) {
   const std::int64_t warp = global_thread() / 32;
   if (warp >= count) return;
   float sum = 0;
-  for (std::int64_t i = threadIdx.x % 32; i < head_dim; i += 32)
-    sum += out[warp * head_dim + i] * d_out[warp * head_dim + i];
+  for (std::int64_t i = threadIdx.x % 32 * size; i < head_dim; i += 32 * size) {
+    float a[size], b[size];
+    load_pack(out + warp * head_dim + i, a);
+    load_pack(d_out + warp * head_dim + i, b);
+#pragma unroll
+    for (int j = 0; j < size; ++j) sum += a[j] * b[j];
+  }
   sum = warp_reduce(sum, Sum{});
   if (threadIdx.x % 32 == 0) products[warp] = sum;
+}
+
+void multiply(Resources& gpu, const Tensor& out, const Tensor& d_out, std::int64_t head_dim,
+              const Array<float>& products) {
+  constexpr int size = 4;
+  const std::int64_t count = products.size();
+  const bool packs = head_dim % size == 0 && aligned_for_packs(out.data, d_out.data);
+  with_stored(out.dtype, [&]<typename T>(const T*) {
+    launch(gpu, packs ? multiply_heads<T, size> : multiply_heads<T, 1>, blocks_for(count, block_threads / 32),
+           block_threads, 0, data_as<T>(out), data_as<T>(d_out), count, head_dim, products.data());
+  });
+}
+
+/// The type that attention is computed in.
+DType type_of_attention(const Context& context, std::int64_t head_dim) {
+  return context.products() != DType::f32 && on_tensor_cores(head_dim) ? DType::bf16 : DType::f32;
 }
 
 }  // namespace
@@ -59,36 +82,44 @@ bool on_tensor_cores(std::int64_t head_dim) {
 void attention(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                std::int64_t head_dim, std::span<const std::int32_t> kv_of_head,
                std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums) {
-  const AttentionInput input{q, k, v, head_dim, kv_of_head, offsets};
   if (q.empty()) return;
-  if (context.products() != DType::f32 && on_tensor_cores(head_dim)) {
-    tensor_attention(context, input, out, log_sums);
+  const DType type = type_of_attention(context, head_dim);
+  const Operand queries(context, q, type), keys(context, k, type), values(context, v, type);
+  const Result result(out, type);
+  const AttentionInput input{queries.view(), keys.view(), values.view(), head_dim, kv_of_head, offsets};
+  if (type == DType::bf16) {
+    tensor_attention(context.cuda(), input, result.view(), log_sums);
   } else {
-    general_attention(context.cuda(), input, out, log_sums);
+    general_attention(context.cuda(), input, result.view(), log_sums);
   }
+  result.finish(context);
 }
 
 void attention_backward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                         std::int64_t head_dim, std::span<const std::int32_t> kv_of_head,
                         std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums,
                         const Tensor& d_out, const Tensor& d_q, const Tensor& d_k, const Tensor& d_v) {
-  const AttentionInput input{q, k, v, head_dim, kv_of_head, offsets};
   if (q.empty()) {
     fill_zero(d_k);
     fill_zero(d_v);
     return;
   }
   Resources& gpu = context.cuda();
-  const std::int64_t count = q.rows() * input.heads();
-  const Array<float> products(count, "gradients of attention");
-  launch(gpu, multiply_heads, blocks_for(count, block_threads / 32), block_threads, 0, out.floats(),
-         d_out.floats(), count, head_dim, products.data());
-  const AttentionGradients to{log_sums, d_out, products.data(), d_q, d_k, d_v};
-  if (context.products() != DType::f32 && on_tensor_cores(head_dim)) {
-    tensor_attention_backward(context, input, to);
+  const DType type = type_of_attention(context, head_dim);
+  const Operand queries(context, q, type), keys(context, k, type), values(context, v, type);
+  const Operand known(context, out, type), gradient(context, d_out, type);
+  const Result by_q(d_q, type), by_k(d_k, type), by_v(d_v, type);
+  const AttentionInput input{queries.view(), keys.view(), values.view(), head_dim, kv_of_head, offsets};
+  const Array<float> products(q.rows() * input.heads(), "gradients of attention");
+  multiply(gpu, known.view(), gradient.view(), head_dim, products);
+  const AttentionGradients to{known.view(), log_sums,    gradient.view(), products.data(),
+                              by_q.view(),  by_k.view(), by_v.view()};
+  if (type == DType::bf16) {
+    tensor_attention_backward(gpu, input, to);
   } else {
     general_attention_backward(gpu, input, to);
   }
+  for (const Result* result : {&by_q, &by_k, &by_v}) result->finish(context);
 }
 
 }  // namespace galapagos::ops::cuda

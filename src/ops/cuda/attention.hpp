@@ -6,7 +6,8 @@
 #include <span>
 #include <vector>
 
-// The two ways of attention on a GPU: fp32 for any head size, and bf16 on tensor cores for the usual ones.
+// The ways of attention on a GPU: fp32 for any head size, and bf16 on tensor cores for the usual ones. Each
+// is given tensors of its own type; attention.cu converts where an operation's are of another.
 namespace galapagos::ops::cuda {
 
 /// A run of at most a tile's rows from `first` on, of the sequence of rows [begin, end).
@@ -26,7 +27,7 @@ struct HeadGroups {
   std::vector<std::int32_t> heads, firsts;
 };
 
-/// What both directions need, all fp32.
+/// What both directions need; all of one type.
 struct AttentionInput {
   const Tensor &q, &k, &v;
   std::int64_t head_dim;
@@ -38,8 +39,10 @@ struct AttentionInput {
   float scale() const;
 };
 
-/// What attention() left, and the gradients to be written. `products` [t, heads]: d_out . out of each head.
+/// What attention() left, and the gradients to be written: `out`, d_out and the gradients of the type of q,
+/// log_sums [t, heads] fp32. `products` [t, heads]: d_out . out of each head.
 struct AttentionGradients {
+  const Tensor& out;
   const Tensor& log_sums;
   const Tensor& d_out;
   const float* products;
@@ -49,13 +52,13 @@ struct AttentionGradients {
 /// Whether tensor cores serve this head size.
 bool on_tensor_cores(std::int64_t head_dim);
 
+/// In fp32.
 void general_attention(Resources& gpu, const AttentionInput& input, const Tensor& out,
                        const Tensor& log_sums);
 void general_attention_backward(Resources& gpu, const AttentionInput& input, const AttentionGradients& to);
 
-void tensor_attention(const Context& context, const AttentionInput& input, const Tensor& out,
-                      const Tensor& log_sums);
-void tensor_attention_backward(const Context& context, const AttentionInput& input,
-                               const AttentionGradients& to);
+/// In bf16.
+void tensor_attention(Resources& gpu, const AttentionInput& input, const Tensor& out, const Tensor& log_sums);
+void tensor_attention_backward(Resources& gpu, const AttentionInput& input, const AttentionGradients& to);
 
 }  // namespace galapagos::ops::cuda

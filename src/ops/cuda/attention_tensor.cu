@@ -2,7 +2,6 @@
 // al. 2022), scores in registers only, the next tile copied behind the computation on this one.
 #include "attention_tensor.cuh"
 #include "launch.cuh"
-#include "products.hpp"
 #include "reduce.cuh"
 
 namespace galapagos::ops::cuda {
@@ -12,7 +11,7 @@ constexpr int key_rows = tile_rows;  // a tile of queries meets its diagonal in 
 
 template <int columns>
 __global__ void __launch_bounds__(tensor_threads)
-    attend(TensorInput x, const std::int32_t* kv_of_head, const SequenceTile* tiles, float* out,
+    attend(TensorInput x, const std::int32_t* kv_of_head, const SequenceTile* tiles, __nv_bfloat16* out,
            float* log_sums) {
   constexpr int tile_size = key_rows * stride_of<columns>;
   const SequenceTile tile = tiles[blockIdx.x];
@@ -112,15 +111,11 @@ __global__ void __launch_bounds__(tensor_threads)
 
 }  // namespace
 
-void tensor_attention(const Context& context, const AttentionInput& input, const Tensor& out,
+void tensor_attention(Resources& gpu, const AttentionInput& input, const Tensor& out,
                       const Tensor& log_sums) {
-  Resources& gpu = context.cuda();
-  const Operand q(context, input.q, DType::bf16), k(context, input.k, DType::bf16),
-      v(context, input.v, DType::bf16);
-  const auto words = [](const Operand& x) { return reinterpret_cast<const __nv_bfloat16*>(x.data()); };
-  const TensorInput x{words(q),
-                      words(k),
-                      words(v),
+  const TensorInput x{bf16_of(input.q),
+                      bf16_of(input.k),
+                      bf16_of(input.v),
                       nullptr,
                       static_cast<int>(input.heads()),
                       static_cast<int>(input.kv_heads()),
@@ -131,7 +126,7 @@ void tensor_attention(const Context& context, const AttentionInput& input, const
   with_head_size(input.head_dim, [&]<int columns>() {
     constexpr std::size_t bytes = 4 * key_rows * stride_of<columns> * sizeof(__nv_bfloat16);
     launch(gpu, attend<columns>, dim3(static_cast<unsigned>(tiles.size()), static_cast<unsigned>(x.heads)),
-           tensor_threads, bytes, x, kv_of_head.data(), on_gpu.data(), out.floats(), log_sums.floats());
+           tensor_threads, bytes, x, kv_of_head.data(), on_gpu.data(), bf16_to(out), log_sums.floats());
   });
 }
 

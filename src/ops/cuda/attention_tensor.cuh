@@ -20,6 +20,13 @@ struct TensorInput {
   float scale;
 };
 
+inline const __nv_bfloat16* bf16_of(const Tensor& tensor) {
+  return reinterpret_cast<const __nv_bfloat16*>(tensor.data);
+}
+inline __nv_bfloat16* bf16_to(const Tensor& tensor) {
+  return reinterpret_cast<__nv_bfloat16*>(tensor.data);
+}
+
 /// Tiles lie in shared memory with rows of `columns` + 8 values, so that eight rows start in eight different
 /// groups of banks.
 template <int columns>
@@ -81,19 +88,19 @@ __device__ void add_product(float (&sums)[columns / 8][4], const float (&p)[rows
   }
 }
 
-/// Writes the 16 rows of a warp, those before `end`.
+/// Writes the 16 rows of a warp, those before `end`, rounded to bf16.
 template <int columns>
 __device__ void store_sums(const float (&sums)[columns / 8][4], int heads, int head, int first, int end,
-                           float* to) {
+                           __nv_bfloat16* to) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = first + lane / 4 + 8 * half;
     if (row >= end) continue;
-    float* out = to + (static_cast<std::int64_t>(row) * heads + head) * columns + lane % 4 * 2;
+    __nv_bfloat16* out = to + (static_cast<std::int64_t>(row) * heads + head) * columns + lane % 4 * 2;
 #pragma unroll
     for (int n = 0; n < columns / 8; ++n)
-      *reinterpret_cast<float2*>(out + 8 * n) = make_float2(sums[n][2 * half], sums[n][2 * half + 1]);
+      *reinterpret_cast<unsigned*>(out + 8 * n) = pack(sums[n][2 * half], sums[n][2 * half + 1]);
   }
 }
 

@@ -3,7 +3,6 @@
 // that every sum has one owner and one order.
 #include "attention_tensor.cuh"
 #include "launch.cuh"
-#include "products.hpp"
 
 namespace galapagos::ops::cuda {
 namespace {
@@ -43,7 +42,7 @@ __device__ void multiply(float (&s)[moving_rows / 8][4], float (&t)[moving_rows 
 template <int columns>
 __global__ void __launch_bounds__(tensor_threads)
     query_gradient(TensorInput x, const float* log_sums, const float* products,
-                   const std::int32_t* kv_of_head, const SequenceTile* tiles, float* d_q) {
+                   const std::int32_t* kv_of_head, const SequenceTile* tiles, __nv_bfloat16* d_q) {
   constexpr int stride = stride_of<columns>;
   const SequenceTile tile = tiles[blockIdx.x];
   const int head = static_cast<int>(blockIdx.y), kv_head = kv_of_head[head];
@@ -94,7 +93,8 @@ __global__ void __launch_bounds__(tensor_threads)
 template <int columns>
 __global__ void __launch_bounds__(tensor_threads)
     key_gradient(TensorInput x, const float* log_sums, const float* products, const std::int32_t* group_heads,
-                 const std::int32_t* group_firsts, const SequenceTile* tiles, float* d_k, float* d_v) {
+                 const std::int32_t* group_firsts, const SequenceTile* tiles, __nv_bfloat16* d_k,
+                 __nv_bfloat16* d_v) {
   constexpr int stride = stride_of<columns>;
   __shared__ float shifts[2][moving_rows], known_products[2][moving_rows];
   const SequenceTile tile = tiles[blockIdx.x];
@@ -154,16 +154,11 @@ __global__ void __launch_bounds__(tensor_threads)
 
 }  // namespace
 
-void tensor_attention_backward(const Context& context, const AttentionInput& input,
-                               const AttentionGradients& to) {
-  Resources& gpu = context.cuda();
-  const Operand q(context, input.q, DType::bf16), k(context, input.k, DType::bf16),
-      v(context, input.v, DType::bf16), d_out(context, to.d_out, DType::bf16);
-  const auto words = [](const Operand& x) { return reinterpret_cast<const __nv_bfloat16*>(x.data()); };
-  const TensorInput x{words(q),
-                      words(k),
-                      words(v),
-                      words(d_out),
+void tensor_attention_backward(Resources& gpu, const AttentionInput& input, const AttentionGradients& to) {
+  const TensorInput x{bf16_of(input.q),
+                      bf16_of(input.k),
+                      bf16_of(input.v),
+                      bf16_of(to.d_out),
                       static_cast<int>(input.heads()),
                       static_cast<int>(input.kv_heads()),
                       input.scale()};
@@ -180,11 +175,11 @@ void tensor_attention_backward(const Context& context, const AttentionInput& inp
         (2 * tile_rows + 4 * moving_rows) * stride_of<columns> * sizeof(__nv_bfloat16);
     launch(gpu, query_gradient<columns>,
            dim3(static_cast<unsigned>(back.size()), static_cast<unsigned>(x.heads)), tensor_threads, bytes, x,
-           to.log_sums.floats(), to.products, kv_of_head.data(), query_tiles.data(), to.d_q.floats());
+           to.log_sums.floats(), to.products, kv_of_head.data(), query_tiles.data(), bf16_to(to.d_q));
     launch(gpu, key_gradient<columns>,
            dim3(static_cast<unsigned>(ahead.size()), static_cast<unsigned>(x.kv_heads)), tensor_threads,
            bytes, x, to.log_sums.floats(), to.products, heads.data(), firsts.data(), key_tiles.data(),
-           to.d_k.floats(), to.d_v.floats());
+           bf16_to(to.d_k), bf16_to(to.d_v));
   });
 }
 

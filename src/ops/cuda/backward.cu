@@ -1,8 +1,7 @@
 #include "../backends.hpp"
 #include "column_sums.cuh"
-#include "launch.cuh"
+#include "packs.cuh"
 #include "reduce.cuh"
-#include "stored.cuh"
 #include "vocabulary.cuh"
 
 #include <numeric>
@@ -11,40 +10,86 @@
 namespace galapagos::ops::cuda {
 namespace {
 
+template <typename T>
 struct Element {
-  const float* x;
+  const T* x;
   std::int64_t columns;
   __device__ float operator()(std::int64_t row, std::int64_t column) const {
-    return x[row * columns + column];
+    return widen(x[row * columns + column]);
   }
 };
 
+template <typename T>
 struct Square {
-  const float* x;
+  const T* x;
   std::int64_t columns;
   __device__ float operator()(std::int64_t row, std::int64_t column) const {
-    const float value = x[row * columns + column];
+    const float value = widen(x[row * columns + column]);
     return value * value;
   }
 };
 
-/// d_x of a row, and the factor by which the norm multiplied it.
-template <typename Stored>
-__global__ void norm_gradient(const float* x, const Stored* weight, std::int64_t hidden, float epsilon,
-                              const float* d_y, float* d_x, float* factors) {
+/// d_x of a row, and the factor by which the norm multiplied it. A thread block per row; what the threads can
+/// keep of it in registers is read once.
+template <int size, typename Stored>
+__global__ void __launch_bounds__(block_threads)
+    norm_gradient(const float* x, const Stored* weight, std::int64_t hidden, float epsilon, const float* d_y,
+                  float* d_x, float* factors) {
+  constexpr int kept_packs = size == 1 ? 4 : 16 / size;
   const float *in = x + blockIdx.x * hidden, *gradient = d_y + blockIdx.x * hidden;
   float* result = d_x + blockIdx.x * hidden;
+  const std::int64_t first = threadIdx.x * size;
+  constexpr std::int64_t step = block_threads * size;
   double squares = 0, product = 0;
-  for (std::int64_t i = threadIdx.x; i < hidden; i += blockDim.x) {
-    squares += static_cast<double>(in[i]) * in[i];
-    product += static_cast<double>(gradient[i] * widen(weight[i])) * in[i];
+  // The values of x, and the gradient by them before the norm's factor.
+  const auto begin = [&](float(&values)[size], float(&scaled)[size], std::int64_t i) {
+    float scales[size];
+    load_pack(in + i, values);
+    load_pack(gradient + i, scaled);
+    load_pack(weight + i, scales);
+#pragma unroll
+    for (int j = 0; j < size; ++j) scaled[j] *= scales[j];
+  };
+  const auto add = [&](const float(&values)[size], const float(&scaled)[size]) {
+#pragma unroll
+    for (int j = 0; j < size; ++j) {
+      squares += static_cast<double>(values[j]) * values[j];
+      product += static_cast<double>(scaled[j]) * values[j];
+    }
+  };
+  float kept[kept_packs][size], kept_scaled[kept_packs][size];
+#pragma unroll
+  for (int k = 0; k < kept_packs; ++k) {
+    if (first + k * step < hidden) {
+      begin(kept[k], kept_scaled[k], first + k * step);
+      add(kept[k], kept_scaled[k]);
+    }
+  }
+  for (std::int64_t i = first + kept_packs * step; i < hidden; i += step) {
+    float values[size], scaled[size];
+    begin(values, scaled, i);
+    add(values, scaled);
   }
   squares = block_reduce(squares, Sum{});
   product = block_reduce(product, Sum{});
   const float factor = 1.0f / sqrtf(static_cast<float>(squares / static_cast<double>(hidden)) + epsilon);
   const float back = factor * factor * factor * static_cast<float>(product / static_cast<double>(hidden));
-  for (std::int64_t i = threadIdx.x; i < hidden; i += blockDim.x)
-    result[i] += factor * gradient[i] * widen(weight[i]) - in[i] * back;
+  const auto finish = [&](const float(&values)[size], const float(&scaled)[size], std::int64_t i) {
+    float sums[size];
+    load_pack(result + i, sums);
+#pragma unroll
+    for (int j = 0; j < size; ++j) sums[j] += factor * scaled[j] - values[j] * back;
+    store_pack(sums, result + i);
+  };
+#pragma unroll
+  for (int k = 0; k < kept_packs; ++k) {
+    if (first + k * step < hidden) finish(kept[k], kept_scaled[k], first + k * step);
+  }
+  for (std::int64_t i = first + kept_packs * step; i < hidden; i += step) {
+    float values[size], scaled[size];
+    begin(values, scaled, i);
+    finish(values, scaled, i);
+  }
   if (threadIdx.x == 0) factors[blockIdx.x] = factor;
 }
 
@@ -58,18 +103,28 @@ struct NormWeightTerm {
 
 template <typename Value>
 void sum_columns_of(const Context& context, const Value& value, std::int64_t rows, const Tensor& sums) {
-  launch(context.cuda(), add_column_sums<Value>, blocks_for(sums.elements(), sum_columns), block_threads, 0,
+  launch(context.cuda(), add_column_sums<Value>, blocks_for(sums.elements(), sum_columns), sum_threads, 0,
          value, rows, sums.elements(), sums.floats());
 }
 
-__global__ void gate_gradient(const float* d_y, float* gate, float* up, std::int64_t count) {
-  for (std::int64_t i = global_thread(); i < count; i += global_threads()) {
-    const float sigmoid = 1.0f / (1.0f + expf(-gate[i]));
-    const float silu = gate[i] * sigmoid;
-    const float d_silu = d_y[i] * up[i];
-    up[i] = d_y[i] * silu;
-    gate[i] = d_silu * (sigmoid + silu * (1.0f - sigmoid));
-  }
+template <int size, typename T>
+__global__ void gate_gradient(const T* d_y, T* gate, T* up, std::int64_t count) {
+  for_packs<size>(count, [=]<int some>(PackSize<some>, std::int64_t i) {
+    float d[some], g[some], u[some];
+    load_pack(d_y + i, d);
+    load_pack(gate + i, g);
+    load_pack(up + i, u);
+#pragma unroll
+    for (int j = 0; j < some; ++j) {
+      const float sigmoid = 1.0f / (1.0f + expf(-g[j]));
+      const float silu = g[j] * sigmoid;
+      const float d_silu = d[j] * u[j];
+      u[j] = d[j] * silu;
+      g[j] = d_silu * (sigmoid + silu * (1.0f - sigmoid));
+    }
+    store_pack(g, gate + i);
+    store_pack(u, up + i);
+  });
 }
 
 /// One thread block per different token: the rows `order[first]` ... of it, in their order.
@@ -111,11 +166,15 @@ __global__ void kl_gradient(const float* dense, const float* dense_scale, const 
 }  // namespace
 
 void bias_gradient(const Context& context, const Tensor& d_y, const Tensor& d_bias) {
-  sum_columns_of(context, Element{d_y.floats(), d_y.columns()}, d_y.rows(), d_bias);
+  with_stored(d_y.dtype, [&]<typename T>(const T*) {
+    sum_columns_of(context, Element<T>{data_as<T>(d_y), d_y.columns()}, d_y.rows(), d_bias);
+  });
 }
 
 void add_column_squares(const Context& context, const Tensor& x, const Tensor& sums) {
-  sum_columns_of(context, Square{x.floats(), x.columns()}, x.rows(), sums);
+  with_stored(x.dtype, [&]<typename T>(const T*) {
+    sum_columns_of(context, Square<T>{data_as<T>(x), x.columns()}, x.rows(), sums);
+  });
 }
 
 void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
@@ -124,9 +183,13 @@ void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& we
   Resources& gpu = context.cuda();
   const std::int64_t hidden = x.columns();
   const Array<float> factors(x.rows(), "factors of a norm");
-  with_stored(weight.dtype, [&]<typename Stored>(const Stored*) {
-    launch(gpu, norm_gradient<Stored>, dim3(static_cast<unsigned>(x.rows())), block_threads, 0, x.floats(),
-           data_as<Stored>(weight), hidden, epsilon, d_y.floats(), d_x.floats(), factors.data());
+  const bool packs = hidden % pack_size == 0 && aligned_for_packs(x.data, weight.data, d_y.data, d_x.data);
+  with_pack_size(packs, [&]<int size>(PackSize<size>) {
+    with_stored(weight.dtype, [&]<typename Stored>(const Stored*) {
+      launch(gpu, norm_gradient<size, Stored>, dim3(static_cast<unsigned>(x.rows())), block_threads, 0,
+             x.floats(), data_as<Stored>(weight), hidden, epsilon, d_y.floats(), d_x.floats(),
+             factors.data());
+    });
   });
   sum_columns_of(context, NormWeightTerm{d_y.floats(), x.floats(), factors.data(), hidden}, x.rows(),
                  d_weight);
@@ -134,8 +197,12 @@ void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& we
 
 void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& gate, const Tensor& up) {
   const std::int64_t count = gate.elements();
-  launch(context.cuda(), gate_gradient, blocks_for(count), block_threads, 0, d_y.floats(), gate.floats(),
-         up.floats(), count);
+  with_pack_size(aligned_for_packs(d_y.data, gate.data, up.data), [&]<int size>(PackSize<size>) {
+    with_stored(gate.dtype, [&]<typename T>(const T*) {
+      launch(context.cuda(), gate_gradient<size, T>, blocks_for((count + size - 1) / size), block_threads, 0,
+             data_as<T>(d_y), data_as<T>(gate), data_as<T>(up), count);
+    });
+  });
 }
 
 void embed_backward(const Context& context, std::span<const std::int32_t> tokens, const Tensor& d_out,

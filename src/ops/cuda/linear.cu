@@ -1,41 +1,61 @@
 #include "../backends.hpp"
-#include "launch.cuh"
+#include "packs.cuh"
 #include "products.hpp"
-#include "stored.cuh"
 
 namespace galapagos::ops::cuda {
 namespace {
 
-template <typename Stored>
-__global__ void fill_with_bias(const Stored* bias, std::int64_t columns, std::int64_t count, float* y) {
-  for (std::int64_t i = global_thread(); i < count; i += global_threads()) y[i] = widen(bias[i % columns]);
+template <int size, typename Stored, typename Out>
+__global__ void fill_with_bias(const Stored* bias, std::int64_t columns, std::int64_t count, Out* y) {
+  const std::int64_t width = columns / size;
+  for (std::int64_t i = global_thread(); i < count / size; i += global_threads()) {
+    float values[size];
+    load_pack(bias + i % width * size, values);
+    store_pack(values, y + i * size);
+  }
+}
+
+void fill_with(const Context& context, const Tensor& bias, const Tensor& y) {
+  const auto run = [&]<int size, typename Stored, typename Out>(PackSize<size>, const Stored*, const Out*) {
+    launch(context.cuda(), fill_with_bias<size, Stored, Out>, blocks_for(y.elements() / size), block_threads,
+           0, data_as<Stored>(bias), y.columns(), y.elements(), data_as<Out>(y));
+  };
+  const bool packs = y.columns() % pack_size == 0 && aligned_for_packs(bias.data, y.data);
+  with_pack_size(packs, [&](auto size) {
+    with_stored(bias.dtype, [&](const auto* stored) {
+      with_stored(y.dtype, [&](const auto* written) { run(size, stored, written); });
+    });
+  });
+}
+
+/// What the operands of a product are rounded to. A result of 16 bits is worth no other operands; fp16 would
+/// not hold what bf16 does.
+DType type_of_product(const Context& context, const Tensor& weight, const Tensor& result) {
+  return weight.dtype == DType::f32 && result.dtype == DType::f32 ? context.products() : DType::bf16;
 }
 
 }  // namespace
 
 void linear(const Context& context, const Factor& x, const Tensor& weight, const Tensor* bias,
             const Tensor& y, bool accumulate) {
-  Resources& gpu = context.cuda();
   const std::int64_t tokens = y.rows(), out = y.columns(), in = x->columns();
   float beta = accumulate ? 1.0f : 0.0f;
   if (bias != nullptr) {
-    with_stored(bias->dtype, [&]<typename Stored>(const Stored*) {
-      launch(gpu, fill_with_bias<Stored>, blocks_for(y.elements()), block_threads, 0, data_as<Stored>(*bias),
-             out, y.elements(), y.floats());
-    });
+    fill_with(context, *bias, y);
     beta = 1.0f;
   } else if (in == 0 && !accumulate) {
     fill_zero(y);
   }
   if (tokens == 0 || out == 0 || in == 0) return;
-  const DType type = weight.dtype == DType::f32 ? context.products() : weight.dtype;
+  const DType type = type_of_product(context, weight, y);
   const Operand a(context, x, type), b(context, weight, type);
-  gemm(gpu, false, true, tokens, out, in, 1.0f, a.data(), in, b.data(), in, type, beta, y.floats(), out);
+  gemm(context.cuda(), false, true, tokens, out, in, 1.0f, a.data(), in, b.data(), in, type, beta, y.data,
+       y.dtype, out);
 }
 
 void accumulate_gram(const Context& context, const Tensor& x, float scale, const Tensor& h) {
   if (x.empty()) return;
-  const Operand a(context, x, context.products());
+  const Operand a(context, x, x.dtype == DType::bf16 ? DType::bf16 : context.products());
   add_lower_gram(context.cuda(), x.columns(), x.rows(), scale, a.data(), a.type(), h.floats());
 }
 
@@ -47,11 +67,10 @@ void linear_input_gradient(const Context& context, const Factor& d_y, const Tens
     if (!accumulate) fill_zero(d_x);
     return;
   }
-  // Gradients are too small for fp16.
-  const DType type = weight.dtype == DType::f32 ? context.products() : DType::bf16;
+  const DType type = type_of_product(context, weight, d_x);
   const Operand a(context, d_y, type), b(context, weight, type);
   gemm(context.cuda(), false, false, tokens, in, out, 1.0f, a.data(), out, b.data(), in, type,
-       accumulate ? 1.0f : 0.0f, d_x.floats(), in);
+       accumulate ? 1.0f : 0.0f, d_x.data, d_x.dtype, in);
 }
 
 void linear_weight_gradient(const Context& context, const Factor& d_y, const Factor& x,

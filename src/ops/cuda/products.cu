@@ -37,17 +37,33 @@ Operand::Operand(const Context& context, const Factor& factor, DType type) : vie
   view_ = kept;
 }
 
+Result::Result(const Tensor& tensor, DType type) : view_(tensor), wanted_(tensor) {
+  if (tensor.dtype == type) return;
+  copy_ = OwnedTensor(tensor.shape, type, Device::cuda, "a result in another precision");
+  view_ = copy_;
+}
+
+void Result::finish(const Context& context) const {
+  if (view_.data != wanted_.data) cuda::convert(context, view_, wanted_);
+}
+
 void gemm(Resources& gpu, bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
           float alpha, const void* a, std::int64_t lda, const void* b, std::int64_t ldb, DType type,
-          float beta, float* c, std::int64_t ldc) {
+          float beta, void* c, DType c_type, std::int64_t ldc) {
   if (m == 0 || n == 0) return;
   // A row-major matrix is the transpose of a column-major one: C^T = op(B)^T op(A)^T.
   const auto operation = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
   check_blas(cublasGemmEx(gpu.blas(), operation(transpose_b), operation(transpose_a), static_cast<int>(n),
                           static_cast<int>(m), static_cast<int>(k), &alpha, b, data_type(type),
                           static_cast<int>(ldb), a, data_type(type), static_cast<int>(lda), &beta, c,
-                          CUDA_R_32F, static_cast<int>(ldc), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+                          data_type(c_type), static_cast<int>(ldc), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
              "cublasGemmEx");
+}
+
+void gemm(Resources& gpu, bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
+          float alpha, const void* a, std::int64_t lda, const void* b, std::int64_t ldb, DType type,
+          float beta, float* c, std::int64_t ldc) {
+  gemm(gpu, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, type, beta, c, DType::f32, ldc);
 }
 
 void add_lower_gram(Resources& gpu, std::int64_t n, std::int64_t k, float alpha, const void* a, DType type,

@@ -16,6 +16,7 @@ class Operand {
   /// The copy is the factor's.
   Operand(const Context& context, const Factor& factor, DType type);
 
+  const Tensor& view() const { return view_; }
   const std::byte* data() const { return view_.data; }
   /// From element `offset` on.
   const std::byte* at(std::int64_t offset) const {
@@ -28,7 +29,25 @@ class Operand {
   Tensor view_;
 };
 
-/// C [m, n] fp32 = alpha op(A) op(B) + beta C, A and B of one type.
+/// Where an operation writes a tensor in another type than its own: itself, or a place from which finish()
+/// rounds it.
+class Result {
+ public:
+  Result(const Tensor& tensor, DType type);
+
+  const Tensor& view() const { return view_; }
+  void finish(const Context& context) const;
+
+ private:
+  OwnedTensor copy_;
+  Tensor view_, wanted_;
+};
+
+/// C [m, n] = alpha op(A) op(B) + beta C, A and B of one type, C fp32, or bf16 where they are; sums are fp32.
+void gemm(Resources& gpu, bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
+          float alpha, const void* a, std::int64_t lda, const void* b, std::int64_t ldb, DType type,
+          float beta, void* c, DType c_type, std::int64_t ldc);
+/// Of fp32.
 void gemm(Resources& gpu, bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
           float alpha, const void* a, std::int64_t lda, const void* b, std::int64_t ldb, DType type,
           float beta, float* c, std::int64_t ldc);

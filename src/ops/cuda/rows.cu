@@ -1,6 +1,5 @@
 #include "../backends.hpp"
-#include "launch.cuh"
-#include "stored.cuh"
+#include "packs.cuh"
 
 namespace galapagos::ops::cuda {
 namespace {
@@ -12,9 +11,13 @@ __global__ void gather(const Word* table, const std::int64_t* rows, std::int64_t
     out[i] = table[rows[i / width] * width + i % width];
 }
 
-template <typename From, typename To>
+template <int size, typename From, typename To>
 __global__ void convert_values(const From* from, To* to, std::int64_t count) {
-  for (std::int64_t i = global_thread(); i < count; i += global_threads()) to[i] = narrow<To>(widen(from[i]));
+  for_packs<size>(count, [=]<int some>(PackSize<some>, std::int64_t i) {
+    float values[some];
+    load_pack(from + i, values);
+    store_pack(values, to + i);
+  });
 }
 
 constexpr int side = 32;  // of a tile, whose columns become rows in shared memory
@@ -62,10 +65,13 @@ void gather_rows(const Context& context, const Tensor& table, std::span<const st
 
 void convert(const Context& context, const Tensor& in, const Tensor& out) {
   const std::int64_t count = in.elements();
-  with_stored(in.dtype, [&]<typename From>(const From*) {
-    with_stored(out.dtype, [&]<typename To>(const To*) {
-      launch(context.cuda(), convert_values<From, To>, blocks_for(count), block_threads, 0, data_as<From>(in),
-             data_as<To>(out), count);
+  const auto run = [&]<int size, typename From, typename To>(PackSize<size>, const From*, const To*) {
+    launch(context.cuda(), convert_values<size, From, To>, blocks_for((count + size - 1) / size),
+           block_threads, 0, data_as<From>(in), data_as<To>(out), count);
+  };
+  with_pack_size(aligned_for_packs(in.data, out.data), [&](auto size) {
+    with_stored(in.dtype, [&](const auto* from) {
+      with_stored(out.dtype, [&](const auto* to) { run(size, from, to); });
     });
   });
 }

@@ -1,78 +1,147 @@
 #include "../backends.hpp"
-#include "launch.cuh"
+#include "packs.cuh"
 #include "reduce.cuh"
-#include "stored.cuh"
 
 #include <vector>
 
 namespace galapagos::ops::cuda {
 namespace {
 
-template <typename Stored>
+template <int size, typename Stored>
 __global__ void look_up(const std::int32_t* tokens, const Stored* table, std::int64_t hidden,
                         std::int64_t first_id, std::int64_t ids, std::int64_t count, float* out) {
-  for (std::int64_t i = global_thread(); i < count; i += global_threads()) {
-    const std::int64_t id = tokens[i / hidden] - first_id;
-    out[i] = id >= 0 && id < ids ? widen(table[id * hidden + i % hidden]) : 0.0f;
+  const std::int64_t width = hidden / size;
+  for (std::int64_t i = global_thread(); i < count / size; i += global_threads()) {
+    const std::int64_t row = i / width, column = (i - row * width) * size;
+    const std::int64_t id = tokens[row] - first_id;
+    float values[size] = {};
+    if (id >= 0 && id < ids) load_pack(table + id * hidden + column, values);
+    store_pack(values, out + i * size);
   }
 }
 
-template <typename Stored>
-__global__ void normalise(const float* x, const Stored* weight, std::int64_t hidden, float epsilon,
-                          float* out) {
+/// A thread block per row. What the threads can keep of it in registers is read once.
+template <int size, typename Stored, typename Out>
+__global__ void __launch_bounds__(block_threads)
+    normalise(const float* x, const Stored* weight, std::int64_t hidden, float epsilon, Out* out) {
+  constexpr int kept_packs = size == 1 ? 8 : 32 / size;
   const float* in = x + blockIdx.x * hidden;
-  float* result = out + blockIdx.x * hidden;
+  Out* result = out + blockIdx.x * hidden;
+  const std::int64_t first = threadIdx.x * size;
+  constexpr std::int64_t step = block_threads * size;
+  float kept[kept_packs][size];
   double squares = 0;
-  for (std::int64_t i = threadIdx.x; i < hidden; i += blockDim.x)
-    squares += static_cast<double>(in[i]) * in[i];
+#pragma unroll
+  for (int k = 0; k < kept_packs; ++k) {
+    if (first + k * step < hidden) {
+      load_pack(in + first + k * step, kept[k]);
+#pragma unroll
+      for (int j = 0; j < size; ++j) squares += static_cast<double>(kept[k][j]) * kept[k][j];
+    }
+  }
+  for (std::int64_t i = first + kept_packs * step; i < hidden; i += step) {
+    float values[size];
+    load_pack(in + i, values);
+#pragma unroll
+    for (int j = 0; j < size; ++j) squares += static_cast<double>(values[j]) * values[j];
+  }
   squares = block_reduce(squares, Sum{});
   const float factor = 1.0f / sqrtf(static_cast<float>(squares / static_cast<double>(hidden)) + epsilon);
-  for (std::int64_t i = threadIdx.x; i < hidden; i += blockDim.x)
-    result[i] = in[i] * factor * widen(weight[i]);
-}
-
-/// One thread per pair.
-__global__ void rotate(float* x, std::int64_t pairs, std::int64_t half, std::int64_t width,
-                       const float* frequencies, const std::int32_t* positions, float direction) {
-  for (std::int64_t pair = global_thread(); pair < pairs; pair += global_threads()) {
-    const std::int64_t row = pair / (width / 2), rest = pair % (width / 2);
-    const std::int64_t head = rest / half, i = rest % half;
-    const float angle = static_cast<float>(positions[row]) * frequencies[i];  // in fp32, as transformers
-    float sine = 0, cosine = 0;
-    sincosf(angle, &sine, &cosine);
-    sine *= direction;
-    float* low = x + row * width + head * 2 * half + i;
-    const float a = low[0], b = low[half];
-    low[0] = a * cosine - b * sine;
-    low[half] = b * cosine + a * sine;
+  const auto finish = [&](float(&values)[size], std::int64_t i) {
+    float scales[size];
+    load_pack(weight + i, scales);
+#pragma unroll
+    for (int j = 0; j < size; ++j) values[j] = values[j] * factor * scales[j];
+    store_pack(values, result + i);
+  };
+#pragma unroll
+  for (int k = 0; k < kept_packs; ++k) {
+    if (first + k * step < hidden) finish(kept[k], first + k * step);
+  }
+  for (std::int64_t i = first + kept_packs * step; i < hidden; i += step) {
+    float values[size];
+    load_pack(in + i, values);
+    finish(values, i);
   }
 }
 
-void turn(const Context& context, const Tensor& x, std::int64_t head_dim, const Tensor& frequencies,
-          std::span<const std::int64_t> offsets, float direction) {
-  if (x.empty()) return;
-  std::vector<std::int32_t> positions(static_cast<std::size_t>(x.rows()));
+extern __shared__ float sines_and_cosines[];
+
+/// A thread block per row, whose angles are the same for all heads.
+template <int size, typename T>
+__global__ void rotate(T* q, T* k, std::int64_t q_width, std::int64_t k_width, std::int64_t half,
+                       const float* frequencies, const std::int32_t* positions, float direction) {
+  float *sines = sines_and_cosines, *cosines = sines + half;
+  const auto position = static_cast<float>(positions[blockIdx.x]);
+  for (std::int64_t i = threadIdx.x; i < half; i += blockDim.x) {
+    float sine = 0, cosine = 0;
+    sincosf(position * frequencies[i], &sine, &cosine);  // the angle in fp32, as transformers
+    sines[i] = sine * direction;
+    cosines[i] = cosine;
+  }
+  __syncthreads();
+  const std::int64_t packs = half / size;  // of a head's lower half
+  for (std::int64_t pack = threadIdx.x; pack < (q_width + k_width) / (2 * size); pack += blockDim.x) {
+    const std::int64_t head = pack / packs, i = (pack - head * packs) * size, column = head * 2 * half;
+    T* low = column < q_width ? q + blockIdx.x * q_width + column + i
+                              : k + blockIdx.x * k_width + column - q_width + i;
+    float a[size], b[size];
+    load_pack(low, a);
+    load_pack(low + half, b);
+#pragma unroll
+    for (int j = 0; j < size; ++j) {
+      const float first = a[j], second = b[j];
+      a[j] = first * cosines[i + j] - second * sines[i + j];
+      b[j] = second * cosines[i + j] + first * sines[i + j];
+    }
+    store_pack(a, low);
+    store_pack(b, low + half);
+  }
+}
+
+void turn(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
+          const Tensor& frequencies, std::span<const std::int64_t> offsets, float direction) {
+  const std::int64_t half = head_dim / 2, rows = offsets.back();
+  const std::int64_t q_width = q.empty() ? 0 : q.columns(), k_width = k.empty() ? 0 : k.columns();
+  if (rows == 0 || half == 0 || q_width + k_width == 0) return;
+  std::vector<std::int32_t> positions(static_cast<std::size_t>(rows));
   for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
     for (std::int64_t row = offsets[s]; row < offsets[s + 1]; ++row)
       positions[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(row - offsets[s]);
   }
   Resources& gpu = context.cuda();
   const Array<std::int32_t> on_gpu = gpu.upload(std::span<const std::int32_t>(positions));
-  const std::int64_t pairs = x.elements() / 2;
-  launch(gpu, rotate, blocks_for(pairs), block_threads, 0, x.floats(), pairs, head_dim / 2, x.columns(),
-         frequencies.floats(), on_gpu.data(), direction);
+  const std::size_t table = 2 * static_cast<std::size_t>(half) * sizeof(float);
+  with_pack_size(half % pack_size == 0 && aligned_for_packs(q.data, k.data), [&]<int size>(PackSize<size>) {
+    with_stored(q_width > 0 ? q.dtype : k.dtype, [&]<typename T>(const T*) {
+      launch(gpu, rotate<size, T>, dim3(static_cast<unsigned>(rows)), block_threads, table, data_as<T>(q),
+             data_as<T>(k), q_width, k_width, half, frequencies.floats(), on_gpu.data(), direction);
+    });
+  });
 }
 
-__global__ void gated(float* gate, const float* up, std::int64_t count) {
-  for (std::int64_t i = global_thread(); i < count; i += global_threads())
-    gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+template <int size, typename T>
+__global__ void gated(const T* gate, const T* up, std::int64_t count, T* out) {
+  for_packs<size>(count, [=]<int some>(PackSize<some>, std::int64_t i) {
+    float g[some], u[some];
+    load_pack(gate + i, g);
+    load_pack(up + i, u);
+#pragma unroll
+    for (int j = 0; j < some; ++j) g[j] = g[j] / (1.0f + expf(-g[j])) * u[j];
+    store_pack(g, out + i);
+  });
 }
 
-template <typename Stored>
+template <int size, typename Stored>
 __global__ void look_for_infinity(const Stored* x, std::int64_t count, int* found) {
-  bool bad = false;
-  for (std::int64_t i = global_thread(); i < count; i += global_threads()) bad |= !isfinite(widen(x[i]));
-  if (bad) *found = 1;
+  for_packs<size>(count, [=]<int some>(PackSize<some>, std::int64_t i) {
+    float values[some];
+    load_pack(x + i, values);
+    bool bad = false;
+#pragma unroll
+    for (int j = 0; j < some; ++j) bad |= !isfinite(values[j]);
+    if (bad) *found = 1;
+  });
 }
 
 }  // namespace
@@ -83,33 +152,47 @@ void embed(const Context& context, std::span<const std::int32_t> tokens, const T
   if (tokens.empty()) return;
   const Array<std::int32_t> ids = gpu.upload(tokens);
   const std::int64_t hidden = table.columns(), count = ids.size() * hidden;
-  with_stored(table.dtype, [&]<typename Stored>(const Stored*) {
-    launch(gpu, look_up<Stored>, blocks_for(count), block_threads, 0, ids.data(), data_as<Stored>(table),
-           hidden, first_id, table.rows(), count, out.floats());
-  });
+  with_pack_size(
+      hidden % pack_size == 0 && aligned_for_packs(table.data, out.data), [&]<int size>(PackSize<size>) {
+        with_stored(table.dtype, [&]<typename Stored>(const Stored*) {
+          launch(gpu, look_up<size, Stored>, blocks_for(count / size), block_threads, 0, ids.data(),
+                 data_as<Stored>(table), hidden, first_id, table.rows(), count, out.floats());
+        });
+      });
 }
 
 void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
               const Tensor& out) {
-  with_stored(weight.dtype, [&]<typename Stored>(const Stored*) {
-    launch(context.cuda(), normalise<Stored>, dim3(static_cast<unsigned>(x.rows())), block_threads, 0,
-           x.floats(), data_as<Stored>(weight), x.columns(), epsilon, out.floats());
+  const std::int64_t hidden = x.columns();
+  const auto run = [&]<int size, typename Stored, typename Out>(PackSize<size>, const Stored*, const Out*) {
+    launch(context.cuda(), normalise<size, Stored, Out>, dim3(static_cast<unsigned>(x.rows())), block_threads,
+           0, x.floats(), data_as<Stored>(weight), hidden, epsilon, data_as<Out>(out));
+  };
+  with_pack_size(hidden % pack_size == 0 && aligned_for_packs(x.data, weight.data, out.data), [&](auto size) {
+    with_stored(weight.dtype, [&](const auto* stored) {
+      with_stored(out.dtype, [&](const auto* written) { run(size, stored, written); });
+    });
   });
 }
 
-void rope(const Context& context, const Tensor& x, std::int64_t head_dim, const Tensor& frequencies,
-          std::span<const std::int64_t> offsets) {
-  turn(context, x, head_dim, frequencies, offsets, 1);
+void rope(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
+          const Tensor& frequencies, std::span<const std::int64_t> offsets) {
+  turn(context, q, k, head_dim, frequencies, offsets, 1);
 }
 
-void rope_backward(const Context& context, const Tensor& d_x, std::int64_t head_dim,
+void rope_backward(const Context& context, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
                    const Tensor& frequencies, std::span<const std::int64_t> offsets) {
-  turn(context, d_x, head_dim, frequencies, offsets, -1);
+  turn(context, d_q, d_k, head_dim, frequencies, offsets, -1);
 }
 
-void swiglu(const Context& context, const Tensor& gate, const Tensor& up) {
+void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out) {
   const std::int64_t count = gate.elements();
-  launch(context.cuda(), gated, blocks_for(count), block_threads, 0, gate.floats(), up.floats(), count);
+  with_pack_size(aligned_for_packs(gate.data, up.data, out.data), [&]<int size>(PackSize<size>) {
+    with_stored(gate.dtype, [&]<typename T>(const T*) {
+      launch(context.cuda(), gated<size, T>, blocks_for((count + size - 1) / size), block_threads, 0,
+             data_as<T>(gate), data_as<T>(up), count, data_as<T>(out));
+    });
+  });
 }
 
 bool all_finite(const Context& context, const Tensor& x) {
@@ -117,9 +200,11 @@ bool all_finite(const Context& context, const Tensor& x) {
   Resources& gpu = context.cuda();
   const OwnedTensor found({1}, DType::f32, Device::cuda, "a flag");
   fill_zero(found);
-  with_stored(x.dtype, [&]<typename Stored>(const Stored*) {
-    launch(gpu, look_for_infinity<Stored>, blocks_for(x.elements(), 8 * block_threads), block_threads, 0,
-           data_as<Stored>(x), x.elements(), data_as<int>(found));
+  with_pack_size(aligned_for_packs(x.data), [&]<int size>(PackSize<size>) {
+    with_stored(x.dtype, [&]<typename Stored>(const Stored*) {
+      launch(gpu, look_for_infinity<size, Stored>, blocks_for(x.elements(), 8 * block_threads), block_threads,
+             0, data_as<Stored>(x), x.elements(), data_as<int>(found));
+    });
   });
   return gpu.download(data_as<int>(found)) == 0;
 }
