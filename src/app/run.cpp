@@ -15,6 +15,7 @@
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/hdf5.hpp>
+#include <galapagos/ops/cudnn.hpp>
 
 namespace galapagos {
 namespace {
@@ -56,9 +57,10 @@ std::string usage() {
 std::string versions() {
   return fmt::format(
       "galapagos {}\ncompiler   {}\nMPI        {}\nHDF5       {}\nBLAS       {}\nCUDA       {}\nNCCL       "
-      "{}\n",
+      "{}\ncuDNN      {}\n",
       version_with_revision(), compiler(), mpi_library_version(), hdf5_version(), ops::blas_version(),
-      built_with_cuda() ? cuda_version() : "none (build with the preset 'cuda')", nccl_version());
+      built_with_cuda() ? cuda_version() : "none (build with the preset 'cuda')", nccl_version(),
+      ops::cudnn_version());
 }
 
 void dispatch(const Communicator& world, const std::vector<std::string>& words) {

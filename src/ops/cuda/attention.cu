@@ -1,10 +1,12 @@
 #include "../backends.hpp"
 #include "attention.hpp"
+#include "attention_cudnn.hpp"
 #include "packs.cuh"
 #include "products.hpp"
 #include "reduce.cuh"
 
 #include <cmath>
+#include <optional>
 
 namespace galapagos::ops::cuda {
 namespace {
@@ -87,10 +89,16 @@ void attention(const Context& context, const Tensor& q, const Tensor& k, const T
   const Operand queries(context, q, type), keys(context, k, type), values(context, v, type);
   const Result result(out, type);
   const AttentionInput input{queries.view(), keys.view(), values.view(), head_dim, kv_of_head, offsets};
+  Resources& gpu = context.cuda();
   if (type == DType::bf16) {
-    tensor_attention(context.cuda(), input, result.view(), log_sums);
+    for (const AttentionPart& part : parts_of(gpu, input, false)) {
+      const AttentionInput there = input.of(part.offsets);
+      if (part.cudnn_length > 0 && cudnn_attention(gpu, there, part.cudnn_length, result.view(), log_sums))
+        continue;
+      tensor_attention(gpu, there, result.view(), log_sums);
+    }
   } else {
-    general_attention(context.cuda(), input, result.view(), log_sums);
+    general_attention(gpu, input, result.view(), log_sums);
   }
   result.finish(context);
 }
@@ -110,13 +118,24 @@ void attention_backward(const Context& context, const Tensor& q, const Tensor& k
   const Operand known(context, out, type), gradient(context, d_out, type);
   const Result by_q(d_q, type), by_k(d_k, type), by_v(d_v, type);
   const AttentionInput input{queries.view(), keys.view(), values.view(), head_dim, kv_of_head, offsets};
-  const Array<float> products(q.rows() * input.heads(), "gradients of attention");
-  multiply(gpu, known.view(), gradient.view(), head_dim, products);
-  const AttentionGradients to{known.view(), log_sums,    gradient.view(), products.data(),
-                              by_q.view(),  by_k.view(), by_v.view()};
+  AttentionGradients to{known.view(), log_sums,    gradient.view(), nullptr,
+                        by_q.view(),  by_k.view(), by_v.view()};
+  std::optional<Array<float>> products;  // which cuDNN forms itself
+  const auto form_products = [&] {
+    if (products) return;
+    products.emplace(q.rows() * input.heads(), "gradients of attention");
+    multiply(gpu, known.view(), gradient.view(), head_dim, *products);
+    to.products = products->data();
+  };
   if (type == DType::bf16) {
-    tensor_attention_backward(gpu, input, to);
+    for (const AttentionPart& part : parts_of(gpu, input, true)) {
+      const AttentionInput there = input.of(part.offsets);
+      if (part.cudnn_length > 0 && cudnn_attention_backward(gpu, there, part.cudnn_length, to)) continue;
+      form_products();
+      tensor_attention_backward(gpu, there, to);
+    }
   } else {
+    form_products();
     general_attention_backward(gpu, input, to);
   }
   for (const Result* result : {&by_q, &by_k, &by_v}) result->finish(context);

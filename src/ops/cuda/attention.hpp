@@ -6,8 +6,8 @@
 #include <span>
 #include <vector>
 
-// The ways of attention on a GPU: fp32 for any head size, and bf16 on tensor cores for the usual ones. Each
-// is given tensors of its own type; attention.cu converts where an operation's are of another.
+// Our own ways of attention on a GPU: fp32 for any head size, and bf16 on tensor cores for the usual ones.
+// Each is given tensors of its own type; attention.cu converts where an operation's are of another.
 namespace galapagos::ops::cuda {
 
 /// A run of at most a tile's rows from `first` on, of the sequence of rows [begin, end).
@@ -37,6 +37,10 @@ struct AttentionInput {
   std::int64_t heads() const { return static_cast<std::int64_t>(kv_of_head.size()); }
   std::int64_t kv_heads() const { return k.columns() / head_dim; }
   float scale() const;
+  /// Of some of the sequences.
+  AttentionInput of(std::span<const std::int64_t> some) const {
+    return {q, k, v, head_dim, kv_of_head, some};
+  }
 };
 
 /// What attention() left, and the gradients to be written: `out`, d_out and the gradients of the type of q,

@@ -1,5 +1,7 @@
 #include "resources.hpp"
 
+#include "attention_cudnn.hpp"
+
 #include <cstring>
 
 #include <galapagos/core/error.hpp>
@@ -26,11 +28,17 @@ void check_solver(cusolverStatus_t status, const char* call) {
 
 Resources::Resources() : stream_(cuda_stream()) {
   try {
-    int device = 0, limit = 0;
+    attention_way();  // a word in the environment that is none is told at once
+    int device = 0, limit = 0, major = 0, minor = 0;
     check_cuda(cudaGetDevice(&device), "cudaGetDevice");
     check_cuda(cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
                "cudaDeviceGetAttribute");
     shared_limit_ = static_cast<std::size_t>(limit);
+    check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+               "cudaDeviceGetAttribute");
+    check_cuda(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
+               "cudaDeviceGetAttribute");
+    compute_capability_ = 10 * major + minor;
     check_blas(cublasCreate(&blas_), "cublasCreate");
     check_blas(cublasSetStream(blas_, stream_), "cublasSetStream");
     // A workspace of its own keeps cuBLAS from choosing its way by what memory there is.

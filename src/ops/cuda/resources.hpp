@@ -47,6 +47,8 @@ class Resources {
   cusolverDnHandle_t solver() const { return solver_; }
   /// Bytes of shared memory that one thread block may have.
   std::size_t shared_limit() const { return shared_limit_; }
+  /// 90 for 9.0.
+  int compute_capability() const { return compute_capability_; }
 
   /// The values on the GPU, in the order of the stream; they may be changed at once.
   template <typename T>
@@ -81,6 +83,7 @@ class Resources {
   std::byte* pinned_ = nullptr;
   std::size_t pinned_used_ = 0;
   std::size_t shared_limit_ = 0;
+  int compute_capability_ = 0;
 };
 
 }  // namespace galapagos::ops::cuda
