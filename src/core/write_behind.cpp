@@ -1,29 +1,11 @@
-#include <csignal>
+#include <array>
 #include <utility>
 
+#include <galapagos/core/hash.hpp>
+#include <galapagos/core/quiet_thread.hpp>
 #include <galapagos/core/write_behind.hpp>
 
 namespace galapagos {
-namespace {
-
-/// A thread that takes no signals: they are for the main thread.
-template <typename Work>
-std::thread quiet_thread(Work&& work) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const auto restore = [&] { pthread_sigmask(SIG_SETMASK, &before, nullptr); };
-  try {
-    std::thread thread(std::forward<Work>(work));
-    restore();
-    return thread;
-  } catch (...) {
-    restore();
-    throw;
-  }
-}
-
-}  // namespace
 
 WriteBehind::WriteBehind(FileDescriptor file, std::size_t most)
     : file_(std::move(file)), most_(most), thread_(quiet_thread([this] { run(); })) {}
@@ -38,11 +20,32 @@ WriteBehind::~WriteBehind() {
 }
 
 void WriteBehind::write(std::vector<std::byte> bytes, std::uint64_t offset) {
-  add({std::move(bytes), offset, false});
+  Job job;
+  job.owned = std::move(bytes);
+  job.bytes = job.owned;
+  job.offset = offset;
+  add(std::move(job));
+}
+
+WriteBehind::Loan WriteBehind::lend(std::span<const std::byte> bytes, std::uint64_t offset,
+                                    std::uint64_t hash_offset) {
+  Job job;
+  job.bytes = bytes;
+  job.offset = offset;
+  job.hash_offset = hash_offset;
+  return add(std::move(job));
 }
 
 void WriteBehind::sync() {
-  add({{}, 0, true});
+  Job job;
+  job.sync = true;
+  add(std::move(job));
+}
+
+void WriteBehind::wait_for(Loan loan) {
+  std::unique_lock lock(mutex_);
+  done_.wait(lock, [&] { return finished_ >= loan; });
+  if (failure_) std::rethrow_exception(failure_);
 }
 
 void WriteBehind::drain() {
@@ -51,16 +54,27 @@ void WriteBehind::drain() {
   if (failure_) std::rethrow_exception(failure_);
 }
 
-void WriteBehind::add(Job job) {
-  const std::size_t size = job.bytes.size();
+WriteBehind::Loan WriteBehind::add(Job job) {
+  const std::size_t size = job.owned.size();
+  Loan number = 0;
   {
     std::unique_lock lock(mutex_);
     done_.wait(lock, [&] { return waiting_ == 0 || waiting_ + size <= most_; });
     if (failure_) std::rethrow_exception(failure_);
     waiting_ += size;
     jobs_.push_back(std::move(job));
+    number = ++asked_;
   }
   added_.notify_one();
+  return number;
+}
+
+void WriteBehind::carry_out(const Job& job) {
+  if (job.sync) return file_.sync();
+  file_.write_at(job.bytes, job.offset);
+  if (!job.hash_offset) return;
+  const std::array<std::uint64_t, 1> hash = {Hash64().add(job.bytes).value()};
+  file_.write_at(std::as_bytes(std::span(hash)), *job.hash_offset);
 }
 
 void WriteBehind::run() {
@@ -73,19 +87,16 @@ void WriteBehind::run() {
       lock.unlock();
       std::exception_ptr failure;
       try {
-        if (job.sync) {
-          file_.sync();
-        } else {
-          file_.write_at(job.bytes, job.offset);
-        }
+        carry_out(job);
       } catch (...) {
         failure = std::current_exception();
       }
       lock.lock();
       failure_ = failure;
     }
-    waiting_ -= job.bytes.size();
+    waiting_ -= job.owned.size();
     jobs_.pop_front();
+    ++finished_;
     done_.notify_all();
   }
 }

@@ -1,7 +1,9 @@
+#include "module_weights.hpp"
 #include "path.hpp"
 #include "plan.hpp"
 #include "prune_module.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <galapagos/comm/agreement.hpp>
@@ -22,16 +24,26 @@ StageWeights load_my_stage(const Plan& plan, int rank, Device device) {
 
 /// What the ranks read and write while they prune.
 struct Files {
+  ModuleWeights& weights;
   const SensitivityReader* sensitivities;  ///< null without
   DatabaseWriter& writer;
 };
 
+/// The first of a pass's modules, ascending, that a rank prunes.
+std::optional<ModuleId> first_of(int rank, std::span<const ModuleId> modules, std::span<const int> owners) {
+  const auto found = std::find(owners.begin(), owners.end(), rank);
+  if (found == owners.end()) return std::nullopt;
+  return modules[static_cast<std::size_t>(found - owners.begin())];
+}
+
+/// `next`: the module that comes after this one on this rank.
 void prune(const ops::Context& context, const Plan& plan, const ModuleId& module, OwnedTensor hessian,
-           const Files& files, PhaseTimes& times) {
+           std::optional<ModuleId> next, const Files& files, PhaseTimes& times) {
   PruningTask task{module, {}, std::move(hessian)};
   {
     const PhaseScope pruning(&times, "pruning");
-    task.weight = transposed_weight(*plan.checkpoint, plan.config, module);
+    task.weight = files.weights.transposed(module);
+    if (next) files.weights.read_ahead(*next);
     if (files.sensitivities != nullptr)
       task.sensitivity = read_sensitivity(context, *files.sensitivities, module);
   }
@@ -50,6 +62,7 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
     board.settle();
   }
   const std::vector<int> owners = assign_owners(modules, plan.config, plan.grid, comm.size());
+  if (const auto first = first_of(comm.rank(), modules, owners)) files.weights.read_ahead(*first);
   {
     const PhaseScope communicating(&times, "communicating");
     hessians = reduce_to_owners(comm, plan.grid, plan.config, modules, owners, std::move(hessians));
@@ -57,8 +70,9 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
   FailureBoard board(comm);
   Progress progress("pruned modules of this rank", static_cast<std::int64_t>(hessians.size()));
   while (!hessians.empty() && !board.failed()) {
-    auto next = hessians.extract(hessians.begin());
-    board.attempt([&] { prune(context, plan, next.key(), std::move(next.mapped()), files, times); });
+    auto now = hessians.extract(hessians.begin());
+    const auto next = hessians.empty() ? std::nullopt : std::optional(hessians.begin()->first);
+    board.attempt([&] { prune(context, plan, now.key(), std::move(now.mapped()), next, files, times); });
     progress.advance();
   }
   board.attempt([&] { files.writer.drain(); });
@@ -72,9 +86,10 @@ void build_in_passes(const Communicator& comm, const ops::Context& context, cons
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   const StageWeights stage =
       agree_on(comm, [&] { return load_my_stage(plan, comm.rank(), context.device()); });
-  auto thread = agree_on(comm, [&] { return DatabaseWriter::begin_thread(part, plan.header); });
+  auto thread = agree_on(comm, [&] { return DatabaseWriter::begin_thread(part); });
   auto writer = agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(thread), plan.header); });
-  const Files files{sensitivities, writer};
+  ModuleWeights weights(context, *plan.checkpoint, plan.config);
+  const Files files{weights, sensitivities, writer};
   phase.reset();
   for (const std::vector<ModuleId>& pass : plan.passes)
     run_pass(comm, context, plan, stage, pass, files, times);

@@ -87,6 +87,9 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
 
 namespace {
 
+/// Bytes that wait to be written beside levels: orders and losses.
+constexpr std::size_t most_waiting = std::size_t{1} << 22;
+
 /// Bytes of the largest level's weight.
 std::size_t largest_level(const DatabaseHeader& header) {
   std::int64_t most = 0;
@@ -98,14 +101,16 @@ std::size_t largest_level(const DatabaseHeader& header) {
 
 }  // namespace
 
-std::unique_ptr<WriteBehind> DatabaseWriter::begin_thread(const std::filesystem::path& path,
-                                                          const DatabaseHeader& header) {
-  return std::make_unique<WriteBehind>(FileDescriptor(path, O_RDWR), largest_level(header));
+std::unique_ptr<WriteBehind> DatabaseWriter::begin_thread(const std::filesystem::path& path) {
+  return std::make_unique<WriteBehind>(FileDescriptor(path, O_RDWR), most_waiting);
 }
 
 DatabaseWriter::DatabaseWriter(const std::filesystem::path& path, const Communicator& comm,
                                std::unique_ptr<WriteBehind> thread, const DatabaseHeader& header)
-    : file_(Hdf5File::open_parallel(path, comm)), writer_(std::move(thread)), dtype_(header.dtype) {}
+    : file_(Hdf5File::open_parallel(path, comm)),
+      dtype_(header.dtype),
+      largest_(largest_level(header)),
+      writer_(std::move(thread)) {}
 
 void DatabaseWriter::write(const std::string& name, Hdf5Type type, std::vector<std::byte> bytes) {
   if (bytes.empty()) return;
@@ -120,19 +125,16 @@ void DatabaseWriter::write_values(const std::string& name, Hdf5Type type, const 
 }
 
 void DatabaseWriter::write_level(const ModuleId& module, std::int64_t level, const Tensor& weight) {
-  std::vector<std::byte> bytes(static_cast<std::size_t>(weight.elements()) * size_of(dtype_));
-  if (weight.dtype == dtype_) {
-    copy_bytes(bytes.data(), Device::cpu, weight.data, weight.device, weight.bytes());
-  } else {
-    OwnedTensor on_host;
-    if (weight.device != Device::cpu) on_host = copy_of(weight, Device::cpu, "a level's weight");
-    const Tensor& values = weight.device == Device::cpu ? weight : on_host;
-    convert_from_float(values.float_span(), dtype_, bytes.data());
-  }
-  const std::uint64_t checksum = Hash64().add(bytes).value();
   const std::string at = layout::level_path(module, level);
-  write(at + "/weight", layout::weight_type(dtype_), std::move(bytes));
-  write_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64, {checksum});
+  if (weight.empty()) return write_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64, {Hash64().value()});
+  Slot& slot = slots_[next_slot_];
+  next_slot_ = (next_slot_ + 1) % slots_.size();
+  writer_->wait_for(slot.loan);
+  const auto bytes =
+      slot.buffer.reserve(largest_, weight.device, "levels that wait to be written").first(weight.bytes());
+  copy_bytes(bytes.data(), Device::cpu, weight.data, weight.device, bytes.size());
+  slot.loan = writer_->lend(bytes, file_.place_of(at + "/weight", layout::weight_type(dtype_), bytes.size()),
+                            file_.place_of(at + "/checksum", Hdf5Type::u64, sizeof(std::uint64_t)));
 }
 
 void DatabaseWriter::finish_module(const ModuleId& module, const ObsSummary& summary) {

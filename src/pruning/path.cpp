@@ -1,5 +1,6 @@
 #include "path.hpp"
 
+#include "module_weights.hpp"
 #include "prune_module.hpp"
 #include "reduction.hpp"
 #include "residual_stream.hpp"
@@ -58,6 +59,7 @@ class PathBuilder {
         header_(plan.header),
         modules_(plan.header.modules()),
         times_(times),
+        weights_(context, *plan.checkpoint, plan.config),
         source_(checkpoint_source(*plan.checkpoint, plan.config, plan.precision, context.device())),
         own_(plan, comm.rank(), comm.size()),
         holders_(static_cast<std::size_t>(comm.size())) {
@@ -69,7 +71,7 @@ class PathBuilder {
     const auto first_missing = static_cast<std::size_t>(
         std::find(modules_.begin(), modules_.end(), plan_.missing.front()) - modules_.begin());
     if (first_missing > 0) repeat(part, first_missing);
-    auto thread = agree_on(comm_, [&] { return DatabaseWriter::begin_thread(part, header_); });
+    auto thread = agree_on(comm_, [&] { return DatabaseWriter::begin_thread(part); });
     auto writer = agree_on(comm_, [&] { return DatabaseWriter(part, comm_, std::move(thread), header_); });
     Progress progress("modules of the path", static_cast<std::int64_t>(modules_.size() - first_missing));
     for (std::size_t i = first_missing; i < modules_.size(); ++i) {
@@ -257,6 +259,7 @@ class PathBuilder {
   void prune(std::size_t index, DatabaseWriter& writer) {
     const ModuleId& module = modules_[index];
     const int owner = owner_of(index);
+    if (comm_.rank() == owner) weights_.read_ahead(module);
     std::vector<FitSums> sums = agree_on(comm_, [&] {
       enter(module);
       return collect(module);
@@ -277,7 +280,7 @@ class PathBuilder {
   StoredLevel prune_as_owner(std::size_t index, std::vector<FitSums> sums, DatabaseWriter& writer) {
     const ModuleId& module = modules_[index];
     StoredLevel path_level;
-    PruningTask task{module, transposed_weight(*plan_.checkpoint, plan_.config, module), {}};
+    PruningTask task{module, weights_.transposed(module), {}};
     if (sensitivities_ != nullptr) task.sensitivity = read_sensitivity(context_, *sensitivities_, module);
     task.stored = [&](std::int64_t level, std::span<const std::int64_t> kept, const Tensor& stored) {
       if (level != header_.path[index]) return;
@@ -391,6 +394,7 @@ class PathBuilder {
   const DatabaseHeader& header_;
   std::vector<ModuleId> modules_;
   PhaseTimes& times_;
+  ModuleWeights weights_;
   ModelSource source_;
   OwnBatches own_;
   std::vector<int> holders_;  // all ranks

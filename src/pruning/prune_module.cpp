@@ -8,22 +8,6 @@
 
 namespace galapagos {
 
-OwnedTensor transposed_weight(const Checkpoint& checkpoint, const HfConfig& config, const ModuleId& module) {
-  const std::int64_t rows = config.hidden_size, columns = module_columns(config, module);
-  const std::string name = name_of(module) + ".weight";
-  const std::vector<float> weight = checkpoint.read_float(name, {rows, columns});
-  OwnedTensor transposed({columns, rows}, DType::f32, Device::cpu, name);
-  constexpr std::int64_t block = 64;
-  for (std::int64_t i = 0; i < rows; i += block) {
-    for (std::int64_t j = 0; j < columns; ++j) {
-      for (std::int64_t r = i; r < std::min(i + block, rows); ++r) {
-        transposed->floats()[j * rows + r] = weight[static_cast<std::size_t>(r * columns + j)];
-      }
-    }
-  }
-  return transposed;
-}
-
 Sensitivity read_sensitivity(const ops::Context& context, const SensitivityReader& reader,
                              const ModuleId& module) {
   const std::string name = name_of(module);

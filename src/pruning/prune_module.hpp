@@ -5,7 +5,6 @@
 #include <span>
 
 #include <galapagos/core/phase_times.hpp>
-#include <galapagos/io/checkpoint.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/pruning/database.hpp>
 #include <galapagos/pruning/obs_sensitivity.hpp>
@@ -26,9 +25,6 @@ struct PruningTask {
   Refit refit = {};
   LevelSink stored = {};  ///< where given, is shown each level's weight as the file gets it
 };
-
-/// The checkpoint's weight of a module as OBS wants it: [columns, hidden] fp32 on the CPU.
-OwnedTensor transposed_weight(const Checkpoint& checkpoint, const HfConfig& config, const ModuleId& module);
 
 /// The G of a module, on the context's device. InputError where the file is damaged, NumericalError where OBS
 /// cannot weigh with it.

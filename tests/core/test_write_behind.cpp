@@ -1,10 +1,13 @@
 #include "support/catch.hpp"
 #include "support/files.hpp"
 
+#include <array>
+#include <cstring>
 #include <fcntl.h>
 #include <random>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/hash.hpp>
 #include <galapagos/core/write_behind.hpp>
 
 using namespace galapagos;
@@ -40,6 +43,32 @@ TEST_CASE("pieces are written behind, in order, however little may wait", "[file
   }
 }
 
+TEST_CASE("a loan is written with its hash, and may change once it is over", "[file]") {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path path = folder / "x";
+  constexpr std::size_t size = 3000, pieces = 20;
+  {
+    WriteBehind writer(FileDescriptor(path, O_WRONLY | O_CREAT | O_TRUNC), 10);
+    std::array<std::vector<std::byte>, 2> lent = {piece(size, 0), piece(size, 0)};
+    std::array<WriteBehind::Loan, 2> loans{};
+    for (std::size_t i = 0; i < pieces; ++i) {
+      writer.wait_for(loans[i % 2]);
+      std::fill(lent[i % 2].begin(), lent[i % 2].end(), static_cast<std::byte>('a' + i));
+      loans[i % 2] = writer.lend(lent[i % 2], i * size, pieces * size + i * sizeof(std::uint64_t));
+    }
+    writer.drain();
+  }
+  const std::string found = read_file(path);
+  REQUIRE(found.size() == pieces * (size + sizeof(std::uint64_t)));
+  for (std::size_t i = 0; i < pieces; ++i) {
+    const std::string wanted(size, static_cast<char>('a' + i));
+    CHECK(found.compare(i * size, size, wanted) == 0);
+    std::uint64_t hash = 0;
+    std::memcpy(&hash, found.data() + pieces * size + i * sizeof hash, sizeof hash);
+    CHECK(hash == Hash64().add(wanted).value());
+  }
+}
+
 TEST_CASE("after a failure nothing more is written, and every call says so", "[file]") {
   if (!std::filesystem::exists("/dev/full")) return;
   WriteBehind writer(FileDescriptor("/dev/full", O_WRONLY), 100);
@@ -55,5 +84,11 @@ TEST_CASE("after a failure nothing more is written, and every call says so", "[f
   CHECK(refuses([&] { writer.drain(); }));
   CHECK(refuses([&] { writer.write(piece(10, 'a'), 0); }));
   CHECK(refuses([&] { writer.sync(); }));
+  const std::vector<std::byte> lent = piece(10, 'b');
+  CHECK(refuses([&] { writer.lend(lent, 0, 10); }));
   CHECK(refuses([&] { writer.drain(); }));
+
+  WriteBehind lender(FileDescriptor("/dev/full", O_WRONLY), 100);
+  const WriteBehind::Loan loan = lender.lend(lent, 0, 10);
+  CHECK(refuses([&] { lender.wait_for(loan); }));
 }

@@ -44,7 +44,7 @@ TEST_CASE("the inverse of a positive definite matrix, within one tile and over m
   const Device device = GENERATE_DEVICE();
   const ops::Context context(device);
   std::mt19937 random(4);
-  for (const std::int64_t n : {1, 2, 63, 256, 257, 600}) {
+  for (const std::int64_t n : {1, 2, 63, 256, 257, 600, 1030}) {
     for (const bool wide : {false, true}) {
       const OwnedTensor h = positive_definite(n, random);
       const std::vector<float> before = test::values_of(h);

@@ -6,6 +6,8 @@
 #include <deque>
 #include <exception>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -17,7 +19,10 @@ namespace galapagos {
 /// and each call throws that failure.
 class WriteBehind {
  public:
-  /// Holds up to `most` bytes that wait to be written, or one piece that is longer.
+  /// Told by lend(), for wait_for().
+  using Loan = std::uint64_t;
+
+  /// Holds up to `most` bytes of its own that wait to be written, or one piece that is longer.
   WriteBehind(FileDescriptor file, std::size_t most);
   /// Writes what is waiting; failures are lost, so call drain() before.
   ~WriteBehind();
@@ -26,6 +31,11 @@ class WriteBehind {
 
   /// Returns at once where there is room, else when there is.
   void write(std::vector<std::byte> bytes, std::uint64_t offset);
+  /// Returns at once. The bytes remain the caller's, and have to stay as they are until wait_for() or the
+  /// destructor returns; their Hash64 is written, too, at `hash_offset`.
+  Loan lend(std::span<const std::byte> bytes, std::uint64_t offset, std::uint64_t hash_offset);
+  /// Returns when the bytes of a loan are no longer needed.
+  void wait_for(Loan loan);
   /// What was asked for before this reaches the disk before what is asked for after.
   void sync();
   /// Returns when all is done.
@@ -33,12 +43,15 @@ class WriteBehind {
 
  private:
   struct Job {
-    std::vector<std::byte> bytes;
+    std::vector<std::byte> owned;
+    std::span<const std::byte> bytes;  // of `owned`, or lent
     std::uint64_t offset = 0;
+    std::optional<std::uint64_t> hash_offset;
     bool sync = false;
   };
 
-  void add(Job job);
+  Loan add(Job job);
+  void carry_out(const Job& job);
   void run();
 
   FileDescriptor file_;
@@ -46,7 +59,8 @@ class WriteBehind {
   std::mutex mutex_;
   std::condition_variable added_, done_;
   std::deque<Job> jobs_;     // the first is being done
-  std::size_t waiting_ = 0;  // bytes in them
+  std::size_t waiting_ = 0;  // bytes that they own
+  Loan asked_ = 0, finished_ = 0;
   std::exception_ptr failure_;
   bool ending_ = false;
   std::thread thread_;

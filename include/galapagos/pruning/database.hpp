@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -17,6 +18,7 @@
 #include <galapagos/pruning/levels.hpp>
 #include <galapagos/pruning/obs.hpp>
 #include <galapagos/tensor/dtype.hpp>
+#include <galapagos/tensor/staging_buffer.hpp>
 
 namespace galapagos {
 
@@ -87,13 +89,13 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
 class DatabaseWriter {
  public:
   /// Not collective, but to be agreed on before any rank goes on: the thread that writes to the file.
-  static std::unique_ptr<WriteBehind> begin_thread(const std::filesystem::path& path,
-                                                   const DatabaseHeader& header);
+  static std::unique_ptr<WriteBehind> begin_thread(const std::filesystem::path& path);
   DatabaseWriter(const std::filesystem::path& path, const Communicator& comm,
                  std::unique_ptr<WriteBehind> thread, const DatabaseHeader& header);
 
-  /// The compact weight [kept, d_row] of a level that is stored, fp32 or of the database's type, to which it
-  /// is rounded.
+  /// The compact weight [kept, d_row] of a level that is stored, of the database's type, on any device. It
+  /// is copied before this returns, into one of two buffers, which may take until an earlier level is
+  /// written.
   void write_level(const ModuleId& module, std::int64_t level, const Tensor& weight);
   /// The order and losses; then, once all is on disk, the mark that the module is done.
   void finish_module(const ModuleId& module, const ObsSummary& summary);
@@ -107,9 +109,17 @@ class DatabaseWriter {
   template <typename T>
   void write_values(const std::string& name, Hdf5Type type, const std::vector<T>& values);
 
+  struct Slot {
+    StagingBuffer buffer;
+    WriteBehind::Loan loan = 0;
+  };
+
   Hdf5File file_;
-  std::unique_ptr<WriteBehind> writer_;
   DType dtype_;
+  std::size_t largest_;  // bytes of a level
+  std::array<Slot, 2> slots_;
+  std::size_t next_slot_ = 0;
+  std::unique_ptr<WriteBehind> writer_;  // after the slots, from which it may still be writing at the end
 };
 
 /// Sets the attribute `complete` and renames `part` to `path`, on this rank alone.

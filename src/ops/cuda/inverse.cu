@@ -1,4 +1,5 @@
 #include "../backends.hpp"
+#include "inverse.hpp"
 #include "launch.cuh"
 
 namespace galapagos::ops::cuda {
@@ -18,55 +19,9 @@ __global__ void look_for_infinity(const float* h, std::int64_t n, int* found) {
   if (bad) *found = 1;
 }
 
-// The lower triangle of a row-major matrix is the upper one of the same memory by columns.
-constexpr cublasFillMode_t triangle = CUBLAS_FILL_MODE_UPPER;
-
-cusolverStatus_t factor_size(cusolverDnHandle_t solver, int n, float* h, int* size) {
-  return cusolverDnSpotrf_bufferSize(solver, triangle, n, h, n, size);
-}
-cusolverStatus_t factor_size(cusolverDnHandle_t solver, int n, double* h, int* size) {
-  return cusolverDnDpotrf_bufferSize(solver, triangle, n, h, n, size);
-}
-cusolverStatus_t inverse_size(cusolverDnHandle_t solver, int n, float* h, int* size) {
-  return cusolverDnSpotri_bufferSize(solver, triangle, n, h, n, size);
-}
-cusolverStatus_t inverse_size(cusolverDnHandle_t solver, int n, double* h, int* size) {
-  return cusolverDnDpotri_bufferSize(solver, triangle, n, h, n, size);
-}
-cusolverStatus_t factor(cusolverDnHandle_t solver, int n, float* h, float* work, int size, int* info) {
-  return cusolverDnSpotrf(solver, triangle, n, h, n, work, size, info);
-}
-cusolverStatus_t factor(cusolverDnHandle_t solver, int n, double* h, double* work, int size, int* info) {
-  return cusolverDnDpotrf(solver, triangle, n, h, n, work, size, info);
-}
-cusolverStatus_t inverse(cusolverDnHandle_t solver, int n, float* h, float* work, int size, int* info) {
-  return cusolverDnSpotri(solver, triangle, n, h, n, work, size, info);
-}
-cusolverStatus_t inverse(cusolverDnHandle_t solver, int n, double* h, double* work, int size, int* info) {
-  return cusolverDnDpotri(solver, triangle, n, h, n, work, size, info);
-}
-
 template <typename T>
-bool factor(Resources& gpu, T* h, std::int64_t extent) {
-  const int n = static_cast<int>(extent);
-  int words = 0;
-  check_solver(factor_size(gpu.solver(), n, h, &words), "potrf_bufferSize");
-  const Array<T> work(std::max(words, 1), "the factor of a matrix");
-  const Array<int> info(1, "a flag");
-  check_solver(factor(gpu.solver(), n, h, work.data(), words, info.data()), "potrf");
-  return gpu.download(info.data()) == 0;
-}
-
-template <typename T>
-bool invert(Resources& gpu, T* h, std::int64_t extent) {
-  if (!factor(gpu, h, extent)) return false;
-  const int n = static_cast<int>(extent);
-  int words = 0;
-  check_solver(inverse_size(gpu.solver(), n, h, &words), "potri_bufferSize");
-  const Array<T> work(std::max(words, 1), "the inverse of a Hessian");
-  const Array<int> info(1, "a flag");
-  check_solver(inverse(gpu.solver(), n, h, work.data(), words, info.data()), "potri");
-  return gpu.download(info.data()) == 0;
+bool invert(Resources& gpu, T* h, std::int64_t n) {
+  return factor_lower(gpu, h, n) && invert_factor(gpu, h, n, inverse_way);
 }
 
 bool finite_lower(Resources& gpu, const Tensor& h) {
@@ -98,7 +53,7 @@ bool factor_spd(const Context& context, const Tensor& a) {
   if (n == 0) return true;
   const Array<double> copy(n * n, "a matrix in fp64");
   launch(gpu, copy_lower<float, double>, blocks_for(n * n), block_threads, 0, a.floats(), copy.data(), n);
-  if (!factor(gpu, copy.data(), n)) return false;
+  if (!factor_lower(gpu, copy.data(), n)) return false;
   fill_zero(a);
   launch(gpu, copy_lower<double, float>, blocks_for(n * n), block_threads, 0, copy.data(), a.floats(), n);
   return true;

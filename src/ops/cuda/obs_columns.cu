@@ -1,6 +1,8 @@
 // Removal of single columns in blocks, on the GPU from the first block to the last: one small kernel per
-// removal, whose end is the barrier that the next one needs, and no word to the host before all is done.
+// removal, whose end is the barrier that the next one needs, and no word to the host before all is done. The
+// next one is launched while the one before it runs, where the GPU can.
 #include "../backends.hpp"
+#include "early_launch.cuh"
 #include "obs_state.cuh"
 #include "reduce.cuh"
 #include "sortable.cuh"
@@ -123,21 +125,40 @@ __device__ void multiply_column(const Block& b, std::int64_t j, std::int64_t fir
 }
 
 /// Removal number `step` of a block: the column of least score of all groups, and what it changes in the
-/// columns of this group. Eight warps share the sums over the earlier removals.
+/// columns of this group. Eight warps share the sums over the earlier removals. What is known of the column
+/// is fetched all at once as soon as its number is: the time of a removal is that of the memory's answers.
 __global__ void __launch_bounds__(block_threads) remove_column(Block b, int step) {
   __shared__ float c_of_best[most_width], q_of_best[most_width];
   __shared__ float c_partial[group_warps][group_columns], q_partial[group_warps][group_columns];
   __shared__ float products[group_columns];
-  // Another thread block may be about to say so.
-  if (__syncthreads_or(*b.failed) != 0) return;
+  await_earlier_kernels();
+  const int failed = *b.failed;
   const std::int64_t groups = b.groups();
   const Key* bests = b.bests + step % 2 * groups;
   Key best = no_key;
   for (std::int64_t i = threadIdx.x; i < groups; i += blockDim.x) best = Least{}(best, bests[i]);
+  // Another thread block may be about to say so.
+  if (__syncthreads_or(failed) != 0) return;
   best = block_reduce(best, Least{});
-  const auto j = static_cast<std::int64_t>(best & 0xffffffffu);
+  const auto j = best == no_key ? std::int64_t{0} : static_cast<std::int64_t>(best & 0xffffffffu);
   const float score = from_sortable(static_cast<std::uint32_t>(best >> 32));
   const float diagonal = best == no_key ? 0.0f : b.best_diagonals[step % 2 * groups + j / group_columns];
+  const std::int32_t slot = b.slot[j];
+  for (int s = static_cast<int>(threadIdx.x); s < step; s += blockDim.x) {
+    c_of_best[s] = b.c[s * b.n + j];
+    q_of_best[s] = b.q[s * b.n + j];
+  }
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * group_columns;
+  const int lane = static_cast<int>(threadIdx.x) % group_columns;
+  const int warp = static_cast<int>(threadIdx.x) / group_columns;
+  const std::int64_t i = first + lane;
+  float inverse = 0, known = 0, old_norm = 0, old_diagonal = 0;
+  if (warp == 0 && i < b.n) {
+    inverse = symmetric_at(b.inverse, b.n, i, j);
+    old_norm = b.norm[i];
+    old_diagonal = b.diagonal[i];
+    if (slot >= 0) known = b.products[slot * b.n + i];
+  }
   if (!(diagonal > 0)) {
     if (threadIdx.x == 0) *b.failed = 1;
     return;
@@ -146,17 +167,8 @@ __global__ void __launch_bounds__(block_threads) remove_column(Block b, int step
     b.removed[step] = static_cast<std::int32_t>(j);
     b.scores[step] = score;
   }
-  for (int s = static_cast<int>(threadIdx.x); s < step; s += blockDim.x) {
-    c_of_best[s] = b.c[s * b.n + j];
-    q_of_best[s] = b.q[s * b.n + j];
-  }
-  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * group_columns;
-  const std::int32_t slot = b.slot[j];
   if (slot < 0) multiply_column(b, j, first, products);
   __syncthreads();
-  const int lane = static_cast<int>(threadIdx.x) % group_columns;
-  const int warp = static_cast<int>(threadIdx.x) / group_columns;
-  const std::int64_t i = first + lane;
   float c_sum = 0, q_sum = 0;
   if (i < b.n) {
 #pragma unroll 4
@@ -178,13 +190,13 @@ __global__ void __launch_bounds__(block_threads) remove_column(Block b, int step
       q_sum += q_partial[other][lane];
     }
     const float inverse_root = 1.0f / sqrtf(diagonal);
-    const float known = slot < 0 ? products[lane] : b.products[slot * b.n + i];
-    const float c = (symmetric_at(b.inverse, b.n, i, j) - c_sum) * inverse_root;
+    if (slot < 0) known = products[lane];
+    const float c = (inverse - c_sum) * inverse_root;
     const float p = (known - q_sum) * inverse_root;
     b.c[step * b.n + i] = c;
     b.q[step * b.n + i] = p - 0.5f * score * c;
-    const float norm = i == j ? INFINITY : fmaxf(b.norm[i] - 2.0f * p * c + score * c * c, 0.0f);
-    new_diagonal = i == j ? 1.0f : b.diagonal[i] - c * c;
+    const float norm = i == j ? INFINITY : fmaxf(old_norm - 2.0f * p * c + score * c * c, 0.0f);
+    new_diagonal = i == j ? 1.0f : old_diagonal - c * c;
     b.norm[i] = norm;
     b.diagonal[i] = new_diagonal;
     key = key_of(norm, new_diagonal, i);
@@ -278,8 +290,9 @@ void choose(Resources& gpu, const Block& b, std::int64_t width) {
   gemm(gpu, false, true, b.candidates, b.n, b.rows, 1.0f, b.candidate_weight, b.rows, b.weight, b.rows,
        DType::f32, 0.0f, b.products, b.n);
   launch(gpu, first_bests, blocks_for(b.n, group_columns), group_columns, 0, b);
+  static const bool early = launches_early(remove_column);
   for (int step = 0; step < width; ++step)
-    launch(gpu, remove_column, blocks_for(b.n, group_columns), block_threads, 0, b, step);
+    launch_early(gpu, early, remove_column, blocks_for(b.n, group_columns), block_threads, b, step);
 }
 
 /// W <- W - U C^T, the follower likewise, and M <- M - C C^T on the columns left, the others dropped. Puts
