@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <utility>
 
 #include <galapagos/ops/rows.hpp>
+#include <galapagos/ops/transfer.hpp>
 #include <galapagos/pruning/pruned_module.hpp>
 
 namespace galapagos {
@@ -74,18 +76,17 @@ FfnWeights prune_ffn(const ops::Context& context, const FfnWeights& dense, std::
 
 OwnedTensor level_weight(const ops::Context& context, std::span<const std::byte> bytes, DType stored,
                          DType precision, std::int64_t kept, std::int64_t hidden) {
-  const Device device = context.device();
-  OwnedTensor rows({kept, hidden}, precision, device, "a level's weight");
-  if (stored == precision) {
-    copy_bytes(rows->data, device, bytes.data(), Device::cpu, bytes.size());
-  } else {
-    std::vector<float> wide(static_cast<std::size_t>(kept * hidden));
-    convert_to_float(stored, bytes.data(), wide);
-    std::vector<std::byte> narrow(wide.size() * size_of(precision));
-    convert_from_float(wide, precision, narrow.data());
-    copy_bytes(rows->data, device, narrow.data(), Device::cpu, narrow.size());
+  const auto matrix = [&](Shape shape, DType type) {
+    return OwnedTensor(shape, type, context.device(), "a level's weight");
+  };
+  OwnedTensor rows = matrix({kept, hidden}, stored);
+  ops::upload(context, bytes, rows);
+  if (stored != precision) {
+    OwnedTensor converted = matrix({kept, hidden}, precision);
+    ops::convert(context, rows, converted);
+    rows = std::move(converted);
   }
-  OwnedTensor weight({hidden, kept}, precision, device, "a level's weight");
+  OwnedTensor weight = matrix({hidden, kept}, precision);
   ops::transpose(context, rows, weight);
   return weight;
 }

@@ -5,7 +5,7 @@ namespace galapagos {
 std::uint64_t BuiltModule::bytes() const {
   std::uint64_t sum = 0;
   for (const OwnedTensor* tensor : {&attention.norm, &attention.q, &attention.k, &attention.v, &attention.o,
-                                    &ffn.norm, &ffn.gate, &ffn.up, &ffn.down}) {
+                                    &attention.q_bias, &attention.k_bias, &attention.v_bias, &ffn.norm, &ffn.gate, &ffn.up, &ffn.down}) {
     sum += (*tensor)->bytes();
   }
   return sum;

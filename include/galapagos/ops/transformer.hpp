@@ -4,6 +4,7 @@
 #include <span>
 
 #include <galapagos/ops/context.hpp>
+#include <galapagos/ops/row_values.hpp>
 
 namespace galapagos::ops {
 
@@ -37,7 +38,7 @@ void attention(const Context& context, const Tensor& q, const Tensor& k, const T
 
 /// nll[i] = log(sum(exp(logits[i, :]))) - logits[i, targets[i]], in fp64; logits [t, vocabulary] fp32.
 void token_nll(const Context& context, const Tensor& logits, std::span<const std::int32_t> targets,
-               std::span<double> nll);
+               const RowValues& nll);
 
 /// Whether every element is finite.
 bool all_finite(const Context& context, const Tensor& x);

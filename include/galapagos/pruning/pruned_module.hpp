@@ -35,7 +35,7 @@ FfnWeights prune_ffn(const ops::Context& context, const FfnWeights& dense, std::
                      OwnedTensor down);
 
 /// A level's weight as the database stores it ([kept, hidden] words of `stored`) as a layer wants it:
-/// [hidden, kept] of type `precision` on the context's device.
+/// [hidden, kept] of type `precision` on the context's device. The words as for ops::upload().
 OwnedTensor level_weight(const ops::Context& context, std::span<const std::byte> bytes, DType stored,
                          DType precision, std::int64_t kept, std::int64_t hidden);
 
