@@ -23,7 +23,7 @@ LogitLosses::LogitLosses(const ops::Context& context, const Shards& shards, std:
                          std::int64_t vocabulary, bool with_reference)
     : context_(context), shards_(shards) {
   if (!with_reference) return;
-  reference_ = OwnedTensor({most_rows, vocabulary}, DType::f32, context.device(), "logits of the reference");
+  room_ = OwnedTensor({most_rows, vocabulary}, DType::f32, context.device(), "logits of the reference");
   reference_scale_ = OwnedTensor({most_rows, 2}, DType::f32, context.device(), "logits of the reference");
 }
 
@@ -55,20 +55,22 @@ LogitLosses::Scales LogitLosses::scales_of(const Tensor& logits) const {
   return scales_from(slice_scales_of_all(logits), rows);
 }
 
-void LogitLosses::take_reference(std::int64_t rows) {
+void LogitLosses::take_reference(const Tensor& logits) {
+  reference_ = logits;
   whole_reference_.reset();
   if (shards_.alone()) {
-    ops::softmax_scale(context_, reference(rows), reference_scale_->slice(0, rows));
+    ops::softmax_scale(context_, reference_, reference_scale_->slice(0, reference_.rows()));
   } else {
-    reference_scales_ = scales_of(reference(rows));
+    reference_scales_ = scales_of(reference_);
   }
 }
 
-void LogitLosses::nll(const Tensor& logits, std::span<const std::int32_t> targets, std::span<double> found) {
+void LogitLosses::nll(const Tensor& logits, std::span<const std::int32_t> targets,
+                      const ops::RowValues& found) {
   if (shards_.alone()) return ops::token_nll(context_, logits, targets, found);
   scales_ = scales_of(logits);
-  ops::slice_logits_of(context_, logits, targets, shards_.first_id(), found);
-  const std::span<double> rows = found.first(static_cast<std::size_t>(logits.rows()));
+  const std::span<double> rows = found.on_host().first(static_cast<std::size_t>(logits.rows()));
+  ops::slice_logits_of(context_, logits, targets, shards_.first_id(), rows);
   sum_in_order(shards_, rows);
   for (std::size_t row = 0; row < rows.size(); ++row) rows[row] = scales_.log_sums[row] - rows[row];
 }
@@ -102,21 +104,21 @@ void LogitLosses::draw(const Tensor& logits, std::span<const double> uniforms, s
   for (std::size_t row = 0; row < rows; ++row) ids[row] = static_cast<std::int32_t>(found[row]);
 }
 
-void LogitLosses::divergence(const Tensor& logits, std::span<double> found) {
+void LogitLosses::divergence(const Tensor& logits, const ops::RowValues& found) {
   const std::int64_t rows = logits.rows();
   if (shards_.alone()) {
-    return ops::kl_divergence(context_, reference(rows), reference_scale_->slice(0, rows), logits, found);
+    return ops::kl_divergence(context_, reference_, reference_scale_->slice(0, rows), logits, found);
   }
   scales_ = scales_of(logits);
   std::vector<double> sums(static_cast<std::size_t>(2 * rows));
-  ops::slice_divergence(context_, reference(rows), reference_scales_.shifts, logits, scales_.shifts, sums);
+  ops::slice_divergence(context_, reference_, reference_scales_.shifts, logits, scales_.shifts, sums);
   sum_in_order(shards_, sums);
   for (std::size_t row = 0; row < static_cast<std::size_t>(rows); ++row) {
     // What was lost where the shifts were rounded to fp32.
     const double rounding =
         (static_cast<double>(reference_scales_.shifts[row]) - reference_scales_.log_sums[row]) -
         (static_cast<double>(scales_.shifts[row]) - scales_.log_sums[row]);
-    found[row] = sums[2 * row] / sums[2 * row + 1] + rounding;
+    found.data[row] = sums[2 * row] / sums[2 * row + 1] + rounding;
   }
 }
 
@@ -135,10 +137,9 @@ OwnedTensor LogitLosses::whole(const Tensor& slice) const {
   return all;
 }
 
-void LogitLosses::sparse_divergence(const Tensor& logits, std::int64_t k, std::span<double> found) {
-  const Tensor dense = reference(logits.rows());
-  if (shards_.alone()) return ops::sparse_kl_divergence(context_, dense, logits, k, found);
-  if (!whole_reference_) whole_reference_ = whole(dense);
+void LogitLosses::sparse_divergence(const Tensor& logits, std::int64_t k, const ops::RowValues& found) {
+  if (shards_.alone()) return ops::sparse_kl_divergence(context_, reference_, logits, k, found);
+  if (!whole_reference_) whole_reference_ = whole(reference_);
   ops::sparse_kl_divergence(context_, *whole_reference_, whole(logits), k, found);
 }
 
@@ -173,10 +174,9 @@ void LogitLosses::nll_backward(std::span<const std::int32_t> targets, std::span<
 void LogitLosses::divergence_backward(std::span<const float> weights, const Tensor& logits) {
   const std::int64_t rows = logits.rows();
   if (shards_.alone()) {
-    return ops::kl_backward(context_, reference(rows), reference_scale_->slice(0, rows), weights, logits);
+    return ops::kl_backward(context_, reference_, reference_scale_->slice(0, rows), weights, logits);
   }
-  ops::slice_kl_backward(context_, reference(rows), reference_scales_.shifts, weights, scales_.shifts,
-                         logits);
+  ops::slice_kl_backward(context_, reference_, reference_scales_.shifts, weights, scales_.shifts, logits);
 }
 
 void embed_tokens(const ops::Context& context, const Shards& shards, std::span<const std::int32_t> tokens,

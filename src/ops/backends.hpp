@@ -7,6 +7,7 @@
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/obs.hpp>
 #include <galapagos/ops/rows.hpp>
+#include <galapagos/ops/transfer.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/ops/vocabulary.hpp>
 
@@ -21,6 +22,7 @@
   decltype(ops::attention) attention;                                       \
   decltype(ops::token_nll) token_nll;                                       \
   decltype(ops::all_finite) all_finite;                                     \
+  decltype(ops::upload) upload;                                             \
   decltype(ops::gather_rows) gather_rows;                                   \
   decltype(ops::transpose) transpose;                                       \
   decltype(ops::convert) convert;                                           \

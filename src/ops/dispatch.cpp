@@ -51,12 +51,16 @@ void attention(const Context& context, const Tensor& q, const Tensor& k, const T
 }
 
 void token_nll(const Context& context, const Tensor& logits, std::span<const std::int32_t> targets,
-               std::span<double> nll) {
+               const RowValues& nll) {
   GALAPAGOS_DISPATCH(token_nll, logits, targets, nll);
 }
 
 bool all_finite(const Context& context, const Tensor& x) {
   GALAPAGOS_DISPATCH(all_finite, x);
+}
+
+void upload(const Context& context, std::span<const std::byte> from, const Tensor& to) {
+  GALAPAGOS_DISPATCH(upload, from, to);
 }
 
 void gather_rows(const Context& context, const Tensor& table, std::span<const std::int64_t> rows,
@@ -77,12 +81,12 @@ void softmax_scale(const Context& context, const Tensor& logits, const Tensor& s
 }
 
 void kl_divergence(const Context& context, const Tensor& dense, const Tensor& dense_scale,
-                   const Tensor& other, std::span<double> divergence) {
+                   const Tensor& other, const RowValues& divergence) {
   GALAPAGOS_DISPATCH(kl_divergence, dense, dense_scale, other, divergence);
 }
 
 void sparse_kl_divergence(const Context& context, const Tensor& dense, const Tensor& other, std::int64_t k,
-                          std::span<double> divergence) {
+                          const RowValues& divergence) {
   GALAPAGOS_DISPATCH(sparse_kl_divergence, dense, other, k, divergence);
 }
 

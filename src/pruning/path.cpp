@@ -156,8 +156,8 @@ class PathBuilder {
     if (header_.path[index] < header_.first_stored()) return advance(module, layer_, *pruned_);
     if (level.kept.empty()) return;
     const auto count = static_cast<std::int64_t>(level.kept.size());
-    OwnedTensor weight =
-        level_weight(context_, level.words, header_.dtype, plan_.precision, count, plan_.config.hidden_size);
+    OwnedTensor weight = level_weight(context_, level.words, header_.dtype, plan_.precision, count, count,
+                                      plan_.config.hidden_size);
     LayerWeights pruned;
     if (module.kind == ModuleKind::attention) {
       pruned.attention =

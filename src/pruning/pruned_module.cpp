@@ -1,22 +1,34 @@
 #include <algorithm>
+#include <utility>
 
 #include <galapagos/ops/rows.hpp>
+#include <galapagos/ops/transfer.hpp>
 #include <galapagos/pruning/pruned_module.hpp>
 
 namespace galapagos {
 namespace {
 
-/// Rows of a matrix, or elements of a bias; nothing where there is nothing.
-OwnedTensor gathered(const ops::Context& context, const OwnedTensor& from,
-                     std::span<const std::int64_t> rows) {
+constexpr std::int64_t granule = 32, few = 4 * granule;  // columns
+
+/// Rows of a matrix, or elements of a bias, and zeros behind them up to `length`; nothing where there is
+/// nothing.
+OwnedTensor gathered(const ops::Context& context, const OwnedTensor& from, std::span<const std::int64_t> rows,
+                     std::int64_t length) {
   if (from->empty()) return {};
   const auto count = static_cast<std::int64_t>(rows.size());
   const bool matrix = from->shape.rank() == 2;
-  OwnedTensor out(matrix ? Shape{count, from->columns()} : Shape{count}, from->dtype, from->device,
+  const std::int64_t width = matrix ? from->columns() : 1;
+  OwnedTensor out(matrix ? Shape{length, width} : Shape{length}, from->dtype, from->device,
                   "a pruned weight");
-  ops::gather_rows(context, from->view({from->rows(), matrix ? from->columns() : 1}), rows,
-                   out->view({count, matrix ? from->columns() : 1}));
+  const Tensor all = out->view({length, width});
+  ops::gather_rows(context, from->view({from->rows(), width}), rows, all.slice(0, count));
+  if (length > count) fill_zero(all.slice(count, length - count));
   return out;
+}
+
+OwnedTensor gathered(const ops::Context& context, const OwnedTensor& from,
+                     std::span<const std::int64_t> rows) {
+  return gathered(context, from, rows, static_cast<std::int64_t>(rows.size()));
 }
 
 }  // namespace
@@ -61,31 +73,36 @@ AttentionWeights prune_attention(const ops::Context& context, const AttentionWei
   return pruned;
 }
 
+std::int64_t padded_columns(std::int64_t kept, std::int64_t dense) {
+  if (kept < few) return kept;
+  return std::max(kept, std::min((kept + granule - 1) / granule * granule, dense));
+}
+
 FfnWeights prune_ffn(const ops::Context& context, const FfnWeights& dense, std::span<const std::int64_t> kept,
                      OwnedTensor down) {
   FfnWeights pruned;
-  pruned.columns = static_cast<std::int64_t>(kept.size());
+  pruned.columns = down->empty() ? 0 : down->columns();
   pruned.norm = copy_of(dense.norm, dense.norm->device, "norm");
-  pruned.gate = gathered(context, dense.gate, kept);
-  pruned.up = gathered(context, dense.up, kept);
+  pruned.gate = gathered(context, dense.gate, kept, pruned.columns);
+  pruned.up = gathered(context, dense.up, kept, pruned.columns);
   pruned.down = std::move(down);
   return pruned;
 }
 
 OwnedTensor level_weight(const ops::Context& context, std::span<const std::byte> bytes, DType stored,
-                         DType precision, std::int64_t kept, std::int64_t hidden) {
-  const Device device = context.device();
-  OwnedTensor rows({kept, hidden}, precision, device, "a level's weight");
-  if (stored == precision) {
-    copy_bytes(rows->data, device, bytes.data(), Device::cpu, bytes.size());
-  } else {
-    std::vector<float> wide(static_cast<std::size_t>(kept * hidden));
-    convert_to_float(stored, bytes.data(), wide);
-    std::vector<std::byte> narrow(wide.size() * size_of(precision));
-    convert_from_float(wide, precision, narrow.data());
-    copy_bytes(rows->data, device, narrow.data(), Device::cpu, narrow.size());
+                         DType precision, std::int64_t kept, std::int64_t width, std::int64_t hidden) {
+  const auto matrix = [&](Shape shape, DType type) {
+    return OwnedTensor(shape, type, context.device(), "a level's weight");
+  };
+  OwnedTensor rows = matrix({width, hidden}, stored);
+  ops::upload(context, bytes, rows->slice(0, kept));
+  if (width > kept) fill_zero(rows->slice(kept, width - kept));
+  if (stored != precision) {
+    OwnedTensor converted = matrix({width, hidden}, precision);
+    ops::convert(context, rows, converted);
+    rows = std::move(converted);
   }
-  OwnedTensor weight({hidden, kept}, precision, device, "a level's weight");
+  OwnedTensor weight = matrix({hidden, width}, precision);
   ops::transpose(context, rows, weight);
   return weight;
 }

@@ -1,6 +1,7 @@
 #include <numeric>
 
 #include <galapagos/ops/rows.hpp>
+#include <galapagos/pruning/pruned_module.hpp>
 #include <galapagos/search/replica.hpp>
 
 namespace galapagos {
@@ -35,10 +36,10 @@ FfnWeights copy(const FfnWeights& ffn) {
   return own;
 }
 
-/// A compact weight [hidden, kept] with zeros in the columns between: [hidden, columns].
+/// A compact weight [hidden, width >= kept] with zeros in the columns between: [hidden, columns].
 OwnedTensor with_zeros(const ops::Context& context, const OwnedTensor& compact, const Tensor& dense,
                        std::span<const std::int64_t> kept) {
-  const auto count = static_cast<std::int64_t>(kept.size());
+  const std::int64_t count = compact->empty() ? 0 : compact->columns();
   const std::int64_t hidden = dense.rows(), columns = dense.columns();
   const auto matrix = [&](std::int64_t rows, std::int64_t width) {
     return OwnedTensor({rows, width}, dense.dtype, context.device(), "a candidate's weights");
@@ -47,8 +48,8 @@ OwnedTensor with_zeros(const ops::Context& context, const OwnedTensor& compact, 
   fill_zero(table);
   if (count > 0) ops::transpose(context, compact, table->slice(0, count));
   std::vector<std::int64_t> rows(static_cast<std::size_t>(columns), count);
-  for (std::int64_t i = 0; i < count; ++i)
-    rows[static_cast<std::size_t>(kept[static_cast<std::size_t>(i)])] = i;
+  for (std::size_t i = 0; i < kept.size(); ++i)
+    rows[static_cast<std::size_t>(kept[i])] = static_cast<std::int64_t>(i);
   const OwnedTensor spread = matrix(columns, hidden);
   ops::gather_rows(context, table, rows, spread);
   OwnedTensor weight = matrix(hidden, columns);
@@ -59,7 +60,13 @@ OwnedTensor with_zeros(const ops::Context& context, const OwnedTensor& compact, 
 }  // namespace
 
 HfConfig Replica::config_of(const Assignment& assignment, bool unmasked) const {
-  return unmasked ? config_ : galapagos::config_of(part_, assignment);
+  if (unmasked) return config_;
+  HfConfig config = galapagos::config_of(part_, assignment);
+  for (std::size_t layer = 0; layer < dense_.size(); ++layer) {
+    std::int64_t& columns = config.layer_shapes[layer].columns;
+    columns = padded_columns(columns, dense_[layer].ffn.columns);
+  }
+  return config;
 }
 
 ModelWeights Replica::weights_of(const Assignment& assignment, bool unmasked) {

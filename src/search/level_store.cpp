@@ -14,7 +14,7 @@ std::string name_of(LevelHome home) {
 }
 
 LevelStore::LevelStore(const Communicator& world, const DatabaseReader& database, const SearchSpace& space,
-                       LevelHome home)
+                       LevelHome home, Device device)
     : database_(database), space_(space), node_(world.split_node()) {
   if (home != LevelHome::host) return;
   std::size_t total = 0;
@@ -46,6 +46,7 @@ LevelStore::LevelStore(const Communicator& world, const DatabaseReader& database
     }
   });
   window_.synchronise(node_);
+  lock_ = PageLock(window_.bytes(), device, "levels");
 }
 
 std::size_t LevelStore::bytes_of(std::size_t module, std::int64_t level) const {

@@ -4,8 +4,9 @@ namespace galapagos {
 
 std::uint64_t BuiltModule::bytes() const {
   std::uint64_t sum = 0;
-  for (const OwnedTensor* tensor : {&attention.norm, &attention.q, &attention.k, &attention.v, &attention.o,
-                                    &ffn.norm, &ffn.gate, &ffn.up, &ffn.down}) {
+  for (const OwnedTensor* tensor :
+       {&attention.norm, &attention.q, &attention.k, &attention.v, &attention.o, &attention.q_bias,
+        &attention.k_bias, &attention.v_bias, &ffn.norm, &ffn.gate, &ffn.up, &ffn.down}) {
     sum += (*tensor)->bytes();
   }
   return sum;
@@ -43,17 +44,19 @@ std::shared_ptr<const BuiltModule> ModuleCache::build(const Key& key) {
   if (!part_.present[key.first][level]) return module;
   const std::vector<std::int64_t>& kept = choices.kept[level];
   const HfConfig& config = part_.model.config;
+  const LayerWeights& layer = dense_[static_cast<std::size_t>(choices.id.layer)];
+  const bool attention = choices.id.kind == ModuleKind::attention;
   const bool verified = part_.verifies(key.first, key.second);
   OwnedTensor weight;
   if (verified || !kept.empty()) {
     const auto count = static_cast<std::int64_t>(kept.size());
     const std::span<const std::byte> words =
         store_.read(key.first, key.second, part_.first_kept[key.first][level], count, verified, storage_);
+    const std::int64_t width = attention ? count : padded_columns(count, layer.ffn.columns);
     if (count > 0)
-      weight = level_weight(context_, words, store_.dtype(), precision_, count, config.hidden_size);
+      weight = level_weight(context_, words, store_.dtype(), precision_, count, width, config.hidden_size);
   }
-  const LayerWeights& layer = dense_[static_cast<std::size_t>(choices.id.layer)];
-  if (choices.id.kind == ModuleKind::attention) {
+  if (attention) {
     module->attention = prune_attention(context_, layer.attention, config.head_dim, kept, std::move(weight));
   } else {
     module->ffn = prune_ffn(context_, layer.ffn, kept, std::move(weight));

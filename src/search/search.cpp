@@ -131,7 +131,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   if (options.dry_run) return;
 
   SearchCheckpoint start = open_run(comm, folder, setup, options);
-  const LevelStore store(comm, *setup.database, setup.space, memory.home);
+  const LevelStore store(comm, *setup.database, setup.space, memory.home, context.device());
   const Shards shards = make_shards(grid, options.make_collectives, setup.config.vocab_size);
   std::optional<Replica> replica;
   agree(comm, [&] {

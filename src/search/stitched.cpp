@@ -43,7 +43,7 @@ ModelSource stitched_source(const ops::Context& context, const Checkpoint& check
         words = storage = database.level_rows(module.id, assignment[i], part->first_kept[i][level], count);
       }
       OwnedTensor weight;
-      if (count > 0) weight = level_weight(context, words, dtype, precision, count, own.hidden_size);
+      if (count > 0) weight = level_weight(context, words, dtype, precision, count, count, own.hidden_size);
       if (attention) {
         weights.attention =
             prune_attention(context, weights.attention, own.head_dim, kept, std::move(weight));

@@ -21,5 +21,9 @@ void cuda_synchronise();
 /// Page-locked host memory; nullptr where there is none.
 std::byte* cuda_allocate_pinned(std::size_t bytes);
 void cuda_free_pinned(std::byte* data) noexcept;
+/// Page-locks memory that the host has; false where the driver refuses. Unlocking waits for all that the GPU
+/// has been given.
+bool cuda_lock_pages(std::byte* data, std::size_t bytes);
+void cuda_unlock_pages(std::byte* data) noexcept;
 
 }  // namespace galapagos::device

@@ -40,6 +40,22 @@ const char* remedy_for(const std::string& purpose) {
   return "use more GPUs, --precision bf16, or lower --batch-tokens or --memory-limit";
 }
 
+/// A sum whose other ranks are gone never ends, and NCCL tells only those who ask.
+template <typename Query>
+void ask_until_done(const char* call, const Query& query) {
+  const Stopwatch watch;
+  for (cudaError_t status = cudaErrorNotReady; status == cudaErrorNotReady;) {
+    status = query();
+    if (status == cudaErrorNotReady) {
+      cudaGetLastError();  // or the next launch would find it
+      check_nccl_while_waiting(std::chrono::duration<double>(watch.seconds()));
+      std::this_thread::yield();
+    } else {
+      check_cuda(status, call);
+    }
+  }
+}
+
 }  // namespace
 
 void check_cuda(cudaError_t status, const char* call) {
@@ -59,18 +75,12 @@ cudaStream_t cuda_stream() {
 
 void wait_for_cuda_stream() {
   if (!nccl_in_use()) return check_cuda(cudaStreamSynchronize(cuda_stream()), "cudaStreamSynchronize");
-  // A sum whose other ranks are gone never ends, and NCCL tells only those who ask.
-  const Stopwatch watch;
-  for (cudaError_t status = cudaErrorNotReady; status == cudaErrorNotReady;) {
-    status = cudaStreamQuery(cuda_stream());
-    if (status == cudaErrorNotReady) {
-      cudaGetLastError();  // or the next launch would find it
-      check_nccl_while_waiting(std::chrono::duration<double>(watch.seconds()));
-      std::this_thread::yield();
-    } else {
-      check_cuda(status, "cudaStreamQuery");
-    }
-  }
+  ask_until_done("cudaStreamQuery", [] { return cudaStreamQuery(cuda_stream()); });
+}
+
+void wait_for_cuda_event(cudaEvent_t event) {
+  if (!nccl_in_use()) return check_cuda(cudaEventSynchronize(event), "cudaEventSynchronize");
+  ask_until_done("cudaEventQuery", [&] { return cudaEventQuery(event); });
 }
 
 void copy_in_cuda_stream(void* to, const void* from, std::size_t bytes) {
@@ -154,6 +164,17 @@ std::byte* cuda_allocate_pinned(std::size_t bytes) {
 
 void cuda_free_pinned(std::byte* data) noexcept {
   cudaFreeHost(data);
+}
+
+bool cuda_lock_pages(std::byte* data, std::size_t bytes) {
+  if (cudaHostRegister(data, bytes, cudaHostRegisterPortable) == cudaSuccess) return true;
+  cudaGetLastError();  // or the next launch would find it
+  return false;
+}
+
+void cuda_unlock_pages(std::byte* data) noexcept {
+  cudaStreamSynchronize(cuda_stream());
+  cudaHostUnregister(data);
 }
 
 }  // namespace device

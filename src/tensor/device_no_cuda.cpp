@@ -38,6 +38,10 @@ std::byte* cuda_allocate_pinned(std::size_t) {
   return nullptr;
 }
 void cuda_free_pinned(std::byte*) noexcept {}
+bool cuda_lock_pages(std::byte*, std::size_t) {
+  return false;
+}
+void cuda_unlock_pages(std::byte*) noexcept {}
 
 }  // namespace device
 

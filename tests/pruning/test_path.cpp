@@ -47,7 +47,7 @@ double distance_on_path(const Communicator& world, const DatabaseOptions& option
       continue;
     }
     OwnedTensor weight = level_weight(context, database.level_bytes(modules[i], header.path[i]), header.dtype,
-                                      DType::f32, std::ssize(kept), config.hidden_size);
+                                      DType::f32, std::ssize(kept), std::ssize(kept), config.hidden_size);
     if (attention) {
       layer.attention = prune_attention(context, layer.attention, config.head_dim, kept, std::move(weight));
     } else {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <galapagos/model/shards.hpp>
+#include <galapagos/ops/row_values.hpp>
 
 namespace galapagos {
 
@@ -22,15 +23,19 @@ class LogitLosses {
   static std::uint64_t bytes(std::int64_t most_rows, std::int64_t vocabulary, bool with_reference);
 
   /// Where the reference's logits of the next `rows` rows go; take_reference() once they are there.
-  Tensor reference(std::int64_t rows) const { return reference_->slice(0, rows); }
-  void take_reference(std::int64_t rows);
+  Tensor reference(std::int64_t rows) const { return room_->slice(0, rows); }
+  void take_reference(std::int64_t rows) { take_reference(reference(rows)); }
+  /// The same of logits that lie elsewhere and stay there.
+  void take_reference(const Tensor& logits);
+
+  // What is found goes to the host where there are several shards.
 
   /// -log softmax(logits[i])[targets[i]].
-  void nll(const Tensor& logits, std::span<const std::int32_t> targets, std::span<double> found);
+  void nll(const Tensor& logits, std::span<const std::int32_t> targets, const ops::RowValues& found);
   /// KL(softmax(reference[i]) || softmax(logits[i])).
-  void divergence(const Tensor& logits, std::span<double> found);
+  void divergence(const Tensor& logits, const ops::RowValues& found);
   /// The same over the reference's k most probable ids; shards gather the logits for it.
-  void sparse_divergence(const Tensor& logits, std::int64_t k, std::span<double> found);
+  void sparse_divergence(const Tensor& logits, std::int64_t k, const ops::RowValues& found);
   /// Ids drawn from softmax(logits[i]), the first whose cumulative probability exceeds uniforms[i], of [0,
   /// 1).
   void draw(const Tensor& logits, std::span<const double> uniforms, std::span<std::int32_t> ids);
@@ -58,7 +63,8 @@ class LogitLosses {
 
   const ops::Context& context_;
   const Shards& shards_;
-  OwnedTensor reference_, reference_scale_;
+  OwnedTensor room_, reference_scale_;
+  Tensor reference_;                            // what was taken last
   std::optional<OwnedTensor> whole_reference_;  // once it was asked for
   Scales reference_scales_, scales_;
 };

@@ -4,6 +4,7 @@
 #include <span>
 
 #include <galapagos/ops/context.hpp>
+#include <galapagos/ops/row_values.hpp>
 
 // "An activation" is a tensor that lies between the operations of a layer: of the type context.activations()
 // in a model, of that or fp32 here.
@@ -39,7 +40,7 @@ void attention(const Context& context, const Tensor& q, const Tensor& k, const T
 
 /// nll[i] = log(sum(exp(logits[i, :]))) - logits[i, targets[i]], in fp64; logits [t, vocabulary] fp32.
 void token_nll(const Context& context, const Tensor& logits, std::span<const std::int32_t> targets,
-               std::span<double> nll);
+               const RowValues& nll);
 
 /// Whether every element is finite.
 bool all_finite(const Context& context, const Tensor& x);

@@ -29,14 +29,20 @@ std::vector<std::int64_t> rows_of_blocks(std::span<const std::int64_t> blocks, s
 AttentionWeights prune_attention(const ops::Context& context, const AttentionWeights& dense,
                                  std::int64_t head_dim, std::span<const std::int64_t> kept, OwnedTensor o);
 
+/// The columns that stand for `kept` of `dense` feed-forward columns: up to a multiple of 32, as far as the
+/// dense part is that wide; those added have zero weights, which changes neither an output nor, as gradients
+/// of zero, what is learned. Tensor cores multiply matrices of odd widths several times slower.
+std::int64_t padded_columns(std::int64_t kept, std::int64_t dense);
+
 /// The feed-forward part with only the columns `kept` of down_proj, whose new weight `down` is [hidden,
-/// kept]; likewise.
+/// width], width >= kept, with zeros behind; likewise.
 FfnWeights prune_ffn(const ops::Context& context, const FfnWeights& dense, std::span<const std::int64_t> kept,
                      OwnedTensor down);
 
 /// A level's weight as the database stores it ([kept, hidden] words of `stored`) as a layer wants it:
-/// [hidden, kept] of type `precision` on the context's device.
+/// [hidden, width] of type `precision` on the context's device, with zeros from column `kept` on. The words
+/// as for ops::upload().
 OwnedTensor level_weight(const ops::Context& context, std::span<const std::byte> bytes, DType stored,
-                         DType precision, std::int64_t kept, std::int64_t hidden);
+                         DType precision, std::int64_t kept, std::int64_t width, std::int64_t hidden);
 
 }  // namespace galapagos

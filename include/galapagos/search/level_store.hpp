@@ -9,6 +9,7 @@
 #include <galapagos/comm/node_buffer.hpp>
 #include <galapagos/pruning/database.hpp>
 #include <galapagos/search/space.hpp>
+#include <galapagos/tensor/page_lock.hpp>
 
 namespace galapagos {
 
@@ -22,9 +23,10 @@ std::string name_of(LevelHome home);
 class LevelStore {
  public:
   /// Collective over `world`. With `host` the ranks of each node read all levels into their shared memory, a
-  /// part each, and compare the checksums. `database` and `space` must outlive this.
+  /// part each, and compare the checksums; page-locked where `device`, which they go to, is a GPU. `database`
+  /// and `space` must outlive this.
   LevelStore(const Communicator& world, const DatabaseReader& database, const SearchSpace& space,
-             LevelHome home);
+             LevelHome home, Device device = Device::cpu);
 
   /// `count` rows from `first` on of the words of a level that is stored, [kept, hidden] of header().dtype;
   /// in `storage` where they have to be read. With `verified` all of the level is, and ChecksumError thrown
@@ -42,6 +44,7 @@ class LevelStore {
   std::vector<std::vector<std::size_t>> offsets_;  // of each level in window_; empty without one
   Communicator node_;
   NodeBuffer window_;
+  PageLock lock_;  // on window_
 };
 
 }  // namespace galapagos

@@ -12,6 +12,8 @@ cudaStream_t cuda_stream();
 
 /// The host waits for all that the stream has been given. Throws where NCCL fails meanwhile.
 void wait_for_cuda_stream();
+/// The same for what the stream had been given when the event was recorded.
+void wait_for_cuda_event(cudaEvent_t event);
 /// Copies between the host and the GPU in the order of the stream, and waits likewise.
 void copy_in_cuda_stream(void* to, const void* from, std::size_t bytes);
 

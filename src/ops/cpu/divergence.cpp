@@ -17,7 +17,7 @@ void softmax_scale(const Context&, const Tensor& logits, const Tensor& scale) {
 }
 
 void kl_divergence(const Context&, const Tensor& dense, const Tensor& dense_scale, const Tensor& other,
-                   std::span<double> divergence) {
+                   const RowValues& divergence) {
   const std::int64_t vocabulary = dense.columns();
 #pragma omp parallel for schedule(static)
   for (std::int64_t row = 0; row < dense.rows(); ++row) {
@@ -26,13 +26,12 @@ void kl_divergence(const Context&, const Tensor& dense, const Tensor& dense_scal
     const RowScale q_scale = scale_of(q, vocabulary);
     // sum p (log p - log q) with the two constants taken out of the sum; p adds up to 1.
     const DivergenceSums sums = divergence_sums(p, p_largest, q, q_scale.largest, vocabulary);
-    divergence[static_cast<std::size_t>(row)] =
-        sums.weighted / sums.weights + q_scale.log_sum - static_cast<double>(p_log);
+    divergence.data[row] = sums.weighted / sums.weights + q_scale.log_sum - static_cast<double>(p_log);
   }
 }
 
 void sparse_kl_divergence(const Context&, const Tensor& dense, const Tensor& other, std::int64_t k,
-                          std::span<double> divergence) {
+                          const RowValues& divergence) {
   const std::int64_t vocabulary = dense.columns(), count = std::min(k, vocabulary);
 #pragma omp parallel
   {
@@ -58,7 +57,7 @@ void sparse_kl_divergence(const Context&, const Tensor& dense, const Tensor& oth
         const double log_q = static_cast<double>(q[i] - q_scale.largest) - q_scale.log_sum;
         sum += std::exp(log_p) * (log_p - log_q);
       }
-      divergence[static_cast<std::size_t>(row)] = sum;
+      divergence.data[row] = sum;
     }
   }
 }

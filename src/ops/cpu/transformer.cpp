@@ -108,14 +108,14 @@ void swiglu(const Context&, const Tensor& gate, const Tensor& up, const Tensor& 
 }
 
 void token_nll(const Context&, const Tensor& logits, std::span<const std::int32_t> targets,
-               std::span<double> nll) {
+               const RowValues& nll) {
   const std::int64_t vocabulary = logits.columns();
 #pragma omp parallel for schedule(static)
   for (std::int64_t row = 0; row < logits.rows(); ++row) {
     const float* values = logits.floats() + row * vocabulary;
     const RowScale scale = scale_of(values, vocabulary);
     const auto at = static_cast<std::size_t>(row);
-    nll[at] = scale.log_sum + scale.largest - values[targets[at]];
+    nll.data[at] = scale.log_sum + scale.largest - values[targets[at]];
   }
 }
 

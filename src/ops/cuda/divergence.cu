@@ -116,17 +116,26 @@ dim3 one_block_per_row(const Tensor& logits) {
   return dim3(static_cast<unsigned>(logits.rows()));
 }
 
+/// `work` queues what writes the values of some rows; they go straight to their place where that is here.
+template <typename Work>
+void fill(Resources& gpu, const RowValues& values, std::int64_t rows, const Work& work) {
+  if (values.device == Device::cuda) return work(values.data);
+  const Array<double> found(rows, "losses");
+  work(found.data());
+  gpu.download(found.data(), values.on_host().first(static_cast<std::size_t>(rows)));
+}
+
 }  // namespace
 
 void token_nll(const Context& context, const Tensor& logits, std::span<const std::int32_t> targets,
-               std::span<double> nll) {
+               const RowValues& nll) {
   if (logits.empty()) return;
   Resources& gpu = context.cuda();
   const Array<std::int32_t> wanted = gpu.upload(targets);
-  const Array<double> result(logits.rows(), "losses");
-  launch(gpu, likelihoods, one_block_per_row(logits), row_threads, 0, logits.floats(), wanted.data(),
-         logits.columns(), result.data());
-  gpu.download(result.data(), nll.first(static_cast<std::size_t>(logits.rows())));
+  fill(gpu, nll, logits.rows(), [&](double* found) {
+    launch(gpu, likelihoods, one_block_per_row(logits), row_threads, 0, logits.floats(), wanted.data(),
+           logits.columns(), found);
+  });
 }
 
 void softmax_scale(const Context& context, const Tensor& logits, const Tensor& scale) {
@@ -135,23 +144,23 @@ void softmax_scale(const Context& context, const Tensor& logits, const Tensor& s
 }
 
 void kl_divergence(const Context& context, const Tensor& dense, const Tensor& dense_scale,
-                   const Tensor& other, std::span<double> divergence) {
+                   const Tensor& other, const RowValues& divergence) {
   if (dense.empty()) return;
   Resources& gpu = context.cuda();
-  const Array<double> result(dense.rows(), "losses");
-  launch(gpu, divergences, one_block_per_row(dense), row_threads, 0, dense.floats(), dense_scale.floats(),
-         other.floats(), dense.columns(), result.data());
-  gpu.download(result.data(), divergence.first(static_cast<std::size_t>(dense.rows())));
+  fill(gpu, divergence, dense.rows(), [&](double* found) {
+    launch(gpu, divergences, one_block_per_row(dense), row_threads, 0, dense.floats(), dense_scale.floats(),
+           other.floats(), dense.columns(), found);
+  });
 }
 
 void sparse_kl_divergence(const Context& context, const Tensor& dense, const Tensor& other, std::int64_t k,
-                          std::span<double> divergence) {
+                          const RowValues& divergence) {
   if (dense.empty()) return;
   Resources& gpu = context.cuda();
-  const Array<double> result(dense.rows(), "losses");
-  launch(gpu, sparse_divergences, one_block_per_row(dense), row_threads, 0, dense.floats(), other.floats(),
-         dense.columns(), std::min(k, dense.columns()), result.data());
-  gpu.download(result.data(), divergence.first(static_cast<std::size_t>(dense.rows())));
+  fill(gpu, divergence, dense.rows(), [&](double* found) {
+    launch(gpu, sparse_divergences, one_block_per_row(dense), row_threads, 0, dense.floats(), other.floats(),
+           dense.columns(), std::min(k, dense.columns()), found);
+  });
 }
 
 void arg_max(const Context& context, const Tensor& logits, std::span<std::int32_t> indices) {

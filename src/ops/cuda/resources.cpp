@@ -2,6 +2,7 @@
 
 #include "attention_cudnn.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include <galapagos/core/error.hpp>
@@ -10,6 +11,7 @@ namespace galapagos::ops::cuda {
 namespace {
 
 constexpr std::size_t pinned_bytes = std::size_t{1} << 20;
+constexpr std::size_t slot_bytes = std::size_t{16} << 20;
 constexpr std::size_t workspace_bytes = std::size_t{32} << 20;  // what cuBLAS recommends for Hopper
 
 }  // namespace
@@ -64,11 +66,15 @@ void Resources::release() noexcept {
   if (solver_ != nullptr) cusolverDnDestroy(solver_);
   if (blas_ != nullptr) cublasDestroy(blas_);
   if (pinned_ != nullptr) cudaFreeHost(pinned_);
+  for (const Slot& slot : slots_) {
+    if (slot.free != nullptr) cudaEventDestroy(slot.free);
+    if (slot.memory != nullptr) cudaFreeHost(slot.memory);
+  }
 }
 
 void Resources::copy_up(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
-  if (bytes > pinned_bytes) return copy_in_cuda_stream(to, from, bytes);
+  if (bytes > pinned_bytes) return copy_through_slots(to, from, bytes);
   if (pinned_used_ + bytes > pinned_bytes) {
     // Copies from it may still be waiting for their turn.
     wait_for_cuda_stream();
@@ -81,7 +87,49 @@ void Resources::copy_up(void* to, const void* from, std::size_t bytes) {
 }
 
 void Resources::copy_down(void* to, const void* from, std::size_t bytes) {
-  if (bytes > 0) copy_in_cuda_stream(to, from, bytes);
+  if (bytes == 0) return;
+  if (bytes > pinned_bytes) return copy_in_cuda_stream(to, from, bytes);
+  if (pinned_used_ + bytes > pinned_bytes) {
+    wait_for_cuda_stream();
+    pinned_used_ = 0;
+  }
+  copy_in_cuda_stream(pinned_ + pinned_used_, from, bytes);
+  std::memcpy(to, pinned_ + pinned_used_, bytes);
+  pinned_used_ = 0;  // all copies are done
+}
+
+void Resources::copy_from_host(void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  cudaPointerAttributes attributes{};
+  check_cuda(cudaPointerGetAttributes(&attributes, from), "cudaPointerGetAttributes");
+  if (attributes.type != cudaMemoryTypeHost) return copy_through_slots(to, from, bytes);
+  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "cudaMemcpyAsync");
+}
+
+void Resources::copy_through_slots(void* to, const void* from, std::size_t bytes) {
+  constexpr std::size_t piece = std::size_t{1} << 20;
+  for (std::size_t done = 0; done < bytes; done += slot_bytes) {
+    Slot& slot = slots_[next_slot_];
+    next_slot_ = (next_slot_ + 1) % slots_.size();
+    if (slot.free == nullptr) {
+      void* memory = nullptr;
+      check_cuda(cudaMallocHost(&memory, slot_bytes), "cudaMallocHost");
+      slot.memory = static_cast<std::byte*>(memory);
+      check_cuda(cudaEventCreateWithFlags(&slot.free, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    } else {
+      wait_for_cuda_event(slot.free);
+    }
+    const std::size_t count = std::min(slot_bytes, bytes - done);
+    const std::byte* source = static_cast<const std::byte*>(from) + done;
+    // One thread copies more slowly than the GPU fetches.
+#pragma omp parallel for schedule(static)
+    for (std::size_t at = 0; at < count; at += piece)
+      std::memcpy(slot.memory + at, source + at, std::min(piece, count - at));
+    check_cuda(cudaMemcpyAsync(static_cast<std::byte*>(to) + done, slot.memory, count, cudaMemcpyHostToDevice,
+                               stream_),
+               "cudaMemcpyAsync");
+    check_cuda(cudaEventRecord(slot.free, stream_), "cudaEventRecord");
+  }
 }
 
 }  // namespace galapagos::ops::cuda

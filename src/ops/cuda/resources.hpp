@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cublas_v2.h>
@@ -34,7 +35,7 @@ class Array {
 };
 
 /// The handles of a GPU's libraries, bound to the stream of the process, their workspace, and pinned memory
-/// through which small arrays travel.
+/// through which arrays travel.
 class Resources {
  public:
   Resources();
@@ -59,6 +60,10 @@ class Resources {
     return array;
   }
 
+  /// Copies to the GPU, in the order of the stream. Page-locked memory must stay as it is until the stream
+  /// has got so far; any other may be changed at once.
+  void copy_from_host(void* to, const void* from, std::size_t bytes);
+
   /// Copies to the host; waits for all work.
   template <typename T>
   void download(const T* from, std::span<T> values) {
@@ -72,6 +77,13 @@ class Resources {
   }
 
  private:
+  /// Pinned memory that large copies pass through, and what tells that the last of them is done.
+  struct Slot {
+    std::byte* memory = nullptr;
+    cudaEvent_t free = nullptr;
+  };
+
+  void copy_through_slots(void* to, const void* from, std::size_t bytes);
   void copy_up(void* to, const void* from, std::size_t bytes);
   void copy_down(void* to, const void* from, std::size_t bytes);
   void release() noexcept;
@@ -82,6 +94,8 @@ class Resources {
   Buffer workspace_;
   std::byte* pinned_ = nullptr;
   std::size_t pinned_used_ = 0;
+  std::array<Slot, 2> slots_;
+  std::size_t next_slot_ = 0;
   std::size_t shared_limit_ = 0;
   int compute_capability_ = 0;
 };
