@@ -62,7 +62,7 @@ void declare_computing(Options& options) {
       "collectives", po::value<std::string>()->default_value("auto"),
       "what sums over the ranks of one model on GPUs go through: auto, nccl or mpi")(
       "precision", po::value<std::string>()->default_value("auto"),
-      "of the working weights: auto (as the checkpoint), fp32, bf16 or fp16")(
+      "of the working weights: auto (as the checkpoint), fp32, bf16, or fp16 (on a GPU bf16)")(
       "batch-tokens", po::value<std::int64_t>()->default_value(4096), "tokens computed at a time")(
       "memory-limit", po::value<std::string>()->default_value("0"),
       "bytes that a rank may use, as 64G; 0: its share of the node's free memory")(

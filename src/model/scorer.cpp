@@ -21,7 +21,8 @@ std::uint64_t Scorer::bytes(const Models& models) {
   std::uint64_t bytes = 0;
   for (const ModelSource* model : models) {
     bytes += static_cast<std::uint64_t>(embedding_parameters(model->config)) * size_of(model->precision) +
-             static_cast<std::uint64_t>(logit_rows * model->config.vocab_size) * sizeof(float);
+             static_cast<std::uint64_t>(logit_rows * (model->config.vocab_size + model->config.hidden_size)) *
+                 sizeof(float);
   }
   return bytes;
 }

@@ -35,8 +35,8 @@ std::uint64_t stage_weight_bytes(const HfConfig& config, const LayerSpan& span, 
 }
 
 std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens, DType activations) {
-  // Three buffers of hidden states, what LayerForward holds, and what compute_logits does.
-  const std::int64_t width = 2 * config.hidden_size + 2 * (config.heads + config.kv_heads) * config.head_dim +
+  // What LayerForward holds, and three buffers of hidden states.
+  const std::int64_t width = config.hidden_size + 2 * (config.heads + config.kv_heads) * config.head_dim +
                              2 * config.intermediate_size;
   return static_cast<std::uint64_t>(most_tokens * width) * size_of(activations) +
          static_cast<std::uint64_t>(most_tokens * 3 * config.hidden_size) * sizeof(float);

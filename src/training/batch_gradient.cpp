@@ -28,7 +28,9 @@ std::uint64_t Teacher::bytes(const ModelSource& source, std::int64_t most_tokens
   const std::int64_t rest = head_parameters(source.config);
   return stage_weight_bytes(source.config, {0, source.config.layers}, source.precision) +
          static_cast<std::uint64_t>(rest) * size_of(source.precision) +
-         activation_bytes(source.config, most_tokens, activations);
+         activation_bytes(source.config, most_tokens, activations) +
+         static_cast<std::uint64_t>(OutputPass::tile(most_tokens) * source.config.hidden_size) *
+             sizeof(float);
 }
 
 ReferenceLogits Teacher::answer(const Batch& batch) {
@@ -58,7 +60,7 @@ std::optional<double> add_gradients(TrainingPass& pass, const ModelWeights& weig
 
 std::uint64_t nll_bytes(const HfConfig& config, std::int64_t most_tokens, DType activations) {
   return activation_bytes(config, most_tokens, activations) +
-         static_cast<std::uint64_t>(logit_rows * config.vocab_size) * sizeof(float);
+         static_cast<std::uint64_t>(logit_rows * (config.vocab_size + config.hidden_size)) * sizeof(float);
 }
 
 double sum_nll(const ops::Context& context, const HfConfig& config, const ModelWeights& weights,

@@ -59,8 +59,8 @@ class LayerForward {
   OwnedTensor normed_, q_, k_, v_, mixed_, gate_, up_;
 };
 
-/// logits [t, vocabulary] fp32 from hidden [t, hidden_size] fp32, with the final norm's weight and the head
-/// [vocabulary, hidden_size].
+/// logits [t, vocabulary] fp32 from hidden [t, hidden_size] fp32, whose norm it holds meanwhile, with the
+/// final norm's weight and the head [vocabulary, hidden_size].
 void compute_logits(const ops::Context& context, const HfConfig& config, const Tensor& norm,
                     const Tensor& head, const Tensor& hidden, const Tensor& logits);
 inline void compute_logits(const ops::Context& context, const HfConfig& config, const HeadWeights& head,
