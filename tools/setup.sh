@@ -26,7 +26,8 @@ Galapagos runs on Linux and needs:
   Oniguruma, SentencePiece, ICU, zlib, zstd, xxHash
   Catch2 for the tests, clang-format for tools/format.sh
   for the preset cuda: the CUDA Toolkit 12 or later, and NCCL 2.14 or later for several GPUs (both from NVIDIA, on
-  Debian and Ubuntu cuda-toolkit and libnccl-dev of its repository; with Spack: cuda nccl); not installed by this script
+  Debian and Ubuntu cuda-toolkit and libnccl-dev of its repository; with Spack: cuda nccl), and optionally cuDNN 9 with
+  its frontend for faster attention (pip: nvidia-cudnn-cu13, nvidia-cudnn-frontend); not installed by this script
 
 Names of the packages (they vary with the release):
 

@@ -91,7 +91,7 @@ void attention(const Context& context, const Tensor& q, const Tensor& k, const T
   const AttentionInput input{queries.view(), keys.view(), values.view(), head_dim, kv_of_head, offsets};
   Resources& gpu = context.cuda();
   if (type == DType::bf16) {
-    for (const AttentionPart& part : parts_of(gpu, input, false)) {
+    for (const AttentionPart& part : parts_of(gpu, input)) {
       const AttentionInput there = input.of(part.offsets);
       if (part.cudnn_length > 0 && cudnn_attention(gpu, there, part.cudnn_length, result.view(), log_sums))
         continue;
@@ -128,7 +128,7 @@ void attention_backward(const Context& context, const Tensor& q, const Tensor& k
     to.products = products->data();
   };
   if (type == DType::bf16) {
-    for (const AttentionPart& part : parts_of(gpu, input, true)) {
+    for (const AttentionPart& part : parts_of(gpu, input)) {
       const AttentionInput there = input.of(part.offsets);
       if (part.cudnn_length > 0 && cudnn_attention_backward(gpu, there, part.cudnn_length, to)) continue;
       form_products();

@@ -34,12 +34,11 @@ AttentionWay& way() {
   return chosen;
 }
 
-/// Where cuDNN is the faster way, and known to be right: Hopper's gradients of lengths that are no multiple
-/// of its tile of 128 keys have given NaN (cudnn-frontend 160, PyTorch 196678), and Blackwell was not
-/// measured.
-bool faster_with_cudnn(const Resources& gpu, std::int64_t head_dim, std::int64_t length, bool backward) {
-  if (gpu.compute_capability() >= 100) return false;
-  return head_dim >= 64 && length >= 256 && (!backward || length % 128 == 0);
+/// Where cuDNN is taken for the faster way. A length that is no multiple of 128 is mostly the rest of a text,
+/// not worth the third of a second that a plan takes; in gradients on Hopper it has also given NaN
+/// (cudnn-frontend 160, PyTorch 196678). Blackwell is left out until it is measured.
+bool faster_with_cudnn(const Resources& gpu, std::int64_t head_dim, std::int64_t length) {
+  return gpu.compute_capability() < 100 && head_dim >= 64 && length >= 256 && length % 128 == 0;
 }
 
 /// Whether query heads share KV heads as cuDNN has it.
@@ -121,14 +120,10 @@ void set_attention_way(AttentionWay chosen) {
   way() = chosen;
 }
 
-std::vector<AttentionPart> parts_of(const Resources& gpu, const AttentionInput& input, bool backward) {
+std::vector<AttentionPart> parts_of(const Resources& gpu, const AttentionInput& input) {
   const std::span<const std::int64_t> offsets = input.offsets;
   const AttentionWay chosen = attention_way();
   if (chosen == AttentionWay::own) return {{offsets, 0}};
-  if (!fits_cudnn(input)) {
-    tell_of_uneven_groups();
-    return {{offsets, 0}};
-  }
   struct Run {
     std::size_t first, last;
     std::int64_t length;
@@ -138,7 +133,7 @@ std::vector<AttentionPart> parts_of(const Resources& gpu, const AttentionInput& 
     const std::int64_t tokens = offsets[s + 1] - offsets[s];
     if (tokens == 0 && runs.empty()) continue;
     const bool by_cudnn =
-        chosen == AttentionWay::cudnn ? tokens > 1 : faster_with_cudnn(gpu, input.head_dim, tokens, backward);
+        chosen == AttentionWay::cudnn ? tokens > 1 : faster_with_cudnn(gpu, input.head_dim, tokens);
     const std::int64_t length = by_cudnn ? tokens : 0;
     if (!runs.empty() && (tokens == 0 || runs.back().length == length)) {
       runs.back().last = s + 1;
@@ -148,6 +143,10 @@ std::vector<AttentionPart> parts_of(const Resources& gpu, const AttentionInput& 
   }
   const auto given = std::count_if(runs.begin(), runs.end(), [](const Run& run) { return run.length > 0; });
   if (given == 0 || static_cast<std::size_t>(given) > most_runs || !cudnn_loads()) return {{offsets, 0}};
+  if (!fits_cudnn(input)) {
+    tell_of_uneven_groups();
+    return {{offsets, 0}};
+  }
   std::vector<AttentionPart> parts;
   for (const Run& run : runs)
     parts.push_back({offsets.subspan(run.first, run.last - run.first + 1), run.length});
@@ -163,14 +162,13 @@ bool cudnn_attention(Resources& gpu, const AttentionInput& input, std::int64_t l
       attention_plan(gpu, with_sums ? AttentionStep::forward_with_sums : AttentionStep::forward,
                      shape_of(input, rows.sequences(), length, input.kv_heads()), most_workspace);
   if (plan == nullptr) return false;
-  void* const tensors[] = {rows.at(input.q, 0, 0), rows.at(input.k, 0, 0), rows.at(input.v, 0, 0),
-                           rows.at(out, 0, 0)};
-  if (!with_sums) return plan->run(gpu, tensors);
   const std::int64_t count = rows.count() * input.heads();
-  const Array<float> sums(count, "logarithms of attention");
-  void* const with_sums_too[] = {tensors[0], tensors[1], tensors[2], tensors[3], sums.data()};
-  if (!plan->run(gpu, with_sums_too)) return false;
-  sums_to_rows(gpu, sums.data(), length, input.heads(), count, rows.of_sums(log_sums));
+  std::optional<Array<float>> sums;
+  if (with_sums) sums.emplace(count, "logarithms of attention");
+  void* const tensors[] = {rows.at(input.q, 0, 0), rows.at(input.k, 0, 0), rows.at(input.v, 0, 0),
+                           rows.at(out, 0, 0), with_sums ? sums->data() : nullptr};
+  if (!plan->run(gpu, std::span(tensors).first(with_sums ? 5 : 4))) return false;
+  if (with_sums) sums_to_rows(gpu, sums->data(), length, input.heads(), count, rows.of_sums(log_sums));
   return true;
 }
 

@@ -25,7 +25,7 @@ struct AttentionPart {
 };
 
 /// All sequences, in their order; those without tokens may be left out.
-std::vector<AttentionPart> parts_of(const Resources& gpu, const AttentionInput& input, bool backward);
+std::vector<AttentionPart> parts_of(const Resources& gpu, const AttentionInput& input);
 
 /// Attention of sequences of one length, and its gradients. False where cuDNN cannot, which the log tells;
 /// nothing that it leaves may be used then.

@@ -17,7 +17,6 @@
 #include <utility>
 #include <vector>
 
-#include <galapagos/core/error.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/ops/cudnn.hpp>
@@ -122,9 +121,7 @@ class GraphPlan final : public AttentionPlan {
                                        "the workspace of attention");
       check(graph_.execute(handle_of(gpu), pointers, workspace.data()), "it cannot be started");
       return true;
-    } catch (const Error&) {
-      throw;  // no memory
-    } catch (const std::exception& error) {
+    } catch (const std::exception& error) {  // no memory for the workspace, too
       log_warning("cuDNN fails at {} ({}); our own kernels go on", name_, error.what());
       failed_ = true;
       return false;
