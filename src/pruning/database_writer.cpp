@@ -108,14 +108,13 @@ std::unique_ptr<WriteBehind> DatabaseWriter::begin_thread(const std::filesystem:
 DatabaseWriter::DatabaseWriter(const std::filesystem::path& path, const Communicator& comm,
                                std::unique_ptr<WriteBehind> thread, const DatabaseHeader& header)
     : file_(Hdf5File::open_parallel(path, comm)),
-      dtype_(header.dtype),
-      largest_(largest_level(header)),
-      writer_(std::move(thread)) {}
+      writer_(std::move(thread), largest_level(header)),
+      dtype_(header.dtype) {}
 
 void DatabaseWriter::write(const std::string& name, Hdf5Type type, std::vector<std::byte> bytes) {
   if (bytes.empty()) return;
   const std::uint64_t place = file_.place_of(name, type, bytes.size());
-  writer_->write(std::move(bytes), place);
+  writer_.thread().write(std::move(bytes), place);
 }
 
 template <typename T>
@@ -127,14 +126,8 @@ void DatabaseWriter::write_values(const std::string& name, Hdf5Type type, const 
 void DatabaseWriter::write_level(const ModuleId& module, std::int64_t level, const Tensor& weight) {
   const std::string at = layout::level_path(module, level);
   if (weight.empty()) return write_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64, {Hash64().value()});
-  Slot& slot = slots_[next_slot_];
-  next_slot_ = (next_slot_ + 1) % slots_.size();
-  writer_->wait_for(slot.loan);
-  const auto bytes =
-      slot.buffer.reserve(largest_, weight.device, "levels that wait to be written").first(weight.bytes());
-  copy_bytes(bytes.data(), Device::cpu, weight.data, weight.device, bytes.size());
-  slot.loan = writer_->lend(bytes, file_.place_of(at + "/weight", layout::weight_type(dtype_), bytes.size()),
-                            file_.place_of(at + "/checksum", Hdf5Type::u64, sizeof(std::uint64_t)));
+  writer_.write(weight, file_.place_of(at + "/weight", layout::weight_type(dtype_), weight.bytes()),
+                file_.place_of(at + "/checksum", Hdf5Type::u64, sizeof(std::uint64_t)));
 }
 
 void DatabaseWriter::finish_module(const ModuleId& module, const ObsSummary& summary) {
@@ -148,9 +141,9 @@ void DatabaseWriter::finish_module(const ModuleId& module, const ObsSummary& sum
   write_values<std::uint64_t>(
       at + "/checksum", Hdf5Type::u64,
       {layout::summary_checksum(summary.order, summary.loss, damping, summary.end_loss)});
-  writer_->sync();
+  writer_.thread().sync();
   write_values<std::uint8_t>(at + "/state", Hdf5Type::u8, {1});
-  writer_->sync();
+  writer_.thread().sync();
 }
 
 void reopen_database(const std::filesystem::path& path, const std::filesystem::path& part,

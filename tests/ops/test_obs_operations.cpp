@@ -128,6 +128,33 @@ TEST_CASE("single columns go in the order of the textbook form", "[ops]") {
   }
 }
 
+TEST_CASE("single columns go in the same order with the same bits every time", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
+  std::mt19937 random(27);
+  const Problem problem(900, 24, random);
+  std::vector<std::int64_t> first_order;
+  std::vector<double> first_scores;
+  std::vector<float> first_weight;
+  for (int run = 0; run < 3; ++run) {
+    ops::ObsState state = problem.on(device);
+    ops::obs_damp(context, state, 0.01);
+    REQUIRE(ops::invert_spd(context, state.inverse, false));
+    std::vector<std::int64_t> order;
+    std::vector<double> scores, follower_scores;
+    REQUIRE(ops::obs_remove_columns(context, state, 800, order, scores, follower_scores));
+    const std::vector<float> weight = test::read(state.weight->slice(0, state.columns));
+    if (run == 0) {
+      first_order = order;
+      first_scores = scores;
+      first_weight = weight;
+    }
+    CHECK(order == first_order);
+    CHECK(scores == first_scores);
+    CHECK(weight == first_weight);
+  }
+}
+
 TEST_CASE("structures of several columns go in the order of the textbook form", "[ops]") {
   const Device device = GENERATE_DEVICE();
   const ops::Context context(device);

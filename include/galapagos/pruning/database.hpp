@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -12,13 +11,12 @@
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/core/error.hpp>
-#include <galapagos/core/write_behind.hpp>
 #include <galapagos/io/hdf5.hpp>
 #include <galapagos/io/hf_config.hpp>
 #include <galapagos/pruning/levels.hpp>
 #include <galapagos/pruning/obs.hpp>
+#include <galapagos/pruning/staged_writer.hpp>
 #include <galapagos/tensor/dtype.hpp>
-#include <galapagos/tensor/staging_buffer.hpp>
 
 namespace galapagos {
 
@@ -100,7 +98,7 @@ class DatabaseWriter {
   /// The order and losses; then, once all is on disk, the mark that the module is done.
   void finish_module(const ModuleId& module, const ObsSummary& summary);
   /// Returns when all is on disk.
-  void drain() { writer_->drain(); }
+  void drain() { writer_.thread().drain(); }
   /// After drain().
   void close() { file_.close(); }
 
@@ -109,17 +107,9 @@ class DatabaseWriter {
   template <typename T>
   void write_values(const std::string& name, Hdf5Type type, const std::vector<T>& values);
 
-  struct Slot {
-    StagingBuffer buffer;
-    WriteBehind::Loan loan = 0;
-  };
-
   Hdf5File file_;
+  StagedWriter writer_;
   DType dtype_;
-  std::size_t largest_;  // bytes of a level
-  std::array<Slot, 2> slots_;
-  std::size_t next_slot_ = 0;
-  std::unique_ptr<WriteBehind> writer_;  // after the slots, from which it may still be writing at the end
 };
 
 /// Sets the attribute `complete` and renames `part` to `path`, on this rank alone.
