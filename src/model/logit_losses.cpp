@@ -176,8 +176,7 @@ void LogitLosses::divergence_backward(std::span<const float> weights, const Tens
   if (shards_.alone()) {
     return ops::kl_backward(context_, reference_, reference_scale_->slice(0, rows), weights, logits);
   }
-  ops::slice_kl_backward(context_, reference_, reference_scales_.shifts, weights, scales_.shifts,
-                         logits);
+  ops::slice_kl_backward(context_, reference_, reference_scales_.shifts, weights, scales_.shifts, logits);
 }
 
 void embed_tokens(const ops::Context& context, const Shards& shards, std::span<const std::int32_t> tokens,

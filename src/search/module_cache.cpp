@@ -4,8 +4,9 @@ namespace galapagos {
 
 std::uint64_t BuiltModule::bytes() const {
   std::uint64_t sum = 0;
-  for (const OwnedTensor* tensor : {&attention.norm, &attention.q, &attention.k, &attention.v, &attention.o,
-                                    &attention.q_bias, &attention.k_bias, &attention.v_bias, &ffn.norm, &ffn.gate, &ffn.up, &ffn.down}) {
+  for (const OwnedTensor* tensor :
+       {&attention.norm, &attention.q, &attention.k, &attention.v, &attention.o, &attention.q_bias,
+        &attention.k_bias, &attention.v_bias, &ffn.norm, &ffn.gate, &ffn.up, &ffn.down}) {
     sum += (*tensor)->bytes();
   }
   return sum;

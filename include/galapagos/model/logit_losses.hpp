@@ -64,7 +64,7 @@ class LogitLosses {
   const ops::Context& context_;
   const Shards& shards_;
   OwnedTensor room_, reference_scale_;
-  Tensor reference_;  // what was taken last
+  Tensor reference_;                            // what was taken last
   std::optional<OwnedTensor> whole_reference_;  // once it was asked for
   Scales reference_scales_, scales_;
 };

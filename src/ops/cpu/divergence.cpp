@@ -26,8 +26,7 @@ void kl_divergence(const Context&, const Tensor& dense, const Tensor& dense_scal
     const RowScale q_scale = scale_of(q, vocabulary);
     // sum p (log p - log q) with the two constants taken out of the sum; p adds up to 1.
     const DivergenceSums sums = divergence_sums(p, p_largest, q, q_scale.largest, vocabulary);
-    divergence.data[row] =
-        sums.weighted / sums.weights + q_scale.log_sum - static_cast<double>(p_log);
+    divergence.data[row] = sums.weighted / sums.weights + q_scale.log_sum - static_cast<double>(p_log);
   }
 }
 

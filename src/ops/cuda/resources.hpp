@@ -58,8 +58,8 @@ class Resources {
     return array;
   }
 
-  /// Copies to the GPU, in the order of the stream. Page-locked memory must stay as it is until the stream has
-  /// got so far; any other may be changed at once.
+  /// Copies to the GPU, in the order of the stream. Page-locked memory must stay as it is until the stream
+  /// has got so far; any other may be changed at once.
   void copy_from_host(void* to, const void* from, std::size_t bytes);
 
   /// Copies to the host; waits for all work.
