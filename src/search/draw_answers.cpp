@@ -53,8 +53,8 @@ void DrawAnswers::take(DenseAnswers answers, const TokenSet& pool, const TokenDr
     auto left = static_cast<std::int64_t>(draw.offsets[s + 1] - draw.offsets[s]);
     while (left > 0) {
       const std::int64_t count = std::min(left, wide->rows() - held);
-      const auto words = answers.subspan(static_cast<std::size_t>(from * hidden),
-                                         static_cast<std::size_t>(count * hidden));
+      const auto words =
+          answers.subspan(static_cast<std::size_t>(from * hidden), static_cast<std::size_t>(count * hidden));
       ops::upload(context_, std::as_bytes(words), wide->slice(held, count));
       from += count;
       left -= count;
@@ -64,7 +64,8 @@ void DrawAnswers::take(DenseAnswers answers, const TokenSet& pool, const TokenDr
     }
   }
   const auto row = static_cast<std::uint64_t>(config_.vocab_size) * sizeof(float);
-  kept_ = matrix(std::min(tokens, static_cast<std::int64_t>(kept_bytes_ / row)), config_.vocab_size, DType::f32);
+  kept_ =
+      matrix(std::min(tokens, static_cast<std::int64_t>(kept_bytes_ / row)), config_.vocab_size, DType::f32);
   answers_ = answers;
   sequences_ = draw.sequences;
   offsets_ = draw.offsets;
