@@ -23,6 +23,7 @@
   decltype(ops::token_nll) token_nll;                                       \
   decltype(ops::all_finite) all_finite;                                     \
   decltype(ops::upload) upload;                                             \
+  decltype(ops::download) download;                                         \
   decltype(ops::gather_rows) gather_rows;                                   \
   decltype(ops::transpose) transpose;                                       \
   decltype(ops::convert) convert;                                           \

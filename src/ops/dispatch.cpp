@@ -63,6 +63,10 @@ void upload(const Context& context, std::span<const std::byte> from, const Tenso
   GALAPAGOS_DISPATCH(upload, from, to);
 }
 
+void download(const Context& context, const RowValues& from, std::span<double> to) {
+  GALAPAGOS_DISPATCH(download, from, to);
+}
+
 void gather_rows(const Context& context, const Tensor& table, std::span<const std::int64_t> rows,
                  const Tensor& out) {
   GALAPAGOS_DISPATCH(gather_rows, table, rows, out);

@@ -44,7 +44,7 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
   footprint.activations = activation_bytes(config, std::max(extent.batch_tokens, extent.longest));
   const auto note = [&](std::int64_t tokens, std::int64_t candidates) {
     const ComparisonBytes bytes =
-        comparison_bytes(config, fitness.kind, tokens, candidates, part.model.shards);
+        comparison_bytes(config, fitness.kind, tokens, candidates, part.model.shards, extent.device);
     footprint.states = std::max(footprint.states, bytes.states);
     footprint.logits = std::max(footprint.logits, bytes.logits);
   };
@@ -94,6 +94,12 @@ std::uint64_t cache_limit(const SearchFootprint& footprint, LevelHome home, std:
   if (home == LevelHome::device) return UINT64_MAX;
   const std::uint64_t rest = replica_bytes(footprint, 0);
   return std::min(footprint.cached, limit > rest ? limit - rest : 0);
+}
+
+std::uint64_t kept_logits_limit(const SearchFootprint& footprint, std::uint64_t modules,
+                                std::uint64_t limit) {
+  const std::uint64_t taken = replica_bytes(footprint, std::min(modules, footprint.built));
+  return limit > taken ? (limit - taken) / 2 : 0;
 }
 
 std::int64_t compare_tokens(const EvolutionOptions& evolution, std::int64_t pool_tokens) {

@@ -6,15 +6,12 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/model/logit_losses.hpp>
+#include <galapagos/ops/transfer.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/search/replica.hpp>
 
 namespace galapagos {
 namespace {
-
-constexpr std::int64_t logit_rows = 128;  // logits are made for this many tokens at a time
-constexpr std::uint64_t states_limit = 512ull
-                                       << 20;  // bytes of candidates' last hidden states held at a time
 
 std::vector<LayerWeights> load_layers(const Checkpoint& checkpoint, const HfConfig& config,
                                       const ModelPart& part, DType precision, Device device) {
@@ -30,8 +27,24 @@ std::uint64_t states_bytes(const HfConfig& config, std::int64_t tokens) {
   return static_cast<std::uint64_t>(tokens * config.hidden_size) * sizeof(float);
 }
 
-std::size_t candidates_at_once(const HfConfig& config, std::int64_t tokens) {
-  return std::max<std::size_t>(1, states_limit / std::max<std::uint64_t>(1, states_bytes(config, tokens)));
+/// How many candidates' last hidden states are held at a time. Whatever is walked or made once for all of
+/// them has to be again for the next.
+std::size_t candidates_at_once(const HfConfig& config, std::int64_t tokens, Device device) {
+  const std::uint64_t limit = (device == Device::cpu ? 512ull : 2048ull) << 20;
+  return std::max<std::size_t>(1, limit / std::max<std::uint64_t>(1, states_bytes(config, tokens)));
+}
+
+bool with_dense(FitnessKind kind) {
+  return kind == FitnessKind::kl || kind == FitnessKind::sparse_kl;
+}
+
+/// Bytes of the logits of a token, of all models that are there at a time.
+std::uint64_t logits_of_token(const HfConfig& config, FitnessKind kind, int shards) {
+  std::uint64_t bytes =
+      (with_dense(kind) ? 2 : 1) * static_cast<std::uint64_t>(config.vocab_size) * sizeof(float);
+  // For their most probable ids shards gather both models' logits.
+  if (kind == FitnessKind::sparse_kl && shards > 1) bytes *= static_cast<std::uint64_t>(1 + shards);
+  return bytes;
 }
 
 std::size_t first_difference(const Assignment& a, const Assignment& b) {
@@ -55,17 +68,23 @@ double mean_over_predicted(std::span<const double> values, const TokenDraw& draw
 
 }  // namespace
 
+std::int64_t comparison_tile(const HfConfig& config, FitnessKind kind, int shards, Device device) {
+  if (device == Device::cpu) return 128;
+  constexpr std::uint64_t room = 1ull << 30;
+  constexpr std::int64_t step = 128, least = 1024, most = 2048;
+  const auto rows = static_cast<std::int64_t>(room / logits_of_token(config, kind, shards));
+  return std::clamp(rows / step * step, least, most);
+}
+
 ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::int64_t tokens,
-                                 std::int64_t candidates, int shards) {
-  const std::uint64_t with_dense = kind == FitnessKind::kl || kind == FitnessKind::sparse_kl ? 1 : 0;
-  const std::uint64_t held =
-      std::min<std::uint64_t>(candidates_at_once(config, tokens), static_cast<std::uint64_t>(candidates));
+                                 std::int64_t candidates, int shards, Device device) {
+  const std::uint64_t held = std::min<std::uint64_t>(candidates_at_once(config, tokens, device),
+                                                     static_cast<std::uint64_t>(candidates));
+  const std::int64_t tile = comparison_tile(config, kind, shards, device);
   ComparisonBytes bytes;
-  bytes.states = (1 + held + with_dense) * states_bytes(config, tokens);  // the first: the way of the base
-  bytes.logits =
-      (1 + with_dense) * static_cast<std::uint64_t>(logit_rows * config.vocab_size) * sizeof(float);
-  // For their most probable ids shards gather both models' logits.
-  if (kind == FitnessKind::sparse_kl && shards > 1) bytes.logits *= static_cast<std::uint64_t>(1 + shards);
+  // The first: the way of the base.
+  bytes.states = (1 + held + (with_dense(kind) ? 1 : 0)) * states_bytes(config, tokens);
+  bytes.logits = static_cast<std::uint64_t>(tile) * logits_of_token(config, kind, shards);
   return bytes;
 }
 
@@ -79,7 +98,7 @@ FitnessKind fitness_kind_of(const std::string& name) {
 Replica::Replica(const ops::Context& context, const Checkpoint& checkpoint, const HfConfig& config,
                  const SearchSpace& space, const LevelStore& store, DType precision,
                  std::int64_t batch_tokens, std::int64_t longest, std::uint64_t cache_limit,
-                 const Shards& shards)
+                 const Shards& shards, std::uint64_t kept_logits)
     : context_(context),
       shards_(shards),
       part_(part_of_space(space, config, shards.index(), shards.count())),
@@ -91,7 +110,8 @@ Replica::Replica(const ops::Context& context, const Checkpoint& checkpoint, cons
       embedding_(load_embedding(checkpoint, config, part_.model.vocabulary, precision, context.device())),
       head_(load_head(checkpoint, config, part_.model.vocabulary, precision, context.device())),
       cache_(context, part_, dense_, store, precision, cache_limit),
-      forward_(context, config_, std::max(batch_tokens, longest), shards) {}
+      forward_(context, config_, std::max(batch_tokens, longest), shards),
+      dense_logits_(context, config_, head_, kept_logits) {}
 
 void Replica::dense_answers(const Batch& batch, std::span<float> answers) {
   OwnedTensor hidden;
@@ -169,7 +189,7 @@ std::optional<std::vector<double>> Replica::fitness(const Fitness& fitness, cons
   const auto states = [&] {
     return OwnedTensor({tokens, config_.hidden_size}, DType::f32, context_.device(), "hidden states");
   };
-  const std::size_t at_once = candidates_at_once(config_, tokens);
+  const std::size_t at_once = candidates_at_once(config_, tokens, context_.device());
   std::vector<double> found(candidates.size());
   for (std::size_t done = 0; done < order.size(); done += at_once) {
     const OwnedTensor walked = states();
@@ -248,44 +268,30 @@ std::vector<double> Replica::compare(const Fitness& fitness, std::span<const Own
                                      const TokenDraw& draw, DenseAnswers answers,
                                      const std::function<bool()>& stop) {
   const Stopwatch watch;
-  const std::int64_t hidden = config_.hidden_size, tokens = static_cast<std::int64_t>(draw.tokens.size());
-  const auto matrix = [&](std::int64_t columns) {
-    return OwnedTensor({logit_rows, columns}, DType::f32, context_.device(), "logits");
-  };
-  const bool with_dense = fitness.kind == FitnessKind::kl || fitness.kind == FitnessKind::sparse_kl;
-  const OwnedTensor logits = matrix(config_.vocab_size);
-  LogitLosses losses(context_, shards_, logit_rows, config_.vocab_size, with_dense);
-  OwnedTensor dense_hidden;
-  if (with_dense) dense_hidden = matrix(hidden);
-  std::vector<float> wanted;  // the dense model's states for all tokens of the draw
+  const auto tokens = static_cast<std::int64_t>(draw.tokens.size());
+  const std::int64_t tile =
+      std::min(tokens, comparison_tile(config_, fitness.kind, shards_.count(), context_.device()));
+  const bool dense = with_dense(fitness.kind);
+  const OwnedTensor logits({tile, config_.vocab_size}, DType::f32, context_.device(), "logits");
+  LogitLosses losses(context_, shards_, tile, config_.vocab_size, dense);
   std::vector<std::int32_t> targets(draw.tokens.begin() + 1, draw.tokens.end());
   targets.push_back(0);  // the last token of a sequence predicts nothing and is left out of the mean
-  if (with_dense) {
-    wanted.reserve(static_cast<std::size_t>(tokens * hidden));
-    for (std::size_t s = 0; s < draw.sequences.size(); ++s) {
-      const auto first = static_cast<std::ptrdiff_t>(pool.offsets[draw.sequences[s]]) * hidden;
-      const auto count = static_cast<std::ptrdiff_t>(draw.offsets[s + 1] - draw.offsets[s]) * hidden;
-      wanted.insert(wanted.end(), answers.begin() + first, answers.begin() + first + count);
-    }
-  }
-  std::vector<std::vector<double>> values(finals.size(),
-                                          std::vector<double>(static_cast<std::size_t>(tokens)));
-  for (std::int64_t first = 0; first < tokens; first += logit_rows) {
+  std::vector<double> values(finals.size() * draw.tokens.size());
+  // They stay on the device until all are there.
+  const Buffer found(values.size() * sizeof(double), shards_.alone() ? context_.device() : Device::cpu,
+                     "losses");
+  const ops::RowValues all(reinterpret_cast<double*>(found.data()), static_cast<std::int64_t>(values.size()),
+                           found.device());
+  if (dense) shards_.run([&] { dense_logits_.take(answers, pool, draw); });
+  for (std::int64_t first = 0; first < tokens; first += tile) {
     if (stop_asked(stop)) return {};
-    const std::int64_t rows = std::min(logit_rows, tokens - first);
+    const std::int64_t rows = std::min(tile, tokens - first);
     const auto at = static_cast<std::size_t>(first), count = static_cast<std::size_t>(rows);
     const Tensor other = logits->slice(0, rows);
     shards_.run([&] {
-      if (with_dense) {
-        const Tensor states = dense_hidden->slice(0, rows);
-        copy_bytes(states.data, context_.device(),
-                   reinterpret_cast<const std::byte*>(wanted.data() + first * hidden), Device::cpu,
-                   states.bytes());
-        compute_logits(context_, config_, head_, states, losses.reference(rows));
-        losses.take_reference(rows);
-      }
+      if (dense) losses.take_reference(dense_logits_.logits(first, rows, losses.reference(rows)));
       for (std::size_t c = 0; c < finals.size(); ++c) {
-        const std::span<double> out = std::span(values[c]).subspan(at, count);
+        const ops::RowValues out = all.part(static_cast<std::int64_t>(c) * tokens + first, rows);
         compute_logits(context_, config_, norm, head, finals[c]->slice(first, rows), other);
         switch (fitness.kind) {
           case FitnessKind::kl:
@@ -302,9 +308,11 @@ std::vector<double> Replica::compare(const Fitness& fitness, std::span<const Own
       }
     });
   }
+  shards_.run([&] { ops::download(context_, all, values); });
   std::vector<double> means;
-  for (const std::vector<double>& some : values) {
-    const double mean = mean_over_predicted(some, draw);
+  for (std::size_t c = 0; c < finals.size(); ++c) {
+    const double mean =
+        mean_over_predicted(std::span(values).subspan(c * draw.tokens.size(), draw.tokens.size()), draw);
     means.push_back(fitness.kind == FitnessKind::ppl ? std::exp(mean) : mean);
   }
   seconds_.head += watch.seconds();

@@ -12,6 +12,7 @@
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/signals.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/tensor/page_lock.hpp>
 
 namespace galapagos {
 namespace {
@@ -136,7 +137,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   std::optional<Replica> replica;
   agree(comm, [&] {
     replica.emplace(context, *setup.checkpoint, setup.config, setup.space, store, setup.precision,
-                    options.batch_tokens, setup.longest, memory.cache_limit, shards);
+                    options.batch_tokens, setup.longest, memory.cache_limit, shards, memory.kept_logits);
   });
   const Interrupted interrupted = [&]() -> std::optional<std::string> {
     if (stop_requested()) return "a signal";
@@ -149,6 +150,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
     buffer = compute_answers(comm, node, grid, shards, setup.pools.compared, setup.config.hidden_size,
                              *replica, options.batch_tokens, interrupted);
   }
+  const PageLock lock(buffer.bytes(), context.device(), "the unpruned model's answers");
   const DenseAnswers answers{reinterpret_cast<const float*>(buffer.bytes().data()),
                              buffer.bytes().size() / sizeof(float)};
   phase.reset();

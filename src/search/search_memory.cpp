@@ -37,7 +37,8 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
                             options.batch_tokens,
                             setup.longest,
                             setup.budget->most_parameters(setup.space),
-                            grid.replicas()};
+                            grid.replicas(),
+                            device};
   const SearchFootprint footprint = agree_on(comm, [&] {
     const SpacePart part = part_of_space(setup.space, setup.config, grid.shard(), grid.shards());
     return search_footprint(setup.space, part, setup.evolution, options.fitness, options.tuning, extent);
@@ -60,6 +61,7 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
                                              : on_host ? LevelHome::host
                                                        : LevelHome::file);
   memory.cache_limit = cache_limit(footprint, memory.home, limit);
+  if (device != Device::cpu) memory.kept_logits = kept_logits_limit(footprint, memory.cache_limit, limit);
   log_info("level cache: {} (all levels built {}, in the database {}; a rank may use {})",
            name_of(memory.home), human_bytes(footprint.built), human_bytes(footprint.stored),
            human_bytes(limit));

@@ -13,6 +13,7 @@ namespace galapagos {
 struct SearchMemory {
   std::size_t answers = 0;        ///< bytes of the unpruned model's answers, one copy on each node
   std::uint64_t cache_limit = 0;  ///< bytes of built modules that a rank keeps
+  std::uint64_t kept_logits = 0;  ///< bytes of the unpruned model's logits that a rank keeps
   LevelHome home = LevelHome::device;
 };
 

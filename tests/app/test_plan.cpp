@@ -387,7 +387,7 @@ TEST_CASE("memory of GPUs apart from the node's", "[plan]") {
     return planned(model, words);
   };
   const auto cache = [](const Json& plan) { return plan.at("search").at("level_cache").get<std::string>(); };
-  const Json any = search({});
+  const Json any = search({"--gpu-memory", "1024G"});
   const double dense = number(any, "/search/memory/weights"), built = number(any, "/search/levels/built"),
                stored = number(any, "/search/levels/stored"),
                answers = number(any, "/search/memory/node_answers");

@@ -18,13 +18,15 @@ struct ReplicaBench {
   std::vector<float> answers;
 
   ReplicaBench(const Communicator& comm, const ModelSearch& of, DType type, LevelHome home = LevelHome::file,
-               std::uint64_t cache_limit = std::numeric_limits<std::uint64_t>::max(), bool sharded = false)
+               std::uint64_t cache_limit = std::numeric_limits<std::uint64_t>::max(), bool sharded = false,
+               std::uint64_t kept_logits = 0)
       : model(of),
         precision(type),
         store(comm, of.database, of.space, home),
         shards(sharded ? make_mpi_collectives(comm) : nullptr,
                sharded ? part_of_vocabulary(of.config.vocab_size, comm.rank(), comm.size()).first : 0),
-        replica(context, of.checkpoint, of.config, of.space, store, type, 64, 64, cache_limit, shards),
+        replica(context, of.checkpoint, of.config, of.space, store, type, 64, 64, cache_limit, shards,
+                kept_logits),
         answers(dense_answers(replica, of)) {}
 
   std::vector<double> fitness(const Fitness& kind, const Assignment& base,

@@ -194,6 +194,35 @@ TEST_CASE("a fitness is the same, bit for bit, whatever else is asked with it", 
   }
 }
 
+TEST_CASE("a fitness is the same, bit for bit, however much of the unpruned model's answers is kept",
+          "[replica]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const ModelSearch model =
+      test::make_model_search(world, test::small_database("llama3_tiny", folder / "x.h5"));
+  const DType precision = model.checkpoint.dtype();
+  std::mt19937 random(11);
+  const Assignment base = model.random_assignment(random);
+  const std::vector<Assignment> candidates = neighbours(model, base, 4, random);
+  // Some tiles, of which the last is no whole one; the same tokens again; and others.
+  const std::vector<TokenDraw> draws = {draw_of(model, 300), draw_of(model, 300), draw_of(model, 300, 1),
+                                        draw_of(model, 40), draw_of(model, 300)};
+  const auto row = static_cast<std::uint64_t>(model.config.vocab_size) * sizeof(float);
+  for (const bool sharded : {false, true}) {
+    if (sharded && (world.size() == 1 || world.size() > 2)) continue;
+    Bench nothing(world, model, precision, LevelHome::file, unlimited, sharded);
+    for (const std::uint64_t kept : {100 * row, 130 * row, 256 * row, unlimited}) {
+      Bench bench(world, model, precision, LevelHome::file, unlimited, sharded, kept);
+      for (const Fitness kind : {Fitness{FitnessKind::kl, 1}, Fitness{FitnessKind::sparse_kl, 20}}) {
+        for (const TokenDraw& draw : draws) {
+          INFO(kept / row << " rows");
+          CHECK(bench.fitness(kind, base, candidates, draw) == nothing.fitness(kind, base, candidates, draw));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("modules are built once where there is room to keep them", "[replica]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct RowValues {
       : data(values.data()), size(static_cast<std::int64_t>(values.size())) {}
   RowValues(std::vector<double>& values) : RowValues(std::span(values)) {}  // NOLINT
 
+  RowValues part(std::int64_t first, std::int64_t count) const { return {data + first, count, device}; }
   std::span<double> on_host() const { return {data, static_cast<std::size_t>(size)}; }
 };
 

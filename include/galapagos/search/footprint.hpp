@@ -31,6 +31,7 @@ struct SearchExtent {
   std::int64_t longest = 0;          ///< sequence
   std::int64_t most_parameters = 0;  ///< of a candidate
   int replicas = 1;                  ///< of the whole search
+  Device device = Device::cpu;
 };
 
 /// Of the rank that holds `part` of the whole space.
@@ -55,6 +56,9 @@ bool fits_device(const SearchFootprint& footprint, std::uint64_t limit);
 bool fits_host(const SearchFootprint& footprint, std::uint64_t answers, const NodeRoom& room);
 /// Bytes of built modules that a replica keeps on a rank that may use `limit` bytes.
 std::uint64_t cache_limit(const SearchFootprint& footprint, LevelHome home, std::uint64_t limit);
+/// Bytes of the dense model's logits that one keeps on a GPU beside `modules` bytes of built modules: half of
+/// what is left.
+std::uint64_t kept_logits_limit(const SearchFootprint& footprint, std::uint64_t modules, std::uint64_t limit);
 
 /// Tokens that the islands are compared on at the end: as asked, else more than in the last stage.
 std::int64_t compare_tokens(const EvolutionOptions& evolution, std::int64_t pool_tokens);

@@ -10,6 +10,7 @@
 
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/model/forward.hpp>
+#include <galapagos/search/draw_answers.hpp>
 #include <galapagos/search/module_cache.hpp>
 #include <galapagos/search/space.hpp>
 #include <galapagos/search/token_draw.hpp>
@@ -46,17 +47,15 @@ struct FineTuning {
   bool unmasked = false;
 };
 
-/// The dense model's last hidden states (before the final norm) for every token of a pool, [tokens, hidden]
-/// fp32 in host memory, in the order of the pool.
-using DenseAnswers = std::span<const float>;
-
 /// Bytes that Replica::fitness takes beside weights and activations.
 struct ComparisonBytes {
   std::uint64_t states = 0;  ///< last hidden states of candidates and of the dense model
   std::uint64_t logits = 0;
 };
 ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::int64_t tokens,
-                                 std::int64_t candidates, int shards = 1);
+                                 std::int64_t candidates, int shards = 1, Device device = Device::cpu);
+/// Tokens that logits are made for at a time. A GPU goes through the whole head for each such tile.
+std::int64_t comparison_tile(const HfConfig& config, FitnessKind kind, int shards, Device device);
 
 /// One copy of the model, which takes on any assignment: on one rank, or its part on each of several shards,
 /// over which all calls are then collective, with the same arguments but for `stop`: all are asked, the
@@ -64,10 +63,12 @@ ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::
 class Replica {
  public:
   /// Loads the model, or the part. The references must outlive this. `longest`: tokens of the longest
-  /// sequence to come; `cache_limit`: bytes of built modules kept.
+  /// sequence to come; `cache_limit`: bytes of built modules kept; `kept_logits`: bytes of the dense model's
+  /// logits kept from one call to the next.
   Replica(const ops::Context& context, const Checkpoint& checkpoint, const HfConfig& config,
           const SearchSpace& space, const LevelStore& store, DType precision, std::int64_t batch_tokens,
-          std::int64_t longest, std::uint64_t cache_limit, const Shards& shards = alone());
+          std::int64_t longest, std::uint64_t cache_limit, const Shards& shards = alone(),
+          std::uint64_t kept_logits = 0);
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
 
@@ -76,7 +77,8 @@ class Replica {
 
   /// The fitness of candidates on the tokens of a draw. They may share layers with `base`, which is walked
   /// once: each candidate is computed from its first difference to it on. Nothing where `stop` says so
-  /// between two batches. NaN or infinite fitness is returned as it is.
+  /// between two batches. NaN or infinite fitness is returned as it is. The answers of a pool must be the
+  /// same in all calls, and stay where they are.
   std::optional<std::vector<double>> fitness(const Fitness& fitness, const Assignment& base,
                                              std::span<const Assignment> candidates, const TokenSet& pool,
                                              const TokenDraw& draw, DenseAnswers answers,
@@ -124,6 +126,7 @@ class Replica {
   HeadWeights head_;
   ModuleCache cache_;
   LayerForward forward_;
+  DrawAnswers dense_logits_;
   EvaluationSeconds seconds_;
 };
 

@@ -88,14 +88,13 @@ void Resources::copy_up(void* to, const void* from, std::size_t bytes) {
 
 void Resources::copy_down(void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
-  if (bytes > pinned_bytes) return copy_in_cuda_stream(to, from, bytes);
-  if (pinned_used_ + bytes > pinned_bytes) {
-    wait_for_cuda_stream();
-    pinned_used_ = 0;
+  wait_for_cuda_stream();  // then nothing waits for its turn in the pinned memory
+  pinned_used_ = 0;
+  for (std::size_t done = 0; done < bytes; done += pinned_bytes) {
+    const std::size_t count = std::min(pinned_bytes, bytes - done);
+    copy_in_cuda_stream(pinned_, static_cast<const std::byte*>(from) + done, count);
+    std::memcpy(static_cast<std::byte*>(to) + done, pinned_, count);
   }
-  copy_in_cuda_stream(pinned_ + pinned_used_, from, bytes);
-  std::memcpy(to, pinned_ + pinned_used_, bytes);
-  pinned_used_ = 0;  // all copies are done
 }
 
 void Resources::copy_from_host(void* to, const void* from, std::size_t bytes) {

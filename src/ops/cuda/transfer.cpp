@@ -7,4 +7,9 @@ void upload(const Context& context, std::span<const std::byte> from, const Tenso
   context.cuda().copy_from_host(to.data, from.data(), to.bytes());
 }
 
+void download(const Context& context, const RowValues& from, std::span<double> to) {
+  if (from.device == Device::cpu) return cpu::download(context, from, to);
+  context.cuda().download(from.data, to.first(static_cast<std::size_t>(from.size)));
+}
+
 }  // namespace galapagos::ops::cuda

@@ -1,0 +1,84 @@
+#include <algorithm>
+
+#include <galapagos/ops/linear.hpp>
+#include <galapagos/ops/rows.hpp>
+#include <galapagos/ops/transfer.hpp>
+#include <galapagos/ops/transformer.hpp>
+#include <galapagos/search/draw_answers.hpp>
+
+namespace galapagos {
+namespace {
+
+constexpr std::int64_t rows_at_once = 2048;  // brought to the device before they are normed
+
+/// What the product with a weight reads its other operand in.
+DType operand_type(const ops::Context& context, DType weight) {
+  if (context.device() == Device::cpu) return DType::f32;
+  return weight == DType::f32 ? context.products() : weight;
+}
+
+}  // namespace
+
+DrawAnswers::DrawAnswers(const ops::Context& context, const HfConfig& config, const HeadWeights& head,
+                         std::uint64_t kept_bytes)
+    : context_(context),
+      config_(config),
+      head_(head),
+      kept_bytes_(kept_bytes),
+      type_(operand_type(context, head.head->dtype)) {}
+
+void DrawAnswers::take(DenseAnswers answers, const TokenSet& pool, const TokenDraw& draw) {
+  if (answers.data() == answers_.data() && sequences_ == draw.sequences && offsets_ == draw.offsets) return;
+  sequences_.clear();
+  normed_ = {};
+  kept_ = {};
+  made_ = 0;
+  const std::int64_t hidden = config_.hidden_size, tokens = static_cast<std::int64_t>(draw.tokens.size());
+  const auto matrix = [&](std::int64_t rows, std::int64_t width, DType type) {
+    return OwnedTensor({rows, width}, type, context_.device(), "logits of the unpruned model");
+  };
+  normed_ = matrix(tokens, hidden, type_);
+  const OwnedTensor wide = matrix(std::min(tokens, rows_at_once), hidden, DType::f32);
+  std::int64_t next = 0;  // token of the draw
+  std::int64_t held = 0;  // rows in `wide`
+  const auto norm_held = [&] {
+    const Tensor states = wide->slice(0, held), normed = normed_->slice(next - held, held);
+    const Tensor place = type_ == DType::f32 ? normed : states;
+    ops::rms_norm(context_, states, head_.norm, static_cast<float>(config_.rms_norm_eps), place);
+    if (type_ != DType::f32) ops::convert(context_, place, normed);
+    held = 0;
+  };
+  for (std::size_t s = 0; s < draw.sequences.size(); ++s) {
+    auto from = static_cast<std::int64_t>(pool.offsets[draw.sequences[s]]);
+    auto left = static_cast<std::int64_t>(draw.offsets[s + 1] - draw.offsets[s]);
+    while (left > 0) {
+      const std::int64_t count = std::min(left, wide->rows() - held);
+      const auto words =
+          answers.subspan(static_cast<std::size_t>(from * hidden), static_cast<std::size_t>(count * hidden));
+      ops::upload(context_, std::as_bytes(words), wide->slice(held, count));
+      from += count;
+      left -= count;
+      next += count;
+      held += count;
+      if (held == wide->rows() || next == tokens) norm_held();
+    }
+  }
+  const auto row = static_cast<std::uint64_t>(config_.vocab_size) * sizeof(float);
+  kept_ =
+      matrix(std::min(tokens, static_cast<std::int64_t>(kept_bytes_ / row)), config_.vocab_size, DType::f32);
+  answers_ = answers;
+  sequences_ = draw.sequences;
+  offsets_ = draw.offsets;
+}
+
+Tensor DrawAnswers::logits(std::int64_t first, std::int64_t rows, const Tensor& room) {
+  const std::int64_t end = first + rows;
+  const bool keep = end <= kept_->rows() && first <= made_;
+  const Tensor found = keep ? kept_->slice(first, rows) : room;
+  if (keep && end <= made_) return found;
+  ops::linear(context_, normed_->slice(first, rows), head_.head, nullptr, found);
+  if (keep) made_ = end;
+  return found;
+}
+
+}  // namespace galapagos
