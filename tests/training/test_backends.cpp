@@ -28,7 +28,7 @@ HfConfig small_model(std::int64_t head_dim, bool biased) {
   json["rope_theta"] = 10000.0;
   json["hidden_act"] = "silu";
   json["tie_word_embeddings"] = biased;
-  json["initializer_range"] = 0.08;  // scores that differ
+  json["initializer_range"] = 1 / std::sqrt(4.0 * static_cast<double>(head_dim));  // neither grows nor fades
   HfConfig config = parse_hf_config(json, "the test");
   config.layer_shapes[1].kv_of_head = {1, 0, 1};
   config.layer_shapes[1].columns = 77;
@@ -95,28 +95,29 @@ TEST_CASE("a model in bf16 on a GPU is the CPU's in fp32, for the usual head siz
     if (built_with_cuda()) WARN("SKIPPED on the GPU: none is visible");
     return;
   }
+  // Rounding on the CPU what a GPU stores in bf16 gives 0.010, 0.015 and 0.020 at most.
   struct Way {
     DType products, weights;
-    double of_all, of_parameter;
+    double hidden, gradients, parameter;  // relative errors, in the Euclidean norm
   };
   const Computed wanted32 = compute(ops::Context(), config, DType::f32, false);
   for (const Way& way :
-       {Way{DType::bf16, DType::bf16, 2e-2, 5e-2}, Way{DType::f32, DType::f32, 1e-4, 1e-3}}) {
+       {Way{DType::bf16, DType::bf16, 2e-2, 3e-2, 5e-2}, Way{DType::f32, DType::f32, 1e-4, 1e-4, 1e-3}}) {
     const ops::Context context(Device::cuda, 0, way.products);
     const Computed& expected = way.weights == DType::f32 ? wanted32 : wanted;
     for (const bool recompute : {false, true}) {
       const Computed found = compute(context, config, way.weights, recompute);
       INFO("heads of " << head_dim << ", " << name_of(way.products) << (recompute ? ", recomputed" : ""));
       CHECK(relative(found.hidden.data(), expected.hidden.data(),
-                     static_cast<std::int64_t>(expected.hidden.size())) < way.of_all);
-      CHECK(std::abs(found.nll - expected.nll) < way.of_all * expected.nll);
-      CHECK(std::abs(found.loss - expected.loss) < way.of_all * expected.loss);
+                     static_cast<std::int64_t>(expected.hidden.size())) < way.hidden);
+      CHECK(std::abs(found.nll - expected.nll) < way.hidden * expected.nll);
+      CHECK(std::abs(found.loss - expected.loss) < way.hidden * expected.loss);
       CHECK(relative(found.gradients.data(), expected.gradients.data(),
-                     static_cast<std::int64_t>(expected.gradients.size())) < way.of_all);
+                     static_cast<std::int64_t>(expected.gradients.size())) < way.gradients);
       std::int64_t at = 0;
       for (const std::int64_t size : expected.sizes) {
         INFO("parameter at " << at);
-        CHECK(relative(found.gradients.data() + at, expected.gradients.data() + at, size) < way.of_parameter);
+        CHECK(relative(found.gradients.data() + at, expected.gradients.data() + at, size) < way.parameter);
         at += size;
       }
     }
