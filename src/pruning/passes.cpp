@@ -18,7 +18,7 @@ std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module, cons
   // An inverse that has to be tried again in fp64: a copy of the Hessian, and cuSOLVER's workspace of that
   // size. On a node, what a limit leaves of its memory has room for the copy.
   const std::uint64_t retry = extent.device == Device::cuda ? 2 * n * n * sizeof(double) : 0;
-  // inverse; weight: transposed, pruned, as stored, being written
+  // inverse; weight: transposed, pruned, two levels that wait to be written
   const std::uint64_t plain = retry + n * (n + 4 * hidden) * sizeof(float);
   if (!extent.weighed) return plain;
   // Beside it the weight that decides, what both began with, and the root of G; before it, G as it is read,

@@ -1,4 +1,5 @@
 #include "../backends.hpp"
+#include "inverse.hpp"
 #include "launch.cuh"
 #include "products.hpp"
 #include "reduce.cuh"
@@ -57,18 +58,7 @@ bool solve_spd(const Context& context, const Tensor& h, double ridge, const Tens
   const double sum = gpu.download(trace.data());
   const double added = ridge * (sum > 0 ? sum / static_cast<double>(n) : 1);
   launch(gpu, add_to_diagonal, blocks_for(n), block_threads, 0, h.floats(), n, added);
-  // The lower triangle of a row-major matrix is the upper one of the same memory by columns.
-  const int order = static_cast<int>(n);
-  int words = 0;
-  check_solver(
-      cusolverDnSpotrf_bufferSize(gpu.solver(), CUBLAS_FILL_MODE_UPPER, order, h.floats(), order, &words),
-      "potrf_bufferSize");
-  const Array<float> work(std::max(words, 1), "a Cholesky factor");
-  const Array<int> info(1, "a flag");
-  check_solver(cusolverDnSpotrf(gpu.solver(), CUBLAS_FILL_MODE_UPPER, order, h.floats(), order, work.data(),
-                                words, info.data()),
-               "potrf");
-  if (gpu.download(info.data()) != 0) return false;
+  if (!factor_lower(gpu, h.floats(), n)) return false;
   solve_lower_left(gpu, n, rhs.columns(), h.floats(), rhs.floats());
   solve_lower_transposed_left(gpu, n, rhs.columns(), h.floats(), rhs.floats());
   return cuda::all_finite(context, rhs);
