@@ -188,25 +188,35 @@ std::vector<std::int64_t> DatabaseReader::kept(const ModuleId& module, std::int6
 
 std::vector<std::byte> DatabaseReader::level_bytes(const ModuleId& module, std::int64_t level,
                                                    bool verified) const {
-  std::vector<std::byte> bytes(
-      static_cast<std::size_t>(header_.kept_columns(module, level) * header_.config.hidden_size) *
-      size_of(header_.dtype));
-  const std::string at = layout::level_path(module, level);
-  file_.read(at + "/weight", layout::weight_type(header_.dtype), bytes);
-  if (verified && stored_checksum(at) != Hash64().add(bytes).value()) {
-    misfit(fmt::format("{} level {}", name_of(module), level), path_.string());
-  }
+  std::vector<std::byte> bytes;
+  read_level(module, level, verified, bytes);
   return bytes;
 }
 
 std::vector<std::byte> DatabaseReader::level_rows(const ModuleId& module, std::int64_t level,
                                                   std::int64_t first, std::int64_t count) const {
-  std::vector<std::byte> bytes(static_cast<std::size_t>(count * header_.config.hidden_size) *
-                               size_of(header_.dtype));
+  std::vector<std::byte> bytes;
+  read_level_rows(module, level, first, count, bytes);
+  return bytes;
+}
+
+void DatabaseReader::read_level(const ModuleId& module, std::int64_t level, bool verified,
+                                std::vector<std::byte>& bytes) const {
+  bytes.resize(static_cast<std::size_t>(header_.kept_columns(module, level) * header_.config.hidden_size) *
+               size_of(header_.dtype));
+  const std::string at = layout::level_path(module, level);
+  file_.read(at + "/weight", layout::weight_type(header_.dtype), bytes);
+  if (verified && stored_checksum(at) != Hash64().add(bytes).value()) {
+    misfit(fmt::format("{} level {}", name_of(module), level), path_.string());
+  }
+}
+
+void DatabaseReader::read_level_rows(const ModuleId& module, std::int64_t level, std::int64_t first,
+                                     std::int64_t count, std::vector<std::byte>& bytes) const {
+  bytes.resize(static_cast<std::size_t>(count * header_.config.hidden_size) * size_of(header_.dtype));
   file_.read_rows(layout::level_path(module, level) + "/weight", layout::weight_type(header_.dtype),
                   static_cast<std::uint64_t>(header_.config.hidden_size), static_cast<std::uint64_t>(first),
                   bytes);
-  return bytes;
 }
 
 std::uint64_t DatabaseReader::stored_checksum(const std::string& at) const {

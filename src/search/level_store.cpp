@@ -64,10 +64,10 @@ std::span<const std::byte> LevelStore::read(std::size_t module, std::int64_t lev
     return window_.bytes().subspan(offsets_[module][static_cast<std::size_t>(level)] + begin, bytes);
   const ModuleId& id = space_.modules[module].id;
   if (verified) {
-    storage = database_.level_bytes(id, level, true);
+    database_.read_level(id, level, true, storage);
     return std::span<const std::byte>(storage).subspan(begin, bytes);
   }
-  storage = database_.level_rows(id, level, first, count);
+  database_.read_level_rows(id, level, first, count, storage);
   return storage;
 }
 

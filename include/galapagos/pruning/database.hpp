@@ -148,6 +148,11 @@ class DatabaseReader {
   /// `count` rows of it from `first` on, that is columns of the weight; not verified.
   std::vector<std::byte> level_rows(const ModuleId& module, std::int64_t level, std::int64_t first,
                                     std::int64_t count) const;
+  /// The same into memory that may have held other levels before, so that the system need not clear it anew.
+  void read_level(const ModuleId& module, std::int64_t level, bool verified,
+                  std::vector<std::byte>& bytes) const;
+  void read_level_rows(const ModuleId& module, std::int64_t level, std::int64_t first, std::int64_t count,
+                       std::vector<std::byte>& bytes) const;
   /// Compares all checksums of a module that is done; ChecksumError naming the first that does not fit.
   void verify(const ModuleId& module) const;
 

@@ -26,18 +26,30 @@ __global__ void divergences(const float* dense, const float* dense_scale, const 
                             std::int64_t vocabulary, double* divergence) {
   const float *p = dense + blockIdx.x * vocabulary, *q = other + blockIdx.x * vocabulary;
   const float p_largest = dense_scale[2 * blockIdx.x], p_log = dense_scale[2 * blockIdx.x + 1];
-  const RowScale q_scale = scale_of(q, vocabulary);
-  // sum p (log p - log q) with the two constants taken out of the sum; p adds up to 1.
+  // sum p (log p - log q) with the two constants taken out of the sum; p adds up to 1. In fp64, as the scale
+  // of q is not yet known.
+  RunningScale scale;
   double sum = 0, total = 0;
-  for (std::int64_t i = threadIdx.x; i < vocabulary; i += blockDim.x) {
-    const float log_p = p[i] - p_largest;
-    const float weight = expf(log_p);
-    total += static_cast<double>(weight);
-    sum += static_cast<double>(weight * (log_p - (q[i] - q_scale.largest)));
+  const std::int64_t step = static_cast<std::int64_t>(ahead) * blockDim.x;
+  for (std::int64_t i = threadIdx.x; i < vocabulary; i += step) {
+    const Values ps(p, i, vocabulary), qs(q, i, vocabulary);
+    scale.add(qs);
+#pragma unroll
+    for (int j = 0; j < ahead; ++j) {
+      if (i + static_cast<std::int64_t>(j) * blockDim.x >= vocabulary) break;
+      const float log_p = ps.of[j] - p_largest;
+      const auto weight = static_cast<double>(expf(log_p));
+      total += weight;
+      sum += weight * (static_cast<double>(log_p) - static_cast<double>(qs.of[j]));
+    }
   }
+  const RowScale q_scale = scale.of_block();
   total = block_reduce(total, Sum{});
   sum = block_reduce(sum, Sum{});
-  if (threadIdx.x == 0) divergence[blockIdx.x] = sum / total + q_scale.log_sum - static_cast<double>(p_log);
+  if (threadIdx.x == 0) {
+    divergence[blockIdx.x] =
+        sum / total + static_cast<double>(q_scale.largest) + q_scale.log_sum - static_cast<double>(p_log);
+  }
 }
 
 /// Sorts as (value, lower index first), without ties. Adding 0 turns -0 into the 0 to which it is equal.
