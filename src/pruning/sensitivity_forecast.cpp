@@ -39,6 +39,7 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
   how.form = options.form;
   how.samples = options.samples;
   how.most_tokens = extent.most_tokens;
+  how.device = extent.device;
   const auto fits = [&](int stages, int lanes) {
     forecast.grid.lanes = lanes;
     forecast.grid.spans = balanced_spans(layer_costs(config), stages);

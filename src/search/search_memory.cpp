@@ -37,7 +37,8 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
                             options.batch_tokens,
                             setup.longest,
                             setup.budget->most_parameters(setup.space),
-                            grid.replicas()};
+                            grid.replicas(),
+                            device};
   const SearchFootprint footprint = agree_on(comm, [&] {
     const SpacePart part = part_of_space(setup.space, setup.config, grid.shard(), grid.shards());
     return search_footprint(setup.space, part, setup.evolution, options.fitness, options.tuning, extent);

@@ -22,23 +22,27 @@ class LateStaging : public Staging {
   std::size_t piece() const override { return piece_; }
   float* host(int place) override { return places_[static_cast<std::size_t>(place)].data(); }
   void begin() override { ++begun; }
-  void copy_down(const float* from, int place, std::size_t count) override {
-    later(host(place), from, count);
+  void copy_down(const std::byte* from, int place, std::size_t at, std::size_t bytes) override {
+    if (bytes > 0) later(bytes_of(place) + at, from, bytes);
     downs_[place] = queue_.size();
   }
+  void copy_up(int place, std::size_t at, std::byte* to, std::size_t bytes) override {
+    later(to, bytes_of(place) + at, bytes);
+  }
   void wait_down(int place) override { run_until(downs_[place]); }
-  void copy_up(int place, float* to, std::size_t count) override { later(to, host(place), count); }
   void end() override {
     run_until(queue_.size());
     ++ended;
   }
+  void wait() noexcept override { run_until(queue_.size()); }
 
   std::size_t begun = 0, ended = 0, longest = 0;
 
  private:
-  void later(float* to, const float* from, std::size_t count) {
-    longest = std::max(longest, count);
-    queue_.emplace_back([=] { std::memcpy(to, from, count * sizeof(float)); });
+  std::byte* bytes_of(int place) { return reinterpret_cast<std::byte*>(host(place)); }
+  void later(std::byte* to, const std::byte* from, std::size_t bytes) {
+    longest = std::max(longest, bytes / sizeof(float));
+    queue_.emplace_back([=] { std::memcpy(to, from, bytes); });
   }
   void run_until(std::size_t end) {
     for (; done_ < end; ++done_) queue_[done_]();

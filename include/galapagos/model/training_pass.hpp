@@ -28,7 +28,7 @@ class TrainingPass {
                const Shards& shards = alone());
 
   /// Bytes that this holds.
-  static std::uint64_t bytes(const HfConfig& config, std::int64_t most_tokens, bool recompute);
+  static std::uint64_t bytes(const HfConfig& config, std::int64_t most_tokens, bool recompute, Device device);
 
   /// The sum over the batch's predicted tokens of the cross entropy, or with `reference` of KL(reference ||
   /// model) over the whole vocabulary. Adds the gradients of weight * sum to `gradients`. NaN or infinity is

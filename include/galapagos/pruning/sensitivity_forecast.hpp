@@ -13,6 +13,7 @@ struct SensitivityExtent {
   std::int64_t tokens = 0;       ///< in all
   std::int64_t most_tokens = 1;  ///< of a batch
   std::int64_t longest = 1;      ///< sequence, for the operations of attention
+  Device device = Device::cpu;
 };
 
 /// How `galapagos sensitivity` deals the ranks, and what that takes.

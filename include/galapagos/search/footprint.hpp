@@ -31,6 +31,7 @@ struct SearchExtent {
   std::int64_t longest = 0;          ///< sequence
   std::int64_t most_parameters = 0;  ///< of a candidate
   int replicas = 1;                  ///< of the whole search
+  Device device = Device::cpu;
 };
 
 /// Of the rank that holds `part` of the whole space.
