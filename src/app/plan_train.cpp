@@ -104,7 +104,8 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
   extent.device = machine.device();
   const TrainFootprint footprint = largest_footprint(config, reference, extent, shards);
   const std::uint64_t kept = most_activations(config, extent.longest_batch, false, shards, extent.device);
-  const std::uint64_t recomputed = most_activations(config, extent.longest_batch, true, shards, extent.device);
+  const std::uint64_t recomputed =
+      most_activations(config, extent.longest_batch, true, shards, extent.device);
 
   const std::int64_t update_tokens = std::min(options.step_tokens, options.tokens);
   const std::int64_t updates = (options.tokens + update_tokens - 1) / update_tokens;

@@ -69,8 +69,8 @@ class NcclCollectives : public Collectives {
     for (std::size_t r = 1; r + 1 < bounds.size(); ++r) even = even && length(r) == count;
     exchange("a sum to its owners", [&](const auto& queue) {
       if (even) {
-        return queue(ncclReduceScatter(values, values + bounds[me], count, ncclFloat32, ncclSum,
-                                       nccl_->get(), stream_->get()));
+        return queue(ncclReduceScatter(values, values + bounds[me], count, ncclFloat32, ncclSum, nccl_->get(),
+                                       stream_->get()));
       }
       for (std::size_t r = 0; r + 1 < bounds.size(); ++r) {
         float* const part = values + bounds[r];

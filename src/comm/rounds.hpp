@@ -54,7 +54,8 @@ class Rounds {
 /// The rank that owns all parts, or -1.
 inline int only_owner(std::span<const GatheredPart> parts) {
   const int owner = parts.empty() ? -1 : parts.front().owner;
-  const bool one = std::all_of(parts.begin(), parts.end(), [&](const auto& part) { return part.owner == owner; });
+  const bool one =
+      std::all_of(parts.begin(), parts.end(), [&](const auto& part) { return part.owner == owner; });
   return one ? owner : -1;
 }
 

@@ -1,6 +1,7 @@
+#include "staged_parts.hpp"
+
 #include "mpi_check.hpp"
 #include "rounds.hpp"
-#include "staged_parts.hpp"
 
 namespace galapagos {
 namespace {
@@ -18,7 +19,9 @@ void sum_to_owners(const Communicator& ranks, Staging& staging, float* values,
   int place = 0;
   staging.begin();
   for (; rounds.next(); place = (place + 1) % Staging::places) {
-    const auto bytes = [&](std::size_t r) { return static_cast<std::size_t>(rounds.counts[r]) * sizeof(float); };
+    const auto bytes = [&](std::size_t r) {
+      return static_cast<std::size_t>(rounds.counts[r]) * sizeof(float);
+    };
     for (std::size_t r = 0; r < rounds.ranks(); ++r) {
       staging.copy_down(bytes_at(values, rounds.in_all(r)), place,
                         static_cast<std::size_t>(rounds.starts[r]) * sizeof(float), bytes(r));

@@ -28,7 +28,8 @@ std::int64_t OutputPass::tile(std::int64_t most_tokens, Device device) {
 }
 
 std::uint64_t OutputPass::bytes(const HfConfig& config, std::int64_t most_tokens, Device device) {
-  return static_cast<std::uint64_t>(tile(most_tokens, device) * (2 * config.hidden_size + config.vocab_size)) *
+  return static_cast<std::uint64_t>(tile(most_tokens, device) *
+                                    (2 * config.hidden_size + config.vocab_size)) *
          sizeof(float);
 }
 

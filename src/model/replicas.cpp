@@ -51,7 +51,8 @@ std::unique_ptr<Collectives> make_for_group(const ReplicaGrid& grid, const Commu
 
 Shards make_shards(const ReplicaGrid& grid, const MakeCollectives& make, std::int64_t ids) {
   if (grid.shards() == 1) return {};
-  return {make_for_group(grid, grid.of_replica(), make), part_of_vocabulary(ids, grid.shard(), grid.shards()).first};
+  return {make_for_group(grid, grid.of_replica(), make),
+          part_of_vocabulary(ids, grid.shard(), grid.shards()).first};
 }
 
 }  // namespace galapagos

@@ -62,7 +62,8 @@ GradientCollector::GradientCollector(const ops::Context& context, const Communic
   if (stage_.span.last < config_.layers) return;
   head_.emplace(source.head());
   output_.emplace(context, config_, how.most_tokens, shards);
-  losses_.emplace(context, shards, OutputPass::tile(how.most_tokens, context.device()), config_.vocab_size, false);
+  losses_.emplace(context, shards, OutputPass::tile(how.most_tokens, context.device()), config_.vocab_size,
+                  false);
 }
 
 std::uint64_t GradientCollector::bytes(const HfConfig& config, DType precision, const LayerSpan& span,

@@ -97,7 +97,7 @@ Tensor ShardedAdamW::own_part(const Gradients& gradients) const {
 void ShardedAdamW::gather_master(const Gradients& gradients) const {
   const Tensor mine = own_part(gradients);
   copy_bytes(mine.data, mine.device, master_->data, master_->device, mine.bytes());
-  if (alone()) return;
+  if (single()) return;
   std::vector<GatheredPart> parts;
   for (std::size_t r = 0; r + 1 < bounds_.size(); ++r) {
     parts.push_back({gradients.all().data + bounds_[r] * sizeof(float),
@@ -109,13 +109,13 @@ void ShardedAdamW::gather_master(const Gradients& gradients) const {
 
 /// The gradients summed over the ranks, on this rank's part.
 Tensor ShardedAdamW::sum_gradients(const Gradients& gradients) const {
-  if (!alone()) replicas_.sum_to_owners(gradients.all().floats(), bounds_);
+  if (!single()) replicas_.sum_to_owners(gradients.all().floats(), bounds_);
   return own_part(gradients);
 }
 
 /// All ranks get the new working weights.
 void ShardedAdamW::share_weights() const {
-  if (!alone()) replicas_.all_gather_parts(of_replicas_);
+  if (!single()) replicas_.all_gather_parts(of_replicas_);
   // Sums over other ranks in another order may have rounded them apart.
   shards_.take_from_root(of_shards_);
 }

@@ -387,7 +387,8 @@ void run_training(const Communicator& world, const ops::Context& context, const 
       grid.replicas() > 1 ? make_for_group(grid, grid.same_shard(), options.make_collectives)
                           : make_mpi_collectives(grid.same_shard());
   std::optional<Training> training;
-  agree(comm, [&] { training.emplace(comm, grid, shards, *replicas, context, options, setup, begun, times); });
+  agree(comm,
+        [&] { training.emplace(comm, grid, shards, *replicas, context, options, setup, begun, times); });
   training->begin();
   reading.reset();
   training->run();

@@ -1,4 +1,4 @@
-#include "support/catch.hpp"
+#include "exchange_parts.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -108,4 +108,29 @@ TEST_CASE("sums of many values in pieces of a length that is used", "[staged]") 
   }
   const std::vector<std::uint64_t> all = world.all_gather(bits);
   for (const std::uint64_t other : all) CHECK(other == bits);
+}
+
+TEST_CASE("parts of a sum go through host memory to their owners, and parts to all", "[staged]") {
+  const Communicator world = Communicator::world();
+  for (const std::size_t piece : {7, 1000, 1 << 20}) {
+    const auto collectives = make_staged_collectives(world, std::make_unique<LateStaging>(piece));
+    for (const bool even : {false, true}) {
+      for (const std::uint64_t unit : {1, 100, 1003}) {
+        if (piece < 1000 && unit > 100) continue;  // many rounds
+        test::check_parts(*collectives, unit, even);
+      }
+    }
+  }
+}
+
+TEST_CASE("no copy is on its way after a sum was abandoned", "[staged]") {
+  const Communicator world = Communicator::world();
+  auto made = std::make_unique<LateStaging>(1000);
+  LateStaging& staging = *made;
+  const auto collectives = make_staged_collectives(world, std::move(made));
+  std::vector<float> values(1500, 2.0F);
+  collectives->start_sum(values.data(), values.size());
+  CHECK(staging.host(1)[0] == -1);
+  collectives->abandon_sum();
+  CHECK(staging.host(1)[0] == 2);
 }

@@ -37,8 +37,8 @@ class Collectives {
   /// used for next is safe from the sum. After it the ranks can only end.
   virtual void abandon_sum() noexcept {}
 
-  /// Values of rank r, [bounds[r], bounds[r + 1]) of `values`, are replaced by their sums over all ranks; what
-  /// the others' become is not said. bounds[0] = 0. What is computed after this sees the sums.
+  /// Values of rank r, [bounds[r], bounds[r + 1]) of `values`, are replaced by their sums over all ranks;
+  /// what the others' become is not said. bounds[0] = 0. What is computed after this sees the sums.
   virtual void sum_to_owners(float* values, std::span<const std::uint64_t> bounds) = 0;
   /// Every rank gets all parts from their owners. What is computed after this sees them.
   virtual void all_gather_parts(std::span<const GatheredPart> parts) = 0;

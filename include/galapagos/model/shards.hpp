@@ -37,8 +37,8 @@ class Shards {
     finish_sum();
   }
 
-  /// Looks after a sum that was started: ends it where an exception comes before finish_sum(), so that nothing
-  /// writes into memory that is freed.
+  /// Looks after a sum that was started: ends it where an exception comes before finish_sum(), so that
+  /// nothing writes into memory that is freed.
   class SumGuard {
    public:
     explicit SumGuard(const Shards& shards) : shards_(shards) {}

@@ -39,8 +39,8 @@ class ShardedAdamW {
   /// most `clip` (0: as it is), updates the weights and sets the gradients to zero. Returns the norm before
   /// clipping; where that is not finite no weight is updated.
   double step(const Gradients& gradients, double learning_rate, double clip);
-  /// The same without clipping, for those who do not ask for the norm: the gradients are read once. False where
-  /// they were not finite; the weights are worth nothing then.
+  /// The same without clipping, for those who do not ask for the norm: the gradients are read once. False
+  /// where they were not finite; the weights are worth nothing then.
   bool step_unclipped(const Gradients& gradients, double learning_rate);
 
   std::int64_t steps() const { return steps_; }
@@ -65,7 +65,7 @@ class ShardedAdamW {
     bool held_by_all = false;
   };
 
-  bool alone() const { return replicas_.ranks().size() == 1; }
+  bool single() const { return replicas_.ranks().size() == 1; }
   Tensor own_part(const Gradients& gradients) const;
   Tensor sum_gradients(const Gradients& gradients) const;
   double norm_of(const Tensor& mine) const;

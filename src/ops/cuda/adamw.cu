@@ -136,8 +136,7 @@ Factors factors_of(const AdamWStep& step) {
 
 bool aligned(const AdamWState& state) {
   std::uintptr_t places = 0;
-  for (const Tensor* tensor :
-       {&state.gradients, &state.master, &state.first, &state.second, &state.weights})
+  for (const Tensor* tensor : {&state.gradients, &state.master, &state.first, &state.second, &state.weights})
     places |= reinterpret_cast<std::uintptr_t>(tensor->data);
   return places % 16 == 0;
 }
