@@ -201,3 +201,31 @@ TEST_CASE("a gradient that is not finite on any rank changes nothing", "[optimis
     CHECK(test::largest(test::values_of(optimiser.second_moment())) == 0);
   }
 }
+
+TEST_CASE("a step that asks for no norm does the same, and says whether the gradient was finite",
+          "[optimiser]") {
+  const Communicator world = Communicator::world();
+  const ops::Context context;
+  const auto replicas = make_mpi_collectives(world);
+  const test::SmallModel one("llama3_pruned", DType::bf16), other("llama3_pruned", DType::bf16);
+  const Gradients gradients(one.weights, Device::cpu);
+  ShardedAdamW with_norm(*replicas, context, one.weights, DType::bf16, {}),
+      without(*replicas, context, other.weights, DType::bf16, {});
+  for (int number = 0; number < 3; ++number) {
+    fill_gradients(gradients, number, world.rank(), world.size());
+    with_norm.step(gradients, rate, 0);
+    fill_gradients(gradients, number, world.rank(), world.size());
+    CHECK(without.step_unclipped(gradients, rate));
+    CHECK(test::largest(test::values_of(gradients.all())) == 0);
+  }
+  CHECK(without.steps() == with_norm.steps());
+  CHECK(test::values_of(with_norm.master()) == test::values_of(without.master()));
+  const std::vector<NamedTensor> a = parameters_of(one.weights), b = parameters_of(other.weights);
+  for (std::size_t i = 0; i < a.size(); ++i)
+    CHECK(test::values_of(a[i].tensor) == test::values_of(b[i].tensor));
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    fill_gradients(gradients, 0, world.rank(), world.size());
+    if (world.rank() == world.size() - 1) gradients.all().floats()[7] = bad;
+    CHECK(!without.step_unclipped(gradients, rate));
+  }
+}
