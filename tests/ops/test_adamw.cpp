@@ -71,7 +71,7 @@ TEST_CASE("a step of AdamW updates all that it should in one pass, wherever it l
         ops::adamw(context, step, state.part, precision, bad);
         CHECK(test::read(bad)[0] == 0);
         CHECK(test::read(state.part.gradients) == Values(g.size(), 0.0f));
-        CHECK(worst(test::read(state.part.first), m64) < 1e-6);
+        CHECK(worst(test::read(state.part.first), m64) < 2e-6);
         CHECK(worst(test::read(state.part.second), v64) < 4e-6);
         // Where the second moment is nearly 0 the step is long.
         const Values master = test::read(state.part.master);
