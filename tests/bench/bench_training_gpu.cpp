@@ -120,8 +120,8 @@ struct Published {
   bool bias;
 };
 
-HfConfig config_of(const Published& model, bool half) {
-  const std::int64_t part = half ? 2 : 1;
+HfConfig config_of(const Published& model, bool halved) {
+  const std::int64_t part = halved ? 2 : 1;
   HfConfig config;
   config.model_type = model.bias ? "qwen2" : "llama";
   config.hidden_size = model.hidden;
@@ -230,15 +230,15 @@ double head_seconds(const ops::Context& context, const HfConfig& config, const M
 }
 
 void measure(const ops::Context& context, const Report& report, const RandomTensors& random,
-             const Published& model, bool half, int runs) {
-  const HfConfig config = config_of(model, half);
+             const Published& model, bool halved, int runs) {
+  const HfConfig config = config_of(model, halved);
   const ModelWeights weights = random_weights(config, random);
   const Gradients gradients(weights, Device::cuda);
   const std::int64_t parameters = gradients.all().elements();
   const double ends = static_cast<double>(embedding_parameters(config) + head_parameters(config));
   const double layers_of_model = static_cast<double>(model.layers) / static_cast<double>(measured_layers);
   const double whole = ends + (static_cast<double>(parameters) - ends) * layers_of_model;
-  const std::string name = fmt::format("{}{}", half ? "half of " : "", model.name);
+  const std::string name = fmt::format("{}{}", halved ? "half of " : "", model.name);
   fmt::print("{}, {} layers, {} parameters\n", name, measured_layers,
              human_count(static_cast<std::uint64_t>(parameters)));
 
@@ -302,7 +302,7 @@ int main(int argc, char** argv) {
     const std::vector<Published> models = {{"Llama-2-7B", 4096, 11008, 32, 32, 32000, 32, false},
                                            {"Qwen2.5-14B", 5120, 13824, 40, 8, 152064, 48, true}};
     for (const Published& model : models) {
-      for (const bool half : {false, true}) measure(context, report, random, model, half, runs);
+      for (const bool halved : {false, true}) measure(context, report, random, model, halved, runs);
     }
     fmt::print("all in {:.1f} s\n", watch.seconds());
     return 0;
