@@ -82,16 +82,7 @@ class NcclCollectives : public Collectives {
   }
 
   void all_gather_parts(std::span<const GatheredPart> parts) override {
-    bool even = static_cast<int>(parts.size()) == ranks().size();
-    for (std::size_t r = 0; r < parts.size() && even; ++r) {
-      even = parts[r].owner == static_cast<int>(r) && parts[r].bytes == parts[0].bytes &&
-             parts[r].data == parts[0].data + r * parts[0].bytes;
-    }
     exchange("a gathering of parts", [&](const auto& queue) {
-      if (even) {
-        return queue(ncclAllGather(parts[index()].data, parts[0].data, parts[0].bytes, ncclUint8,
-                                   nccl_->get(), stream_->get()));
-      }
       for (const GatheredPart& part : parts) {
         if (part.bytes == 0) continue;
         queue(ncclBroadcast(part.data, part.data, part.bytes, ncclUint8, part.owner, nccl_->get(),
