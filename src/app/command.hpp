@@ -53,7 +53,7 @@ Options declare_train();
 TrainOptions read_train(const Options& options, int ranks);
 
 /// Declares --log-level, --threads, and with `computing` also --backend, --allow-gpu-sharing, --collectives,
-/// --precision, --batch-tokens, --memory-limit.
+/// --no-collectives-check, --precision, --batch-tokens, --memory-limit.
 void declare_common(Options& options, bool computing);
 /// The latter alone.
 void declare_computing(Options& options);
@@ -83,7 +83,8 @@ SizeTarget target_of(const Options& options);
 
 /// What --collectives asks for; make_context() has seen to it that it can be had.
 CollectivesKind collectives_of(const Options& options);
-/// The same, for tensors of `context`, which must outlive the result.
+/// The same, for tensors of `context`, which must outlive the result; checked when they are made, but for
+/// --no-collectives-check, on messages up to the hidden states of the largest batch.
 MakeCollectives collectives_for(const ops::Context& context, const Options& options);
 
 /// The precision asked for, or nothing for "auto".

@@ -10,6 +10,8 @@
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/system.hpp>
+#include <galapagos/io/model_sequences.hpp>
+#include <galapagos/model/collectives_check.hpp>
 
 namespace galapagos::app {
 namespace po = boost::program_options;
@@ -60,7 +62,9 @@ void declare_computing(Options& options) {
                                    "auto, cpu or cuda")("allow-gpu-sharing", po::bool_switch(),
                                                         "let several ranks use one GPU")(
       "collectives", po::value<std::string>()->default_value("auto"),
-      "what sums over the ranks of one model on GPUs go through: auto, nccl or mpi")(
+      "what ranks on GPUs sum and gather through: auto, nccl or mpi")(
+      "no-collectives-check", po::bool_switch(),
+      "do not look at the start whether sums over the ranks are right")(
       "precision", po::value<std::string>()->default_value("auto"),
       "of the working weights: auto (as the checkpoint), fp32, bf16, or fp16 (on a GPU bf16)")(
       "batch-tokens", po::value<std::int64_t>()->default_value(4096), "tokens computed at a time")(
@@ -129,8 +133,20 @@ CollectivesKind collectives_of(const Options& options) {
 }
 
 MakeCollectives collectives_for(const ops::Context& context, const Options& options) {
-  return [&context, kind = collectives_of(options)](const Communicator& ranks) {
-    return make_collectives(ranks, context, kind);
+  const bool checked = !options.flag("no-collectives-check");
+  const auto batch_tokens = options.get<std::int64_t>("batch-tokens");
+  const auto sequence_length = options.find<std::int64_t>("sequence-length").value_or(0);
+  return [&context, kind = collectives_of(options), checked, batch_tokens, sequence_length,
+          model = options.get<std::string>("model")](const Communicator& ranks) {
+    std::unique_ptr<Collectives> collectives = make_collectives(ranks, context, kind);
+    if (!checked || ranks.size() == 1) return collectives;
+    // The hidden states of the largest batch.
+    const std::int64_t largest = agree_on(ranks, [&] {
+      const HfConfig config = read_hf_config(model);
+      return config.hidden_size * std::max(batch_tokens, checked_sequence_length(sequence_length, config));
+    });
+    check_exchange(*collectives, context, static_cast<std::size_t>(std::max<std::int64_t>(largest, 1)));
+    return collectives;
   };
 }
 

@@ -12,7 +12,8 @@ PlannedPhase plan_sensitivity(const Machine& machine, const ModelSizes& model,
                               const SensitivityOptions& options, std::int64_t sequence_length) {
   const std::uint64_t limit = machine.limit(options.memory_limit);
   const SensitivityExtent extent = {options.calibration_tokens,
-                                    std::max(options.batch_tokens, sequence_length), sequence_length};
+                                    std::max(options.batch_tokens, sequence_length), sequence_length,
+                                    machine.device()};
   const SensitivityForecast forecast =
       forecast_sensitivity(options, model.config, model.precision, extent, machine.ranks, limit);
   PlannedPhase phase;

@@ -53,11 +53,12 @@ TrainFootprint largest_footprint(const HfConfig& config, const std::optional<Mod
 }
 
 /// Bytes of a shard's activations, on the shard with most.
-std::uint64_t most_activations(const HfConfig& config, std::int64_t tokens, bool recompute, int shards) {
+std::uint64_t most_activations(const HfConfig& config, std::int64_t tokens, bool recompute, int shards,
+                               Device device) {
   std::uint64_t most = 0;
   for (int shard = 0; shard < shards; ++shard) {
     const HfConfig part = part_of_model(config, shard, shards).config;
-    most = std::max(most, TrainingPass::bytes(part, tokens, recompute));
+    most = std::max(most, TrainingPass::bytes(part, tokens, recompute, device));
   }
   return most;
 }
@@ -100,9 +101,11 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
   extent.replicas = replicas;
   extent.shards = shards;
   extent.recompute = options.recompute;
+  extent.device = machine.device();
   const TrainFootprint footprint = largest_footprint(config, reference, extent, shards);
-  const std::uint64_t kept = most_activations(config, extent.longest_batch, false, shards);
-  const std::uint64_t recomputed = most_activations(config, extent.longest_batch, true, shards);
+  const std::uint64_t kept = most_activations(config, extent.longest_batch, false, shards, extent.device);
+  const std::uint64_t recomputed =
+      most_activations(config, extent.longest_batch, true, shards, extent.device);
 
   const std::int64_t update_tokens = std::min(options.step_tokens, options.tokens);
   const std::int64_t updates = (options.tokens + update_tokens - 1) / update_tokens;

@@ -103,7 +103,7 @@ class StepWords {
       if (!options_.given(name) || (name == std::string("calibration-tokens") && !all_tokens)) continue;
       words.insert(words.end(), {std::string("--") + name, std::to_string(options_.get<std::int64_t>(name))});
     }
-    for (const char* name : {"allow-gpu-sharing", "add-bos"})
+    for (const char* name : {"allow-gpu-sharing", "no-collectives-check", "add-bos"})
       if (options_.flag(name)) words.push_back(std::string("--") + name);
     words.push_back("--calibration");
     for (const std::string& file : options_.get<Words>("calibration")) words.push_back(file);

@@ -1,4 +1,5 @@
 #include "mpi_check.hpp"
+#include "rounds.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -18,47 +19,7 @@ T reduce(MPI_Comm comm, T value, MPI_Datatype type, MPI_Op op) {
   return result;
 }
 
-/// Parts of the ranks, [bounds[r], bounds[r + 1]), cut into rounds with a piece of every part: all ranks send
-/// and receive in each, and what MPI allocates beside it (as much as goes through a reduction) stays small.
-class Rounds {
- public:
-  explicit Rounds(std::span<const std::uint64_t> bounds) : bounds_(bounds) {
-    for (std::size_t r = 0; r < ranks(); ++r) longest_ = std::max(longest_, bounds[r + 1] - bounds[r]);
-    each_ = std::min(longest_, std::max<std::uint64_t>(1, elements_at_a_time / ranks()));
-    packed.resize(each_ * ranks());
-    counts.resize(ranks());
-    starts.resize(ranks());
-  }
-
-  /// Goes to the next round; false after the last.
-  bool next() {
-    at_ = begun_ ? at_ + each_ : 0;
-    begun_ = true;
-    int start = 0;
-    for (std::size_t r = 0; r < ranks(); ++r) {
-      const std::uint64_t part = bounds_[r + 1] - bounds_[r];
-      counts[r] = static_cast<int>(std::min(each_, part - std::min(part, at_)));
-      starts[r] = start;
-      start += counts[r];
-    }
-    return at_ < longest_;
-  }
-
-  std::size_t ranks() const { return bounds_.size() - 1; }
-  /// Where the rank's piece begins in its part, and in all of them.
-  std::uint64_t in_part(std::size_t r) const { return std::min(at_, bounds_[r + 1] - bounds_[r]); }
-  std::uint64_t in_all(std::size_t r) const { return bounds_[r] + in_part(r); }
-
-  std::vector<float> packed;  ///< the pieces, one after the other
-  std::vector<int> counts, starts;
-
- private:
-  static constexpr std::uint64_t elements_at_a_time = 1 << 22;
-
-  std::span<const std::uint64_t> bounds_;
-  std::uint64_t longest_ = 0, each_ = 0, at_ = 0;
-  bool begun_ = false;
-};
+constexpr std::uint64_t elements_at_a_time = 1 << 22;
 
 }  // namespace
 
@@ -187,29 +148,14 @@ void Communicator::all_gather_bytes(std::span<const std::byte> mine, std::span<s
 void Communicator::sum_to_owners(std::span<const float> values, std::span<const std::uint64_t> bounds,
                                  std::span<float> mine) const {
   const auto me = static_cast<std::size_t>(rank_);
-  Rounds rounds(bounds);
+  Rounds rounds(bounds, elements_at_a_time);
+  std::vector<float> packed(rounds.most());
   while (rounds.next()) {
     for (std::size_t r = 0; r < rounds.ranks(); ++r) {
-      std::copy_n(values.data() + rounds.in_all(r), rounds.counts[r],
-                  rounds.packed.data() + rounds.starts[r]);
+      std::copy_n(values.data() + rounds.in_all(r), rounds.counts[r], packed.data() + rounds.starts[r]);
     }
-    GALAPAGOS_MPI(MPI_Reduce_scatter(rounds.packed.data(), mine.data() + rounds.in_part(me),
-                                     rounds.counts.data(), MPI_FLOAT, MPI_SUM, comm_));
-  }
-}
-
-void Communicator::all_gather_parts(std::span<float> values, std::span<const std::uint64_t> bounds) const {
-  const auto me = static_cast<std::size_t>(rank_);
-  Rounds rounds(bounds);
-  while (rounds.next()) {
-    std::copy_n(values.data() + rounds.in_all(me), rounds.counts[me],
-                rounds.packed.data() + rounds.starts[me]);
-    GALAPAGOS_MPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, rounds.packed.data(),
-                                 rounds.counts.data(), rounds.starts.data(), MPI_FLOAT, comm_));
-    for (std::size_t r = 0; r < rounds.ranks(); ++r) {
-      std::copy_n(rounds.packed.data() + rounds.starts[r], rounds.counts[r],
-                  values.data() + rounds.in_all(r));
-    }
+    GALAPAGOS_MPI(MPI_Reduce_scatter(packed.data(), mine.data() + rounds.in_part(me), rounds.counts.data(),
+                                     MPI_FLOAT, MPI_SUM, comm_));
   }
 }
 

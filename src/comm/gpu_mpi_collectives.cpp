@@ -1,5 +1,6 @@
 #include "mpi_check.hpp"
 #include "side_stream.hpp"
+#include "staged_parts.hpp"
 
 #include <algorithm>
 
@@ -29,20 +30,25 @@ class PinnedStaging : public Staging {
     }
   }
   ~PinnedStaging() override { cudaStreamSynchronize(stream_.get()); }  // copies may still be on their way
+  PinnedStaging(const PinnedStaging&) = delete;
+  PinnedStaging& operator=(const PinnedStaging&) = delete;
 
   std::size_t piece() const override { return std::size_t{1} << 22; }
-  float* host(int place) override { return at(place).values.get(); }
+  float* host(int place) override { return place_at(place).values.get(); }
 
   void begin() override { stream_.follow_main(); }
-  void copy_down(const float* from, int place, std::size_t count) override {
-    copy(host(place), from, count, cudaMemcpyDeviceToHost);
-    GALAPAGOS_CUDA_CALL(cudaEventRecord(at(place).down.get(), stream_.get()));
+  void copy_down(const std::byte* from, int place, std::size_t at, std::size_t bytes) override {
+    copy(bytes_of(place) + at, from, bytes, cudaMemcpyDeviceToHost);
+    GALAPAGOS_CUDA_CALL(cudaEventRecord(place_at(place).down.get(), stream_.get()));
   }
-  void wait_down(int place) override { GALAPAGOS_CUDA_CALL(cudaEventSynchronize(at(place).down.get())); }
-  void copy_up(int place, float* to, std::size_t count) override {
-    copy(to, host(place), count, cudaMemcpyHostToDevice);
+  void copy_up(int place, std::size_t at, std::byte* to, std::size_t bytes) override {
+    copy(to, bytes_of(place) + at, bytes, cudaMemcpyHostToDevice);
+  }
+  void wait_down(int place) override {
+    GALAPAGOS_CUDA_CALL(cudaEventSynchronize(place_at(place).down.get()));
   }
   void end() override { stream_.lead_main(); }
+  void wait() noexcept override { cudaStreamSynchronize(stream_.get()); }
 
  private:
   struct FreeHost {
@@ -53,48 +59,61 @@ class PinnedStaging : public Staging {
     CudaEvent down;
   };
 
-  Place& at(int place) { return places_[static_cast<std::size_t>(place)]; }
-  void copy(float* to, const float* from, std::size_t count, cudaMemcpyKind kind) {
-    GALAPAGOS_CUDA_CALL(cudaMemcpyAsync(to, from, count * sizeof(float), kind, stream_.get()));
+  Place& place_at(int place) { return places_[static_cast<std::size_t>(place)]; }
+  std::byte* bytes_of(int place) { return reinterpret_cast<std::byte*>(host(place)); }
+  void copy(std::byte* to, const std::byte* from, std::size_t bytes, cudaMemcpyKind kind) {
+    if (bytes == 0) return;
+    GALAPAGOS_CUDA_CALL(cudaMemcpyAsync(to, from, bytes, kind, stream_.get()));
   }
 
   SideStream stream_;
   Place places_[Staging::places];
 };
 
-/// GPU memory that MPI is handed, by a stream of its own. It is none of the pool's, which an MPI library
-/// cannot map into other processes.
-class MessageOnGpu {
+/// GPU memory that MPI is handed, by a stream of its own: places that are none of the pool's, which an MPI
+/// library cannot map into other processes.
+class GpuStaging : public Staging {
  public:
-  static constexpr std::size_t piece = std::size_t{1} << 24;  // values
-
-  explicit MessageOnGpu(void* stream) : stream_(stream) {
+  explicit GpuStaging(void* stream) : stream_(stream) {
     void* made = nullptr;
-    const cudaError_t status = cudaMalloc(&made, piece * sizeof(float));
+    const std::size_t bytes = places * piece() * sizeof(float);
+    const cudaError_t status = cudaMalloc(&made, bytes);
     if (status == cudaErrorMemoryAllocation) {
-      throw ResourceError("no GPU memory for " + human_bytes(piece * sizeof(float)) + " of sums",
-                          "GPU memory", "lower --batch-tokens or --memory-limit");
+      throw ResourceError("no GPU memory for " + human_bytes(bytes) + " of sums", "GPU memory",
+                          "lower --batch-tokens or --memory-limit");
     }
     cuda_check(status, "cudaMalloc");
     values_.reset(static_cast<float*>(made));
   }
-  ~MessageOnGpu() { cudaStreamSynchronize(stream_.get()); }
-  MessageOnGpu(const MessageOnGpu&) = delete;
-  MessageOnGpu& operator=(const MessageOnGpu&) = delete;
+  ~GpuStaging() override { cudaStreamSynchronize(stream_.get()); }
+  GpuStaging(const GpuStaging&) = delete;
+  GpuStaging& operator=(const GpuStaging&) = delete;
 
-  float* values() const { return values_.get(); }
-  SideStream& stream() { return stream_; }
-  /// From the values or to them. The host waits for it, as MPI knows nothing of streams.
-  void copy(float* to, const float* from, std::size_t count) {
-    GALAPAGOS_CUDA_CALL(
-        cudaMemcpyAsync(to, from, count * sizeof(float), cudaMemcpyDeviceToDevice, stream_.get()));
-    GALAPAGOS_CUDA_CALL(cudaStreamSynchronize(stream_.get()));
+  std::size_t piece() const override { return std::size_t{1} << 23; }
+  float* host(int place) override { return values_.get() + static_cast<std::size_t>(place) * piece(); }
+
+  void begin() override { stream_.follow_main(); }
+  void copy_down(const std::byte* from, int place, std::size_t at, std::size_t bytes) override {
+    copy(bytes_of(place) + at, from, bytes);
   }
+  void copy_up(int place, std::size_t at, std::byte* to, std::size_t bytes) override {
+    copy(to, bytes_of(place) + at, bytes);
+  }
+  // MPI knows nothing of streams.
+  void wait_down(int) override { GALAPAGOS_CUDA_CALL(cudaStreamSynchronize(stream_.get())); }
+  void end() override { stream_.lead_main(); }
+  void wait() noexcept override { cudaStreamSynchronize(stream_.get()); }
 
  private:
   struct Free {
     void operator()(float* values) const { cudaFree(values); }
   };
+
+  std::byte* bytes_of(int place) { return reinterpret_cast<std::byte*>(host(place)); }
+  void copy(std::byte* to, const std::byte* from, std::size_t bytes) {
+    if (bytes == 0) return;
+    GALAPAGOS_CUDA_CALL(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_.get()));
+  }
 
   SideStream stream_;
   std::unique_ptr<float, Free> values_;
@@ -103,29 +122,42 @@ class MessageOnGpu {
 /// MPI is handed GPU memory. The sums block: few MPI libraries take GPU memory in non-blocking reductions.
 class DirectCollectives : public Collectives {
  public:
-  DirectCollectives(const Communicator& ranks, std::unique_ptr<MessageOnGpu> message)
-      : Collectives(ranks), message_(std::move(message)) {}
+  DirectCollectives(const Communicator& ranks, std::unique_ptr<GpuStaging> staging)
+      : Collectives(ranks), staging_(std::move(staging)) {}
 
   void start_sum(float* values, std::size_t count) override {
     values_ = values;
     count_ = count;
-    message_->stream().follow_main();
+    staging_->begin();
   }
 
   void finish_sum() override {
-    for (std::size_t at = 0; at < count_; at += MessageOnGpu::piece) {
-      const std::size_t length = std::min(MessageOnGpu::piece, count_ - at);
-      message_->copy(message_->values(), values_ + at, length);
-      GALAPAGOS_MPI(MPI_Allreduce(MPI_IN_PLACE, message_->values(), static_cast<int>(length), MPI_FLOAT,
+    const std::size_t piece = staging_->piece();
+    int place = 0;
+    for (std::size_t at = 0; at < count_; at += piece, place = (place + 1) % Staging::places) {
+      const std::size_t length = std::min(piece, count_ - at), bytes = length * sizeof(float);
+      auto* const part = reinterpret_cast<std::byte*>(values_ + at);
+      staging_->copy_down(part, place, 0, bytes);
+      staging_->wait_down(place);
+      GALAPAGOS_MPI(MPI_Allreduce(MPI_IN_PLACE, staging_->host(place), static_cast<int>(length), MPI_FLOAT,
                                   MPI_SUM, ranks().handle()));
-      message_->copy(values_ + at, message_->values(), length);
+      staging_->copy_up(place, 0, part, bytes);
     }
-    message_->stream().lead_main();
+    staging_->end();
     count_ = 0;
   }
 
+  void abandon_sum() noexcept override { staging_->wait(); }
+
+  void sum_to_owners(float* values, std::span<const std::uint64_t> bounds) override {
+    galapagos::sum_to_owners(ranks(), *staging_, values, bounds);
+  }
+  void all_gather_parts(std::span<const GatheredPart> parts) override {
+    galapagos::all_gather_parts(ranks(), *staging_, parts);
+  }
+
  private:
-  std::unique_ptr<MessageOnGpu> message_;
+  std::unique_ptr<GpuStaging> staging_;
   float* values_ = nullptr;
   std::size_t count_ = 0;
 };
@@ -136,7 +168,7 @@ std::unique_ptr<Collectives> make_gpu_mpi_collectives(const Communicator& ranks,
   // All ranks of a program have one MPI library, but its answer may depend on the node.
   if (ranks.all(mpi_reads_gpu_memory())) {
     return std::make_unique<DirectCollectives>(
-        ranks, agree_on(ranks, [&] { return std::make_unique<MessageOnGpu>(stream); }));
+        ranks, agree_on(ranks, [&] { return std::make_unique<GpuStaging>(stream); }));
   }
   return make_staged_collectives(ranks, agree_on(ranks, [&]() -> std::unique_ptr<Staging> {
                                    return std::make_unique<PinnedStaging>(stream);

@@ -1,6 +1,8 @@
 #include "mpi_check.hpp"
+#include "staged_parts.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <vector>
@@ -9,6 +11,30 @@
 
 namespace galapagos {
 namespace {
+
+/// Parts that lie in host memory are packed where MPI reads them.
+class HostStaging : public Staging {
+ public:
+  /// With room for `bytes`, or for some of them at a time.
+  explicit HostStaging(std::size_t bytes)
+      : values_(std::min(std::size_t{1} << 22, (bytes + sizeof(float) - 1) / sizeof(float))) {}
+
+  std::size_t piece() const override { return values_.size(); }
+  float* host(int) override { return values_.data(); }  // copies are done at once, so that one is enough
+  void begin() override {}
+  void copy_down(const std::byte* from, int place, std::size_t at, std::size_t bytes) override {
+    if (bytes > 0) std::memcpy(reinterpret_cast<std::byte*>(host(place)) + at, from, bytes);
+  }
+  void copy_up(int place, std::size_t at, std::byte* to, std::size_t bytes) override {
+    std::memcpy(to, reinterpret_cast<const std::byte*>(host(place)) + at, bytes);
+  }
+  void wait_down(int) override {}
+  void end() override {}
+  void wait() noexcept override {}
+
+ private:
+  std::vector<float> values_;
+};
 
 class MpiCollectives : public Collectives {
  public:
@@ -39,6 +65,19 @@ class MpiCollectives : public Collectives {
     std::vector<MPI_Request> pending;
     pending.swap(pending_);
     for (MPI_Request& request : pending) GALAPAGOS_MPI(MPI_Wait(&request, MPI_STATUS_IGNORE));
+  }
+
+  void sum_to_owners(float* values, std::span<const std::uint64_t> bounds) override {
+    const auto me = static_cast<std::size_t>(ranks().rank());
+    const std::span<float> all(values, bounds.back());
+    ranks().sum_to_owners(all, bounds, all.subspan(bounds[me], bounds[me + 1] - bounds[me]));
+  }
+
+  void all_gather_parts(std::span<const GatheredPart> parts) override {
+    std::size_t bytes = 0;
+    for (const GatheredPart& part : parts) bytes += part.bytes;
+    HostStaging staging(bytes);
+    galapagos::all_gather_parts(ranks(), staging, parts);
   }
 
  private:

@@ -57,6 +57,40 @@ class NcclCollectives : public Collectives {
     });
   }
 
+  void abandon_sum() noexcept override {
+    nccl_->abort();  // the other ranks may never come to it
+    cudaStreamSynchronize(stream_->get());
+  }
+
+  void sum_to_owners(float* values, std::span<const std::uint64_t> bounds) override {
+    const std::size_t count = bounds[1] - bounds[0], me = index();
+    const auto length = [&](std::size_t r) { return static_cast<std::size_t>(bounds[r + 1] - bounds[r]); };
+    bool even = true;
+    for (std::size_t r = 1; r + 1 < bounds.size(); ++r) even = even && length(r) == count;
+    exchange("a sum to its owners", [&](const auto& queue) {
+      if (even) {
+        return queue(ncclReduceScatter(values, values + bounds[me], count, ncclFloat32, ncclSum, nccl_->get(),
+                                       stream_->get()));
+      }
+      for (std::size_t r = 0; r + 1 < bounds.size(); ++r) {
+        float* const part = values + bounds[r];
+        if (length(r) == 0) continue;
+        queue(ncclReduce(part, part, length(r), ncclFloat32, ncclSum, static_cast<int>(r), nccl_->get(),
+                         stream_->get()));
+      }
+    });
+  }
+
+  void all_gather_parts(std::span<const GatheredPart> parts) override {
+    exchange("a gathering of parts", [&](const auto& queue) {
+      for (const GatheredPart& part : parts) {
+        if (part.bytes == 0) continue;
+        queue(ncclBroadcast(part.data, part.data, part.bytes, ncclUint8, part.owner, nccl_->get(),
+                            stream_->get()));
+      }
+    });
+  }
+
   void check_while_waiting(std::chrono::duration<double> waited) {
     guarded([&] {
       nccl_->check("a sum over ranks");
@@ -73,6 +107,27 @@ class NcclCollectives : public Collectives {
   }
 
  private:
+  std::size_t index() const { return static_cast<std::size_t>(ranks().rank()); }
+
+  /// One exchange, made of what `work` hands to the function that it is given: what comes before it is
+  /// waited for, and what comes after it waits.
+  template <typename Work>
+  void exchange(const char* name, const Work& work) {
+    guarded([&] {
+      stream_->follow_main();
+      ncclResult_t worst = ncclGroupStart();
+      if (worst == ncclSuccess) {
+        work([&](ncclResult_t queued) {
+          if (worst == ncclSuccess && queued != ncclInProgress) worst = queued;
+        });
+        const ncclResult_t ended = ncclGroupEnd();
+        if (worst == ncclSuccess) worst = ended;
+      }
+      nccl_->request(worst, name, deadline_, [] { return false; });
+      stream_->lead_main();
+    });
+  }
+
   /// After a failure nothing on this GPU may go on waiting for other ranks.
   template <typename Work>
   void guarded(Work&& work) {

@@ -1,4 +1,5 @@
 #include "mpi_check.hpp"
+#include "staged_parts.hpp"
 
 #include <algorithm>
 
@@ -34,16 +35,27 @@ class StagedCollectives : public Collectives {
     count_ = 0;
   }
 
+  void abandon_sum() noexcept override { staging_->wait(); }
+
+  void sum_to_owners(float* values, std::span<const std::uint64_t> bounds) override {
+    galapagos::sum_to_owners(ranks(), *staging_, values, bounds);
+  }
+  void all_gather_parts(std::span<const GatheredPart> parts) override {
+    galapagos::all_gather_parts(ranks(), *staging_, parts);
+  }
+
  private:
   std::size_t pieces() const { return (count_ + piece_ - 1) / piece_; }
   std::size_t length(std::size_t i) const { return std::min(piece_, count_ - i * piece_); }
   static int place(std::size_t i) { return static_cast<int>(i % Staging::places); }
 
-  void copy_down(std::size_t i) { staging_->copy_down(values_ + i * piece_, place(i), length(i)); }
+  std::byte* part(std::size_t i) const { return reinterpret_cast<std::byte*>(values_ + i * piece_); }
+
+  void copy_down(std::size_t i) { staging_->copy_down(part(i), place(i), 0, length(i) * sizeof(float)); }
 
   void copy_up(std::size_t i) {
     GALAPAGOS_MPI(MPI_Wait(&sums_[place(i)], MPI_STATUS_IGNORE));
-    staging_->copy_up(place(i), values_ + i * piece_, length(i));
+    staging_->copy_up(place(i), 0, part(i), length(i) * sizeof(float));
   }
 
   std::unique_ptr<Staging> staging_;

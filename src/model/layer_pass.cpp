@@ -145,6 +145,7 @@ void LayerPass::finish(const LayerWeights& weights, const LayerTape& tape, const
 void LayerPass::finish_backward(const Tensor& x, const Tensor& norm, const Tensor& d_hidden,
                                 const Tensor& d_norm, const std::function<void()>& meanwhile) {
   const Tensor d_normed = rows(d_normed_, x.rows(), config_.hidden_size);
+  const Shards::SumGuard guard(shards_);
   shards_.start_sum(d_normed);
   meanwhile();
   shards_.finish_sum();

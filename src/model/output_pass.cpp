@@ -12,7 +12,8 @@ OutputPass::OutputPass(const ops::Context& context, const HfConfig& config, std:
                        const Shards& shards)
     : context_(context), shards_(shards), config_(config) {
   const auto matrix = [&](std::int64_t width, DType type) {
-    return OwnedTensor({tile(most_tokens), width}, type, context.device(), "logits and their gradients");
+    return OwnedTensor({tile(most_tokens, context.device()), width}, type, context.device(),
+                       "logits and their gradients");
   };
   normed_ = matrix(config.hidden_size, context.activations());
   d_normed_ = matrix(config.hidden_size, DType::f32);
@@ -21,12 +22,14 @@ OutputPass::OutputPass(const ops::Context& context, const HfConfig& config, std:
   fill_zero(unused_);
 }
 
-std::int64_t OutputPass::tile(std::int64_t most_tokens) {
-  return std::min<std::int64_t>(256, most_tokens);
+std::int64_t OutputPass::tile(std::int64_t most_tokens, Device device) {
+  // Every tile reads and writes the gradient of the whole head, which a GPU's caches do not hold.
+  return std::min<std::int64_t>(device == Device::cpu ? 256 : 1024, most_tokens);
 }
 
-std::uint64_t OutputPass::bytes(const HfConfig& config, std::int64_t most_tokens) {
-  return static_cast<std::uint64_t>(tile(most_tokens) * (2 * config.hidden_size + config.vocab_size)) *
+std::uint64_t OutputPass::bytes(const HfConfig& config, std::int64_t most_tokens, Device device) {
+  return static_cast<std::uint64_t>(tile(most_tokens, device) *
+                                    (2 * config.hidden_size + config.vocab_size)) *
          sizeof(float);
 }
 
@@ -46,6 +49,7 @@ double OutputPass::run(const Tensor& norm, const Tensor& head, const Tensor& hid
     if (!std::isfinite(sum)) return sum;
     const ops::Factor d_logits(logits);
     ops::linear_input_gradient(context_, d_logits, head, d_normed);
+    const Shards::SumGuard guard(shards_);
     shards_.start_sum(d_normed);
     if (!gradients.head.empty()) ops::linear_weight_gradient(context_, d_logits, x, gradients.head);
     shards_.finish_sum();

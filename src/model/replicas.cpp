@@ -34,19 +34,25 @@ Turn turn_on_node(std::span<const int> on_node, int replica, int shards) {
   return {static_cast<std::size_t>(before), within.size()};
 }
 
-Shards make_shards(const ReplicaGrid& grid, const MakeCollectives& make, std::int64_t ids) {
-  if (grid.shards() == 1) return {};
+std::unique_ptr<Collectives> make_for_group(const ReplicaGrid& grid, const Communicator& group,
+                                            const MakeCollectives& make) {
   std::unique_ptr<Collectives> collectives;
-  std::exception_ptr failure;  // of this replica
+  std::exception_ptr failure;  // of this group
   try {
-    collectives = make(grid.of_replica());
+    collectives = make(group);
   } catch (...) {
     failure = std::current_exception();
   }
   agree(grid.ranks(), [&] {
     if (failure) std::rethrow_exception(failure);
   });
-  return {std::move(collectives), part_of_vocabulary(ids, grid.shard(), grid.shards()).first};
+  return collectives;
+}
+
+Shards make_shards(const ReplicaGrid& grid, const MakeCollectives& make, std::int64_t ids) {
+  if (grid.shards() == 1) return {};
+  return {make_for_group(grid, grid.of_replica(), make),
+          part_of_vocabulary(ids, grid.shard(), grid.shards()).first};
 }
 
 }  // namespace galapagos

@@ -1,3 +1,5 @@
+#include <vector>
+
 #include <galapagos/core/progress.hpp>
 #include <galapagos/model/shards.hpp>
 #include <galapagos/ops/linear.hpp>
@@ -7,6 +9,7 @@ namespace galapagos {
 void Shards::start_sum(const Tensor& values) const {
   if (alone()) return;
   const Stopwatch watch;
+  summing_ = true;
   collectives_->start_sum(values.floats(), static_cast<std::size_t>(values.elements()));
   seconds_ += watch.seconds();
 }
@@ -15,15 +18,20 @@ void Shards::finish_sum() const {
   if (alone()) return;
   const Stopwatch watch;
   collectives_->finish_sum();
+  summing_ = false;
   seconds_ += watch.seconds();
 }
 
-void Shards::take_from_root(const Tensor& values) const {
+void Shards::abandon_sum() const noexcept {
+  if (summing_) collectives_->abandon_sum();
+  summing_ = false;
+}
+
+void Shards::take_from_root(std::span<const Tensor> values) const {
   if (alone()) return;
-  std::vector<std::byte> host(values.bytes());
-  copy_bytes(host.data(), Device::cpu, values.data, values.device, host.size());
-  ranks().broadcast(std::span(host));
-  copy_bytes(values.data, values.device, host.data(), Device::cpu, host.size());
+  std::vector<GatheredPart> parts;
+  for (const Tensor& tensor : values) parts.push_back({tensor.data, tensor.bytes(), 0});
+  collectives_->all_gather_parts(parts);
 }
 
 void Shards::add_product(const ops::Context& context, const Tensor& x, const Tensor& weight,

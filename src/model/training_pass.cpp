@@ -13,7 +13,7 @@ std::int64_t predicted_tokens(std::span<const std::int64_t> offsets) {
 }
 
 std::uint64_t TrainingPass::bytes(const HfConfig& config, std::int64_t most_tokens, bool recompute,
-                                  DType activations) {
+                                  Device device, DType activations) {
   std::int64_t width = (config.layers + 2) * config.hidden_size * static_cast<std::int64_t>(sizeof(float)) +
                        LayerPass::width(config, activations);
   if (recompute) {
@@ -21,8 +21,8 @@ std::uint64_t TrainingPass::bytes(const HfConfig& config, std::int64_t most_toke
   } else {
     for (const LayerShape& shape : config.layer_shapes) width += LayerTape::width(config, shape, activations);
   }
-  return static_cast<std::uint64_t>(most_tokens * width) + OutputPass::bytes(config, most_tokens) +
-         LogitLosses::bytes(OutputPass::tile(most_tokens), config.vocab_size, true);
+  return static_cast<std::uint64_t>(most_tokens * width) + OutputPass::bytes(config, most_tokens, device) +
+         LogitLosses::bytes(OutputPass::tile(most_tokens, device), config.vocab_size, true);
 }
 
 TrainingPass::TrainingPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
@@ -33,7 +33,7 @@ TrainingPass::TrainingPass(const ops::Context& context, const HfConfig& config, 
       recompute_(recompute),
       layers_(context, config, most_tokens, shards),
       output_(context, config, most_tokens, shards),
-      losses_(context, shards, OutputPass::tile(most_tokens), config.vocab_size, true) {
+      losses_(context, shards, OutputPass::tile(most_tokens, context.device()), config.vocab_size, true) {
   const auto states = [&] {
     return OwnedTensor({most_tokens, config.hidden_size}, DType::f32, context.device(),
                        "activations of training");

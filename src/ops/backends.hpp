@@ -49,7 +49,7 @@
   decltype(ops::slice_cross_entropy_backward) slice_cross_entropy_backward; \
   decltype(ops::slice_kl_backward) slice_kl_backward;                       \
   decltype(ops::adamw) adamw;                                               \
-  decltype(ops::sum_of_squares) sum_of_squares;                             \
+  decltype(ops::sums_of_squares) sums_of_squares;                           \
   decltype(ops::solve_spd) solve_spd;                                       \
   decltype(ops::symmetric_product) symmetric_product;                       \
   decltype(ops::principal_submatrix) principal_submatrix;                   \

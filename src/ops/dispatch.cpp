@@ -183,13 +183,19 @@ void slice_kl_backward(const Context& context, const Tensor& dense, std::span<co
   GALAPAGOS_DISPATCH(slice_kl_backward, dense, dense_shifts, weights, shifts, logits);
 }
 
-void adamw(const Context& context, const AdamWStep& step, const Tensor& gradients, const Tensor& weights,
-           const Tensor& first, const Tensor& second) {
-  GALAPAGOS_DISPATCH(adamw, step, gradients, weights, first, second);
+void adamw(const Context& context, const AdamWStep& step, const AdamWState& state, DType precision,
+           const Tensor& bad) {
+  GALAPAGOS_DISPATCH(adamw, step, state, precision, bad);
+}
+
+void sums_of_squares(const Context& context, std::span<const Tensor> tensors, std::span<double> sums) {
+  GALAPAGOS_DISPATCH(sums_of_squares, tensors, sums);
 }
 
 double sum_of_squares(const Context& context, const Tensor& x) {
-  GALAPAGOS_DISPATCH(sum_of_squares, x);
+  double sum = 0;
+  sums_of_squares(context, {&x, 1}, {&sum, 1});
+  return sum;
 }
 
 bool solve_spd(const Context& context, const Tensor& h, double ridge, const Tensor& rhs) {

@@ -62,7 +62,8 @@ GradientCollector::GradientCollector(const ops::Context& context, const Communic
   if (stage_.span.last < config_.layers) return;
   head_.emplace(source.head());
   output_.emplace(context, config_, how.most_tokens, shards);
-  losses_.emplace(context, shards, OutputPass::tile(how.most_tokens), config_.vocab_size, false);
+  losses_.emplace(context, shards, OutputPass::tile(how.most_tokens, context.device()), config_.vocab_size,
+                  false);
 }
 
 std::uint64_t GradientCollector::bytes(const HfConfig& config, DType precision, const LayerSpan& span,
@@ -77,7 +78,7 @@ std::uint64_t GradientCollector::bytes(const HfConfig& config, DType precision, 
       stage_weight_bytes(config, span, precision) + static_cast<std::uint64_t>(how.most_tokens * width);
   if (span.last == config.layers) {
     bytes += static_cast<std::uint64_t>(config.vocab_size * config.hidden_size) * size_of(precision) +
-             OutputPass::bytes(config, how.most_tokens);
+             OutputPass::bytes(config, how.most_tokens, how.device);
   }
   // What waits on the host between the way up and the way down, and the sums: as they are, and packed.
   const std::int64_t waiting = one_stage ? 0 : span.last == config.layers ? how.samples : 1;

@@ -30,6 +30,7 @@ struct GradientGathering {
   std::int64_t window_tokens = 1;  ///< of a lane between one reduction and the next
   DType activations = DType::f32;
   bool recompute = false;  ///< keep only what goes into each layer, and compute it again on the way back
+  Device device = Device::cpu;
 };
 
 /// Sums g g^T over tokens, g [hidden] being the gradient by a module's output of the negative log-likelihood

@@ -102,6 +102,7 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
   });
   header.created = comm.broadcast_string(header.created);
   setup.how = {options.form, options.samples, options.seed};
+  setup.how.device = context.device();
   if (options.dry_run) {
     header.calibration_tokens = options.calibration_tokens;
     setup.how.most_tokens = std::max(options.batch_tokens, header.sequence_length);
@@ -124,7 +125,7 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
   agree(comm, [&] {
     check_shards(comm.size(), options.shards);
     const SensitivityExtent extent = {header.calibration_tokens, setup.how.most_tokens,
-                                      header.sequence_length, context.activations()};
+                                      header.sequence_length, context.device(), context.activations()};
     setup.forecast =
         forecast_sensitivity(options, model.source(0, 1).config, model.precision, extent, comm.size(), limit);
     if (setup.forecast.grid.stages() > 1) check_message(setup.how.most_tokens, model.config.hidden_size);

@@ -40,6 +40,7 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
   how.samples = options.samples;
   how.most_tokens = extent.most_tokens;
   how.activations = extent.activations;
+  how.device = extent.device;
   const auto fits = [&](int stages, int lanes) {
     forecast.grid.lanes = lanes;
     forecast.grid.spans = balanced_spans(layer_costs(config), stages);

@@ -66,8 +66,9 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
         : part.model.shards == 1
             ? extent.most_parameters
             : static_cast<std::int64_t>(share * static_cast<double>(extent.most_parameters));
-    footprint.training = static_cast<std::uint64_t>(parameters) * word +
-                         fine_tune_bytes(config, parameters, extent.longest, tuning.options.recompute);
+    footprint.training =
+        static_cast<std::uint64_t>(parameters) * word +
+        fine_tune_bytes(config, parameters, extent.longest, tuning.options.recompute, extent.device);
   }
   return footprint;
 }

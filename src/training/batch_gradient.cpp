@@ -24,12 +24,13 @@ Teacher::Teacher(const ops::Context& context, const ModelSource& source, std::in
       forward_(context, config_, most_tokens, shards),
       hidden_(matrix(context, most_tokens, config_.hidden_size)) {}
 
-std::uint64_t Teacher::bytes(const ModelSource& source, std::int64_t most_tokens, DType activations) {
+std::uint64_t Teacher::bytes(const ModelSource& source, std::int64_t most_tokens, Device device,
+                             DType activations) {
   const std::int64_t rest = head_parameters(source.config);
   return stage_weight_bytes(source.config, {0, source.config.layers}, source.precision) +
          static_cast<std::uint64_t>(rest) * size_of(source.precision) +
          activation_bytes(source.config, most_tokens, activations) +
-         static_cast<std::uint64_t>(OutputPass::tile(most_tokens) * source.config.hidden_size) *
+         static_cast<std::uint64_t>(OutputPass::tile(most_tokens, device) * source.config.hidden_size) *
              sizeof(float);
 }
 

@@ -15,9 +15,9 @@ FineTuneEnd fine_tune(const ops::Context& context, const HfConfig& config, const
   for (std::size_t s = 0; s < sequences.sequences(); ++s)
     longest = std::max(longest, static_cast<std::int64_t>(sequences.sequence(s).size()));
   if (longest < 2) return FineTuneEnd::done;
-  const Communicator lane = Communicator::self();
+  const std::unique_ptr<Collectives> itself = make_mpi_collectives(Communicator::self());
   const Gradients gradients(weights, context.device());
-  ShardedAdamW optimiser(lane, context, weights, precision, AdamWOptions(), shards);
+  ShardedAdamW optimiser(*itself, context, weights, precision, AdamWOptions(), shards);
   TrainingPass pass(context, config, longest, options.recompute, shards);
   for (std::size_t s = 0; s < sequences.sequences(); ++s) {
     if (shards.root_says(stop && stop())) return FineTuneEnd::stopped;
@@ -27,16 +27,15 @@ FineTuneEnd fine_tune(const ops::Context& context, const HfConfig& config, const
     const double loss =
         pass.run(weights, {tokens, {0, count}}, 1.0f / static_cast<float>(count - 1), {}, gradients);
     if (shards.root_says(!std::isfinite(loss))) return FineTuneEnd::diverged;
-    const double norm = optimiser.step(gradients, options.learning_rate, 0);
-    if (shards.root_says(!std::isfinite(norm))) return FineTuneEnd::diverged;
+    if (!optimiser.step_unclipped(gradients, options.learning_rate)) return FineTuneEnd::diverged;
   }
   return FineTuneEnd::done;
 }
 
 std::uint64_t fine_tune_bytes(const HfConfig& config, std::int64_t parameters, std::int64_t longest_sequence,
-                              bool recompute) {
+                              bool recompute, Device device) {
   return static_cast<std::uint64_t>(parameters) * sizeof(float) + ShardedAdamW::bytes(parameters, 1) +
-         TrainingPass::bytes(config, longest_sequence, recompute);
+         TrainingPass::bytes(config, longest_sequence, recompute, device);
 }
 
 }  // namespace galapagos

@@ -34,12 +34,13 @@ std::string count(std::int64_t number) {
 class Training {
  public:
   /// `begun`: since the command was started.
-  Training(const Communicator& comm, const ReplicaGrid& grid, const Shards& shards,
+  Training(const Communicator& comm, const ReplicaGrid& grid, const Shards& shards, Collectives& replicas,
            const ops::Context& context, const TrainOptions& options, TrainSetup& setup,
            const Stopwatch& begun, PhaseTimes& times)
       : comm_(comm),
         grid_(grid),
         shards_(shards),
+        replicas_(replicas),
         context_(context),
         options_(options),
         setup_(setup),
@@ -70,6 +71,7 @@ class Training {
   const Communicator& comm_;
   const ReplicaGrid& grid_;
   const Shards& shards_;
+  Collectives& replicas_;
   const ops::Context& context_;
   const TrainOptions& options_;
   TrainSetup& setup_;
@@ -90,7 +92,7 @@ class Training {
 };
 
 void Training::begin() {
-  optimiser_.emplace(grid_.same_shard(), context_, weights_, setup_.precision, options_.adamw, shards_);
+  optimiser_.emplace(replicas_, context_, weights_, setup_.precision, options_.adamw, shards_);
   if (!options_.resume) return;
   const TrainingState state =
       load_state(comm_, shards_, options_.output, setup_.identity, *optimiser_, gradients_);
@@ -381,8 +383,12 @@ void run_training(const Communicator& world, const ops::Context& context, const 
     if (!options.resume) make_folder(options);
   });
   const Shards shards = make_shards(grid, options.make_collectives, setup.model.config.vocab_size);
+  const std::unique_ptr<Collectives> replicas =
+      grid.replicas() > 1 ? make_for_group(grid, grid.same_shard(), options.make_collectives)
+                          : make_mpi_collectives(grid.same_shard());
   std::optional<Training> training;
-  agree(comm, [&] { training.emplace(comm, grid, shards, context, options, setup, begun, times); });
+  agree(comm,
+        [&] { training.emplace(comm, grid, shards, *replicas, context, options, setup, begun, times); });
   training->begin();
   reading.reset();
   training->run();

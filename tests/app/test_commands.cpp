@@ -43,6 +43,15 @@ TEST_CASE("from text to tokens, a database and an evaluation", "[app]") {
 
   CHECK(test::count_lines(from_tokens.errors, "seconds by phase and rank") == 1);
 
+  std::vector<std::string> sharded = {"eval", "--model", model, "--data", tokens, "--shards", "2", "--json"};
+  const test::Ended checked = run_galapagos(2, sharded);
+  CHECK(checked.code == 0);
+  CHECK(test::count_lines(checked.errors, "what 2 ranks exchange arrives as it is") == 1);
+  sharded.emplace_back("--no-collectives-check");
+  const test::Ended unchecked = run_galapagos(2, sharded);
+  CHECK(unchecked.output == checked.output);
+  CHECK(test::count_lines(unchecked.errors, "arrives as it is") == 0);
+
   const test::Ended built = run_galapagos(
       2, {"database", "--model", model, "--calibration", tokens, "--output", database, "--levels", "3"});
   CHECK(built.code == 0);

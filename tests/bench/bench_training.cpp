@@ -97,7 +97,8 @@ Measured measure(const Communicator& comm, const HfConfig& config, std::int64_t 
   const PeakMemory memory;
   const ModelWeights weights = load_model_weights(source);
   const Gradients gradients(weights, Device::cpu);
-  ShardedAdamW optimiser(comm, context, weights, DType::bf16, AdamWOptions());
+  const auto replicas = make_mpi_collectives(comm);
+  ShardedAdamW optimiser(*replicas, context, weights, DType::bf16, AdamWOptions());
   TrainingPass pass(context, config, tokens, recompute);
   const std::int64_t parameters = gradients.all().elements();
   const auto predicted = static_cast<float>(data.tokens.size() - data.sequences());
@@ -112,7 +113,7 @@ Measured measure(const Communicator& comm, const HfConfig& config, std::int64_t 
   measured.peak = memory.bytes();
   measured.planned = static_cast<std::uint64_t>(parameters) * (sizeof(float) + size_of(DType::bf16)) +
                      ShardedAdamW::bytes(parameters, comm.size()) +
-                     TrainingPass::bytes(config, tokens, recompute);
+                     TrainingPass::bytes(config, tokens, recompute, Device::cpu);
   return measured;
 }
 

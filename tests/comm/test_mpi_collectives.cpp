@@ -1,9 +1,6 @@
-#include "support/catch.hpp"
+#include "exchange_parts.hpp"
 
 #include <stdexcept>
-#include <vector>
-
-#include <galapagos/comm/collectives.hpp>
 
 using namespace galapagos;
 
@@ -28,5 +25,14 @@ TEST_CASE("an exception between start and finish of a sum gets out, though other
     others->start_sum(values.data(), values.size());
     others->finish_sum();
     CHECK(values.front() == static_cast<float>(world.size()));
+  }
+}
+
+TEST_CASE("parts of a sum go to their owners, and parts come from their owners to all", "[collectives]") {
+  const Communicator world = Communicator::world();
+  const auto collectives = make_mpi_collectives(world);
+  for (const bool even : {false, true}) {
+    for (const std::uint64_t unit : {1ull, 1000ull, 1'300'007ull})
+      test::check_parts(*collectives, unit, even);
   }
 }

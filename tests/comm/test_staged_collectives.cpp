@@ -1,4 +1,4 @@
-#include "support/catch.hpp"
+#include "exchange_parts.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -22,23 +22,27 @@ class LateStaging : public Staging {
   std::size_t piece() const override { return piece_; }
   float* host(int place) override { return places_[static_cast<std::size_t>(place)].data(); }
   void begin() override { ++begun; }
-  void copy_down(const float* from, int place, std::size_t count) override {
-    later(host(place), from, count);
+  void copy_down(const std::byte* from, int place, std::size_t at, std::size_t bytes) override {
+    if (bytes > 0) later(bytes_of(place) + at, from, bytes);
     downs_[place] = queue_.size();
   }
+  void copy_up(int place, std::size_t at, std::byte* to, std::size_t bytes) override {
+    later(to, bytes_of(place) + at, bytes);
+  }
   void wait_down(int place) override { run_until(downs_[place]); }
-  void copy_up(int place, float* to, std::size_t count) override { later(to, host(place), count); }
   void end() override {
     run_until(queue_.size());
     ++ended;
   }
+  void wait() noexcept override { run_until(queue_.size()); }
 
   std::size_t begun = 0, ended = 0, longest = 0;
 
  private:
-  void later(float* to, const float* from, std::size_t count) {
-    longest = std::max(longest, count);
-    queue_.emplace_back([=] { std::memcpy(to, from, count * sizeof(float)); });
+  std::byte* bytes_of(int place) { return reinterpret_cast<std::byte*>(host(place)); }
+  void later(std::byte* to, const std::byte* from, std::size_t bytes) {
+    longest = std::max(longest, bytes / sizeof(float));
+    queue_.emplace_back([=] { std::memcpy(to, from, bytes); });
   }
   void run_until(std::size_t end) {
     for (; done_ < end; ++done_) queue_[done_]();
@@ -104,4 +108,29 @@ TEST_CASE("sums of many values in pieces of a length that is used", "[staged]") 
   }
   const std::vector<std::uint64_t> all = world.all_gather(bits);
   for (const std::uint64_t other : all) CHECK(other == bits);
+}
+
+TEST_CASE("parts of a sum go through host memory to their owners, and parts to all", "[staged]") {
+  const Communicator world = Communicator::world();
+  for (const std::size_t piece : {7, 1000, 1 << 20}) {
+    const auto collectives = make_staged_collectives(world, std::make_unique<LateStaging>(piece));
+    for (const bool even : {false, true}) {
+      for (const std::uint64_t unit : {1, 100, 1003}) {
+        if (piece < 1000 && unit > 100) continue;  // many rounds
+        test::check_parts(*collectives, unit, even);
+      }
+    }
+  }
+}
+
+TEST_CASE("no copy is on its way after a sum was abandoned", "[staged]") {
+  const Communicator world = Communicator::world();
+  auto made = std::make_unique<LateStaging>(1000);
+  LateStaging& staging = *made;
+  const auto collectives = make_staged_collectives(world, std::move(made));
+  std::vector<float> values(1500, 2.0F);
+  collectives->start_sum(values.data(), values.size());
+  CHECK(staging.host(1)[0] == -1);
+  collectives->abandon_sum();
+  CHECK(staging.host(1)[0] == 2);
 }

@@ -5,6 +5,7 @@
 
 #include <galapagos/comm/nccl_collectives.hpp>
 #include <galapagos/core/error.hpp>
+#include <galapagos/model/collectives_check.hpp>
 #include <galapagos/model/make_collectives.hpp>
 #include <galapagos/tensor/gpu.hpp>
 
@@ -75,5 +76,6 @@ TEST_CASE("sums of values in GPU memory see what was computed, and are seen by w
         wrong += found[i] != static_cast<float>((i % 1009) * (ranks * (ranks + 1) / 2)) ? 1 : 0;
       CHECK(wrong == 0);
     }
+    CHECK_NOTHROW(check_exchange(*collectives, context, 9'000'001));  // parts too
   }
 }

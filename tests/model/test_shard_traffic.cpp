@@ -42,6 +42,10 @@ class Counting : public Collectives {
     mpi_->start_sum(values, count);
   }
   void finish_sum() override { mpi_->finish_sum(); }
+  void sum_to_owners(float* values, std::span<const std::uint64_t> bounds) override {
+    mpi_->sum_to_owners(values, bounds);
+  }
+  void all_gather_parts(std::span<const GatheredPart> parts) override { mpi_->all_gather_parts(parts); }
 
  private:
   double& bytes_;

@@ -381,14 +381,15 @@ TEST_CASE("AdamW does what its definition says", "[ops]") {
   const std::int64_t n = 100;
   Values w = make.values(n), m(static_cast<std::size_t>(n)), v(m.size());
   const OwnedTensor w32 = tensor_of(w, {n}, device), m32 = test::zeros_on(device, {n}),
-                    v32 = test::zeros_on(device, {n});
+                    v32 = test::zeros_on(device, {n}), working = test::poisoned_on(device, {n});
   ops::AdamWStep step;
   step.learning_rate = 0.01;
   step.weight_decay = 0.1;
   step.gradient_factor = 0.5;
   for (step.step = 1; step.step <= 50; ++step.step) {
     const Values g = make.values(n);
-    ops::adamw(context, step, tensor_of(g, {n}, device), w32, m32, v32);
+    const OwnedTensor gradients = tensor_of(g, {n}, device);
+    ops::adamw(context, step, {gradients, w32, m32, v32, working}, DType::f32);
     for (std::size_t i = 0; i < g.size(); ++i) {
       const double gradient = 0.5 * g[i], t = static_cast<double>(step.step);
       w[i] -= 0.01 * 0.1 * w[i];

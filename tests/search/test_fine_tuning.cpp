@@ -42,8 +42,8 @@ double nll_by_hand(const Bench& bench, const Assignment& assignment, double rate
   const ModelSource source = stitched_source(bench.context, model.checkpoint, model.config, model.database,
                                              model.space, assignment, bench.precision);
   const ModelWeights weights = load_model_weights(source);
-  const Communicator alone = Communicator::self();
-  ShardedAdamW optimiser(alone, bench.context, weights, bench.precision, {});
+  const auto alone = make_mpi_collectives(Communicator::self());
+  ShardedAdamW optimiser(*alone, bench.context, weights, bench.precision, {});
   const Gradients gradients(weights, Device::cpu);
   TrainingPass pass(bench.context, source.config, 64, false);
   for (std::size_t s = 0; s + 1 < training.offsets.size(); ++s) {

@@ -31,7 +31,8 @@ std::vector<float> weights_after(const Communicator& comm, DType precision, int 
   const ops::Context context;
   const test::SmallModel model("llama3_pruned", precision);
   const Gradients gradients(model.weights, Device::cpu);
-  ShardedAdamW optimiser(comm, context, model.weights, precision, {});
+  const auto replicas = make_mpi_collectives(comm);
+  ShardedAdamW optimiser(*replicas, context, model.weights, precision, {});
   for (int step = 0; step < steps; ++step) {
     fill_gradients(gradients, step, comm.rank(), comm.size());
     const double found = optimiser.step(gradients, rate, clip);
@@ -69,7 +70,8 @@ TEST_CASE("20 steps with given gradients end where torch.optim.AdamW's end", "[o
   const SafetensorsFile golden(test::data_file("training/adamw.safetensors"));
   AdamWOptions options;
   options.weight_decay = 0.1;
-  ShardedAdamW optimiser(world, context, model.weights, DType::f32, options);
+  const auto replicas = make_mpi_collectives(world);
+  ShardedAdamW optimiser(*replicas, context, model.weights, DType::f32, options);
   const Gradients gradients(model.weights, Device::cpu);
   const std::vector<NamedTensor> parameters = parameters_of(model.weights);
   std::map<std::string, std::uint64_t> numbers;  // in the order of the names
@@ -124,12 +126,13 @@ TEST_CASE("every rank has its part, the whole and the same working weights", "[o
   const ops::Context context;
   const test::SmallModel model("qwen2_pruned");
   const Gradients gradients(model.weights, Device::cpu);
-  const ShardedAdamW optimiser(world, context, model.weights, DType::f32, {});
+  const auto replicas = make_mpi_collectives(world);
+  const ShardedAdamW optimiser(*replicas, context, model.weights, DType::f32, {});
   CHECK(optimiser.parameters() == static_cast<std::uint64_t>(gradients.all().elements()));
   const auto mine = optimiser.master().elements();
   CHECK(world.sum(mine) == gradients.all().elements());
   CHECK(world.max(mine) - world.min(mine) <= 16);
-  const std::uint64_t held = static_cast<std::uint64_t>(mine) * (world.size() > 1 ? 16 : 12);
+  const std::uint64_t held = static_cast<std::uint64_t>(mine) * 12;
   CHECK(held <= ShardedAdamW::bytes(gradients.all().elements(), world.size()) + 16 * 16);
   optimiser.gather_master(gradients);
   std::size_t at = 0;
@@ -148,7 +151,8 @@ TEST_CASE("working weights in 16 bits are the rounded master weights, which keep
   for (const DType precision : {DType::bf16, DType::f16}) {
     const test::SmallModel model("llama3_pruned", precision);
     const Gradients gradients(model.weights, Device::cpu);
-    ShardedAdamW optimiser(world, context, model.weights, precision, {});
+    const auto replicas = make_mpi_collectives(world);
+    ShardedAdamW optimiser(*replicas, context, model.weights, precision, {});
     const std::vector<float> before = test::values_of(model.weights.layers[0].ffn.gate);
     const auto step = [&](int number, double learning_rate) {
       fill_gradients(gradients, number, world.rank(), world.size());
@@ -185,7 +189,8 @@ TEST_CASE("a gradient that is not finite on any rank changes nothing", "[optimis
   const ops::Context context;
   const test::SmallModel model("qwen2_pruned");
   const Gradients gradients(model.weights, Device::cpu);
-  ShardedAdamW optimiser(world, context, model.weights, DType::f32, {});
+  const auto replicas = make_mpi_collectives(world);
+  ShardedAdamW optimiser(*replicas, context, model.weights, DType::f32, {});
   const std::vector<float> before = test::values_of(optimiser.master());
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     fill_gradients(gradients, 0, world.rank(), world.size());
@@ -194,5 +199,33 @@ TEST_CASE("a gradient that is not finite on any rank changes nothing", "[optimis
     CHECK(optimiser.steps() == 0);
     CHECK(test::values_of(optimiser.master()) == before);
     CHECK(test::largest(test::values_of(optimiser.second_moment())) == 0);
+  }
+}
+
+TEST_CASE("a step that asks for no norm does the same, and says whether the gradient was finite",
+          "[optimiser]") {
+  const Communicator world = Communicator::world();
+  const ops::Context context;
+  const auto replicas = make_mpi_collectives(world);
+  const test::SmallModel one("llama3_pruned", DType::bf16), other("llama3_pruned", DType::bf16);
+  const Gradients gradients(one.weights, Device::cpu);
+  ShardedAdamW with_norm(*replicas, context, one.weights, DType::bf16, {}),
+      without(*replicas, context, other.weights, DType::bf16, {});
+  for (int number = 0; number < 3; ++number) {
+    fill_gradients(gradients, number, world.rank(), world.size());
+    with_norm.step(gradients, rate, 0);
+    fill_gradients(gradients, number, world.rank(), world.size());
+    CHECK(without.step_unclipped(gradients, rate));
+    CHECK(test::largest(test::values_of(gradients.all())) == 0);
+  }
+  CHECK(without.steps() == with_norm.steps());
+  CHECK(test::values_of(with_norm.master()) == test::values_of(without.master()));
+  const std::vector<NamedTensor> a = parameters_of(one.weights), b = parameters_of(other.weights);
+  for (std::size_t i = 0; i < a.size(); ++i)
+    CHECK(test::values_of(a[i].tensor) == test::values_of(b[i].tensor));
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    fill_gradients(gradients, 0, world.rank(), world.size());
+    if (world.rank() == world.size() - 1) gradients.all().floats()[7] = bad;
+    CHECK(!without.step_unclipped(gradients, rate));
   }
 }

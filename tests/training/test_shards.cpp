@@ -135,8 +135,8 @@ Step two_steps(const Model& model, const ModelPart& part, const Model* reference
     const ModelPart of_reference = part_of_model(reference->config, part.shard, part.shards);
     teacher.emplace(context, reference->part(of_reference, DType::f32), 25, shards);
   }
-  const Communicator lane = Communicator::self();
-  ShardedAdamW optimiser(lane, context, weights, DType::f32, {}, shards);
+  const auto lane = make_mpi_collectives(Communicator::self());
+  ShardedAdamW optimiser(*lane, context, weights, DType::f32, {}, shards);
   Step step;
   for (int i = 0; i < 2; ++i) {
     step.loss = *add_gradients(pass, weights, tokens, 25, 0.1f, teacher ? &*teacher : nullptr, gradients);

@@ -21,12 +21,14 @@ struct Trained {
   ops::Context context;
   test::SmallModel model;
   Gradients gradients;
+  std::unique_ptr<Collectives> replicas;
   ShardedAdamW optimiser;
 
   Trained(const Communicator& comm, const std::string& name, int steps)
       : model(name, DType::bf16),
         gradients(model.weights, Device::cpu),
-        optimiser(comm, context, model.weights, DType::bf16, {}) {
+        replicas(make_mpi_collectives(comm)),
+        optimiser(*replicas, context, model.weights, DType::bf16, {}) {
     for (int i = 0; i < steps; ++i) step(i);
   }
 

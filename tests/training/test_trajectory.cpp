@@ -30,7 +30,8 @@ void train(const test::SmallModel& model, const test::GoldenTraining& golden,
   const Communicator world = Communicator::world();
   AdamWOptions options;
   options.weight_decay = 0.1;
-  ShardedAdamW optimiser(world, context, model.weights, DType::f32, options);
+  const auto replicas = make_mpi_collectives(world);
+  ShardedAdamW optimiser(*replicas, context, model.weights, DType::f32, options);
   const Gradients gradients(model.weights, Device::cpu);
   TrainingPass pass(context, model.config, 33, false);
   for (std::int64_t step = 0; step < golden.steps(); ++step) {

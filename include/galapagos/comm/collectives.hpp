@@ -1,15 +1,24 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <span>
 
 #include <galapagos/comm/communicator.hpp>
 
 namespace galapagos {
 
-/// Sums of fp32 values over the ranks of a group, in the memory where tensors lie: one interface over MPI and
-/// over NCCL. All ranks make the same calls in the same order. What is small and lies in host memory goes
-/// over ranks() instead.
+/// Memory that one rank has the values of, as long on every rank.
+struct GatheredPart {
+  std::byte* data = nullptr;
+  std::size_t bytes = 0;
+  int owner = 0;
+};
+
+/// What ranks of a group exchange of tensors, in the memory where those lie: one interface over MPI and over
+/// NCCL. All ranks make the same calls in the same order. What is small and lies in host memory goes over
+/// ranks() instead.
 class Collectives {
  public:
   explicit Collectives(const Communicator& ranks) : ranks_(ranks.duplicate()) {}
@@ -19,11 +28,20 @@ class Collectives {
 
   const Communicator& ranks() const { return ranks_; }
 
-  /// Begins to replace `count` values by their sums over all ranks, the same bits on each of them. The values
-  /// are not to be touched before finish_sum(); one sum at a time.
+  /// Begins to replace `count` fp32 values by their sums over all ranks, the same bits on each of them. The
+  /// values are not to be touched before finish_sum(); one sum at a time.
   virtual void start_sum(float* values, std::size_t count) = 0;
   /// What is computed after this sees the sums.
   virtual void finish_sum() = 0;
+  /// In place of finish_sum() on the way of an exception, without the other ranks: what the values' memory is
+  /// used for next is safe from the sum. After it the ranks can only end.
+  virtual void abandon_sum() noexcept {}
+
+  /// Values of rank r, [bounds[r], bounds[r + 1]) of `values`, are replaced by their sums over all ranks;
+  /// what the others' become is not said. bounds[0] = 0. What is computed after this sees the sums.
+  virtual void sum_to_owners(float* values, std::span<const std::uint64_t> bounds) = 0;
+  /// Every rank gets all parts from their owners. What is computed after this sees them.
+  virtual void all_gather_parts(std::span<const GatheredPart> parts) = 0;
 
  private:
   Communicator ranks_;

@@ -131,11 +131,10 @@ class Communicator {
   bool any(bool value) const { return max(static_cast<std::int64_t>(value)) != 0; }
 
   /// `values`, equally many on every rank, are summed over the ranks; rank r gets elements [bounds[r],
-  /// bounds[r + 1]) of the sum in `mine`. bounds[0] = 0, and the last is values.size().
+  /// bounds[r + 1]) of the sum in `mine`, which may be where they lie in `values`. bounds[0] = 0, and the
+  /// last is values.size().
   void sum_to_owners(std::span<const float> values, std::span<const std::uint64_t> bounds,
                      std::span<float> mine) const;
-  /// Every rank's part [bounds[r], bounds[r + 1]) of `values` on every rank.
-  void all_gather_parts(std::span<float> values, std::span<const std::uint64_t> bounds) const;
 
   template <Transferable T>
   void send(std::span<const T> values, int to, int tag) const {

@@ -14,18 +14,21 @@ class Staging {
   static constexpr int places = 2;
 
   virtual ~Staging() = default;
-  /// Values that each place has room for.
+  /// fp32 values that each place has room for.
   virtual std::size_t piece() const = 0;
   virtual float* host(int place) = 0;
 
   /// Copies asked for from now on see what has been computed so far.
   virtual void begin() = 0;
-  virtual void copy_down(const float* from, int place, std::size_t count) = 0;
-  /// The host waits for the last copy down to `place`.
+  /// To, and from, `at` bytes behind the beginning of the place.
+  virtual void copy_down(const std::byte* from, int place, std::size_t at, std::size_t bytes) = 0;
+  virtual void copy_up(int place, std::size_t at, std::byte* to, std::size_t bytes) = 0;
+  /// The host waits for the last copy down to `place`, and for all that was asked for before it.
   virtual void wait_down(int place) = 0;
-  virtual void copy_up(int place, float* to, std::size_t count) = 0;
   /// What is computed from now on sees the copies asked for so far.
   virtual void end() = 0;
+  /// The host waits for all copies.
+  virtual void wait() noexcept = 0;
 };
 
 /// Sums over MPI of values that MPI cannot read, in pieces: while one is summed, the one before is copied up

@@ -24,8 +24,8 @@ class OutputPass {
              const Shards& shards = alone());
 
   /// Tokens of a tile, and bytes that this holds.
-  static std::int64_t tile(std::int64_t most_tokens);
-  static std::uint64_t bytes(const HfConfig& config, std::int64_t most_tokens);
+  static std::int64_t tile(std::int64_t most_tokens, Device device);
+  static std::uint64_t bytes(const HfConfig& config, std::int64_t most_tokens, Device device);
 
   /// The sum of the tiles' losses. Adds its gradient by hidden [t, hidden_size], the states before the final
   /// norm, to d_hidden, and those of the parameters to `gradients`. A loss that is not finite is returned as

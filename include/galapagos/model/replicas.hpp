@@ -49,6 +49,11 @@ struct Turn {
 /// everything, for all of its nodes.
 Turn turn_on_node(std::span<const int> on_node, int replica, int shards);
 
+/// Collective over all ranks of the grid, which all throw where any group of them cannot have it: what `make`
+/// gives for the group that this rank is in.
+std::unique_ptr<Collectives> make_for_group(const ReplicaGrid& grid, const Communicator& group,
+                                            const MakeCollectives& make);
+
 /// Collective over all ranks of the grid, which all throw where any replica cannot sum. This rank's place
 /// among the shards of its replica; alone where there is one shard. `ids`: of the whole vocabulary.
 Shards make_shards(const ReplicaGrid& grid, const MakeCollectives& make, std::int64_t ids);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/collectives.hpp>
@@ -36,8 +37,21 @@ class Shards {
     finish_sum();
   }
 
-  /// Collective. Makes values that all shards hold those of the root.
-  void take_from_root(const Tensor& values) const;
+  /// Looks after a sum that was started: ends it where an exception comes before finish_sum(), so that
+  /// nothing writes into memory that is freed.
+  class SumGuard {
+   public:
+    explicit SumGuard(const Shards& shards) : shards_(shards) {}
+    ~SumGuard() { shards_.abandon_sum(); }
+    SumGuard(const SumGuard&) = delete;
+    SumGuard& operator=(const SumGuard&) = delete;
+
+   private:
+    const Shards& shards_;
+  };
+
+  /// Collective. Makes values that all shards hold those of the root, all in one message.
+  void take_from_root(std::span<const Tensor> values) const;
 
   /// Collective. hidden [t, hidden] += x weight^T, summed over the shards. A shard may have no columns of x.
   void add_product(const ops::Context& context, const Tensor& x, const Tensor& weight,
@@ -59,9 +73,12 @@ class Shards {
   double seconds() const { return seconds_; }
 
  private:
+  void abandon_sum() const noexcept;
+
   std::unique_ptr<Collectives> collectives_;
   std::int64_t first_id_ = 0;
   mutable double seconds_ = 0;
+  mutable bool summing_ = false;
 };
 
 /// No others.

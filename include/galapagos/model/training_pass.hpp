@@ -27,8 +27,8 @@ class TrainingPass {
   TrainingPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens, bool recompute,
                const Shards& shards = alone());
 
-  /// Bytes that this holds, with activations of that type.
-  static std::uint64_t bytes(const HfConfig& config, std::int64_t most_tokens, bool recompute,
+  /// Bytes that this holds on that device, with activations of that type.
+  static std::uint64_t bytes(const HfConfig& config, std::int64_t most_tokens, bool recompute, Device device,
                              DType activations = DType::f32);
 
   /// The sum over the batch's predicted tokens of the cross entropy, or with `reference` of KL(reference ||

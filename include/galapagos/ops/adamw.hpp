@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include <galapagos/ops/context.hpp>
 
@@ -18,11 +19,21 @@ struct AdamWStep {
   std::int64_t step = 1;       ///< counted from 1
 };
 
-/// Updates weights, first and second moments in place from the gradients; all fp32 and of one length.
-void adamw(const Context& context, const AdamWStep& step, const Tensor& gradients, const Tensor& weights,
-           const Tensor& first, const Tensor& second);
+/// What a step changes, all of one length: fp32, but for the working weights of any type.
+struct AdamWState {
+  Tensor gradients, master, first, second;
+  Tensor weights;
+};
 
-/// Sum of the squares of all elements of a fp32 tensor, in fp64.
+/// Updates master weights, first and second moments in place from the gradients, which become zero, and gives
+/// the working weights the master weights, rounded to `precision` also where they are kept in fp32; all in
+/// one pass. A gradient that is NaN or infinite, if there is any, is left in `bad`, fp32 [1], which may be
+/// empty.
+void adamw(const Context& context, const AdamWStep& step, const AdamWState& state, DType precision,
+           const Tensor& bad = {});
+
+/// For each of several fp32 tensors the sum of the squares of its elements, in fp64.
+void sums_of_squares(const Context& context, std::span<const Tensor> tensors, std::span<double> sums);
 double sum_of_squares(const Context& context, const Tensor& x);
 
 }  // namespace galapagos::ops

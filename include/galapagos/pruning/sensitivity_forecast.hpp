@@ -13,7 +13,8 @@ struct SensitivityExtent {
   std::int64_t tokens = 0;       ///< in all
   std::int64_t most_tokens = 1;  ///< of a batch
   std::int64_t longest = 1;      ///< sequence, for the operations of attention
-  DType activations = DType::f32;
+  Device device = Device::cpu;
+  DType activations = DType::f32;  ///< of what lies between operations
 };
 
 /// How `galapagos sensitivity` deals the ranks, and what that takes.

@@ -17,7 +17,7 @@ class Teacher {
   Teacher(const ops::Context& context, const ModelSource& source, std::int64_t most_tokens,
           const Shards& shards = alone());
 
-  static std::uint64_t bytes(const ModelSource& source, std::int64_t most_tokens,
+  static std::uint64_t bytes(const ModelSource& source, std::int64_t most_tokens, Device device,
                              DType activations = DType::f32);
 
   /// Computes the batch's last hidden states and gives its logits from them, once for each token; valid until

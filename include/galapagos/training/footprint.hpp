@@ -18,6 +18,7 @@ struct TrainExtent {
   int replicas = 1;
   int shards = 1;  ///< of a replica
   bool recompute = false;
+  Device device = Device::cpu;
 };
 
 /// What a training takes on a rank, in bytes.

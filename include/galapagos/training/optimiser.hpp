@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include <galapagos/comm/communicator.hpp>
+#include <galapagos/comm/collectives.hpp>
 #include <galapagos/model/model_weights.hpp>
 #include <galapagos/model/shards.hpp>
 #include <galapagos/ops/context.hpp>
@@ -25,8 +25,9 @@ struct AdamWOptions {
 /// too, so that the model in memory is the one that a checkpoint of that precision would hold.
 class ShardedAdamW {
  public:
-  /// Collective. Master weights from `weights`, which must outlive this; moments of zero.
-  ShardedAdamW(const Communicator& comm, const ops::Context& context, const ModelWeights& weights,
+  /// Collective over `replicas`, the ranks that the state is dealt to. Master weights from `weights`; moments
+  /// of zero. The references must outlive this.
+  ShardedAdamW(Collectives& replicas, const ops::Context& context, const ModelWeights& weights,
                DType precision, const AdamWOptions& options, const Shards& shards = alone());
 
   /// Bytes that a rank holds beside the working weights and the gradients.
@@ -36,13 +37,16 @@ class ShardedAdamW {
 
   /// Collective, also over the shards. Sums the gradients over the ranks, scales the sum down to a norm of at
   /// most `clip` (0: as it is), updates the weights and sets the gradients to zero. Returns the norm before
-  /// clipping; where that is not finite nothing is updated.
+  /// clipping; where that is not finite no weight is updated.
   double step(const Gradients& gradients, double learning_rate, double clip);
+  /// The same without clipping, for those who do not ask for the norm: the gradients are read once. False
+  /// where they were not finite; the weights are worth nothing then.
+  bool step_unclipped(const Gradients& gradients, double learning_rate);
 
   std::int64_t steps() const { return steps_; }
 
   /// This rank's part: elements [first(), first() + master().elements()) of all parameters, in their order.
-  std::uint64_t first() const { return bounds_[static_cast<std::size_t>(comm_.rank())]; }
+  std::uint64_t first() const { return bounds_[static_cast<std::size_t>(replicas_.ranks().rank())]; }
   std::uint64_t parameters() const { return bounds_.back(); }
   const Tensor& master() const { return master_.view(); }
   const Tensor& first_moment() const { return first_moment_.view(); }
@@ -54,19 +58,31 @@ class ShardedAdamW {
   void gather_master(const Gradients& gradients) const;
 
  private:
+  /// What this rank has of a parameter.
+  struct Piece {
+    Tensor weight;
+    std::int64_t at = 0;  ///< in the rank's part
+    bool held_by_all = false;
+  };
+
+  bool single() const { return replicas_.ranks().size() == 1; }
+  Tensor own_part(const Gradients& gradients) const;
   Tensor sum_gradients(const Gradients& gradients) const;
   double norm_of(const Tensor& mine) const;
-  void store(const Tensor& values, const Tensor& weight) const;
-  void spread(const Gradients& scratch);
+  void update(const Gradients& gradients, double learning_rate, double factor, const Tensor& bad);
+  void share_weights() const;
 
-  const Communicator& comm_;
+  Collectives& replicas_;
   const ops::Context& context_;
   const Shards& shards_;
-  std::vector<NamedTensor> weights_;
   DType precision_;
   AdamWOptions options_;
   std::vector<std::uint64_t> bounds_;
-  OwnedTensor master_, first_moment_, second_moment_, gradient_;
+  std::vector<Piece> pieces_;
+  std::vector<GatheredPart> of_replicas_;  // all working weights, each part with its owner
+  std::vector<Tensor> of_shards_;          // those that all shards hold
+  OwnedTensor master_, first_moment_, second_moment_;
+  OwnedTensor bad_;  // a gradient that is not finite, after step_unclipped()
   std::int64_t steps_ = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "../backends.hpp"
 #include "launch.cuh"
+#include "reduce.cuh"
+#include "stored.cuh"
 
 #include <cmath>
 
@@ -10,22 +12,114 @@ struct Factors {
   float gradient, beta1, rest1, beta2, rest2, decay, step_size, root, epsilon;
 };
 
-__global__ void update(Factors f, const float* gradients, float* weights, float* first, float* second,
-                       std::int64_t count) {
-  for (std::int64_t i = global_thread(); i < count; i += global_threads()) {
-    const float g = gradients[i] * f.gradient;
-    const float m = f.beta1 * first[i] + f.rest1 * g;
-    const float v = f.beta2 * second[i] + f.rest2 * g * g;
-    first[i] = m;
-    second[i] = v;
-    weights[i] = weights[i] * f.decay - f.step_size * m / (sqrtf(v) * f.root + f.epsilon);
-  }
+struct Pointers {
+  float *gradients, *master, *first, *second;
+};
+
+struct Element {
+  float master, first, second;
+};
+
+__device__ inline Element stepped(const Factors& f, float gradient, const Element& old) {
+  const float g = gradient * f.gradient;
+  Element element;
+  element.first = f.beta1 * old.first + f.rest1 * g;
+  element.second = f.beta2 * old.second + f.rest2 * g * g;
+  element.master =
+      old.master * f.decay - f.step_size * element.first / (sqrtf(element.second) * f.root + f.epsilon);
+  return element;
 }
 
-}  // namespace
+/// A master weight as `Rounded` stores it, in the type of the working weight.
+template <typename Weight, typename Rounded>
+__device__ inline Weight working(float master) {
+  return narrow<Weight>(widen(narrow<Rounded>(master)));
+}
 
-void adamw(const Context& context, const AdamWStep& step, const Tensor& gradients, const Tensor& weights,
-           const Tensor& first, const Tensor& second) {
+template <typename Weight, typename Rounded>
+__device__ inline void step_one(const Factors& f, const Pointers& p, Weight* weights, float* bad,
+                                std::int64_t i) {
+  const float gradient = p.gradients[i];
+  if (bad != nullptr && !isfinite(gradient)) *bad = gradient;
+  const Element element = stepped(f, gradient, {p.master[i], p.first[i], p.second[i]});
+  p.gradients[i] = 0;
+  p.master[i] = element.master;
+  p.first[i] = element.first;
+  p.second[i] = element.second;
+  weights[i] = working<Weight, Rounded>(element.master);
+}
+
+constexpr int each = 8;  // elements of a thread: 16 bytes of 16-bit weights
+
+/// `each` fp32 values, read and written 16 bytes at a time.
+struct Run {
+  float values[each];
+
+  __device__ static Run load(const float* from) {
+    Run run;
+#pragma unroll
+    for (int k = 0; k < each; k += 4) {
+      const float4 four = *reinterpret_cast<const float4*>(from + k);
+      run.values[k] = four.x, run.values[k + 1] = four.y, run.values[k + 2] = four.z,
+      run.values[k + 3] = four.w;
+    }
+    return run;
+  }
+  __device__ void store(float* to) const {
+#pragma unroll
+    for (int k = 0; k < each; k += 4)
+      *reinterpret_cast<float4*>(to + k) =
+          make_float4(values[k], values[k + 1], values[k + 2], values[k + 3]);
+  }
+};
+
+/// The same of the working weights.
+template <typename Weight>
+struct alignas(16) Weights {
+  Weight values[each];
+};
+
+/// A thread does `each` elements; all places begin at 16 bytes. The last `count` % `each` are done one by
+/// one, by as many threads.
+template <typename Weight, typename Rounded>
+__global__ void __launch_bounds__(block_threads)
+    update(Factors f, Pointers p, Weight* weights, float* bad, std::int64_t count) {
+  const std::int64_t runs = count / each;
+  for (std::int64_t i = global_thread(); i < runs; i += global_threads()) {
+    const std::int64_t at = i * each;
+    const Run gradients = Run::load(p.gradients + at);
+    Run master = Run::load(p.master + at), first = Run::load(p.first + at), second = Run::load(p.second + at);
+    Weights<Weight> stored;
+    const Run zeros{};
+    zeros.store(p.gradients + at);
+#pragma unroll
+    for (int k = 0; k < each; ++k) {
+      if (bad != nullptr && !isfinite(gradients.values[k])) *bad = gradients.values[k];
+      const Element element =
+          stepped(f, gradients.values[k], {master.values[k], first.values[k], second.values[k]});
+      master.values[k] = element.master;
+      first.values[k] = element.first;
+      second.values[k] = element.second;
+      stored.values[k] = working<Weight, Rounded>(element.master);
+    }
+    master.store(p.master + at);
+    first.store(p.first + at);
+    second.store(p.second + at);
+    *reinterpret_cast<Weights<Weight>*>(weights + at) = stored;
+  }
+  const std::int64_t last = runs * each + global_thread();
+  if (last < count) step_one<Weight, Rounded>(f, p, weights, bad, last);
+}
+
+/// For places that begin anywhere.
+template <typename Weight, typename Rounded>
+__global__ void __launch_bounds__(block_threads)
+    update_one_by_one(Factors f, Pointers p, Weight* weights, float* bad, std::int64_t count) {
+  for (std::int64_t i = global_thread(); i < count; i += global_threads())
+    step_one<Weight, Rounded>(f, p, weights, bad, i);
+}
+
+Factors factors_of(const AdamWStep& step) {
   const auto steps = static_cast<double>(step.step);
   Factors factors{};
   factors.gradient = static_cast<float>(step.gradient_factor);
@@ -37,13 +131,99 @@ void adamw(const Context& context, const AdamWStep& step, const Tensor& gradient
   factors.step_size = static_cast<float>(step.learning_rate / (1 - std::pow(step.beta1, steps)));
   factors.root = static_cast<float>(1 / std::sqrt(1 - std::pow(step.beta2, steps)));
   factors.epsilon = static_cast<float>(step.epsilon);
-  const std::int64_t count = weights.elements();
-  launch(context.cuda(), update, blocks_for(count), block_threads, 0, factors, gradients.floats(),
-         weights.floats(), first.floats(), second.floats(), count);
+  return factors;
 }
 
-double sum_of_squares(const Context& context, const Tensor& x) {
-  return cuda::inner_product(context, x, x);
+bool aligned(const AdamWState& state) {
+  std::uintptr_t places = 0;
+  for (const Tensor* tensor : {&state.gradients, &state.master, &state.first, &state.second, &state.weights})
+    places |= reinterpret_cast<std::uintptr_t>(tensor->data);
+  return places % 16 == 0;
+}
+
+constexpr int sum_blocks = 1024;  // of 256 threads: about what a GPU holds at a time
+constexpr std::int64_t per_sum_block = 4 * 4 * block_threads;
+
+/// Sums [blocks] of the squares of what each block reads: 16 bytes at a time, four of them on their way.
+__global__ void __launch_bounds__(block_threads)
+    square_sums(const float* x, std::int64_t count, double* sums) {
+  // What lies in front of the first 16 bytes, if anything, and behind the last.
+  const std::int64_t head = (16 - reinterpret_cast<std::uintptr_t>(x) % 16) % 16 / sizeof(float);
+  const std::int64_t front = head < count ? head : count, fours = (count - front) / 4;
+  const auto* vectors = reinterpret_cast<const float4*>(x + front);
+  const std::int64_t stride = global_threads();
+  double sum = 0;
+  const auto add = [&](float value) { sum += static_cast<double>(value) * value; };
+  const auto add_four = [&](const float4& four) {
+    add(four.x);
+    add(four.y);
+    add(four.z);
+    add(four.w);
+  };
+  std::int64_t i = global_thread();
+  for (; i + 3 * stride < fours; i += 4 * stride) {
+    const float4 a = vectors[i], b = vectors[i + stride], c = vectors[i + 2 * stride],
+                 d = vectors[i + 3 * stride];
+    add_four(a);
+    add_four(b);
+    add_four(c);
+    add_four(d);
+  }
+  for (; i < fours; i += stride) add_four(vectors[i]);
+  if (global_thread() < front) add(x[global_thread()]);
+  const std::int64_t behind = front + 4 * fours + global_thread();
+  if (behind < count) add(x[behind]);
+  const double total = block_reduce(sum, Sum());
+  if (threadIdx.x == 0) sums[blockIdx.x] = total;
+}
+
+__global__ void add_up(const double* sums, int count, double* total) {
+  double sum = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x)) sum += sums[i];
+  sum = block_reduce(sum, Sum());
+  if (threadIdx.x == 0) *total = sum;
+}
+
+}  // namespace
+
+void adamw(const Context& context, const AdamWStep& step, const AdamWState& state, DType precision,
+           const Tensor& bad) {
+  const std::int64_t count = state.master.elements();
+  const Factors factors = factors_of(step);
+  const Pointers pointers{state.gradients.floats(), state.master.floats(), state.first.floats(),
+                          state.second.floats()};
+  float* const found = bad.empty() ? nullptr : bad.floats();
+  const auto run = [&]<typename Weight, typename Rounded>(const Weight*, const Rounded*) {
+    if (aligned(state)) {
+      launch(context.cuda(), update<Weight, Rounded>, blocks_for(count, each * block_threads), block_threads,
+             0, factors, pointers, data_as<Weight>(state.weights), found, count);
+    } else {
+      launch(context.cuda(), update_one_by_one<Weight, Rounded>, blocks_for(count), block_threads, 0, factors,
+             pointers, data_as<Weight>(state.weights), found, count);
+    }
+  };
+  with_stored(state.weights.dtype, [&]<typename Weight>(const Weight* weight) {
+    if constexpr (std::is_same_v<Weight, float>) {
+      with_stored(precision, [&](const auto* rounded) { run(weight, rounded); });
+    } else {
+      run(weight, weight);
+    }
+  });
+}
+
+void sums_of_squares(const Context& context, std::span<const Tensor> tensors, std::span<double> sums) {
+  Resources& gpu = context.cuda();
+  const auto parts = static_cast<std::int64_t>(tensors.size());
+  const Array<double> partial(sum_blocks, "sums"), totals(parts, "sums");
+  for (std::int64_t part = 0; part < parts; ++part) {
+    const Tensor& x = tensors[static_cast<std::size_t>(part)];
+    const std::int64_t wanted = (x.elements() + per_sum_block - 1) / per_sum_block;
+    const int blocks = static_cast<int>(std::clamp<std::int64_t>(wanted, 1, sum_blocks));
+    launch(gpu, square_sums, dim3(static_cast<unsigned>(blocks)), block_threads, 0, x.floats(), x.elements(),
+           partial.data());
+    launch(gpu, add_up, dim3(1), block_threads, 0, partial.data(), blocks, totals.data() + part);
+  }
+  if (parts > 0) gpu.download(totals.data(), sums.first(static_cast<std::size_t>(parts)));
 }
 
 }  // namespace galapagos::ops::cuda

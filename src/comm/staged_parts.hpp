@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include <galapagos/comm/collectives.hpp>
+#include <galapagos/comm/staged_collectives.hpp>
+
+namespace galapagos {
+
+/// Collectives::sum_to_owners() and all_gather_parts() in rounds through the places of a staging: a round's
+/// values are copied up while the next round's come down and are exchanged.
+void sum_to_owners(const Communicator& ranks, Staging& staging, float* values,
+                   std::span<const std::uint64_t> bounds);
+void all_gather_parts(const Communicator& ranks, Staging& staging, std::span<const GatheredPart> parts);
+
+}  // namespace galapagos

@@ -1,0 +1,157 @@
+#include <algorithm>
+#include <fmt/format.h>
+#include <optional>
+#include <vector>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/core/progress.hpp>
+#include <galapagos/model/collectives_check.hpp>
+
+namespace galapagos {
+namespace {
+
+constexpr std::size_t chunk = std::size_t{1} << 20;  // values that are compared at a time
+
+/// Whole numbers for one exchange, other ones for another; sums over all ranks stay below 2^24.
+class Pattern {
+ public:
+  Pattern(int ranks, std::uint64_t number)
+      : ranks_(static_cast<std::uint64_t>(ranks)),
+        modulus_(std::max<std::uint64_t>(2, std::min<std::uint64_t>(4093, (1u << 23) / ranks_))),
+        shift_(number * 0x9e3779b97f4a7c15u) {}
+
+  float of(int rank, std::size_t i) const {
+    return static_cast<float>(base(i) + static_cast<std::uint64_t>(rank) % cycle);
+  }
+  float sum(std::size_t i) const {
+    const std::uint64_t rest = ranks_ % cycle;
+    return static_cast<float>(ranks_ * base(i) + ranks_ / cycle * (cycle * (cycle - 1) / 2) +
+                              (rest > 0 ? rest * (rest - 1) / 2 : 0));
+  }
+
+ private:
+  static constexpr std::uint64_t cycle = 64;  // ranks, after which their numbers begin anew
+
+  std::uint64_t base(std::size_t i) const { return ((i + shift_) * 2654435761u >> 16) % modulus_; }
+
+  std::uint64_t ranks_, modulus_, shift_;
+};
+
+class Checker {
+ public:
+  Checker(Collectives& collectives, const ops::Context& context, std::size_t largest)
+      : collectives_(collectives),
+        rank_(collectives.ranks().rank()),
+        size_(collectives.ranks().size()),
+        values_({static_cast<std::int64_t>(largest)}, DType::f32, context.device(),
+                "a check of what ranks exchange"),
+        host_(std::min(chunk, largest)) {}
+
+  void sums(std::size_t count) {
+    const Pattern pattern(size_, ++number_);
+    put(0, count, [&](std::size_t i) { return pattern.of(rank_, i); });
+    collectives_.start_sum(values_->floats(), count);
+    collectives_.finish_sum();
+    compare("a sum", count, 0, count, [&](std::size_t i) { return pattern.sum(i); });
+  }
+
+  void parts(std::size_t count) {
+    const Pattern pattern(size_, ++number_);
+    std::vector<std::uint64_t> bounds;
+    for (std::size_t r = 0; r <= static_cast<std::size_t>(size_); ++r)
+      bounds.push_back(count * r / static_cast<std::size_t>(size_));
+    const std::size_t begin = bounds[static_cast<std::size_t>(rank_)],
+                      end = bounds[static_cast<std::size_t>(rank_) + 1];
+    put(0, count, [&](std::size_t i) { return pattern.of(rank_, i); });
+    collectives_.sum_to_owners(values_->floats(), bounds);
+    compare("a sum to owners", count, begin, end, [&](std::size_t i) { return pattern.sum(i); });
+    put(0, begin, [](std::size_t) { return -1.0F; });
+    put(begin, end, [&](std::size_t i) { return pattern.sum(i); });
+    put(end, count, [](std::size_t) { return -1.0F; });
+    std::vector<GatheredPart> parts;
+    for (std::size_t r = 0; r + 1 < bounds.size(); ++r) {
+      parts.push_back({values_->data + bounds[r] * sizeof(float), (bounds[r + 1] - bounds[r]) * sizeof(float),
+                       static_cast<int>(r)});
+    }
+    collectives_.all_gather_parts(parts);
+    compare("a gathering", count, 0, count, [&](std::size_t i) { return pattern.sum(i); });
+  }
+
+  /// What was wrong first on this rank.
+  const std::optional<std::string>& fault() const { return fault_; }
+
+ private:
+  Tensor slice(std::size_t begin, std::size_t count) const {
+    return values_->slice(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(count));
+  }
+  std::byte* host_bytes() { return reinterpret_cast<std::byte*>(host_.data()); }
+
+  template <typename Value>
+  void put(std::size_t begin, std::size_t end, const Value& value) {
+    for (std::size_t at = begin; at < end; at += host_.size()) {
+      const std::size_t count = std::min(host_.size(), end - at);
+      for (std::size_t i = 0; i < count; ++i) host_[i] = value(at + i);
+      const Tensor to = slice(at, count);
+      copy_bytes(to.data, to.device, host_bytes(), Device::cpu, to.bytes());
+    }
+  }
+
+  template <typename Value>
+  void compare(const char* what, std::size_t all, std::size_t begin, std::size_t end, const Value& value) {
+    for (std::size_t at = begin; at < end && !fault_; at += host_.size()) {
+      const std::size_t count = std::min(host_.size(), end - at);
+      const Tensor from = slice(at, count);
+      copy_bytes(host_bytes(), Device::cpu, from.data, from.device, from.bytes());
+      for (std::size_t i = 0; i < count; ++i) {
+        const float expected = value(at + i);
+        if (host_[i] == expected) continue;
+        fault_ =
+            fmt::format("{} of {} values over {} ranks is wrong on rank {} of them: value {} is {}, not {}",
+                        what, all, size_, rank_, at + i, host_[i], expected);
+        return;
+      }
+    }
+  }
+
+  Collectives& collectives_;
+  int rank_, size_;
+  OwnedTensor values_;
+  std::vector<float> host_;
+  std::uint64_t number_ = 0;
+  std::optional<std::string> fault_;
+};
+
+}  // namespace
+
+void check_exchange(Collectives& collectives, const ops::Context& context, std::size_t largest) {
+  const Communicator& ranks = collectives.ranks();
+  if (ranks.size() == 1 || largest == 0) return;
+  const Stopwatch watch;
+  Checker checker = agree_on(ranks, [&] { return Checker(collectives, context, largest); });
+  std::vector<std::size_t> counts;
+  for (std::size_t count = 1; count < largest; count *= 2) counts.push_back(count);
+  counts.push_back(largest);
+  counts.push_back((3 * largest / 4) | 1);
+  // Damage that comes and goes was seen in messages of this size and less.
+  constexpr std::size_t often_up_to = std::size_t{1} << 21;
+  const int often = context.device() == Device::cpu ? 1 : 4;
+  run_or_abort([&] {
+    for (const std::size_t count : counts) {
+      const std::size_t some = std::min(count, largest);
+      for (int i = 0; i < (some <= often_up_to ? often : 1); ++i) checker.sums(some);
+      checker.parts(some);
+    }
+    agree(ranks, [&] {
+      if (!checker.fault()) return;
+      throw FailureError(*checker.fault(), "a check of the network between ranks",
+                         "another protocol of NCCL (NCCL_PROTO=^LL128 or Simple) or version of it, or "
+                         "--collectives mpi may be right; --no-collectives-check computes with it as it is");
+    });
+  });
+  log_info("what {} ranks exchange arrives as it is, up to {} values at a time: checked in {:.2f} s",
+           ranks.size(), largest, watch.seconds());
+}
+
+}  // namespace galapagos
