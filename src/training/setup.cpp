@@ -178,7 +178,7 @@ void check_memory(const Communicator& comm, const ReplicaGrid& grid, const Train
   extent.replicas = grid.replicas();
   extent.shards = grid.shards();
   extent.recompute = options.recompute;
-  extent.device = device;
+  extent.device = context.device();
   const TrainFootprint footprint = train_footprint(
       setup.model.source.config, setup.reference ? &setup.reference->source : nullptr, extent);
   log_info(
