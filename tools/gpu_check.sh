@@ -257,7 +257,7 @@ check_bench() {
   show "benchmark, attention" 60 bench_attention.log bench_attention
   show "benchmark, database" 60 bench_database_gpu.log bench_database_gpu
   show "benchmark, candidates" 60 bench_switch.log bench_switch
-  show "benchmark, training" 80 bench_training_gpu.log bench_training_gpu
+  show "benchmark, training" 90 bench_training_gpu.log bench_training_gpu
 }
 
 check_torch() {
@@ -275,9 +275,9 @@ check_sanitizer() {
     [[ -x $place ]] && tool=$place && break
   done
   if [[ -z ${tool:-} ]]; then row "compute-sanitizer" skipped 0 "not found"; return; fi
-  # test_ops chooses tests by tags; racecheck is slow, so it gets the kernels that share memory among threads.
+  # Racecheck is slow, so it gets the kernels that share memory among threads.
   under="$tool --tool memcheck --error-exitcode 86" step "memcheck, operations" 75 memcheck.log test_ops
-  under="$tool --tool racecheck --error-exitcode 86" step "racecheck, attention and OBS" 60 racecheck.log test_ops "attention*,gradients of attention*,single columns*,structures*,gradients of the losses,divergences*"
+  under="$tool --tool racecheck --error-exitcode 86" step "racecheck, attention and OBS" 150 racecheck.log test_ops "attention*,gradients of attention*,single columns*,structures*,gradients of the losses,divergences*"
 }
 
 for part in $parts; do "check_$part"; done

@@ -214,14 +214,14 @@ class Bench {
     const std::vector<std::int64_t> kept = half_of_heads();
     const auto width = static_cast<std::int64_t>(kept.size());
     return prune_attention(context_, layer.attention, config_.head_dim, kept,
-                           level_weight(context_, first_of(words, width, stored), stored, DType::bf16, width, width,
-                                        config_.hidden_size));
+                           level_weight(context_, first_of(words, width, stored), stored, DType::bf16, width,
+                                        width, config_.hidden_size));
   }
   FfnWeights half_ffn(const LayerWeights& layer, std::span<const std::byte> words, DType stored,
                       std::int64_t columns) const {
     return prune_ffn(context_, layer.ffn, columns_of(columns),
-                     level_weight(context_, first_of(words, columns, stored), stored, DType::bf16, columns, columns,
-                                  config_.hidden_size));
+                     level_weight(context_, first_of(words, columns, stored), stored, DType::bf16, columns,
+                                  columns, config_.hidden_size));
   }
   std::span<const std::byte> first_of(std::span<const std::byte> words, std::int64_t rows,
                                       DType stored) const {

@@ -73,33 +73,29 @@ def measure_layers(name, count, peak, hidden, heads, kv_heads, columns):
     layers = [Layer(hidden, heads, kv_heads, columns) for _ in range(count)]
     weights = [w for layer in layers for w in layer.weights.values()]
     parameters = sum(layer.parameters() for layer in layers)
-    for compiled in (False, True):
-        def run(x, cosine, sine):
-            for layer in layers:
-                x = layer(x, cosine, sine)
-            return x
 
-        forward = torch.compile(run) if compiled else run
-        how = "compiled" if compiled else "eager"
-        for tokens in (512, 2048, 4096):
-            if compiled and tokens != 4096:
-                continue
-            length = min(tokens, 2048)
-            angles = torch.outer(torch.arange(length, device=device), 1e4 ** (-torch.arange(0, 128, 2, device=device) / 128))
-            angles = torch.cat((angles, angles), -1)
-            cosine, sine = angles.cos().bfloat16(), angles.sin().bfloat16()
-            x = matrix(tokens // length, length, hidden)
-            flops = 2.0 * parameters * tokens + count * 2 * heads * 128 * length * tokens
-            with torch.no_grad():
-                work(f"PyTorch {how}, forward, {name}, {tokens} tokens", flops, seconds(lambda: forward(x, cosine, sine), 5), peak)
-            x.requires_grad_()
+    def forward(x, cosine, sine):
+        for layer in layers:
+            x = layer(x, cosine, sine)
+        return x
 
-            def step():
-                for w in weights:
-                    w.grad = None
-                forward(x, cosine, sine).backward(x.detach())
+    for tokens in (512, 2048, 4096):
+        length = min(tokens, 2048)
+        angles = torch.outer(torch.arange(length, device=device), 1e4 ** (-torch.arange(0, 128, 2, device=device) / 128))
+        angles = torch.cat((angles, angles), -1)
+        cosine, sine = angles.cos().bfloat16(), angles.sin().bfloat16()
+        x = matrix(tokens // length, length, hidden)
+        flops = 2.0 * parameters * tokens + count * 2 * heads * 128 * length * tokens
+        with torch.no_grad():
+            work(f"PyTorch, {count} layers of {name}, forward, {tokens} tokens", flops, seconds(lambda: forward(x, cosine, sine), 5), peak)
+        x.requires_grad_()
 
-            work(f"PyTorch {how}, forward and backward, {name}, {tokens}", 3 * flops, seconds(step, 5), peak)
+        def step():
+            for w in weights:
+                w.grad = None
+            forward(x, cosine, sine).backward(x.detach())
+
+        work(f"PyTorch, {count} layers of {name}, and backward, {tokens}", 3 * flops, seconds(step, 5), peak)
     masters = [w.detach().float().requires_grad_() for w in weights]
     for master in masters:
         master.grad = torch.zeros_like(master)

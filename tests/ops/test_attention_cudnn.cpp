@@ -181,6 +181,27 @@ TEST_CASE("attention through cuDNN against fp64", "[ops][cudnn]") {
   }
 }
 
+TEST_CASE("attention through cuDNN where query heads share KV heads unevenly", "[ops][cudnn]") {
+  if (!cudnn_here()) return;
+  const ops::Context context(Device::cuda, 0, DType::bf16);
+  const std::int64_t head_dim = GENERATE(64, 128);
+  struct Case {
+    std::int64_t kv_heads;
+    std::vector<std::int32_t> kv_of_head;
+  };
+  // The second has a KV head without a query head, whose gradients are zero.
+  const Case cases[] = {{2, {0, 0, 0, 1}}, {3, {0, 2, 2, 2, 2}}, {3, {0, 0, 2}}};
+  for (const Case& test : cases) {
+    const std::int64_t heads = std::ssize(test.kv_of_head);
+    INFO("heads of " << head_dim << ", " << heads << " on " << test.kv_heads << " KV heads");
+    Problem problem = problem_of(head_dim, heads, test.kv_heads, {0, 100, 356, 612, 612});
+    problem.kv_of_head = test.kv_of_head;
+    const Results found = run(context, problem, AttentionWay::cudnn);
+    check_close(found, naive(problem));
+    CHECK(found == run(context, problem, AttentionWay::cudnn));
+  }
+}
+
 TEST_CASE("cuDNN computes what it is asked for, with and without the logarithms", "[ops][cudnn]") {
   if (!cudnn_here()) return;
   const ops::Context context(Device::cuda, 0, DType::bf16);

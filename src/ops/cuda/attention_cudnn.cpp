@@ -1,6 +1,7 @@
 #include "attention_cudnn.hpp"
 
 #include "attention_cudnn_plan.hpp"
+#include "attention_spread.hpp"
 
 #include <algorithm>
 #include <cstdlib>
@@ -42,21 +43,13 @@ bool faster_with_cudnn(const Resources& gpu, std::int64_t head_dim, std::int64_t
 }
 
 /// Whether query heads share KV heads as cuDNN has it.
-bool fits_cudnn(const AttentionInput& input) {
+bool evenly_shared(const AttentionInput& input) {
   const std::int64_t heads = input.heads(), kv_heads = input.kv_heads();
-  if (heads == 0 || kv_heads == 0 || heads % kv_heads != 0) return false;
+  if (heads % kv_heads != 0) return false;
   for (std::int64_t head = 0; head < heads; ++head) {
     if (input.kv_of_head[static_cast<std::size_t>(head)] != head / (heads / kv_heads)) return false;
   }
   return true;
-}
-
-void tell_of_uneven_groups() {
-  static const bool told = [] {
-    log_info("our own kernels compute attention where query heads share KV heads unevenly");
-    return true;
-  }();
-  static_cast<void>(told);
 }
 
 /// Whether tensors start where cuDNN's loads of 16 bytes may.
@@ -143,10 +136,6 @@ std::vector<AttentionPart> parts_of(const Resources& gpu, const AttentionInput& 
   }
   const auto given = std::count_if(runs.begin(), runs.end(), [](const Run& run) { return run.length > 0; });
   if (given == 0 || static_cast<std::size_t>(given) > most_runs || !cudnn_loads()) return {{offsets, 0}};
-  if (!fits_cudnn(input)) {
-    tell_of_uneven_groups();
-    return {{offsets, 0}};
-  }
   std::vector<AttentionPart> parts;
   for (const Run& run : runs)
     parts.push_back({offsets.subspan(run.first, run.last - run.first + 1), run.length});
@@ -156,6 +145,10 @@ std::vector<AttentionPart> parts_of(const Resources& gpu, const AttentionInput& 
 bool cudnn_attention(Resources& gpu, const AttentionInput& input, std::int64_t length, const Tensor& out,
                      const Tensor& log_sums) {
   if (!aligned({&input.q, &input.k, &input.v, &out})) return false;
+  if (!evenly_shared(input)) {
+    const SpreadHeads spread(gpu, input);
+    return cudnn_attention(gpu, spread.input(), length, out, log_sums);
+  }
   const Rows rows(input, length);
   const bool with_sums = log_sums.data != nullptr;
   AttentionPlan* plan =
@@ -175,6 +168,15 @@ bool cudnn_attention(Resources& gpu, const AttentionInput& input, std::int64_t l
 bool cudnn_attention_backward(Resources& gpu, const AttentionInput& input, std::int64_t length,
                               const AttentionGradients& to) {
   if (!aligned({&input.q, &input.k, &input.v, &to.out, &to.d_out, &to.d_q, &to.d_k, &to.d_v})) return false;
+  if (!evenly_shared(input)) {
+    SpreadHeads spread(gpu, input);
+    spread.make_gradients();
+    const AttentionGradients of_copies{to.out, to.log_sums,     to.d_out,         to.products,
+                                       to.d_q, spread.d_keys(), spread.d_values()};
+    if (!cudnn_attention_backward(gpu, spread.input(), length, of_copies)) return false;
+    spread.sum_up(gpu, to.d_k, to.d_v);
+    return true;
+  }
   const Rows rows(input, length);
   const Cut cut = cut_of(input, rows.sequences(), length);
   const std::int64_t group = input.heads() / input.kv_heads();

@@ -224,7 +224,7 @@ AttentionPlan* attention_plan(Resources& gpu, AttentionStep step, const Attentio
                               std::size_t most_workspace) {
   if (!cudnn_loads()) return nullptr;
   // A plan takes a while to make: input of ever other lengths must not wait for one each time.
-  static constexpr std::size_t most_plans = 64;
+  static constexpr std::size_t most_plans = 256;
   using Plans = std::map<std::pair<AttentionStep, AttentionShape>, std::unique_ptr<AttentionPlan>>;
   static Plans& plans = *new Plans;  // never destroyed, as the handle
   const std::pair key(step, shape);
