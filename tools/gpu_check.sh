@@ -190,9 +190,12 @@ check_pipeline() {
   ranks=2 step "search, 2 shards" 90 search_shards.log galapagos search --model "$model" --database "$work/cpu.h5" "${search_options[@]}" \
     --output "$work/run_shards" "${shared[@]}"
   ranks=2 step "training, 2 shards" 90 train_shards.log galapagos train --model "$model" "${learn[@]}" --output "$work/train_shards" "${shared[@]}"
+  ranks=2 step "training, 2 replicas" 90 train_replicas.log galapagos train --model "$model" "${learn[@]}" --output "$work/train_replicas" \
+    --backend cuda --collectives mpi --allow-gpu-sharing --precision fp32
   compare "nll, 2 shards" "$(value "$work/logs/eval_fp32_cpu.json" nll)" "$(value "$work/logs/eval_shards.json" nll)" 1e-3
   compare "fitness of the search, 2 shards" "$(value "$work/run_cpu/metrics.jsonl" fitness)" "$(value "$work/run_shards/metrics.jsonl" fitness)" 1e-3
   compare "loss of the training, 2 shards" "$(value "$work/train_cpu/metrics.jsonl" loss)" "$(value "$work/train_shards/metrics.jsonl" loss)" 1e-2
+  compare "loss of the training, 2 replicas" "$(value "$work/train_cpu/metrics.jsonl" loss)" "$(value "$work/train_replicas/metrics.jsonl" loss)" 1e-2
 }
 
 # A small model with heads of 64, as the models of practice have them: only such heads reach the tensor cores. It is trained from
