@@ -68,7 +68,8 @@ Load load_of_stages(PlannedPhase& phase, const Machine& machine, const Evaluated
   const std::vector<const ModelSource*> models = pointers_to(sources);
   PipelineGrid grid;
   try {
-    grid = evaluation_grid(models, machine.ranks, evaluated.most_tokens, limit > 0 ? limit : UINT64_MAX);
+    grid = evaluation_grid(models, machine.ranks, evaluated.most_tokens, limit > 0 ? limit : UINT64_MAX,
+                           machine.device());
   } catch (const ResourceError& error) {
     phase.warnings.push_back(error.what());
     const auto stages = static_cast<int>(std::min<std::int64_t>(machine.ranks, config.layers));
@@ -77,7 +78,8 @@ Load load_of_stages(PlannedPhase& phase, const Machine& machine, const Evaluated
   }
   Load load;
   for (const LayerSpan& span : grid.spans) {
-    load.memory = std::max(load.memory, evaluation_bytes(models, span, evaluated.most_tokens));
+    load.memory =
+        std::max(load.memory, evaluation_bytes(models, span, evaluated.most_tokens, machine.device()));
     load.operations = std::max(load.operations, operations_of(evaluated, span));
   }
   const double of_lane = static_cast<double>(evaluated.tokens) / grid.lanes;
@@ -103,7 +105,8 @@ Load load_of_shards(PlannedPhase& phase, const Machine& machine, const Evaluated
   Load load;
   for (int shard = 0; shard < shards; ++shard) {
     const std::vector<ModelSource> sources = sources_of(evaluated, shard, shards);
-    load.memory = std::max(load.memory, evaluation_bytes(pointers_to(sources), all, evaluated.most_tokens));
+    load.memory = std::max(
+        load.memory, evaluation_bytes(pointers_to(sources), all, evaluated.most_tokens, machine.device()));
   }
   load.operations = of_replica * operations_of(evaluated, all) / shards;
   ShardTraffic of_token = nll_traffic;

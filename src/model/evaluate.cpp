@@ -36,18 +36,18 @@ void check_comparable(const HfConfig& model, std::int64_t ids, const HfConfig& r
 }  // namespace
 
 std::uint64_t evaluation_bytes(std::span<const ModelSource* const> models, const LayerSpan& span,
-                               std::int64_t most_tokens, DType activations) {
+                               std::int64_t most_tokens, Device device, DType activations) {
   std::uint64_t bytes = 0;
   for (const ModelSource* model : models) {
     bytes += activation_bytes(model->config, most_tokens, activations) +
              stage_weight_bytes(model->config, span, model->precision);
   }
-  if (span.last == models[0]->config.layers) bytes += Scorer::bytes({models.begin(), models.end()});
+  if (span.last == models[0]->config.layers) bytes += Scorer::bytes({models.begin(), models.end()}, device);
   return bytes;
 }
 
 PipelineGrid evaluation_grid(std::span<const ModelSource* const> models, int ranks, std::int64_t most_tokens,
-                             std::uint64_t limit, DType activations) {
+                             std::uint64_t limit, Device device, DType activations) {
   std::vector<double> costs(static_cast<std::size_t>(models[0]->config.layers), 0.0);
   for (const ModelSource* model : models) {
     const std::vector<double> own = layer_costs(model->config);
@@ -60,7 +60,7 @@ PipelineGrid evaluation_grid(std::span<const ModelSource* const> models, int ran
     grid.spans = balanced_spans(costs, stages);
     most = 0;
     for (const LayerSpan& span : grid.spans)
-      most = std::max(most, evaluation_bytes(models, span, most_tokens, activations));
+      most = std::max(most, evaluation_bytes(models, span, most_tokens, device, activations));
     if (stages > 1) {
       check_message(most_tokens, static_cast<std::int64_t>(models.size()) * models[0]->config.hidden_size);
     }
@@ -160,7 +160,8 @@ std::vector<SequenceScore> score_on_shards(const Communicator& comm, const ops::
   const ReplicaGrid& grid = *options.grid;
   const LayerSpan span = {0, models[0]->config.layers};
   agree(comm, [&] {
-    const std::uint64_t need = evaluation_bytes(models, span, batches.most_tokens, context.activations());
+    const std::uint64_t need =
+        evaluation_bytes(models, span, batches.most_tokens, context.device(), context.activations());
     if (need <= limit) return;
     throw ResourceError(fmt::format("a shard of the model needs {} on a rank, which may use {}",
                                     human_bytes(need), human_bytes(limit)),
@@ -222,7 +223,8 @@ std::vector<SequenceScore> score_on_stages(const Communicator& comm, const ops::
                                            const Models& models, const Batches& batches, std::uint64_t limit,
                                            PhaseTimes* times) {
   const PipelineGrid grid = agree_on(comm, [&] {
-    return evaluation_grid(models, comm.size(), batches.most_tokens, limit, context.activations());
+    return evaluation_grid(models, comm.size(), batches.most_tokens, limit, context.device(),
+                           context.activations());
   });
   const bool member = grid.member(comm.rank());
   const int lane = member ? grid.lane_of(comm.rank()) : 0,

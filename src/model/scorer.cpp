@@ -5,23 +5,28 @@
 namespace galapagos {
 namespace {
 
-constexpr std::int64_t logit_rows = 128;  // logits are made for this many tokens at a time
+/// Tokens for which logits are made at a time: on a GPU each time reads the whole head.
+std::int64_t logit_rows(Device device) {
+  return device == Device::cpu ? 128 : 1024;
+}
 
 }  // namespace
 
 Scorer::Scorer(const ops::Context& context, const Models& models, const Shards& shards)
     : context_(context),
       models_(models),
-      logits_({logit_rows, models[0]->config.vocab_size}, DType::f32, context.device(), "logits"),
-      losses_(context, shards, logit_rows, models[0]->config.vocab_size, models.size() > 1) {
+      rows_(logit_rows(context.device())),
+      logits_({rows_, models[0]->config.vocab_size}, DType::f32, context.device(), "logits"),
+      losses_(context, shards, rows_, models[0]->config.vocab_size, models.size() > 1) {
   for (const ModelSource* model : models) heads_.push_back(model->head());
 }
 
-std::uint64_t Scorer::bytes(const Models& models) {
+std::uint64_t Scorer::bytes(const Models& models, Device device) {
+  const std::int64_t rows = logit_rows(device);
   std::uint64_t bytes = 0;
   for (const ModelSource* model : models) {
     bytes += static_cast<std::uint64_t>(embedding_parameters(model->config)) * size_of(model->precision) +
-             static_cast<std::uint64_t>(logit_rows * (model->config.vocab_size + model->config.hidden_size)) *
+             static_cast<std::uint64_t>(rows * (model->config.vocab_size + model->config.hidden_size)) *
                  sizeof(float);
   }
   return bytes;
@@ -35,8 +40,8 @@ std::vector<SequenceScore> Scorer::score(const Batch& batch, std::span<const Ten
   std::vector<double> nll(size), kl(size, 0.0);
   std::vector<std::int32_t> targets(batch.tokens.begin() + 1, batch.tokens.end()), likely(size), wanted(size);
   targets.push_back(0);  // the last token predicts nothing; nor does the last of any sequence, left out below
-  for (std::int64_t first = 0; first < tokens; first += logit_rows) {
-    const std::int64_t rows = std::min(logit_rows, tokens - first);
+  for (std::int64_t first = 0; first < tokens; first += rows_) {
+    const std::int64_t rows = std::min(rows_, tokens - first);
     const auto at = static_cast<std::size_t>(first), count = static_cast<std::size_t>(rows);
     const auto fill = [&](std::size_t model, const Tensor& logits) {
       compute_logits(context_, models_[model]->config, heads_[model], hidden[model].slice(first, rows),

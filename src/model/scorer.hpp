@@ -17,7 +17,7 @@ class Scorer {
  public:
   Scorer(const ops::Context& context, const Models& models, const Shards& shards);
 
-  static std::uint64_t bytes(const Models& models);
+  static std::uint64_t bytes(const Models& models, Device device);
 
   /// Collective over the shards. The scores of a batch's sequences from the models' hidden states, which are
   /// changed; `unscored` holds the tokens of each that are only context.
@@ -27,6 +27,7 @@ class Scorer {
  private:
   const ops::Context& context_;
   const Models& models_;
+  std::int64_t rows_;  // for which logits are made at a time
   std::vector<HeadWeights> heads_;
   OwnedTensor logits_;
   LogitLosses losses_;
