@@ -23,8 +23,7 @@ TrainFootprint train_footprint(const HfConfig& config, const ModelSource* refere
   footprint.activations =
       TrainingPass::bytes(config, extent.longest_batch, extent.recompute, extent.device, extent.activations);
   if (reference != nullptr)
-    footprint.reference =
-        Teacher::bytes(*reference, extent.longest_batch, extent.device, extent.activations);
+    footprint.reference = Teacher::bytes(*reference, extent.longest_batch, extent.device, extent.activations);
   footprint.data = static_cast<std::uint64_t>(extent.data_tokens) * sizeof(std::int32_t);
   if (extent.evaluation_batch > 0)
     footprint.evaluation = nll_bytes(config, extent.evaluation_batch, extent.activations);

@@ -14,8 +14,8 @@ enum class InverseWay : std::uint8_t {
   blocked,  ///< X = L^-1 by matrix products as well; no workspace but a block's
 };
 
-/// The way that invert_spd() goes: of 13,824 columns on an H100, after the factor, 64 ms beside 157 by potri and
-/// 130 by the library's trtri (bench_database_gpu).
+/// The way that invert_spd() goes: of 13,824 columns on an H100, after the factor, 64 ms beside 157 by potri
+/// and 130 by the library's trtri (bench_database_gpu).
 constexpr InverseWay inverse_way = InverseWay::blocked;
 
 /// cuSOLVER's potri counts the elements of a matrix in 32 bits.
