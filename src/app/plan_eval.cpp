@@ -17,6 +17,7 @@ struct Evaluated {
   std::int64_t most_tokens = 1;  ///< of a batch
   std::int64_t tokens = 0;
   double seen = 1;
+  DType activations = DType::f32;
 
   std::vector<const ModelSizes*> models() const {
     std::vector<const ModelSizes*> all = {&model};
@@ -68,7 +69,8 @@ Load load_of_stages(PlannedPhase& phase, const Machine& machine, const Evaluated
   const std::vector<const ModelSource*> models = pointers_to(sources);
   PipelineGrid grid;
   try {
-    grid = evaluation_grid(models, machine.ranks, evaluated.most_tokens, limit > 0 ? limit : UINT64_MAX);
+    grid = evaluation_grid(models, machine.ranks, evaluated.most_tokens, limit > 0 ? limit : UINT64_MAX,
+                           evaluated.activations);
   } catch (const ResourceError& error) {
     phase.warnings.push_back(error.what());
     const auto stages = static_cast<int>(std::min<std::int64_t>(machine.ranks, config.layers));
@@ -77,7 +79,8 @@ Load load_of_stages(PlannedPhase& phase, const Machine& machine, const Evaluated
   }
   Load load;
   for (const LayerSpan& span : grid.spans) {
-    load.memory = std::max(load.memory, evaluation_bytes(models, span, evaluated.most_tokens));
+    load.memory =
+        std::max(load.memory, evaluation_bytes(models, span, evaluated.most_tokens, evaluated.activations));
     load.operations = std::max(load.operations, operations_of(evaluated, span));
   }
   const double of_lane = static_cast<double>(evaluated.tokens) / grid.lanes;
@@ -103,7 +106,8 @@ Load load_of_shards(PlannedPhase& phase, const Machine& machine, const Evaluated
   Load load;
   for (int shard = 0; shard < shards; ++shard) {
     const std::vector<ModelSource> sources = sources_of(evaluated, shard, shards);
-    load.memory = std::max(load.memory, evaluation_bytes(pointers_to(sources), all, evaluated.most_tokens));
+    load.memory = std::max(load.memory, evaluation_bytes(pointers_to(sources), all, evaluated.most_tokens,
+                                                         evaluated.activations));
   }
   load.operations = of_replica * operations_of(evaluated, all) / shards;
   ShardTraffic of_token = nll_traffic;
@@ -130,8 +134,12 @@ Load load_of_shards(PlannedPhase& phase, const Machine& machine, const Evaluated
 PlannedPhase plan_eval(const Machine& machine, const ModelSizes& model,
                        const std::optional<ModelSizes>& reference, const EvaluationOptions& options,
                        std::int64_t sequence_length, std::int64_t tokens, int shards) {
-  const Evaluated evaluated{model, reference, std::max(options.batch_tokens, sequence_length), tokens,
-                            mean_seen(sequence_length)};
+  const Evaluated evaluated{model,
+                            reference,
+                            std::max(options.batch_tokens, sequence_length),
+                            tokens,
+                            mean_seen(sequence_length),
+                            activations_of(machine, model)};
   const std::uint64_t limit = machine.limit(options.memory_limit);
   PlannedPhase phase;
   phase.name = "eval";
