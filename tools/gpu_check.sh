@@ -59,7 +59,7 @@ row() { # name, result, seconds, figure
 }
 find_program() { # -> its path, or nothing
   local place
-  for place in bin src/app tests/ops tests/tensor tests/model tests/pruning tests/bench .; do
+  for place in bin src/app tests/ops tests/tensor tests/model tests/pruning tests/training tests/bench .; do
     if [[ -x $build/$place/$1 && ! -d $build/$place/$1 ]]; then echo "$build/$place/$1"; return; fi
   done
 }
@@ -121,8 +121,8 @@ check_libraries() {
   local gpu program missing
   gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -1)
   row "GPU" "$([[ -n $gpu ]] && echo ok || echo none)" 0 "${gpu:-nvidia-smi shows none}"
-  for program in galapagos test_ops test_tensor test_model_mpi test_database test_pruning bench_gpu bench_attention bench_database_gpu \
-    bench_switch bench_training_gpu; do
+  for program in galapagos test_ops test_tensor test_model_mpi test_database test_pruning test_training bench_gpu bench_attention \
+    bench_database_gpu bench_switch bench_training_gpu; do
     [[ -n $(find_program $program) ]] || { row "$program" missing 0 "the build has none"; continue; }
     missing=$(if [[ -x $build/run ]]; then "$build/run" ldd "$(find_program $program)"; else ldd "$(find_program $program)"; fi |
       awk '/not found/ {print $1}' | paste -sd' ')
@@ -136,7 +136,8 @@ check_libraries() {
 check_operations() {
   step "operations, all backends" 150 ops.log test_ops
   step "tensors" 60 tensor.log test_tensor
-  step "pruned modules" 60 pruned.log test_pruning "[pruned_module]"
+  step "modules, pruned and read" 60 pruned.log test_pruning "[pruned_module],[module_weights]"
+  step "whole models, CPU and GPU" 90 models.log test_training "[backends]"
   step "sums, MPI and NCCL, one rank" 90 sums.log test_model_mpi "[gpu_sums]"
   step "removal order, CPU and GPU" 90 order.log test_database "[backends]"
 }

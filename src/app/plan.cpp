@@ -176,13 +176,14 @@ Machine read_machine(const Options& options) {
   return machine;
 }
 
-ModelSizes read_model(const std::string& name, const Options& options, std::vector<std::string>& assumed) {
+ModelSizes read_model(const std::string& name, const Options& options, Device device,
+                      std::vector<std::string>& assumed) {
   ModelSizes model;
   model.config = read_shape(name);
   const std::string& type = model.config.torch_dtype;
   model.stored = type == "float32" ? DType::f32 : type == "float16" ? DType::f16 : DType::bf16;
   if (type.empty()) assumed.push_back("weights in bf16, as config.json names no type");
-  model.precision = precision_of(options).value_or(model.stored);
+  model.precision = ops::working_type(device, precision_of(options).value_or(model.stored));
   return model;
 }
 
@@ -217,7 +218,8 @@ class Planner {
   explicit Planner(Commands& commands)
       : commands_(commands),
         machine_(read_machine(commands.plan)),
-        model_(read_model(commands.plan.get<std::string>("model"), commands.plan, assumed_)) {}
+        model_(read_model(commands.plan.get<std::string>("model"), commands.plan, machine_.device(),
+                          assumed_)) {}
 
   void plan() {
     const bool all = commands_.planned.size() > 1;
@@ -317,7 +319,7 @@ PlannedPhase Planner::of_eval() {
 std::optional<ModelSizes> Planner::reference_of(const Options& options) {
   const auto folder = options.find<std::string>("reference");
   if (!folder) return std::nullopt;
-  return read_model(*folder, commands_.plan, assumed_);
+  return read_model(*folder, commands_.plan, machine_.device(), assumed_);
 }
 
 /// Of the model itself, or among all commands of what `stitch` writes.

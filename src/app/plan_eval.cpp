@@ -17,6 +17,7 @@ struct Evaluated {
   std::int64_t most_tokens = 1;  ///< of a batch
   std::int64_t tokens = 0;
   double seen = 1;
+  DType activations = DType::f32;
 
   std::vector<const ModelSizes*> models() const {
     std::vector<const ModelSizes*> all = {&model};
@@ -69,7 +70,7 @@ Load load_of_stages(PlannedPhase& phase, const Machine& machine, const Evaluated
   PipelineGrid grid;
   try {
     grid = evaluation_grid(models, machine.ranks, evaluated.most_tokens, limit > 0 ? limit : UINT64_MAX,
-                           machine.device());
+                           machine.device(), evaluated.activations);
   } catch (const ResourceError& error) {
     phase.warnings.push_back(error.what());
     const auto stages = static_cast<int>(std::min<std::int64_t>(machine.ranks, config.layers));
@@ -79,7 +80,8 @@ Load load_of_stages(PlannedPhase& phase, const Machine& machine, const Evaluated
   Load load;
   for (const LayerSpan& span : grid.spans) {
     load.memory =
-        std::max(load.memory, evaluation_bytes(models, span, evaluated.most_tokens, machine.device()));
+        std::max(load.memory, evaluation_bytes(models, span, evaluated.most_tokens, machine.device(),
+                                               evaluated.activations));
     load.operations = std::max(load.operations, operations_of(evaluated, span));
   }
   const double of_lane = static_cast<double>(evaluated.tokens) / grid.lanes;
@@ -105,8 +107,8 @@ Load load_of_shards(PlannedPhase& phase, const Machine& machine, const Evaluated
   Load load;
   for (int shard = 0; shard < shards; ++shard) {
     const std::vector<ModelSource> sources = sources_of(evaluated, shard, shards);
-    load.memory = std::max(
-        load.memory, evaluation_bytes(pointers_to(sources), all, evaluated.most_tokens, machine.device()));
+    load.memory = std::max(load.memory, evaluation_bytes(pointers_to(sources), all, evaluated.most_tokens,
+                                                         machine.device(), evaluated.activations));
   }
   load.operations = of_replica * operations_of(evaluated, all) / shards;
   ShardTraffic of_token = nll_traffic;
@@ -133,8 +135,12 @@ Load load_of_shards(PlannedPhase& phase, const Machine& machine, const Evaluated
 PlannedPhase plan_eval(const Machine& machine, const ModelSizes& model,
                        const std::optional<ModelSizes>& reference, const EvaluationOptions& options,
                        std::int64_t sequence_length, std::int64_t tokens, int shards) {
-  const Evaluated evaluated{model, reference, std::max(options.batch_tokens, sequence_length), tokens,
-                            mean_seen(sequence_length)};
+  const Evaluated evaluated{model,
+                            reference,
+                            std::max(options.batch_tokens, sequence_length),
+                            tokens,
+                            mean_seen(sequence_length),
+                            activations_of(machine, model)};
   const std::uint64_t limit = machine.limit(options.memory_limit);
   PlannedPhase phase;
   phase.name = "eval";

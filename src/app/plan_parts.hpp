@@ -16,6 +16,11 @@ namespace galapagos::app {
 std::string count_text(std::int64_t number);
 std::string bytes_text(double number);
 
+/// The type of what lies between a model's operations on that machine.
+inline DType activations_of(const Machine& machine, const ModelSizes& model) {
+  return ops::activation_type(machine.device(), model.precision);
+}
+
 /// The shape of a model from its folder or its config.json.
 HfConfig read_shape(const std::filesystem::path& path);
 

@@ -85,6 +85,7 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
   sizes.ranks = machine.ranks;
   sizes.ranks_per_node = machine.ranks_per_node();
   sizes.limit = machine.limit(options.memory_limit);
+  sizes.device = machine.device();
   sizes.host = machine.host_limit();
   const SearchForecast forecast = forecast_search(space, model.config, options, sizes);
   const SearchFootprint& footprint = forecast.footprint;

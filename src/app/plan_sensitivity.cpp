@@ -13,7 +13,7 @@ PlannedPhase plan_sensitivity(const Machine& machine, const ModelSizes& model,
   const std::uint64_t limit = machine.limit(options.memory_limit);
   const SensitivityExtent extent = {options.calibration_tokens,
                                     std::max(options.batch_tokens, sequence_length), sequence_length,
-                                    machine.device()};
+                                    machine.device(), activations_of(machine, model)};
   const SensitivityForecast forecast =
       forecast_sensitivity(options, model.config, model.precision, extent, machine.ranks, limit);
   PlannedPhase phase;

@@ -53,12 +53,13 @@ TrainFootprint largest_footprint(const HfConfig& config, const std::optional<Mod
 }
 
 /// Bytes of a shard's activations, on the shard with most.
-std::uint64_t most_activations(const HfConfig& config, std::int64_t tokens, bool recompute, int shards,
-                               Device device) {
+std::uint64_t most_activations(const HfConfig& config, const TrainExtent& extent, bool recompute,
+                               int shards) {
   std::uint64_t most = 0;
   for (int shard = 0; shard < shards; ++shard) {
     const HfConfig part = part_of_model(config, shard, shards).config;
-    most = std::max(most, TrainingPass::bytes(part, tokens, recompute, device));
+    most = std::max(
+        most, TrainingPass::bytes(part, extent.longest_batch, recompute, extent.device, extent.activations));
   }
   return most;
 }
@@ -102,10 +103,10 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
   extent.shards = shards;
   extent.recompute = options.recompute;
   extent.device = machine.device();
+  extent.activations = activations_of(machine, model);
   const TrainFootprint footprint = largest_footprint(config, reference, extent, shards);
-  const std::uint64_t kept = most_activations(config, extent.longest_batch, false, shards, extent.device);
-  const std::uint64_t recomputed =
-      most_activations(config, extent.longest_batch, true, shards, extent.device);
+  const std::uint64_t kept = most_activations(config, extent, false, shards);
+  const std::uint64_t recomputed = most_activations(config, extent, true, shards);
 
   const std::int64_t update_tokens = std::min(options.step_tokens, options.tokens);
   const std::int64_t updates = (options.tokens + update_tokens - 1) / update_tokens;

@@ -63,9 +63,11 @@ inline int only_owner(std::span<const GatheredPart> parts) {
 class PartRounds {
  public:
   PartRounds(std::span<const GatheredPart> parts, int ranks, std::uint64_t room)
-      : parts_(parts),
-        bounds_(bounds_of(parts, ranks)),
+      : parts_(by_owner(parts, ranks)),
+        bounds_(bounds_of(parts_)),
         rounds_(bounds_, only_owner(parts) < 0 ? room : room * static_cast<std::uint64_t>(ranks)) {}
+  PartRounds(const PartRounds&) = delete;
+  PartRounds& operator=(const PartRounds&) = delete;
 
   bool next() { return rounds_.next(); }
   const Rounds& rounds() const { return rounds_; }
@@ -78,8 +80,7 @@ class PartRounds {
     const std::uint64_t begin = rounds_.in_part(rank),
                         end = begin + static_cast<std::uint64_t>(rounds_.counts[rank]);
     std::uint64_t at = 0;
-    for (const GatheredPart& part : parts_) {
-      if (part.owner != owner) continue;
+    for (const GatheredPart& part : parts_[rank]) {
       const std::uint64_t from = std::clamp<std::uint64_t>(begin, at, at + part.bytes),
                           to = std::clamp<std::uint64_t>(end, at, at + part.bytes);
       if (to > from)
@@ -90,14 +91,23 @@ class PartRounds {
   }
 
  private:
-  static std::vector<std::uint64_t> bounds_of(std::span<const GatheredPart> parts, int ranks) {
-    std::vector<std::uint64_t> bounds(static_cast<std::size_t>(ranks) + 1, 0);
-    for (const GatheredPart& part : parts) bounds[static_cast<std::size_t>(part.owner) + 1] += part.bytes;
-    for (std::size_t r = 1; r < bounds.size(); ++r) bounds[r] += bounds[r - 1];
+  using PartsOfOwners = std::vector<std::vector<GatheredPart>>;
+
+  static PartsOfOwners by_owner(std::span<const GatheredPart> parts, int ranks) {
+    PartsOfOwners sorted(static_cast<std::size_t>(ranks));
+    for (const GatheredPart& part : parts) sorted[static_cast<std::size_t>(part.owner)].push_back(part);
+    return sorted;
+  }
+  static std::vector<std::uint64_t> bounds_of(const PartsOfOwners& parts) {
+    std::vector<std::uint64_t> bounds = {0};
+    for (const std::vector<GatheredPart>& of_rank : parts) {
+      bounds.push_back(bounds.back());
+      for (const GatheredPart& part : of_rank) bounds.back() += part.bytes;
+    }
     return bounds;
   }
 
-  std::span<const GatheredPart> parts_;
+  PartsOfOwners parts_;
   std::vector<std::uint64_t> bounds_;
   Rounds rounds_;
 };

@@ -28,9 +28,10 @@ struct GradientGathering {
   std::uint64_t seed = 0;
   std::int64_t most_tokens = 1;    ///< of a batch
   std::int64_t window_tokens = 1;  ///< of a lane between one reduction and the next
-  DType activations = DType::f32;
   bool recompute = false;  ///< keep only what goes into each layer, and compute it again on the way back
+  // Of the context, for those that count bytes without one:
   Device device = Device::cpu;
+  DType activations = DType::f32;
 };
 
 /// Sums g g^T over tokens, g [hidden] being the gradient by a module's output of the negative log-likelihood

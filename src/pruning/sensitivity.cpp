@@ -102,7 +102,6 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
   });
   header.created = comm.broadcast_string(header.created);
   setup.how = {options.form, options.samples, options.seed};
-  setup.how.device = context.device();
   if (options.dry_run) {
     header.calibration_tokens = options.calibration_tokens;
     setup.how.most_tokens = std::max(options.batch_tokens, header.sequence_length);

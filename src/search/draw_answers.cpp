@@ -1,7 +1,6 @@
 #include <algorithm>
 
 #include <galapagos/ops/linear.hpp>
-#include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/transfer.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/search/draw_answers.hpp>
@@ -11,21 +10,16 @@ namespace {
 
 constexpr std::int64_t rows_at_once = 2048;  // brought to the device before they are normed
 
-/// What the product with a weight reads its other operand in.
-DType operand_type(const ops::Context& context, DType weight) {
-  if (context.device() == Device::cpu) return DType::f32;
-  return weight == DType::f32 ? context.products() : weight;
-}
-
 }  // namespace
 
 DrawAnswers::DrawAnswers(const ops::Context& context, const HfConfig& config, const HeadWeights& head,
                          std::uint64_t kept_bytes)
-    : context_(context),
-      config_(config),
-      head_(head),
-      kept_bytes_(kept_bytes),
-      type_(operand_type(context, head.head->dtype)) {}
+    : context_(context), config_(config), head_(head), kept_bytes_(kept_bytes) {}
+
+std::uint64_t DrawAnswers::bytes(const HfConfig& config, std::int64_t tokens, DType activations) {
+  return static_cast<std::uint64_t>(tokens * config.hidden_size) * size_of(activations) +
+         static_cast<std::uint64_t>(std::min(tokens, rows_at_once) * config.hidden_size) * sizeof(float);
+}
 
 void DrawAnswers::take(DenseAnswers answers, const TokenSet& pool, const TokenDraw& draw) {
   if (answers.data() == answers_.data() && sequences_ == draw.sequences && offsets_ == draw.offsets) return;
@@ -37,15 +31,13 @@ void DrawAnswers::take(DenseAnswers answers, const TokenSet& pool, const TokenDr
   const auto matrix = [&](std::int64_t rows, std::int64_t width, DType type) {
     return OwnedTensor({rows, width}, type, context_.device(), "logits of the unpruned model");
   };
-  normed_ = matrix(tokens, hidden, type_);
+  normed_ = matrix(tokens, hidden, context_.activations());
   const OwnedTensor wide = matrix(std::min(tokens, rows_at_once), hidden, DType::f32);
   std::int64_t next = 0;  // token of the draw
   std::int64_t held = 0;  // rows in `wide`
   const auto norm_held = [&] {
-    const Tensor states = wide->slice(0, held), normed = normed_->slice(next - held, held);
-    const Tensor place = type_ == DType::f32 ? normed : states;
-    ops::rms_norm(context_, states, head_.norm, static_cast<float>(config_.rms_norm_eps), place);
-    if (type_ != DType::f32) ops::convert(context_, place, normed);
+    ops::rms_norm(context_, wide->slice(0, held), head_.norm, static_cast<float>(config_.rms_norm_eps),
+                  normed_->slice(next - held, held));
     held = 0;
   };
   for (std::size_t s = 0; s < draw.sequences.size(); ++s) {

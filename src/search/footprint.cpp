@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <galapagos/model/stage.hpp>
+#include <galapagos/pruning/pruned_module.hpp>
 #include <galapagos/search/footprint.hpp>
 
 namespace galapagos {
@@ -12,6 +13,25 @@ namespace {
 std::uint64_t replica_bytes(const SearchFootprint& footprint, std::uint64_t modules) {
   return footprint.dense + footprint.activations + footprint.states + footprint.logits + footprint.training +
          modules;
+}
+
+/// Parameters of zeros that a built module has beside those of its level.
+std::int64_t padding(const ModuleChoices& module, std::size_t level, const HfConfig& config) {
+  const auto kept = static_cast<std::int64_t>(module.kept[level].size());
+  if (module.id.kind == ModuleKind::attention || kept == 0) return 0;
+  return (padded_columns(kept, config.shape(module.id.layer).columns) - kept) * 3 * config.hidden_size;
+}
+
+/// The most of it that a candidate can have.
+std::int64_t most_padding(const SearchSpace& space, const HfConfig& config) {
+  std::int64_t sum = 0;
+  for (const ModuleChoices& module : space.modules) {
+    std::int64_t most = 0;
+    for (std::size_t level = 0; level < module.kept.size(); ++level)
+      most = std::max(most, padding(module, level, config));
+    sum += most;
+  }
+  return sum;
 }
 
 }  // namespace
@@ -27,7 +47,8 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
   SearchFootprint footprint;
   for (const ModuleChoices& module : space.modules) {
     for (std::size_t level = first; level < module.kept.size(); ++level) {
-      footprint.built += static_cast<std::uint64_t>(module.parameters[level]) * word;
+      footprint.built +=
+          static_cast<std::uint64_t>(module.parameters[level] + padding(module, level, config)) * word;
     }
   }
   for (const ModuleChoices& module : whole.modules) {  // a node has one copy of all
@@ -41,10 +62,11 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
   if (config.tie_word_embeddings) {  // the head is a copy of the embedding
     footprint.dense += static_cast<std::uint64_t>(embedding_parameters(config)) * word;
   }
-  footprint.activations = activation_bytes(config, std::max(extent.batch_tokens, extent.longest));
+  footprint.activations =
+      activation_bytes(config, std::max(extent.batch_tokens, extent.longest), extent.activations());
   const auto note = [&](std::int64_t tokens, std::int64_t candidates) {
-    const ComparisonBytes bytes =
-        comparison_bytes(config, fitness.kind, tokens, candidates, part.model.shards, extent.device);
+    const ComparisonBytes bytes = comparison_bytes(config, fitness.kind, tokens, candidates,
+                                                   part.model.shards, extent.device, extent.activations());
     footprint.states = std::max(footprint.states, bytes.states);
     footprint.logits = std::max(footprint.logits, bytes.logits);
   };
@@ -61,14 +83,14 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
     // A shard has about the share of a candidate that it has of the whole.
     const double share =
         static_cast<double>(all) / static_cast<double>(whole.fixed_parameters + whole.dense_parameters());
-    const std::int64_t parameters =
-        tuning.unmasked ? all
-        : part.model.shards == 1
+    const std::int64_t pruned =
+        part.model.shards == 1
             ? extent.most_parameters
             : static_cast<std::int64_t>(share * static_cast<double>(extent.most_parameters));
-    footprint.training =
-        static_cast<std::uint64_t>(parameters) * word +
-        fine_tune_bytes(config, parameters, extent.longest, tuning.options.recompute, extent.device);
+    const std::int64_t parameters = tuning.unmasked ? all : pruned + most_padding(space, config);
+    footprint.training = static_cast<std::uint64_t>(parameters) * word +
+                         fine_tune_bytes(config, parameters, extent.longest, tuning.options.recompute,
+                                         extent.device, extent.activations());
   }
   return footprint;
 }

@@ -310,7 +310,7 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
         search_footprint(space, part_of_space(space, config, shard, options.shards), evolution,
                          options.fitness, options.tuning,
                          {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
-                          budget.most_parameters(space), replicas, sizes.host ? Device::cuda : Device::cpu});
+                          budget.most_parameters(space), replicas, sizes.device});
     if (shard == 0 || all_of(footprint) > all_of(forecast.footprint)) forecast.footprint = footprint;
   }
   const bool with_dense = options.fitness.kind != FitnessKind::ppl;

@@ -77,14 +77,16 @@ std::int64_t comparison_tile(const HfConfig& config, FitnessKind kind, int shard
 }
 
 ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::int64_t tokens,
-                                 std::int64_t candidates, int shards, Device device) {
+                                 std::int64_t candidates, int shards, Device device, DType activations) {
   const std::uint64_t held = std::min<std::uint64_t>(candidates_at_once(config, tokens, device),
                                                      static_cast<std::uint64_t>(candidates));
   const std::int64_t tile = comparison_tile(config, kind, shards, device);
   ComparisonBytes bytes;
   // The first: the way of the base.
-  bytes.states = (1 + held + (with_dense(kind) ? 1 : 0)) * states_bytes(config, tokens);
-  bytes.logits = static_cast<std::uint64_t>(tile) * logits_of_token(config, kind, shards);
+  bytes.states = (1 + held) * states_bytes(config, tokens);
+  if (with_dense(kind)) bytes.states += DrawAnswers::bytes(config, tokens, activations);
+  const auto normed = static_cast<std::uint64_t>(config.hidden_size) * size_of(activations);
+  bytes.logits = static_cast<std::uint64_t>(tile) * (logits_of_token(config, kind, shards) + normed);
   return bytes;
 }
 

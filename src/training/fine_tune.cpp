@@ -33,9 +33,9 @@ FineTuneEnd fine_tune(const ops::Context& context, const HfConfig& config, const
 }
 
 std::uint64_t fine_tune_bytes(const HfConfig& config, std::int64_t parameters, std::int64_t longest_sequence,
-                              bool recompute, Device device) {
+                              bool recompute, Device device, DType activations) {
   return static_cast<std::uint64_t>(parameters) * sizeof(float) + ShardedAdamW::bytes(parameters, 1) +
-         TrainingPass::bytes(config, longest_sequence, recompute, device);
+         TrainingPass::bytes(config, longest_sequence, recompute, device, activations);
 }
 
 }  // namespace galapagos

@@ -393,6 +393,11 @@ TEST_CASE("memory of GPUs apart from the node's", "[plan]") {
                answers = number(any, "/search/memory/node_answers");
   const double rest = number(any, "/search/memory/total") - number(any, "/search/memory/modules");
   CHECK(answers == 4194304.0 * 4096 * 4);
+  // On a GPU weights of 16 bits have activations of 16 bits: what a layer holds, beside three hidden states.
+  CHECK(any.at("model").at("precision") == "bf16");
+  const double layer = 4096 + 2 * 64 * 128 + 2 * 11008, states = 3 * 4096;
+  CHECK(number(any, "/search/memory/activations") == 4096 * (2 * layer + 4 * states));
+  CHECK(number(search({}), "/search/memory/activations") == 4096 * (4 * layer + 4 * states));
 
   // The answers, 64 GiB, take nothing of a GPU: each of these holds exactly what the replica needs.
   const auto bytes = [](double of) { return std::to_string(static_cast<std::int64_t>(of / 0.85) + 1); };

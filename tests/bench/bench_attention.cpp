@@ -1,6 +1,7 @@
 // Attention on a GPU in bf16, our own kernels beside cuDNN: milliseconds and TFLOP/s of causal attention of
 // 32 query heads and of its gradients, and by how much both differ. What attention.cu's choice rests on.
 //   bench_attention
+#include "measuring.hpp"
 #include "ops/cuda/attention_cudnn.hpp"
 #include "ops/cuda/attention_cudnn_plan.hpp"
 
@@ -29,29 +30,15 @@ constexpr std::int64_t heads = 32, tokens = 4096;
 /// The median of some runs of `repeats` calls, after one that warms up and makes plans.
 double seconds_of(const std::function<void()>& work) {
   constexpr int runs = 5, repeats = 4;
-  work();
-  wait_for_cuda_stream();
-  std::vector<double> times;
-  for (int run = 0; run < runs; ++run) {
-    const Stopwatch watch;
+  const auto repeated = [&] {
     for (int repeat = 0; repeat < repeats; ++repeat) work();
-    wait_for_cuda_stream();
-    times.push_back(watch.seconds() / repeats);
-  }
-  std::nth_element(times.begin(), times.begin() + runs / 2, times.end());
-  return times[static_cast<std::size_t>(runs / 2)];
+  };
+  return bench::median_seconds(Device::cuda, repeated, runs) / repeats;
 }
 
 /// Evenly distributed values of standard deviation 1, in bf16.
 OwnedTensor random_tensor(Shape shape, std::uint64_t seed) {
-  std::vector<float> values(static_cast<std::size_t>(shape.elements()));
-  std::uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
-  for (float& value : values) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    value = 1.7320508f * (static_cast<float>(state >> 40) * 0x1p-23f - 1.0f);
-  }
+  const std::vector<float> values = bench::random_values(static_cast<std::size_t>(shape.elements()), 1, seed);
   const OwnedTensor host(shape, DType::bf16, Device::cpu, "benchmark");
   convert_from_float(values, DType::bf16, host->data);
   OwnedTensor there(shape, DType::bf16, Device::cuda, "benchmark");

@@ -1,6 +1,7 @@
 // What the operations reach on a GPU, as shares of the rates measured in the same run: the bf16 matrix
 // product of cuBLAS, and a copy within the GPU's memory. Random weights of published shapes.
 //   bench_gpu [layers of Llama-2-7B = 32]
+#include "measuring.hpp"
 #include "ops/cuda/products.hpp"
 
 #include <algorithm>
@@ -30,37 +31,17 @@ namespace {
 constexpr std::int64_t tokens = 4096, sequence = 2048;
 constexpr double tera = 1e12;
 
-void wait_for_gpu() {
-  check_cuda(cudaStreamSynchronize(cuda_stream()), "cudaStreamSynchronize");
-}
-
-/// The median of some runs, after one that warms up.
 double seconds_of(const std::function<void()>& work, int runs = 7) {
-  work();
-  wait_for_gpu();
-  std::vector<double> times;
-  for (int run = 0; run < runs; ++run) {
-    const Stopwatch watch;
-    work();
-    wait_for_gpu();
-    times.push_back(watch.seconds());
-  }
-  std::nth_element(times.begin(), times.begin() + runs / 2, times.end());
-  return times[static_cast<std::size_t>(runs / 2)];
+  return bench::median_seconds(Device::cuda, work, runs);
 }
 
 /// Evenly distributed values of standard deviation `scale`, a million different ones again and again: more
 /// would take minutes.
 OwnedTensor random_tensor(Shape shape, DType type, float scale, std::uint64_t seed) {
-  std::vector<float> values(static_cast<std::size_t>(shape.elements()));
+  const auto count = static_cast<std::size_t>(shape.elements());
   constexpr std::size_t different = 1000003;  // a prime, so that no two rows are alike
-  std::uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
-  for (float& value : std::span(values).first(std::min(different, values.size()))) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    value = scale * 1.7320508f * (static_cast<float>(state >> 40) * 0x1p-23f - 1.0f);
-  }
+  std::vector<float> values = bench::random_values(std::min(different, count), scale, seed);
+  values.resize(count);
   for (std::size_t i = different; i < values.size(); ++i) values[i] = values[i - different];
   const OwnedTensor host(shape, type, Device::cpu, "benchmark");
   convert_from_float(values, type, host->data);

@@ -2,6 +2,8 @@
 // with the dense model included, and what it costs to switch to it, on layers of the shapes of Llama-2-7B and
 // Qwen2.5-14B with random weights. Without a GPU it goes through toy shapes on the CPU, only to see that it
 // runs.
+#include "measuring.hpp"
+
 #include <algorithm>
 #include <cstring>
 #include <fmt/format.h>
@@ -53,19 +55,6 @@ Model model_of(const std::string& name, std::int64_t hidden, std::int64_t column
   config.qkv_bias = bias;
   config.layer_shapes.assign(static_cast<std::size_t>(measured), even_layer_shape(heads, kv_heads, columns));
   return {name, config, layers};
-}
-
-/// Evenly distributed values of standard deviation `scale`.
-std::vector<float> random_values(std::size_t count, float scale) {
-  std::vector<float> values(count);
-  std::uint64_t state = 0x9e3779b97f4a7c15u;
-  for (float& value : values) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    value = scale * 1.7320508f * (static_cast<float>(state >> 40) * 0x1p-23f - 1.0f);
-  }
-  return values;
 }
 
 /// The same few values over and over: gigabytes would take the host longer than everything else.
@@ -135,22 +124,12 @@ class Bench {
     fmt::print("  {:<44} {:9.3f} ms   {}\n", name, seconds * 1e3, rest);
   }
 
-  /// The median of some runs, after one that warms up.
   double seconds_of(const std::function<void()>& work, int runs = 5) const {
-    std::vector<double> times;
-    for (int run = 0; run <= runs; ++run) {
-      synchronise(context_.device());
-      const Stopwatch watch;
-      work();
-      synchronise(context_.device());
-      if (run > 0) times.push_back(watch.seconds());
-    }
-    std::nth_element(times.begin(), times.begin() + runs / 2, times.end());
-    return times[static_cast<std::size_t>(runs / 2)];
+    return bench::median_seconds(context_.device(), work, runs);
   }
 
   OwnedTensor host_memory(std::size_t values, DType type, float scale) const {
-    static const std::vector<float> some = random_values((1 << 20) + 7, 1);
+    static const std::vector<float> some = bench::random_values((1 << 20) + 7, 1, 1);
     std::vector<float> scaled = some;
     for (float& value : scaled) value *= scale;
     std::vector<std::byte> words(scaled.size() * size_of(type));

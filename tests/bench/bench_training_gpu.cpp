@@ -2,6 +2,7 @@
 // published shapes with random weights, whole and with half of every layer. What is said to be computed is
 // not measured: a step of the whole model, from its number of layers.
 //   bench_training_gpu [repeats = 3]
+#include "measuring.hpp"
 #include "ops/cuda/resources.hpp"
 
 #include <algorithm>
@@ -28,23 +29,8 @@ namespace {
 constexpr std::int64_t measured_layers = 4, longest_sequence = 2048;
 constexpr double tera = 1e12, giga = 1e9;
 
-void wait_for_gpu() {
-  check_cuda(cudaStreamSynchronize(cuda_stream()), "cudaStreamSynchronize");
-}
-
-/// The median of some runs, after one that warms up.
 double seconds_of(const std::function<void()>& work, int runs) {
-  work();
-  wait_for_gpu();
-  std::vector<double> times;
-  for (int run = 0; run < runs; ++run) {
-    const Stopwatch watch;
-    work();
-    wait_for_gpu();
-    times.push_back(watch.seconds());
-  }
-  std::nth_element(times.begin(), times.begin() + runs / 2, times.end());
-  return times[static_cast<std::size_t>(runs / 2)];
+  return bench::median_seconds(Device::cuda, work, runs);
 }
 
 /// Evenly distributed values around `mean`; a block of them again and again, as the host would need minutes.
@@ -65,14 +51,8 @@ class RandomTensors {
  private:
   static OwnedTensor block(float scale, float mean, DType type) {
     constexpr std::int64_t count = (1 << 22) + 4096 + 64;  // no multiple of a row
-    std::vector<float> values(count);
-    std::uint64_t state = 88172645463325252u;
-    for (float& value : values) {
-      state ^= state << 13;
-      state ^= state >> 7;
-      state ^= state << 17;
-      value = mean + scale * 1.7320508f * (static_cast<float>(state >> 40) * 0x1p-23f - 1.0f);
-    }
+    std::vector<float> values = bench::random_values(count, scale, 1);
+    for (float& value : values) value += mean;
     const OwnedTensor host({count}, type, Device::cpu, "benchmark");
     convert_from_float(values, type, host->data);
     return copy_of(host, Device::cuda, "benchmark");

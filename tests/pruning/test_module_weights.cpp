@@ -36,7 +36,7 @@ ModuleId down_of(std::int64_t layer) {
 
 }  // namespace
 
-TEST_CASE("a module's weight is the checkpoint's, transposed, read ahead or not", "[obs]") {
+TEST_CASE("a module's weight is the checkpoint's, transposed, read ahead or not", "[obs][module_weights]") {
   const Device device = GENERATE_DEVICE();
   const ops::Context context(device);
   const HfConfig config = small_config();

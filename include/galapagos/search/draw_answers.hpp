@@ -14,13 +14,16 @@ namespace galapagos {
 using DenseAnswers = std::span<const float>;
 
 /// The dense model's answers to the tokens of one draw, on the device: its last hidden states behind the
-/// final norm, in the type that the head's product reads, and the logits of as many of the first tokens as
-/// there is room for. They stay until another draw is asked for, whatever is compared with them.
+/// final norm, as activations, and the logits of as many of the first tokens as there is room for. They stay
+/// until another draw is asked for, whatever is compared with them.
 class DrawAnswers {
  public:
   /// `kept_bytes` for logits. The references must outlive this.
   DrawAnswers(const ops::Context& context, const HfConfig& config, const HeadWeights& head,
               std::uint64_t kept_bytes);
+
+  /// Bytes that it holds for a draw of so many tokens beside the logits that are kept.
+  static std::uint64_t bytes(const HfConfig& config, std::int64_t tokens, DType activations);
 
   /// Brings the answers for a draw from the pool to the device, if they are not there yet. `answers` must
   /// stay as they are while this lives.
@@ -34,7 +37,6 @@ class DrawAnswers {
   const HfConfig& config_;
   const HeadWeights& head_;
   std::uint64_t kept_bytes_;
-  DType type_;  // of normed_
   DenseAnswers answers_;
   std::vector<std::uint32_t> sequences_;  // of the draw, with their offsets
   std::vector<std::uint64_t> offsets_;

@@ -32,6 +32,8 @@ struct SearchExtent {
   std::int64_t most_parameters = 0;  ///< of a candidate
   int replicas = 1;                  ///< of the whole search
   Device device = Device::cpu;
+
+  DType activations() const { return ops::activation_type(device, precision); }
 };
 
 /// Of the rank that holds `part` of the whole space.

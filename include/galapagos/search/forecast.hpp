@@ -54,6 +54,7 @@ struct SearchSizes {
   std::int64_t pool_tokens = 0;
   int ranks = 1;
   int ranks_per_node = 1;
+  Device device = Device::cpu;
   std::uint64_t limit = 0;            ///< bytes a rank may use where its tensors lie, 0 for any number
   std::optional<std::uint64_t> host;  ///< where that is a GPU: bytes the ranks of a node may use of its own
 };

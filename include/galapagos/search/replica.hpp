@@ -50,10 +50,10 @@ struct FineTuning {
 /// Bytes that Replica::fitness takes beside weights and activations.
 struct ComparisonBytes {
   std::uint64_t states = 0;  ///< last hidden states of candidates and of the dense model
-  std::uint64_t logits = 0;
+  std::uint64_t logits = 0;  ///< of a tile, and what they are made from
 };
 ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::int64_t tokens,
-                                 std::int64_t candidates, int shards = 1, Device device = Device::cpu);
+                                 std::int64_t candidates, int shards, Device device, DType activations);
 /// Tokens that logits are made for at a time. A GPU goes through the whole head for each such tile.
 std::int64_t comparison_tile(const HfConfig& config, FitnessKind kind, int shards, Device device);
 

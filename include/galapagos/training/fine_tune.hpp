@@ -32,6 +32,6 @@ FineTuneEnd fine_tune(const ops::Context& context, const HfConfig& config, const
 /// Bytes that fine-tuning takes beside the working weights, for a model of at most these shapes and
 /// parameters.
 std::uint64_t fine_tune_bytes(const HfConfig& config, std::int64_t parameters, std::int64_t longest_sequence,
-                              bool recompute, Device device);
+                              bool recompute, Device device, DType activations);
 
 }  // namespace galapagos
