@@ -4,12 +4,13 @@
 # It needs no compiler.
 #   tools/gpu_check.sh [BUILD = build/cuda] [--parts "LIST"] [--keep DIR] [--archive FILE] [--dry-run]
 # BUILD: a build folder, an installed tree, or a packed one or a tarball of such (programs in BUILD/bin, started through BUILD/run
-# where there is one); it says which programs are missing. Parts: libraries operations pipeline head64 large bench torch sanitizer;
-# without --parts all of them. --keep keeps logs and files in DIR; --archive packs the logs into one .tar.gz; --dry-run prints
+# where there is one); it says which programs are missing. Parts: libraries operations pipeline head64 large bench torch sanitizer,
+# or single benchmarks (bench_gpu bench_attention bench_database bench_switch bench_training); without --parts all of them. --keep keeps logs and files in DIR; --archive packs the logs into one .tar.gz; --dry-run prints
 # each command instead of running it, and looks for libraries. Fails where anything fails.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 all_parts="libraries operations pipeline head64 large bench torch sanitizer"
+benches="bench_gpu bench_attention bench_database bench_switch bench_training"
 build=$root/build/cuda parts=$all_parts keep='' archive='' dry=no
 while [[ $# -gt 0 ]]; do
   case $1 in
@@ -23,7 +24,7 @@ while [[ $# -gt 0 ]]; do
   shift
 done
 for part in $parts; do
-  [[ " $all_parts " == *" $part "* ]] || { echo "gpu_check: unknown part '$part'; choose of: $all_parts" >&2; exit 2; }
+  [[ " $all_parts $benches " == *" $part "* ]] || { echo "gpu_check: unknown part '$part'; choose of: $all_parts $benches" >&2; exit 2; }
 done
 [[ -e $build ]] || { echo "gpu_check: no such folder or tarball $build; build the preset 'cuda' or give the folder of a build" >&2; exit 2; }
 [[ -z $archive || $archive == /* ]] || archive=$PWD/$archive
@@ -256,12 +257,14 @@ check_large() {
   rm -rf "$l"
 }
 
+check_bench_gpu() { show "benchmark, operations" 100 bench_gpu.log bench_gpu 4; }
+check_bench_attention() { show "benchmark, attention" 60 bench_attention.log bench_attention; }
+check_bench_database() { show "benchmark, database" 60 bench_database_gpu.log bench_database_gpu; }
+check_bench_switch() { show "benchmark, candidates" 60 bench_switch.log bench_switch; }
+check_bench_training() { show "benchmark, training" 90 bench_training_gpu.log bench_training_gpu; }
 check_bench() {
-  show "benchmark, operations" 100 bench_gpu.log bench_gpu 4
-  show "benchmark, attention" 60 bench_attention.log bench_attention
-  show "benchmark, database" 60 bench_database_gpu.log bench_database_gpu
-  show "benchmark, candidates" 60 bench_switch.log bench_switch
-  show "benchmark, training" 90 bench_training_gpu.log bench_training_gpu
+  local part
+  for part in $benches; do "check_$part"; done
 }
 
 check_torch() {
