@@ -91,6 +91,8 @@ step() { # name, seconds, log, program, arguments...: a row of the table, with t
   case $status in
     0) if grep -q 'SKIPPED on the GPU' "$log"; then
          row "$name" FAILED $((SECONDS - begin)) "no GPU is visible"
+       elif grep -q '^No tests ran' "$log"; then
+         row "$name" FAILED $((SECONDS - begin)) "the build's $1 has no such tests"
        else
          row "$name" ok $((SECONDS - begin)) "$(told "$log")"
        fi ;;

@@ -7,11 +7,6 @@
 #include <galapagos/pruning/levels.hpp>
 
 namespace galapagos {
-namespace {
-
-constexpr std::int64_t column_granule = 32;  // tensor cores and block-quantised formats want multiples of it
-
-}  // namespace
 
 std::string name_of(ModuleKind kind) {
   return kind == ModuleKind::attention ? "attn" : "ffn";

@@ -3,12 +3,13 @@
 
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/transfer.hpp>
+#include <galapagos/pruning/levels.hpp>
 #include <galapagos/pruning/pruned_module.hpp>
 
 namespace galapagos {
 namespace {
 
-constexpr std::int64_t granule = 32, few = 4 * granule;  // columns
+constexpr std::int64_t few = 4 * column_granule;
 
 /// Rows of a matrix, or elements of a bias, and zeros behind them up to `length`; nothing where there is
 /// nothing.
@@ -75,7 +76,7 @@ AttentionWeights prune_attention(const ops::Context& context, const AttentionWei
 
 std::int64_t padded_columns(std::int64_t kept, std::int64_t dense) {
   if (kept < few) return kept;
-  return std::max(kept, std::min((kept + granule - 1) / granule * granule, dense));
+  return std::max(kept, std::min((kept + column_granule - 1) / column_granule * column_granule, dense));
 }
 
 FfnWeights prune_ffn(const ops::Context& context, const FfnWeights& dense, std::span<const std::int64_t> kept,

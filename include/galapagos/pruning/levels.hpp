@@ -37,6 +37,9 @@ struct StructureLayout {
 StructureLayout attention_layout(const LayerShape& shape, std::int64_t head_dim, AttentionUnit unit);
 StructureLayout ffn_layout(const LayerShape& shape);
 
+/// Tensor cores and block-quantised formats want multiples of so many columns.
+constexpr std::int64_t column_granule = 32;
+
 /// Structures removed at levels 0, 1, ...: 0 first, ascending. `count` equal steps, the last removes all;
 /// kept columns of an ffn are rounded to multiples of 32 where the steps are at least that wide. Fewer levels
 /// where there are not that many structures to tell them apart. UsageError where count < 1.
