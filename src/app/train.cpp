@@ -40,7 +40,7 @@ Options declare_train() {
       "files whose perplexity is measured")("eval-every", po::value<std::int64_t>()->default_value(0),
                                             "updates between evaluations; 0: before and after")(
       "checkpoint-every", po::value<std::int64_t>()->default_value(usual.checkpoint_every),
-      "updates between checkpoints; 0: only when stopped")(
+      "updates between checkpoints; 0: only when stopped or where the model cannot be written")(
       "seed", po::value<std::int64_t>()->default_value(0), "of the order of the data and of random weights")(
       "max-walltime", po::value<std::string>()->default_value("0"),
       "stop in time to resume, as 11:45:00; 0: no limit")(
@@ -97,7 +97,8 @@ void train(const Communicator& world, const std::vector<std::string>& words) {
   run_training(world, context, request,
                [&](const HfConfig& config, std::span<const NamedTensor> values, const ReplicaGrid& grid,
                    DType dtype, const std::filesystem::path& folder) {
-                 save_model(world, request.model, config, values, dtype, folder, request.shard_bytes, &grid);
+                 save_model(world, context, request.model, config, values, dtype, folder, request.shard_bytes,
+                            &grid);
                });
 }
 

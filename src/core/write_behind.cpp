@@ -28,7 +28,7 @@ void WriteBehind::write(std::vector<std::byte> bytes, std::uint64_t offset) {
 }
 
 WriteBehind::Loan WriteBehind::lend(std::span<const std::byte> bytes, std::uint64_t offset,
-                                    std::uint64_t hash_offset) {
+                                    std::optional<std::uint64_t> hash_offset) {
   Job job;
   job.bytes = bytes;
   job.offset = offset;

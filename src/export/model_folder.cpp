@@ -4,6 +4,7 @@
 
 #include <array>
 #include <exception>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <optional>
 
@@ -14,6 +15,8 @@
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/core/write_behind.hpp>
+#include <galapagos/tensor/staging_buffer.hpp>
 
 namespace galapagos {
 namespace {
@@ -55,31 +58,84 @@ std::vector<File> cut_files(std::span<const PlannedTensor> tensors, std::uint64_
   return files;
 }
 
-/// The bytes of a file's tensors.
-class Content {
+/// Memory of the host in which tensors are filled and from which they are written, one after the other.
+struct Staging {
+  Device device;  ///< that they come from
+  std::array<StagingBuffer, 2> buffers = {};
+};
+
+/// A file on its way to the disk: a tensor is filled while the one before is being written. A failure is kept
+/// for finish(), so that what several ranks fill together does not end on one of them.
+class FileWriter {
  public:
-  explicit Content(std::span<const PlannedTensor> tensors) {
-    for (const PlannedTensor& tensor : tensors) {
-      storage_.emplace_back(tensor.bytes);
-      tensor.fill(storage_.back());
-      entries_.push_back({tensor.name, tensor.dtype, tensor.shape, storage_.back()});
+  FileWriter(fs::path path, std::span<const PlannedTensor> tensors, Staging& staging)
+      : path_(std::move(path)), tensors_(tensors), staging_(staging) {
+    attempt([&] {
+      std::vector<TensorRecord> records;
+      for (const PlannedTensor& tensor : tensors)
+        records.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.bytes});
+      layout_ = lay_out_safetensors(path_, records);
+      thread_.emplace(FileDescriptor(part_path(path_), O_WRONLY | O_CREAT | O_TRUNC), 0);
+      thread_->lend(std::as_bytes(std::span(layout_.head)), 0);
+    });
+  }
+
+  void add(std::size_t index) {
+    const PlannedTensor& tensor = tensors_[index];
+    const std::size_t slot = index % staging_.buffers.size();
+    attempt([&] { thread_->wait_for(loans_[slot]); });
+    const std::span<std::byte> bytes =
+        staging_.buffers[slot].reserve(tensor.bytes, staging_.device, "tensors that wait to be written");
+    tensor.fill(bytes);
+    attempt([&] { loans_[slot] = thread_->lend(bytes, layout_.places[index]); });
+  }
+
+  void check() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+  void finish() {
+    attempt([&] {
+      thread_->drain();
+      thread_.reset();
+      publish_file(part_path(path_), path_);
+    });
+    check();
+  }
+
+ private:
+  template <typename Work>
+  void attempt(const Work& work) {
+    if (failure_) return;
+    try {
+      work();
+    } catch (...) {
+      failure_ = std::current_exception();
     }
   }
 
-  void write(const fs::path& path) const { write_safetensors(path, entries_); }
-
- private:
-  std::vector<std::vector<std::byte>> storage_;
-  std::vector<TensorEntry> entries_;
+  fs::path path_;
+  std::span<const PlannedTensor> tensors_;
+  Staging& staging_;
+  SafetensorsLayout layout_;
+  std::array<WriteBehind::Loan, 2> loans_{};
+  std::exception_ptr failure_;
+  std::optional<WriteBehind> thread_;  // ends first: it may still be writing
 };
 
 /// Every rank writes files of its own.
 void write_files(const Communicator& comm, const fs::path& folder, std::span<const File> files,
-                 std::span<const PlannedTensor> tensors) {
+                 std::span<const PlannedTensor> tensors, Staging& staging) {
   Progress progress("files of this rank", static_cast<std::int64_t>(files.size()) / comm.size());
   for (auto f = static_cast<std::size_t>(comm.rank()); f < files.size();
        f += static_cast<std::size_t>(comm.size())) {
-    Content(tensors.subspan(files[f].first, files[f].last - files[f].first)).write(folder / files[f].name);
+    const File& file = files[f];
+    FileWriter writer(folder / file.name, tensors.subspan(file.first, file.last - file.first), staging);
+    for (std::size_t i = 0; i < file.last - file.first; ++i) {
+      writer.add(i);
+      writer.check();
+    }
+    writer.finish();
     progress.advance();
   }
 }
@@ -87,7 +143,7 @@ void write_files(const Communicator& comm, const fs::path& folder, std::span<con
 /// Replicas have files of their own, which their shards write in turns. A shard that cannot write still takes
 /// part, so that no other is left waiting.
 void write_files_of_shards(const ReplicaGrid& grid, const fs::path& folder, std::span<const File> files,
-                           std::span<const PlannedTensor> tensors) {
+                           std::span<const PlannedTensor> tensors, Staging& staging) {
   std::exception_ptr failure;
   const auto replicas = static_cast<std::size_t>(grid.replicas()),
              shards = static_cast<std::size_t>(grid.shards());
@@ -95,19 +151,22 @@ void write_files_of_shards(const ReplicaGrid& grid, const fs::path& folder, std:
     const auto writer = static_cast<int>(f / replicas % shards);
     const std::span<const PlannedTensor> some =
         tensors.subspan(files[f].first, files[f].last - files[f].first);
-    std::optional<Content> content;
+    std::optional<FileWriter> file;
     run_or_abort([&] {
-      if (writer == grid.shard()) {
-        content.emplace(some);
-      } else {
-        for (const PlannedTensor& tensor : some) tensor.contribute(writer);
+      if (writer == grid.shard()) file.emplace(folder / files[f].name, some, staging);
+      for (std::size_t i = 0; i < some.size(); ++i) {
+        if (file) {
+          file->add(i);
+        } else {
+          some[i].contribute(writer);
+        }
       }
     });
-    if (!content || failure) continue;
+    if (!file) continue;
     try {
-      content->write(folder / files[f].name);
+      file->finish();
     } catch (...) {
-      failure = std::current_exception();
+      if (!failure) failure = std::current_exception();
     }
   }
   if (failure) std::rethrow_exception(failure);
@@ -160,7 +219,8 @@ void write_python_files(const fs::path& folder) {
 
 void write_model_folder(const Communicator& comm, const fs::path& output,
                         std::span<const PlannedTensor> tensors, std::uint64_t shard_bytes,
-                        const std::function<void(const fs::path& part)>& accompany, const ReplicaGrid* grid) {
+                        const std::function<void(const fs::path& part)>& accompany, const ReplicaGrid* grid,
+                        Device device) {
   const fs::path part = part_path(output);
   const std::vector<File> files = cut_files(tensors, shard_bytes);
   std::uint64_t total = 0;
@@ -168,10 +228,11 @@ void write_model_folder(const Communicator& comm, const fs::path& output,
   agree_at_root(comm, [&] { begin_folder(output, part, total); });
   log_info("{} tensors, {}, files: {}", tensors.size(), human_bytes(total), files.size());
   agree(comm, [&] {
+    Staging staging{device};
     if (grid != nullptr && grid->shards() > 1) {
-      write_files_of_shards(*grid, part, files, tensors);
+      write_files_of_shards(*grid, part, files, tensors, staging);
     } else {
-      write_files(comm, part, files, tensors);
+      write_files(comm, part, files, tensors, staging);
     }
   });
   agree_at_root(comm, [&] {

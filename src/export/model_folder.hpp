@@ -15,12 +15,13 @@ namespace galapagos {
 /// Collective. Makes a new Hugging Face folder of the given tensors, the same on every rank, cut into files
 /// of at most `shard_bytes` (or one tensor); the ranks write a part of the files each, and where a replica's
 /// shards have parts of the tensors, those of `grid` bring a file's tensors together on the one of them that
-/// writes it. `accompany` adds the other files, on the root; the folder gets its name once all of it is there
-/// and can be read. InputError where it exists already, ResourceError where the disk is too small.
+/// writes it. `device`: which their bytes come from. `accompany` adds the other files, on the root; the
+/// folder gets its name once all of it is there and can be read. InputError where it exists already,
+/// ResourceError where the disk is too small.
 void write_model_folder(const Communicator& comm, const std::filesystem::path& output,
                         std::span<const PlannedTensor> tensors, std::uint64_t shard_bytes,
                         const std::function<void(const std::filesystem::path& part)>& accompany,
-                        const ReplicaGrid* grid = nullptr);
+                        const ReplicaGrid* grid = nullptr, Device device = Device::cpu);
 
 /// Copies a file where there is one; ResourceError on a full disk.
 void copy_if_there(const std::filesystem::path& from, const std::filesystem::path& to);

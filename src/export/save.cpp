@@ -1,13 +1,17 @@
 #include "model_folder.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
+#include <memory>
 #include <vector>
 
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/export/save.hpp>
 #include <galapagos/model/parameter_slices.hpp>
+#include <galapagos/ops/rows.hpp>
+#include <galapagos/tensor/staging_buffer.hpp>
 
 namespace galapagos {
 namespace {
@@ -22,12 +26,22 @@ const char* torch_name(DType type) {
   return type == DType::f32 ? "float32" : type == DType::bf16 ? "bfloat16" : "float16";
 }
 
-std::vector<float> values_on_host(const Tensor& tensor) {
-  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
-  const OwnedTensor host =
-      tensor.device == Device::cpu ? OwnedTensor() : copy_of(tensor, Device::cpu, "a parameter");
-  convert_to_float(tensor.dtype, host->empty() ? tensor.data : host->data, values);
-  return values;
+/// A parameter's values as they are stored, in memory of the host.
+void store(const ops::Context& context, const Tensor& tensor, DType type, std::span<std::byte> out) {
+  if (tensor.empty()) return;
+  const std::int64_t elements = tensor.elements();
+  const Tensor values = tensor.view({elements});
+  if (tensor.device == Device::cpu)
+    return ops::convert(context, values, {out.data(), values.shape, type, Device::cpu});
+  constexpr std::int64_t piece = std::int64_t{1} << 24;
+  const OwnedTensor stored({std::min(piece, elements)}, type, tensor.device, "a parameter as it is stored");
+  for (std::int64_t first = 0; first < elements; first += piece) {
+    const std::int64_t count = std::min(piece, elements - first);
+    const Tensor part = stored->slice(0, count);
+    ops::convert(context, values.slice(first, count), part);
+    copy_bytes(out.data() + static_cast<std::size_t>(first) * size_of(type), Device::cpu, part.data,
+               part.device, part.bytes());
+  }
 }
 
 PlannedTensor planned(const std::string& name, const Shape& shape, DType type) {
@@ -37,85 +51,91 @@ PlannedTensor planned(const std::string& name, const Shape& shape, DType type) {
   return tensor;
 }
 
-PlannedTensor planned_whole(const NamedTensor& parameter, DType type) {
+PlannedTensor planned_whole(const ops::Context& context, const NamedTensor& parameter, DType type) {
   PlannedTensor tensor = planned(parameter.name, parameter.tensor.shape, type);
-  tensor.fill = [values = parameter.tensor, type](std::span<std::byte> out) {
-    convert_from_float(values_on_host(values), type, out.data());
+  tensor.fill = [&context, values = parameter.tensor, type](std::span<std::byte> out) {
+    store(context, values, type, out);
   };
   return tensor;
 }
 
-/// Puts a slice's values in their place in the whole parameter.
-void place(const ParameterSlice& slice, std::span<const float> values, std::span<float> whole) {
-  const std::int64_t columns = slice.whole.rank() == 2 ? slice.whole[1] : 1;
-  if (slice.slicing != Slicing::columns) {
-    std::copy(values.begin(), values.end(), whole.begin() + slice.range.first * columns);
-    return;
-  }
-  const std::int64_t width = slice.range.count();
-  for (std::int64_t row = 0; row < slice.whole[0]; ++row) {
-    std::copy_n(values.begin() + row * width, width, whole.begin() + row * columns + slice.range.first);
-  }
-}
-
-/// A parameter of which each shard has a slice: `slices` of all shards, `own` this one's values.
-PlannedTensor planned_slices(const Communicator& shards, const std::vector<ParameterSlice>& slices,
-                             const Tensor& own, DType type) {
+/// A parameter of which each shard has a slice: `slices` of all shards, `own` this one's values. `staging` is
+/// for slices that have no place of their own in the whole.
+PlannedTensor planned_slices(const ops::Context& context, const Communicator& shards,
+                             const std::vector<ParameterSlice>& slices, const Tensor& own, DType type,
+                             const std::shared_ptr<StagingBuffer>& staging) {
   constexpr int slice_tag = 71;
   const ParameterSlice& mine = slices[static_cast<std::size_t>(shards.rank())];
   PlannedTensor tensor = planned(mine.name, mine.whole, type);
   const bool held_by_all = mine.slicing == Slicing::none;
-  tensor.fill = [&shards, slices, own, type, held_by_all](std::span<std::byte> out) {
-    std::vector<float> whole(static_cast<std::size_t>(slices[0].whole.elements()));
+  const auto memory = [&context, staging, type](std::int64_t elements) {
+    return staging->reserve(static_cast<std::size_t>(elements) * size_of(type), context.device(),
+                            "a slice of a parameter");
+  };
+  tensor.fill = [&context, &shards, slices, own, type, held_by_all, memory](std::span<std::byte> out) {
     for (int shard = 0; shard < shards.size(); ++shard) {
       const ParameterSlice& slice = slices[static_cast<std::size_t>(shard)];
-      const bool here = shard == shards.rank();
-      if (slice.shape().elements() == 0 || (held_by_all && shard > 0)) continue;
-      std::vector<float> values(static_cast<std::size_t>(slice.shape().elements()));
-      if (here) {
-        values = values_on_host(own);
+      const std::int64_t elements = slice.shape().elements();
+      if (elements == 0 || (held_by_all && shard > 0)) continue;
+      const std::int64_t row = slice.whole.rank() == 2 ? slice.whole[1] : 1;
+      const auto bytes = [type](std::int64_t count) {
+        return static_cast<std::size_t>(count) * size_of(type);
+      };
+      const bool columns = slice.slicing == Slicing::columns;
+      const std::span<std::byte> values =
+          columns ? memory(elements) : out.subspan(bytes(slice.range.first * row), bytes(elements));
+      if (shard == shards.rank()) {
+        store(context, own, type, values);
       } else {
-        shards.receive(std::span(values), shard, slice_tag);
+        shards.receive(values, shard, slice_tag);
       }
-      place(slice, values, whole);
+      if (!columns) continue;
+      const std::size_t width = bytes(slice.range.count());
+      for (std::int64_t r = 0; r < slice.whole[0]; ++r) {
+        std::memcpy(out.data() + bytes(r * row + slice.range.first),
+                    values.data() + static_cast<std::size_t>(r) * width, width);
+      }
     }
-    convert_from_float(whole, type, out.data());
   };
-  tensor.contribute = [&shards, own, held_by_all](int writer) {
+  tensor.contribute = [&context, &shards, own, type, held_by_all, memory](int writer) {
     if (own.empty() || (held_by_all && shards.rank() > 0)) return;
-    const std::vector<float> values = values_on_host(own);
-    shards.send(std::span<const float>(values), writer, slice_tag);
+    const std::span<std::byte> values = memory(own.elements());
+    store(context, own, type, values);
+    shards.send(std::span<const std::byte>(values), writer, slice_tag);
   };
   return tensor;
 }
 
 /// The parameters of a model of which each shard has its slices.
-std::vector<PlannedTensor> planned_slices(const HfConfig& config, std::span<const NamedTensor> parameters,
-                                          const ReplicaGrid& grid, DType type) {
+std::vector<PlannedTensor> planned_slices(const ops::Context& context, const HfConfig& config,
+                                          std::span<const NamedTensor> parameters, const ReplicaGrid& grid,
+                                          DType type) {
   std::map<std::string, Tensor> own;
   for (const NamedTensor& parameter : parameters) own[parameter.name] = parameter.tensor;
   std::vector<std::vector<ParameterSlice>> of_shards;
   for (int shard = 0; shard < grid.shards(); ++shard)
     of_shards.push_back(parameter_slices(config, part_of_model(config, shard, grid.shards())));
+  const auto staging = std::make_shared<StagingBuffer>();
   std::vector<PlannedTensor> tensors;
   for (std::size_t i = 0; i < of_shards[0].size(); ++i) {
     std::vector<ParameterSlice> slices;
     for (const std::vector<ParameterSlice>& of_shard : of_shards) slices.push_back(of_shard[i]);
-    tensors.push_back(planned_slices(grid.of_replica(), slices, own[slices[0].name], type));
+    tensors.push_back(planned_slices(context, grid.of_replica(), slices, own[slices[0].name], type, staging));
   }
   return tensors;
 }
 
 }  // namespace
 
-void save_model(const Communicator& comm, const fs::path& parent, const HfConfig& config,
-                std::span<const NamedTensor> parameters, DType dtype, const fs::path& output,
-                std::uint64_t shard_bytes, const ReplicaGrid* grid) {
+void save_model(const Communicator& comm, const ops::Context& context, const fs::path& parent,
+                const HfConfig& config, std::span<const NamedTensor> parameters, DType dtype,
+                const fs::path& output, std::uint64_t shard_bytes, const ReplicaGrid* grid) {
   std::vector<PlannedTensor> tensors;
   if (grid != nullptr && grid->shards() > 1) {
-    tensors = planned_slices(config, parameters, *grid, dtype);
+    tensors = planned_slices(context, config, parameters, *grid, dtype);
   } else {
-    for (const NamedTensor& parameter : parameters) tensors.push_back(planned_whole(parameter, dtype));
+    for (const NamedTensor& parameter : parameters)
+      tensors.push_back(planned_whole(context, parameter, dtype));
   }
   const auto accompany = [&](const fs::path& part) {
     copy_companions(parent, part);
@@ -128,7 +148,7 @@ void save_model(const Communicator& comm, const fs::path& parent, const HfConfig
     }
     if (config.pruned()) write_python_files(part);
   };
-  write_model_folder(comm, output, tensors, shard_bytes, accompany, grid);
+  write_model_folder(comm, output, tensors, shard_bytes, accompany, grid, context.device());
 }
 
 }  // namespace galapagos

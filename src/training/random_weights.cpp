@@ -1,7 +1,8 @@
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
 #include <span>
-#include <vector>
 
 #include <galapagos/core/random.hpp>
 #include <galapagos/training/random_weights.hpp>
@@ -20,23 +21,31 @@ class Maker {
       : precision_(precision), device_(device), seed_(seed), deviation_(deviation) {}
 
   OwnedTensor constant(std::int64_t length, float value) const {
-    return stored(std::vector<float>(static_cast<std::size_t>(length), value), {length}, DType::f32);
+    OwnedTensor host({length}, DType::f32, Device::cpu, "weights");
+    std::ranges::fill(host->float_span(), value);
+    return on_device(std::move(host));
   }
 
   /// Rows `rows` and columns `columns` of a matrix that is `width` wide.
   OwnedTensor normal(const Range& rows, const Range& columns, std::int64_t width, std::int64_t layer,
                      Place place) const {
-    std::vector<float> values(static_cast<std::size_t>(rows.count() * columns.count()));
-    if (columns.count() == width) {
-      fill(values, rows.first * width, layer, place);
-    } else {
-      const auto count = static_cast<std::size_t>(columns.count());
-      for (std::int64_t row = rows.first; row < rows.last; ++row) {
-        fill(std::span(values).subspan(static_cast<std::size_t>(row - rows.first) * count, count),
-             row * width + columns.first, layer, place);
-      }
+    // Whole rows follow each other in the stream.
+    const bool whole = columns.count() == width;
+    const std::int64_t runs = whole ? 1 : rows.count(),
+                       length = rows.count() * columns.count() / std::max<std::int64_t>(runs, 1);
+    constexpr std::int64_t piece = 1 << 14;
+    const std::int64_t pieces = (length + piece - 1) / piece;
+    OwnedTensor host({rows.count(), columns.count()}, precision_, Device::cpu, "weights");
+#pragma omp parallel for schedule(static)
+    for (std::int64_t i = 0; i < runs * pieces; ++i) {
+      const std::int64_t run = i / pieces, first = i % pieces * piece;
+      std::array<float, piece> memory;
+      const auto values = std::span(memory).first(static_cast<std::size_t>(std::min(piece, length - first)));
+      fill(values, (rows.first + run) * width + columns.first + first, layer, place);
+      convert_from_float(values, precision_,
+                         host->data + static_cast<std::size_t>(run * length + first) * size_of(precision_));
     }
-    return stored(values, {rows.count(), columns.count()}, precision_);
+    return on_device(std::move(host));
   }
 
  private:
@@ -57,15 +66,9 @@ class Maker {
     }
   }
 
-  OwnedTensor stored(const std::vector<float>& values, Shape shape, DType type) const {
-    OwnedTensor host(shape, type, Device::cpu, "weights");
-    convert_from_float(values, type, host->data);
-    if (device_ == Device::cpu) return host;
-    OwnedTensor moved(shape, type, device_, "weights");
-    copy_bytes(moved->data, device_, host->data, Device::cpu, host->bytes());
-    return moved;
+  OwnedTensor on_device(OwnedTensor host) const {
+    return device_ == Device::cpu ? std::move(host) : copy_of(host, device_, "weights");
   }
-
   DType precision_;
   Device device_;
   std::uint64_t seed_;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <fmt/format.h>
 #include <optional>
 #include <vector>
@@ -9,6 +10,7 @@
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/io/hdf5.hpp>
+#include <galapagos/tensor/staging_buffer.hpp>
 #include <galapagos/training/state.hpp>
 
 namespace galapagos {
@@ -49,9 +51,22 @@ struct Place {
   }
 };
 
-/// A copy for the file where the tensor is on another device.
-OwnedTensor on_host(const Tensor& tensor) {
-  return tensor.device == Device::cpu ? OwnedTensor() : copy_of(tensor, Device::cpu, "a training's state");
+/// Pieces in which a tensor of another device goes through the host's memory.
+constexpr std::int64_t staged_elements = std::int64_t{1} << 24;
+
+/// Calls work(piece of the tensor, its first element, memory of the host for it) for one piece after another;
+/// on the CPU for all of it at once, with its own memory.
+template <typename Work>
+void for_staged_pieces(const Tensor& tensor, const Work& work) {
+  const std::int64_t elements = tensor.elements();
+  if (tensor.device == Device::cpu) return work(tensor, std::uint64_t{0}, tensor.float_span());
+  StagingBuffer buffer;
+  for (std::int64_t first = 0; first < elements; first += staged_elements) {
+    const Tensor piece = tensor.slice(first, std::min(staged_elements, elements - first));
+    const std::span<std::byte> memory = buffer.reserve(piece.bytes(), piece.device, "a training's state");
+    work(piece, static_cast<std::uint64_t>(first),
+         std::span(reinterpret_cast<float*>(memory.data()), static_cast<std::size_t>(piece.elements())));
+  }
 }
 
 void make_file(const fs::path& path, const TrainingState& state, std::uint64_t parameters) {
@@ -113,9 +128,12 @@ void save_state(const Communicator& comm, const Shards& shards, const fs::path& 
   file.emplace(Hdf5File::open_parallel(part, comm));
   agree(comm, [&] {
     for (const Part& piece : parts_of(optimiser)) {
-      const OwnedTensor host = on_host(piece.tensor);
-      file->write_part(piece.name, Hdf5Type::f32, place.first,
-                       std::as_bytes((host->empty() ? piece.tensor : host.view()).float_span()));
+      for_staged_pieces(piece.tensor, [&](const Tensor& some, std::uint64_t at, std::span<float> host) {
+        const auto bytes = std::as_writable_bytes(host);
+        if (bytes.data() != some.data)
+          copy_bytes(bytes.data(), Device::cpu, some.data, some.device, bytes.size());
+        file->write_part(piece.name, Hdf5Type::f32, place.first + at, bytes);
+      });
     }
   });
   file->close();
@@ -147,12 +165,12 @@ TrainingState load_state(const Communicator& comm, const Shards& shards, const f
       if (file.describe(piece.name).elements != place.total) {
         throw InputError("an optimiser state of another model", path.string(), "choose another --output");
       }
-      const OwnedTensor host = on_host(piece.tensor);
-      const Tensor& to = host->empty() ? piece.tensor : host.view();
-      file.read_part(piece.name, Hdf5Type::f32, place.first, std::as_writable_bytes(to.float_span()));
-      if (!host->empty()) {
-        copy_bytes(piece.tensor.data, piece.tensor.device, host->data, Device::cpu, host->bytes());
-      }
+      for_staged_pieces(piece.tensor, [&](const Tensor& some, std::uint64_t at, std::span<float> host) {
+        const auto bytes = std::as_writable_bytes(host);
+        file.read_part(piece.name, Hdf5Type::f32, place.first + at, bytes);
+        if (bytes.data() != some.data)
+          copy_bytes(some.data, some.device, bytes.data(), Device::cpu, bytes.size());
+      });
     }
   });
   optimiser.restore(state.steps, scratch);

@@ -62,7 +62,9 @@ class Training {
   void compute(const char* phase, const std::function<void()>& work);
   bool step();
   void evaluate();
+  void check_weights();
   void save();
+  void write_result(const ModelWriter& write_model);
   [[noreturn]] void fail(const std::string& what);
   void record(const Json& line);
   void write_records();
@@ -145,12 +147,16 @@ void Training::fail(const std::string& what) {
   std::abort();  // agree() throws on every rank
 }
 
+/// Collective. Weights that nothing has been computed from yet must not replace those of the last checkpoint.
+void Training::check_weights() {
+  if (!std::isfinite(comm_.sum(ops::sum_of_squares(context_, optimiser_->master()))))
+    fail(fmt::format("the weights are not finite after update {}", optimiser_->steps()));
+}
+
 void Training::save() {
   if (saved_ == optimiser_->steps()) return;
   const PhaseScope writing(&times_, "writing");
-  // Weights that nothing has been computed from yet must not replace those of the last checkpoint.
-  if (!std::isfinite(comm_.sum(ops::sum_of_squares(context_, optimiser_->master()))))
-    fail(fmt::format("the weights are not finite after update {}", optimiser_->steps()));
+  check_weights();
   write_records();  // the checkpoint must not be ahead of them
   TrainingState state;
   state.identity = setup_.identity;
@@ -280,11 +286,10 @@ void Training::run() {
   }
 }
 
-void Training::finish(const ModelWriter& write_model) {
-  evaluate();
-  save();
+/// Collective. Writes the folder of the trained model.
+void Training::write_result(const ModelWriter& write_model) {
   const fs::path model = options_.output / "model";
-  std::optional<PhaseScope> writing(std::in_place, &times_, "writing");
+  const PhaseScope writing(&times_, "writing");
   agree_at_root(comm_, [&] { fs::remove_all(model); });  // of a run that was stopped before its manifest
   optimiser_->gather_master(gradients_);
   std::vector<NamedTensor> values = parameters_of(weights_);
@@ -295,8 +300,30 @@ void Training::finish(const ModelWriter& write_model) {
     value.tensor = gradients_.all().slice(at, elements).view(shape);
     at += elements;
   }
-  write_model(setup_.model.config, values, grid_, setup_.stored, model);
-  writing.reset();
+  // A checkpoint is several times as long as the model, so that it is worth its time only where it was asked
+  // for, or where the model has to be written again.
+  if (options_.checkpoint_every > 0)
+    return write_model(setup_.model.config, values, grid_, setup_.stored, model);
+  try {
+    write_model(setup_.model.config, values, grid_, setup_.stored, model);
+  } catch (const Error&) {  // on all ranks
+    try {
+      save();
+    } catch (const Error&) {
+      log_warning("the state of the training cannot be saved either");
+    }
+    throw;
+  }
+}
+
+void Training::finish(const ModelWriter& write_model) {
+  evaluate();
+  if (options_.checkpoint_every > 0) {
+    save();
+  } else {
+    check_weights();
+  }
+  write_result(write_model);
   const Json phases = report_phases(comm_, times_);
   agree_at_root(comm_, [&] {
     Json manifest;

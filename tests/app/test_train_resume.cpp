@@ -86,7 +86,7 @@ TEST_CASE("SIGUSR1 has a training saved, which goes on", "[train]") {
   for (const int ranks : {1, 3}) {
     // Nothing else saves it before its end, whose checkpoint is not the one that is seen first.
     const test::TrainChange seldom = {
-        {"--checkpoint-every", "0"}, {"--tokens", "30000"}, {"--eval-every", "0"}};
+        {"--checkpoint-every", "100000"}, {"--tokens", "30000"}, {"--eval-every", "0"}};
     const fs::path run = folder / ("run" + std::to_string(ranks)),
                    whole = folder / ("whole" + std::to_string(ranks));
     bool asked = false;
@@ -247,8 +247,8 @@ TEST_CASE("a training whose disk fills up goes on once there is room", "[train]"
       CHECK(test::count_lines(full.errors, "free space") == 1);
       CHECK(!fs::exists(run / "manifest.json"));
     };
-    // In the first checkpoint, in the second one, and in the model with no room for its weights, and with
-    // room for these but not for its tokenizer.
+    // In the first checkpoint, in the second one, and after the last one in the model with no room for its
+    // weights, and with room for these but not for its tokenizer.
     fails(checkpoint / 2, {});
     CHECK(!begun(run));
     fails(checkpoint + checkpoint / 2, {});
@@ -256,15 +256,25 @@ TEST_CASE("a training whose disk fills up goes on once there is room", "[train]"
     train(ranks, run, resumed({}));
     CHECK(train_findings(run) == expected);
     fs::remove_all(run);
-    fails(checkpoint + 300000, {{"--checkpoint-every", "0"}});
+    fails(checkpoint + 300000, {{"--checkpoint-every", "100000"}});
     CHECK(saved_updates(run) > 3);
     CHECK(!fs::exists(run / "model"));
     train(ranks, run, resumed({}));
     CHECK(train_findings(run) == expected);
     fs::remove_all(run);
-    fails(checkpoint + 690000, {{"--checkpoint-every", "0"}});
+    fails(checkpoint + 690000, {{"--checkpoint-every", "100000"}});
     CHECK(!fs::exists(run / "model"));
     train(ranks, run, resumed({}));
+    CHECK(train_findings(run) == expected);
+    fs::remove_all(run);
+    // Without checkpoints there is room enough where the model fits in; where not, it begins anew.
+    fails(300000, {{"--checkpoint-every", "0"}});
+    CHECK(!begun(run));
+    CHECK(!fs::exists(run / "model"));
+    test::fill_but(filler, checkpoint);
+    train(ranks, run, {{"--checkpoint-every", "0"}});
+    fs::remove(filler);
+    CHECK(!begun(run));
     CHECK(train_findings(run) == expected);
     fs::remove_all(run);
   }

@@ -40,7 +40,7 @@ TEST_CASE("a candidate after its fine-tuning, exported, has the loss that the se
     CHECK(config.layer_shapes == replica.config_of(assignment, false).layer_shapes);
     CHECK(fine_tune(context, config, weights, precision, data, tuning.options, {}) == FineTuneEnd::done);
     const std::vector<NamedTensor> parameters = parameters_of(weights);
-    save_model(world, stitched.output, config, parameters, precision, folder / "tuned");
+    save_model(world, context, stitched.output, config, parameters, precision, folder / "tuned");
 
     const Checkpoint written(folder / "tuned");
     const ModelSource source =
@@ -65,6 +65,7 @@ TEST_CASE("a candidate after its fine-tuning, exported, has the loss that the se
 
 TEST_CASE("a model written by shards, each with its slices, is the one written as a whole", "[tuned]") {
   const Communicator world = Communicator::world();
+  const ops::Context context;
   for (const char* name : {"llama3_pruned", "qwen2_pruned", "llama2_tiny"}) {
     CAPTURE(name);
     const test::SharedFolder folder(world);
@@ -73,7 +74,7 @@ TEST_CASE("a model written by shards, each with its slices, is the one written a
     const Checkpoint checkpoint(parent);
     const ModelWeights whole =
         load_model_weights(checkpoint_source(checkpoint, config, DType::f32, Device::cpu));
-    save_model(world, parent, config, parameters_of(whole), DType::f32, folder / "whole");
+    save_model(world, context, parent, config, parameters_of(whole), DType::f32, folder / "whole");
     for (int shards = 2; shards <= world.size(); ++shards) {
       if (world.size() % shards != 0) continue;
       const ReplicaGrid grid(world, shards);
@@ -82,7 +83,7 @@ TEST_CASE("a model written by shards, each with its slices, is the one written a
           load_model_weights(checkpoint_source(checkpoint, config, part, DType::f32, Device::cpu));
       for (const std::uint64_t bytes : {std::uint64_t{5} << 30, std::uint64_t{60000}}) {  // one file, or many
         const std::filesystem::path output = folder / fmt::format("{}-{}", shards, bytes);
-        save_model(world, parent, config, parameters_of(own), DType::f32, output, bytes, &grid);
+        save_model(world, context, parent, config, parameters_of(own), DType::f32, output, bytes, &grid);
         const Checkpoint expected(folder / "whole"), found(output);
         CHECK(found.names() == expected.names());
         bool same = true;

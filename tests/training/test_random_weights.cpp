@@ -3,9 +3,14 @@
 #include "support/files.hpp"
 #include "support/random.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <numbers>
+#include <omp.h>
 #include <set>
 
+#include <galapagos/core/random.hpp>
+#include <galapagos/ops/context.hpp>
 #include <galapagos/training/random_weights.hpp>
 
 using namespace galapagos;
@@ -79,6 +84,51 @@ TEST_CASE("random weights are a function of the seed and the tensor alone", "[ra
     ++matrices;
   }
   CHECK(seen.size() == matrices);  // no two tensors begin alike
+}
+
+TEST_CASE("random weights are the same with any number of threads, and a slice's those of the whole",
+          "[random_weights]") {
+  HfConfig config = config_of("llama3_tiny");
+  const auto weights_of = [&](int threads, int shard, int shards) {
+    const ops::Context context(Device::cpu, threads);  // sets their number
+    return load_model_weights(
+        random_source(config, part_of_model(config, shard, shards), DType::f32, Device::cpu, 5));
+  };
+  const int usual = omp_get_max_threads();
+  const ModelWeights one = weights_of(1, 0, 1), three = weights_of(3, 0, 1), second = weights_of(3, 1, 2);
+  omp_set_num_threads(usual);
+  for (std::size_t i = 0; i < parameters_of(one).size(); ++i) {
+    INFO(parameters_of(one)[i].name);
+    CHECK(test::values_of(parameters_of(three)[i].tensor) == test::values_of(parameters_of(one)[i].tensor));
+  }
+  const Tensor &whole = one.layers[0].ffn.down, &slice = second.layers[0].ffn.down;
+  REQUIRE(slice.columns() > 0);
+  const std::int64_t first = whole.columns() - slice.columns();
+  for (std::int64_t row = 0; row < whole.rows(); ++row) {
+    const std::span<float> some = slice.float_span().subspan(static_cast<std::size_t>(row * slice.columns()),
+                                                             static_cast<std::size_t>(slice.columns()));
+    CHECK(std::ranges::equal(
+        some,
+        whole.float_span().subspan(static_cast<std::size_t>(row * whole.columns() + first), some.size())));
+  }
+}
+
+TEST_CASE("random weights are those of the definition, element by element", "[random_weights]") {
+  HfConfig config = config_of("llama3_tiny");
+  config.source["initializer_range"] = 0.05;
+  const ModelWeights weights = load_model_weights(random_source(config, DType::f32, Device::cpu, 7));
+  RandomStream random(7, {7, 0, 0, 17});  // of the embedding, the eighth of the kinds of tensors
+  const auto uniform = [&] { return (static_cast<double>(random.next()) + 0.5) / 4294967296.0; };
+  const std::vector<float> values = test::values_of(weights.embedding);
+  REQUIRE(values.size() > (1 << 14));  // several pieces
+  std::vector<float> expected;
+  while (expected.size() < values.size()) {
+    const double radius = 0.05 * std::sqrt(-2 * std::log(uniform())),
+                 angle = 2 * std::numbers::pi * uniform();
+    expected.push_back(static_cast<float>(radius * std::cos(angle)));
+    expected.push_back(static_cast<float>(radius * std::sin(angle)));
+  }
+  CHECK(values == expected);
 }
 
 TEST_CASE("without initializer_range the deviation is that of transformers", "[random_weights]") {

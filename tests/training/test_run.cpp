@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fstream>
 
+#include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
 
@@ -173,6 +174,30 @@ TEST_CASE("a run that was killed goes on from its last checkpoint", "[training_r
     CHECK(again.model == whole.model);
     CHECK(again.metrics == whole.metrics);
   }
+}
+
+TEST_CASE("without checkpoints only a run whose model cannot be written is saved", "[training_run]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  TrainOptions options = small_training(world, "qwen2_tiny", folder);
+  options.tokens = 500;
+  options.checkpoint_every = 0;
+  const RunEnd whole = run_to_end(world, options);
+  CHECK(whole.code == 0);
+  CHECK(!std::filesystem::exists(options.output / "checkpoint.h5"));
+  options.output = folder / "again";
+  const auto refuse = [&](auto&&...) {
+    agree_at_root(world, [] { throw ResourceError("no room", "the disk", "free space"); });
+  };
+  CHECK_THROWS_AS(run_training(world, ops::Context(), options, refuse), ResourceError);
+  CHECK(std::filesystem::exists(options.output / "checkpoint.h5"));
+  CHECK(!std::filesystem::exists(options.output / "manifest.json"));
+  world.barrier();
+  options.resume = true;
+  const RunEnd again = run_to_end(world, options);
+  CHECK(again.code == 0);
+  CHECK(again.model == whole.model);
+  CHECK(again.metrics == whole.metrics);
 }
 
 TEST_CASE("a run stops at its time", "[training_run]") {

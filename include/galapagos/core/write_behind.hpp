@@ -32,8 +32,9 @@ class WriteBehind {
   /// Returns at once where there is room, else when there is.
   void write(std::vector<std::byte> bytes, std::uint64_t offset);
   /// Returns at once. The bytes remain the caller's, and have to stay as they are until wait_for() or the
-  /// destructor returns; their Hash64 is written, too, at `hash_offset`.
-  Loan lend(std::span<const std::byte> bytes, std::uint64_t offset, std::uint64_t hash_offset);
+  /// destructor returns; their Hash64 is written, too, at `hash_offset` where there is one.
+  Loan lend(std::span<const std::byte> bytes, std::uint64_t offset,
+            std::optional<std::uint64_t> hash_offset = {});
   /// Returns when the bytes of a loan are no longer needed.
   void wait_for(Loan loan);
   /// What was asked for before this reaches the disk before what is asked for after.

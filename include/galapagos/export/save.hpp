@@ -8,15 +8,17 @@
 #include <galapagos/io/hf_config.hpp>
 #include <galapagos/model/model_weights.hpp>
 #include <galapagos/model/replicas.hpp>
+#include <galapagos/ops/context.hpp>
 
 namespace galapagos {
 
 /// Collective. Writes a model as a Hugging Face folder: config.json as in `config.source`, the given
-/// parameters, the same on every rank (or on the shards of `grid` each one's slices), stored as `dtype`, and
-/// the tokenizer and the pruning's description of the folder `parent`. InputError where there is something
-/// already, ResourceError where the disk is too small.
-void save_model(const Communicator& comm, const std::filesystem::path& parent, const HfConfig& config,
-                std::span<const NamedTensor> parameters, DType dtype, const std::filesystem::path& output,
-                std::uint64_t shard_bytes = 5ull << 30, const ReplicaGrid* grid = nullptr);
+/// parameters, which lie on the device of `context`, the same on every rank (or on the shards of `grid` each
+/// one's slices), stored as `dtype`, and the tokenizer and the pruning's description of the folder `parent`.
+/// InputError where there is something already, ResourceError where the disk is too small.
+void save_model(const Communicator& comm, const ops::Context& context, const std::filesystem::path& parent,
+                const HfConfig& config, std::span<const NamedTensor> parameters, DType dtype,
+                const std::filesystem::path& output, std::uint64_t shard_bytes = 5ull << 30,
+                const ReplicaGrid* grid = nullptr);
 
 }  // namespace galapagos

@@ -46,9 +46,29 @@ class SafetensorsFile {
   SafetensorsMetadata metadata_;
 };
 
+/// A tensor of a file to come: as TensorEntry, with how many its bytes are in their place.
+struct TensorRecord {
+  std::string name;
+  std::string dtype;
+  std::vector<std::int64_t> shape;
+  std::uint64_t bytes = 0;
+};
+
+/// What a safetensors file begins with, and where in the file the bytes of each of its tensors begin.
+struct SafetensorsLayout {
+  std::string head;
+  std::vector<std::uint64_t> places;
+};
+
+/// The layout in the order and padding of the reference writer, of a file that errors call `path`.
+/// FailureError for tensors that make no valid file (twice the same name, an unknown type, another number of
+/// bytes than type and shape say).
+SafetensorsLayout lay_out_safetensors(const std::filesystem::path& path,
+                                      std::span<const TensorRecord> tensors,
+                                      const SafetensorsMetadata& metadata = {{"format", "pt"}});
+
 /// Writes a safetensors file in the order and padding of the reference writer, through `path.part`.
-/// FailureError for tensors that make no valid file (twice the same name, an unknown type, data of another
-/// size than type and shape say), ResourceError where the disk is full.
+/// FailureError as lay_out_safetensors(), ResourceError where the disk is full.
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorEntry> tensors,
                        const SafetensorsMetadata& metadata = {{"format", "pt"}});
 

@@ -46,6 +46,8 @@ void convert(const Context&, const Tensor& in, const Tensor& out) {
       std::memcpy(to, from, length * size_of(in.dtype));
     } else if (out.dtype == DType::f32) {
       convert_to_float(in.dtype, from, {out.floats() + first, length});
+    } else if (in.dtype == DType::f32) {
+      convert_from_float({in.floats() + first, length}, out.dtype, to);
     } else {
       std::vector<float> wide(length);
       convert_to_float(in.dtype, from, wide);
