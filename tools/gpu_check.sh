@@ -4,12 +4,13 @@
 # It needs no compiler.
 #   tools/gpu_check.sh [BUILD = build/cuda] [--parts "LIST"] [--keep DIR] [--archive FILE] [--dry-run]
 # BUILD: a build folder, an installed tree, or a packed one or a tarball of such (programs in BUILD/bin, started through BUILD/run
-# where there is one); it says which programs are missing. Parts: libraries operations pipeline head64 large bench torch sanitizer,
-# or single benchmarks (bench_gpu bench_attention bench_database bench_switch bench_training); without --parts all of them. --keep keeps logs and files in DIR; --archive packs the logs into one .tar.gz; --dry-run prints
-# each command instead of running it, and looks for libraries. Fails where anything fails.
+# where there is one); it says which programs are missing. Parts: libraries operations pipeline training head64 large bench torch
+# sanitizer, or single benchmarks (bench_gpu bench_attention bench_database bench_switch bench_training); without --parts all of
+# them. --keep keeps logs and files in DIR; --archive packs the logs into one .tar.gz; --dry-run prints each command instead of
+# running it, and looks for libraries. Fails where anything fails.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-all_parts="libraries operations pipeline head64 large bench torch sanitizer"
+all_parts="libraries operations pipeline training head64 large bench torch sanitizer"
 benches="bench_gpu bench_attention bench_database bench_switch bench_training"
 build=$root/build/cuda parts=$all_parts keep='' archive='' dry=no
 while [[ $# -gt 0 ]]; do
@@ -148,6 +149,7 @@ check_operations() {
 data=(--sequence-length 128)
 calibrate=(--calibration "$text/tiny_calibration.jsonl")
 learn=(--data "$text/tiny_calibration.jsonl" "${data[@]}" --tokens 8192 --step-tokens 1024 --learning-rate 1e-3)
+sharing=(--backend cuda --collectives mpi --allow-gpu-sharing --precision fp32)
 search_options=("${calibrate[@]}" "${data[@]}" --target-level 4 --generations 5 --offspring 8 --survivors "4 1" --tokens "512 2048"
   --training-tokens "0 0")
 
@@ -180,6 +182,16 @@ check_pipeline() {
       compare "$key, $precision" "$(value "$work/logs/eval_${precision}_cpu.json" $key)" "$(value "$work/logs/eval_${precision}_cuda.json" $key)" $limit
     done
   done
+  # One model on two ranks, which share the GPU and sum through the host: NCCL wants a GPU for each.
+  ranks=2 step "eval, 2 shards" 90 eval_shards.json galapagos eval --model "$work/stitched" --reference "$model" \
+    --data "$text/tiny_heldout.jsonl" "${data[@]}" --json "${sharing[@]}" --shards 2
+  ranks=2 step "search, 2 shards" 90 search_shards.log galapagos search --model "$model" --database "$work/cpu.h5" "${search_options[@]}" \
+    --output "$work/run_shards" "${sharing[@]}" --shards 2
+  compare "nll, 2 shards" "$(value "$work/logs/eval_fp32_cpu.json" nll)" "$(value "$work/logs/eval_shards.json" nll)" 1e-3
+  compare "fitness of the search, 2 shards" "$(value "$work/run_cpu/metrics.jsonl" fitness)" "$(value "$work/run_shards/metrics.jsonl" fitness)" 1e-3
+}
+
+check_training() {
   for backend in cpu cuda; do
     step "training, $backend" 60 "train_$backend.log" galapagos train --model "$model" "${learn[@]}" --output "$work/train_$backend" \
       --backend $backend --precision fp32
@@ -187,19 +199,13 @@ check_pipeline() {
   for key in loss gradient_norm; do
     compare "$key of the training" "$(value "$work/train_cpu/metrics.jsonl" $key)" "$(value "$work/train_cuda/metrics.jsonl" $key)" 1e-2
   done
-  # One model on two ranks, which share the GPU and sum through the host: NCCL wants a GPU for each.
-  local shared=(--backend cuda --shards 2 --collectives mpi --allow-gpu-sharing --precision fp32)
-  ranks=2 step "eval, 2 shards" 90 eval_shards.json galapagos eval --model "$work/stitched" --reference "$model" \
-    --data "$text/tiny_heldout.jsonl" "${data[@]}" --json "${shared[@]}"
-  ranks=2 step "search, 2 shards" 90 search_shards.log galapagos search --model "$model" --database "$work/cpu.h5" "${search_options[@]}" \
-    --output "$work/run_shards" "${shared[@]}"
-  ranks=2 step "training, 2 shards" 90 train_shards.log galapagos train --model "$model" "${learn[@]}" --output "$work/train_shards" "${shared[@]}"
+  ranks=2 step "training, 2 shards" 90 train_shards.log galapagos train --model "$model" "${learn[@]}" --output "$work/train_shards" \
+    "${sharing[@]}" --shards 2
   ranks=2 step "training, 2 replicas" 90 train_replicas.log galapagos train --model "$model" "${learn[@]}" --output "$work/train_replicas" \
-    --backend cuda --collectives mpi --allow-gpu-sharing --precision fp32
-  compare "nll, 2 shards" "$(value "$work/logs/eval_fp32_cpu.json" nll)" "$(value "$work/logs/eval_shards.json" nll)" 1e-3
-  compare "fitness of the search, 2 shards" "$(value "$work/run_cpu/metrics.jsonl" fitness)" "$(value "$work/run_shards/metrics.jsonl" fitness)" 1e-3
-  compare "loss of the training, 2 shards" "$(value "$work/train_cpu/metrics.jsonl" loss)" "$(value "$work/train_shards/metrics.jsonl" loss)" 1e-2
-  compare "loss of the training, 2 replicas" "$(value "$work/train_cpu/metrics.jsonl" loss)" "$(value "$work/train_replicas/metrics.jsonl" loss)" 1e-2
+    "${sharing[@]}"
+  for way in shards replicas; do
+    compare "loss of the training, 2 $way" "$(value "$work/train_cpu/metrics.jsonl" loss)" "$(value "$work/train_$way/metrics.jsonl" loss)" 1e-2
+  done
 }
 
 # A small model with heads of 64, as the models of practice have them: only such heads reach the tensor cores. It is trained from
