@@ -306,10 +306,10 @@ void Training::write_result(const ModelWriter& write_model) {
     return write_model(setup_.model.config, values, grid_, setup_.stored, model);
   try {
     write_model(setup_.model.config, values, grid_, setup_.stored, model);
-  } catch (const Error&) {  // on all ranks
+  } catch (...) {  // something on every rank
     try {
       save();
-    } catch (const Error&) {
+    } catch (...) {
       log_warning("the state of the training cannot be saved either");
     }
     throw;
