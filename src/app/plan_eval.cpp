@@ -79,9 +79,8 @@ Load load_of_stages(PlannedPhase& phase, const Machine& machine, const Evaluated
   }
   Load load;
   for (const LayerSpan& span : grid.spans) {
-    load.memory =
-        std::max(load.memory, evaluation_bytes(models, span, evaluated.most_tokens, machine.device(),
-                                               evaluated.activations));
+    load.memory = std::max(load.memory, evaluation_bytes(models, span, evaluated.most_tokens,
+                                                         machine.device(), evaluated.activations));
     load.operations = std::max(load.operations, operations_of(evaluated, span));
   }
   const double of_lane = static_cast<double>(evaluated.tokens) / grid.lanes;

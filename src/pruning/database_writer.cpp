@@ -125,6 +125,10 @@ void DatabaseWriter::write_values(const std::string& name, Hdf5Type type, const 
 
 void DatabaseWriter::write_level(const ModuleId& module, std::int64_t level, const Tensor& weight) {
   const std::string at = layout::level_path(module, level);
+  if (weight.dtype != dtype_) {
+    throw FailureError(name_of(weight.dtype) + " for a level that is stored as " + name_of(dtype_), at,
+                       "report this as a defect");
+  }
   if (weight.empty()) return write_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64, {Hash64().value()});
   writer_.write(weight, file_.place_of(at + "/weight", layout::weight_type(dtype_), weight.bytes()),
                 file_.place_of(at + "/checksum", Hdf5Type::u64, sizeof(std::uint64_t)));
