@@ -35,9 +35,10 @@ AttentionWay& way() {
   return chosen;
 }
 
-/// Where cuDNN is taken for the faster way. A length that is no multiple of 128 is mostly the rest of a text,
-/// not worth the third of a second that a plan takes; in gradients on Hopper it has also given NaN
-/// (cudnn-frontend 160, PyTorch 196678). Blackwell is left out until it is measured.
+/// Where cuDNN is taken for the faster way: measured on an H100 from 512 to 4096 tokens (bench_attention). A
+/// length that is no multiple of 128 is mostly the rest of a text, not worth a plan of its own; in gradients
+/// on Hopper it has also given NaN (cudnn-frontend 160, PyTorch 196678). Blackwell is left out until it is
+/// measured.
 bool faster_with_cudnn(const Resources& gpu, std::int64_t head_dim, std::int64_t length) {
   return gpu.compute_capability() < 100 && head_dim >= 64 && length >= 256 && length % 128 == 0;
 }
