@@ -23,14 +23,16 @@ struct TokenWork {
 };
 
 TokenWork work_of(const HfConfig& config, const std::optional<ModelSizes>& reference, bool recompute,
-                  double seen) {
+                  double seen, const TrainingLoss& loss) {
   TokenWork work;
-  work.forward = span_operations(config, 0, config.layers, seen) + logit_operations(config);
+  const bool logits = loss.text != 0 || loss.logits != 0;
+  work.forward = span_operations(config, 0, config.layers, seen) + (logits ? logit_operations(config) : 0);
   // What goes on in the last layer is still there when the way back begins.
   if (recompute) work.recomputing = span_operations(config, 0, config.layers - 1, seen);
   if (reference) {
     const HfConfig& other = reference->config;
-    work.reference = span_operations(other, 0, other.layers, seen) + logit_operations(other);
+    work.reference = span_operations(other, 0, other.layers, seen);
+    if (loss.logits != 0) work.reference += logit_operations(other);
   }
   return work;
 }
@@ -58,8 +60,8 @@ std::uint64_t most_activations(const HfConfig& config, const TrainExtent& extent
   std::uint64_t most = 0;
   for (int shard = 0; shard < shards; ++shard) {
     const HfConfig part = part_of_model(config, shard, shards).config;
-    most = std::max(
-        most, TrainingPass::bytes(part, extent.longest_batch, recompute, extent.device, extent.activations));
+    most = std::max(most, TrainingPass::bytes(part, extent.longest_batch, recompute, extent.device,
+                                              extent.activations, extent.loss));
   }
   return most;
 }
@@ -68,17 +70,18 @@ std::int64_t parameters_of_model(const HfConfig& config) {
   return parameters_in_layers(config) + embedding_parameters(config) + head_parameters(config);
 }
 
-/// Of one token, with the reference's forward pass.
-ShardTraffic traffic_of(const HfConfig& config, const std::optional<ModelSizes>& reference, bool recompute) {
+/// Of one token, with the reference's forward pass. All shards have the hidden states that are compared.
+ShardTraffic traffic_of(const HfConfig& config, const std::optional<ModelSizes>& reference, bool recompute,
+                        const TrainingLoss& loss) {
   ShardTraffic traffic = forward_traffic(config.hidden_size, config.layer_shapes);
   traffic += backward_traffic(config.hidden_size, config.layer_shapes, recompute);
-  if (!reference) {
-    traffic += nll_traffic;
-    return traffic;
+  if (loss.text == 0 && loss.logits == 0) traffic.head = 0;
+  if (loss.text != 0) traffic += nll_traffic;
+  if (loss.logits != 0) {
+    traffic += reference_traffic;
+    traffic += divergence_traffic;
   }
-  traffic += forward_traffic(reference->config.hidden_size, reference->config.layer_shapes);
-  traffic += reference_traffic;
-  traffic += divergence_traffic;
+  if (reference) traffic += forward_traffic(reference->config.hidden_size, reference->config.layer_shapes);
   return traffic;
 }
 
@@ -104,6 +107,8 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
   extent.recompute = options.recompute;
   extent.device = machine.device();
   extent.activations = activations_of(machine, model);
+  extent.marked = options.responses_only;
+  extent.loss = training_loss(options.loss, reference.has_value(), config);
   const TrainFootprint footprint = largest_footprint(config, reference, extent, shards);
   const std::uint64_t kept = most_activations(config, extent, false, shards);
   const std::uint64_t recomputed = most_activations(config, extent, true, shards);
@@ -114,14 +119,15 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
   const std::int64_t of_replica = (sequences + replicas - 1) / replicas;
   const double share_of_replica = static_cast<double>(of_replica) / static_cast<double>(sequences);
   const double share = share_of_replica / shards;
-  const TokenWork work = work_of(config, reference, options.recompute, mean_seen(sequence_length));
+  const TokenWork work =
+      work_of(config, reference, options.recompute, mean_seen(sequence_length), extent.loss);
   const double update = static_cast<double>(update_tokens) * work.all();
   const double total = static_cast<double>(options.tokens) * work.all();
   // The ranks with the same part of their replicas sum gradients and gather new weights.
   const std::uint64_t of_shard = footprint.gradients / sizeof(float);
   const double moved = moved_by_sum(static_cast<double>(of_shard * sizeof(float)), replicas);
   const double adamw = ShardedAdamW::streamed(static_cast<std::int64_t>(of_shard), replicas, model.precision);
-  const ShardTraffic summed = traffic_of(config, reference, options.recompute)
+  const ShardTraffic summed = traffic_of(config, reference, options.recompute, extent.loss)
                                   .times(share_of_replica * static_cast<double>(update_tokens))
                                   .moved(shards);
   const std::uint64_t checkpoint = 3 * whole * sizeof(float), file = whole * size_of(model.stored);
@@ -137,15 +143,15 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
                            count_text(update_tokens), count_text(of_replica), count_text(sequences),
                            shards > 1 ? "replica; " + replicas_text(machine, shards) : "rank")},
       {machine.memory_name(),
-       fmt::format(
-           "{} = weights {} + gradients {} + optimiser {} + activations {} ({}){} + data {} + "
-           "evaluating or writing {}",
-           human_bytes(footprint.total()), human_bytes(footprint.weights), human_bytes(footprint.gradients),
-           human_bytes(footprint.optimiser), human_bytes(footprint.activations),
-           options.recompute ? "without --recompute " + human_bytes(kept)
-                             : "with --recompute " + human_bytes(recomputed),
-           reference ? " + reference " + human_bytes(footprint.reference) : "", human_bytes(footprint.data),
-           human_bytes(std::max(footprint.evaluation, footprint.writing)))},
+       fmt::format("{} = weights {} + gradients {} + optimiser {} + activations {} ({}){} + data {} + "
+                   "evaluating or writing {}",
+                   human_bytes(footprint.total()), human_bytes(footprint.weights),
+                   human_bytes(footprint.gradients), human_bytes(footprint.optimiser),
+                   human_bytes(footprint.activations),
+                   options.recompute ? "without --recompute " + human_bytes(kept)
+                                     : "with --recompute " + human_bytes(recomputed),
+                   reference_text(footprint, " + "), human_bytes(footprint.data),
+                   human_bytes(std::max(footprint.evaluation, footprint.writing)))},
       {"files", fmt::format("model {}; checkpoint {}, of which there are up to three at a time",
                             human_bytes(file), human_bytes(checkpoint))},
       {"work", fmt::format("an update {} ({} a rank); in all {}{}{}", human_operations(update),
@@ -166,12 +172,12 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
   json["tokens"] = options.tokens;
   json["updates"] = updates;
   json["parameters"] = parameters;
-  json["memory"] = {{"weights", footprint.weights},       {"gradients", footprint.gradients},
-                    {"optimiser", footprint.optimiser},   {"activations", footprint.activations},
-                    {"activations_kept", kept},           {"activations_recomputed", recomputed},
-                    {"reference", footprint.reference},   {"data", footprint.data},
-                    {"evaluation", footprint.evaluation}, {"writing", footprint.writing},
-                    {"total", footprint.total()}};
+  json["memory"] = {{"weights", footprint.weights},     {"gradients", footprint.gradients},
+                    {"optimiser", footprint.optimiser}, {"activations", footprint.activations},
+                    {"activations_kept", kept},         {"activations_recomputed", recomputed},
+                    {"reference", footprint.reference}, {"hidden_states", footprint.hidden},
+                    {"data", footprint.data},           {"evaluation", footprint.evaluation},
+                    {"writing", footprint.writing},     {"total", footprint.total()}};
   json["file_bytes"] = file;
   json["checkpoint_bytes"] = checkpoint;
   json["checkpoints"] = checkpoints;

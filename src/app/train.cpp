@@ -1,6 +1,7 @@
 #include "command.hpp"
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/export/save.hpp>
 #include <galapagos/training/train.hpp>
@@ -16,8 +17,19 @@ Options declare_train() {
       "data", po::value<std::vector<std::string>>()->multitoken()->composing(),
       "text or token files to train on")("output", po::value<std::string>(), "folder of the run")(
       "tokens", po::value<std::int64_t>(), "to train on; a shorter text is read again")(
-      "reference", po::value<std::string>(),
-      "learn the probabilities of this model (distillation), not the text")(
+      "reference", po::value<std::string>(), "learn from this model (distillation), not from the text")(
+      "logit-weight", po::value<double>()->default_value(usual.loss.logit_weight),
+      "of the divergence from the reference's probabilities")(
+      "temperature", po::value<double>()->default_value(usual.loss.temperature), "of that divergence")(
+      "text-weight", po::value<double>()->default_value(usual.loss.text_weight),
+      "of the text's own loss beside a reference")(
+      "hidden-loss", po::value<std::string>()->default_value("none"),
+      "of hidden states against the reference's: none, cosine or normalised")(
+      "hidden-weight", po::value<double>()->default_value(usual.loss.hidden_weight),
+      "of that loss, a mean over layers")("hidden-layers",
+                                          po::value<std::string>()->default_value(usual.loss.hidden_layers),
+                                          "after which they are compared: last, all, every:K or numbers")(
+      "loss-on", po::value<std::string>()->default_value("all"), "tokens that count: all or response")(
       "sequence-length", po::value<std::int64_t>()->default_value(0),
       "longest sequence; 0: what the model takes, at most 8192")(
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
@@ -50,6 +62,15 @@ Options declare_train() {
   return options;
 }
 
+namespace {
+
+bool responses_only(const std::string& loss_on) {
+  if (loss_on == "all" || loss_on == "response") return loss_on == "response";
+  throw UsageError("'" + loss_on + "'", "--loss-on", "give all or response");
+}
+
+}  // namespace
+
 TrainOptions read_train(const Options& options, int ranks) {
   TrainOptions request;
   request.model = options.find<std::string>("model").value_or("");
@@ -58,6 +79,13 @@ TrainOptions read_train(const Options& options, int ranks) {
   request.output = options.find<std::string>("output").value_or("");
   request.tokens = options.find<std::int64_t>("tokens").value_or(0);
   if (const auto reference = options.find<std::string>("reference")) request.reference = *reference;
+  request.loss.logit_weight = options.get<double>("logit-weight");
+  request.loss.temperature = options.get<double>("temperature");
+  request.loss.text_weight = options.get<double>("text-weight");
+  request.loss.hidden_loss = hidden_loss_of(options.get<std::string>("hidden-loss"));
+  request.loss.hidden_weight = options.get<double>("hidden-weight");
+  request.loss.hidden_layers = options.get<std::string>("hidden-layers");
+  request.responses_only = responses_only(options.get<std::string>("loss-on"));
   if (const auto files = options.find<std::vector<std::string>>("eval-data"))
     request.eval_data = paths_of(*files);
   request.sequence_length = options.get<std::int64_t>("sequence-length");

@@ -26,9 +26,26 @@ void check_size(std::size_t bytes, const std::string& where) {
                    "cut it into several, one a line of a .jsonl file");
 }
 
+std::vector<TextPart> document_of(const Json& record, const std::string& where) {
+  const auto has = [&](const char* key) { return record.is_object() && record.contains(key); };
+  if (!has("text") && has("prompt"))
+    return {{json_string(record, "prompt", where), false}, {json_string(record, "response", where), true}};
+  if (has("text") || !has("messages")) return {{json_string(record, "text", where), false}};
+  std::vector<TextPart> parts;
+  if (!record["messages"].is_array())
+    throw InputError("\"messages\" is no list", where,
+                     "give a list of objects with \"role\" and \"content\"");
+  for (const Json& message : record["messages"]) {
+    const std::string role = json_string(message, "role", where);
+    parts.push_back({json_string(message, "content", where), role == "assistant"});
+  }
+  return parts;
+}
+
 }  // namespace
 
-DocumentReader::DocumentReader(const std::filesystem::path& path) : path_(path) {
+DocumentReader::DocumentReader(const std::filesystem::path& path, bool responses)
+    : path_(path), responses_(responses) {
   const bool compressed = path.extension() == ".gz" || path.extension() == ".zst";
   const auto kind = compressed ? path.stem().extension() : path.extension();
   if (kind != ".txt" && kind != ".jsonl") {
@@ -36,21 +53,31 @@ DocumentReader::DocumentReader(const std::filesystem::path& path) : path_(path) 
                      "rename or convert the file");
   }
   lines_ = kind == ".jsonl";
+  if (responses && !lines_) {
+    throw InputError("plain text does not say what is a response", path.string(),
+                     "give .jsonl with \"prompt\" and \"response\" or \"messages\", or --loss-on all");
+  }
   stream_ = ByteStream::open(path);
 }
 
 DocumentReader::~DocumentReader() = default;
 DocumentReader::DocumentReader(DocumentReader&&) noexcept = default;
 
-bool DocumentReader::next(std::string& document) {
+bool DocumentReader::next(std::vector<TextPart>& document) {
   if (!read_record()) return false;
   if (!lines_) {
-    document.swap(record_);
+    document.assign(1, {});
+    document.front().text.swap(record_);
     return true;
   }
   const std::string where = fmt::format("{}, line {}", path_.string(), line_);
   const std::string& line = is_valid_utf8(record_) ? record_ : (record_ = replace_invalid_utf8(record_));
-  document = json_string(parse_json(line, where), "text", where);
+  document = document_of(parse_json(line, where), where);
+  const auto is_response = [](const TextPart& part) { return part.response; };
+  if (responses_ && std::none_of(document.begin(), document.end(), is_response)) {
+    throw InputError("no response in this record", where,
+                     "give \"prompt\" and \"response\", or \"messages\" with one of the role assistant");
+  }
   return true;
 }
 

@@ -20,6 +20,7 @@ constexpr std::uint64_t block_bytes = std::uint64_t{64} << 10;
 struct Gathered {
   std::vector<std::int32_t> tokens;
   std::vector<std::uint64_t> lengths;
+  std::vector<std::uint8_t> in_loss;  // of each token, where responses are asked for
   std::uint64_t total = 0;
 };
 
@@ -56,7 +57,8 @@ void load_token_file(const Communicator& comm, const std::filesystem::path& path
 void load_text_files(const Communicator& comm, const Paths& files, const Tokenizer& tokenizer,
                      const SequenceOptions& options, std::uint64_t budget, std::int32_t vocab_size,
                      Gathered& gathered) {
-  TokenizedBlocks blocks(files, tokenizer, options.bos, block_bytes, comm.rank(), comm.size());
+  TokenizedBlocks blocks(files, tokenizer, options.bos, block_bytes, comm.rank(), comm.size(),
+                         options.responses_only);
   while (!blocks.ended() && gathered.total < budget) {
     const TokenizedBlock mine = agree_on(comm, [&] {
       TokenizedBlock block = blocks.next_round();
@@ -66,9 +68,11 @@ void load_text_files(const Communicator& comm, const Paths& files, const Tokeniz
     std::vector<std::uint64_t> counts;
     const auto tokens = comm.gather(std::span<const std::int32_t>(mine.tokens), &counts);
     const auto lengths = comm.gather(std::span<const std::uint32_t>(mine.lengths));
+    const auto in_loss = comm.gather(std::span<const std::uint8_t>(mine.in_loss));
     agree(comm, [&] {
       gathered.tokens.insert(gathered.tokens.end(), tokens.begin(), tokens.end());
       gathered.lengths.insert(gathered.lengths.end(), lengths.begin(), lengths.end());
+      gathered.in_loss.insert(gathered.in_loss.end(), in_loss.begin(), in_loss.end());
     });
     for (const std::uint64_t count : counts) gathered.total += count;
   }
@@ -80,7 +84,11 @@ Gathered gather_documents(const Communicator& comm, const Paths& files, const To
   std::vector<char> kinds(files.size());
   agree_at_root(comm, [&] {
     std::transform(files.begin(), files.end(), kinds.begin(), [&](const auto& file) {
-      if (is_token_file(file)) return 1;
+      if (is_token_file(file)) {
+        if (!options.responses_only) return 1;
+        throw InputError("token files do not say what is a response", file.string(),
+                         "give .jsonl with \"prompt\" and \"response\" or \"messages\", or --loss-on all");
+      }
       if (tokenizer != nullptr) return 0;
       throw InputError("text needs a tokenizer", file.string(),
                        "put tokenizer.json or tokenizer.model beside the model, or give token files");
@@ -117,8 +125,26 @@ TokenSet cut_into_sequences(std::vector<std::int32_t> tokens, const std::vector<
 
 }  // namespace
 
+std::int64_t TokenSet::predicted(std::size_t i) const {
+  const auto length = static_cast<std::int64_t>(offsets[i + 1] - offsets[i]);
+  if (length < 2) return 0;
+  if (in_loss.empty()) return length - 1;
+  const auto first = in_loss.begin() + static_cast<std::ptrdiff_t>(offsets[i]);
+  return (length - 1) - std::count(first + 1, first + length, 0);
+}
+
+std::int64_t predicted_tokens(const TokenSet& sequences) {
+  std::int64_t predicted = 0;
+  for (std::size_t s = 0; s < sequences.sequences(); ++s) predicted += sequences.predicted(s);
+  return predicted;
+}
+
 std::uint64_t TokenSet::fingerprint() const {
-  return Hash64().add(std::as_bytes(std::span(tokens))).add(std::as_bytes(std::span(offsets))).value();
+  return Hash64()
+      .add(std::as_bytes(std::span(tokens)))
+      .add(std::as_bytes(std::span(offsets)))
+      .add(std::as_bytes(std::span(in_loss)))
+      .value();
 }
 
 TokenSet load_sequences(const Communicator& comm, const std::vector<std::filesystem::path>& files,
@@ -148,12 +174,16 @@ TokenSet load_sequences(const Communicator& comm, const std::vector<std::filesys
     }
     gathered.total = std::min(gathered.total, budget);
     gathered.tokens.resize(gathered.total);
+    if (options.responses_only) gathered.in_loss.resize(gathered.total);
   });
   comm.broadcast(std::span<std::int32_t>(gathered.tokens));
+  comm.broadcast(std::span<std::uint8_t>(gathered.in_loss));
   comm.broadcast(gathered.lengths);
   return agree_on(comm, [&] {
-    return cut_into_sequences(std::move(gathered.tokens), gathered.lengths,
-                              static_cast<std::uint64_t>(options.sequence_length));
+    TokenSet set = cut_into_sequences(std::move(gathered.tokens), gathered.lengths,
+                                      static_cast<std::uint64_t>(options.sequence_length));
+    set.in_loss = std::move(gathered.in_loss);
+    return set;
   });
 }
 

@@ -14,6 +14,7 @@ namespace galapagos {
 struct TokenizedBlock {
   std::vector<std::int32_t> tokens;
   std::vector<std::uint32_t> lengths;  ///< of each document, none of them 0
+  std::vector<std::uint8_t> in_loss;   ///< of each token whether it is of a response, where that is asked for
   std::uint64_t empty_documents = 0;
 };
 
@@ -22,9 +23,11 @@ struct TokenizedBlock {
 class TokenizedBlocks {
  public:
   /// A block ends with the document that makes it reach `block_bytes`, or with its file. `bos`, where given,
-  /// goes in front of every document that is not empty.
+  /// goes in front of every document that is not empty. `responses`: tell them from the rest, and refuse
+  /// documents without one.
   TokenizedBlocks(std::vector<std::filesystem::path> files, const Tokenizer& tokenizer,
-                  std::optional<std::int32_t> bos, std::uint64_t block_bytes, int rank, int ranks);
+                  std::optional<std::int32_t> bos, std::uint64_t block_bytes, int rank, int ranks,
+                  bool responses = false);
 
   /// This rank's block of the next round, empty where there is none any more.
   TokenizedBlock next_round();
@@ -33,7 +36,7 @@ class TokenizedBlocks {
 
  private:
   bool visit_block(TokenizedBlock* block);
-  void append(const std::string& document, TokenizedBlock& block) const;
+  void append(TokenizedBlock& block) const;
 
   std::vector<std::filesystem::path> files_;
   const Tokenizer& tokenizer_;
@@ -41,9 +44,10 @@ class TokenizedBlocks {
   std::uint64_t block_bytes_;
   int rank_;
   int ranks_;
+  bool responses_;
   std::size_t next_file_ = 0;
   std::optional<DocumentReader> reader_;
-  std::string document_;
+  std::vector<TextPart> document_;
   bool ended_ = false;
 };
 

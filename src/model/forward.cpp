@@ -34,6 +34,17 @@ std::vector<Batch> make_batches(std::span<const std::int32_t> tokens, std::span<
   return batches;
 }
 
+std::vector<Batch> make_batches(const TokenSet& sequences, std::int64_t most_tokens) {
+  std::vector<Batch> batches = make_batches(sequences.tokens, sequences.offsets, most_tokens);
+  if (sequences.in_loss.empty()) return batches;
+  std::size_t first = 0;
+  for (Batch& batch : batches) {
+    batch.in_loss = std::span(sequences.in_loss).subspan(first, batch.tokens.size());
+    first += batch.tokens.size();
+  }
+  return batches;
+}
+
 OwnedTensor rope_frequencies(const HfConfig& config, Device device) {
   std::vector<float> frequencies;
   for (std::int64_t i = 0; i < config.head_dim / 2; ++i) {

@@ -3,6 +3,7 @@
 #include <galapagos/ops/adamw.hpp>
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/divergence.hpp>
+#include <galapagos/ops/hidden_loss.hpp>
 #include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/obs.hpp>
@@ -42,6 +43,7 @@
   decltype(ops::embed_backward) embed_backward;                             \
   decltype(ops::cross_entropy_backward) cross_entropy_backward;             \
   decltype(ops::kl_backward) kl_backward;                                   \
+  decltype(ops::hidden_loss) hidden_loss;                                   \
   decltype(ops::slice_scales) slice_scales;                                 \
   decltype(ops::slice_logits_of) slice_logits_of;                           \
   decltype(ops::draw_ids) draw_ids;                                         \

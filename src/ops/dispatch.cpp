@@ -153,6 +153,11 @@ void kl_backward(const Context& context, const Tensor& dense, const Tensor& dens
   GALAPAGOS_DISPATCH(kl_backward, dense, dense_scale, weights, logits);
 }
 
+void hidden_loss(const Context& context, HiddenLoss kind, const Tensor& x, const Tensor& reference,
+                 std::span<const float> weights, const Tensor& d_x, const RowValues& loss) {
+  GALAPAGOS_DISPATCH(hidden_loss, kind, x, reference, weights, d_x, loss);
+}
+
 void slice_scales(const Context& context, const Tensor& logits, std::span<double> scales) {
   GALAPAGOS_DISPATCH(slice_scales, logits, scales);
 }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <galapagos/model/stage.hpp>
 #include <galapagos/training/batch_gradient.hpp>
@@ -16,47 +17,63 @@ OwnedTensor matrix(const ops::Context& context, std::int64_t rows, std::int64_t 
 }  // namespace
 
 Teacher::Teacher(const ops::Context& context, const ModelSource& source, std::int64_t most_tokens,
-                 const Shards& shards)
+                 const Shards& shards, std::vector<std::int64_t> layers)
     : context_(context),
       shards_(shards),
       config_(source.config),
       weights_(load_model_weights(source)),
       forward_(context, config_, most_tokens, shards),
-      hidden_(matrix(context, most_tokens, config_.hidden_size)) {}
+      hidden_(matrix(context, most_tokens, config_.hidden_size)),
+      layers_(std::move(layers)) {
+  for (const std::int64_t layer : layers_) {
+    if (layer + 1 < config_.layers) kept_.push_back(matrix(context, most_tokens, config_.hidden_size));
+  }
+}
 
 std::uint64_t Teacher::bytes(const ModelSource& source, std::int64_t most_tokens, Device device,
-                             DType activations) {
+                             DType activations, std::int64_t layers) {
   const std::int64_t rest = head_parameters(source.config);
   return stage_weight_bytes(source.config, {0, source.config.layers}, source.precision) +
          static_cast<std::uint64_t>(rest) * size_of(source.precision) +
          activation_bytes(source.config, most_tokens, activations) +
-         static_cast<std::uint64_t>(OutputPass::tile(most_tokens, device) * source.config.hidden_size) *
+         static_cast<std::uint64_t>((OutputPass::tile(most_tokens, device) + layers * most_tokens) *
+                                    source.config.hidden_size) *
              sizeof(float);
 }
 
-ReferenceLogits Teacher::answer(const Batch& batch) {
+ReferenceAnswer Teacher::answer(const Batch& batch) {
   const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
-  const Tensor hidden = hidden_->view({tokens, config_.hidden_size});
+  const auto states = [&](const OwnedTensor& tensor) { return tensor->view({tokens, config_.hidden_size}); };
+  const Tensor hidden = states(hidden_);
   embed_tokens(context_, shards_, batch.tokens, weights_.embedding, hidden);
-  for (const LayerWeights& layer : weights_.layers) forward_.run(layer, batch.offsets, hidden);
-  return [this, hidden](std::int64_t first, const Tensor& logits) {
+  ReferenceAnswer answer;
+  for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+    forward_.run(weights_.layers[layer], batch.offsets, hidden);
+    const std::size_t place = answer.hidden.size();
+    if (place == layers_.size() || layers_[place] != static_cast<std::int64_t>(layer)) continue;
+    const bool last = layer + 1 == weights_.layers.size();  // nothing changes it any more
+    answer.hidden.push_back(last ? hidden : states(kept_[place]));
+    if (!last) copy_values(hidden, answer.hidden.back());
+  }
+  answer.logits = [this, hidden](std::int64_t first, const Tensor& logits) {
     compute_logits(context_, config_, weights_.norm, weights_.output(), hidden.slice(first, logits.rows()),
                    logits);
   };
+  return answer;
 }
 
-std::optional<double> add_gradients(TrainingPass& pass, const ModelWeights& weights,
-                                    const TokenSet& sequences, std::int64_t batch_tokens, float weight,
-                                    Teacher* teacher, const Gradients& gradients,
-                                    const std::function<bool()>& stop) {
-  double sum = 0;
-  for (const Batch& batch : make_batches(sequences.tokens, sequences.offsets, batch_tokens)) {
+std::optional<LossSums> add_gradients(TrainingPass& pass, const ModelWeights& weights,
+                                      const TokenSet& sequences, std::int64_t batch_tokens, float weight,
+                                      Teacher* teacher, const Gradients& gradients,
+                                      const std::function<bool()>& stop) {
+  LossSums sums;
+  for (const Batch& batch : make_batches(sequences, batch_tokens)) {
     if (stop && stop()) return std::nullopt;
-    const ReferenceLogits reference = teacher != nullptr ? teacher->answer(batch) : ReferenceLogits();
-    sum += pass.run(weights, batch, weight, reference, gradients);
-    if (!std::isfinite(sum)) return sum;
+    const ReferenceAnswer reference = teacher != nullptr ? teacher->answer(batch) : ReferenceAnswer();
+    sums += pass.run(weights, batch, weight, reference, gradients);
+    if (!std::isfinite(sums.all)) return sums;
   }
-  return sum;
+  return sums;
 }
 
 std::uint64_t nll_bytes(const HfConfig& config, std::int64_t most_tokens, DType activations) {
@@ -66,7 +83,7 @@ std::uint64_t nll_bytes(const HfConfig& config, std::int64_t most_tokens, DType 
 
 double sum_nll(const ops::Context& context, const HfConfig& config, const ModelWeights& weights,
                const TokenSet& sequences, std::int64_t batch_tokens, const Shards& shards) {
-  const std::vector<Batch> batches = make_batches(sequences.tokens, sequences.offsets, batch_tokens);
+  const std::vector<Batch> batches = make_batches(sequences, batch_tokens);
   std::size_t most = 0;
   for (const Batch& batch : batches) most = std::max(most, batch.tokens.size());
   if (most == 0) return 0;
@@ -91,10 +108,8 @@ double sum_nll(const ops::Context& context, const HfConfig& config, const ModelW
                  std::span(targets).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)),
                  std::span(nll).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
     }
-    for (std::size_t s = 0; s + 1 < batch.offsets.size(); ++s) {
-      for (std::int64_t i = batch.offsets[s]; i + 1 < batch.offsets[s + 1]; ++i)
-        sum += nll[static_cast<std::size_t>(i)];
-    }
+    const std::vector<float> counts = token_weights(batch, 1);
+    for (std::size_t i = 0; i < nll.size(); ++i) sum += counts[i] == 0 ? 0 : nll[i];
   }
   return sum;
 }

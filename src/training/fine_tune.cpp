@@ -25,7 +25,7 @@ FineTuneEnd fine_tune(const ops::Context& context, const HfConfig& config, const
     if (tokens.size() < 2) continue;  // predicts nothing
     const auto count = static_cast<std::int64_t>(tokens.size());
     const double loss =
-        pass.run(weights, {tokens, {0, count}}, 1.0f / static_cast<float>(count - 1), {}, gradients);
+        pass.run(weights, {tokens, {0, count}}, 1.0f / static_cast<float>(count - 1), {}, gradients).all;
     if (shards.root_says(!std::isfinite(loss))) return FineTuneEnd::diverged;
     if (!optimiser.step_unclipped(gradients, options.learning_rate)) return FineTuneEnd::diverged;
   }

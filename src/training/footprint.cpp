@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include <galapagos/core/text.hpp>
 #include <galapagos/model/training_pass.hpp>
 #include <galapagos/training/batch_gradient.hpp>
 #include <galapagos/training/footprint.hpp>
@@ -11,6 +12,12 @@ std::uint64_t TrainFootprint::total() const {
   return weights + gradients + optimiser + activations + reference + data + std::max(evaluation, writing);
 }
 
+std::string reference_text(const TrainFootprint& footprint, const std::string& separator) {
+  if (footprint.reference == 0) return "";
+  return separator + "reference " + human_bytes(footprint.reference) +
+         (footprint.hidden > 0 ? " (hidden states " + human_bytes(footprint.hidden) + ")" : "");
+}
+
 TrainFootprint train_footprint(const HfConfig& config, const ModelSource* reference,
                                const TrainExtent& extent) {
   const std::int64_t count =
@@ -20,11 +27,20 @@ TrainFootprint train_footprint(const HfConfig& config, const ModelSource* refere
   footprint.weights = parameters * size_of(extent.precision);
   footprint.gradients = parameters * sizeof(float);
   footprint.optimiser = ShardedAdamW::bytes(count, extent.replicas);
-  footprint.activations =
-      TrainingPass::bytes(config, extent.longest_batch, extent.recompute, extent.device, extent.activations);
-  if (reference != nullptr)
-    footprint.reference = Teacher::bytes(*reference, extent.longest_batch, extent.device, extent.activations);
-  footprint.data = static_cast<std::uint64_t>(extent.data_tokens) * sizeof(std::int32_t);
+  footprint.activations = TrainingPass::bytes(config, extent.longest_batch, extent.recompute, extent.device,
+                                              extent.activations, extent.loss);
+  if (reference != nullptr) {
+    const auto of_teacher = [&](std::int64_t layers) {
+      return Teacher::bytes(*reference, extent.longest_batch, extent.device, extent.activations, layers);
+    };
+    // The last layer's states are there anyway.
+    const auto kept = std::count_if(extent.loss.layers.begin(), extent.loss.layers.end(),
+                                    [&](std::int64_t layer) { return layer + 1 < reference->config.layers; });
+    footprint.reference = of_teacher(kept);
+    footprint.hidden = footprint.reference - of_teacher(0);
+  }
+  footprint.data = static_cast<std::uint64_t>(extent.data_tokens) *
+                   (sizeof(std::int32_t) + (extent.marked ? sizeof(std::uint8_t) : 0));
   if (extent.evaluation_batch > 0)
     footprint.evaluation = nll_bytes(config, extent.evaluation_batch, extent.activations);
   // A file's tensors, and the largest one as it is rounded.

@@ -11,14 +11,14 @@ constexpr std::uint8_t order_draw = 16;  // apart from what a search draws
 
 Sampler::Sampler(const TokenSet& data, std::uint64_t seed) : data_(data), seed_(seed) {
   for (std::size_t s = 0; s < data.sequences(); ++s) {
-    const std::size_t length = data.sequence(s).size();
-    if (length < 2) continue;
+    if (data.predicted(s) == 0) continue;
     usable_.push_back(static_cast<std::uint32_t>(s));
-    tokens_ += static_cast<std::int64_t>(length);
+    tokens_ += static_cast<std::int64_t>(data.sequence(s).size());
   }
   if (usable_.empty()) {
-    throw InputError("no sequence of two tokens or more", "--data",
-                     "give longer texts or a greater --sequence-length");
+    throw InputError(
+        data.in_loss.empty() ? "no sequence of two tokens or more" : "no sequence with a token of a response",
+        "--data", "give longer texts or a greater --sequence-length");
   }
   shuffle(0);
 }
@@ -56,6 +56,10 @@ TokenSet select_sequences(const TokenSet& data, std::span<const std::uint32_t> s
     const std::span<const std::int32_t> sequence = data.sequence(s);
     selected.tokens.insert(selected.tokens.end(), sequence.begin(), sequence.end());
     selected.offsets.push_back(selected.tokens.size());
+    if (data.in_loss.empty()) continue;
+    const auto first = data.in_loss.begin() + static_cast<std::ptrdiff_t>(data.offsets[s]);
+    selected.in_loss.insert(selected.in_loss.end(), first,
+                            first + static_cast<std::ptrdiff_t>(sequence.size()));
   }
   return selected;
 }

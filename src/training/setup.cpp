@@ -12,6 +12,7 @@
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/io/model_sequences.hpp>
+#include <galapagos/io/token_file.hpp>
 #include <galapagos/model/stage.hpp>
 #include <galapagos/training/footprint.hpp>
 #include <galapagos/training/random_weights.hpp>
@@ -47,6 +48,8 @@ std::string identity_of(const TrainSetup& setup, const TrainOptions& options, co
   json["precision"] = name_of(setup.precision);
   json["seed"] = options.seed;
   if (options.shards > 1) json["shards"] = options.shards;
+  json["loss-on"] = options.responses_only ? "response" : "all";
+  if (options.reference) describe(options.loss, json);
   return json.dump();
 }
 
@@ -76,6 +79,7 @@ void open_models(TrainSetup& setup, const ReplicaGrid& grid, const ops::Context&
                                                   context.device(), options.seed);
   setup.parameters =
       parameters_in_layers(model.config) + embedding_parameters(model.config) + head_parameters(model.config);
+  setup.loss = training_loss(options.loss, options.reference.has_value(), model.config);
   if (!options.reference) return;
   OpenModel& reference = setup.reference.emplace();
   reference.config = read_hf_config(*options.reference);
@@ -88,6 +92,14 @@ void open_models(TrainSetup& setup, const ReplicaGrid& grid, const ops::Context&
     throw InputError(fmt::format("a vocabulary of {} ids, but the model has {}", reference.config.vocab_size,
                                  model.config.vocab_size),
                      options.reference->string(), "give the model that this one was made from");
+  }
+  if (setup.loss.hidden != 0 && (reference.config.layers != model.config.layers ||
+                                 reference.config.hidden_size != model.config.hidden_size)) {
+    throw InputError(
+        fmt::format("{} layers of {}, but the model has {} of {}: their hidden states cannot be compared",
+                    reference.config.layers, reference.config.hidden_size, model.config.layers,
+                    model.config.hidden_size),
+        options.reference->string(), "give the model that this one was made from, or --hidden-loss none");
   }
 }
 
@@ -118,6 +130,7 @@ void check_options(const TrainOptions& options) {
   between(options.adamw.epsilon, 1e-30, 1, "--epsilon");
   between(options.adamw.weight_decay, 0, 1e3, "--weight-decay");
   between(options.max_seconds, 0, 1e12, "--max-walltime");
+  check_losses(options.loss, options.reference.has_value());
 }
 
 void prepare(const Communicator& comm, const ReplicaGrid& grid, const ops::Context& context,
@@ -128,16 +141,21 @@ void prepare(const Communicator& comm, const ReplicaGrid& grid, const ops::Conte
     open_models(setup, grid, context, options);
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.model.config);
     request.add_bos = options.add_bos;
+    request.responses_only = options.responses_only;
   });
   setup.data = load_model_sequences(comm, options.data, options.model, setup.model.config, request);
   for (const std::filesystem::path& file : options.eval_data) {
+    // One rank's view of the file system decides. A token file marks no responses: all of it is measured.
+    char marked = 0;
+    agree_at_root(comm, [&] { marked = options.responses_only && !is_token_file(file) ? 1 : 0; });
+    request.responses_only = comm.broadcast_value(marked) != 0;
     setup.eval_sets.push_back(load_model_sequences(comm, {file}, options.model, setup.model.config, request));
   }
   agree(comm, [&] {
     setup.sampler.emplace(setup.data, options.seed);
     for (const TokenSet& set : setup.eval_sets) {
-      if (set.tokens.size() <= set.sequences()) {
-        throw InputError("only sequences of one token, which predict nothing", "--eval-data",
+      if (predicted_tokens(set) == 0) {
+        throw InputError("nothing is predicted that counts", "--eval-data",
                          "give longer texts or a greater --sequence-length");
       }
       for (std::size_t s = 0; s < set.sequences(); ++s)
@@ -168,6 +186,8 @@ void check_memory(const Communicator& comm, const ReplicaGrid& grid, const Train
   extent.activations = context.activations();
   extent.longest_batch = setup.longest;
   extent.data_tokens = static_cast<std::int64_t>(setup.data.tokens.size());
+  extent.marked = options.responses_only;
+  extent.loss = setup.loss;
   for (const TokenSet& set : setup.eval_sets) {
     const auto tokens = static_cast<std::int64_t>(set.tokens.size());
     extent.data_tokens += tokens;
@@ -185,8 +205,7 @@ void check_memory(const Communicator& comm, const ReplicaGrid& grid, const Train
       "memory of a rank: {} = weights {}, gradients {}, optimiser {}, activations {}{}, data {}, "
       "evaluating or writing {}",
       human_bytes(footprint.total()), human_bytes(footprint.weights), human_bytes(footprint.gradients),
-      human_bytes(footprint.optimiser), human_bytes(footprint.activations),
-      footprint.reference > 0 ? ", reference " + human_bytes(footprint.reference) : "",
+      human_bytes(footprint.optimiser), human_bytes(footprint.activations), reference_text(footprint, ", "),
       human_bytes(footprint.data), human_bytes(std::max(footprint.evaluation, footprint.writing)));
   // The data are there already, so that they are not in what is free, and never on a GPU.
   const bool beside = options.memory_limit > 0 && context.device() == Device::cpu;

@@ -33,6 +33,7 @@ struct TrainSetup {
   std::vector<TokenSet> eval_sets;
   std::optional<Sampler> sampler;
   Schedule schedule;
+  TrainingLoss loss;
   std::int64_t longest = 1;  ///< tokens of the largest batch
   std::int64_t parameters = 0;
   std::string identity;

@@ -48,8 +48,9 @@ class Training {
         times_(times),
         weights_(load_model_weights(setup.model.source)),
         gradients_(weights_, context.device()),
-        pass_(context, setup.model.source.config, setup.longest, options.recompute, shards) {
-    if (setup.reference) teacher_.emplace(context, setup.reference->source, setup.longest, shards);
+        pass_(context, setup.model.source.config, setup.longest, options.recompute, shards, setup.loss) {
+    if (setup.reference)
+      teacher_.emplace(context, setup.reference->source, setup.longest, shards, setup.loss.layers);
   }
 
   void begin();
@@ -189,7 +190,7 @@ bool Training::step() {
   std::int64_t predicted = 0;
   std::vector<std::uint32_t> mine;
   for (std::size_t i = 0; i < taken.size(); ++i) {
-    predicted += static_cast<std::int64_t>(setup_.data.sequence(taken[i]).size()) - 1;
+    predicted += setup_.data.predicted(taken[i]);
     if (i % static_cast<std::size_t>(grid_.replicas()) == static_cast<std::size_t>(grid_.replica()))
       mine.push_back(taken[i]);
   }
@@ -199,20 +200,22 @@ bool Training::step() {
     fail(fmt::format("{} at update {} (learning rate {:.3g}, after {} tokens)", what, number + 1, rate,
                      count(before.tokens)));
   };
-  std::optional<double> sum;
+  std::optional<LossSums> sums;
   std::optional<PhaseScope> phase(std::in_place, &times_, "waiting");
   compute("computing gradients", [&] {
-    sum = add_gradients(pass_, weights_, select_sequences(setup_.data, mine), options_.batch_tokens,
-                        1.0f / static_cast<float>(predicted), teacher_ ? &*teacher_ : nullptr, gradients_,
-                        [&] { return shards_.root_says(stop_due()); });
+    sums = add_gradients(pass_, weights_, select_sequences(setup_.data, mine), options_.batch_tokens,
+                         1.0f / static_cast<float>(predicted), teacher_ ? &*teacher_ : nullptr, gradients_,
+                         [&] { return shards_.root_says(stop_due()); });
   });
-  if (comm_.any(!sum)) {
+  if (comm_.any(!sums)) {
     position_ = before;
     fill_zero(gradients_.all());
     return false;
   }
-  const double loss = grid_.same_shard().sum(*sum) / static_cast<double>(predicted);
+  const auto mean = [&](double sum) { return grid_.same_shard().sum(sum) / static_cast<double>(predicted); };
+  const double loss = mean(sums->all);
   if (!std::isfinite(loss)) fail_here(std::isnan(loss) ? "the loss is NaN" : "the loss is infinite");
+  const double text = mean(sums->text), logits = mean(sums->logits), hidden = mean(sums->hidden);
   phase.emplace(&times_, "communicating and updating");
   const double norm = optimiser_->step(gradients_, rate, options_.clip);
   if (!std::isfinite(norm)) fail_here("the gradient is not finite");
@@ -222,6 +225,11 @@ bool Training::step() {
   line["step"] = optimiser_->steps();
   line["tokens"] = position_.tokens;
   line["loss"] = loss;
+  if (setup_.reference) {
+    if (setup_.loss.text != 0) line["text_loss"] = text;
+    if (setup_.loss.logits != 0) line["logit_loss"] = logits;
+    if (setup_.loss.hidden != 0) line["hidden_loss"] = hidden;
+  }
   line["gradient_norm"] = norm;
   line["learning_rate"] = rate;
   line["tokens_per_second"] = static_cast<double>(position_.tokens - before.tokens) / seconds;
@@ -248,8 +256,7 @@ void Training::evaluate() {
       sum = sum_nll(context_, setup_.model.source.config, weights_, select_sequences(data, mine),
                     options_.batch_tokens, shards_);
     });
-    const double mean =
-        grid_.same_shard().sum(sum) / static_cast<double>(data.tokens.size() - data.sequences());
+    const double mean = grid_.same_shard().sum(sum) / static_cast<double>(predicted_tokens(data));
     if (!std::isfinite(mean))
       fail(fmt::format("the loss on {} is not finite after update {}", options_.eval_data[set].string(),
                        evaluated_));

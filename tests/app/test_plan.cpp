@@ -197,10 +197,10 @@ TEST_CASE("a training of Llama-2-7B", "[plan]") {
   CHECK(number(plan, "/train/checkpoint_bytes") == 12 * all);
   CHECK(number(plan, "/train/checkpoints") == 24);
   // Of a layer: q, k, v and their mixture, a sum for each head, the states between and the two parts of the
-  // feed-forward; what goes into it; and working space of one layer; 256 logits, twice, and what goes
-  // into them with its gradient.
+  // feed-forward; what goes into it; and working space of one layer; 256 logits and what goes into them with
+  // its gradient.
   const double tape = 4 * 4096 + 32 + 4096 + 2 * 11008, states = (32 + 4) * 4096, space = 11008 + 4 * 4096;
-  const double logits = 256 * (2 * 32000 + 2 + 2 * 4096);
+  const double logits = 256 * (32000 + 2 * 4096);
   CHECK(number(plan, "/train/memory/activations") == 4 * (4096 * (32 * tape + states + space) + logits));
   const Json again = with({"--recompute"});
   CHECK(number(again, "/train/memory/activations") == 4 * (4096 * (tape + states + space) + logits));
@@ -229,6 +229,24 @@ TEST_CASE("a training of Llama-2-7B", "[plan]") {
   CHECK(number(distilled, "/train/operations/total") == Approx(4e10 * forward).epsilon(1e-9));
   CHECK(number(distilled, "/train/memory/reference") > 2 * all);
   CHECK(number(distilled, "/train/memory/reference") < 2.2 * all);
+  CHECK(number(distilled, "/train/memory/hidden_states") == 0);
+  // The reference's logits, with two values that they need, are beside the model's.
+  CHECK(number(distilled, "/train/memory/activations") - number(plan, "/train/memory/activations") ==
+        4 * 256 * (32000 + 2));
+  // A copy of the logits for the text's loss, and what the reference has after all layers but the last, which
+  // it keeps anyway; of the responses, a byte a token says so.
+  const Json recovered = with({"--reference", model.path(), "--text-weight", "0.5", "--hidden-loss", "cosine",
+                               "--loss-on", "response"});
+  CHECK(number(recovered, "/train/memory/activations") - number(distilled, "/train/memory/activations") ==
+        4 * 256 * 32000);
+  CHECK(number(recovered, "/train/memory/hidden_states") == 4.0 * 4096 * 31 * 4096);
+  CHECK(number(recovered, "/train/memory/reference") - number(distilled, "/train/memory/reference") ==
+        4.0 * 4096 * 31 * 4096);
+  CHECK(number(recovered, "/train/memory/data") == 5e10);
+  const Json last = with({"--reference", model.path(), "--logit-weight", "0", "--hidden-loss", "normalised",
+                          "--hidden-layers", "15,31"});
+  CHECK(number(last, "/train/memory/hidden_states") == 4.0 * 4096 * 4096);
+  CHECK(number(last, "/train/operations/total") == Approx(4e10 * 32 * layer).epsilon(1e-9));
 
   const Json timed = with({"--peak-tflops", "100", "--network", "10", "--disk", "5"});
   CHECK(number(timed, "/train/seconds/layers") == Approx(3e10 * forward / 8 / 50e12).epsilon(1e-9));

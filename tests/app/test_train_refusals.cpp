@@ -50,6 +50,9 @@ TEST_CASE("a training with wrong options is refused", "[train]") {
   refused.add({{"--eval-every", "-1"}}, 2, "--eval-every");
   refused.add({{"--checkpoint-every", "-1"}}, 2, "--checkpoint-every");
   refused.add({{"--max-walltime", "soon"}}, 2, "--max-walltime");
+  refused.add({{"--hidden-loss", "mse"}}, 2, "give none, cosine or normalised");
+  refused.add({{"--hidden-loss", "cosine"}}, 2, "losses against no reference");
+  refused.add({{"--loss-on", "prompt"}}, 2, "give all or response");
   refused.add({{"--precision", "int4"}}, 2, "unknown precision");
   refused.add({{"--memory-limit", "1M"}}, 4, "training needs");
   refused.check();
@@ -66,6 +69,7 @@ TEST_CASE("a training with wrong files is refused", "[train]") {
   refused.add({{"--data", (folder / "empty.txt").string()}}, 3, "empty.txt");
   refused.add({{"--sequence-length", "1"}}, 3, "no sequence of two tokens");
   refused.add({{"--reference", (folder / "none").string()}}, 3, "no such folder");
+  refused.add({{"--loss-on", "response"}}, 3, "no response in this record");
   // Another vocabulary cannot be learnt from.
   const fs::path other = folder / "other";
   fs::copy(test::data_file("models/llama3_tiny"), other, fs::copy_options::recursive);

@@ -38,11 +38,17 @@ std::string zstd(const std::string& text) {
   return out;
 }
 
+std::string whole(const std::vector<TextPart>& document) {
+  std::string text;
+  for (const TextPart& part : document) text += part.text;
+  return text;
+}
+
 Documents read_all(const std::filesystem::path& path) {
   DocumentReader reader(path);
   Documents documents;
-  for (std::string document; reader.next(document);) documents.push_back(document);
-  std::string document;
+  std::vector<TextPart> document;
+  while (reader.next(document)) documents.push_back(whole(document));
   CHECK_FALSE(reader.next(document));
   CHECK_FALSE(reader.skip());
   return documents;
@@ -102,17 +108,35 @@ TEST_CASE("compressed files may come in several members and frames", "[text]") {
   CHECK(read_text("a.jsonl.zst", zstd(first) + zstd("") + zstd(second)) == expected);
 }
 
+TEST_CASE("instructions are read part by part", "[text]") {
+  const test::TemporaryFolder folder;
+  test::write_text(
+      folder / "a.jsonl",
+      "{\"prompt\": \"1+1=\", \"response\": \"2\"}\n"
+      "{\"messages\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": \"u\"}, "
+      "{\"role\": \"assistant\", \"content\": \"a\"}, {\"role\": \"user\", \"content\": \"v\"}]}\n"
+      "{\"text\": \"t\", \"prompt\": \"p\"}\n");
+  DocumentReader reader(folder / "a.jsonl");
+  std::vector<TextPart> document;
+  std::string texts, marks;
+  while (reader.next(document)) {
+    for (const TextPart& part : document) texts += part.text + '|', marks += part.response ? '1' : '0';
+  }
+  CHECK(texts == "1+1=|2|s|u|a|v|t|");
+  CHECK(marks == "0100100");
+}
+
 TEST_CASE("documents can be passed over unread", "[text]") {
   const test::TemporaryFolder folder;
   test::write_text(folder / "a.jsonl", "{\"text\": \"one\"}\nnot JSON\n{\"text\": \"three\"}\n");
   DocumentReader reader(folder / "a.jsonl");
-  std::string document;
+  std::vector<TextPart> document;
   CHECK(reader.next(document));
   CHECK(reader.document_bytes() == 15);
   CHECK(reader.skip());
   CHECK(reader.document_bytes() == 8);
   CHECK(reader.next(document));
-  CHECK(document == "three");
+  CHECK(whole(document) == "three");
   CHECK_FALSE(reader.skip());
 }
 
@@ -132,6 +156,10 @@ TEST_CASE("bad text files are refused with file and line", "[text]") {
   CHECK(contains(read_error("a.jsonl", "{\"txt\": \"a\"}\n"), "line 1"));
   CHECK(contains(read_error("a.jsonl", "{\"text\": 5}\n"), "line 1"));
   CHECK(contains(read_error("a.jsonl", "[1]\n"), "line 1"));
+  CHECK(contains(read_error("a.jsonl", "{\"prompt\": \"a\"}\n"), "response"));
+  CHECK(contains(read_error("a.jsonl", "{\"messages\": \"a\"}\n"), "no list"));
+  CHECK(contains(read_error("a.jsonl", "{\"messages\": [\"a\"]}\n"), "line 1"));
+  CHECK(contains(read_error("a.jsonl", "{\"messages\": [{\"role\": \"user\"}]}\n"), "content"));
   const test::TemporaryFolder folder;
   std::filesystem::create_directory(folder / "d.txt");
   CHECK(contains(input_error([&] { read_all(folder / "d.txt"); }), "folder"));

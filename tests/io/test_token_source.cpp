@@ -20,7 +20,8 @@ const std::filesystem::path sample = test::data_file("text/sample.jsonl");
 std::vector<Ids> sample_documents(const Tokenizer& tokenizer) {
   std::vector<Ids> documents;
   DocumentReader reader(sample);
-  for (std::string text; reader.next(text);) documents.push_back(tokenizer.encode(text));
+  for (std::vector<TextPart> text; reader.next(text);)
+    documents.push_back(tokenizer.encode(text.front().text));
   return documents;
 }
 
@@ -137,4 +138,60 @@ TEST_CASE("what cannot be used is refused on every rank", "[source]") {
   CHECK(fails_with(world, "needs a tokenizer", load(sample, {64, 0, {}}, 768, false)));
   CHECK(fails_with(world, "at least 1", load(sample, {0, 0, {}}, 768)));
   CHECK(fails_with(world, "BOS", load(sample, {64, 0, 768}, 768)));
+}
+
+TEST_CASE("responses are marked, whatever the number of ranks", "[source]") {
+  const auto world = Communicator::world();
+  const test::TemporaryFolder folder;
+  const auto tokenizer = Tokenizer::load(test::data_file("models/llama3_tiny"));
+  std::string lines;
+  for (int i = 0; i < 4000; ++i) {
+    const std::string number = std::to_string(i);
+    lines += i % 2 == 0
+                 ? "{\"prompt\": \"What is " + number + "?\", \"response\": \" It is " + number + ".\"}\n"
+                 : "{\"messages\": [{\"role\": \"user\", \"content\": \"What is " + number +
+                       "?\"}, {\"role\": \"assistant\", \"content\": \" It is " + number + ".\"}]}\n";
+  }
+  const std::filesystem::path file = folder / "instructions.jsonl";
+  test::write_text(file, lines);
+  SequenceOptions options{64, 0, 760};
+  const TokenSet all = load_sequences(world, {file}, tokenizer.get(), options, 768);
+  CHECK(all.in_loss.empty());
+  options.responses_only = true;
+  const TokenSet set = load_sequences(world, {file}, tokenizer.get(), options, 768);
+  CHECK(set.tokens == all.tokens);
+  CHECK(set.offsets == all.offsets);
+  CHECK(set.fingerprint() != all.fingerprint());
+  CHECK(set.sequences() == 4000);
+  CHECK(set.in_loss.size() == set.tokens.size());
+  std::size_t same = 0;
+  for (std::size_t s = 0; s < std::min<std::size_t>(set.sequences(), 4000); ++s) {
+    const Ids prompt = tokenizer->encode("What is " + std::to_string(s) + "?"),
+              response = tokenizer->encode(" It is " + std::to_string(s) + ".");
+    Ids wanted = {760};
+    wanted.insert(wanted.end(), prompt.begin(), prompt.end());
+    wanted.insert(wanted.end(), response.begin(), response.end());
+    std::vector<std::uint8_t> marks(1 + prompt.size(), 0);
+    marks.insert(marks.end(), response.size(), 1);
+    const auto first = set.in_loss.begin() + static_cast<std::ptrdiff_t>(set.offsets[s]);
+    same += sequence(set, s) == wanted && std::equal(marks.begin(), marks.end(), first) &&
+                    set.predicted(s) == static_cast<std::int64_t>(response.size())
+                ? 1
+                : 0;
+  }
+  CHECK(same == 4000);
+  options.token_budget = 100;
+  const TokenSet some = load_sequences(world, {file}, tokenizer.get(), options, 768);
+  CHECK(some.in_loss.size() == 100);
+  CHECK(std::equal(some.in_loss.begin(), some.in_loss.end(), set.in_loss.begin()));
+
+  options.token_budget = 0;
+  const auto load = [&](const std::filesystem::path& path) {
+    return [&, path] { load_sequences(world, {path}, tokenizer.get(), options, 768); };
+  };
+  CHECK(fails_with(world, "no response", load(sample)));
+  test::write_text(folder / "plain.txt", "text");
+  CHECK(fails_with(world, "plain text does not say", load(folder / "plain.txt")));
+  const auto tokens = tokenize_files(Communicator::self(), *tokenizer, {sample}, folder / "t", false).bin;
+  CHECK(fails_with(world, "token files do not say", load(tokens)));
 }

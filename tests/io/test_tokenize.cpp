@@ -71,8 +71,8 @@ TEST_CASE("token files are the same bytes whatever the number of ranks", "[token
   std::vector<std::int32_t> ids;
   std::size_t at = 60 * 300;
   std::size_t same = 0;
-  for (std::string document; reader.next(document); ++at) {
-    auto wanted = tokenizer->encode(document);
+  for (std::vector<TextPart> document; reader.next(document); ++at) {
+    auto wanted = tokenizer->encode(document.front().text);
     wanted.insert(wanted.begin(), tokenizer->bos_id().value());
     file.read(at, ids);
     same += ids == wanted ? 1 : 0;

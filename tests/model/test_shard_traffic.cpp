@@ -5,6 +5,7 @@
 #include <memory>
 #include <mpi.h>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <galapagos/comm/collectives.hpp>
@@ -143,17 +144,29 @@ TEST_CASE("what shards exchange in training is as planned", "[shards]") {
     Bench bench(name);
     const Gradients gradients(bench.weights, Device::cpu);
     for (const bool recompute : {false, true}) {
-      for (const bool distilled : {false, true}) {
-        INFO(name << (recompute ? ", recomputing" : "") << (distilled ? ", distilled" : ""));
-        TrainingPass pass(bench.context, bench.part.config, Bench::count, recompute, bench.shards);
-        ReferenceLogits reference;
-        if (distilled) reference = [](std::int64_t, const Tensor& logits) { fill_zero(logits); };
+      for (const auto& [text, distilled, compared] :
+           {std::tuple(true, false, false), {false, true, false}, {true, true, true}, {false, false, true}}) {
+        INFO(name << (recompute ? ", recomputing" : "") << (text ? ", text" : "")
+                  << (distilled ? ", distilled" : "") << (compared ? ", compared" : ""));
+        TrainingLoss loss;
+        loss.text = text ? 1 : 0, loss.logits = distilled ? 1 : 0, loss.hidden = compared ? 1 : 0;
+        if (compared) loss.layers = {0, bench.config.layers - 1};
+        TrainingPass pass(bench.context, bench.part.config, Bench::count, recompute, bench.shards, loss);
+        ReferenceAnswer reference;
+        reference.logits = [](std::int64_t, const Tensor& logits) { fill_zero(logits); };
+        const OwnedTensor states({Bench::count, bench.config.hidden_size}, DType::f32, Device::cpu, "test");
+        fill_zero(states);
+        reference.hidden = {states, states};
         const auto counted = bench.counted(
             [&] { pass.run(bench.weights, bench.batch, 1.0f / Bench::count, reference, gradients); });
         ShardTraffic planned = forward_traffic(bench.config.hidden_size, bench.config.layer_shapes);
         planned += backward_traffic(bench.config.hidden_size, bench.config.layer_shapes, recompute);
-        planned += distilled ? reference_traffic : nll_traffic;
-        if (distilled) planned += divergence_traffic;
+        if (text) planned += nll_traffic;
+        if (distilled) {
+          planned += reference_traffic;
+          planned += divergence_traffic;
+        }
+        if (!text && !distilled) planned.head = 0;
         bench.check(counted, planned);
       }
     }

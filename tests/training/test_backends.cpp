@@ -63,7 +63,7 @@ Computed compute(const ops::Context& context, const HfConfig& config, DType prec
   computed.nll = sum_nll(context, config, weights, set, 200);
   const Gradients gradients(weights, context.device());
   TrainingPass pass(context, config, tokens, recompute);
-  computed.loss = pass.run(weights, batch, 1.0f / 197, {}, gradients);
+  computed.loss = pass.run(weights, batch, 1.0f / 197, {}, gradients).all;
   computed.gradients = read(gradients.all());
   for (const NamedTensor& parameter : parameters_of(weights))
     computed.sizes.push_back(parameter.tensor.elements());

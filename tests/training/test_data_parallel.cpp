@@ -55,6 +55,27 @@ double largest_relative(const std::vector<double>& a, const std::vector<double>&
   return worst;
 }
 
+/// The sample text as prompts and responses.
+void write_instructions(const fs::path& file) {
+  std::istringstream sample(read_file(test::data_file("text/sample.jsonl")));
+  std::string all, line;
+  for (int i = 0; i < 40 && std::getline(sample, line); ++i) {
+    const std::string text = parse_json(line, "sample")["text"];
+    const std::size_t middle = text.find(' ', std::min<std::size_t>(text.size() / 2, 40));
+    if (middle == std::string::npos) continue;
+    Json record;
+    if (i % 2 == 0) {
+      record["prompt"] = text.substr(0, middle);
+      record["response"] = text.substr(middle);
+    } else {
+      record["messages"] = {{{"role", "user"}, {"content", text.substr(0, middle)}},
+                            {{"role", "assistant"}, {"content", text.substr(middle)}}};
+    }
+    all += record.dump() + "\n";
+  }
+  test::write_text(file, all);
+}
+
 void no_writer(const HfConfig&, std::span<const NamedTensor>, const ReplicaGrid&, DType, const fs::path&) {}
 
 }  // namespace
@@ -63,6 +84,8 @@ TEST_CASE("the curve of losses is that of one rank to rounding", "[data_parallel
   const Communicator world = Communicator::world(), alone = Communicator::self();
   const test::SharedFolder folder(world);
   const ops::Context context;
+  if (world.is_root()) write_instructions(folder / "instructions.jsonl");
+  world.barrier();
   struct Case {
     std::string name;
     std::function<void(TrainOptions&)> change;
@@ -74,6 +97,18 @@ TEST_CASE("the curve of losses is that of one rank to rounding", "[data_parallel
        [](TrainOptions& options) {
          options.reference = test::data_file("models/llama3_tiny");
          options.random_weights = true;
+       }},
+      {"recovered",
+       [](TrainOptions& options) {
+         options.reference = test::data_file("models/llama3_tiny");
+         options.random_weights = true;
+         options.loss.text_weight = 0.3, options.loss.temperature = 2;
+         options.loss.hidden_loss = ops::HiddenLoss::cosine, options.loss.hidden_weight = 5;
+       }},
+      {"responses",
+       [&](TrainOptions& options) {
+         options.data = options.eval_data = {folder / "instructions.jsonl"};
+         options.responses_only = true;
        }},
   };
   for (const Case& one : cases) {

@@ -24,12 +24,14 @@ Computed compute(const test::SmallModel& model, const Batch& batch, const test::
   const auto predicted = static_cast<double>(predicted_tokens(batch.offsets));
   const Gradients gradients(model.weights, Device::cpu);
   // More room than the batch needs: nothing may depend on it.
-  TrainingPass pass(context, model.config, tokens + 7, recompute);
+  TrainingPass pass(context, model.config, tokens + 7, recompute, alone(),
+                    reference != nullptr ? TrainingLoss::of_reference() : TrainingLoss());
   std::optional<Teacher> teacher;
   if (reference != nullptr) teacher.emplace(context, reference->source, tokens);
   Computed computed;
   computed.loss = pass.run(model.weights, batch, static_cast<float>(1 / predicted),
-                           teacher ? teacher->answer(batch) : ReferenceLogits(), gradients) /
+                           teacher ? teacher->answer(batch) : ReferenceAnswer(), gradients)
+                      .all /
                   predicted;
   computed.gradients = test::values_of(gradients.all());
   return computed;
@@ -83,14 +85,14 @@ TEST_CASE("gradients of batches add up, and a batch that is no number leaves non
   const ops::Context context;
   TrainingPass pass(context, model.config, 33, false);
   const TokenSet set{{both.tokens.begin(), both.tokens.end()}, {0, 20, 33}};
-  const double sum = add_gradients(pass, model.weights, set, 20, 1.0f / 31, nullptr, gradients).value();
+  const double sum = add_gradients(pass, model.weights, set, 20, 1.0f / 31, nullptr, gradients)->all;
   CHECK(sum / 31 == Approx(together.loss).epsilon(1e-6));
   CHECK(test::largest_difference(test::values_of(gradients.all()), together.gradients) <
         1e-5 * test::largest(together.gradients));
 
   fill_zero(gradients.all());
   model.weights.norm->floats()[3] = std::numeric_limits<float>::quiet_NaN();
-  CHECK(std::isnan(add_gradients(pass, model.weights, set, 20, 1.0f / 31, nullptr, gradients).value()));
+  CHECK(std::isnan(add_gradients(pass, model.weights, set, 20, 1.0f / 31, nullptr, gradients)->all));
   CHECK(!add_gradients(pass, model.weights, set, 20, 1.0f / 31, nullptr, gradients, [] { return true; }));
   CHECK(test::largest(test::values_of(gradients.all())) == 0);
 }

@@ -144,6 +144,74 @@ TEST_CASE("a run on shards that is stopped and resumed is bit for bit the run wi
   }
 }
 
+TEST_CASE("a recovery from hidden states and responses that is stopped and resumed is the run without stops",
+          "[training_run]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const std::filesystem::path model = folder / "pruned";
+  test::copy_with_tokenizer(world, "llama3_pruned", model);
+  TrainOptions options = small_training(world, "llama3_tiny", folder);
+  options.reference = options.model;
+  options.model = model;
+  options.tokens = 900;
+  options.recompute = true;
+  options.precision = DType::f32;
+  options.loss.text_weight = 0.2, options.loss.temperature = 2;
+  options.loss.hidden_loss = ops::HiddenLoss::cosine, options.loss.hidden_weight = 2;
+  options.data = {folder / "instructions.jsonl"};
+  options.responses_only = true;
+  if (world.is_root()) {
+    std::string lines;
+    for (int i = 0; i < 12; ++i)
+      lines += fmt::format(
+          "{{\"prompt\": \"How much is {0} and {0}? \", \"response\": \"{0} and {0} is {1}.\"}}\n", i, 2 * i);
+    test::write_text(options.data.front(), lines);
+  }
+  world.barrier();
+  for (int shards = 1; shards <= std::min(world.size(), 2); ++shards) {
+    if (world.size() % shards != 0) continue;
+    options.shards = shards;
+    options.resume = false;
+    options.output = folder / fmt::format("whole-{}", shards);
+    const RunEnd whole = run_to_end(world, options);
+    INFO(shards << " shards: " << whole.message);
+    CHECK(whole.code == 0);
+    CHECK(!whole.model.empty());
+    const std::vector<double> losses = column(whole, "loss"), text = column(whole, "text_loss"),
+                              logits = column(whole, "logit_loss"), hidden = column(whole, "hidden_loss");
+    CHECK(losses.size() >= 4);
+    CHECK(text.size() == losses.size());
+    for (std::size_t i = 0; i < std::min({losses.size(), text.size(), logits.size(), hidden.size()}); ++i)
+      CHECK(losses[i] == Approx(0.2 * text[i] + logits[i] + 2 * hidden[i]).epsilon(1e-12));
+    if (!hidden.empty()) CHECK(hidden.back() < hidden.front());
+    int stops = 0;
+    options.output = folder / fmt::format("often-{}", shards);
+    const RunEnd found = test::run_with_stops(world, options, 0, 5, stops);
+    CHECK(stops >= 2);
+    CHECK(found.model == whole.model);
+    CHECK(found.metrics == whole.metrics);
+  }
+}
+
+TEST_CASE("responses are asked of token files and of plain text in vain", "[training_run]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  TrainOptions options = small_training(world, "llama3_tiny", folder);
+  options.responses_only = true;
+  const RunEnd plain = run_to_end(world, options);
+  CHECK(plain.code == static_cast<int>(ExitCode::bad_input));
+  CHECK(plain.message.find("no response in this record") != std::string::npos);
+  if (world.is_root()) {
+    test::write_text(folder / "tokens.bin", std::string(64, '\1'));
+    test::write_text(folder / "tokens.idx", "");
+  }
+  world.barrier();
+  options.data = {folder / "tokens.bin"};
+  const RunEnd tokens = run_to_end(world, options);
+  CHECK(tokens.code == static_cast<int>(ExitCode::bad_input));
+  CHECK(tokens.message.find("token files do not say") != std::string::npos);
+}
+
 TEST_CASE("a run that was killed goes on from its last checkpoint", "[training_run]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
@@ -259,6 +327,18 @@ TEST_CASE("a run that has other options than its checkpoint is refused by the op
   refused("weight-decay", [](TrainOptions& o) { o.adamw.weight_decay = 0; });
   refused("precision", [](TrainOptions& o) { o.precision = DType::f32; });
   refused("seed", [](TrainOptions& o) { o.seed = 12; });
+  // Of a reference, and of what is learnt of it.
+  options.output = folder / "distilled";
+  options.reference = options.model;
+  options.resume = false;
+  CHECK(run_to_end(world, options).code == static_cast<int>(ExitCode::stopped_early));
+  options.resume = true;
+  refused("logit-weight", [](TrainOptions& o) { o.loss.logit_weight = 2; });
+  refused("text-weight", [](TrainOptions& o) { o.loss.text_weight = 1; });
+  refused("temperature", [](TrainOptions& o) { o.loss.temperature = 2; });
+  refused("hidden-loss", [](TrainOptions& o) { o.loss.hidden_loss = ops::HiddenLoss::cosine; });
+  refused("hidden-weight", [](TrainOptions& o) { o.loss.hidden_weight = 2; });
+  refused("hidden-layers", [](TrainOptions& o) { o.loss.hidden_layers = "last"; });
   // What does not change the course of the run may change.
   options.max_seconds = 0;
   options.recompute = true;

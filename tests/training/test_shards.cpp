@@ -124,22 +124,22 @@ struct Step {
 
 /// Loss and gradients of all sequences, from the text or from a reference, and the weights after two steps.
 Step two_steps(const Model& model, const ModelPart& part, const Model* reference, const Shards& shards,
-               bool recompute, double clip) {
+               bool recompute, double clip, const TrainingLoss& loss) {
   const ops::Context context;
   const TokenSet tokens = some_tokens(model.config);
   const ModelWeights weights = load_model_weights(model.part(part, DType::f32));
   const Gradients gradients(weights, Device::cpu);
-  TrainingPass pass(context, part.config, 25, recompute, shards);
+  TrainingPass pass(context, part.config, 25, recompute, shards, loss);
   std::optional<Teacher> teacher;
   if (reference != nullptr) {
     const ModelPart of_reference = part_of_model(reference->config, part.shard, part.shards);
-    teacher.emplace(context, reference->part(of_reference, DType::f32), 25, shards);
+    teacher.emplace(context, reference->part(of_reference, DType::f32), 25, shards, loss.layers);
   }
   const auto lane = make_mpi_collectives(Communicator::self());
   ShardedAdamW optimiser(*lane, context, weights, DType::f32, {}, shards);
   Step step;
   for (int i = 0; i < 2; ++i) {
-    step.loss = *add_gradients(pass, weights, tokens, 25, 0.1f, teacher ? &*teacher : nullptr, gradients);
+    step.loss = add_gradients(pass, weights, tokens, 25, 0.1f, teacher ? &*teacher : nullptr, gradients)->all;
     step.gradients = values_of(weights, &gradients.all());
     step.norm = optimiser.step(gradients, 1e-3, clip);
   }
@@ -203,16 +203,25 @@ TEST_CASE("losses, gradients and trained weights of shards are those of the whol
     const bool learns = model.name == "llama3_pruned" || model.name == "qwen2_pruned";
     std::optional<Model> reference;
     if (learns) reference = stored(model.name == "llama3_pruned" ? "llama3_tiny" : "qwen2_tiny");
-    for (const bool distilled : {false, true}) {
-      if (distilled && !learns) continue;
+    // The text; a reference's probabilities; all at once, with a stream that layers hand on as it is.
+    std::vector<TrainingLoss> losses = {TrainingLoss()};
+    if (learns) {
+      losses.push_back(TrainingLoss::of_reference());
+      TrainingLoss& all = losses.emplace_back();
+      all.text = 0.5, all.logits = 2, all.temperature = 2, all.hidden = 4;
+      all.hidden_loss = model.name == "llama3_pruned" ? ops::HiddenLoss::cosine : ops::HiddenLoss::normalised;
+      all.layers = {0, model.config.layers - 2, model.config.layers - 1};
+    }
+    for (const TrainingLoss& loss : losses) {
+      const bool distilled = loss.logits != 0;
       const Model* teacher = distilled ? &*reference : nullptr;
       const double clip = distilled ? 0.5 : 0;
-      const Step expected = two_steps(model, whole, teacher, alone(), false, clip);
-      const Step found = two_steps(model, part, teacher, shards, distilled, clip);
+      const Step expected = two_steps(model, whole, teacher, alone(), false, clip, loss);
+      const Step found = two_steps(model, part, teacher, shards, distilled, clip, loss);
       const double gradients = world.max(worst_difference(model, part, found.gradients, expected.gradients));
       const double weights = world.max(worst_difference(model, part, found.weights, expected.weights, 0.1));
-      INFO(model.name << (distilled ? ", distilled" : "") << ": gradients within " << gradients
-                      << ", weights " << weights);
+      INFO(model.name << (distilled ? ", distilled" : "") << (loss.hidden != 0 ? ", hidden states" : "")
+                      << ": gradients within " << gradients << ", weights " << weights);
       CHECK(found.loss == Approx(expected.loss).epsilon(2e-6));
       CHECK(found.norm == Approx(expected.norm).epsilon(2e-5));
       CHECK(gradients < 5e-5);  // fp32 got to 2.1e-5 with one processor's kernels

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include <galapagos/io/token_source.hpp>
 #include <galapagos/model/shards.hpp>
 #include <galapagos/model/weights.hpp>
 #include <galapagos/ops/context.hpp>
@@ -15,12 +16,14 @@ namespace galapagos {
 struct Batch {
   std::span<const std::int32_t> tokens;
   std::vector<std::int64_t> offsets;
+  std::span<const std::uint8_t> in_loss = {};  ///< as TokenSet's
 };
 
 /// Deals sequences, given end to end with their offsets, into batches of at most `most_tokens` tokens, in
 /// order; a longer sequence is a batch of its own.
 std::vector<Batch> make_batches(std::span<const std::int32_t> tokens, std::span<const std::uint64_t> offsets,
                                 std::int64_t most_tokens);
+std::vector<Batch> make_batches(const TokenSet& sequences, std::int64_t most_tokens);
 
 /// The angle per position of each pair of a head, [head_dim / 2] fp32, with llama3 scaling where the model
 /// has it.

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include <galapagos/model/source.hpp>
+#include <galapagos/model/training_loss.hpp>
 
 namespace galapagos {
 
@@ -19,6 +21,8 @@ struct TrainExtent {
   int shards = 1;  ///< of a replica
   bool recompute = false;
   Device device = Device::cpu;
+  bool marked = false;  ///< whether each token says if a loss counts it
+  TrainingLoss loss = {};
 };
 
 /// What a training takes on a rank, in bytes.
@@ -28,12 +32,17 @@ struct TrainFootprint {
   std::uint64_t optimiser = 0;    ///< the rank's part of master weights, moments and summed gradients
   std::uint64_t activations = 0;  ///< of a batch, for the way back
   std::uint64_t reference = 0;    ///< the model that is learnt from, and its activations
-  std::uint64_t data = 0;         ///< token ids
+  std::uint64_t hidden = 0;       ///< of `reference`: the hidden states that are compared
+  std::uint64_t data = 0;         ///< token ids, and what counts of them
   std::uint64_t evaluation = 0;   ///< while the perplexity is measured
   std::uint64_t writing = 0;      ///< while the model is written
 
   std::uint64_t total() const;
 };
+
+/// What the reference takes and how much of it the compared hidden states, after `separator`; empty without
+/// one.
+std::string reference_text(const TrainFootprint& footprint, const std::string& separator);
 
 /// Of a rank that holds the whole model, or a part with `config`. `reference` may be null; only its sizes are
 /// used, and it may be a part too.

@@ -15,8 +15,8 @@ struct DataPosition {
 };
 
 /// The sequences of a data set in random order, all of them before any comes again, each time round in a new
-/// order; a function of the seed and the position alone. Sequences of one token, which predict nothing, are
-/// passed over.
+/// order; a function of the seed and the position alone. Sequences that predict nothing that counts, as those
+/// of one token, are passed over.
 class Sampler {
  public:
   /// `data` must outlive this. InputError where no sequence predicts anything.

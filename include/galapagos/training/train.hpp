@@ -11,6 +11,7 @@
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/model/replicas.hpp>
 #include <galapagos/ops/context.hpp>
+#include <galapagos/training/loss_options.hpp>
 #include <galapagos/training/optimiser.hpp>
 #include <galapagos/training/schedule.hpp>
 
@@ -21,10 +22,12 @@ struct TrainOptions {
   bool random_weights = false;  ///< only its config.json is used, and its tokenizer
   std::vector<std::filesystem::path> data, eval_data;
   std::filesystem::path output;
-  std::optional<std::filesystem::path> reference;  ///< learn from this model's probabilities, not the text
-  std::int64_t tokens = 0;                         ///< to train on
-  std::int64_t step_tokens = 65536;                ///< of one update, over all ranks
-  std::int64_t batch_tokens = 4096;                ///< that a rank computes at a time
+  std::optional<std::filesystem::path> reference;  ///< learn from this model, not the text
+  LossOptions loss;
+  bool responses_only = false;       ///< no loss counts but tokens of responses
+  std::int64_t tokens = 0;           ///< to train on
+  std::int64_t step_tokens = 65536;  ///< of one update, over all ranks
+  std::int64_t batch_tokens = 4096;  ///< that a rank computes at a time
   std::int64_t sequence_length = 0;
   bool add_bos = false;
   bool recompute = false;  ///< activation checkpointing

@@ -1,5 +1,6 @@
 #include "../backends.hpp"
 #include "launch.cuh"
+#include "row_results.cuh"
 #include "sortable.cuh"
 #include "vocabulary.cuh"
 
@@ -126,15 +127,6 @@ __global__ void greatest(const float* logits, std::int64_t vocabulary, std::int3
 
 dim3 one_block_per_row(const Tensor& logits) {
   return dim3(static_cast<unsigned>(logits.rows()));
-}
-
-/// `work` queues what writes the values of some rows; they go straight to their place where that is here.
-template <typename Work>
-void fill(Resources& gpu, const RowValues& values, std::int64_t rows, const Work& work) {
-  if (values.device == Device::cuda) return work(values.data);
-  const Array<double> found(rows, "losses");
-  work(found.data());
-  gpu.download(found.data(), values.on_host().first(static_cast<std::size_t>(rows)));
 }
 
 }  // namespace

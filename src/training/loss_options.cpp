@@ -1,0 +1,127 @@
+#include <algorithm>
+#include <charconv>
+#include <fmt/format.h>
+#include <string_view>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/training/loss_options.hpp>
+
+namespace galapagos {
+namespace {
+
+bool works(const LayerShape& shape) {
+  return shape.heads() > 0 || shape.columns > 0;
+}
+
+std::vector<std::int64_t> all_places(const HfConfig& config) {
+  std::vector<std::int64_t> places;
+  bool worked = false;
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    worked = worked || works(config.shape(layer));
+    const bool last = layer + 1 == config.layers;
+    if (last || (worked && works(config.shape(layer + 1)))) places.push_back(layer);
+  }
+  return places;
+}
+
+/// A whole number from `least` to `most`, or nothing.
+std::optional<std::int64_t> number_of(std::string_view text, std::int64_t least, std::int64_t most) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < least || value > most)
+    return std::nullopt;
+  return value;
+}
+
+std::string name_of(const std::optional<ops::HiddenLoss>& loss) {
+  if (!loss) return "none";
+  return *loss == ops::HiddenLoss::cosine ? "cosine" : "normalised";
+}
+
+}  // namespace
+
+std::optional<ops::HiddenLoss> hidden_loss_of(const std::string& name) {
+  if (name == "none") return std::nullopt;
+  if (name == "cosine") return ops::HiddenLoss::cosine;
+  if (name == "normalised") return ops::HiddenLoss::normalised;
+  throw UsageError("'" + name + "'", "--hidden-loss", "give none, cosine or normalised");
+}
+
+void check_losses(const LossOptions& options, bool with_reference) {
+  if (!with_reference) {
+    if (options == LossOptions()) return;
+    throw UsageError("losses against no reference",
+                     "--hidden-loss, --logit-weight, --text-weight, --temperature",
+                     "give the model to learn from as --reference, or leave them out");
+  }
+  const auto between = [](double value, double least, double most, const char* option) {
+    if (value >= least && value <= most) return;
+    throw UsageError(fmt::format("{:g}", value), option,
+                     fmt::format("give a number from {:g} to {:g}", least, most));
+  };
+  between(options.logit_weight, 0, 1e6, "--logit-weight");
+  between(options.text_weight, 0, 1e6, "--text-weight");
+  between(options.hidden_weight, 0, 1e6, "--hidden-weight");
+  between(options.temperature, 1e-2, 1e2, "--temperature");
+  if (options.logit_weight == 0 && options.text_weight == 0 &&
+      (!options.hidden_loss || options.hidden_weight == 0)) {
+    throw UsageError("no loss has a weight", "--logit-weight, --text-weight, --hidden-weight",
+                     "give one of them a weight above 0");
+  }
+}
+
+std::vector<std::int64_t> compared_layers(const std::string& choice, const HfConfig& config) {
+  const auto refuse = [&](const std::string& remedy) {
+    throw UsageError("'" + choice + "'", "--hidden-layers", remedy);
+  };
+  const std::vector<std::int64_t> all = all_places(config);
+  if (choice == "all") return all;
+  if (choice == "last") return {config.layers - 1};
+  std::vector<std::int64_t> chosen;
+  constexpr std::string_view every = "every:";
+  if (choice.compare(0, every.size(), every) == 0) {
+    const auto step = number_of(std::string_view(choice).substr(every.size()), 1, config.layers);
+    if (!step) refuse(fmt::format("after every: give a number from 1 to {}", config.layers));
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if ((all.size() - 1 - i) % static_cast<std::size_t>(*step) == 0) chosen.push_back(all[i]);
+    }
+    return chosen;
+  }
+  for (std::size_t at = 0; at <= choice.size();) {
+    const std::size_t end = std::min(choice.find(',', at), choice.size());
+    const auto layer = number_of(std::string_view(choice).substr(at, end - at), 0, config.layers - 1);
+    if (!layer) {
+      refuse(fmt::format("give last, all, every:K or numbers of layers from 0 to {}, as 3,7",
+                         config.layers - 1));
+    }
+    chosen.push_back(*layer);
+    at = end + 1;
+  }
+  std::sort(chosen.begin(), chosen.end());
+  chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
+  return chosen;
+}
+
+TrainingLoss training_loss(const LossOptions& options, bool with_reference, const HfConfig& config) {
+  TrainingLoss loss;
+  if (!with_reference) return loss;
+  loss.text = options.text_weight;
+  loss.logits = options.logit_weight;
+  loss.temperature = options.temperature;
+  if (!options.hidden_loss || options.hidden_weight == 0) return loss;
+  loss.hidden = options.hidden_weight;
+  loss.hidden_loss = *options.hidden_loss;
+  loss.layers = compared_layers(options.hidden_layers, config);
+  return loss;
+}
+
+void describe(const LossOptions& options, Json& json) {
+  json["logit-weight"] = options.logit_weight;
+  json["text-weight"] = options.text_weight;
+  json["temperature"] = options.temperature;
+  json["hidden-loss"] = name_of(options.hidden_loss);
+  json["hidden-weight"] = options.hidden_weight;
+  json["hidden-layers"] = options.hidden_layers;
+}
+
+}  // namespace galapagos
