@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <span>
 #include <vector>
@@ -21,6 +22,7 @@ struct Collection {
   const HfConfig& config;
   std::span<const Batch> batches;  ///< of the whole calibration set; batch b belongs to lane b mod lanes
   std::int64_t sequences = 0;      ///< N
+  std::function<void()> check = {};  ///< called before each batch; what it throws goes to the board
 };
 
 /// Streams the calibration batches through the dense model and sums, on each member of the grid, the Hessians
