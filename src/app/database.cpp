@@ -37,8 +37,8 @@ Options declare_database() {
       "lanes", po::value<std::int64_t>()->default_value(0),
       "data-parallel copies of the pipeline; 0: as few as keep all busy")(
       "max-walltime", po::value<std::string>()->default_value("0"),
-      "stop in time to resume, as 11:45:00; 0: no limit")(
-      "resume", po::bool_switch(), "go on with an unfinished database")(
+      "stop in time to resume, as 11:45:00; 0: no limit")("resume", po::bool_switch(),
+                                                          "go on with an unfinished database")(
       "repair", po::bool_switch(), "with --resume: do modules again whose checksums do not fit")(
       "dry-run", po::bool_switch(), "print the plan and leave");
   declare_common(options, true);

@@ -25,18 +25,18 @@ PlannedPhase plan_database(const Machine& machine, const DatabaseOptions& option
   phase.rows = {
       {"calibration", fmt::format("{} tokens, sequences up to {}", count_text(options.calibration_tokens),
                                   count_text(header.sequence_length))},
-      {"grid",
-       options.path
-           ? fmt::format("{} lanes, {} modules one after the other", machine.ranks, header.modules().size())
-           : fmt::format("{}; {} modules in {} pass{} over the data", grid_text(forecast.grid, machine.ranks),
-                         header.modules().size(), forecast.passes.size(),
-                         forecast.passes.size() == 1 ? "" : "es")},
+      {"grid", options.path ? fmt::format("{} lanes, {} modules one after the other", machine.ranks,
+                                          header.modules().size())
+                            : fmt::format("{}; {} modules in {} pass{} over the data",
+                                          grid_text(forecast.grid, machine.ranks), header.modules().size(),
+                                          forecast.passes.size(), forecast.passes.size() == 1 ? "" : "es")},
       {machine.memory_name(),
        fmt::format("{}; weights {}, activations {}, Hessians {}, pruning {}, not all at a time",
                    human_bytes(memory.peak), human_bytes(memory.weights), human_bytes(memory.activations),
                    human_bytes(memory.hessians), human_bytes(memory.pruning)) +
-           (options.path ? "; hidden states of its tokens, in the node's memory, " + human_bytes(memory.states)
-                         : std::string())},
+           (options.path
+                ? "; hidden states of its tokens, in the node's memory, " + human_bytes(memory.states)
+                : std::string())},
       {"file", fmt::format("{} ({} levels, {})", human_bytes(forecast.file),
                            header.levels.empty() ? 0 : header.levels.begin()->second.size() - 1,
                            name_of(header.dtype))},
@@ -211,32 +211,31 @@ void add_refit(const Machine& machine, const ModelSizes& model, const RefitOptio
                const DatabaseHeader& header, const SearchSpace& space, const SearchOptions& search,
                std::uint64_t files, PlannedPhase& phase, Clock& clock) {
   const std::uint64_t limit = machine.limit(options.memory_limit);
-  const auto writers = static_cast<int>(
-      std::clamp<std::uint64_t>(files, 1, static_cast<std::uint64_t>(machine.ranks)));
+  const auto writers =
+      static_cast<int>(std::clamp<std::uint64_t>(files, 1, static_cast<std::uint64_t>(machine.ranks)));
   const DatabaseForecast forecast = forecast_refit(
       header, make_budget(space, search.target).uniform(space), options, model.precision, machine.ranks,
       machine.ranks_per_node(), writers, limit, machine.host_share(), machine.device());
   const DatabaseMemory& memory = forecast.memory;
   phase.rows.emplace_back(
-      "refit", fmt::format("on {} tokens; {} {}, hidden states and refitted levels in the node's memory {}; "
-                           "path {} ({} a rank), fits {}",
-                           count_text(options.calibration_tokens), machine.memory_name(),
-                           human_bytes(memory.peak), human_bytes(memory.states),
-                           human_operations(forecast.collecting), human_operations(forecast.collecting_rank),
-                           human_operations(forecast.pruning)));
-  phase.json["refit"] = {{"calibration_tokens", options.calibration_tokens},
-                         {"memory",
-                          {{"weights", memory.weights},
-                           {"activations", memory.activations},
-                           {"sums", memory.hessians},
-                           {"fits", memory.pruning},
-                           {"states", memory.states},
-                           {"total", memory.peak}}},
-                         {"operations",
-                          {{"path", forecast.collecting},
-                           {"path_rank", forecast.collecting_rank},
-                           {"fits", forecast.pruning}}},
-                         {"moved", {{"sums", forecast.hessians_moved}, {"busiest_node", forecast.busiest_node}}}};
+      "refit",
+      fmt::format("on {} tokens; {} {}, hidden states and refitted levels in the node's memory {}; "
+                  "path {} ({} a rank), fits {}",
+                  count_text(options.calibration_tokens), machine.memory_name(), human_bytes(memory.peak),
+                  human_bytes(memory.states), human_operations(forecast.collecting),
+                  human_operations(forecast.collecting_rank), human_operations(forecast.pruning)));
+  phase.json["refit"] = {
+      {"calibration_tokens", options.calibration_tokens},
+      {"memory",
+       {{"weights", memory.weights},
+        {"activations", memory.activations},
+        {"sums", memory.hessians},
+        {"fits", memory.pruning},
+        {"states", memory.states},
+        {"total", memory.peak}}},
+      {"operations",
+       {{"path", forecast.collecting}, {"path_rank", forecast.collecting_rank}, {"fits", forecast.pruning}}},
+      {"moved", {{"sums", forecast.hessians_moved}, {"busiest_node", forecast.busiest_node}}}};
   clock.add("path", clock.compute(forecast.collecting_rank));
   clock.add("fits", clock.compute(forecast.pruning));
   clock.add("network", clock.network(static_cast<double>(forecast.busiest_node)));

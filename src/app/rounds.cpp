@@ -199,10 +199,12 @@ Words Rounds::with_limit(Words words) const {
 }
 
 void Rounds::run_or_resume(Command command, Words words, const fs::path& output) const {
-  if (exists(output)) return;
+  const bool begun = exists(part_path(output));
+  // Both are there where a sensitivity was killed at its very end, which it makes up for.
+  if (exists(output) && !begun) return;
   stop_where_asked();
   words.insert(words.end(), {"--output", output.string()});
-  if (exists(part_path(output))) words.push_back("--resume");
+  if (begun) words.push_back("--resume");
   command(world_, words);
 }
 
@@ -397,7 +399,8 @@ void check_rounds(const Options& options, int ranks) {
     throw UsageError(fmt::format("a sparsity of {:g}", *target.sparsity), "--target-sparsity",
                      "give a share above 0 and up to 1, as 0.5");
   }
-  if (const auto& ridge = options.get<std::string>("compensate"); ridge != "none") compensation_of(ridge, "--compensate");
+  if (const auto& ridge = options.get<std::string>("compensate"); ridge != "none")
+    compensation_of(ridge, "--compensate");
   parse_duration(options.get<std::string>("max-walltime"), "--max-walltime");
   check_steps(options, ranks);
 }

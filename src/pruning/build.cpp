@@ -24,7 +24,8 @@ StageWeights load_my_stage(const Plan& plan, int rank, Device device) {
   return load_stage(checkpoint_source(*plan.checkpoint, plan.config, plan.precision, device), span);
 }
 
-/// What the ranks read and write while they prune, and what they look at in between, which throws StoppedEarly.
+/// What the ranks read and write while they prune, and what they look at in between, which throws
+/// StoppedEarly.
 struct Files {
   ModuleWeights& weights;
   const SensitivityReader* sensitivities;  ///< null without
@@ -61,7 +62,7 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
     const PhaseScope waiting(&times, "waiting");
     FailureBoard board(comm);
     const Collection collection{plan.grid, plan.config, plan.batches, plan.header.calibration_sequences,
-                                   files.check};
+                                files.check};
     hessians = collect_hessians(context, comm, collection, stage, modules, board, &times);
     board.settle();
   }

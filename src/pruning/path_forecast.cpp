@@ -47,8 +47,8 @@ std::int64_t tokens_of_rank(std::int64_t tokens, std::int64_t batch, int ranks) 
 
 void set_memory(const PathMemory& memory, std::uint64_t limit, std::uint64_t host_limit, Device device,
                 DatabaseForecast& forecast) {
-  forecast.memory = {memory.weights, memory.activations, memory.sums, memory.pruning, memory.working(),
-                     memory.states};
+  forecast.memory = {memory.weights, memory.activations, memory.sums,
+                     memory.pruning, memory.working(),   memory.states};
   if (device == Device::cpu) forecast.memory.peak += memory.states;
   forecast.too_small = path_shortage(memory, limit, host_limit, device);
 }
@@ -74,8 +74,8 @@ DatabaseForecast forecast_path(const DatabaseHeader& header, const DatabaseOptio
   forecast.grid.lanes = ranks;
   forecast.grid.spans = {{0, config.layers}};
   forecast.passes = {header.modules()};
-  forecast.read = static_cast<std::uint64_t>(ranks) *
-                  stage_weight_bytes(config, forecast.grid.spans[0], header.dtype);
+  forecast.read =
+      static_cast<std::uint64_t>(ranks) * stage_weight_bytes(config, forecast.grid.spans[0], header.dtype);
   double of_token = 0;
   const std::vector<ModuleId>& modules = forecast.passes[0];
   for (std::size_t i = 0; i < modules.size(); ++i) {
@@ -89,8 +89,8 @@ DatabaseForecast forecast_path(const DatabaseHeader& header, const DatabaseOptio
       return obs_operations(hidden, n, header.kept_columns(modules[i], level), layout.unit, extent.weighed);
     };
     forecast.pruning += obs(levels - 1);
-    forecast.pruning_streamed += obs_traffic(hidden, n, header.kept_columns(modules[i], levels - 1), layout.unit,
-                                             extent.weighed);
+    forecast.pruning_streamed +=
+        obs_traffic(hidden, n, header.kept_columns(modules[i], levels - 1), layout.unit, extent.weighed);
     if (fitted) forecast.pruning += fit_operations(n, hidden, chosen);
     if (chosen) forecast.pruning += obs(header.path[i]) + fit_operations(kept, hidden, true);
     for (std::int64_t level = 1; fitted && level < levels; ++level)
@@ -123,8 +123,8 @@ DatabaseForecast forecast_refit(const DatabaseHeader& header, std::span<const st
   forecast.grid.lanes = ranks;
   forecast.grid.spans = {{0, config.layers}};
   forecast.passes = {header.modules()};
-  forecast.read = static_cast<std::uint64_t>(ranks) *
-                  stage_weight_bytes(config, forecast.grid.spans[0], header.dtype);
+  forecast.read =
+      static_cast<std::uint64_t>(ranks) * stage_weight_bytes(config, forecast.grid.spans[0], header.dtype);
   const std::vector<ModuleId>& modules = forecast.passes[0];
   double of_token = 0;
   std::vector<int> owners;

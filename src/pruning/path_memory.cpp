@@ -24,8 +24,9 @@ PathMemory of_streams(const HfConfig& config, bool fitted, std::int64_t tokens, 
   memory.embedding = static_cast<std::uint64_t>(embedding_parameters(config)) * size_of(extent.precision);
   memory.activations = activation_bytes(config, extent.most_tokens, extent.activations());
   for (const LayerShape& shape : config.layer_shapes)
-    memory.weights = std::max(memory.weights, 2 * size_of(extent.precision) *
-                                                  static_cast<std::uint64_t>(layer_parameters(config, shape)));
+    memory.weights =
+        std::max(memory.weights,
+                 2 * size_of(extent.precision) * static_cast<std::uint64_t>(layer_parameters(config, shape)));
   return memory;
 }
 

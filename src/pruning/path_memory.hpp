@@ -35,8 +35,8 @@ PathMemory refit_memory(const DatabaseHeader& header, std::span<const std::int16
 std::int64_t most_tokens_of_rank(std::span<const Batch> batches, int ranks);
 std::int64_t most_tokens_of(std::span<const Batch> batches);
 
-/// What a rank lacks that may use `limit` bytes where tensors lie and, where that is a GPU, `host_limit` of its
-/// node's memory; 0: any number. Empty where it is enough.
+/// What a rank lacks that may use `limit` bytes where tensors lie and, where that is a GPU, `host_limit` of
+/// its node's memory; 0: any number. Empty where it is enough.
 std::string path_shortage(const PathMemory& memory, std::uint64_t limit, std::uint64_t host_limit,
                           Device device);
 

@@ -57,8 +57,8 @@ LayerWeights PathStreams::at_level(const ModuleId& module, const StoredLevel& le
                                     input_.config.hidden_size);
   LayerWeights pruned;
   if (module.kind == ModuleKind::attention) {
-    pruned.attention = prune_attention(context_, layer_.attention, input_.config.head_dim, level.kept,
-                                       std::move(weight));
+    pruned.attention =
+        prune_attention(context_, layer_.attention, input_.config.head_dim, level.kept, std::move(weight));
   } else {
     pruned.ffn = prune_ffn(context_, layer_.ffn, level.kept, std::move(weight));
   }
@@ -119,7 +119,8 @@ void PathStreams::share(StoredLevel& level, int root) {
 
 FitSums PathStreams::zero_sums(const ModuleId& module, std::int64_t columns) const {
   FitSums sums;
-  sums.gram = OwnedTensor({columns, columns}, DType::f32, context_.device(), "the Hessian of " + name_of(module));
+  sums.gram =
+      OwnedTensor({columns, columns}, DType::f32, context_.device(), "the Hessian of " + name_of(module));
   fill_zero(sums.gram);
   if (dense_) {
     sums.residual = OwnedTensor({columns, input_.config.hidden_size}, DType::f32, context_.device(),
@@ -133,7 +134,8 @@ std::vector<FitSums> PathStreams::collect(const ModuleId& module, const StoredLe
   const PhaseScope collecting(&times_, "collecting Hessians");
   const LayerWeights pruned = level == nullptr ? LayerWeights() : at_level(module, *level);
   const LayerWeights& weights = level == nullptr ? layer_ : pruned;
-  const std::int64_t columns = level == nullptr ? module_columns(input_.config, module) : std::ssize(level->kept);
+  const std::int64_t columns =
+      level == nullptr ? module_columns(input_.config, module) : std::ssize(level->kept);
   std::vector<FitSums> sums;
   for (int part = 0; part < (input_.chooses() ? 2 : 1); ++part) sums.push_back(zero_sums(module, columns));
   const float scale = 2.0f / static_cast<float>(input_.sequences);

@@ -160,7 +160,8 @@ namespace {
 /// Says where sensitivities are not of the path that modules are pruned on, which is legal.
 void warn_of_another_path(const DatabaseHeader& header, const SensitivityHeader& found,
                           const std::string& path) {
-  const bool pruned = std::any_of(header.path.begin(), header.path.end(), [](auto level) { return level > 0; });
+  const bool pruned =
+      std::any_of(header.path.begin(), header.path.end(), [](auto level) { return level > 0; });
   const bool measured_pruned = !found.assignment_fingerprint.empty();
   if (measured_pruned && !pruned) {
     log_warning(

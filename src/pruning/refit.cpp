@@ -109,8 +109,8 @@ class PathRefit {
 void check_memory(const Communicator& comm, const RefitOptions& options, const DatabaseHeader& header,
                   std::span<const std::int16_t> levels, std::span<const int> owners,
                   std::span<const Batch> batches, const PassExtent& extent) {
-  const PathMemory memory =
-      refit_memory(header, levels, owners, options.ridge, comm.size(), most_tokens_of_rank(batches, comm.size()), extent);
+  const PathMemory memory = refit_memory(header, levels, owners, options.ridge, comm.size(),
+                                         most_tokens_of_rank(batches, comm.size()), extent);
   check_path_memory(comm, memory, options.memory_limit, extent.device);
   log_info("{} ranks share the text of the refit; memory per rank up to {}", comm.size(),
            human_bytes(memory.working() + memory.states));
@@ -164,9 +164,14 @@ RefittedLevels refit_levels(const Communicator& world, const ops::Context& conte
     return calibration_batches(calibration, options.batch_tokens,
                                ridge->ridge ? std::nullopt : std::optional<std::string>("--refit auto"));
   });
-  const PathInput input = {checkpoint,           config,  found.precision,
-                           header.dtype,         batches, most_tokens_of(batches),
-                           found.calibration_sequences, ridge};
+  const PathInput input = {checkpoint,
+                           config,
+                           found.precision,
+                           header.dtype,
+                           batches,
+                           most_tokens_of(batches),
+                           found.calibration_sequences,
+                           ridge};
   check_memory(comm, options, header, levels, owners, batches,
                {found.precision, input.most_tokens, context.device()});
   phase.reset();

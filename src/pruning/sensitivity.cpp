@@ -65,9 +65,9 @@ void look_for_output(const SensitivityOptions& options) {
   if (fs::exists(options.output)) {
     if (options.resume && fs::exists(part)) return;
     throw InputError("the file exists already", options.output.string(),
-                     fs::exists(part) ? "remove it and the unfinished " + part.string() +
-                                            ", or choose another --output"
-                                      : "remove it or choose another --output");
+                     fs::exists(part)
+                         ? "remove it and the unfinished " + part.string() + ", or choose another --output"
+                         : "remove it or choose another --output");
   }
   if (!options.resume && fs::exists(part)) {
     throw InputError("an unfinished run is there", part.string(), "go on with --resume, or remove it");

@@ -92,15 +92,16 @@ TEST_CASE("a database on a path, and a refit, of Llama-2-7B", "[plan]") {
   test::write_text(path, text);
   const double tokens = 1048576, n = 11008, d = 4096, length = 4096;
   const auto on_path = [&](std::vector<std::string> more) {
-    std::vector<std::string> words = {"database",     "--ranks",         "8",        "--nodes",
-                                      "2",            "--peak-tflops",   "1",        "--calibration-tokens",
-                                      "1048576",      "--attn-removed",  "0 2048 4096", "--ffn-removed",
-                                      "0 11008",      "--sequence-length", "4096",   "--path",
+    std::vector<std::string> words = {"database", "--ranks",           "8",           "--nodes",
+                                      "2",        "--peak-tflops",     "1",           "--calibration-tokens",
+                                      "1048576",  "--attn-removed",    "0 2048 4096", "--ffn-removed",
+                                      "0 11008",  "--sequence-length", "4096",        "--path",
                                       path};
     words.insert(words.end(), more.begin(), more.end());
     return planned(model, words);
   };
-  const Json plain = on_path({}), given = on_path({"--compensate", "1"}), chosen = on_path({"--compensate", "auto"});
+  const Json plain = on_path({}), given = on_path({"--compensate", "1"}),
+             chosen = on_path({"--compensate", "auto"});
   // Each rank has an eighth of the tokens, in one stream or two.
   CHECK(number(plain, "/database/memory/states") == tokens / 8 * d * 4);
   CHECK(number(chosen, "/database/memory/states") == 2 * tokens / 8 * d * 4);

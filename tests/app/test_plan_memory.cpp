@@ -34,20 +34,22 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
             held.own - one.own, 0.7, 1.25);
   }
   {
-    const Json info = galapagos::parse_json(
-        run_galapagos(1, {"info", database, "--json"}).output, "info");
+    const Json info = galapagos::parse_json(run_galapagos(1, {"info", database, "--json"}).output, "info");
     std::string text;
     for (const Json& module : info.at("modules")) text += module.at("module").get<std::string>() + ": 1\n";
     const std::string assignment = model.file("a.txt");
     write_text(assignment, text);
-    const Words path = {"--path", assignment, "--compensate", "auto"}, more = {"--calibration-tokens", "8192"};
+    const Words path = {"--path", assignment, "--compensate", "auto"},
+                more = {"--calibration-tokens", "8192"};
     const Words shape = {"--sequence-length", "256", "--batch-tokens", "512"};
     const Json json = plan(model, joined({{"database"}, shape, more, levels, path}), 1);
     const Held held =
         measure(1, joined({{"database", "--output", model.file("p.h5")}, build, shape, more, levels, path}));
-    compare("database on a path, 1 rank", bytes(json, "/database/memory/total"), held.own - one.own, 0.7, 1.4);
+    compare("database on a path, 1 rank", bytes(json, "/database/memory/total"), held.own - one.own, 0.7,
+            1.4);
     const Words refit = {"--refit", "auto"};
-    const Json stitching = plan(model, joined({{"stitch", "--target-level", "1"}, shape, more, levels, refit}), 1);
+    const Json stitching =
+        plan(model, joined({{"stitch", "--target-level", "1"}, shape, more, levels, refit}), 1);
     const Held stitched = measure(1, joined({{"stitch", "--database", database, "--assignment", assignment,
                                               "--output", model.file("refitted")},
                                              build,

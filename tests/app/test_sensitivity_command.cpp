@@ -72,13 +72,19 @@ TEST_CASE("from sensitivities to a weighed database, and at an assignment of it"
   CHECK(test::count_lines(built.errors, "was measured") == 0);
 
   // What is kept of an assignment, refitted as it is exported.
-  const std::vector<std::string> stitch = {"stitch",       "--model",
+  const std::vector<std::string> stitch = {"stitch",
+                                           "--model",
                                            test::data_file("models/llama3_tiny").string(),
-                                           "--database",   database,
-                                           "--assignment", (folder / "one.txt").string(),
-                                           "--threads",    "1",
-                                           "--calibration", test::data_file("text/sample.jsonl").string(),
-                                           "--sequence-length", "128"};
+                                           "--database",
+                                           database,
+                                           "--assignment",
+                                           (folder / "one.txt").string(),
+                                           "--threads",
+                                           "1",
+                                           "--calibration",
+                                           test::data_file("text/sample.jsonl").string(),
+                                           "--sequence-length",
+                                           "128"};
   const auto refitted = [&](const std::string& output, std::vector<std::string> more) {
     std::vector<std::string> words = stitch;
     words.insert(words.end(), {"--output", (folder / output).string()});

@@ -132,9 +132,8 @@ struct Walk {
 
 Walk walk(const Communicator& world, const Parent& parent, const std::filesystem::path& exported,
           const RefitOptions& options) {
-  const TokenSet data =
-      load_model_sequences(world, options.calibration, parent.folder, parent.config,
-                           {options.sequence_length, options.calibration_tokens, false});
+  const TokenSet data = load_model_sequences(world, options.calibration, parent.folder, parent.config,
+                                             {options.sequence_length, options.calibration_tokens, false});
   const HfConfig config = read_hf_config(exported);
   const Checkpoint checkpoint(exported);
   const ops::Context context;
@@ -247,7 +246,8 @@ TEST_CASE("a refit is the least-squares fit to the unpruned stream on the assign
       const Parent parent(world, test::data_file(std::string("models/") + name), file);
       Assignment assignment(parent.space.modules.size());
       for (std::size_t i = 0; i < assignment.size(); ++i)
-        assignment[i] = std::min<std::int16_t>(static_cast<std::int16_t>(i % 4), parent.space.modules[i].last());
+        assignment[i] =
+            std::min<std::int16_t>(static_cast<std::int16_t>(i % 4), parent.space.modules[i].last());
       assignment[2] = parent.space.modules[2].last();  // a hole
       StitchOptions without = refitting(folder / (file.stem().string() + "_none"), {});
       without.refit.reset();

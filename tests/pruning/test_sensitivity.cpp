@@ -162,8 +162,7 @@ TEST_CASE("a run that is stopped again and again ends with the same bits", "[sen
   CHECK(all_values(options.output) == expected);
 
   // As a run leaves it that was killed before it removed its sums.
-  if (world.is_root())
-    std::filesystem::copy_file(folder / "whole.h5", part_path(options.output));
+  if (world.is_root()) std::filesystem::copy_file(folder / "whole.h5", part_path(options.output));
   world.barrier();
   options.resume = false;
   CHECK(measure(world, options) == ExitCode::bad_input);

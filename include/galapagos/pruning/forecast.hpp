@@ -54,8 +54,8 @@ double obs_traffic(std::int64_t rows, std::int64_t columns, std::int64_t kept, s
 DatabaseForecast forecast_database(const DatabaseHeader& header, const DatabaseOptions& options, int ranks,
                                    int ranks_per_node, std::uint64_t limit, Device device);
 
-/// The same on a path, whose modules follow each other; `host_limit`: bytes of host memory that a rank may use
-/// beside a GPU's.
+/// The same on a path, whose modules follow each other; `host_limit`: bytes of host memory that a rank may
+/// use beside a GPU's.
 DatabaseForecast forecast_path(const DatabaseHeader& header, const DatabaseOptions& options, int ranks,
                                int ranks_per_node, std::uint64_t limit, std::uint64_t host_limit,
                                Device device);

@@ -20,8 +20,8 @@ using Hessians = std::map<ModuleId, OwnedTensor>;
 struct Collection {
   const PipelineGrid& grid;
   const HfConfig& config;
-  std::span<const Batch> batches;  ///< of the whole calibration set; batch b belongs to lane b mod lanes
-  std::int64_t sequences = 0;      ///< N
+  std::span<const Batch> batches;    ///< of the whole calibration set; batch b belongs to lane b mod lanes
+  std::int64_t sequences = 0;        ///< N
   std::function<void()> check = {};  ///< called before each batch; what it throws goes to the board
 };
 

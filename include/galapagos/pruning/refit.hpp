@@ -16,8 +16,8 @@
 #include <galapagos/pruning/database.hpp>
 
 // The refit of one assignment: on its own pruned path, module after module, what a level keeps of o_proj or
-// down_proj is fitted to the unpruned model's residual stream (weight_fit.hpp), drawn by the ridge towards the
-// weight of that level.
+// down_proj is fitted to the unpruned model's residual stream (weight_fit.hpp), drawn by the ridge towards
+// the weight of that level.
 namespace galapagos {
 
 /// What `--refit` and the options of its text are given.
@@ -49,8 +49,8 @@ struct RefittedLevels {
   DType precision = DType::f32;
 };
 
-/// Collective. `levels`: of the modules of the database, in the order of its header; one that is not stored is
-/// the checkpoint's weight. `owners`: the rank that keeps each module's weight. All ranks share the text.
+/// Collective. `levels`: of the modules of the database, in the order of its header; one that is not stored
+/// is the checkpoint's weight. `owners`: the rank that keeps each module's weight. All ranks share the text.
 /// Nothing is written. InputError, ResourceError and NumericalError as build_database(); StoppedEarly after
 /// SIGUSR2 or SIGTERM.
 RefittedLevels refit_levels(const Communicator& world, const ops::Context& context,
