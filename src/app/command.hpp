@@ -55,8 +55,6 @@ TrainOptions read_train(const Options& options, int ranks);
 /// Declares --log-level, --threads, and with `computing` also --backend, --allow-gpu-sharing, --collectives,
 /// --no-collectives-check, --precision, --batch-tokens, --memory-limit.
 void declare_common(Options& options, bool computing);
-/// The latter alone.
-void declare_computing(Options& options);
 
 /// Collective. Parses the words, starts logging, and serves --help and --print-config; false where the
 /// command has nothing more to do.

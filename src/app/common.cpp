@@ -54,10 +54,7 @@ DType products_of(Device device, const Options& options) {
 void declare_common(Options& options, bool computing) {
   options.declared().add_options()("log-level", po::value<std::string>()->default_value("info"),
                                    "trace, debug, info, warning, error or off");
-  if (computing) declare_computing(options);
-}
-
-void declare_computing(Options& options) {
+  if (!computing) return;
   options.declared().add_options()("backend", po::value<std::string>()->default_value("auto"),
                                    "auto, cpu or cuda")("allow-gpu-sharing", po::bool_switch(),
                                                         "let several ranks use one GPU")(

@@ -36,7 +36,9 @@ Options declare_database() {
       "sensitivities of the model, S.h5: weigh the order by the end loss and write what levels cost in it")(
       "lanes", po::value<std::int64_t>()->default_value(0),
       "data-parallel copies of the pipeline; 0: as few as keep all busy")(
-      "resume", po::bool_switch(), "go on with an unfinished database")(
+      "max-walltime", po::value<std::string>()->default_value("0"),
+      "stop in time to resume, as 11:45:00; 0: no limit")("resume", po::bool_switch(),
+                                                          "go on with an unfinished database")(
       "repair", po::bool_switch(), "with --resume: do modules again whose checksums do not fit")(
       "dry-run", po::bool_switch(), "print the plan and leave");
   declare_common(options, true);
@@ -59,12 +61,13 @@ DatabaseOptions read_database(const Options& options) {
   request.relative_damping = options.get<double>("rel-damp");
   if (const auto path = options.find<std::string>("path")) request.path = *path;
   if (const auto ridge = options.find<std::string>("compensate"))
-    request.compensation = compensation_of(*ridge);
+    request.compensation = compensation_of(*ridge, "--compensate");
   if (const auto path = options.find<std::string>("sensitivity")) request.sensitivity = *path;
   request.lanes = lanes_of(options);
   request.batch_tokens = options.get<std::int64_t>("batch-tokens");
   request.memory_limit = parse_bytes(options.get<std::string>("memory-limit"), "--memory-limit");
   request.precision = precision_of(options);
+  request.max_seconds = parse_duration(options.get<std::string>("max-walltime"), "--max-walltime");
   request.resume = options.flag("resume");
   request.repair = options.flag("repair");
   request.dry_run = options.flag("dry-run");

@@ -68,9 +68,6 @@ struct Commands {
   Options eval = declare_eval();
   std::vector<std::string> planned;
 
-  /// One INI file is for all of them: what it says above its sections has to be known to each.
-  Commands() { declare_computing(stitch); }
-
   Options& of(const std::string& name) {
     if (name == "sensitivity") return sensitivity;
     if (name == "database") return database;
@@ -242,6 +239,7 @@ class Planner {
   std::int64_t tokens_or(std::int64_t asked, std::int64_t otherwise, const char* of_what);
   DatabaseOptions database_options();
   SearchOptions search_options();
+  StitchOptions stitch_options();
   void make_space();
 
   Commands& commands_;
@@ -262,10 +260,6 @@ std::int64_t Planner::tokens_or(std::int64_t asked, std::int64_t otherwise, cons
 DatabaseOptions Planner::database_options() {
   DatabaseOptions options = read_database(commands_.database);
   check_options(options);
-  if (options.path) {
-    throw UsageError("what a path takes is not forecast", "--path",
-                     "ask 'galapagos database' with --path and --dry-run for its memory");
-  }
   options.calibration_tokens =
       tokens_or(options.calibration_tokens, assumed_calibration, "calibration tokens of the database");
   return options;
@@ -279,6 +273,15 @@ SearchOptions Planner::search_options() {
     if (std::find(assumed_.begin(), assumed_.end(), said) == assumed_.end()) assumed_.push_back(said);
   }
   options.sequence_length = checked_sequence_length(options.sequence_length, model_.config);
+  return options;
+}
+
+StitchOptions Planner::stitch_options() {
+  StitchOptions options = read_stitch(commands_.stitch);
+  if (!options.refit) return options;
+  options.refit->calibration_tokens =
+      tokens_or(options.refit->calibration_tokens, assumed_calibration, "calibration tokens of the refit");
+  options.refit->sequence_length = checked_sequence_length(options.refit->sequence_length, model_.config);
   return options;
 }
 
@@ -349,7 +352,7 @@ PlannedPhase Planner::phase(const std::string& name) {
   }
   make_space();
   SearchOptions options = search_options();
-  if (name == "stitch") return plan_stitch(machine_, model_, read_stitch(commands_.stitch), space_, options);
+  if (name == "stitch") return plan_stitch(machine_, model_, stitch_options(), *header_, space_, options);
   options.calibration_tokens =
       tokens_or(options.calibration_tokens, assumed_pool, "calibration tokens of the search");
   return plan_search(machine_, model_, options, space_, header_->dtype);

@@ -68,7 +68,7 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
                          const SearchSpace& space, DType stored);
 /// Of the uniform assignment within the budget of `search`.
 PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const StitchOptions& options,
-                         const SearchSpace& space, const SearchOptions& search);
+                         const DatabaseHeader& header, const SearchSpace& space, const SearchOptions& search);
 /// `sequence_length`, `tokens`: of the data. `shards`: ranks of a replica.
 PlannedPhase plan_eval(const Machine& machine, const ModelSizes& model,
                        const std::optional<ModelSizes>& reference, const EvaluationOptions& options,

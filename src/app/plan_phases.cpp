@@ -15,20 +15,28 @@ PlannedPhase plan_database(const Machine& machine, const DatabaseOptions& option
                            const DatabaseHeader& header) {
   const std::uint64_t limit = machine.limit(options.memory_limit);
   const DatabaseForecast forecast =
-      forecast_database(header, options, machine.ranks, machine.ranks_per_node(), limit, machine.device());
+      options.path ? forecast_path(header, options, machine.ranks, machine.ranks_per_node(), limit,
+                                   machine.host_share(), machine.device())
+                   : forecast_database(header, options, machine.ranks, machine.ranks_per_node(), limit,
+                                       machine.device());
   const DatabaseMemory& memory = forecast.memory;
   PlannedPhase phase;
   phase.name = "database";
   phase.rows = {
       {"calibration", fmt::format("{} tokens, sequences up to {}", count_text(options.calibration_tokens),
                                   count_text(header.sequence_length))},
-      {"grid",
-       fmt::format("{}; {} modules in {} pass{} over the data", grid_text(forecast.grid, machine.ranks),
-                   header.modules().size(), forecast.passes.size(), forecast.passes.size() == 1 ? "" : "es")},
+      {"grid", options.path ? fmt::format("{} lanes, {} modules one after the other", machine.ranks,
+                                          header.modules().size())
+                            : fmt::format("{}; {} modules in {} pass{} over the data",
+                                          grid_text(forecast.grid, machine.ranks), header.modules().size(),
+                                          forecast.passes.size(), forecast.passes.size() == 1 ? "" : "es")},
       {machine.memory_name(),
        fmt::format("{}; weights {}, activations {}, Hessians {}, pruning {}, not all at a time",
                    human_bytes(memory.peak), human_bytes(memory.weights), human_bytes(memory.activations),
-                   human_bytes(memory.hessians), human_bytes(memory.pruning))},
+                   human_bytes(memory.hessians), human_bytes(memory.pruning)) +
+           (options.path
+                ? "; hidden states of its tokens, in the node's memory, " + human_bytes(memory.states)
+                : std::string())},
       {"file", fmt::format("{} ({} levels, {})", human_bytes(forecast.file),
                            header.levels.empty() ? 0 : header.levels.begin()->second.size() - 1,
                            name_of(header.dtype))},
@@ -50,6 +58,7 @@ PlannedPhase plan_database(const Machine& machine, const DatabaseOptions& option
                     {"hessians", memory.hessians},
                     {"pruning", memory.pruning},
                     {"total", memory.peak}};
+  if (options.path) json["memory"]["states"] = memory.states;
   json["file_bytes"] = forecast.file;
   json["operations"] = {{"collection", forecast.collecting},
                         {"collection_rank", forecast.collecting_rank},
@@ -195,8 +204,49 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
   return phase;
 }
 
+namespace {
+
+/// What comes before the writing.
+void add_refit(const Machine& machine, const ModelSizes& model, const RefitOptions& options,
+               const DatabaseHeader& header, const SearchSpace& space, const SearchOptions& search,
+               std::uint64_t files, PlannedPhase& phase, Clock& clock) {
+  const std::uint64_t limit = machine.limit(options.memory_limit);
+  const auto writers =
+      static_cast<int>(std::clamp<std::uint64_t>(files, 1, static_cast<std::uint64_t>(machine.ranks)));
+  const DatabaseForecast forecast = forecast_refit(
+      header, make_budget(space, search.target).uniform(space), options, model.precision, machine.ranks,
+      machine.ranks_per_node(), writers, limit, machine.host_share(), machine.device());
+  const DatabaseMemory& memory = forecast.memory;
+  phase.rows.emplace_back(
+      "refit",
+      fmt::format("on {} tokens; {} {}, hidden states and refitted levels in the node's memory {}; "
+                  "path {} ({} a rank), fits {}",
+                  count_text(options.calibration_tokens), machine.memory_name(), human_bytes(memory.peak),
+                  human_bytes(memory.states), human_operations(forecast.collecting),
+                  human_operations(forecast.collecting_rank), human_operations(forecast.pruning)));
+  phase.json["refit"] = {
+      {"calibration_tokens", options.calibration_tokens},
+      {"memory",
+       {{"weights", memory.weights},
+        {"activations", memory.activations},
+        {"sums", memory.hessians},
+        {"fits", memory.pruning},
+        {"states", memory.states},
+        {"total", memory.peak}}},
+      {"operations",
+       {{"path", forecast.collecting}, {"path_rank", forecast.collecting_rank}, {"fits", forecast.pruning}}},
+      {"moved", {{"sums", forecast.hessians_moved}, {"busiest_node", forecast.busiest_node}}}};
+  clock.add("path", clock.compute(forecast.collecting_rank));
+  clock.add("fits", clock.compute(forecast.pruning));
+  clock.add("network", clock.network(static_cast<double>(forecast.busiest_node)));
+  if (!forecast.too_small.empty()) phase.warnings.push_back(forecast.too_small);
+}
+
+}  // namespace
+
 PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const StitchOptions& options,
-                         const SearchSpace& space, const SearchOptions& search) {
+                         const DatabaseHeader& header, const SearchSpace& space,
+                         const SearchOptions& search) {
   const std::int64_t dense = space.fixed_parameters + space.dense_parameters();
   const std::int64_t parameters = options.format == ExportFormat::dense
                                       ? dense
@@ -221,6 +271,7 @@ PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const 
   phase.json["files"] = files;
   phase.json["memory"] = {{"total", memory}};
   Clock clock(machine);
+  if (options.refit) add_refit(machine, model, *options.refit, header, space, search, files, phase, clock);
   clock.add("disk", clock.disk(2 * static_cast<double>(total)));
   clock.write_to(phase);
   check_rank(phase, memory, machine.host_share(), "use a smaller --shard-size, or fewer ranks per node");

@@ -9,7 +9,7 @@
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
-#include <galapagos/core/signals.hpp>
+#include <galapagos/core/stop_rule.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/io/model_sequences.hpp>
 
@@ -141,7 +141,8 @@ class Rounds {
         context_(make_context(world, options)),
         model_(options.get<std::string>("model")),
         output_(options.get<std::string>("output")),
-        most_seconds_(parse_duration(options.get<std::string>("max-walltime"), "--max-walltime")) {
+        most_seconds_(parse_duration(options.get<std::string>("max-walltime"), "--max-walltime")),
+        stop_(most_seconds_) {
     watch_signals();
   }
 
@@ -171,6 +172,7 @@ class Rounds {
   std::string model_;
   fs::path output_;
   double most_seconds_;
+  StopRule stop_;
   Stopwatch watch_;
 };
 
@@ -180,10 +182,9 @@ bool Rounds::exists(const fs::path& path) const {
   return world_.broadcast_value<char>(there ? 1 : 0) != 0;
 }
 
-/// Steps that do not look at signals themselves are waited for.
+/// An assignment and an evaluation do not look at signals themselves, and are waited for.
 void Rounds::stop_where_asked() const {
-  const bool late = most_seconds_ > 0 && watch_.seconds() > most_seconds_;
-  if (!world_.any(stop_requested() || late)) return;
+  if (!world_.any(stop_.holds())) return;
   agree(world_, [&] {
     throw StoppedEarly("stopped between two steps of the rounds", output_.string(), "go on with --resume");
   });
@@ -198,10 +199,12 @@ Words Rounds::with_limit(Words words) const {
 }
 
 void Rounds::run_or_resume(Command command, Words words, const fs::path& output) const {
-  if (exists(output)) return;
+  const bool begun = exists(part_path(output));
+  // Both are there where a sensitivity was killed at its very end, which it makes up for.
+  if (exists(output) && !begun) return;
   stop_where_asked();
   words.insert(words.end(), {"--output", output.string()});
-  if (exists(part_path(output))) words.push_back("--resume");
+  if (begun) words.push_back("--resume");
   command(world_, words);
 }
 
@@ -296,7 +299,7 @@ Pruned Rounds::first_round() const {
                  levels = folder / "database.h5";
   make_folder(folder);
   run_or_resume(sensitivity, with_limit(words_.sensitivity({})), sensitivities);
-  run_or_resume(database, words_.database({"--sensitivity", sensitivities.string()}), levels);
+  run_or_resume(database, with_limit(words_.database({"--sensitivity", sensitivities.string()})), levels);
   return measure("round-0", folder, levels, choose(folder, levels));
 }
 
@@ -313,7 +316,7 @@ std::vector<Pruned> Rounds::next_round(std::int64_t round, const Pruned& path) c
   Words own = {"--sensitivity", sensitivities.string(), "--path", path.assignment.string()};
   if (const auto& ridge = options_.get<std::string>("compensate"); ridge != "none")
     own.insert(own.end(), {"--compensate", ridge});
-  run_or_resume(database, words_.database(own), levels);
+  run_or_resume(database, with_limit(words_.database(own)), levels);
   return {measure(name + "-path", folder, levels, path.assignment),
           measure(name, folder, levels, choose(folder, levels))};
 }
@@ -396,7 +399,8 @@ void check_rounds(const Options& options, int ranks) {
     throw UsageError(fmt::format("a sparsity of {:g}", *target.sparsity), "--target-sparsity",
                      "give a share above 0 and up to 1, as 0.5");
   }
-  if (const auto& ridge = options.get<std::string>("compensate"); ridge != "none") compensation_of(ridge);
+  if (const auto& ridge = options.get<std::string>("compensate"); ridge != "none")
+    compensation_of(ridge, "--compensate");
   parse_duration(options.get<std::string>("max-walltime"), "--max-walltime");
   check_steps(options, ranks);
 }

@@ -15,10 +15,39 @@ Options declare_stitch() {
       "output", po::value<std::string>(), "the new folder")(
       "format", po::value<std::string>()->default_value("hf"),
       "hf (really smaller, with its own code for transformers) or dense (zeros, loads anywhere)")(
-      "shard-size", po::value<std::string>()->default_value("5G"), "most bytes of one file");
-  declare_common(options, false);
+      "shard-size", po::value<std::string>()->default_value("5G"), "most bytes of one file")(
+      "refit", po::value<std::string>(),
+      "fit what is kept of o_proj and down_proj to the unpruned model's hidden states, on this assignment's "
+      "own path; a ridge, or auto to choose it on held-out sequences")(
+      "calibration", po::value<std::vector<std::string>>()->multitoken()->composing(),
+      "with --refit: text (.txt, .jsonl, also .gz and .zst) or token files (.bin)")(
+      "calibration-tokens", po::value<std::int64_t>()->default_value(0), "tokens to use; 0: all")(
+      "sequence-length", po::value<std::int64_t>()->default_value(0),
+      "longest sequence in tokens; 0: what the model takes, at most 8192")(
+      "add-bos", po::bool_switch(), "put a BOS token in front of every document");
+  declare_common(options, true);
   return options;
 }
+
+namespace {
+
+std::optional<RefitOptions> read_refit(const Options& options) {
+  const auto ridge = options.find<std::string>("refit");
+  if (!ridge) return std::nullopt;
+  RefitOptions request;
+  request.ridge = compensation_of(*ridge, "--refit");
+  request.calibration =
+      paths_of(options.find<std::vector<std::string>>("calibration").value_or(std::vector<std::string>()));
+  request.calibration_tokens = options.get<std::int64_t>("calibration-tokens");
+  request.sequence_length = options.get<std::int64_t>("sequence-length");
+  request.add_bos = options.flag("add-bos");
+  request.batch_tokens = options.get<std::int64_t>("batch-tokens");
+  request.memory_limit = parse_bytes(options.get<std::string>("memory-limit"), "--memory-limit");
+  request.precision = precision_of(options);
+  return request;
+}
+
+}  // namespace
 
 StitchOptions read_stitch(const Options& options) {
   StitchOptions request;
@@ -26,6 +55,7 @@ StitchOptions read_stitch(const Options& options) {
   if (!request.output.has_filename()) request.output = request.output.parent_path();  // "X/" is X
   request.format = export_format_of(options.get<std::string>("format"));
   request.shard_bytes = parse_bytes(options.get<std::string>("shard-size"), "--shard-size");
+  request.refit = read_refit(options);
   return request;
 }
 
@@ -34,13 +64,16 @@ void stitch(const Communicator& world, const std::vector<std::string>& words) {
   if (!begin(world, options, words)) return;
   const StitchOptions request = agree_on(world, [&] {
     for (const char* name : {"model", "database", "assignment", "output"}) options.require(name);
-    return read_stitch(options);
+    StitchOptions read = read_stitch(options);
+    if (read.refit) check_options(*read.refit);
+    return read;
   });
+  const ops::Context context = request.refit ? make_context(world, options) : ops::Context();
   const auto model =
       open_model(world, options.get<std::string>("model"), options.find<std::string>("database"),
                  options.find<std::string>("assignment"), std::nullopt);
   galapagos::stitch(world, *model->checkpoint, model->config, *model->database, model->space,
-                    model->assignment, request);
+                    model->assignment, request, context);
 }
 
 }  // namespace galapagos::app

@@ -1,5 +1,6 @@
 #include "description.hpp"
 
+#include <cmath>
 #include <numeric>
 
 #include <galapagos/core/error.hpp>
@@ -133,6 +134,22 @@ Json pruning_description(const std::filesystem::path& parent, const HfConfig& co
   json["layers"] = kept_layers(config, origins, space, assignment);
   if (format == ExportFormat::dense && config.pruned()) {
     json["present"] = kept_layers(config, origins, space, Assignment(assignment.size(), 0));
+  }
+  return json;
+}
+
+Json refit_description(const RefitOptions& options, std::span<const ModuleId> modules,
+                       const RefittedLevels& refitted) {
+  Json json = {{"ridge", name_of(options.ridge)},
+               {"calibration_fingerprint", refitted.calibration_fingerprint},
+               {"calibration_tokens", refitted.calibration_tokens},
+               {"calibration_sequences", refitted.calibration_sequences},
+               {"sequence_length", refitted.sequence_length},
+               {"batch_tokens", options.batch_tokens},
+               {"precision", name_of(refitted.precision)}};
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    const double ridge = refitted.ridges[i];
+    json["ridges"][name_of(modules[i])] = ridge > 0 && std::isfinite(ridge) ? Json(ridge) : Json();
   }
   return json;
 }

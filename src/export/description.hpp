@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 
 #include <galapagos/core/json.hpp>
 #include <galapagos/export/stitch.hpp>
@@ -16,5 +17,10 @@ Json pruned_config(const HfConfig& config, const SearchSpace& space, const Assig
 /// export of such a one also says what is present, zeros included.
 Json pruning_description(const std::filesystem::path& parent, const HfConfig& config,
                          const SearchSpace& space, const Assignment& assignment, ExportFormat format);
+
+/// "refit" of pruning.json: how levels were refitted, on what, and the ridge of each module; null where its
+/// weight stays, or is gone.
+Json refit_description(const RefitOptions& options, std::span<const ModuleId> modules,
+                       const RefittedLevels& refitted);
 
 }  // namespace galapagos

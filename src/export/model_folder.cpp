@@ -187,20 +187,41 @@ Json shard_index(const std::vector<File>& files, std::span<const PlannedTensor> 
   return index;
 }
 
-void begin_folder(const fs::path& output, const fs::path& part, std::uint64_t bytes) {
-  if (fs::exists(output)) {
-    throw InputError("there is something already", output.string(), "remove it or choose another --output");
-  }
-  if (const std::uint64_t free = free_disk_bytes(part); bytes > free) {
-    throw ResourceError(
-        fmt::format("the model needs {} and {} are free", human_bytes(bytes), human_bytes(free)),
-        output.string(), "free space there or choose another file system");
-  }
+std::uint64_t bytes_of(std::span<const PlannedTensor> tensors) {
+  std::uint64_t total = 0;
+  for (const PlannedTensor& tensor : tensors) total += tensor.bytes;
+  return total;
+}
+
+void begin_folder(const fs::path& output, const fs::path& part, std::span<const PlannedTensor> tensors) {
+  check_model_folder(output, tensors);
   fs::remove_all(part);  // of a run that was stopped
   fs::create_directories(part);
 }
 
 }  // namespace
+
+std::vector<int> writers_of(std::span<const PlannedTensor> tensors, std::uint64_t shard_bytes, int ranks) {
+  std::vector<int> writers;
+  int file = 0;
+  for (const File& cut : cut_files(tensors, shard_bytes)) {
+    writers.resize(cut.last, file % ranks);
+    ++file;
+  }
+  return writers;
+}
+
+void check_model_folder(const fs::path& output, std::span<const PlannedTensor> tensors) {
+  if (fs::exists(output)) {
+    throw InputError("there is something already", output.string(), "remove it or choose another --output");
+  }
+  const std::uint64_t bytes = bytes_of(tensors);
+  if (const std::uint64_t free = free_disk_bytes(part_path(output)); bytes > free) {
+    throw ResourceError(
+        fmt::format("the model needs {} and {} are free", human_bytes(bytes), human_bytes(free)),
+        output.string(), "free space there or choose another file system");
+  }
+}
 
 void copy_if_there(const fs::path& from, const fs::path& to) {
   if (fs::exists(from)) write_file_atomically(to, read_file(from));  // std::filesystem's hides a full disk
@@ -223,10 +244,8 @@ void write_model_folder(const Communicator& comm, const fs::path& output,
                         Device device) {
   const fs::path part = part_path(output);
   const std::vector<File> files = cut_files(tensors, shard_bytes);
-  std::uint64_t total = 0;
-  for (const PlannedTensor& tensor : tensors) total += tensor.bytes;
-  agree_at_root(comm, [&] { begin_folder(output, part, total); });
-  log_info("{} tensors, {}, files: {}", tensors.size(), human_bytes(total), files.size());
+  agree_at_root(comm, [&] { begin_folder(output, part, tensors); });
+  log_info("{} tensors, {}, files: {}", tensors.size(), human_bytes(bytes_of(tensors)), files.size());
   agree(comm, [&] {
     Staging staging{device};
     if (grid != nullptr && grid->shards() > 1) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/model/replicas.hpp>
@@ -22,6 +23,12 @@ void write_model_folder(const Communicator& comm, const std::filesystem::path& o
                         std::span<const PlannedTensor> tensors, std::uint64_t shard_bytes,
                         const std::function<void(const std::filesystem::path& part)>& accompany,
                         const ReplicaGrid* grid = nullptr, Device device = Device::cpu);
+
+/// The rank that writes each tensor, of so many that write files alone.
+std::vector<int> writers_of(std::span<const PlannedTensor> tensors, std::uint64_t shard_bytes, int ranks);
+
+/// On this rank alone. InputError and ResourceError as above, before the tensors are there to be written.
+void check_model_folder(const std::filesystem::path& output, std::span<const PlannedTensor> tensors);
 
 /// Copies a file where there is one; ResourceError on a full disk.
 void copy_if_there(const std::filesystem::path& from, const std::filesystem::path& to);

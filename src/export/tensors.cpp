@@ -56,16 +56,16 @@ PlannedTensor rows_of(const TensorEntry& entry, std::vector<std::int64_t> rows) 
 
 /// The weight of o_proj or down_proj, [hidden, width]: the level's column i at column places[i], zeros
 /// elsewhere.
-PlannedTensor level_tensor(const TensorEntry& entry, DType dtype, const DatabaseReader& database,
+PlannedTensor level_tensor(const TensorEntry& entry, DType dtype, const LevelSource& levels,
                            const ModuleId& module, std::int64_t level, std::int64_t width,
                            std::vector<std::int64_t> places) {
   const std::int64_t hidden = entry.shape[0];
   PlannedTensor tensor{entry.name, entry.dtype, {hidden, width}, 0, {}};
   tensor.bytes = static_cast<std::uint64_t>(hidden * width) * size_of(dtype);
-  tensor.fill = [=, &database, places = std::move(places)](std::span<std::byte> out) {
+  tensor.fill = [=, &levels, places = std::move(places)](std::span<std::byte> out) {
     std::vector<float> compact(places.size() * static_cast<std::size_t>(hidden));
     if (!places.empty()) {
-      convert_to_float(database.header().dtype, database.level_bytes(module, level, true).data(), compact);
+      convert_to_float(levels.dtype, levels.words(module, level).data(), compact);
     }
     std::vector<float> row(static_cast<std::size_t>(width), 0.0f);
     for (std::int64_t r = 0; r < hidden; ++r) {
@@ -88,7 +88,7 @@ std::vector<std::int64_t> first_columns(std::size_t count) {
 }  // namespace
 
 std::vector<PlannedTensor> plan_tensors(const Checkpoint& checkpoint, const HfConfig& config,
-                                        const DatabaseReader& database, const SearchSpace& space,
+                                        const LevelSource& levels, const SearchSpace& space,
                                         const Assignment& assignment, ExportFormat format) {
   std::map<ModuleId, std::size_t> places;
   for (std::size_t i = 0; i < space.modules.size(); ++i) places[space.modules[i].id] = i;
@@ -104,7 +104,7 @@ std::vector<PlannedTensor> plan_tensors(const Checkpoint& checkpoint, const HfCo
     const auto module =
         attention || ffn ? places.find({parsed->layer, attention ? ModuleKind::attention : ModuleKind::ffn})
                          : places.end();
-    if (module == places.end() || assignment[module->second] < space.first_stored) {
+    if (module == places.end() || assignment[module->second] < levels.first_stored) {
       planned.emplace_back(at, copied(entry));
       continue;
     }
@@ -113,7 +113,7 @@ std::vector<PlannedTensor> plan_tensors(const Checkpoint& checkpoint, const HfCo
     const std::vector<std::int64_t>& kept = choices.kept[static_cast<std::size_t>(level)];
     const bool output = parsed->part == "self_attn.o_proj.weight" || parsed->part == "mlp.down_proj.weight";
     if (format == ExportFormat::dense) {
-      planned.emplace_back(at, output ? level_tensor(entry, checkpoint.dtype_of(name), database, choices.id,
+      planned.emplace_back(at, output ? level_tensor(entry, checkpoint.dtype_of(name), levels, choices.id,
                                                      level, entry.shape[1], kept)
                                       : copied(entry));
       continue;
@@ -122,7 +122,7 @@ std::vector<PlannedTensor> plan_tensors(const Checkpoint& checkpoint, const HfCo
     const std::string& part = parsed->part;
     if (output) {
       planned.emplace_back(at,
-                           level_tensor(entry, checkpoint.dtype_of(name), database, choices.id, level,
+                           level_tensor(entry, checkpoint.dtype_of(name), levels, choices.id, level,
                                         static_cast<std::int64_t>(kept.size()), first_columns(kept.size())));
     } else if (part.starts_with("self_attn.k_proj.") || part.starts_with("self_attn.v_proj.")) {
       const KeptHeads heads = kept_heads(config.shape(parsed->layer).kv_of_head, config.head_dim, kept);

@@ -22,9 +22,17 @@ struct PlannedTensor {
   std::function<void(int writer)> contribute = {};
 };
 
+/// Where levels come from.
+struct LevelSource {
+  DType dtype = DType::f32;       ///< of their words
+  std::int64_t first_stored = 1;  ///< modules below it are the checkpoint's own
+  /// [kept, hidden] words, read when the tensor's turn has come.
+  std::function<std::vector<std::byte>(const ModuleId& module, std::int64_t level)> words;
+};
+
 /// All tensors of the stitched model, layer by layer. The arguments must outlive the result.
 std::vector<PlannedTensor> plan_tensors(const Checkpoint& checkpoint, const HfConfig& config,
-                                        const DatabaseReader& database, const SearchSpace& space,
+                                        const LevelSource& levels, const SearchSpace& space,
                                         const Assignment& assignment, ExportFormat format);
 
 }  // namespace galapagos

@@ -4,12 +4,14 @@
 #include "prune_module.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
+#include <galapagos/core/stop_rule.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/pruning/build.hpp>
 
@@ -22,11 +24,13 @@ StageWeights load_my_stage(const Plan& plan, int rank, Device device) {
   return load_stage(checkpoint_source(*plan.checkpoint, plan.config, plan.precision, device), span);
 }
 
-/// What the ranks read and write while they prune.
+/// What the ranks read and write while they prune, and what they look at in between, which throws
+/// StoppedEarly.
 struct Files {
   ModuleWeights& weights;
   const SensitivityReader* sensitivities;  ///< null without
   DatabaseWriter& writer;
+  std::function<void()> check;
 };
 
 /// The first of a pass's modules, ascending, that a rank prunes.
@@ -57,7 +61,8 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
   {
     const PhaseScope waiting(&times, "waiting");
     FailureBoard board(comm);
-    const Collection collection{plan.grid, plan.config, plan.batches, plan.header.calibration_sequences};
+    const Collection collection{plan.grid, plan.config, plan.batches, plan.header.calibration_sequences,
+                                files.check};
     hessians = collect_hessians(context, comm, collection, stage, modules, board, &times);
     board.settle();
   }
@@ -72,7 +77,10 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
   while (!hessians.empty() && !board.failed()) {
     auto now = hessians.extract(hessians.begin());
     const auto next = hessians.empty() ? std::nullopt : std::optional(hessians.begin()->first);
-    board.attempt([&] { prune(context, plan, now.key(), std::move(now.mapped()), next, files, times); });
+    board.attempt([&] {
+      files.check();
+      prune(context, plan, now.key(), std::move(now.mapped()), next, files, times);
+    });
     progress.advance();
   }
   board.attempt([&] { files.writer.drain(); });
@@ -82,14 +90,14 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
 
 void build_in_passes(const Communicator& comm, const ops::Context& context, const Plan& plan,
                      const SensitivityReader* sensitivities, const std::filesystem::path& part,
-                     PhaseTimes& times) {
+                     const std::function<void()>& check, PhaseTimes& times) {
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   const StageWeights stage =
       agree_on(comm, [&] { return load_my_stage(plan, comm.rank(), context.device()); });
   auto thread = agree_on(comm, [&] { return DatabaseWriter::begin_thread(part); });
   auto writer = agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(thread), plan.header); });
   ModuleWeights weights(context, *plan.checkpoint, plan.config);
-  const Files files{weights, sensitivities, writer};
+  const Files files{weights, sensitivities, writer, check};
   phase.reset();
   for (const std::vector<ModuleId>& pass : plan.passes)
     run_pass(comm, context, plan, stage, pass, files, times);
@@ -101,7 +109,9 @@ void build_in_passes(const Communicator& comm, const ops::Context& context, cons
 
 void build_database(const Communicator& world, const ops::Context& context, const DatabaseOptions& options) {
   const Communicator comm = world.duplicate();
+  watch_signals();
   const Stopwatch watch;
+  const StopRule stop(options.max_seconds);
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   const Plan plan = make_plan(comm, options, context.device());
@@ -125,9 +135,14 @@ void build_database(const Communicator& world, const ops::Context& context, cons
     const auto sensitivities = agree_on(comm, [&] { return open_sensitivities(options, plan); });
     const SensitivityReader* reader = sensitivities ? &*sensitivities : nullptr;
     if (options.path) {
-      build_on_path(comm, context, options, plan, reader, part, times);
+      build_on_path(comm, context, options, plan, reader, part, stop, times);
     } else {
-      build_in_passes(comm, context, plan, reader, part, times);
+      // Whichever rank sees it first, all of them stop.
+      const auto check = [&] {
+        if (!stop.holds()) return;
+        throw StoppedEarly("stopped; what modules are done is kept", part.string(), "go on with --resume");
+      };
+      build_in_passes(comm, context, plan, reader, part, check, times);
     }
   }
   phase.emplace(&times, "writing");

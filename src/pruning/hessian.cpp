@@ -70,6 +70,7 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
         ops::embed(context, batch.tokens, stage.embedding, out);
       },
       [&](const Batch& batch, const Tensor& states) {
+        if (collection.check) collection.check();
         const PhaseScope scope(times, "collecting Hessians");
         for (std::size_t i = 0; i < stage.layers.size(); ++i) {
           const std::int64_t layer = stage.span.first + static_cast<std::int64_t>(i);

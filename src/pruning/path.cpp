@@ -1,13 +1,11 @@
 #include "path.hpp"
 
 #include "module_weights.hpp"
+#include "path_streams.hpp"
 #include "prune_module.hpp"
-#include "reduction.hpp"
-#include "residual_stream.hpp"
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <fmt/format.h>
 #include <numeric>
 #include <utility>
@@ -15,36 +13,12 @@
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
-#include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/least_squares.hpp>
-#include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/rows.hpp>
-#include <galapagos/ops/transformer.hpp>
-#include <galapagos/pruning/pruned_module.hpp>
 #include <galapagos/pruning/weight_fit.hpp>
 
 namespace galapagos {
 namespace {
-
-/// A level as it is stored.
-struct StoredLevel {
-  std::vector<std::int64_t> kept;
-  std::vector<std::byte> words;  ///< [kept, hidden]
-};
-
-/// The batches of a rank, and whether each is held out to choose ridges on.
-struct OwnBatches {
-  std::vector<Batch> batches;
-  std::vector<bool> held_out;
-
-  OwnBatches(const Plan& plan, int rank, int ranks) {
-    for (auto b = static_cast<std::size_t>(rank); b < plan.batches.size();
-         b += static_cast<std::size_t>(ranks)) {
-      batches.push_back(plan.batches[b]);
-      held_out.push_back(b % held_out_every == held_out_every - 1);
-    }
-  }
-};
 
 class PathBuilder {
  public:
@@ -52,7 +26,6 @@ class PathBuilder {
               const Plan& plan, const SensitivityReader* sensitivities, PhaseTimes& times)
       : comm_(comm),
         context_(context),
-        exact_(context.device()),
         compensation_(options.compensation),
         plan_(plan),
         sensitivities_(sensitivities),
@@ -60,14 +33,12 @@ class PathBuilder {
         modules_(plan.header.modules()),
         times_(times),
         weights_(context, *plan.checkpoint, plan.config),
-        source_(checkpoint_source(*plan.checkpoint, plan.config, plan.precision, context.device())),
-        own_(plan, comm.rank(), comm.size()),
-        holders_(static_cast<std::size_t>(comm.size())) {
-    std::iota(holders_.begin(), holders_.end(), 0);
-    agree(comm, [&] { begin(); });
-  }
+        streams_(comm, context,
+                 {*plan.checkpoint, plan.config, plan.precision, plan.header.dtype, plan.batches,
+                  plan.most_tokens, plan.header.calibration_sequences, options.compensation},
+                 times) {}
 
-  void run(const std::filesystem::path& part) {
+  void run(const std::filesystem::path& part, const StopRule& stop) {
     const auto first_missing = static_cast<std::size_t>(
         std::find(modules_.begin(), modules_.end(), plan_.missing.front()) - modules_.begin());
     if (first_missing > 0) repeat(part, first_missing);
@@ -77,6 +48,7 @@ class PathBuilder {
     for (std::size_t i = first_missing; i < modules_.size(); ++i) {
       prune(i, writer);
       progress.advance();
+      if (i + 1 < modules_.size()) leave_off_where_asked(i + 1, stop, writer, part);
     }
     agree(comm_, [&] { writer.drain(); });
     report_ridges();
@@ -88,84 +60,17 @@ class PathBuilder {
   int owner_of(std::size_t module) const {
     return static_cast<int>(module % static_cast<std::size_t>(comm_.size()));
   }
+  /// Whether the path's level of a module is in the file.
+  bool stored(std::size_t index) const { return header_.path[index] >= header_.first_stored(); }
 
-  void begin() {
-    const PhaseScope reading(&times_, "reading");
-    const std::int64_t hidden = plan_.config.hidden_size;
-    pruned_.emplace(own_.batches, hidden, "hidden states of the pruned path");
-    if (compensation_) dense_.emplace(own_.batches, hidden, "hidden states of the unpruned model");
-    for (OwnedTensor* states : {&states_, &target_})
-      *states = OwnedTensor({plan_.most_tokens, hidden}, DType::f32, context_.device(), "hidden states");
-    forward_.emplace(context_, plan_.config, plan_.most_tokens);
-    const OwnedTensor embedding = source_.embedding();
-    for (std::size_t b = 0; b < own_.batches.size(); ++b) {
-      const Tensor states = states_of(states_, b);
-      ops::embed(context_, own_.batches[b].tokens, embedding, states);
-      pruned_->store(b, states);
-      if (dense_) dense_->store(b, states);
-    }
-  }
-
-  Tensor states_of(const OwnedTensor& buffer, std::size_t batch) const {
-    return buffer->slice(0, static_cast<std::int64_t>(own_.batches[batch].tokens.size()));
-  }
-
-  /// Adds a module's output to states; its input, where wanted, until the next call.
-  Tensor run_module(const ModuleId& module, const LayerWeights& weights, std::size_t batch,
-                    const Tensor& states) {
-    Tensor input;
-    const auto tap = [&](const Tensor& seen) { input = seen; };
-    if (module.kind == ModuleKind::attention) {
-      forward_->attention(weights.attention, own_.batches[batch].offsets, states, tap);
-    } else {
-      forward_->feed_forward(weights.ffn, states, tap);
-    }
-    return input;
-  }
-
-  /// Moves a stream on through a module.
-  void advance(const ModuleId& module, const LayerWeights& weights, ResidualStream& stream) {
-    for (std::size_t b = 0; b < own_.batches.size(); ++b) {
-      const Tensor states = states_of(states_, b);
-      stream.load(b, states);
-      run_module(module, weights, b, states);
-      if (!ops::all_finite(context_, states)) {
-        throw NumericalError("activations became NaN or infinite", name_of(module),
-                             "check the checkpoint, or use --precision fp32");
-      }
-      stream.store(b, states);
-    }
-  }
-
-  /// To be called in agreed work before anything else is done with a module.
-  void enter(const ModuleId& module) {
-    if (module.layer != layer_number_) {
-      const PhaseScope reading(&times_, "reading");
-      layer_ = {};  // one at a time
-      layer_ = source_.layer(module.layer);
-      layer_number_ = module.layer;
-    }
-    const PhaseScope moving(&times_, "moving along the path");
-    if (dense_) advance(module, layer_, *dense_);
-  }
-
-  /// Moves the pruned stream through a module at the path's level.
-  void leave(std::size_t index, const StoredLevel& level) {
-    const PhaseScope moving(&times_, "moving along the path");
-    const ModuleId& module = modules_[index];
-    if (header_.path[index] < header_.first_stored()) return advance(module, layer_, *pruned_);
-    if (level.kept.empty()) return;
-    const auto count = static_cast<std::int64_t>(level.kept.size());
-    OwnedTensor weight = level_weight(context_, level.words, header_.dtype, plan_.precision, count, count,
-                                      plan_.config.hidden_size);
-    LayerWeights pruned;
-    if (module.kind == ModuleKind::attention) {
-      pruned.attention =
-          prune_attention(context_, layer_.attention, plan_.config.head_dim, level.kept, std::move(weight));
-    } else {
-      pruned.ffn = prune_ffn(context_, layer_.ffn, level.kept, std::move(weight));
-    }
-    advance(module, pruned, *pruned_);
+  void leave_off_where_asked(std::size_t done, const StopRule& stop, DatabaseWriter& writer,
+                             const std::filesystem::path& part) {
+    if (!comm_.any(stop.holds())) return;
+    agree(comm_, [&] { writer.drain(); });
+    agree(comm_, [&] {
+      throw StoppedEarly(fmt::format("stopped after {} of {} modules of the path", done, modules_.size()),
+                         part.string(), "go on with --resume");
+    });
   }
 
   /// Goes again through modules that are done.
@@ -177,83 +82,16 @@ class PathBuilder {
       StoredLevel level;
       const std::int64_t number = header_.path[i];
       agree_at_root(comm_, [&] {
-        if (number < header_.first_stored()) return;
+        if (!stored(i)) return;
         level.kept = reader->kept(modules_[i], number);
         level.words = reader->level_bytes(modules_[i], number, true);
       });
-      share(level, 0);
+      streams_.share(level, 0);
       agree(comm_, [&] {
-        enter(modules_[i]);
-        leave(i, level);
+        streams_.enter(modules_[i]);
+        streams_.leave(modules_[i], stored(i) ? &level : nullptr);
       });
     }
-  }
-
-  void share(StoredLevel& level, int root) {
-    const PhaseScope communicating(&times_, "communicating");
-    run_or_abort([&] {
-      comm_.broadcast(level.kept, root);
-      comm_.broadcast(level.words, root);
-    });
-  }
-
-  FitSums zero_sums(const ModuleId& module) const {
-    const std::int64_t n = module_columns(plan_.config, module);
-    FitSums sums;
-    sums.gram = OwnedTensor({n, n}, DType::f32, context_.device(), "the Hessian of " + name_of(module));
-    fill_zero(sums.gram);
-    if (compensation_) {
-      sums.residual = OwnedTensor({n, plan_.config.hidden_size}, DType::f32, context_.device(),
-                                  "the targets of " + name_of(module));
-      fill_zero(sums.residual);
-    }
-    return sums;
-  }
-
-  /// Over this rank's tokens, (2/N) of what FitSums says: all, or those to fit on and those held out.
-  std::vector<FitSums> collect(const ModuleId& module) {
-    const PhaseScope collecting(&times_, "collecting Hessians");
-    std::vector<FitSums> sums;
-    for (int part = 0; part < (chooses() ? 2 : 1); ++part) sums.push_back(zero_sums(module));
-    const float scale = 2.0f / static_cast<float>(header_.calibration_sequences);
-    for (std::size_t b = 0; b < own_.batches.size(); ++b) {
-      const FitSums& part = sums[chooses() && own_.held_out[b] ? 1 : 0];
-      const Tensor states = states_of(states_, b);
-      pruned_->load(b, states);
-      const Tensor input = run_module(module, layer_, b, states);
-      ops::accumulate_gram(context_, input, scale, part.gram);
-      if (!dense_) continue;
-      // What the module as it is leaves to the unpruned stream behind it.
-      const Tensor left = states_of(target_, b);
-      dense_->load(b, left);
-      ops::combine(context_, -scale, states, scale, left);
-      ops::linear_weight_gradient(exact_, input, left, part.residual);
-    }
-    return sums;
-  }
-
-  OwnedTensor at_owner(OwnedTensor partial, int owner, Triangle triangle, const std::string& purpose) {
-    const Shape shape = partial->shape;
-    OwnedTensor sum = sum_at_owner(comm_, {holders_, owner, shape, triangle}, std::move(partial), purpose);
-    if (comm_.rank() != owner || sum->device == context_.device()) return sum;
-    return copy_of(sum, context_.device(), purpose);
-  }
-
-  std::vector<FitSums> reduce(const ModuleId& module, std::vector<FitSums> partial, int owner) {
-    const PhaseScope communicating(&times_, "communicating");
-    std::vector<FitSums> sums;
-    run_or_abort([&] {
-      for (FitSums& part : partial) {
-        FitSums sum;
-        sum.gram =
-            at_owner(std::move(part.gram), owner, Triangle::lower, "the Hessian of " + name_of(module));
-        if (compensation_)
-          sum.residual =
-              at_owner(std::move(part.residual), owner, Triangle::both, "the targets of " + name_of(module));
-        sums.push_back(std::move(sum));
-      }
-    });
-    return sums;
   }
 
   void prune(std::size_t index, DatabaseWriter& writer) {
@@ -261,10 +99,10 @@ class PathBuilder {
     const int owner = owner_of(index);
     if (comm_.rank() == owner) weights_.read_ahead(module);
     std::vector<FitSums> sums = agree_on(comm_, [&] {
-      enter(module);
-      return collect(module);
+      streams_.enter(module);
+      return streams_.collect(module, nullptr);
     });
-    sums = reduce(module, std::move(sums), owner);
+    sums = streams_.reduce(module, std::move(sums), owner);
     StoredLevel level;
     {
       const PhaseScope waiting(&times_, "waiting");
@@ -272,8 +110,8 @@ class PathBuilder {
         if (comm_.rank() == owner) level = prune_as_owner(index, std::move(sums), writer);
       });
     }
-    if (header_.path[index] >= header_.first_stored()) share(level, owner);
-    agree(comm_, [&] { leave(index, level); });
+    if (stored(index)) streams_.share(level, owner);
+    agree(comm_, [&] { streams_.leave(module, stored(index) ? &level : nullptr); });
   }
 
   /// Writes all levels of a module; the path's.
@@ -302,17 +140,7 @@ class PathBuilder {
     const PhaseScope compensating(&times_, "compensating");
     const std::string name = name_of(task.module);
     const OwnedTensor weight = copy_of(task.weight, context_.device(), "the weight of " + name);
-    FitSums all = chooses() ? zero_sums(task.module) : std::move(parts[0]);
-    if (chooses()) {
-      for (const FitSums& part : parts) {
-        ops::combine(context_, 1, part.gram, 1, all.gram);
-        ops::combine(context_, 1, part.residual, 1, all.residual);
-      }
-    }
-    const double ridge =
-        chooses() ? choose_ridge(context_, parts[0], parts[1], name, weighing(task)) : *compensation_->ridge;
-    Correction correction = fit(context_, all, ridge, name);
-    warn_where_raised(name, ridge, correction.ridge);
+    auto [all, ridge, correction] = fit_parts(context_, parts, *compensation_, name, weighing(task));
     ops::combine(context_, 1, weight, 1, correction.change);
     task.weight = std::move(correction.change);
     std::vector<std::int64_t> columns(static_cast<std::size_t>(weight->rows()));
@@ -366,10 +194,6 @@ class PathBuilder {
     return task.sensitivity ? &*task.sensitivity : nullptr;
   }
 
-  static void warn_where_raised(const std::string& name, double wanted, double taken) {
-    if (taken > wanted) log_warning("{}: the inputs' second moments needed a ridge of {:g}", name, taken);
-  }
-
   /// Collective. The medians of all ridges that were chosen.
   void report_ridges() {
     if (!chooses()) return;
@@ -387,7 +211,6 @@ class PathBuilder {
 
   const Communicator& comm_;
   const ops::Context& context_;
-  ops::Context exact_;  // whose products keep fp32
   std::optional<Compensation> compensation_;
   const Plan& plan_;
   const SensitivityReader* sensitivities_;
@@ -395,14 +218,7 @@ class PathBuilder {
   std::vector<ModuleId> modules_;
   PhaseTimes& times_;
   ModuleWeights weights_;
-  ModelSource source_;
-  OwnBatches own_;
-  std::vector<int> holders_;  // all ranks
-  std::optional<ResidualStream> pruned_, dense_;
-  std::optional<LayerForward> forward_;
-  OwnedTensor states_, target_;  // of a batch
-  LayerWeights layer_;
-  std::int64_t layer_number_ = -1;
+  PathStreams streams_;
   std::vector<double> ridges_, refit_ridges_;
 };
 
@@ -410,8 +226,8 @@ class PathBuilder {
 
 void build_on_path(const Communicator& comm, const ops::Context& context, const DatabaseOptions& options,
                    const Plan& plan, const SensitivityReader* sensitivities,
-                   const std::filesystem::path& part, PhaseTimes& times) {
-  PathBuilder(comm, context, options, plan, sensitivities, times).run(part);
+                   const std::filesystem::path& part, const StopRule& stop, PhaseTimes& times) {
+  PathBuilder(comm, context, options, plan, sensitivities, times).run(part, stop);
 }
 
 }  // namespace galapagos

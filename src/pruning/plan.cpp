@@ -1,5 +1,7 @@
 #include "plan.hpp"
 
+#include "calibration_batches.hpp"
+
 #include <algorithm>
 #include <fmt/format.h>
 
@@ -18,23 +20,6 @@
 namespace galapagos {
 namespace {
 
-/// The batches; where some are to be held out, enough of them that one is.
-std::vector<Batch> cut(const TokenSet& calibration, const DatabaseOptions& options) {
-  const bool holds_out = options.compensation && !options.compensation->ridge;
-  std::int64_t most = options.batch_tokens;
-  if (holds_out && calibration.sequences() < held_out_every) {
-    throw InputError(
-        fmt::format("{} sequences are too few to hold any out", calibration.sequences()), "--compensate auto",
-        fmt::format("give at least {}, with more calibration data or a smaller --sequence-length",
-                    held_out_every));
-  }
-  while (true) {
-    std::vector<Batch> batches = make_batches(calibration.tokens, calibration.offsets, most);
-    if (!holds_out || batches.size() >= held_out_every) return batches;
-    most /= 2;
-  }
-}
-
 /// Collective. The calibration set and its batches; only their sizes on a dry run.
 void load_calibration(const Communicator& comm, const DatabaseOptions& options, Plan& plan) {
   const std::int64_t length = plan.header.sequence_length;
@@ -45,10 +30,12 @@ void load_calibration(const Communicator& comm, const DatabaseOptions& options, 
   }
   plan.calibration = load_model_sequences(comm, options.calibration, options.model, plan.config,
                                           {length, options.calibration_tokens, options.add_bos});
-  plan.batches = agree_on(comm, [&] { return cut(plan.calibration, options); });
-  for (const Batch& batch : plan.batches) {
-    plan.most_tokens = std::max(plan.most_tokens, static_cast<std::int64_t>(batch.tokens.size()));
-  }
+  const bool holds_out = options.compensation && !options.compensation->ridge;
+  plan.batches = agree_on(comm, [&] {
+    return calibration_batches(plan.calibration, options.batch_tokens,
+                               holds_out ? std::optional<std::string>("--compensate auto") : std::nullopt);
+  });
+  plan.most_tokens = most_tokens_of(plan.batches);
   plan.header.calibration_tokens = static_cast<std::int64_t>(plan.calibration.tokens.size());
   plan.header.calibration_sequences = static_cast<std::int64_t>(plan.calibration.offsets.size()) - 1;
   plan.header.calibration_fingerprint = hex64(plan.calibration.fingerprint());
@@ -72,13 +59,9 @@ Found look_for_output(const DatabaseOptions& options) {
 void plan_path(const Communicator& comm, const DatabaseOptions& options, Plan& plan) {
   plan.grid.lanes = comm.size();
   plan.grid.spans = {{0, plan.config.layers}};
-  std::int64_t tokens = (plan.header.calibration_tokens + comm.size() - 1) / comm.size();
-  if (!plan.batches.empty()) {
-    std::vector<std::int64_t> of_rank(static_cast<std::size_t>(comm.size()));
-    for (std::size_t b = 0; b < plan.batches.size(); ++b)
-      of_rank[b % of_rank.size()] += static_cast<std::int64_t>(plan.batches[b].tokens.size());
-    tokens = *std::max_element(of_rank.begin(), of_rank.end());
-  }
+  const std::int64_t tokens = plan.batches.empty()
+                                  ? (plan.header.calibration_tokens + comm.size() - 1) / comm.size()
+                                  : most_tokens_of_rank(plan.batches, comm.size());
   plan.path_memory = path_memory(plan.header, options.compensation, comm.size(), tokens, plan.extent());
   check_path_memory(comm, plan.path_memory, options.memory_limit, plan.device);
 }
@@ -172,6 +155,28 @@ std::vector<ModuleId> missing_modules(const Communicator& comm, const std::files
   return missing;
 }
 
+namespace {
+
+/// Says where sensitivities are not of the path that modules are pruned on, which is legal.
+void warn_of_another_path(const DatabaseHeader& header, const SensitivityHeader& found,
+                          const std::string& path) {
+  const bool pruned =
+      std::any_of(header.path.begin(), header.path.end(), [](auto level) { return level > 0; });
+  const bool measured_pruned = !found.assignment_fingerprint.empty();
+  if (measured_pruned && !pruned) {
+    log_warning(
+        "{} was measured with an assignment put in; a database on its path (--path) is what it is for", path);
+  }
+  if (pruned && !measured_pruned) {
+    log_warning(
+        "{} was measured on the unpruned model; for a database on a path measure them on it, with "
+        "'galapagos sensitivity --database --assignment'",
+        path);
+  }
+}
+
+}  // namespace
+
 std::optional<SensitivityReader> open_sensitivities(const DatabaseOptions& options, const Plan& plan) {
   if (!options.sensitivity) return std::nullopt;
   std::optional<SensitivityReader> reader(*options.sensitivity);
@@ -180,10 +185,6 @@ std::optional<SensitivityReader> open_sensitivities(const DatabaseOptions& optio
   if (found.config.source != plan.config.source || found.model_fingerprint != plan.header.model_fingerprint) {
     throw InputError("these sensitivities are of another model", path,
                      "make them with 'galapagos sensitivity' from the model given by --model");
-  }
-  if (!options.path && !found.assignment_fingerprint.empty()) {
-    log_warning(
-        "{} was measured with an assignment put in; a database on its path (--path) is what it is for", path);
   }
   const std::string& known = plan.header.sensitivity_fingerprint;
   if (!known.empty() && known != reader->fingerprint())
@@ -207,8 +208,10 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device 
   agree_at_root(comm, [&] {
     plan.header.created = utc_now();
     plan.header.model_fingerprint = hex64(plan.checkpoint->fingerprint());
-    if (const auto reader = open_sensitivities(options, plan))
+    if (const auto reader = open_sensitivities(options, plan)) {
       plan.header.sensitivity_fingerprint = reader->fingerprint();
+      warn_of_another_path(plan.header, reader->header(), options.sensitivity->string());
+    }
   });
   plan.header.created = comm.broadcast_string(plan.header.created);
   plan.header.model_fingerprint = comm.broadcast_string(plan.header.model_fingerprint);

@@ -12,7 +12,7 @@
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
-#include <galapagos/core/signals.hpp>
+#include <galapagos/core/stop_rule.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/core/version.hpp>
@@ -63,8 +63,11 @@ struct Setup {
 void look_for_output(const SensitivityOptions& options) {
   const fs::path part = part_path(options.output);
   if (fs::exists(options.output)) {
+    if (options.resume && fs::exists(part)) return;
     throw InputError("the file exists already", options.output.string(),
-                     "remove it or choose another --output");
+                     fs::exists(part)
+                         ? "remove it and the unfinished " + part.string() + ", or choose another --output"
+                         : "remove it or choose another --output");
   }
   if (!options.resume && fs::exists(part)) {
     throw InputError("an unfinished run is there", part.string(), "go on with --resume, or remove it");
@@ -223,6 +226,19 @@ void divide(const SensitivityHeader& header, Sensitivities& totals) {
   }
 }
 
+/// Collective. Whether the run was complete but for the removal of its sums, which is made up for.
+bool ended_before(const Communicator& comm, const SensitivityOptions& options, const Setup& setup) {
+  bool ended = false;
+  agree_at_root(comm, [&] {
+    ended = options.resume && fs::exists(options.output);
+    if (!ended) return;
+    check_same_sensitivity(SensitivityReader(options.output).header(), setup.header, options.output.string());
+    fs::remove(part_path(options.output));
+    log_info("{} is complete, nothing to do", options.output.string());
+  });
+  return comm.broadcast_value<char>(ended ? 1 : 0) != 0;
+}
+
 void resume(const Communicator& comm, const fs::path& part, Setup& setup, Sensitivities& totals) {
   agree(comm, [&] {
     const SensitivityReader reader(part, true);
@@ -259,12 +275,15 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
   const Communicator comm = world.duplicate();
   watch_signals();
   const Stopwatch watch;
+  const StopRule rule(options.max_seconds);
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   Setup setup = make_setup(comm, context, options, model);
   log_setup(options, setup);
-  if (options.dry_run) return;
+  if (options.dry_run || ended_before(comm, options, setup)) return;
   const fs::path part = part_path(options.output);
+  // Sums that are saved lie beside those that they replace, and the result beside the last ones.
+  agree_at_root(comm, [&] { check_room(setup.header, part, options.resume ? 1 : 2); });
   Sensitivities totals;
   if (options.resume) resume(comm, part, setup, totals);
 
@@ -307,8 +326,7 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
     done = end;
     phase.emplace(&times, "writing");
     if (done == setup.batches.size()) break;
-    const bool late = options.max_seconds > 0 && watch.seconds() > options.max_seconds;
-    const bool stop = comm.any(stop_requested() || late);
+    const bool stop = comm.any(rule.holds());
     if (!stop && unsaved < static_cast<std::size_t>(options.checkpoint_tokens)) continue;
     write_sensitivities(comm, part, setup.header, static_cast<std::int64_t>(done), totals);
     unsaved = 0;

@@ -23,12 +23,7 @@ std::string path_of(const ModuleId& module) {
 
 void create_file(const std::filesystem::path& path, const SensitivityHeader& header,
                  std::int64_t batches_done) {
-  const std::uint64_t needed = header.file_bytes(), free = free_disk_bytes(path);
-  if (needed > free) {
-    throw ResourceError(
-        fmt::format("the sensitivities need {} and {} are free", human_bytes(needed), human_bytes(free)),
-        path.string(), "free space there, choose another file system, or --form diagonal");
-  }
+  check_room(header, path, 1);
   Hdf5File file = Hdf5File::create(path);
   file.create_group("/modules");
   for (const ModuleId& module : header.modules()) {
@@ -139,6 +134,15 @@ std::uint64_t SensitivityHeader::values() const {
 
 std::uint64_t SensitivityHeader::file_bytes() const {
   return (1 << 20) + modules().size() * values() * sizeof(float);
+}
+
+void check_room(const SensitivityHeader& header, const std::filesystem::path& path, int files) {
+  const std::uint64_t needed = static_cast<std::uint64_t>(files) * header.file_bytes(),
+                      free = free_disk_bytes(path);
+  if (needed <= free) return;
+  throw ResourceError(
+      fmt::format("the sensitivities need {} and {} are free", human_bytes(needed), human_bytes(free)),
+      path.string(), "free space there, choose another file system, or --form diagonal");
 }
 
 void check_same_sensitivity(const SensitivityHeader& found, const SensitivityHeader& wanted,

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/logging.hpp>
 #include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/rows.hpp>
@@ -33,7 +34,7 @@ std::optional<OwnedTensor> solution(const ops::Context& context, const FitSums& 
 [[noreturn]] void unsolvable(double ridge, const std::string& name) {
   throw NumericalError(
       fmt::format("the inputs' second moments are not positive definite, even with a ridge of {:g}", ridge),
-      name, "use more or other calibration data, or a larger --compensate");
+      name, "use more or other calibration data, or a larger ridge");
 }
 
 OwnedTensor rows_of(const ops::Context& context, const Tensor& table, std::span<const std::int64_t> rows) {
@@ -56,6 +57,28 @@ Correction fit(const ops::Context& context, const FitSums& sums, double ridge, c
     if (attempt == most_attempts) unsolvable(ridge, name);
     ridge = ridge > 0 ? ridge * 10 : 1e-3;
   }
+}
+
+void warn_where_raised(const std::string& name, double wanted, double taken) {
+  if (taken > wanted) log_warning("{}: the inputs' second moments needed a ridge of {:g}", name, taken);
+}
+
+PartsFit fit_parts(const ops::Context& context, std::vector<FitSums>& parts, const Compensation& compensation,
+                   const std::string& name, const Sensitivity* sensitivity) {
+  PartsFit found;
+  if (compensation.ridge) {
+    found.all = std::move(parts.at(0));
+    found.ridge = *compensation.ridge;
+  } else {
+    found.all = {copy_of(parts.at(0).gram, context.device(), "the second moments of " + name),
+                 copy_of(parts[0].residual, context.device(), "the targets of " + name)};
+    ops::combine(context, 1, parts.at(1).gram, 1, found.all.gram);
+    ops::combine(context, 1, parts[1].residual, 1, found.all.residual);
+    found.ridge = choose_ridge(context, parts[0], parts[1], name, sensitivity);
+  }
+  found.correction = fit(context, found.all, found.ridge, name);
+  warn_where_raised(name, found.ridge, found.correction.ridge);
+  return found;
 }
 
 double change_of_error(const ops::Context& context, const FitSums& sums, const Tensor& change,

@@ -81,6 +81,61 @@ TEST_CASE("the database of Qwen2.5-14B with the paper's levels", "[plan]") {
   CHECK_FALSE(plan.at("database").contains("seconds"));
 }
 
+TEST_CASE("a database on a path, and a refit, of Llama-2-7B", "[plan]") {
+  const ConfigOnly model(llama2_7b);
+  std::string text;
+  for (int layer = 0; layer < 32; ++layer) {
+    const std::string at = "model.layers." + std::to_string(layer);
+    text += at + ".self_attn.o_proj: 1\n" + at + ".mlp.down_proj: 0\n";
+  }
+  const std::string path = (model.folder / "a.txt").string();
+  test::write_text(path, text);
+  const double tokens = 1048576, n = 11008, d = 4096, length = 4096;
+  const auto on_path = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"database", "--ranks",           "8",           "--nodes",
+                                      "2",        "--peak-tflops",     "1",           "--calibration-tokens",
+                                      "1048576",  "--attn-removed",    "0 2048 4096", "--ffn-removed",
+                                      "0 11008",  "--sequence-length", "4096",        "--path",
+                                      path};
+    words.insert(words.end(), more.begin(), more.end());
+    return planned(model, words);
+  };
+  const Json plain = on_path({}), given = on_path({"--compensate", "1"}),
+             chosen = on_path({"--compensate", "auto"});
+  // Each rank has an eighth of the tokens, in one stream or two.
+  CHECK(number(plain, "/database/memory/states") == tokens / 8 * d * 4);
+  CHECK(number(chosen, "/database/memory/states") == 2 * tokens / 8 * d * 4);
+  CHECK(number(plain, "/database/memory/hessians") == 4 * n * n);
+  CHECK(number(given, "/database/memory/hessians") == 4 * (n * n + n * d));
+  CHECK(number(chosen, "/database/memory/hessians") == 8 * (n * n + n * d));
+  // Through every module once as it is, with its inputs' products, and once more as it is kept.
+  const double attention = 8 * d * d + 4 * d * (length + 1) / 2, half = attention / 2, ffn = 6 * d * n;
+  const double grams = d * d + n * n, targets = 2 * d * (d + n);
+  CHECK(number(plain, "/database/operations/collection") ==
+        Approx(tokens * 32 * (attention + ffn + grams + half + ffn)).epsilon(1e-9));
+  CHECK(number(given, "/database/operations/collection") ==
+        Approx(tokens * 32 * (2 * (attention + ffn) + grams + targets + half + ffn)).epsilon(1e-9));
+  CHECK(number(chosen, "/database/operations/pruning") > 1.5 * number(given, "/database/operations/pruning"));
+  CHECK(number(plain, "/database/operations/pruning_rank") == number(plain, "/database/operations/pruning"));
+  CHECK(number(plain, "/database/seconds/pruning") > 0);
+  CHECK(on_path({"--memory-per-node", "64G"}).at("warnings").size() == 1);
+  CHECK(on_path({"--memory-per-node", "512G"}).at("warnings").empty());
+
+  const auto stitch = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"stitch", "--ranks", "8", "--peak-tflops", "1"};
+    words.insert(words.end(), more.begin(), more.end());
+    return planned(model, words);
+  };
+  const Json refit = stitch({"--refit", "1", "--calibration-tokens", "1048576", "--calibration", "x.txt",
+                             "--target-sparsity", "0.5", "--levels", "2"});
+  // Of the uniform assignment at half: kept columns of the wider module.
+  CHECK(number(refit, "/stitch/refit/memory/sums") <= 4 * (n * n + n * d));
+  CHECK(number(refit, "/stitch/refit/memory/sums") > 4 * d);
+  CHECK(number(refit, "/stitch/refit/memory/states") > 2 * tokens / 8 * d * 4);
+  CHECK(number(refit, "/stitch/seconds/path") > 0);
+  CHECK_FALSE(stitch({}).at("stitch").contains("refit"));
+}
+
 TEST_CASE("a search on Llama-2-7B", "[plan]") {
   const ConfigOnly model(llama2_7b);
   const std::vector<std::string> options = {"search",

@@ -1,5 +1,6 @@
 #include "measured_memory.hpp"
 #include "support/catch.hpp"
+#include "support/process.hpp"
 
 #include <iostream>
 
@@ -31,6 +32,32 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
         measure(1, joined({{"database", "--output", model.file("w.h5")}, build, sizes, levels, weighed}));
     compare("database weighed by the end loss, 1 rank", bytes(json, "/database/memory/total"),
             held.own - one.own, 0.7, 1.25);
+  }
+  {
+    const Json info = galapagos::parse_json(run_galapagos(1, {"info", database, "--json"}).output, "info");
+    std::string text;
+    for (const Json& module : info.at("modules")) text += module.at("module").get<std::string>() + ": 1\n";
+    const std::string assignment = model.file("a.txt");
+    write_text(assignment, text);
+    const Words path = {"--path", assignment, "--compensate", "auto"},
+                more = {"--calibration-tokens", "8192"};
+    const Words shape = {"--sequence-length", "256", "--batch-tokens", "512"};
+    const Json json = plan(model, joined({{"database"}, shape, more, levels, path}), 1);
+    const Held held =
+        measure(1, joined({{"database", "--output", model.file("p.h5")}, build, shape, more, levels, path}));
+    compare("database on a path, 1 rank", bytes(json, "/database/memory/total"), held.own - one.own, 0.7,
+            1.4);
+    const Words refit = {"--refit", "auto"};
+    const Json stitching =
+        plan(model, joined({{"stitch", "--target-level", "1"}, shape, more, levels, refit}), 1);
+    const Held stitched = measure(1, joined({{"stitch", "--database", database, "--assignment", assignment,
+                                              "--output", model.file("refitted")},
+                                             build,
+                                             shape,
+                                             more,
+                                             refit}));
+    compare("stitch with a refit, 1 rank", bytes(stitching, "/stitch/refit/memory/total"),
+            stitched.own - one.own, 0.7, 1.4);
   }
   const Words search = {"--target-level", "2",   "--generations", "1",       "--offspring",      "4",
                         "--survivors",    "2 1", "--tokens",      "256 512", "--compare-tokens", "512"};

@@ -59,6 +59,52 @@ TEST_CASE("from sensitivities to a weighed database, and at an assignment of it"
     CHECK(losses.back() > losses.at(1));
   }
 
+  // Sensitivities of the unpruned model are not what a path wants, which is said once.
+  std::string ones;
+  for (const Json& module : weighed.at("modules")) ones += module.at("module").get<std::string>() + ": 1\n";
+  test::write_text(folder / "one.txt", ones);
+  const test::Ended path = run_galapagos(
+      2, test::database_words(folder / "path.h5", {"--calibration-tokens", "2000", "--sensitivity", first,
+                                                   "--path", (folder / "one.txt").string()}));
+  INFO(path.errors);
+  CHECK(path.code == 0);
+  CHECK(test::count_lines(path.errors, "was measured on the unpruned model") == 1);
+  CHECK(test::count_lines(built.errors, "was measured") == 0);
+
+  // What is kept of an assignment, refitted as it is exported.
+  const std::vector<std::string> stitch = {"stitch",
+                                           "--model",
+                                           test::data_file("models/llama3_tiny").string(),
+                                           "--database",
+                                           database,
+                                           "--assignment",
+                                           (folder / "one.txt").string(),
+                                           "--threads",
+                                           "1",
+                                           "--calibration",
+                                           test::data_file("text/sample.jsonl").string(),
+                                           "--sequence-length",
+                                           "128"};
+  const auto refitted = [&](const std::string& output, std::vector<std::string> more) {
+    std::vector<std::string> words = stitch;
+    words.insert(words.end(), {"--output", (folder / output).string()});
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  const test::Ended exported = run_galapagos(2, refitted("refitted", {"--refit", "auto"}));
+  INFO(exported.errors);
+  CHECK(exported.code == 0);
+  CHECK(test::count_lines(exported.errors, "modules refitted, ridge") == 1);
+  CHECK(parse_json(read_file(folder / "refitted" / "pruning.json"), "pruning.json")
+            .at("refit")
+            .at("ridges")
+            .size() == 8);
+  CHECK(run_galapagos(1, refitted("plain", {})).code == 0);
+  CHECK(!parse_json(read_file(folder / "plain" / "pruning.json"), "pruning.json").contains("refit"));
+  CHECK(run_galapagos(1, refitted("no", {"--refit", "banana"})).code == 2);
+  CHECK(run_galapagos(1, refitted("no", {"--refit", "0"})).code == 2);
+  CHECK(!std::filesystem::exists(folder / "no"));
+
   // The same model with levels put in has other gradients, and says so.
   std::string assignment;
   for (const Json& module : weighed.at("modules"))

@@ -136,6 +136,24 @@ TEST_CASE("what an earlier run left behind is taken up, or refused where it does
   world.barrier();
 }
 
+TEST_CASE("a build whose time is up on one rank stops on all, and is taken up", "[database]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const DatabaseOptions reference = test::small_database("llama3_tiny", folder / "a.h5");
+  CHECK(test::code_of_build(world, reference) == 0);
+  DatabaseOptions stopped = test::small_database("llama3_tiny", folder / "b.h5");
+  if (world.rank() == world.size() - 1) stopped.max_seconds = 1e-9;
+  CHECK(test::code_of_build(world, stopped) == 75);
+  CHECK(!std::filesystem::exists(stopped.output));
+  CHECK(std::filesystem::exists(part_path(stopped.output)));
+  world.barrier();
+  stopped.max_seconds = 0;
+  stopped.resume = true;
+  CHECK(test::code_of_build(world, stopped) == 0);
+  if (world.is_root()) CHECK(test::compare(reference.output, stopped.output).same_bits);
+  world.barrier();
+}
+
 TEST_CASE("damaged files are refused, never misread", "[database]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);

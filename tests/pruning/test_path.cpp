@@ -185,6 +185,25 @@ TEST_CASE("a path taken up after any module ends with the same bits", "[path]") 
   }
 }
 
+TEST_CASE("a path stopped after every module ends with the same bits", "[path]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const DatabaseOptions reference =
+      test::on_path(world, test::small_database("llama2_tiny", folder / "a.h5"), 0, 1, automatic);
+  CHECK(test::code_of_build(world, reference) == 0);
+  DatabaseOptions stopped = reference;
+  stopped.output = folder / "b.h5";
+  stopped.max_seconds = 1e-9;
+  const std::size_t modules = DatabaseReader(reference.output).header().modules().size();
+  for (std::size_t run = 1; run <= modules; ++run) {
+    CHECK(test::code_of_build(world, stopped) == (run < modules ? 75 : 0));
+    CHECK(std::filesystem::exists(part_path(stopped.output)) == (run < modules));
+    stopped.resume = true;
+  }
+  if (world.is_root()) CHECK(test::compare(reference.output, stopped.output).same_bits);
+  world.barrier();
+}
+
 TEST_CASE("another path or compensation is another database", "[path]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);

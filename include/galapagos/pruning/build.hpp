@@ -36,6 +36,7 @@ struct DatabaseOptions {
   std::int64_t batch_tokens = 4096;
   std::uint64_t memory_limit = 0;  ///< bytes a rank may use; 0: its share of what the node has free
   std::optional<DType> precision;  ///< of the working weights; the checkpoint's where not given
+  double max_seconds = 0;          ///< end in time to resume; 0: no limit
   bool resume = false;
   bool repair = false;  ///< on resume, do modules again whose checksums do not fit
   bool dry_run = false;
@@ -49,7 +50,8 @@ void check_options(const DatabaseOptions& options);
 DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& config, DType stored);
 
 /// Collective. Collects Hessians, prunes every module and writes the database; leaves `output`.part behind
-/// where it is stopped, which `resume` takes up. Throws the same error kind on all ranks
+/// where it is stopped, which `resume` takes up: StoppedEarly after SIGUSR2, SIGTERM or max_seconds, between
+/// two modules or in a collection, which then begins anew. Throws the same error kind on all ranks
 /// (comm/agreement.hpp).
 void build_database(const Communicator& comm, const ops::Context& context, const DatabaseOptions& options);
 

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <galapagos/pruning/build.hpp>
 #include <galapagos/pruning/hessian.hpp>
+#include <galapagos/pruning/refit.hpp>
 
 namespace galapagos {
 
@@ -15,10 +17,11 @@ struct DatabaseMemory {
   std::uint64_t activations = 0;
   std::uint64_t hessians = 0;
   std::uint64_t pruning = 0;
-  std::uint64_t peak = 0;
+  std::uint64_t peak = 0;    ///< with the states where tensors lie in host memory, too
+  std::uint64_t states = 0;  ///< on a path, hidden states of a rank's tokens, in host memory
 };
 
-/// What `galapagos database` is going to need, from sizes alone.
+/// What `galapagos database`, or a refit, is going to need, from sizes alone.
 struct DatabaseForecast {
   PipelineGrid grid;
   std::vector<std::vector<ModuleId>> passes;
@@ -50,5 +53,17 @@ double obs_traffic(std::int64_t rows, std::int64_t columns, std::int64_t kept, s
 /// `ranks_per_node` neighbours share a node.
 DatabaseForecast forecast_database(const DatabaseHeader& header, const DatabaseOptions& options, int ranks,
                                    int ranks_per_node, std::uint64_t limit, Device device);
+
+/// The same on a path, whose modules follow each other; `host_limit`: bytes of host memory that a rank may
+/// use beside a GPU's.
+DatabaseForecast forecast_path(const DatabaseHeader& header, const DatabaseOptions& options, int ranks,
+                               int ranks_per_node, std::uint64_t limit, std::uint64_t host_limit,
+                               Device device);
+
+/// Of a refit of an assignment, whose `levels` are in the order of the header; "pruning" are its fits. The
+/// first `writers` ranks hold what it finds. Tokens and sequence length of the options have to be known.
+DatabaseForecast forecast_refit(const DatabaseHeader& header, std::span<const std::int16_t> levels,
+                                const RefitOptions& options, DType precision, int ranks, int ranks_per_node,
+                                int writers, std::uint64_t limit, std::uint64_t host_limit, Device device);
 
 }  // namespace galapagos

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <span>
 #include <vector>
@@ -19,8 +20,9 @@ using Hessians = std::map<ModuleId, OwnedTensor>;
 struct Collection {
   const PipelineGrid& grid;
   const HfConfig& config;
-  std::span<const Batch> batches;  ///< of the whole calibration set; batch b belongs to lane b mod lanes
-  std::int64_t sequences = 0;      ///< N
+  std::span<const Batch> batches;    ///< of the whole calibration set; batch b belongs to lane b mod lanes
+  std::int64_t sequences = 0;        ///< N
+  std::function<void()> check = {};  ///< called before each batch; what it throws goes to the board
 };
 
 /// Streams the calibration batches through the dense model and sums, on each member of the grid, the Hessians

@@ -51,6 +51,9 @@ using Sensitivities = std::map<ModuleId, std::vector<float>>;
 void check_same_sensitivity(const SensitivityHeader& found, const SensitivityHeader& wanted,
                             const std::string& path);
 
+/// ResourceError where a disk has no room for so many files beside what is there.
+void check_room(const SensitivityHeader& header, const std::filesystem::path& path, int files);
+
 /// Collective. Every rank writes its modules, all ranks together all of them, and `path` gets its name when
 /// all is on disk. `batches_done`: after which an unfinished run goes on, its values being sums over tokens;
 /// 0 where it is complete.

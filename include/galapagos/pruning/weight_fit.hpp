@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <galapagos/ops/context.hpp>
+#include <galapagos/pruning/compensation.hpp>
 #include <galapagos/pruning/obs_sensitivity.hpp>
 
 // Weights fitted to the residual stream of the unpruned model. On the pruned path a module gets a [n] per
@@ -37,6 +39,9 @@ struct Correction {
 /// ridge is raised, and NumericalError thrown naming `name` where that does not help.
 Correction fit(const ops::Context& context, const FitSums& sums, double ridge, const std::string& name);
 
+/// Says where more than the ridge wanted had to be taken.
+void warn_where_raised(const std::string& name, double wanted, double taken);
+
 /// By how much a change of the weight changes sum |x + W a - t|^2; or sum e^T G e, e the same difference, in
 /// units of G's scale, where there is a sensitivity (it may be null).
 double change_of_error(const ops::Context& context, const FitSums& sums, const Tensor& change,
@@ -46,6 +51,18 @@ double change_of_error(const ops::Context& context, const FitSums& sums, const T
 /// better; infinite where all are for the worse. NumericalError naming `name` where none has a solution.
 double choose_ridge(const ops::Context& context, const FitSums& training, const FitSums& held_out,
                     const std::string& name, const Sensitivity* sensitivity = nullptr);
+
+/// The fit of a weight to all tokens, and the ridge that was given or chosen.
+struct PartsFit {
+  FitSums all;
+  double ridge = 0;
+  Correction correction;
+};
+
+/// Fits to all parts together: to one part, which is taken, with the ridge given; or to the two that
+/// choose_ridge() takes, which stay, with the one that it chooses. Warns where it had to be raised.
+PartsFit fit_parts(const ops::Context& context, std::vector<FitSums>& parts, const Compensation& compensation,
+                   const std::string& name, const Sensitivity* sensitivity = nullptr);
 
 /// What is left to explain where only the columns `kept` are there with weight [kept, d], of a module with
 /// `gram` and `cross` = sum a (t - x)^T [n, d].
