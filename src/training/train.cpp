@@ -328,6 +328,7 @@ void Training::finish(const ModelWriter& write_model) {
   if (options_.checkpoint_every > 0) {
     save();
   } else {
+    write_records();
     check_weights();
   }
   write_result(write_model);

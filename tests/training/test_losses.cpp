@@ -246,7 +246,7 @@ TEST_CASE("layers after which hidden states are compared", "[training]") {
   const auto with = [&](const std::vector<bool>& works) {
     config.layers = static_cast<std::int64_t>(works.size());
     config.layer_shapes.clear();
-    for (const bool there : works) config.layer_shapes.push_back(there ? whole : LayerShape{{}, 0, 0});
+    for (const bool there : works) config.layer_shapes.push_back(there ? whole : LayerShape());
     return config;
   };
   CHECK(compared_layers("all", with({true, true, true})) == Layers{0, 1, 2});

@@ -158,7 +158,7 @@ TEST_CASE("a recovery from hidden states and responses that is stopped and resum
   options.precision = DType::f32;
   options.loss.text_weight = 0.2, options.loss.temperature = 2;
   options.loss.hidden_loss = ops::HiddenLoss::cosine, options.loss.hidden_weight = 2;
-  options.data = {folder / "instructions.jsonl"};
+  options.data = options.eval_data = {folder / "instructions.jsonl"};
   options.responses_only = true;
   if (world.is_root()) {
     std::string lines;

@@ -29,14 +29,13 @@ void check_losses(const LossOptions& options, bool with_reference);
 
 /// The layers after which the residual stream of a pruned model is compared with its reference's at the same
 /// place. `choice`:
-/// - "all": after each layer that hands a stream on which it or one before it has worked to a layer that
-/// works
-///   on it, or to the head. After a layer of which nothing is left the stream is the same as before it; of a
-///   run of such layers only the place after the last is compared, so that what goes into the next layer is
-///   what the reference's has there, and no stream has two aims. That is the pairing of a student's layer
-///   with the last of the teacher's that it stands for (TinyBERT, Jiao et al. 2020; the
-///   intermediate_layer_pairs of NVIDIA's ModelOpt);
-/// - "last": after the last one, as ModelOpt's usual pair;
+/// - "all": after each layer that hands a stream on which some layer has worked to a layer that works on it,
+///   or to the head. After a layer of which nothing is left the stream is the same as before it; of a run of
+///   such layers only the place after the last is compared, so that what goes into the next layer is what the
+///   reference's has there, and no stream has two aims. That is the pairing of a student's layer with the
+///   last of the teacher's that it stands for (TinyBERT, Jiao et al. 2020; the intermediate_layer_pairs of
+///   NVIDIA's ModelOpt);
+/// - "last": after the last one, as ModelOpt's usual pair, though before the final norm;
 /// - "every:K": every K-th of "all", the last among them;
 /// - numbers from 0, as "4,9,29": after these.
 /// UsageError where it is none of these.
