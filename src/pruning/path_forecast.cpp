@@ -92,7 +92,11 @@ DatabaseForecast forecast_path(const DatabaseHeader& header, const DatabaseOptio
     forecast.pruning_streamed +=
         obs_traffic(hidden, n, header.kept_columns(modules[i], levels - 1), layout.unit, extent.weighed);
     if (fitted) forecast.pruning += fit_operations(n, hidden, chosen);
-    if (chosen) forecast.pruning += obs(header.path[i]) + fit_operations(kept, hidden, true);
+    // The columns that a refit's ridge is tried on: the path's, or those of a level in the middle.
+    const bool whole_or_none = header.path[i] == 0 || kept == 0;
+    const std::int64_t tried = whole_or_none ? levels / 2 : header.path[i];
+    if (chosen)
+      forecast.pruning += obs(tried) + fit_operations(header.kept_columns(modules[i], tried), hidden, true);
     for (std::int64_t level = 1; fitted && level < levels; ++level)
       forecast.pruning += fit_operations(header.kept_columns(modules[i], level), hidden, false);
     const auto width = static_cast<double>(n), d = static_cast<double>(hidden);

@@ -118,7 +118,7 @@ TEST_CASE("a database on a path, and a refit, of Llama-2-7B", "[plan]") {
   CHECK(number(chosen, "/database/operations/pruning") > 1.5 * number(given, "/database/operations/pruning"));
   CHECK(number(plain, "/database/operations/pruning_rank") == number(plain, "/database/operations/pruning"));
   CHECK(number(plain, "/database/seconds/pruning") > 0);
-  CHECK(on_path({"--memory-per-node", "64G"}).at("warnings").size() == 1);
+  CHECK(on_path({"--memory-per-node", "16G"}).at("warnings").size() == 1);
   CHECK(on_path({"--memory-per-node", "512G"}).at("warnings").empty());
 
   const auto stitch = [&](std::vector<std::string> more) {

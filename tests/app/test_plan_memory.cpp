@@ -56,8 +56,9 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
                                              shape,
                                              more,
                                              refit}));
+    // Counted together: the embedding, of the beginning, and the levels, of the end.
     compare("stitch with a refit, 1 rank", bytes(stitching, "/stitch/refit/memory/total"),
-            stitched.own - one.own, 0.7, 1.4);
+            stitched.own - one.own, 0.7, 2.0);
   }
   const Words search = {"--target-level", "2",   "--generations", "1",       "--offspring",      "4",
                         "--survivors",    "2 1", "--tokens",      "256 512", "--compare-tokens", "512"};
