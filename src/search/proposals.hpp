@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <galapagos/search/evolution.hpp>
+
+namespace galapagos {
+
+/// What the surrogate proposes to an island whose best is `parent`: options.proposals assignments of the
+/// budget, each the optimum of the end losses as they are corrected around the parent and, but for the first,
+/// perturbed; no two alike, none measured before and none the parent. Fewer where none such turn up.
+std::vector<Assignment> propose(const SearchSpace& space, const Budget& budget,
+                                const EvolutionOptions& options, std::int64_t island, std::int64_t generation,
+                                const Assignment& parent, const Surrogate& surrogate,
+                                const SurrogateMoments& moments);
+
+}  // namespace galapagos
