@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 
 #include <galapagos/core/hash.hpp>
@@ -18,20 +19,17 @@ constexpr double tokens_of_weight_one = 1024;
 constexpr std::array ridges = {1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4};
 // The slope says how far the unit is off, which it usually is by more than single modules are.
 constexpr double share_of_slope = 1e-3;
+constexpr double size_of_rates = 2, size_of_pairs = 0.3;
 constexpr double least_factor = 0.1;
-
-double scale_of(const SearchSpace& space) {
-  double squares = 0, count = 0;
-  for (const ModuleChoices& module : space.modules) {
-    squares +=
-        std::inner_product(module.end_loss.begin(), module.end_loss.end(), module.end_loss.begin(), 0.0);
-    count += static_cast<double>(module.end_loss.size());
-  }
-  return squares > 0 ? std::sqrt(squares / count) : 1;
-}
 
 double end_loss(const SearchSpace& space, const Assignment& assignment, std::size_t module) {
   return space.modules[module].end_loss[static_cast<std::size_t>(assignment[module])];
+}
+
+/// What the rate of a module is of.
+double share_of_levels(const SearchSpace& space, std::size_t module, std::int64_t level) {
+  const std::int64_t last = space.modules[module].last();
+  return last > 0 ? size_of_rates * static_cast<double>(level) / static_cast<double>(last) : 0;
 }
 
 /// What the weights are of, in units of the scale.
@@ -41,7 +39,9 @@ Vector features_of(const SearchSpace& space, const Assignment& assignment, doubl
   values.reserve(surrogate_features(modules));
   values.push_back(space.predicted_loss(assignment) / scale);
   for (std::size_t i = 0; i < modules; ++i) values.push_back(end_loss(space, assignment, i) / scale);
-  for (std::size_t i = 0; i + 1 < modules; ++i) values.push_back(values[1 + i] * values[2 + i]);
+  for (std::size_t i = 0; i < modules; ++i) values.push_back(share_of_levels(space, i, assignment[i]));
+  for (std::size_t i = 0; i + 1 < modules; ++i)
+    values.push_back(size_of_pairs * std::sqrt(values[1 + i] * values[2 + i]));
   return values;
 }
 
@@ -134,11 +134,23 @@ std::string name_of(Origin origin) {
 }
 
 std::size_t surrogate_features(std::size_t modules) {
-  return 1 + modules + (modules > 0 ? modules - 1 : 0);
+  return 1 + 2 * modules + (modules > 0 ? modules - 1 : 0);
 }
 
 std::size_t surrogate_ridges() {
   return ridges.size();
+}
+
+double end_loss_scale(const SearchSpace& space) {
+  Vector all;
+  for (const ModuleChoices& module : space.modules) {
+    std::copy_if(module.end_loss.begin(), module.end_loss.end(), std::back_inserter(all),
+                 [](double loss) { return loss > 0; });
+  }
+  if (all.empty()) return 1;
+  const auto middle = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
+  std::nth_element(all.begin(), middle, all.end());
+  return *middle;
 }
 
 double expected_loss(const SearchSpace& space, const Surrogate& surrogate, const Assignment& assignment) {
@@ -155,11 +167,19 @@ EndLosses corrected_end_losses(const SearchSpace& space, const Surrogate& surrog
   for (std::size_t i = 0; i < modules; ++i) {
     losses.push_back(space.modules[i].end_loss);
     if (surrogate.weights.empty()) continue;
-    const double* pairs = surrogate.weights.data() + 1 + modules;
-    double factor = 1 + surrogate.weights[0] + surrogate.weights[1 + i];
-    if (i > 0) factor += pairs[i - 1] * end_loss(space, around, i - 1) / surrogate.scale;
-    if (i + 1 < modules) factor += pairs[i] * end_loss(space, around, i + 1) / surrogate.scale;
-    for (double& loss : losses.back()) loss *= std::max(factor, least_factor);
+    const double* factors = surrogate.weights.data() + 1;
+    const double *rates = factors + modules, *pairs = rates + modules;
+    double neighbours = 0;
+    if (i > 0) neighbours += pairs[i - 1] * std::sqrt(end_loss(space, around, i - 1));
+    if (i + 1 < modules) neighbours += pairs[i] * std::sqrt(end_loss(space, around, i + 1));
+    for (std::size_t level = 0; level < losses.back().size(); ++level) {
+      double& loss = losses.back()[level];
+      const double corrected =
+          (1 + surrogate.weights.front() + factors[i]) * loss +
+          surrogate.scale * rates[i] * share_of_levels(space, i, static_cast<std::int64_t>(level)) +
+          size_of_pairs * neighbours * std::sqrt(loss);
+      loss = std::max(corrected, least_factor * loss);
+    }
   }
   return losses;
 }
@@ -170,7 +190,7 @@ void learn(const SearchSpace& space, std::span<const MeasuredStage> stages, Surr
   moments.right.resize(size);
   moments.features.resize(size);
   moments.errors.resize(ridges.size());
-  const double scale = scale_of(space);
+  const double scale = end_loss_scale(space);
   std::vector<Centred> all;
   for (const MeasuredStage& stage : stages) all.emplace_back(space, stage, scale);
   if (moments.weight > 0) {
@@ -195,7 +215,7 @@ Surrogate fit(const SearchSpace& space, const SurrogateMoments& moments) {
   for (std::size_t k = best; k-- > 0;) {
     if (moments.errors[k] < moments.errors[best]) best = k;
   }
-  Surrogate surrogate{scale_of(space), 0, weights_at(moments, ridges[best]), ridges[best]};
+  Surrogate surrogate{end_loss_scale(space), 0, weights_at(moments, ridges[best]), ridges[best]};
   surrogate.constant =
       surrogate.scale * (moments.losses - dot(moments.features, surrogate.weights)) / moments.weight;
   return surrogate;

@@ -10,24 +10,29 @@
 
 namespace galapagos {
 
-/// What an assignment is expected to lose, by its levels' end losses e_i and by what was measured (nats per
-/// token; s is the root mean square of all end losses):
+/// What an assignment of levels l_i is expected to lose, by the levels' end losses e_i and by what was
+/// measured (nats per token; s is the median of all end losses):
 ///
-///   constant + (1 + slope) sum_i e_i + sum_i f_i e_i + sum_i p_i e_i e_(i+1) / s
+///   constant + (1 + slope) sum_i e_i + sum_i f_i e_i + s sum_i r_i 2 l_i / last_i
+///            + sum_i p_i 0.3 sqrt(e_i e_(i+1))
 ///
-/// Every module has a factor f_i of its own, and every two neighbours (attention and feed-forward part of a
-/// layer, feed-forward part and the next layer's attention) a multiple p_i of the product of theirs.
+/// Every module has a factor f_i and a rate r_i of its own, and every two neighbours (attention and
+/// feed-forward part of a layer, feed-forward part and the next layer's attention) what they lose together.
+/// 2 and 0.3 say how large such corrections may be beside each other.
 struct Surrogate {
   double scale = 1;  ///< s
   double constant = 0;
-  std::vector<double> weights;  ///< slope, f_0, f_1, ..., p_0, p_1, ...; empty: nothing is measured yet
+  std::vector<double> weights;  ///< slope, f_0, f_1, ..., r_0, ..., p_0, ...; empty: nothing is measured yet
   double ridge = 0;             ///< that they were learned with
 };
 
+/// The median of all end losses of a space that are not 0; 1 where there are none.
+double end_loss_scale(const SearchSpace& space);
+
 double expected_loss(const SearchSpace& space, const Surrogate& surrogate, const Assignment& assignment);
 
-/// The end losses with what the surrogate adds, the neighbours of every module being as in `around`: a
-/// multiple of at least a tenth of the module's own.
+/// The end losses with what the surrogate adds, the neighbours of every module being as in `around`; at least
+/// a tenth of what they were.
 EndLosses corrected_end_losses(const SearchSpace& space, const Surrogate& surrogate,
                                const Assignment& around);
 
