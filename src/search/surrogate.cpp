@@ -118,21 +118,6 @@ void note_measured(std::span<const MeasuredStage> stages, std::vector<std::uint6
 
 }  // namespace
 
-std::string name_of(Origin origin) {
-  switch (origin) {
-    case Origin::random:
-      return "random";
-    case Origin::proposal:
-      return "proposal";
-    case Origin::parent:
-      return "parent";
-    case Origin::immigrant:
-      return "immigrant";
-    default:
-      return "mutation";
-  }
-}
-
 std::size_t surrogate_features(std::size_t modules) {
   return 1 + 2 * modules + (modules > 0 ? modules - 1 : 0);
 }

@@ -236,7 +236,7 @@ TEST_CASE("the surrogate's proposals are new, of the budget, and the same for an
     SyntheticSearch search;
     std::mt19937 random(6);
     search.space = test::with_end_losses(search.space, random);
-    if (by_size) search.budget = Budget::of_parameters(search.space, 1000);
+    if (by_size) search.budget = Budget::of_parameters(search.space, 550);
     search.options.start = {StartKind::sensitivity};
     search.options.proposals = 3;
     for (const std::int64_t islands : {4, 1, 5}) {
