@@ -201,6 +201,10 @@ Surrogate fit(const SearchSpace& space, const SurrogateMoments& moments) {
     if (moments.errors[k] < moments.errors[best]) best = k;
   }
   Surrogate surrogate{end_loss_scale(space), 0, weights_at(moments, ridges[best]), ridges[best]};
+  if (!std::all_of(surrogate.weights.begin(), surrogate.weights.end(),
+                   [](double weight) { return std::isfinite(weight); })) {
+    return {};  // losses beyond all measure
+  }
   surrogate.constant =
       surrogate.scale * (moments.losses - dot(moments.features, surrogate.weights)) / moments.weight;
   return surrogate;

@@ -322,4 +322,7 @@ TEST_CASE("a surrogate of little or nothing is the plain sum", "[surrogate]") {
   CHECK(with_bad.assignments.size() == sound.assignments.size() + 1);
   with_bad.assignments = sound.assignments;
   CHECK(with_bad == sound);
+  some[0].candidates[0].fitness = 1e308;
+  learn(truth.space, some, with_bad);
+  CHECK(fit(truth.space, with_bad).weights.empty());
 }

@@ -61,7 +61,8 @@ std::size_t surrogate_ridges();
 /// is judged by what it would have said of them. The space has to have end losses.
 void learn(const SearchSpace& space, std::span<const MeasuredStage> stages, SurrogateMoments& moments);
 
-/// The surrogate by ridge regression, at the ridge that has predicted best so far.
+/// The surrogate by ridge regression, at the ridge that has predicted best so far; the plain sum where
+/// nothing finite comes of that.
 Surrogate fit(const SearchSpace& space, const SurrogateMoments& moments);
 
 /// Whether an assignment is among those learned from.
