@@ -4,8 +4,9 @@
   tools/plot_run.py RUN_DIR... [--output DIR]
 
 For each run: fitness.png (fitness of the islands against evaluations and time), levels.png (levels
-of the best assignment) and, where islands exchanged candidates, migrations.png. They go to
-RUN_DIR/plots, or to --output. Several runs besides give runs.png, which compares them. Needs
+of the best assignment) and, where islands exchanged candidates, migrations.png, and where the
+database has end losses, prediction.png (how well offspring were ranked before they were measured).
+They go to RUN_DIR/plots, or to --output. Several runs besides give runs.png, which compares them. Needs
 matplotlib.
 """
 
@@ -146,6 +147,36 @@ def plot_migrations(plt, run, path):
     save(plt, figure, path)
 
 
+def plot_prediction(plt, run, path):
+    figure, axis = plt.subplots(figsize=(7, 4))
+    drawn = False
+    for key, colour, label in (("rank_correlation", GREY, "sum of end losses"),
+                               ("surrogate_rank_correlation", COLOURS[0], "surrogate")):
+        points = {}
+        for rows in run.islands.values():
+            for row in rows:
+                value = row.get(key)
+                if isinstance(value, (int, float)) and value == value:
+                    points.setdefault(int(row["generation"]), []).append(value)
+        if not points:
+            continue
+        drawn = True
+        generations = sorted(points)
+        means = [sum(points[at]) / len(points[at]) for at in generations]
+        for at in generations:
+            axis.scatter([at] * len(points[at]), points[at], s=8, color=colour, alpha=0.35, linewidths=0)
+        axis.plot(generations, means, color=colour, linewidth=1.4, label=label)
+    if drawn:
+        axis.axhline(0, color="#C8C8C8", linewidth=0.8, zorder=1)
+        axis.set_ylim(-1.05, 1.05)
+        axis.set_xlim(left=0)
+        axis.set_xlabel("generation")
+        axis.set_ylabel("rank correlation with what was measured")
+        axis.legend(loc="lower right")
+        axis.set_title(f"{run.name}: offspring ranked before they were measured (mean of the islands)")
+        save(plt, figure, path)
+
+
 def plot_runs(plt, runs, path):
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
     tables = [list(run.mean_over_islands().values()) for run in runs]
@@ -188,6 +219,7 @@ def run():
     for one in runs:
         plot_fitness(plt, one, path_of(one, "fitness.png"))
         plot_migrations(plt, one, path_of(one, "migrations.png"))
+        plot_prediction(plt, one, path_of(one, "prediction.png"))
     if len(runs) > 1:
         plot_runs(plt, runs, arguments.output / "runs.png")
     for one in runs:  # last, as a search that still runs may have no best.txt

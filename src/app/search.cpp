@@ -25,6 +25,8 @@ Options declare_search() {
       "generations", po::value<std::int64_t>()->default_value(200),
       "of every island; none with --strategy sensitivity")(
       "offspring", po::value<std::int64_t>()->default_value(16), "per generation")(
+      "proposals", po::value<std::int64_t>()->default_value(0),
+      "of the offspring, made from what was predicted and measured so far; needs end losses")(
       "survivors", po::value<std::string>()->default_value("8 4 2 1"), "of each stage of the selection")(
       "tokens", po::value<std::string>()->default_value("1024 2048 4096 8192"), "compared on in each stage")(
       "training-tokens", po::value<std::string>()->default_value("0"),
@@ -164,6 +166,7 @@ SearchOptions read_search(const Options& options, int ranks) {
   evolution.islands = options.get<std::int64_t>("islands");
   evolution.generations = options.get<std::int64_t>("generations");
   evolution.offspring = options.get<std::int64_t>("offspring");
+  evolution.proposals = options.get<std::int64_t>("proposals");
   evolution.stages = read_stages(options);
   evolution.strategy = strategy_of(options.get<std::string>("strategy"));
   if (evolution.strategy == Strategy::sensitivity) evolution.generations = 0;

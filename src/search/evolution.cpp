@@ -59,6 +59,8 @@ class Evolution {
   bool finish_exchange();
   void take_in();
   std::optional<std::vector<Assignment>> immigrants(std::int64_t island);
+  void learn_from(const std::vector<IslandState>& islands, SurrogateMoments& moments) const;
+  SurrogateMoments moments_for(std::int64_t island) const;
   bool generation();
   void publish();
   bool compare();
@@ -95,9 +97,8 @@ class Evolution {
 std::size_t Evolution::most_bytes() const {
   const auto islands_of_a_rank =
       static_cast<std::size_t>((options_.islands + comm_.size() - 1) / comm_.size());
-  const auto elites = static_cast<std::size_t>(std::max<std::int64_t>(1, options_.topology.most_migrants()));
   const std::size_t records =
-      sizeof(std::int64_t) + islands_of_a_rank * record_bytes(space_.modules.size(), elites);
+      sizeof(std::int64_t) + islands_of_a_rank * record_bytes(space_.modules.size(), options_);
   const std::size_t values =
       std::max<std::size_t>(static_cast<std::size_t>(options_.islands), evaluator_.extra_items);
   const std::size_t values_of_a_rank =
@@ -196,6 +197,8 @@ void Evolution::take_in() {
   next.generation = known_.generation + 1;
   next.islands.resize(states_.size());
   next.reports.resize(states_.size());
+  next.moments = std::move(known_.moments);
+  if (space_.has_end_losses()) learn_from(known_.islands, next.moments);
   for (int rank = 0; rank < comm_.size(); ++rank) {
     read_records(exchange_.from(rank), space_.modules.size(), next.islands, next.reports);
   }
@@ -231,6 +234,23 @@ std::optional<std::vector<Assignment>> Evolution::immigrants(std::int64_t island
   return arrived;
 }
 
+void Evolution::learn_from(const std::vector<IslandState>& islands, SurrogateMoments& moments) const {
+  std::vector<MeasuredStage> all;
+  for (const IslandState& island : islands)
+    all.insert(all.end(), island.measured.begin(), island.measured.end());
+  learn(space_, all, moments);
+}
+
+/// Of what all islands have measured up to two generations ago, and this one in the last: the same whether or
+/// not the others' last generation is known here.
+SurrogateMoments Evolution::moments_for(std::int64_t island) const {
+  if (!space_.has_end_losses()) return {};
+  SurrogateMoments moments = known_.moments;
+  if (known_.generation + 1 < generation_) learn_from(known_.islands, moments);
+  learn(space_, states_[static_cast<std::size_t>(island)].measured, moments);
+  return moments;
+}
+
 /// One generation of this rank's islands; false where the search is to end.
 bool Evolution::generation() {
   for (const std::int64_t island : dealing_.islands) {
@@ -242,7 +262,7 @@ bool Evolution::generation() {
     std::exception_ptr failure;
     try {
       fine = run_generation(
-          space_, budget_, options_, pools_, island, generation_,
+          space_, budget_, options_, pools_, island, generation_, moments_for(island),
           [&](const Assignment& base, std::span<const Assignment> candidates, const StageTokens& tokens) {
             return group_fitness(base, candidates, tokens);
           },

@@ -355,11 +355,17 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
                              ? std::max<std::int64_t>(1, (evolution.generations + evolution.eval_every - 1) /
                                                              evolution.eval_every)
                              : 1;
-  const auto elites = static_cast<std::size_t>(std::max<std::int64_t>(1, evolution.topology.most_migrants()));
-  const std::size_t record = record_bytes(space.modules.size(), elites);
+  const std::size_t record = record_bytes(space.modules.size(), evolution);
   forecast.exchanged = static_cast<std::uint64_t>(replicas) *
                        (sizeof(std::int64_t) + static_cast<std::size_t>(forecast.islands_of_rank) * record);
-  forecast.checkpoint = static_cast<std::uint64_t>(evolution.islands) * record + (1 << 16);
+  const std::uint64_t features = space.has_end_losses() ? surrogate_features(space.modules.size()) : 0;
+  forecast.checkpoint =
+      static_cast<std::uint64_t>(evolution.islands) * record + (1 << 16) +
+      features * (features + 1) / 2 * sizeof(double) +
+      (features > 0
+           ? static_cast<std::uint64_t>(evolution.islands * evolution.generations * evolution.offspring) *
+                 sizeof(std::uint64_t)
+           : 0);
   forecast.read =
       static_cast<std::uint64_t>(nodes * std::min(options.shards, sizes.ranks_per_node)) *
           forecast.footprint.dense +

@@ -1,5 +1,6 @@
 #include "island.hpp"
 
+#include "proposals.hpp"
 #include "streams.hpp"
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <fmt/format.h>
 #include <limits>
 #include <numeric>
+#include <set>
 
 #include <galapagos/core/error.hpp>
 
@@ -33,15 +35,47 @@ bool contains(const std::vector<Assignment>& all, const Assignment& one) {
   return std::find(all.begin(), all.end(), one) != all.end();
 }
 
+/// How the candidates of a generation came into it.
+struct Origins {
+  Origin offspring;
+  const Assignment& parent;
+  std::set<Assignment> proposals, immigrants = {};
+
+  Origins(const EvolutionOptions& options, const Assignment& best, const std::vector<Assignment>& proposed)
+      : offspring(options.strategy == Strategy::random ? Origin::random : Origin::mutation),
+        parent(best),
+        proposals(proposed.begin(), proposed.end()) {}
+
+  Origin of(const Assignment& one) const {
+    if (one == parent) return Origin::parent;
+    if (immigrants.contains(one)) return Origin::immigrant;
+    return proposals.contains(one) ? Origin::proposal : offspring;
+  }
+};
+
+/// `expected` may be empty.
+std::vector<Measurement> measurements(const std::vector<Assignment>& candidates,
+                                      const std::vector<double>& fitness, const std::vector<double>& expected,
+                                      const Origins& origins) {
+  std::vector<Measurement> all;
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    all.push_back({candidates[i], fitness[i], expected.empty() ? 0 : expected[i], origins.of(candidates[i])});
+  }
+  return all;
+}
+
 }  // namespace
 
 std::vector<Assignment> make_offspring(const SearchSpace& space, const Budget& budget,
                                        const EvolutionOptions& options, std::int64_t island,
-                                       std::int64_t generation, const Assignment& parent) {
+                                       std::int64_t generation, const Assignment& parent,
+                                       const std::vector<Assignment>& proposals) {
   constexpr std::int64_t tries_for_each = 100;
   std::vector<Assignment> offspring;
-  std::set<Assignment> known = {parent};
-  for (std::int64_t individual = 0; individual < options.offspring; ++individual) {
+  std::set<Assignment> known(proposals.begin(), proposals.end());
+  known.insert(parent);
+  const std::int64_t others = options.offspring - static_cast<std::int64_t>(proposals.size());
+  for (std::int64_t individual = 0; individual < others; ++individual) {
     // One stream for all tries of an individual.
     RandomStream random = stream(options.seed, island, generation, individual, Draw::offspring);
     for (std::int64_t attempt = 0; attempt < tries_for_each; ++attempt) {
@@ -52,15 +86,23 @@ std::vector<Assignment> make_offspring(const SearchSpace& space, const Budget& b
       break;
     }
   }
+  offspring.insert(offspring.end(), proposals.begin(), proposals.end());
   return offspring;
 }
 
 bool run_generation(const SearchSpace& space, const Budget& budget, const EvolutionOptions& options,
                     const TokenPools& pools, std::int64_t island, std::int64_t generation,
-                    const GroupFitness& fitness, const FetchImmigrants& immigrants, IslandState& state,
-                    GenerationReport& report) {
+                    const SurrogateMoments& moments, const GroupFitness& fitness,
+                    const FetchImmigrants& immigrants, IslandState& state, GenerationReport& report) {
   const Assignment parent = state.elites.front().assignment;
-  std::vector<Assignment> candidates = make_offspring(space, budget, options, island, generation, parent);
+  const Surrogate surrogate = space.has_end_losses() ? fit(space, moments) : Surrogate();
+  std::vector<Assignment> proposals;
+  if (options.proposals > 0)
+    proposals = propose(space, budget, options, island, generation, parent, surrogate, moments);
+  std::vector<Assignment> candidates =
+      make_offspring(space, budget, options, island, generation, parent, proposals);
+  Origins origins(options, parent, proposals);
+  state.measured.clear();
   std::vector<Candidate> order;
   for (std::size_t stage = 0; stage < options.stages.size(); ++stage) {
     const bool last = stage + 1 == options.stages.size();
@@ -72,6 +114,7 @@ bool run_generation(const SearchSpace& space, const Budget& budget, const Evolut
       for (const Assignment& immigrant : *arrived) {
         if (contains(candidates, immigrant)) continue;
         candidates.push_back(immigrant);
+        origins.immigrants.insert(immigrant);
         ++report.immigrants;
       }
     }
@@ -86,14 +129,23 @@ bool run_generation(const SearchSpace& space, const Budget& budget, const Evolut
     state.evaluations += static_cast<std::int64_t>(candidates.size());
     state.tokens += static_cast<std::int64_t>(candidates.size()) * rule.tokens;
     state.training_tokens += static_cast<std::int64_t>(candidates.size()) * rule.training_tokens;
+    std::vector<double> predicted, expected;
+    if (space.has_end_losses()) {
+      for (const Assignment& candidate : candidates) {
+        predicted.push_back(space.predicted_loss(candidate));
+        expected.push_back(expected_loss(space, surrogate, candidate));
+      }
+    }
+    state.measured.push_back({static_cast<std::int64_t>(stage), rule.tokens,
+                              measurements(candidates, *values, expected, origins)});
     if (stage == 0 && !values->empty()) {
       report.mean = mean_of(*values);
       if (space.has_end_losses()) {
-        std::vector<double> predicted;
-        for (const Assignment& candidate : candidates) predicted.push_back(space.predicted_loss(candidate));
         report.predicted = mean_of(predicted);
         report.ranks = rank_sums(predicted, *values);
+        report.surrogate_ranks = rank_sums(expected, *values);
         state.ranks += report.ranks;
+        state.surrogate_ranks += report.surrogate_ranks;
       }
     }
     order = ranked(std::move(candidates), *values);

@@ -2,7 +2,6 @@
 
 #include <functional>
 #include <optional>
-#include <set>
 #include <span>
 #include <vector>
 
@@ -17,17 +16,18 @@ using GroupFitness = std::function<std::optional<std::vector<double>>(
 /// Immigrants of the island, fetched when the last stage begins; nothing where the search is to end.
 using FetchImmigrants = std::function<std::optional<std::vector<Assignment>>()>;
 
-/// Offspring of one generation: no two alike, none like the parent. Fewer than asked for where there are
-/// hardly that many.
+/// Offspring of one generation, the last of which are the proposals: no two alike, none like the parent.
+/// Fewer than asked for where there are hardly that many.
 std::vector<Assignment> make_offspring(const SearchSpace& space, const Budget& budget,
                                        const EvolutionOptions& options, std::int64_t island,
-                                       std::int64_t generation, const Assignment& parent);
+                                       std::int64_t generation, const Assignment& parent,
+                                       const std::vector<Assignment>& proposals = {});
 
 /// One generation of one island, on every rank of the island alike. False where the search is to end; `state`
-/// and `report` are then not to be used.
+/// and `report` are then not to be used. `moments` are of what was measured before, as far as it is known.
 bool run_generation(const SearchSpace& space, const Budget& budget, const EvolutionOptions& options,
                     const TokenPools& pools, std::int64_t island, std::int64_t generation,
-                    const GroupFitness& fitness, const FetchImmigrants& immigrants, IslandState& state,
-                    GenerationReport& report);
+                    const SurrogateMoments& moments, const GroupFitness& fitness,
+                    const FetchImmigrants& immigrants, IslandState& state, GenerationReport& report);
 
 }  // namespace galapagos

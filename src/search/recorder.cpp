@@ -40,6 +40,7 @@ void Recorder::generation(const Population& population, std::span<const Migratio
       line["predicted"] = {{"best", setup_.space.predicted_loss(island.elites.front().assignment)},
                            {"mean", report.predicted}};
       line["rank_correlation"] = report.ranks.correlation();
+      line["surrogate_rank_correlation"] = report.surrogate_ranks.correlation();
     }
     line["improved"] = report.improved;
     line["immigrants"] = report.immigrants;
@@ -52,6 +53,7 @@ void Recorder::generation(const Population& population, std::span<const Migratio
     lines.push_back(std::move(line));
   }
   folder_.append_metrics(lines);
+  folder_.append_candidates(setup_.space, population);
   folder_.append_migrations(population, migrations);
   folder_.save({setup_.identity, population, elapsed()});
   if (take_checkpoint_request())
@@ -84,10 +86,11 @@ void Recorder::comparison(const Population& population, const Comparison& compar
   const std::int64_t parameters = setup_.space.parameters(winner);
   const std::int64_t dense = setup_.space.fixed_parameters + setup_.space.dense_parameters();
   std::int64_t evaluations = 0;
-  ranks_so_far_ = {};
+  ranks_so_far_ = surrogate_ranks_so_far_ = {};
   for (const IslandState& island : population.islands) {
     evaluations += island.evaluations;
     ranks_so_far_ += island.ranks;
+    surrogate_ranks_so_far_ += island.surrogate_ranks;
   }
   log_info("generation {}: best fitness {:.6g} on {} tokens, island {}, {} of {} parameters{}",
            population.generation, comparison.fitness[best], count(setup_.evolution.compare_tokens), best,
@@ -116,6 +119,7 @@ void Recorder::comparison(const Population& population, const Comparison& compar
   if (setup_.space.has_end_losses()) {
     manifest["best"]["predicted"] = setup_.space.predicted_loss(winner);
     manifest["rank_correlation"] = ranks_so_far_.correlation();
+    manifest["surrogate_rank_correlation"] = surrogate_ranks_so_far_.correlation();
   }
   folder_.write_best(to_text(setup_.space, winner));
   folder_.write_manifest(manifest);
@@ -126,9 +130,9 @@ void Recorder::finish(const Json& phases) {
   folder_.write_manifest(manifest_);
   if (ranks_so_far_.count == 0) return;
   log_info(
-      "rank correlation of predicted and measured losses: {:.4f}, over {} evaluations of first stages, "
-      "each generation of an island ranked by itself",
-      ranks_so_far_.correlation(), count(ranks_so_far_.count));
+      "rank correlation of predicted and measured losses: {:.4f}, of the surrogate's {:.4f}, over {} "
+      "evaluations of first stages, each generation of an island ranked by itself",
+      ranks_so_far_.correlation(), surrogate_ranks_so_far_.correlation(), count(ranks_so_far_.count));
 }
 
 SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, const SearchSetup& setup,

@@ -46,7 +46,7 @@ class Recorder {
   std::string started_ = utc_now();
   Progress progress_;
   Json manifest_;
-  RankSums ranks_so_far_;  // of all islands
+  RankSums ranks_so_far_, surrogate_ranks_so_far_;  // of all islands
 };
 
 /// Collective. The checkpoint to go on from, or a new run's first.

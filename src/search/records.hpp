@@ -9,8 +9,8 @@
 
 namespace galapagos {
 
-/// Bytes of an island's record with up to `elites` elites of `modules` levels.
-std::size_t record_bytes(std::size_t modules, std::size_t elites);
+/// Bytes of the greatest record that an island of `modules` modules may have.
+std::size_t record_bytes(std::size_t modules, const EvolutionOptions& options);
 
 /// The number of records and a record for each of `islands`.
 std::vector<std::byte> write_records(std::span<const std::int64_t> islands,
@@ -21,7 +21,7 @@ std::vector<std::byte> write_records(std::span<const std::int64_t> islands,
 void read_records(std::span<const std::byte> bytes, std::size_t modules, std::span<IslandState> states,
                   std::span<GenerationReport> reports);
 
-/// All islands as bytes, and back; the generation is not among them.
+/// All islands and the moments as bytes, and back; the generation is not among them.
 std::vector<std::byte> pack(const Population& population);
 Population unpack(std::span<const std::byte> bytes, std::size_t modules, std::size_t islands);
 

@@ -1,3 +1,6 @@
+#include "archive_file.hpp"
+#include "candidate_lines.hpp"
+
 #include <algorithm>
 #include <fmt/format.h>
 
@@ -14,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t format_version = 3;
+constexpr std::int64_t format_version = 4;
 constexpr std::uint64_t most_values = 1ull << 28;
 constexpr std::uint64_t most_identity_bytes = 64 << 20;
 constexpr const char* migrations_header = "generation,from,to,fitness\n";
@@ -24,7 +27,7 @@ struct Flat {
   std::vector<std::int32_t> levels;                                        // [all elites, modules]
   std::vector<double> fitness;                                             // [all elites]
   std::vector<std::int64_t> elites, evaluations, tokens, training_tokens;  // [islands]
-  std::vector<double> ranks;         // [islands, both, first and second of RankSums]
+  std::vector<double> ranks;  // [islands, both, first and second of RankSums, again of the surrogate's]
   std::vector<std::int64_t> ranked;  // [islands]
 };
 
@@ -35,7 +38,8 @@ Flat flatten(const Population& population) {
     flat.evaluations.push_back(island.evaluations);
     flat.tokens.push_back(island.tokens);
     flat.training_tokens.push_back(island.training_tokens);
-    flat.ranks.insert(flat.ranks.end(), {island.ranks.both, island.ranks.first, island.ranks.second});
+    for (const RankSums& ranks : {island.ranks, island.surrogate_ranks})
+      flat.ranks.insert(flat.ranks.end(), {ranks.both, ranks.first, ranks.second});
     flat.ranked.push_back(island.ranks.count);
     for (const Candidate& elite : island.elites) {
       flat.levels.insert(flat.levels.end(), elite.assignment.begin(), elite.assignment.end());
@@ -55,13 +59,15 @@ Population unflatten(const Flat& flat, const SearchSpace& space, std::int64_t ge
   for (const auto* counts : {&flat.evaluations, &flat.tokens, &flat.training_tokens, &flat.ranked}) {
     if (counts->size() != flat.elites.size()) fail();
   }
-  if (flat.ranks.size() != 3 * flat.elites.size()) fail();
+  if (flat.ranks.size() != 6 * flat.elites.size()) fail();
   for (std::size_t i = 0; i < flat.elites.size(); ++i) {
     IslandState island;
     island.evaluations = flat.evaluations[i];
     island.tokens = flat.tokens[i];
     island.training_tokens = flat.training_tokens[i];
-    island.ranks = {flat.ranks[3 * i], flat.ranks[3 * i + 1], flat.ranks[3 * i + 2], flat.ranked[i]};
+    const double* ranks = flat.ranks.data() + 6 * i;
+    island.ranks = {ranks[0], ranks[1], ranks[2], flat.ranked[i]};
+    island.surrogate_ranks = {ranks[3], ranks[4], ranks[5], flat.ranked[i]};
     if (flat.elites[i] < 1 || static_cast<std::size_t>(flat.elites[i]) > flat.fitness.size() - next) fail();
     for (std::int64_t e = 0; e < flat.elites[i]; ++e, ++next) {
       Candidate elite;
@@ -100,6 +106,7 @@ SearchCheckpoint read_checkpoint(const fs::path& path, const SearchSpace& space)
   checkpoint.identity.assign(identity.begin(), identity.end());
   checkpoint.seconds = file.read_double("/", "seconds");
   checkpoint.population = unflatten(flat, space, file.read_integer("/", "generation"), path.string());
+  read_archive(file, path.string(), space, checkpoint.population);
   return checkpoint;
 }
 
@@ -150,12 +157,15 @@ SearchCheckpoint RunFolder::resume(const SearchSpace& space, const std::string& 
 }
 
 void RunFolder::rewind(std::int64_t generation) const {
-  filter_lines(path_ / "metrics.jsonl", [&](const std::string& line) {
-    const Json json = Json::parse(line, nullptr, false);  // a half-written last line is dropped
-    // The comparison of the last generation is made again.
-    return json.is_object() && json.contains("generation") && json["generation"].is_number_integer() &&
-           (json["generation"] < generation || (json["generation"] == generation && json.contains("island")));
-  });
+  for (const char* name : {"metrics.jsonl", "candidates.jsonl"}) {
+    filter_lines(path_ / name, [&](const std::string& line) {
+      const Json json = Json::parse(line, nullptr, false);  // a half-written last line is dropped
+      // The comparison of the last generation is made again.
+      return json.is_object() && json.contains("generation") && json["generation"].is_number_integer() &&
+             (json["generation"] < generation ||
+              (json["generation"] == generation && json.contains("island")));
+    });
+  }
   filter_lines(path_ / "migrations.csv", [&](const std::string& line) {
     return line + "\n" == migrations_header ||
            (std::count(line.begin(), line.end(), ',') == 3 && std::atoll(line.c_str()) <= generation);
@@ -180,6 +190,7 @@ void RunFolder::save(const SearchCheckpoint& checkpoint) const {
   write("/ranked", Hdf5Type::i64, flat.ranked);
   write("/identity", Hdf5Type::u8,
         std::vector<std::uint8_t>(checkpoint.identity.begin(), checkpoint.identity.end()));
+  write_archive(file, checkpoint.population);
   file.write_attribute("/", "format_version", format_version);
   file.write_attribute("/", "generation", checkpoint.population.generation);
   file.write_attribute("/", "seconds", checkpoint.seconds);
@@ -192,6 +203,10 @@ void RunFolder::append_metrics(const std::vector<Json>& lines) const {
   std::string text;
   for (const Json& line : lines) text += line.dump() + "\n";
   append_text(path_ / "metrics.jsonl", text);
+}
+
+void RunFolder::append_candidates(const SearchSpace& space, const Population& population) const {
+  append_text(path_ / "candidates.jsonl", candidate_lines(space, population));
 }
 
 void RunFolder::append_migrations(const Population& population, std::span<const Migration> migrations) const {

@@ -28,6 +28,7 @@ void check_counts(const SearchOptions& options) {
   at_least(evolution.islands, 1, "--islands");
   if (evolution.strategy != Strategy::sensitivity) at_least(evolution.generations, 1, "--generations");
   at_least(evolution.offspring, 1, "--offspring");
+  at_least(evolution.proposals, 0, "--proposals");
   at_least(evolution.eval_every, 0, "--eval-every");
   at_least(options.calibration_tokens, 0, "--calibration-tokens");
   at_least(evolution.compare_tokens, 0, "--compare-tokens");
@@ -62,6 +63,7 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
   json["parameters"] = setup.budget->parameters().value_or(-1);
   json["islands"] = evolution.islands;
   json["offspring"] = evolution.offspring;
+  if (evolution.proposals > 0) json["proposals"] = evolution.proposals;
   for (const SelectionStage& stage : evolution.stages) {
     json["survivors"].push_back(stage.survivors);
     json["tokens"].push_back(stage.tokens);
@@ -113,6 +115,23 @@ Start start_for(const SearchSetup& setup, const SearchOptions& options) {
                      "leave it out");
   }
   return make_start(setup.space, *setup.budget, "sensitivity");
+}
+
+/// UsageError where the surrogate has nothing to propose from, or too much is asked of it.
+void check_proposals(const SearchSetup& setup) {
+  const EvolutionOptions& evolution = setup.evolution;
+  if (evolution.proposals == 0) return;
+  if (evolution.proposals > evolution.offspring) {
+    throw UsageError(fmt::format("{} proposals of {} offspring", evolution.proposals, evolution.offspring),
+                     "--proposals", "give at most as many as --offspring");
+  }
+  if (evolution.strategy != Strategy::evolution) {
+    throw UsageError("proposals are for the strategy evolution", "--proposals", "leave it out");
+  }
+  if (!setup.space.has_end_losses()) {
+    throw UsageError("the database has no end losses to propose by", "--proposals",
+                     "make it with 'galapagos database --sensitivity', or leave --proposals out");
+  }
 }
 
 /// Whether any token has another before it.
@@ -193,6 +212,7 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& options, D
   agree(comm, [&] {
     setup.budget = make_budget(setup.space, options.target);
     setup.evolution.start = start_for(setup, options);
+    check_proposals(setup);
     setup.start_name = setup.evolution.strategy == Strategy::random     ? "random"
                        : setup.evolution.start.kind == StartKind::given ? options.start
                                                                         : name_of(setup.evolution.start.kind);

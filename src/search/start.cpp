@@ -19,6 +19,12 @@ double normal(RandomStream& random) {
   return radius * std::cos(2 * std::numbers::pi * uniform());
 }
 
+EndLosses end_losses_of(const SearchSpace& space) {
+  EndLosses losses;
+  for (const ModuleChoices& module : space.modules) losses.push_back(module.end_loss);
+  return losses;
+}
+
 void check_budget(const SearchSpace& space, const Budget& budget, const Assignment& assignment,
                   const std::string& path) {
   for (const BudgetRule& rule : budget.rules(space)) {
@@ -61,11 +67,13 @@ Start make_start(const SearchSpace& space, const Budget& budget, const std::stri
 }
 
 EndLosses perturbed_end_losses(const SearchSpace& space, double sigma, RandomStream random) {
-  EndLosses losses;
-  for (const ModuleChoices& module : space.modules) {
+  return perturbed(end_losses_of(space), sigma, random);
+}
+
+EndLosses perturbed(EndLosses losses, double sigma, RandomStream& random) {
+  for (std::vector<double>& of_module : losses) {
     const double factor = std::exp(sigma * normal(random));
-    losses.push_back(module.end_loss);
-    for (double& loss : losses.back()) loss *= factor;
+    for (double& loss : of_module) loss *= factor;
   }
   return losses;
 }
@@ -88,9 +96,7 @@ Assignment least_loss(const SearchSpace& space, const Budget& budget, const EndL
 }
 
 Assignment least_loss(const SearchSpace& space, const Budget& budget) {
-  EndLosses losses;
-  for (const ModuleChoices& module : space.modules) losses.push_back(module.end_loss);
-  return least_loss(space, budget, losses);
+  return least_loss(space, budget, end_losses_of(space));
 }
 
 Assignment start_of_island(const SearchSpace& space, const Budget& budget, const Start& start,

@@ -14,7 +14,8 @@ enum class Draw : std::uint8_t {
   comparison = 4,
   training = 5,
   comparison_training = 6,
-  start = 7
+  start = 7,
+  proposal = 8
 };
 
 inline RandomStream stream(std::uint64_t seed, std::int64_t island, std::int64_t generation,

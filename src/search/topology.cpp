@@ -76,6 +76,17 @@ std::int64_t Topology::most_migrants() const {
   return most;
 }
 
+std::int64_t Topology::most_arrivals() const {
+  if (kind == TopologyKind::none) return 0;
+  if (kind == TopologyKind::ring) return migrants;
+  if (kind != TopologyKind::matrix) return (islands - 1) * migrants;
+  std::vector<std::int64_t> arrivals(matrix.size(), 0);
+  for (const auto& row : matrix) {
+    for (std::size_t to = 0; to < row.size(); ++to) arrivals[to] += row[to];
+  }
+  return *std::max_element(arrivals.begin(), arrivals.end());
+}
+
 Topology make_topology(const std::string& name, const std::string& migrants, std::int64_t interval,
                        std::int64_t islands, std::uint64_t seed) {
   const auto found = std::find(names.begin(), names.end(), name);

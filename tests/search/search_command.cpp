@@ -99,7 +99,8 @@ std::string content(const fs::path& path) {
 }
 
 std::string findings(const fs::path& run) {
-  std::string all = content(run / "best.txt") + content(run / "migrations.csv");
+  std::string all =
+      content(run / "best.txt") + content(run / "migrations.csv") + content(run / "candidates.jsonl");
   std::istringstream lines(content(run / "metrics.jsonl"));
   for (std::string line; std::getline(lines, line);) {
     Json json = parse_json(line, "metrics.jsonl");

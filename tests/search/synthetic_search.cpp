@@ -49,8 +49,8 @@ std::string text_of(const Population& population) {
     const IslandState& island = population.islands[i];
     text += fmt::format("\n  island {}: {} evaluations, {} tokens", i, island.evaluations, island.tokens);
     if (island.ranks.count > 0) {
-      text += fmt::format(", ranks {} {:a} {:a} {:a}", island.ranks.count, island.ranks.both,
-                          island.ranks.first, island.ranks.second);
+      for (const RankSums& ranks : {island.ranks, island.surrogate_ranks})
+        text += fmt::format(", ranks {} {:a} {:a} {:a}", ranks.count, ranks.both, ranks.first, ranks.second);
     }
     if (!population.reports.empty()) {
       const GenerationReport& report = population.reports[i];
@@ -59,7 +59,20 @@ std::string text_of(const Population& population) {
     }
     for (const Candidate& elite : island.elites)
       text += fmt::format("\n    {:a} {}", elite.fitness, fmt::join(elite.assignment, " "));
+    for (const MeasuredStage& stage : island.measured) {
+      text += fmt::format("\n    stage {}, {} tokens", stage.stage, stage.tokens);
+      for (const Measurement& one : stage.candidates) {
+        text += fmt::format("\n      {} {:a} {:a} {}", name_of(one.origin), one.fitness, one.expected,
+                            fmt::join(one.assignment, " "));
+      }
+    }
   }
+  const SurrogateMoments& moments = population.moments;
+  for (const std::vector<double>* values :
+       {&moments.products, &moments.right, &moments.features, &moments.errors})
+    text += fmt::format("\n  {:a}", fmt::join(*values, " "));
+  text +=
+      fmt::format("\n  {:a} {:a} {}", moments.losses, moments.weight, fmt::join(moments.assignments, " "));
   return text;
 }
 

@@ -153,6 +153,168 @@ TEST_CASE("predicted and measured losses are compared over the offspring of each
   CHECK(run_search(Communicator::self(), SyntheticSearch()).last.islands[0].ranks.count == 0);
 }
 
+TEST_CASE("every measured candidate is recorded with where it came from", "[evolution]") {
+  SyntheticSearch search;
+  std::mt19937 random(4);
+  search.space = test::with_end_losses(search.space, random);
+  search.options.start = {StartKind::sensitivity};
+  Outcome outcome;
+  const std::vector<Call> calls = calls_of(search, &outcome);
+  auto call = calls.begin();
+  std::set<Origin> origins;
+  for (std::size_t g = 0; g < outcome.populations.size(); ++g) {
+    for (std::size_t i = 0; i < outcome.populations[g].islands.size(); ++i) {
+      const IslandState& island = outcome.populations[g].islands[i];
+      REQUIRE(island.measured.size() == search.options.stages.size());
+      for (std::size_t s = 0; s < island.measured.size(); ++s, ++call) {
+        const MeasuredStage& stage = island.measured[s];
+        CHECK(stage.stage == static_cast<std::int64_t>(s));
+        CHECK(stage.tokens == search.options.stages[s].tokens);
+        std::vector<Assignment> measured;
+        for (const Measurement& one : stage.candidates) {
+          measured.push_back(one.assignment);
+          origins.insert(one.origin);
+          CHECK(one.fitness == test::synthetic_fitness(one.assignment, call->draw));
+          CHECK((one.origin == Origin::parent) == (one.assignment == call->base));
+        }
+        CHECK(in_order(measured) == in_order(call->candidates));
+        CHECK(measured.size() == call->candidates.size());
+      }
+    }
+    if ((g + 1) % 3 == 0) ++call;  // the comparison
+  }
+  CHECK(origins == std::set<Origin>{Origin::mutation, Origin::parent, Origin::immigrant});
+  search.options.strategy = Strategy::random;
+  const Outcome drawn = run_search(Communicator::self(), search);
+  CHECK(drawn.last.islands[0].measured[0].candidates[0].origin == Origin::random);
+}
+
+TEST_CASE("what the surrogate expects is said before anything of the generation is measured", "[evolution]") {
+  SyntheticSearch search;
+  std::mt19937 random(5);
+  search.space = test::with_end_losses(search.space, random);
+  search.options.start = {StartKind::sensitivity};
+  const Outcome outcome = run_search(Communicator::self(), search);
+  REQUIRE(outcome.code == 0);
+  const auto islands = static_cast<std::size_t>(search.options.islands);
+  for (std::size_t g = 0; g < outcome.populations.size(); ++g) {
+    const Population& population = outcome.populations[g];
+    // All islands up to two generations ago, in order, then the island's own last one.
+    SurrogateMoments known;
+    for (std::size_t before = 0; before + 1 < g; ++before) {
+      std::vector<MeasuredStage> all;
+      for (std::size_t i = 0; i < islands; ++i) {
+        const auto& measured = outcome.populations[before].islands[i].measured;
+        all.insert(all.end(), measured.begin(), measured.end());
+      }
+      learn(search.space, all, known);
+    }
+    for (std::size_t i = 0; i < islands; ++i) {
+      SurrogateMoments own = known;
+      if (g > 0) learn(search.space, outcome.populations[g - 1].islands[i].measured, own);
+      const Surrogate surrogate = fit(search.space, own);
+      std::vector<double> expected, fitness;
+      for (const MeasuredStage& stage : population.islands[i].measured) {
+        for (const Measurement& one : stage.candidates) {
+          CHECK(one.expected == expected_loss(search.space, surrogate, one.assignment));
+          if (stage.stage > 0) continue;
+          expected.push_back(one.expected);
+          fitness.push_back(one.fitness);
+        }
+      }
+      CHECK(population.reports[i].surrogate_ranks == rank_sums(expected, fitness));
+    }
+  }
+  // Ranks of the first generation are those of the plain sum.
+  CHECK(outcome.populations[0].reports[0].surrogate_ranks == outcome.populations[0].reports[0].ranks);
+}
+
+TEST_CASE("the surrogate's proposals are new, of the budget, and the same for any number of ranks",
+          "[evolution]") {
+  const Communicator world = Communicator::world();
+  for (const bool by_size : {false, true}) {
+    SyntheticSearch search;
+    std::mt19937 random(6);
+    search.space = test::with_end_losses(search.space, random);
+    if (by_size) search.budget = Budget::of_parameters(search.space, 550);
+    search.options.start = {StartKind::sensitivity};
+    search.options.proposals = 3;
+    for (const std::int64_t islands : {4, 1, 5}) {
+      search.options.islands = islands;
+      search.topology("ring", "2", 2);
+      check_same_as_alone(search, world);
+    }
+    search.options.islands = 2;
+    search.topology("none", "1", 1);
+    const Outcome outcome = run_search(Communicator::self(), search);
+    REQUIRE(outcome.code == 0);
+    std::vector<std::set<Assignment>> known(2);
+    std::vector<Assignment> parents;
+    for (const IslandState& island : search.start().islands) parents.push_back(island.elites[0].assignment);
+    std::size_t proposals = 0;
+    for (const Population& population : outcome.populations) {
+      for (std::size_t i = 0; i < 2; ++i) {
+        const std::vector<MeasuredStage>& measured = population.islands[i].measured;
+        CHECK(measured[0].candidates.size() == static_cast<std::size_t>(search.options.offspring));
+        for (const Measurement& one : measured[0].candidates) {
+          CHECK(search.budget.met_by(search.space, one.assignment));
+          if (one.origin != Origin::proposal) continue;
+          ++proposals;
+          CHECK(!known[i].contains(one.assignment));
+          const Assignment& parent = parents[i];
+          std::size_t changed = 0;
+          for (std::size_t m = 0; m < parent.size(); ++m) changed += one.assignment[m] != parent[m] ? 1 : 0;
+          CHECK(changed <= 4);
+        }
+        parents[i] = population.islands[i].elites.front().assignment;
+        for (const MeasuredStage& stage : measured) {
+          for (const Measurement& one : stage.candidates) known[i].insert(one.assignment);
+        }
+      }
+    }
+    CHECK(proposals > 2 * outcome.populations.size());  // a small space has few that are near and new
+    // Mutations that are left are those of a search without proposals, at least in the first generation.
+    const auto children = [&](std::int64_t count) {
+      search.options.proposals = count;
+      std::set<Assignment> all;
+      const Outcome found = run_search(Communicator::self(), search);
+      for (const Measurement& one : found.populations.at(0).islands[0].measured[0].candidates) {
+        if (one.origin == Origin::mutation) all.insert(one.assignment);
+      }
+      return all;
+    };
+    const std::set<Assignment> with = children(3), without = children(0);
+    CHECK(std::includes(without.begin(), without.end(), with.begin(), with.end()));
+  }
+  // Where nothing is known yet but the end losses, what is near the parent and better by them is proposed.
+  SyntheticSearch search;
+  std::mt19937 random(7);
+  search.space = test::with_end_losses(search.space, random);
+  search.options.proposals = 1;
+  search.options.generations = 1;
+  const Outcome outcome = run_search(Communicator::self(), search);
+  const Measurement& last = outcome.last.islands[0].measured[0].candidates.back();
+  CHECK(last.origin == Origin::proposal);
+  CHECK(search.space.predicted_loss(last.assignment) <
+        search.space.predicted_loss(search.budget.uniform(search.space)));
+}
+
+TEST_CASE("a search is taken up again from any of its generations", "[evolution]") {
+  SyntheticSearch search;
+  std::mt19937 random(8);
+  search.space = test::with_end_losses(search.space, random);
+  search.options.start = {StartKind::sensitivity};
+  search.options.proposals = 2;
+  const Outcome whole = run_search(Communicator::self(), search);
+  const Communicator world = Communicator::world();
+  for (std::size_t g = 0; g + 1 < whole.populations.size(); ++g) {
+    const Outcome rest = run_search(world, search, whole.populations[g]);
+    CHECK(rest.code == 0);
+    CHECK(text_of(rest.last) == text_of(whole.last));
+    if (world.is_root()) CHECK(text_of(rest.populations[0]) == text_of(whole.populations[g + 1]));
+  }
+}
+
 TEST_CASE("no rank waits while a candidate of its island is not taken", "[evolution]") {
   const Communicator world = Communicator::world();
   for (const bool training : {true, false}) {

@@ -2,6 +2,7 @@
 #include "support/catch.hpp"
 #include "support/files.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -35,15 +36,33 @@ Population population_of(std::int64_t generation) {
                            std::int64_t{1} << 40,
                            generation};
   population.islands[1].ranks = {-0.5, 1.0 / 3, static_cast<double>(generation), 7 * generation};
+  population.islands[1].surrogate_ranks = {0.25, 2.0 / 3, static_cast<double>(generation), 7 * generation};
+  if (generation == 0) return population;
+  const double value = 1.0 / static_cast<double>(generation);
+  population.islands[0].measured = {
+      {0,
+       100,
+       {{{level, 0, 1, 2, 3, 4}, value, -value, Origin::mutation},
+        {{4, 3, 2, 1, 0, level}, std::numeric_limits<double>::infinity(), 2, Origin::proposal}}},
+      {1, 200, {{{level, 0, 1, 2, 3, 4}, 2 * value, 1e-300, Origin::parent}}}};
+  population.islands[1].measured = {{0, 100, {}}, {1, 200, {{{0, 0, 0, 0, 0, 1}, 3, 4, Origin::immigrant}}}};
+  const std::size_t features = surrogate_features(6);
+  population.moments = {std::vector<double>(features * (features + 1) / 2, value),
+                        std::vector<double>(features, -value),
+                        std::vector<double>(features, 2 * value),
+                        0.5,
+                        value,
+                        std::vector<double>(surrogate_ridges(), 3 * value),
+                        {1, 2, ~std::uint64_t{0}}};
   return population;
 }
 
 bool same(const Population& a, const Population& b) {
-  bool equal = a.generation == b.generation && a.islands.size() == b.islands.size();
+  bool equal = a.generation == b.generation && a.islands.size() == b.islands.size() && a.moments == b.moments;
   for (std::size_t i = 0; equal && i < a.islands.size(); ++i) {
     const IslandState &x = a.islands[i], &y = b.islands[i];
-    equal = x.ranks == y.ranks && x.evaluations == y.evaluations && x.tokens == y.tokens &&
-            x.elites.size() == y.elites.size();
+    equal = x.ranks == y.ranks && x.surrogate_ranks == y.surrogate_ranks && x.evaluations == y.evaluations &&
+            x.tokens == y.tokens && x.elites.size() == y.elites.size() && x.measured == y.measured;
     for (std::size_t e = 0; equal && e < x.elites.size(); ++e) {
       equal = x.elites[e].assignment == y.elites[e].assignment && x.elites[e].fitness == y.elites[e].fitness;
     }
@@ -126,6 +145,20 @@ TEST_CASE("where the last checkpoint is damaged, the one before is taken", "[run
     damage([&](Hdf5File& file) { file.write_values("/elites", Hdf5Type::i64, elites); });
   }
   damage([](Hdf5File& file) { file.write_attribute("/", "format_version", std::int64_t{99}); });
+  damage([](Hdf5File& file) {
+    file.write_values("/measured_origins", Hdf5Type::u8, std::vector<std::uint8_t>{0, 2, 3, 9});
+  });
+  damage([](Hdf5File& file) {
+    file.write_values("/measured_levels", Hdf5Type::i32, std::vector<std::int32_t>(4 * 6, 5));
+  });
+  const auto stages = [&](std::vector<std::int64_t> values) {
+    damage([&](Hdf5File& file) { file.write_values("/measured_stages", Hdf5Type::i64, values); });
+  };
+  stages({0, 0, 100, 2, 0, 1, 200, 1, 1, 0, 100, 0, 2, 1, 200, 1});  // another island
+  stages({0, 0, 100, 2, 0, 1, 200, 1, -1, 0, 100, 0, 1, 1, 200, 1});
+  stages({0, 0, 100, 2, 0, 1, 200, 1, 1, 0, 100, 0, 1, 1, 200, 2});  // more than there are
+  stages({0, 0, 100, -1, 0, 1, 200, 1, 1, 0, 100, 0, 1, 1, 200, 1});
+  stages({0, 0, 100, 1, 0, 1, 200, 1, 1, 0, 100, 0, 1, 1, 200, 1});  // fewer
 
   // Where the one before is damaged as well, or not there, nothing is made up.
   test::write_text(last, "x");
@@ -174,7 +207,19 @@ TEST_CASE("a resumed run drops what it will say again, and half lines", "[run_fo
     if (generation % 3 == 0) run.append_metrics({line(generation, "comparison")});
     population.generation = generation;
     run.append_migrations(population, std::vector<Migration>{{1, 0, 2}, {0, 1, 5}});
+    run.append_candidates(some_space(), population);
   }
+  const std::string candidates = read_file(run.path() / "candidates.jsonl");
+  const std::string of_one =
+      R"({"generation":1,"island":0,"stage":1,"tokens":100,"origin":"mutation","fitness":1.0,"levels":[1,0,1,2,3,4]})"
+      "\n"
+      R"({"generation":1,"island":0,"stage":1,"tokens":100,"origin":"proposal","fitness":null,"levels":[4,3,2,1,0,1]})"
+      "\n"
+      R"({"generation":1,"island":0,"stage":2,"tokens":200,"origin":"parent","fitness":2.0,"levels":[1,0,1,2,3,4]})"
+      "\n"
+      R"({"generation":1,"island":1,"stage":2,"tokens":200,"origin":"immigrant","fitness":3.0,"levels":[0,0,0,0,0,1]})"
+      "\n";
+  CHECK(candidates.starts_with(of_one));
   const std::string metrics = read_file(run.path() / "metrics.jsonl");
   const std::string migrations = read_file(run.path() / "migrations.csv");
   CHECK(migrations.starts_with(
@@ -183,6 +228,7 @@ TEST_CASE("a resumed run drops what it will say again, and half lines", "[run_fo
   const std::string half_metrics = R"({"generation":3,"isl)", half_migrations = "3,0,1";
   test::write_text(run.path() / "metrics.jsonl", metrics + half_metrics);
   test::write_text(run.path() / "migrations.csv", migrations + half_migrations);
+  test::write_text(run.path() / "candidates.jsonl", candidates + half_metrics);
   for (const std::int64_t generation : {20, 12, 11, 9, 3, 0}) {
     run.rewind(generation);
     std::string expected, expected_migrations = "generation,from,to,fitness\n";
@@ -195,6 +241,9 @@ TEST_CASE("a resumed run drops what it will say again, and half lines", "[run_fo
     }
     CHECK(read_file(run.path() / "metrics.jsonl") == expected);
     CHECK(read_file(run.path() / "migrations.csv") == expected_migrations);
+    const std::string kept = read_file(run.path() / "candidates.jsonl");
+    CHECK(candidates.starts_with(kept));
+    CHECK(std::count(kept.begin(), kept.end(), '\n') == 4 * std::min<std::int64_t>(generation, 12));
   }
   run.append_metrics({line(1, "island")});
   CHECK(read_file(run.path() / "metrics.jsonl") == line(1, "island").dump() + "\n");

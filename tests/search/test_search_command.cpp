@@ -74,7 +74,7 @@ TEST_CASE("a search finds the same on any number of ranks", "[search]") {
     CHECK(!fs::exists(part_path(run / "checkpoint.h5")));
   }
   // Four islands, seven generations, comparisons after 3, 6 and 7.
-  CHECK(test::count_lines(expected, "\"island\":") == 28);
+  CHECK(test::count_lines(expected, "\"evaluations\":") == 28);
   CHECK(test::count_lines(expected, "\"comparison\":") == 3);
   CHECK(test::count_lines(expected, "perplexity") == 3);
   CHECK(test::count_lines(read_file(folder / "run1" / "best.txt"), "down_proj: ") == 4);
@@ -92,7 +92,7 @@ TEST_CASE("a search finds the same on any number of ranks", "[search]") {
   CHECK(run_galapagos(2, search_words(folder / "run2", {{"--resume", ""}, {"--generations", "8"}})).code ==
         0);
   CHECK(run_galapagos(1, search_words(folder / "eight", {{"--generations", "8"}})).code == 0);
-  CHECK(test::count_lines(findings(folder / "run2"), "\"island\":") == 32);
+  CHECK(test::count_lines(findings(folder / "run2"), "\"evaluations\":") == 32);
   CHECK(content(folder / "run2" / "best.txt") == content(folder / "eight" / "best.txt"));
   CHECK(content(folder / "run2" / "migrations.csv") == content(folder / "eight" / "migrations.csv"));
   // Nothing is written where only the plan is asked for.

@@ -332,3 +332,47 @@ TEST_CASE("a start that cannot be had is refused", "[start]") {
   refused({{"--start", (folder / "short.txt").string()}}, 3, "no line for");
   check_refused(all);
 }
+
+TEST_CASE("a search with proposals is the same on any number of ranks, stopped or not", "[start]") {
+  const test::TemporaryFolder folder;
+  const Change options = {{"--proposals", "2"}, {"--generations", "5"}};
+  std::string expected;
+  for (const int ranks : {1, 2, 3, 4}) {
+    const fs::path run = folder / ("run" + std::to_string(ranks));
+    CHECK(run_galapagos(ranks, start_words(run, options)).code == 0);
+    if (ranks == 1) expected = findings(run);
+    CHECK(findings(run) == expected);
+  }
+  CHECK(count_lines(expected, "\"origin\":\"proposal\"") > 20);
+  CHECK(count_lines(expected, "\"surrogate\":") == count_lines(expected, "\"origin\":"));
+  const Json manifest = read_json(folder / "run1" / "manifest.json");
+  CHECK(std::abs(manifest.at("surrogate_rank_correlation").get<double>()) <= 1);
+  // Stopped by a signal somewhere, and gone on with on other numbers of ranks.
+  const fs::path run = folder / "stopped";
+  for (const int generations : {1, 3}) {
+    Change resumed = options;
+    if (generations > 1) resumed["--resume"] = "";
+    const Ended ended = run_galapagos(generations, start_words(run, resumed), 120,
+                                      [&] { return test::generations_done(run) >= generations; });
+    CHECK(ended.code != 0);  // killed
+  }
+  Change resumed = options;
+  resumed["--resume"] = "";
+  CHECK(run_galapagos(2, start_words(run, resumed)).code == 0);
+  CHECK(findings(run) == expected);
+  // Another number of proposals is another search.
+  resumed["--proposals"] = "1";
+  CHECK(run_galapagos(2, start_words(run, resumed)).errors.find("'proposals' was 2 and is 1 now") !=
+        std::string::npos);
+  std::vector<Refusal> all;
+  const auto refused = [&](Change change, const std::string& reason) {
+    const fs::path output = folder / ("refused" + std::to_string(all.size()));
+    change.try_emplace("--proposals", "2");
+    all.push_back({[=](int) { return start_words(output, change); }, 2, reason, output});
+  };
+  refused({{"--proposals", "-1"}}, "--proposals");
+  refused({{"--proposals", "7"}}, "7 proposals of 6 offspring");
+  refused({{"--strategy", "random"}}, "proposals are for the strategy evolution");
+  refused({{"--database", (search_inputs() / "x.h5").string()}}, "no end losses to propose by");
+  check_refused(all);
+}

@@ -49,6 +49,23 @@ TEST_CASE("who sends to whom", "[topology]") {
         Migrations{{2, 4, 1}});
 }
 
+TEST_CASE("no more arrive than the topology says", "[topology]") {
+  for (const char* name : {"ring", "complete", "star", "random", "none"}) {
+    for (const std::int64_t islands : {1, 2, 5}) {
+      const Topology topology = make_topology(name, "3", 1, islands, 5);
+      for (std::int64_t generation = 1; generation < 30; ++generation) {
+        std::map<std::int64_t, std::int64_t> arrivals;
+        for (const Migration& one : topology.after(generation)) arrivals[one.to] += one.count;
+        for (const auto& [to, count] : arrivals) CHECK(count <= topology.most_arrivals());
+      }
+    }
+  }
+  CHECK(make_topology("none", "3", 1, 4, 0).most_arrivals() == 0);
+  CHECK(make_topology("ring", "3", 1, 4, 0).most_arrivals() == 3);
+  CHECK(make_topology("complete", "3", 1, 4, 0).most_arrivals() == 9);
+  CHECK(make_topology("matrix", "0 1 2; 1 0 4; 0 1 0", 1, 3, 0).most_arrivals() == 6);
+}
+
 TEST_CASE("migrations start every so many generations", "[topology]") {
   for (const char* name : {"ring", "complete", "star", "random"}) {
     const Topology topology = make_topology(name, "1", 3, 4, 0);

@@ -9,11 +9,13 @@
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/core/phase_times.hpp>
+#include <galapagos/search/measurements.hpp>
 #include <galapagos/search/mutation.hpp>
 #include <galapagos/search/rank_correlation.hpp>
 #include <galapagos/search/replica.hpp>
 #include <galapagos/search/space.hpp>
 #include <galapagos/search/start.hpp>
+#include <galapagos/search/surrogate.hpp>
 #include <galapagos/search/token_draw.hpp>
 #include <galapagos/search/topology.hpp>
 
@@ -51,6 +53,7 @@ struct EvolutionOptions {
   std::int64_t islands = 1;
   std::int64_t generations = 200;
   std::int64_t offspring = 16;
+  std::int64_t proposals = 0;  ///< of the offspring, made by the surrogate; needs end losses
   std::vector<SelectionStage> stages;
   Topology topology;
   Strategy strategy = Strategy::evolution;
@@ -74,15 +77,18 @@ struct IslandState {
   std::int64_t evaluations = 0;      ///< so far, candidates times stages
   std::int64_t tokens = 0;           ///< compared on so far, over all candidates
   std::int64_t training_tokens = 0;  ///< trained on so far
-  RankSums ranks =
-      {};  ///< of predicted and measured losses in first stages so far, where there are end losses
+  /// Of predicted and measured losses in first stages so far, where there are end losses: predicted by their
+  /// plain sum, and by the surrogate.
+  RankSums ranks = {}, surrogate_ranks = {};
+  std::vector<MeasuredStage> measured = {};  ///< in the last generation
 };
 
 /// What one island did in one generation.
 struct GenerationReport {
-  double mean = 0;       ///< of the offspring, in the first stage
-  double predicted = 0;  ///< the mean of what they are predicted to lose, where there are end losses
-  RankSums ranks;        ///< of the two over the offspring, likewise
+  double mean = 0;           ///< of the offspring, in the first stage
+  double predicted = 0;      ///< the mean of what they are predicted to lose, where there are end losses
+  RankSums ranks;            ///< of the two over the offspring, likewise
+  RankSums surrogate_ranks;  ///< of what the surrogate expected and what was measured, likewise
   bool improved = false;
   std::int64_t immigrants = 0;
   double wait_seconds = 0;
@@ -94,6 +100,7 @@ struct Population {
   std::int64_t generation = 0;
   std::vector<IslandState> islands;
   std::vector<GenerationReport> reports;  ///< empty for generation 0
+  SurrogateMoments moments;               ///< of all generations before this one, where there are end losses
 };
 
 /// The parents of all islands measured on common tokens.

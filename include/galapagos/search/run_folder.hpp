@@ -20,8 +20,8 @@ struct SearchCheckpoint {
   double seconds = 0;  ///< spent so far, over all runs
 };
 
-/// What a search leaves behind: config.ini, manifest.json, metrics.jsonl, migrations.csv, checkpoint.h5,
-/// best.txt, uniform.txt, start.txt. Used on one rank.
+/// What a search leaves behind: config.ini, manifest.json, metrics.jsonl, candidates.jsonl,
+/// migrations.csv, checkpoint.h5, best.txt, uniform.txt, start.txt. Used on one rank.
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
@@ -35,13 +35,15 @@ class RunFolder {
   /// The last checkpoint, or the one before where the last is damaged. InputError where there is none, where
   /// neither can be read, or where it belongs to another search than `identity`, naming the first difference.
   SearchCheckpoint resume(const SearchSpace& space, const std::string& identity, std::int64_t islands) const;
-  /// Drops what metrics.jsonl and migrations.csv say of generations after `generation`: they will be run
-  /// again.
+  /// Drops what metrics.jsonl, candidates.jsonl and migrations.csv say of generations after `generation`:
+  /// they will be run again.
   void rewind(std::int64_t generation) const;
 
   /// checkpoint.h5, the previous one kept as checkpoint.previous.h5.
   void save(const SearchCheckpoint& checkpoint) const;
   void append_metrics(const std::vector<Json>& lines) const;
+  /// candidates.jsonl: what was measured in the last generation.
+  void append_candidates(const SearchSpace& space, const Population& population) const;
   void append_migrations(const Population& population, std::span<const Migration> migrations) const;
   void write_best(const std::string& text) const;
   /// uniform.txt: the most even assignment, to compare with.

@@ -36,6 +36,9 @@ using EndLosses = std::vector<std::vector<double>>;
 /// be, were they measured again. The space has to have end losses.
 EndLosses perturbed_end_losses(const SearchSpace& space, double sigma, RandomStream random);
 
+/// The same of any losses, with numbers from `random`.
+EndLosses perturbed(EndLosses losses, double sigma, RandomStream& random);
+
 /// The assignment of a budget with the least sum of `losses`, exactly; of equal ones that with fewer
 /// parameters, then lower levels. Where losses do not always grow as modules get smaller, it may leave room
 /// that a larger module would fill.

@@ -32,6 +32,8 @@ struct Topology {
   std::vector<Migration> after(std::int64_t generation) const;
   /// The most candidates that any edge carries.
   std::int64_t most_migrants() const;
+  /// No more than so many candidates arrive at an island at once.
+  std::int64_t most_arrivals() const;
 };
 
 /// From --topology, --migrants ("2", or a matrix "0 1; 1 0" with the topology "matrix") and

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <galapagos/search/space.hpp>
+
+namespace galapagos {
+
+/// How a candidate came into a generation.
+enum class Origin : std::uint8_t {
+  mutation,  ///< of the island's parent
+  random,    ///< drawn by the random strategy
+  proposal,  ///< of the surrogate
+  parent,
+  immigrant
+};
+
+/// "mutation", "random", "proposal", "parent" or "immigrant".
+std::string name_of(Origin origin);
+
+/// A candidate as one stage of a selection measured it.
+struct Measurement {
+  Assignment assignment;
+  double fitness = 0;
+  double expected = 0;  ///< by the surrogate, before anything of this generation was measured
+  Origin origin = Origin::mutation;
+
+  bool operator==(const Measurement&) const = default;
+};
+
+/// All candidates of a stage, measured on the same tokens.
+struct MeasuredStage {
+  std::int64_t stage = 0;
+  std::int64_t tokens = 0;  ///< compared on
+  std::vector<Measurement> candidates;
+
+  bool operator==(const MeasuredStage&) const = default;
+};
+
+}  // namespace galapagos

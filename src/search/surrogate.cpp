@@ -1,0 +1,217 @@
+#include "cholesky.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <iterator>
+#include <numeric>
+
+#include <galapagos/core/hash.hpp>
+#include <galapagos/search/surrogate.hpp>
+
+namespace galapagos {
+namespace {
+
+using Vector = std::vector<double>;
+
+constexpr double tokens_of_weight_one = 1024;
+// Noise of a measurement over what corrections may be, squared: neither is known beforehand.
+constexpr std::array ridges = {1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4};
+// The slope says how far the unit is off, which it usually is by more than single modules are.
+constexpr double share_of_slope = 1e-3;
+constexpr double size_of_rates = 2, size_of_pairs = 0.3;
+constexpr double least_factor = 0.1;
+
+double end_loss(const SearchSpace& space, const Assignment& assignment, std::size_t module) {
+  return space.modules[module].end_loss[static_cast<std::size_t>(assignment[module])];
+}
+
+/// What the rate of a module is of.
+double share_of_levels(const SearchSpace& space, std::size_t module, std::int64_t level) {
+  const std::int64_t last = space.modules[module].last();
+  return last > 0 ? size_of_rates * static_cast<double>(level) / static_cast<double>(last) : 0;
+}
+
+/// What the weights are of, in units of the scale.
+Vector features_of(const SearchSpace& space, const Assignment& assignment, double scale) {
+  const std::size_t modules = assignment.size();
+  Vector values;
+  values.reserve(surrogate_features(modules));
+  values.push_back(space.predicted_loss(assignment) / scale);
+  for (std::size_t i = 0; i < modules; ++i) values.push_back(end_loss(space, assignment, i) / scale);
+  for (std::size_t i = 0; i < modules; ++i) values.push_back(share_of_levels(space, i, assignment[i]));
+  for (std::size_t i = 0; i + 1 < modules; ++i)
+    values.push_back(size_of_pairs * std::sqrt(values[1 + i] * values[2 + i]));
+  return values;
+}
+
+/// Finite measurements of a stage: features and what they lose beyond the plain sum, both in units of the
+/// scale and less their means.
+struct Centred {
+  double weight = 0;  // of each
+  std::vector<Vector> rows;
+  Vector losses;
+  Vector mean_row;
+  double mean_loss = 0;
+
+  Centred(const SearchSpace& space, const MeasuredStage& stage, double scale);
+};
+
+Centred::Centred(const SearchSpace& space, const MeasuredStage& stage, double scale)
+    : weight(static_cast<double>(stage.tokens) / tokens_of_weight_one),
+      mean_row(surrogate_features(space.modules.size()), 0.0) {
+  for (const Measurement& one : stage.candidates) {
+    if (!std::isfinite(one.fitness)) continue;
+    rows.push_back(features_of(space, one.assignment, scale));
+    losses.push_back(one.fitness / scale - rows.back().front());
+  }
+  if (rows.empty()) return;
+  const auto count = static_cast<double>(rows.size());
+  for (const Vector& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) mean_row[i] += row[i] / count;
+  }
+  mean_loss = std::accumulate(losses.begin(), losses.end(), 0.0) / count;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    losses[r] -= mean_loss;
+    for (std::size_t i = 0; i < rows[r].size(); ++i) rows[r][i] -= mean_row[i];
+  }
+}
+
+double dot(const Vector& a, const Vector& b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+
+void add(const Centred& stage, SurrogateMoments& moments) {
+  const std::size_t size = moments.right.size();
+  for (std::size_t r = 0; r < stage.rows.size(); ++r) {
+    const Vector& row = stage.rows[r];
+    double* product = moments.products.data();
+    for (std::size_t i = 0; i < size; ++i) {
+      const double weighed = stage.weight * row[i];
+      for (std::size_t j = 0; j <= i; ++j) *product++ += weighed * row[j];
+      moments.right[i] += weighed * stage.losses[r];
+    }
+  }
+  const double weight = stage.weight * static_cast<double>(stage.rows.size());
+  for (std::size_t i = 0; i < size; ++i) moments.features[i] += weight * stage.mean_row[i];
+  moments.losses += weight * stage.mean_loss;
+  moments.weight += weight;
+}
+
+Vector weights_at(const SurrogateMoments& moments, double ridge) {
+  Vector diagonal(moments.right.size(), ridge);
+  diagonal.front() *= share_of_slope;
+  return Cholesky(moments.products, diagonal).solve(moments.right);
+}
+
+std::uint64_t fingerprint(const Assignment& assignment) {
+  return Hash64().add(std::as_bytes(std::span(assignment))).value();
+}
+
+void note_measured(std::span<const MeasuredStage> stages, std::vector<std::uint64_t>& known) {
+  for (const MeasuredStage& stage : stages) {
+    for (const Measurement& one : stage.candidates) known.push_back(fingerprint(one.assignment));
+  }
+  std::sort(known.begin(), known.end());
+  known.erase(std::unique(known.begin(), known.end()), known.end());
+}
+
+}  // namespace
+
+std::size_t surrogate_features(std::size_t modules) {
+  return 1 + 2 * modules + (modules > 0 ? modules - 1 : 0);
+}
+
+std::size_t surrogate_ridges() {
+  return ridges.size();
+}
+
+double end_loss_scale(const SearchSpace& space) {
+  Vector all;
+  for (const ModuleChoices& module : space.modules) {
+    std::copy_if(module.end_loss.begin(), module.end_loss.end(), std::back_inserter(all),
+                 [](double loss) { return loss > 0; });
+  }
+  if (all.empty()) return 1;
+  const auto middle = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
+  std::nth_element(all.begin(), middle, all.end());
+  return *middle;
+}
+
+double expected_loss(const SearchSpace& space, const Surrogate& surrogate, const Assignment& assignment) {
+  const double sum = space.predicted_loss(assignment);
+  if (surrogate.weights.empty()) return sum;
+  const Vector features = features_of(space, assignment, surrogate.scale);
+  return sum + surrogate.constant + surrogate.scale * dot(features, surrogate.weights);
+}
+
+EndLosses corrected_end_losses(const SearchSpace& space, const Surrogate& surrogate,
+                               const Assignment& around) {
+  const std::size_t modules = space.modules.size();
+  EndLosses losses;
+  for (std::size_t i = 0; i < modules; ++i) {
+    losses.push_back(space.modules[i].end_loss);
+    if (surrogate.weights.empty()) continue;
+    const double* factors = surrogate.weights.data() + 1;
+    const double *rates = factors + modules, *pairs = rates + modules;
+    double neighbours = 0;
+    if (i > 0) neighbours += pairs[i - 1] * std::sqrt(end_loss(space, around, i - 1));
+    if (i + 1 < modules) neighbours += pairs[i] * std::sqrt(end_loss(space, around, i + 1));
+    for (std::size_t level = 0; level < losses.back().size(); ++level) {
+      double& loss = losses.back()[level];
+      const double corrected =
+          (1 + surrogate.weights.front() + factors[i]) * loss +
+          surrogate.scale * rates[i] * share_of_levels(space, i, static_cast<std::int64_t>(level)) +
+          size_of_pairs * neighbours * std::sqrt(loss);
+      loss = std::max(corrected, least_factor * loss);
+    }
+  }
+  return losses;
+}
+
+void learn(const SearchSpace& space, std::span<const MeasuredStage> stages, SurrogateMoments& moments) {
+  const std::size_t size = surrogate_features(space.modules.size());
+  moments.products.resize(size * (size + 1) / 2);
+  moments.right.resize(size);
+  moments.features.resize(size);
+  moments.errors.resize(ridges.size());
+  const double scale = end_loss_scale(space);
+  std::vector<Centred> all;
+  for (const MeasuredStage& stage : stages) all.emplace_back(space, stage, scale);
+  if (moments.weight > 0) {
+    for (std::size_t k = 0; k < ridges.size(); ++k) {
+      const Vector weights = weights_at(moments, ridges[k]);
+      for (const Centred& stage : all) {
+        for (std::size_t r = 0; r < stage.rows.size(); ++r) {
+          const double error = stage.losses[r] - dot(stage.rows[r], weights);
+          moments.errors[k] += stage.weight * error * error;
+        }
+      }
+    }
+  }
+  for (const Centred& stage : all) add(stage, moments);
+  note_measured(stages, moments.assignments);
+}
+
+Surrogate fit(const SearchSpace& space, const SurrogateMoments& moments) {
+  if (!(moments.weight > 0)) return {};
+  // Of equal ones the greatest, which trusts the plain sum most.
+  std::size_t best = ridges.size() - 1;
+  for (std::size_t k = best; k-- > 0;) {
+    if (moments.errors[k] < moments.errors[best]) best = k;
+  }
+  Surrogate surrogate{end_loss_scale(space), 0, weights_at(moments, ridges[best]), ridges[best]};
+  if (!std::all_of(surrogate.weights.begin(), surrogate.weights.end(),
+                   [](double weight) { return std::isfinite(weight); })) {
+    return {};  // losses beyond all measure
+  }
+  surrogate.constant =
+      surrogate.scale * (moments.losses - dot(moments.features, surrogate.weights)) / moments.weight;
+  return surrogate;
+}
+
+bool is_measured(const SurrogateMoments& moments, const Assignment& assignment) {
+  return std::binary_search(moments.assignments.begin(), moments.assignments.end(), fingerprint(assignment));
+}
+
+}  // namespace galapagos
