@@ -172,6 +172,19 @@ std::vector<ModuleId> missing_modules(const Communicator& comm, const std::files
   return missing;
 }
 
+namespace {
+
+/// The columns that modules keep; nothing without a path.
+std::vector<std::int64_t> kept_on_path(const DatabaseHeader& header) {
+  std::vector<std::int64_t> kept;
+  const std::vector<ModuleId> modules = header.modules();
+  for (std::size_t i = 0; i < header.path.size(); ++i)
+    kept.push_back(header.kept_columns(modules[i], header.path[i]));
+  return kept;
+}
+
+}  // namespace
+
 std::optional<SensitivityReader> open_sensitivities(const DatabaseOptions& options, const Plan& plan) {
   if (!options.sensitivity) return std::nullopt;
   std::optional<SensitivityReader> reader(*options.sensitivity);
@@ -184,6 +197,10 @@ std::optional<SensitivityReader> open_sensitivities(const DatabaseOptions& optio
   if (!options.path && !found.assignment_fingerprint.empty()) {
     log_warning(
         "{} was measured with an assignment put in; a database on its path (--path) is what it is for", path);
+  }
+  if (found.has_first_order() && found.kept != kept_on_path(plan.header)) {
+    throw InputError("the first order of the divergence was measured at another model than the path's", path,
+                     "give --path the assignment that 'galapagos sensitivity --from kl' was given");
   }
   const std::string& known = plan.header.sensitivity_fingerprint;
   if (!known.empty() && known != reader->fingerprint())
@@ -207,12 +224,15 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device 
   agree_at_root(comm, [&] {
     plan.header.created = utc_now();
     plan.header.model_fingerprint = hex64(plan.checkpoint->fingerprint());
-    if (const auto reader = open_sensitivities(options, plan))
+    if (const auto reader = open_sensitivities(options, plan)) {
       plan.header.sensitivity_fingerprint = reader->fingerprint();
+      if (reader->header().has_first_order()) plan.header.end_loss_from = "kl";
+    }
   });
   plan.header.created = comm.broadcast_string(plan.header.created);
   plan.header.model_fingerprint = comm.broadcast_string(plan.header.model_fingerprint);
   plan.header.sensitivity_fingerprint = comm.broadcast_string(plan.header.sensitivity_fingerprint);
+  plan.header.end_loss_from = comm.broadcast_string(plan.header.end_loss_from);
   load_calibration(comm, options, plan);
 
   plan.missing = plan.header.modules();
