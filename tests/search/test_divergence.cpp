@@ -282,7 +282,7 @@ TEST_CASE("the first order is the same over stages, lanes and shards, and after 
   }
   // Stopped at every saving; a window of batches lies between two of them.
   options.lanes = 1;
-  options.calibration_tokens = 1200;
+  options.calibration_tokens = 320 * world.size();
   options.sequence_length = options.batch_tokens = options.checkpoint_tokens = 16;
   options.output = folder / "unstopped.h5";
   CHECK(measure(world, pruned, options) == 0);
@@ -290,7 +290,7 @@ TEST_CASE("the first order is the same over stages, lanes and shards, and after 
   int stops = 0;
   options.output = folder / "stopped.h5";
   options.max_seconds = 1e-9;
-  for (int code = static_cast<int>(ExitCode::stopped_early); code != 0 && stops < 20;) {
+  for (int code = static_cast<int>(ExitCode::stopped_early); code != 0 && stops < 30;) {
     options.resume = stops > 0;
     code = measure(world, pruned, options);
     stops += code == 0 ? 0 : 1;
