@@ -65,7 +65,8 @@ std::string bars(const DatabaseReader& database) {
     for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
       const auto found = middle.find({layer, kind});
       const double value = found == middle.end() ? 0 : found->second;
-      const auto length = static_cast<std::size_t>(most > 0 ? std::ceil(width * value / most) : 0);
+      const auto length =
+          static_cast<std::size_t>(most > 0 ? std::ceil(width * std::max(value, 0.0) / most) : 0);
       const std::string bar =
           std::string(length, '#') + (found == middle.end() ? " -" : fmt::format(" {:.3g}", value));
       text += kind == ModuleKind::attention ? fmt::format(" {:<36}", bar) : bar;
@@ -126,8 +127,9 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
   for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn})
     description.text += table(database, kind, "loss", 4, level_losses);
   if (!header.sensitivity_fingerprint.empty()) {
-    description.text += fmt::format("\nsensitivity    fingerprint {}; end losses in nats per token\n",
-                                    header.sensitivity_fingerprint);
+    description.text += fmt::format(
+        "\nsensitivity    fingerprint {}; end losses in nats per token{}\n", header.sensitivity_fingerprint,
+        header.end_loss_from.empty() ? "" : ", changes of the divergence from the model on the path");
     const auto end_loss = std::mem_fn(&DatabaseReader::end_loss);
     for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn})
       description.text += table(database, kind, "end loss", 3, end_loss);
@@ -144,6 +146,7 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
   json["calibration_fingerprint"] = header.calibration_fingerprint;
   if (!header.sensitivity_fingerprint.empty())
     json["sensitivity_fingerprint"] = header.sensitivity_fingerprint;
+  if (!header.end_loss_from.empty()) json["end_loss_from"] = header.end_loss_from;
   json["calibration_tokens"] = header.calibration_tokens;
   json["calibration_sequences"] = header.calibration_sequences;
   json["sequence_length"] = header.sequence_length;

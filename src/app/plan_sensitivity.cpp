@@ -11,11 +11,14 @@ namespace galapagos::app {
 PlannedPhase plan_sensitivity(const Machine& machine, const ModelSizes& model,
                               const SensitivityOptions& options, std::int64_t sequence_length) {
   const std::uint64_t limit = machine.limit(options.memory_limit);
-  const SensitivityExtent extent = {options.calibration_tokens,
-                                    std::max(options.batch_tokens, sequence_length), sequence_length,
-                                    machine.device(), activations_of(machine, model)};
+  SensitivityExtent extent = {options.calibration_tokens, std::max(options.batch_tokens, sequence_length),
+                              sequence_length, machine.device(), activations_of(machine, model)};
+  if (options.divergence) extent.dense = model.config;  // as the levels that are put in cannot be known
   const SensitivityForecast forecast =
       forecast_sensitivity(options, model.config, model.precision, extent, machine.ranks, limit);
+  SensitivityHeader kept;
+  kept.form = options.form;
+  kept.rank = options.rank;
   PlannedPhase phase;
   phase.name = "sensitivity";
   phase.rows = {{"context", fmt::format("{} tokens, {} ids drawn for each",
@@ -25,7 +28,8 @@ PlannedPhase plan_sensitivity(const Machine& machine, const ModelSizes& model,
                 {machine.memory_name(),
                  fmt::format("{}{}", human_bytes(forecast.bytes),
                              forecast.recompute ? "; layers are computed again on the way back" : "")},
-                {"file", fmt::format("{} ({})", human_bytes(forecast.file), name_of(options.form))},
+                {"file", fmt::format("{} ({}{})", human_bytes(forecast.file), kept.form_text(),
+                                     options.divergence ? ", first order" : "")},
                 {"work", human_operations(forecast.operations)}};
   Json& json = phase.json;
   json["calibration_tokens"] = options.calibration_tokens;

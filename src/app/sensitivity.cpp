@@ -6,6 +6,7 @@
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/pruning/sensitivity.hpp>
+#include <galapagos/search/in_place.hpp>
 
 namespace galapagos::app {
 namespace po = boost::program_options;
@@ -32,7 +33,14 @@ Options declare_sensitivity() {
       "samples", po::value<std::int64_t>()->default_value(usual.samples),
       "ids drawn for each token, each with a backward pass of its own")(
       "form", po::value<std::string>()->default_value("full"),
-      "what is kept of a module: full (a matrix of the hidden size), diagonal or scalar")(
+      "what is kept of a module: full (a matrix of the hidden size), lowrank (--rank vectors of it and a "
+      "diagonal), diagonal or scalar")("rank", po::value<std::int64_t>(),
+                                       "with --form lowrank: vectors kept")(
+      "from", po::value<std::string>()->default_value("drawn"),
+      "drawn: ids drawn from the model; kl: besides, at an assignment, the first order of the divergence "
+      "from "
+      "--reference")("reference", po::value<std::string>(),
+                     "with --from kl: the unpruned model, from which the database was made")(
       "lanes", po::value<std::int64_t>()->default_value(0),
       "copies of the model that share the tokens, each over as many ranks; 0: as many as can hold it")(
       "shards", po::value<std::int64_t>()->default_value(1),
@@ -48,6 +56,16 @@ Options declare_sensitivity() {
   return options;
 }
 
+namespace {
+
+bool from_divergence(const Options& options) {
+  const auto& from = options.get<std::string>("from");
+  if (from == "drawn" || from == "kl") return from == "kl";
+  throw UsageError("unknown word '" + printable(from) + "'", "--from", "choose drawn or kl");
+}
+
+}  // namespace
+
 SensitivityOptions read_sensitivity(const Options& options, int ranks) {
   SensitivityOptions request;
   request.model = options.find<std::string>("model").value_or("");
@@ -61,6 +79,8 @@ SensitivityOptions read_sensitivity(const Options& options, int ranks) {
   request.shuffled = options.flag("shuffle-calibration");
   request.samples = options.get<std::int64_t>("samples");
   request.form = sensitivity_form_of(options.get<std::string>("form"));
+  request.rank = options.find<std::int64_t>("rank").value_or(0);
+  request.divergence = from_divergence(options);
   request.lanes = lanes_of(options);
   request.shards = shards_of(options, ranks);
   request.batch_tokens = options.get<std::int64_t>("batch-tokens");
@@ -78,7 +98,17 @@ void sensitivity(const Communicator& world, const std::vector<std::string>& word
   if (!begin(world, options, words)) return;
   SensitivityOptions request = agree_on(world, [&] {
     for (const char* name : {"model", "calibration", "output"}) options.require(name);
-    return read_sensitivity(options, world.size());
+    SensitivityOptions read = read_sensitivity(options, world.size());
+    if (read.divergence) {
+      options.require("reference");
+      if (!options.has("assignment")) {
+        throw UsageError("a model diverges only once it is pruned", "--from kl",
+                         "give --database and --assignment");
+      }
+    } else if (options.has("reference")) {
+      throw UsageError("nothing is compared with it", "--reference", "use it together with --from kl");
+    }
+    return read;
   });
   const ops::Context context = make_context(world, options);
   request.make_collectives = collectives_for(context, options);
@@ -98,6 +128,26 @@ void sensitivity(const Communicator& world, const std::vector<std::string>& word
                                                 .value());
   }
   measured.source = [&](int shard, int shards) { return model->source(context, shard, shards); };
+  if (request.divergence) {
+    for (std::size_t i = 0; i < model->assignment.size(); ++i) {
+      const auto level = static_cast<std::size_t>(model->assignment[i]);
+      measured.kept.push_back(std::ssize(model->space.modules[i].kept[level]));
+    }
+    agree_at_root(world, [&] {
+      const std::string reference = options.get<std::string>("reference");
+      if (hex64(Checkpoint(reference).fingerprint()) == measured.fingerprint) return;
+      throw InputError("the database's levels are of another model than the reference", reference,
+                       "give the model that the database was made from, as --model");
+    });
+    measured.dense = [&](int shard, int shards) {
+      return checkpoint_source(*model->checkpoint, model->config, part_of_model(model->config, shard, shards),
+                               ops::working_type(context.device(), model->precision), context.device());
+    };
+    measured.in_place = [&](const ModuleId& module) {
+      return weight_in_place(*model->checkpoint, model->config, *model->database, model->space,
+                             model->assignment, module);
+    };
+  }
   measure_sensitivities(world, context, request, measured);
 }
 

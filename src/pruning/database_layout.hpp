@@ -8,8 +8,9 @@
 // Names of the file's objects and what the writer and the reader must agree on.
 namespace galapagos::layout {
 
-/// 2 where level 0 is stored, which programs that know only 1 would not take.
-constexpr std::int64_t format_version = 1, newest_version = 2;
+/// 2 where level 0 is stored, 3 where end losses may be negative, which programs that know only 1 would not
+/// take.
+constexpr std::int64_t format_version = 1, stored_zero_version = 2, newest_version = 3;
 
 inline std::string module_path(const ModuleId& module) {
   return "/modules/" + std::to_string(module.layer) + "/" + name_of(module.kind);

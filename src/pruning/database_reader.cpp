@@ -95,6 +95,7 @@ DatabaseHeader read_header(const Hdf5File& file, const std::string& path) {
   header.attention_unit = unit_named(file.read_string("/", "attention_unit"), path);
   if (file.has_attribute("/", "sensitivity_fingerprint"))
     header.sensitivity_fingerprint = file.read_string("/", "sensitivity_fingerprint");
+  if (file.has_attribute("/", "end_loss_from")) header.end_loss_from = file.read_string("/", "end_loss_from");
   for (const ModuleId& module : header.modules()) {
     header.levels[module] = read_levels(file, header, module, path);
   }

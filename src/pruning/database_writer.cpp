@@ -59,7 +59,9 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
     }
   }
   file.write_attribute("/", "format_version",
-                       header.first_stored() == 0 ? layout::newest_version : layout::format_version);
+                       !header.end_loss_from.empty() ? layout::newest_version
+                       : header.first_stored() == 0  ? layout::stored_zero_version
+                                                     : layout::format_version);
   file.write_attribute("/", "tool_version", header.tool_version);
   file.write_attribute("/", "created", header.created);
   file.write_attribute("/", "model_config", header.config.source.dump());
@@ -80,6 +82,7 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
   }
   if (!header.sensitivity_fingerprint.empty())
     file.write_attribute("/", "sensitivity_fingerprint", header.sensitivity_fingerprint);
+  if (!header.end_loss_from.empty()) file.write_attribute("/", "end_loss_from", header.end_loss_from);
   file.write_attribute("/", "complete", std::int64_t{0});
   file.close();
   publish_file(unfinished, path);

@@ -1,6 +1,8 @@
 #include "gradient_collector.hpp"
 
 #include <fmt/format.h>
+#include <tuple>
+#include <utility>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
@@ -8,6 +10,7 @@
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transformer.hpp>
+#include <galapagos/pruning/sketch.hpp>
 
 namespace galapagos {
 namespace {
@@ -29,9 +32,9 @@ Tensor first_rows(const OwnedTensor& tensor, std::int64_t rows) {
 }  // namespace
 
 GradientCollector::GradientCollector(const ops::Context& context, const Communicator& comm,
-                                     const ModelSource& source, std::span<const ModuleId> modules,
-                                     const PipelineGrid& grid, int rank_in_grid, const Shards& shards,
-                                     const GradientGathering& how)
+                                     const ModelSource& source, const ModelSource* dense,
+                                     std::span<const ModuleId> modules, const PipelineGrid& grid,
+                                     int rank_in_grid, const Shards& shards, const GradientGathering& how)
     : context_(context),
       comm_(comm),
       grid_(grid),
@@ -43,13 +46,18 @@ GradientCollector::GradientCollector(const ops::Context& context, const Communic
   const auto states = [&] {
     return OwnedTensor({how.most_tokens, config_.hidden_size}, DType::f32, context.device(), "hidden states");
   };
+  if (how.form == SensitivityForm::lowrank) {
+    directions_.emplace(SketchDirections{
+        ops::Context(context.device()),
+        copy_of(sketch_matrix(how.seed, how.rank, config_.hidden_size), context.device(), "a sketch"),
+        OwnedTensor({how.most_tokens, how.rank}, DType::f32, context.device(), "a sketch")});
+  }
   for (const ModuleId& module : modules) {
     if (module.layer < stage_.span.first || module.layer >= stage_.span.last) continue;
-    const std::int64_t n = config_.hidden_size;
-    OwnedTensor sum(how.form == SensitivityForm::full ? Shape{n, n} : Shape{n}, DType::f32, context.device(),
-                    "the sensitivity of " + name_of(module));
-    fill_zero(sum);
-    sums_.emplace(module, std::move(sum));
+    sums_.emplace(
+        std::piecewise_construct, std::forward_as_tuple(module),
+        std::forward_as_tuple(context, how.form, config_.hidden_size, directions_ ? &*directions_ : nullptr,
+                              "the sensitivity of " + name_of(module)));
   }
   for (std::int64_t layer = stage_.span.first; layer < stage_.span.last; ++layer) {
     before_.push_back(states());
@@ -59,15 +67,29 @@ GradientCollector::GradientCollector(const ops::Context& context, const Communic
   for (OwnedTensor& buffer : hidden_) buffer = states();
   again_ = states();
   d_hidden_ = states();
+  if (dense != nullptr) {
+    dense_.emplace(Dense{
+        {}, {context, dense->config, how.most_tokens, shards}, ops::Context(context.device()), states()});
+    for (std::int64_t layer = stage_.span.first; layer < stage_.span.last; ++layer) {
+      dense_->layers.push_back(dense->layer(layer));
+      for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
+        const ModuleId module{layer, kind};
+        OwnedTensor sum({module_columns(dense->config, module), config_.hidden_size}, DType::f32,
+                        context.device(), "the first order of " + name_of(module));
+        fill_zero(sum);
+        first_orders_.emplace(module, std::move(sum));
+      }
+    }
+  }
   if (stage_.span.last < config_.layers) return;
   head_.emplace(source.head());
   output_.emplace(context, config_, how.most_tokens, shards);
   losses_.emplace(context, shards, OutputPass::tile(how.most_tokens, context.device()), config_.vocab_size,
-                  false);
+                  dense != nullptr);
 }
 
-std::uint64_t GradientCollector::bytes(const HfConfig& config, DType precision, const LayerSpan& span,
-                                       bool one_stage, const GradientGathering& how) {
+std::uint64_t GradientCollector::bytes(const HfConfig& config, const HfConfig* dense, DType precision,
+                                       const LayerSpan& span, bool one_stage, const GradientGathering& how) {
   const auto hidden = static_cast<std::uint64_t>(config.hidden_size);
   std::int64_t width = (span.count() + 5) * config.hidden_size * static_cast<std::int64_t>(sizeof(float)) +
                        LayerPass::width(config, how.activations);
@@ -81,12 +103,26 @@ std::uint64_t GradientCollector::bytes(const HfConfig& config, DType precision, 
              OutputPass::bytes(config, how.most_tokens, how.device);
   }
   // What waits on the host between the way up and the way down, and the sums: as they are, and packed.
-  const std::int64_t waiting = one_stage ? 0 : span.last == config.layers ? how.samples : 1;
+  const bool last = span.last == config.layers;
+  const std::int64_t ways = how.samples + (dense != nullptr ? 1 : 0), answers = last && dense != nullptr;
+  const std::int64_t waiting = (one_stage ? 0 : last ? ways : 1) + answers;
   bytes += static_cast<std::uint64_t>(how.window_tokens * waiting) * hidden * sizeof(float);
   const auto modules = static_cast<std::uint64_t>(2 * span.count());
-  return bytes +
-         modules * sizeof(float) *
-             (how.form == SensitivityForm::full ? hidden * hidden + hidden * (hidden + 1) / 2 : 2 * hidden);
+  bytes += modules * CurvatureSum::bytes(how.form, config.hidden_size, how.rank) +
+           CurvatureSum::shared_bytes(how.form, config.hidden_size, how.rank, how.most_tokens);
+  if (dense == nullptr) return bytes;
+  bytes += activation_bytes(*dense, how.most_tokens, how.activations);
+  if (last) {
+    const std::int64_t tile = OutputPass::tile(how.most_tokens, how.device);
+    bytes += static_cast<std::uint64_t>(tile * (dense->vocab_size + dense->hidden_size)) * sizeof(float);
+  }
+  for (std::int64_t layer = span.first; layer < span.last; ++layer) {
+    bytes += static_cast<std::uint64_t>(layer_parameters(*dense, dense->shape(layer))) * size_of(precision);
+    // On the device, packed, and the sums of all lanes.
+    for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn})
+      bytes += 2 * static_cast<std::uint64_t>(module_columns(*dense, {layer, kind})) * hidden * sizeof(float);
+  }
+  return bytes;
 }
 
 void GradientCollector::check_finite(const Tensor& hidden) const {
@@ -103,6 +139,34 @@ void GradientCollector::run_layers(const Batch& batch, const Tensor& hidden) {
     layers_.fill_tape(stage_.layers[i], batch.offsets, tape, hidden);
     layers_.finish(stage_.layers[i], tape, hidden);
   }
+}
+
+void GradientCollector::run_dense(const Batch& batch, const Tensor& hidden) {
+  for (const LayerWeights& layer : dense_->layers) dense_->forward.run(layer, batch.offsets, hidden);
+}
+
+void GradientCollector::begin_way_back(const NumberedBatch& batch, std::size_t way, const Tensor& hidden,
+                                       const Tensor& answer, const Tensor& d_hidden) {
+  if (of_divergence(way)) return gradient_of_divergence(hidden, answer, d_hidden);
+  gradient_of_sample(batch, static_cast<std::int64_t>(way) - (dense_ ? 1 : 0), hidden, d_hidden);
+}
+
+void GradientCollector::gradient_of_divergence(const Tensor& hidden, const Tensor& answer,
+                                               const Tensor& d_hidden) {
+  std::vector<double> found;
+  fill_zero(d_hidden);
+  output_->run(head_->norm, head_->head, hidden, d_hidden,
+               [&](std::int64_t first, const Tensor& logits) {
+                 const std::int64_t rows = logits.rows();
+                 compute_logits(context_, config_, *head_, answer.slice(first, rows),
+                                losses_->reference(rows));
+                 losses_->take_reference(rows);
+                 found.resize(static_cast<std::size_t>(rows));
+                 losses_->divergence(logits, found);
+                 losses_->divergence_backward(std::vector<float>(found.size(), 1.0f), logits);
+                 return 0.0;
+               },
+               {});
 }
 
 void GradientCollector::gradient_of_sample(const NumberedBatch& numbered, std::int64_t sample,
@@ -126,17 +190,28 @@ void GradientCollector::gradient_of_sample(const NumberedBatch& numbered, std::i
                {});
 }
 
-void GradientCollector::back_through_layers(const Batch& batch, const Tensor& d_hidden, bool tapes_are_new) {
-  const auto tap = [&](const ModuleId& module) -> std::function<void(const Tensor&)> {
+void GradientCollector::add_first_order(const ModuleId& module, const Batch& batch, const Tensor& before,
+                                        const Tensor& gradient) {
+  const Tensor states = first_rows(again_, before.rows());
+  copy_values(before, states);
+  const LayerWeights& layer = dense_->layers[static_cast<std::size_t>(module.layer - stage_.span.first)];
+  const auto tap = [&, &sum = first_orders_.at(module)](const Tensor& input) {
+    ops::linear_weight_gradient(dense_->exact, input, gradient, sum);
+  };
+  if (module.kind == ModuleKind::attention) {
+    dense_->forward.attention(layer.attention, batch.offsets, states, tap);
+  } else {
+    dense_->forward.feed_forward(layer.ffn, states, tap);
+  }
+}
+
+void GradientCollector::back_through_layers(const Batch& batch, const Tensor& d_hidden, std::size_t way) {
+  const auto tap = [&](const ModuleId& module, const Tensor& before) -> std::function<void(const Tensor&)> {
+    if (of_divergence(way))
+      return [=, this, &batch](const Tensor& gradient) { add_first_order(module, batch, before, gradient); };
     const auto found = sums_.find(module);
     if (found == sums_.end()) return {};
-    return [this, &sum = found->second](const Tensor& gradient) {
-      if (how_.form == SensitivityForm::full) {
-        ops::accumulate_gram(context_, gradient, 1.0f, sum);
-      } else {
-        ops::add_column_squares(context_, gradient, sum);
-      }
-    };
+    return [&sum = found->second](const Tensor& gradient) { sum.add(gradient); };
   };
   for (std::size_t i = stage_.layers.size(); i-- > 0;) {
     const std::int64_t layer = stage_.span.first + static_cast<std::int64_t>(i);
@@ -146,11 +221,12 @@ void GradientCollector::back_through_layers(const Batch& batch, const Tensor& d_
       const Tensor again = first_rows(again_, d_hidden.rows());
       copy_values(before, again);
       layers_.fill_tape(stage_.layers[i], batch.offsets, tape, again);
-    } else if (!tapes_are_new) {
+    } else if (way > 0) {
       layers_.refill_tape(stage_.layers[i], tape, d_hidden.rows());
     }
     layers_.backward(stage_.layers[i], batch.offsets, tape, before, d_hidden, {},
-                     {tap({layer, ModuleKind::attention}), tap({layer, ModuleKind::ffn})});
+                     {tap({layer, ModuleKind::attention}, before),
+                      tap({layer, ModuleKind::ffn}, first_rows(tape.between, d_hidden.rows()))});
   }
 }
 
@@ -160,16 +236,21 @@ void GradientCollector::go_on_shards(std::span<const NumberedBatch> batches, Fai
     const auto tokens = static_cast<std::int64_t>(numbered.batch.tokens.size());
     const Tensor hidden = first_rows(hidden_[0], tokens), d_hidden = first_rows(d_hidden_, tokens);
     if (shards_.root_says(board.failed())) return;
+    const Tensor answer = dense_ ? first_rows(dense_->answer, tokens) : Tensor();
     shards_.run([&] {
+      if (dense_) {
+        embed_tokens(context_, shards_, numbered.batch.tokens, stage_.embedding, answer);
+        run_dense(numbered.batch, answer);
+      }
       embed_tokens(context_, shards_, numbered.batch.tokens, stage_.embedding, hidden);
       run_layers(numbered.batch, hidden);
     });
     if (shards_.is_root()) board.attempt([&] { check_finite(hidden); });  // all shards have the same states
     if (shards_.root_says(board.failed())) return;
     shards_.run([&] {
-      for (std::int64_t sample = 0; sample < how_.samples; ++sample) {
-        gradient_of_sample(numbered, sample, hidden, d_hidden);
-        back_through_layers(numbered.batch, d_hidden, sample == 0);
+      for (std::size_t way = 0; way < ways(); ++way) {
+        begin_way_back(numbered, way, hidden, answer, d_hidden);
+        back_through_layers(numbered.batch, d_hidden, way);
       }
     });
     progress.advance();
@@ -180,12 +261,28 @@ void GradientCollector::wait(const Tensor& states) {
   waiting_.push_back(copy_of(states, Device::cpu, "hidden states that wait"));
 }
 
+/// The way of the unpruned model, whose last states wait for the other's.
+void GradientCollector::go_up_dense(FailureBoard& board) {
+  answers_.clear();
+  if (!dense_) return;
+  stream_batches(
+      comm_, grid_, batches_, {hidden_[0], hidden_[1], hidden_[2]}, board,
+      [&](const Batch& batch, const Tensor& out) {
+        ops::embed(context_, batch.tokens, stage_.embedding, out);
+      },
+      [&](const Batch& batch, const Tensor& hidden) {
+        run_dense(batch, hidden);
+        if (head_) answers_.push_back(copy_of(hidden, Device::cpu, "hidden states that wait"));
+      });
+}
+
 void GradientCollector::go_up(std::span<const NumberedBatch> batches, FailureBoard& board) {
   if (!shards_.alone()) return go_on_shards(batches, board);
   const bool first = stage_.span.first == 0, last = head_.has_value();
   waiting_.clear();
   batches_.clear();
   for (const NumberedBatch& numbered : batches) batches_.push_back(numbered.batch);
+  go_up_dense(board);
   Progress progress("batches", static_cast<std::int64_t>(batches.size()));
   std::size_t next = 0;
   stream_batches(
@@ -194,16 +291,18 @@ void GradientCollector::go_up(std::span<const NumberedBatch> batches, FailureBoa
         ops::embed(context_, batch.tokens, stage_.embedding, out);
       },
       [&](const Batch& batch, const Tensor& hidden) {
-        const NumberedBatch& numbered = batches[next++];
+        const std::size_t at = next++;
         if (!last) wait(hidden);
         run_layers(batch, hidden);
         check_finite(hidden);
         progress.advance();
         if (!last) return;
         const Tensor d_hidden = first_rows(d_hidden_, hidden.rows());
-        for (std::int64_t sample = 0; sample < how_.samples; ++sample) {
-          gradient_of_sample(numbered, sample, hidden, d_hidden);
-          back_through_layers(batch, d_hidden, sample == 0);
+        const Tensor answer = dense_ ? first_rows(dense_->answer, hidden.rows()) : Tensor();
+        if (dense_) copy_values(answers_[at], answer);
+        for (std::size_t way = 0; way < ways(); ++way) {
+          begin_way_back(batches[at], way, hidden, answer, d_hidden);
+          back_through_layers(batch, d_hidden, way);
           if (!first) wait(d_hidden);
         }
       });
@@ -211,22 +310,21 @@ void GradientCollector::go_up(std::span<const NumberedBatch> batches, FailureBoa
 
 void GradientCollector::go_down(FailureBoard& board) {
   if (!shards_.alone() || grid_.stages() == 1) return;
-  const auto samples = static_cast<std::size_t>(how_.samples);
-  std::vector<Batch> of_samples;
-  for (const Batch& batch : batches_) of_samples.insert(of_samples.end(), samples, batch);
+  std::vector<Batch> of_ways;
+  for (const Batch& batch : batches_) of_ways.insert(of_ways.end(), ways(), batch);
   std::size_t next = 0;
   stream_batches(
-      comm_, grid_, of_samples, {hidden_[0], hidden_[1], hidden_[2]}, board,
+      comm_, grid_, of_ways, {hidden_[0], hidden_[1], hidden_[2]}, board,
       [&](const Batch&, const Tensor& out) { copy_values(waiting_[next], out); },
       [&](const Batch& batch, const Tensor& d_hidden) {
-        const std::size_t at = next++;
+        const std::size_t at = next++, way = at % ways();
         if (head_) return;  // on the last stage it is done
-        if (at % samples == 0) {
+        if (way == 0) {
           const Tensor hidden = first_rows(again_, d_hidden.rows());
-          copy_values(waiting_[at / samples], hidden);
+          copy_values(waiting_[at / ways()], hidden);
           run_layers(batch, hidden);
         }
-        back_through_layers(batch, d_hidden, at % samples == 0);
+        back_through_layers(batch, d_hidden, way);
       },
       HandOver::automatic, Direction::backward);
 }

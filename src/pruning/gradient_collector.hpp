@@ -1,5 +1,7 @@
 #pragma once
 
+#include "curvature_sum.hpp"
+
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -24,6 +26,7 @@ struct NumberedBatch {
 /// How gradients are gathered.
 struct GradientGathering {
   SensitivityForm form = SensitivityForm::full;
+  std::int64_t rank = 0;  ///< of sketches
   std::int64_t samples = 1;
   std::uint64_t seed = 0;
   std::int64_t most_tokens = 1;    ///< of a batch
@@ -37,21 +40,27 @@ struct GradientGathering {
 /// Sums g g^T over tokens, g [hidden] being the gradient by a module's output of the negative log-likelihood
 /// of ids that are drawn from the model itself at every position: the Fisher information's own expectation,
 /// so that no text is needed but as context (DESIGN section 2; Amari, "Natural gradient works efficiently in
-/// learning", 1998). Sums are [hidden, hidden] fp32, lower triangle, or [hidden] of the squares alone.
+/// learning", 1998).
+///
+/// With the unpruned model beside it, also the sums of g a^T, g now being the gradient of KL(unpruned ||
+/// model) and a all the inputs that the unpruned module has at what the model's own is given: the gradient of
+/// the divergence by the module's weight, also where that is pruned.
 ///
 /// On each rank of a grid of stages and lanes: its stage of the model, hidden states go up the stages, then
 /// gradients come down; or where there is one stage, on each of several shards its part of every layer. Which
 /// id is drawn depends on the seed and the token's number alone.
 class GradientCollector {
  public:
-  /// Loads this rank's part of the model. Errors as the source's. The references must outlive this.
+  /// Loads this rank's part of the model, and of the `dense` one, which may be null. g g^T is summed of
+  /// `modules`, g a^T of all that the stage's layers have. Errors as the sources'. The references must
+  /// outlive this.
   GradientCollector(const ops::Context& context, const Communicator& comm, const ModelSource& source,
-                    std::span<const ModuleId> modules, const PipelineGrid& grid, int rank_in_grid,
-                    const Shards& shards, const GradientGathering& how);
+                    const ModelSource* dense, std::span<const ModuleId> modules, const PipelineGrid& grid,
+                    int rank_in_grid, const Shards& shards, const GradientGathering& how);
 
-  /// Bytes of a rank with layers `span` of several stages, or of one.
-  static std::uint64_t bytes(const HfConfig& config, DType precision, const LayerSpan& span, bool one_stage,
-                             const GradientGathering& how);
+  /// Bytes of a rank with layers `span` of several stages, or of one; `dense` may be null.
+  static std::uint64_t bytes(const HfConfig& config, const HfConfig* dense, DType precision,
+                             const LayerSpan& span, bool one_stage, const GradientGathering& how);
 
   /// The way up of this lane's batches, and on the last stage back through it. On all ranks of the grid;
   /// errors go to the board, which all ranks then settle.
@@ -59,17 +68,31 @@ class GradientCollector {
   /// The same batches' way down; nothing is left to do where there is one stage.
   void go_down(FailureBoard& board);
 
-  /// Of this rank's modules.
-  std::map<ModuleId, OwnedTensor>& sums() { return sums_; }
+  /// Of this rank's modules, g g^T.
+  const std::map<ModuleId, CurvatureSum>& sums() const { return sums_; }
+  /// Of its stage's, sums of a g^T [columns of this shard, hidden] fp32.
+  const std::map<ModuleId, OwnedTensor>& first_orders() const { return first_orders_; }
 
  private:
+  /// Ways back of a batch: the divergence's, where there is one, and one for each sample.
+  std::size_t ways() const { return static_cast<std::size_t>(how_.samples) + (dense_ ? 1 : 0); }
+  bool of_divergence(std::size_t way) const { return dense_ && way == 0; }
+
   void run_layers(const Batch& batch, const Tensor& hidden);
+  void run_dense(const Batch& batch, const Tensor& hidden);
+  /// `answer`: the unpruned model's last hidden states; empty without it.
+  void begin_way_back(const NumberedBatch& batch, std::size_t way, const Tensor& hidden, const Tensor& answer,
+                      const Tensor& d_hidden);
+  void gradient_of_divergence(const Tensor& hidden, const Tensor& answer, const Tensor& d_hidden);
   void gradient_of_sample(const NumberedBatch& batch, std::int64_t sample, const Tensor& hidden,
                           const Tensor& d_hidden);
-  /// Where the tapes are not new, a way back before has spoilt them.
-  void back_through_layers(const Batch& batch, const Tensor& d_hidden, bool tapes_are_new);
+  /// All but the first way find tapes that the one before has spoilt.
+  void back_through_layers(const Batch& batch, const Tensor& d_hidden, std::size_t way);
+  void add_first_order(const ModuleId& module, const Batch& batch, const Tensor& before,
+                       const Tensor& gradient);
   void check_finite(const Tensor& hidden) const;
   void go_on_shards(std::span<const NumberedBatch> batches, FailureBoard& board);
+  void go_up_dense(FailureBoard& board);
   void wait(const Tensor& states);
 
   const ops::Context& context_;
@@ -80,16 +103,27 @@ class GradientCollector {
   HfConfig config_;
   StageWeights stage_;
   std::optional<HeadWeights> head_;  // on the last stage
-  std::map<ModuleId, OwnedTensor> sums_;
+  std::optional<SketchDirections> directions_;
+  std::map<ModuleId, CurvatureSum> sums_;
+  std::map<ModuleId, OwnedTensor> first_orders_;
   LayerPass layers_;
   std::vector<OwnedTensor> before_;  // what goes into each layer
   std::vector<LayerTape> tapes_;     // of each layer, or one for all
   std::optional<OutputPass> output_;
   std::optional<LogitLosses> losses_;
+  /// The unpruned model's part of this stage.
+  struct Dense {
+    std::vector<LayerWeights> layers;
+    LayerForward forward;
+    ops::Context exact;  // whose products keep fp32
+    OwnedTensor answer;  // of a batch
+  };
+  std::optional<Dense> dense_;
   OwnedTensor hidden_[3], again_, d_hidden_;
   std::vector<Batch> batches_;  // that went up
   std::vector<OwnedTensor>
       waiting_;  // on the host: what went into this stage, or on the last what comes down
+  std::vector<OwnedTensor> answers_;  // likewise, on the last: of the unpruned model
 };
 
 }  // namespace galapagos

@@ -120,6 +120,8 @@ class PathBuilder {
     StoredLevel path_level;
     PruningTask task{module, weights_.transposed(module), {}};
     if (sensitivities_ != nullptr) task.sensitivity = read_sensitivity(context_, *sensitivities_, module);
+    if (!header_.end_loss_from.empty())
+      task.first_order = read_first_order(context_, *sensitivities_, module);
     task.stored = [&](std::int64_t level, std::span<const std::int64_t> kept, const Tensor& stored) {
       if (level != header_.path[index]) return;
       path_level.kept.assign(kept.begin(), kept.end());

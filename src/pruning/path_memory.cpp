@@ -50,6 +50,8 @@ PathMemory path_memory(const DatabaseHeader& header, const std::optional<Compens
     if (compensation) pruning += 2 * square + 6 * weight;
     // The sum of both parts, one more part and factor, and what they explain.
     if (chosen) pruning += 3 * square + 4 * weight;
+    // The gradient, the weight in place, one to take its place, and the change by itself and times H and G.
+    if (!header.end_loss_from.empty()) pruning += 7 * weight;
     memory.pruning = std::max(memory.pruning, pruning);
   }
   return memory;

@@ -176,6 +176,15 @@ void warn_of_another_path(const DatabaseHeader& header, const SensitivityHeader&
   }
 }
 
+/// The columns that modules keep; nothing without a path.
+std::vector<std::int64_t> kept_on_path(const DatabaseHeader& header) {
+  std::vector<std::int64_t> kept;
+  const std::vector<ModuleId> modules = header.modules();
+  for (std::size_t i = 0; i < header.path.size(); ++i)
+    kept.push_back(header.kept_columns(modules[i], header.path[i]));
+  return kept;
+}
+
 }  // namespace
 
 std::optional<SensitivityReader> open_sensitivities(const DatabaseOptions& options, const Plan& plan) {
@@ -186,6 +195,10 @@ std::optional<SensitivityReader> open_sensitivities(const DatabaseOptions& optio
   if (found.config.source != plan.config.source || found.model_fingerprint != plan.header.model_fingerprint) {
     throw InputError("these sensitivities are of another model", path,
                      "make them with 'galapagos sensitivity' from the model given by --model");
+  }
+  if (found.has_first_order() && found.kept != kept_on_path(plan.header)) {
+    throw InputError("the first order of the divergence was measured at another model than the path's", path,
+                     "give --path the assignment that 'galapagos sensitivity --from kl' was given");
   }
   const std::string& known = plan.header.sensitivity_fingerprint;
   if (!known.empty() && known != reader->fingerprint())
@@ -212,11 +225,13 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device 
     if (const auto reader = open_sensitivities(options, plan)) {
       plan.header.sensitivity_fingerprint = reader->fingerprint();
       warn_of_another_path(plan.header, reader->header(), options.sensitivity->string());
+      if (reader->header().has_first_order()) plan.header.end_loss_from = "kl";
     }
   });
   plan.header.created = comm.broadcast_string(plan.header.created);
   plan.header.model_fingerprint = comm.broadcast_string(plan.header.model_fingerprint);
   plan.header.sensitivity_fingerprint = comm.broadcast_string(plan.header.sensitivity_fingerprint);
+  plan.header.end_loss_from = comm.broadcast_string(plan.header.end_loss_from);
   load_calibration(comm, options, plan);
 
   plan.missing = plan.header.modules();

@@ -1,10 +1,12 @@
 #include "prune_module.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include <galapagos/core/logging.hpp>
 #include <galapagos/ops/rows.hpp>
+#include <galapagos/pruning/sketch.hpp>
 
 namespace galapagos {
 
@@ -15,12 +17,29 @@ Sensitivity read_sensitivity(const ops::Context& context, const SensitivityReade
   switch (reader.header().form) {
     case SensitivityForm::full:
       return full_sensitivity(context, values, reader.header().config.hidden_size, name);
+    case SensitivityForm::lowrank: {
+      const SensitivityHeader& header = reader.header();
+      const std::vector<float> lower = lower_of_sketch(values, header.rank, header.config.hidden_size);
+      return full_sensitivity(context, lower, header.config.hidden_size, name);
+    }
     case SensitivityForm::diagonal:
       return diagonal_sensitivity(context, values, name);
     case SensitivityForm::scalar:
       break;
   }
   return scalar_sensitivity(values.at(0), name);
+}
+
+FirstOrder read_first_order(const ops::Context& context, const SensitivityReader& reader,
+                            const ModuleId& module) {
+  const std::int64_t hidden = reader.header().config.hidden_size;
+  const auto on_device = [&](std::vector<float> values) {
+    const std::int64_t columns = std::ssize(values) / hidden;
+    const Tensor tensor{
+        reinterpret_cast<std::byte*>(values.data()), {columns, hidden}, DType::f32, Device::cpu};
+    return copy_of(tensor, context.device(), "the first order of " + name_of(module));
+  };
+  return {on_device(reader.first_order(module)), on_device(reader.in_place(module))};
 }
 
 OwnedTensor converted(const ops::Context& context, const Tensor& tensor, DType type) {
@@ -60,16 +79,32 @@ void prune_module(const ops::Context& context, const DatabaseHeader& header, Pru
   const PhaseScope pruning(&times, "pruning");
   const Stopwatch watch;
   const ObsProblem problem = obs_problem(header, task);
-  ObsSummary summary = structured_obs(
-      context, problem, [&](std::int64_t level, std::span<const std::int64_t> kept, const Tensor& pruned) {
-        const OwnedTensor refitted = task.refit ? task.refit(problem.hessian, kept, pruned) : OwnedTensor();
-        const PhaseScope writing(&times, "writing");
-        write_level(context, header, task, level, kept, task.refit ? refitted : pruned, writer);
-      });
   // The Hessian per token is mean x x^T, T tokens: N / (2 T) of ours.
   const double per_token = static_cast<double>(header.calibration_sequences) /
                            (2 * static_cast<double>(header.calibration_tokens));
+  std::optional<DivergenceChange> change;
+  const auto change_to = [&](std::span<const std::int64_t> kept, const Tensor& weight) {
+    if (header.dtype == DType::f32) return change->to(kept, weight);
+    // As the file has it: nothing changes where it is the weight in place.
+    return change->to(kept, converted(context, converted(context, weight, header.dtype), DType::f32));
+  };
+  std::vector<double> changes(problem.removed.size() + 1, 0.0);
+  if (task.first_order) {
+    change.emplace(context, *task.first_order, *problem.sensitivity, problem.hessian, per_token);
+    std::vector<std::int64_t> columns(static_cast<std::size_t>(problem.weight->rows()));
+    std::iota(columns.begin(), columns.end(), 0);
+    changes.front() = change_to(columns, problem.weight);
+  }
+  ObsSummary summary = structured_obs(
+      context, problem, [&](std::int64_t level, std::span<const std::int64_t> kept, const Tensor& pruned) {
+        const OwnedTensor refitted = task.refit ? task.refit(problem.hessian, kept, pruned) : OwnedTensor();
+        const Tensor& weight = task.refit ? refitted.view() : pruned;
+        if (change) changes[static_cast<std::size_t>(level)] = change_to(kept, weight);
+        const PhaseScope writing(&times, "writing");
+        write_level(context, header, task, level, kept, weight, writer);
+      });
   for (double& loss : summary.end_loss) loss *= per_token;
+  if (change) summary.end_loss = std::move(changes);
   const PhaseScope writing(&times, "writing");
   writer.finish_module(task.module, summary);
   if (summary.attempts > 1) {

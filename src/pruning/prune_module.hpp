@@ -1,5 +1,7 @@
 #pragma once
 
+#include "divergence_change.hpp"
+
 #include <functional>
 #include <optional>
 #include <span>
@@ -22,6 +24,7 @@ struct PruningTask {
   OwnedTensor weight;   ///< [columns, hidden] fp32, transposed; it need not be the checkpoint's
   OwnedTensor hessian;  ///< (2/N) sum x x^T, N = header.calibration_sequences: [columns, columns] fp32, lower
   std::optional<Sensitivity> sensitivity = {};  ///< where the header names sensitivities
+  std::optional<FirstOrder> first_order = {};   ///< where end losses are changes of the divergence
   Refit refit = {};
   LevelSink stored = {};  ///< where given, is shown each level's weight as the file gets it
 };
@@ -30,6 +33,11 @@ struct PruningTask {
 /// cannot weigh with it.
 Sensitivity read_sensitivity(const ops::Context& context, const SensitivityReader& reader,
                              const ModuleId& module);
+
+/// What the reader has of the first order of a module, on the context's device. InputError where the file is
+/// damaged.
+FirstOrder read_first_order(const ops::Context& context, const SensitivityReader& reader,
+                            const ModuleId& module);
 
 /// A copy of another type on the tensor's device.
 OwnedTensor converted(const ops::Context& context, const Tensor& tensor, DType type);
@@ -43,7 +51,8 @@ void write_level(const ops::Context& context, const DatabaseHeader& header, cons
                  DatabaseWriter& writer);
 
 /// Prunes a module to the levels of the header and writes them, with end losses in nats per token where there
-/// is a sensitivity. Not collective. Errors as structured_obs().
+/// is a sensitivity: with a first order, those of DivergenceChange. Not collective. Errors as
+/// structured_obs().
 void prune_module(const ops::Context& context, const DatabaseHeader& header, PruningTask task,
                   DatabaseWriter& writer, PhaseTimes& times);
 

@@ -18,6 +18,7 @@
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/pruning/sensitivity_forecast.hpp>
+#include <galapagos/pruning/sketch.hpp>
 
 namespace galapagos {
 namespace {
@@ -31,6 +32,9 @@ constexpr std::size_t values_per_message = 1 << 26;
 struct Dealing {
   PipelineGrid grid;
   int shards = 1;
+
+  /// With the first order, what each shard has of the unpruned model.
+  std::vector<ModelPart> dense = {};
 
   bool member(int rank) const { return rank < grid.stages() * grid.lanes * shards; }
   /// Of stages and lanes.
@@ -47,6 +51,12 @@ struct Dealing {
         static_cast<int>(index / static_cast<std::size_t>(shards) % static_cast<std::size_t>(grid.lanes)),
         index, module);
   }
+};
+
+/// A rank that has some of a module's numbers, from `first` on.
+struct Contribution {
+  int rank = 0;
+  std::size_t first = 0, count = 0;
 };
 
 struct Setup {
@@ -92,19 +102,29 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
     header.samples = options.samples;
     header.seed = static_cast<std::int64_t>(options.seed);
     header.form = options.form;
+    header.rank = options.rank;
+    if (options.divergence) header.kept = model.kept;
     header.batch_tokens = options.batch_tokens;
     if (options.lanes > comm.size()) {
       throw UsageError(fmt::format("{} lanes do not fit {} ranks", options.lanes, comm.size()), "--lanes",
                        "use at most one lane per rank");
     }
     setup.modules = header.modules();
+    if (options.rank > header.config.hidden_size) {
+      throw UsageError(
+          fmt::format("a rank of {} with a hidden size of {}", options.rank, header.config.hidden_size),
+          "--rank", "give at most that");
+    }
   });
   agree_at_root(comm, [&] {
     look_for_output(options);
     header.created = utc_now();
   });
   header.created = comm.broadcast_string(header.created);
-  setup.how = {options.form, options.samples, options.seed};
+  setup.how.form = options.form;
+  setup.how.rank = options.rank;
+  setup.how.samples = options.samples;
+  setup.how.seed = options.seed;
   if (options.dry_run) {
     header.calibration_tokens = options.calibration_tokens;
     setup.how.most_tokens = std::max(options.batch_tokens, header.sequence_length);
@@ -126,8 +146,9 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, context.device());
   agree(comm, [&] {
     check_shards(comm.size(), options.shards);
-    const SensitivityExtent extent = {header.calibration_tokens, setup.how.most_tokens,
-                                      header.sequence_length, context.device(), context.activations()};
+    SensitivityExtent extent = {header.calibration_tokens, setup.how.most_tokens, header.sequence_length,
+                                context.device(), context.activations()};
+    if (options.divergence) extent.dense = model.config;
     setup.forecast =
         forecast_sensitivity(options, model.source(0, 1).config, model.precision, extent, comm.size(), limit);
     if (setup.forecast.grid.stages() > 1) check_message(setup.how.most_tokens, model.config.hidden_size);
@@ -137,15 +158,18 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
     }
     setup.how.recompute = setup.forecast.recompute;
     setup.dealing = {setup.forecast.grid, options.shards};
+    for (int shard = 0; options.divergence && shard < options.shards; ++shard)
+      setup.dealing.dense.push_back(part_of_model(model.config, shard, options.shards));
   });
   return setup;
 }
 
 void log_setup(const SensitivityOptions& options, const Setup& setup) {
   const Dealing& dealing = setup.dealing;
-  log_info("sensitivities of {} modules, {}; {} tokens of context, {} ids drawn for each",
-           setup.modules.size(), name_of(options.form),
-           human_count(static_cast<std::uint64_t>(setup.header.calibration_tokens)), options.samples);
+  log_info("sensitivities of {} modules, {}; {} tokens of context, {} ids drawn for each{}",
+           setup.modules.size(), setup.header.form_text(),
+           human_count(static_cast<std::uint64_t>(setup.header.calibration_tokens)), options.samples,
+           options.divergence ? "; and the first order of the divergence" : "");
   log_info("{}; memory per rank up to {}{}",
            dealing.shards > 1
                ? fmt::format("{} replicas of {} shards", dealing.grid.lanes, dealing.shards)
@@ -154,75 +178,103 @@ void log_setup(const SensitivityOptions& options, const Setup& setup) {
            setup.how.recompute ? ", layers computed again on the way back" : "");
 }
 
-/// A module's sums as the file has them, in host memory.
-std::vector<float> packed(const Tensor& sums, const SensitivityHeader& header) {
-  const OwnedTensor on_host = copy_of(sums, Device::cpu, "a module's sensitivity");
-  const std::int64_t n = header.config.hidden_size;
-  const float* from = on_host->floats();
-  if (header.form == SensitivityForm::diagonal) return {from, from + n};
-  std::vector<float> values;
-  values.reserve(header.values());
-  if (header.form == SensitivityForm::scalar) {
-    double sum = 0;
-    for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(from[i]);
-    return {static_cast<float>(sum / static_cast<double>(n))};
-  }
-  for (std::int64_t row = 0; row < n; ++row)
-    values.insert(values.end(), from + row * n, from + row * n + row + 1);
-  return values;
-}
-
 /// Calls work for pieces that fit a message.
 void for_pieces(std::vector<float>& values, const std::function<void(std::span<float>)>& work) {
   for (std::size_t at = 0; at < values.size(); at += values_per_message)
     work(std::span(values).subspan(at, std::min(values_per_message, values.size() - at)));
 }
 
+/// To be called on all ranks. Adds what the contributors have, in their order, to the owner's total.
+void add_at_owner(const Communicator& comm, std::span<const Contribution> contributions, int owner,
+                  std::vector<float> own, std::vector<float>& total) {
+  std::vector<float> theirs;
+  for (const Contribution& one : contributions) {
+    if (one.rank == comm.rank() && one.rank != owner)
+      for_pieces(own,
+                 [&](std::span<float> piece) { comm.send(std::span<const float>(piece), owner, sum_tag); });
+    if (comm.rank() != owner) continue;
+    if (one.rank != owner) {
+      theirs.resize(one.count);
+      for_pieces(theirs, [&](std::span<float> piece) { comm.receive(piece, one.rank, sum_tag); });
+    }
+    const std::vector<float>& added = one.rank == owner ? own : theirs;
+    for (std::size_t v = 0; v < one.count; ++v) total[one.first + v] += added[v];
+  }
+}
+
+/// Where the numbers of a module's first order lie: each shard has the rows of its columns.
+std::vector<Contribution> first_order_parts(const Setup& setup, const ModuleId& module) {
+  const Dealing& dealing = setup.dealing;
+  const HfConfig& config = setup.header.config;
+  std::vector<Contribution> parts;
+  for (int lane = 0; lane < dealing.grid.lanes; ++lane) {
+    for (int shard = 0; shard < dealing.shards; ++shard) {
+      const LayerPart& part =
+          dealing.dense[static_cast<std::size_t>(shard)].layers[static_cast<std::size_t>(module.layer)];
+      const bool attention = module.kind == ModuleKind::attention;
+      const Range& range = attention ? part.heads : part.columns;
+      const std::int64_t size = config.hidden_size * (attention ? config.head_dim : 1);
+      parts.push_back(
+          {dealing.grid.rank_of(lane, dealing.grid.stage_of_layer(module.layer)) * dealing.shards + shard,
+           static_cast<std::size_t>(range.first * size), static_cast<std::size_t>(range.count() * size)});
+    }
+  }
+  return parts;
+}
+
 /// Collective. Adds what the lanes have gathered to the owners' totals, in the order of the lanes, and
 /// empties the sums.
-void add_to_totals(const Communicator& comm, const Setup& setup, GradientCollector* collector,
+void add_to_totals(const Communicator& comm, const Setup& setup, const GradientCollector* collector,
                    Sensitivities& totals) {
   const Dealing& dealing = setup.dealing;
   for (std::size_t i = 0; i < setup.modules.size(); ++i) {
     const ModuleId& module = setup.modules[i];
     const int owner = dealing.owner(i, module);
-    const bool mine =
-        dealing.member(comm.rank()) && comm.rank() == dealing.holder(dealing.lane_of(comm.rank()), i, module);
-    std::vector<float> values;
-    if (mine) {
-      const OwnedTensor& sums = collector->sums().at(module);
-      values = packed(sums, setup.header);
-      fill_zero(sums);
+    ModuleSensitivity nobody;
+    ModuleSensitivity& total = comm.rank() == owner ? totals[module] : nobody;
+    if (comm.rank() == owner) total.curvature.resize(setup.header.values(), 0.0f);
+    std::vector<Contribution> holders;
+    for (int lane = 0; lane < dealing.grid.lanes; ++lane)
+      holders.push_back({dealing.holder(lane, i, module), 0, setup.header.values()});
+    std::vector<float> own;
+    if (collector != nullptr && collector->sums().count(module) > 0)
+      own = collector->sums().at(module).take();
+    add_at_owner(comm, holders, owner, std::move(own), total.curvature);
+    if (!setup.header.has_first_order()) continue;
+    if (comm.rank() == owner) total.first_order.resize(setup.header.weight_values(module), 0.0f);
+    own.clear();
+    if (collector != nullptr && collector->first_orders().count(module) > 0) {
+      const OwnedTensor& sum = collector->first_orders().at(module);
+      const OwnedTensor on_host = copy_of(sum, Device::cpu, "a module's first order");
+      own.assign(on_host->floats(), on_host->floats() + on_host->elements());
+      fill_zero(sum);
     }
-    if (comm.rank() != owner) {
-      if (mine)
-        for_pieces(values,
-                   [&](std::span<float> piece) { comm.send(std::span<const float>(piece), owner, sum_tag); });
-      continue;
-    }
-    std::vector<float>& total = totals[module];
-    total.resize(setup.header.values(), 0.0f);
-    std::vector<float> theirs(dealing.grid.lanes > 1 ? values.size() : 0);
-    for (int lane = 0; lane < dealing.grid.lanes; ++lane) {
-      const int holder = dealing.holder(lane, i, module);
-      if (holder != owner)
-        for_pieces(theirs, [&](std::span<float> piece) { comm.receive(piece, holder, sum_tag); });
-      const std::vector<float>& added = holder == owner ? values : theirs;
-      for (std::size_t v = 0; v < total.size(); ++v) total[v] += added[v];
-    }
+    add_at_owner(comm, first_order_parts(setup, module), owner, std::move(own), total.first_order);
   }
 }
 
-/// The mean over tokens and samples. NumericalError where a module has none.
-void divide(const SensitivityHeader& header, Sensitivities& totals) {
-  const double count = static_cast<double>(header.calibration_tokens) * static_cast<double>(header.samples);
-  for (auto& [module, values] : totals) {
-    for (float& value : values) {
-      value = static_cast<float>(static_cast<double>(value) / count);
-      if (std::isfinite(value)) continue;
-      throw NumericalError("the sensitivity is NaN or infinite", name_of(module),
-                           "check the checkpoint, or use --precision fp32");
-    }
+/// NumericalError where a value is none.
+void divide(std::vector<float>& values, double count, const ModuleId& module) {
+  for (float& value : values) {
+    value = static_cast<float>(static_cast<double>(value) / count);
+    if (std::isfinite(value)) continue;
+    throw NumericalError("the sensitivity is NaN or infinite", name_of(module),
+                         "check the checkpoint, or use --precision fp32");
+  }
+}
+
+/// Sums become what a complete file has: means over tokens, and samples.
+void finish(const Setup& setup, const SensitivityModel& model, Sensitivities& totals) {
+  const SensitivityHeader& header = setup.header;
+  const auto tokens = static_cast<double>(header.calibration_tokens);
+  OwnedTensor directions;
+  if (header.form == SensitivityForm::lowrank)
+    directions = sketch_matrix(setup.how.seed, header.rank, header.config.hidden_size);
+  for (auto& [module, total] : totals) {
+    divide(total.curvature, tokens * static_cast<double>(header.samples), module);
+    divide(total.first_order, tokens, module);
+    if (header.form == SensitivityForm::lowrank) finish_sketch(directions, total.curvature, name_of(module));
+    if (header.has_first_order()) total.in_place = model.in_place(module);
   }
 }
 
@@ -247,8 +299,10 @@ void resume(const Communicator& comm, const fs::path& part, Setup& setup, Sensit
     if (setup.batches_done > setup.batches.size())
       throw InputError("more batches are done than there are", part.string(), "remove it and begin anew");
     for (std::size_t i = 0; i < setup.modules.size(); ++i) {
-      if (comm.rank() == setup.dealing.owner(i, setup.modules[i]))
-        totals[setup.modules[i]] = reader.values(setup.modules[i]);
+      if (comm.rank() != setup.dealing.owner(i, setup.modules[i])) continue;
+      ModuleSensitivity& total = totals[setup.modules[i]];
+      total.curvature = reader.values(setup.modules[i]);
+      if (setup.header.has_first_order()) total.first_order = reader.first_order(setup.modules[i]);
     }
   });
   log_info("going on after {} of {} batches", setup.batches_done, setup.batches.size());
@@ -266,6 +320,9 @@ void check_options(const SensitivityOptions& options) {
   at_least(options.checkpoint_tokens, 1, "--checkpoint-tokens");
   at_least(options.samples, 1, "--samples");
   if (options.samples >= 1 << 24) throw UsageError("too many", "--samples", "give fewer than 2^24");
+  if (options.form == SensitivityForm::lowrank) at_least(options.rank, 1, "--rank");
+  if (options.form != SensitivityForm::lowrank && options.rank != 0)
+    throw UsageError("a rank is of a sketch", "--rank", "use it together with --form lowrank");
   if (options.shards > 1 && options.lanes > 0)
     throw UsageError("both of them", "--lanes, --shards", "give one: replicas of shards are the lanes then");
 }
@@ -299,8 +356,11 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
   std::optional<GradientCollector> collector;
   agree(comm, [&] {
     if (!dealing.member(comm.rank())) return;
-    collector.emplace(context, comm, model.source(replicas.shard(), options.shards), mine, dealing.grid,
-                      dealing.rank_in_grid(comm.rank()), shards, setup.how);
+    std::optional<ModelSource> dense;
+    if (options.divergence) dense = model.dense(replicas.shard(), options.shards);
+    collector.emplace(context, comm, model.source(replicas.shard(), options.shards),
+                      dense ? &*dense : nullptr, mine, dealing.grid, dealing.rank_in_grid(comm.rank()),
+                      shards, setup.how);
   });
   phase.reset();
   std::size_t unsaved = 0;  // tokens
@@ -338,7 +398,7 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
                          options.output.string(), "go on with --resume");
     });
   }
-  agree(comm, [&] { divide(setup.header, totals); });
+  agree(comm, [&] { finish(setup, model, totals); });
   write_sensitivities(comm, options.output, setup.header, 0, totals);
   agree_at_root(comm, [&] { fs::remove(part); });
   log_info("{} is complete: {} modules in {}", options.output.string(), setup.modules.size(),

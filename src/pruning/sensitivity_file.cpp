@@ -1,6 +1,7 @@
 #include <array>
 #include <fmt/format.h>
 #include <optional>
+#include <sstream>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
@@ -9,16 +10,44 @@
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/pruning/sensitivity_file.hpp>
+#include <galapagos/pruning/sketch.hpp>
 
 namespace galapagos {
 namespace {
 
-constexpr std::int64_t format_version = 1;
-constexpr std::array forms = {SensitivityForm::full, SensitivityForm::diagonal, SensitivityForm::scalar};
+/// 2 with sketches or the first order, which programs that know only 1 could not take.
+constexpr std::int64_t format_version = 1, newest_version = 2;
+constexpr std::array forms = {SensitivityForm::full, SensitivityForm::diagonal, SensitivityForm::scalar,
+                              SensitivityForm::lowrank};
 constexpr std::array precisions = {DType::f32, DType::bf16, DType::f16};
 
 std::string path_of(const ModuleId& module) {
   return "/modules/" + std::to_string(module.layer) + "/" + name_of(module.kind);
+}
+
+constexpr const char *curvature_name = "sensitivity", *first_order_name = "first_order",
+                     *in_place_name = "in_place";
+
+/// The datasets of a module.
+struct Part {
+  std::string name;
+  std::vector<std::uint64_t> shape;
+  std::vector<float> ModuleSensitivity::*values;
+};
+
+std::vector<Part> parts_of(const SensitivityHeader& header, const ModuleId& module, bool complete) {
+  std::vector<Part> parts = {{curvature_name, {header.values()}, &ModuleSensitivity::curvature}};
+  if (!header.has_first_order()) return parts;
+  const auto hidden = static_cast<std::uint64_t>(header.config.hidden_size);
+  const std::vector<std::uint64_t> shape = {header.weight_values(module) / hidden, hidden};
+  parts.push_back({first_order_name, shape, &ModuleSensitivity::first_order});
+  if (complete) parts.push_back({in_place_name, shape, &ModuleSensitivity::in_place});
+  return parts;
+}
+
+/// Beside a dataset.
+std::string checksum_path(const ModuleId& module, const std::string& name) {
+  return path_of(module) + (name == curvature_name ? "/checksum" : "/" + name + "_checksum");
 }
 
 void create_file(const std::filesystem::path& path, const SensitivityHeader& header,
@@ -30,10 +59,13 @@ void create_file(const std::filesystem::path& path, const SensitivityHeader& hea
     const std::string layer = "/modules/" + std::to_string(module.layer), at = path_of(module);
     if (!file.has(layer)) file.create_group(layer);
     file.create_group(at);
-    file.create_dataset(at + "/sensitivity", Hdf5Type::f32, {header.values()});
-    file.create_dataset(at + "/checksum", Hdf5Type::u64, {1});
+    for (const Part& part : parts_of(header, module, batches_done == 0)) {
+      file.create_dataset(at + "/" + part.name, Hdf5Type::f32, part.shape);
+      file.create_dataset(checksum_path(module, part.name), Hdf5Type::u64, {1});
+    }
   }
-  file.write_attribute("/", "format_version", format_version);
+  const bool newer = header.form == SensitivityForm::lowrank || header.has_first_order();
+  file.write_attribute("/", "format_version", newer ? newest_version : format_version);
   file.write_attribute("/", "kind", std::string("sensitivities"));
   file.write_attribute("/", "tool_version", header.tool_version);
   file.write_attribute("/", "created", header.created);
@@ -48,6 +80,11 @@ void create_file(const std::filesystem::path& path, const SensitivityHeader& hea
   file.write_attribute("/", "samples", header.samples);
   file.write_attribute("/", "seed", header.seed);
   file.write_attribute("/", "form", name_of(header.form));
+  if (header.form == SensitivityForm::lowrank) file.write_attribute("/", "rank", header.rank);
+  if (header.has_first_order()) {
+    file.write_attribute("/", "from", std::string("kl"));
+    file.write_attribute("/", "kept", fmt::format("{}", fmt::join(header.kept, " ")));
+  }
   file.write_attribute("/", "batches_done", batches_done);
   file.close();
 }
@@ -68,10 +105,11 @@ SensitivityHeader read_header(const Hdf5File& file, const std::string& path) {
   if (!file.has_attribute("/", "kind") || file.read_string("/", "kind") != "sensitivities") {
     throw InputError("this is no file of sensitivities", path, "make one with 'galapagos sensitivity'");
   }
-  if (const std::int64_t version = file.read_integer("/", "format_version"); version != format_version) {
+  const std::int64_t version = file.read_integer("/", "format_version");
+  if (version < format_version || version > newest_version) {
     throw InputError(
-        fmt::format("sensitivities of format {}, this program reads format {}", version, format_version),
-        path, "use the version of Galapagos that made them");
+        fmt::format("sensitivities of format {}, this program reads up to {}", version, newest_version), path,
+        "use the version of Galapagos that made them");
   }
   SensitivityHeader header;
   header.tool_version = file.read_string("/", "tool_version");
@@ -87,6 +125,16 @@ SensitivityHeader read_header(const Hdf5File& file, const std::string& path) {
   header.samples = file.read_integer("/", "samples");
   header.seed = file.read_integer("/", "seed");
   header.form = named(forms, file.read_string("/", "form"), path);
+  if (header.form == SensitivityForm::lowrank) {
+    header.rank = file.read_integer("/", "rank");
+    if (header.rank < 1 || header.rank > header.config.hidden_size) damaged("an impossible rank", path);
+  }
+  if (file.has_attribute("/", "kept")) {
+    std::istringstream counts(file.read_string("/", "kept"));
+    for (std::int64_t count = 0; counts >> count;) header.kept.push_back(count);
+    if (!counts.eof() || header.kept.size() != header.modules().size())
+      damaged("impossible numbers of columns kept", path);
+  }
   return header;
 }
 
@@ -102,6 +150,8 @@ std::string name_of(SensitivityForm form) {
       return "full";
     case SensitivityForm::diagonal:
       return "diagonal";
+    case SensitivityForm::lowrank:
+      return "lowrank";
     default:
       return "scalar";
   }
@@ -111,7 +161,12 @@ SensitivityForm sensitivity_form_of(const std::string& name) {
   for (const SensitivityForm form : forms) {
     if (name_of(form) == name) return form;
   }
-  throw UsageError("unknown form '" + printable(name) + "'", "--form", "choose full, diagonal or scalar");
+  throw UsageError("unknown form '" + printable(name) + "'", "--form",
+                   "choose full, lowrank, diagonal or scalar");
+}
+
+std::string SensitivityHeader::form_text() const {
+  return name_of(form) + (form == SensitivityForm::lowrank ? fmt::format(" of rank {}", rank) : "");
 }
 
 std::vector<ModuleId> SensitivityHeader::modules() const {
@@ -127,13 +182,22 @@ std::uint64_t SensitivityHeader::values() const {
       return n * (n + 1) / 2;
     case SensitivityForm::diagonal:
       return n;
+    case SensitivityForm::lowrank:
+      return sketch_values(rank, config.hidden_size);
     default:
       return 1;
   }
 }
 
+std::uint64_t SensitivityHeader::weight_values(const ModuleId& module) const {
+  return static_cast<std::uint64_t>(module_columns(config, module) * config.hidden_size);
+}
+
 std::uint64_t SensitivityHeader::file_bytes() const {
-  return (1 << 20) + modules().size() * values() * sizeof(float);
+  std::uint64_t numbers = 0;
+  for (const ModuleId& module : modules())
+    numbers += values() + (has_first_order() ? 2 * weight_values(module) : 0);
+  return (1 << 20) + numbers * sizeof(float);
 }
 
 void check_room(const SensitivityHeader& header, const std::filesystem::path& path, int files) {
@@ -162,6 +226,8 @@ void check_same_sensitivity(const SensitivityHeader& found, const SensitivityHea
   // Batches are what is counted of a run.
   compare(found.batch_tokens == wanted.batch_tokens, fmt::format("--batch-tokens {}", found.batch_tokens));
   compare(found.form == wanted.form, "--form " + name_of(found.form));
+  compare(found.rank == wanted.rank, fmt::format("--rank {}", found.rank));
+  compare(found.kept == wanted.kept, found.has_first_order() ? "--from kl" : "--from drawn");
 }
 
 void write_sensitivities(const Communicator& comm, const std::filesystem::path& path,
@@ -171,9 +237,13 @@ void write_sensitivities(const Communicator& comm, const std::filesystem::path& 
   agree_at_root(comm, [&] { create_file(unfinished, header, batches_done); });
   std::optional<Hdf5File> file(agree_on(comm, [&] { return Hdf5File::open_parallel(unfinished, comm); }));
   agree(comm, [&] {
-    for (const auto& [module, values] : mine) {
-      file->write_values(path_of(module) + "/sensitivity", Hdf5Type::f32, values);
-      file->write_values<std::uint64_t>(path_of(module) + "/checksum", Hdf5Type::u64, {checksum_of(values)});
+    for (const auto& [module, kept] : mine) {
+      for (const Part& part : parts_of(header, module, batches_done == 0)) {
+        const std::vector<float>& values = kept.*part.values;
+        file->write_values(path_of(module) + "/" + part.name, Hdf5Type::f32, values);
+        file->write_values<std::uint64_t>(checksum_path(module, part.name), Hdf5Type::u64,
+                                          {checksum_of(values)});
+      }
     }
   });
   agree(comm, [&] { file->close(); });
@@ -191,19 +261,33 @@ SensitivityReader::SensitivityReader(const std::filesystem::path& path, bool unf
   }
   Hash64 all;
   for (const ModuleId& module : header_.modules()) {
-    const Hdf5DatasetInfo found = file_.describe(path_of(module) + "/sensitivity");
-    if (found.type != Hdf5Type::f32 || found.shape != std::vector<std::uint64_t>{header_.values()}) {
-      damaged(name_of(module) + " has another type or shape than its form says", path_.string());
+    for (const Part& part : parts_of(header_, module, batches_done_ == 0)) {
+      const Hdf5DatasetInfo found = file_.describe(path_of(module) + "/" + part.name);
+      if (found.type != Hdf5Type::f32 || found.shape != part.shape)
+        damaged(name_of(module) + " has another type or shape than its form says", path_.string());
+      all.add(file_.read_values<std::uint64_t>(checksum_path(module, part.name), Hdf5Type::u64, 1).at(0));
     }
-    all.add(file_.read_values<std::uint64_t>(path_of(module) + "/checksum", Hdf5Type::u64, 1).at(0));
   }
   fingerprint_ = hex64(all.add(name_of(header_.form)).value());
 }
 
 std::vector<float> SensitivityReader::values(const ModuleId& module) const {
-  const auto values =
-      file_.read_values<float>(path_of(module) + "/sensitivity", Hdf5Type::f32, header_.values());
-  if (file_.read_values<std::uint64_t>(path_of(module) + "/checksum", Hdf5Type::u64, 1).at(0) !=
+  return read(module, curvature_name, header_.values());
+}
+
+std::vector<float> SensitivityReader::first_order(const ModuleId& module) const {
+  return read(module, first_order_name, header_.weight_values(module));
+}
+
+std::vector<float> SensitivityReader::in_place(const ModuleId& module) const {
+  return read(module, in_place_name, header_.weight_values(module));
+}
+
+std::vector<float> SensitivityReader::read(const ModuleId& module, const std::string& name,
+                                           std::uint64_t count) const {
+  std::vector<float> values(count);
+  file_.read(path_of(module) + "/" + name, Hdf5Type::f32, std::as_writable_bytes(std::span(values)));
+  if (file_.read_values<std::uint64_t>(checksum_path(module, name), Hdf5Type::u64, 1).at(0) !=
       checksum_of(values)) {
     throw InputError("the checksum of " + name_of(module) + " does not fit", path_.string(),
                      "remove the file and make it anew");

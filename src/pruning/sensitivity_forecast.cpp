@@ -19,9 +19,22 @@ double operations_of(const SensitivityOptions& options, const HfConfig& config,
   const auto samples = static_cast<double>(options.samples), hidden = static_cast<double>(config.hidden_size);
   const double layers = span_operations(config, 0, config.layers, mean_seen(extent.longest));
   const bool again = forecast.recompute || forecast.grid.stages() > 1;
-  const double sums = options.form == SensitivityForm::full ? hidden * (hidden + 1) : 2 * hidden;
-  const double of_token = layers * (1 + samples * (again ? 2 : 1)) + 2 * samples * logit_operations(config) +
-                          samples * 2 * static_cast<double>(config.layers) * sums;
+  const double sums = options.form == SensitivityForm::full ? hidden * (hidden + 1)
+                      : options.form == SensitivityForm::lowrank
+                          ? 4 * hidden * static_cast<double>(options.rank)
+                          : 2 * hidden;
+  double of_token = layers * (1 + samples * (again ? 2 : 1)) + 2 * samples * logit_operations(config) +
+                    samples * 2 * static_cast<double>(config.layers) * sums;
+  if (extent.dense) {
+    // The unpruned model's answers and inputs, a way back, and g a^T.
+    const HfConfig& dense = *extent.dense;
+    of_token += 2 * span_operations(dense, 0, dense.layers, mean_seen(extent.longest)) +
+                layers * (again ? 2 : 1) + 3 * logit_operations(config);
+    for (std::int64_t layer = 0; layer < dense.layers; ++layer) {
+      for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn})
+        of_token += 2 * hidden * static_cast<double>(module_columns(dense, {layer, kind}));
+    }
+  }
   return of_token * static_cast<double>(extent.tokens);
 }
 
@@ -30,13 +43,16 @@ double operations_of(const SensitivityOptions& options, const HfConfig& config,
 SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, const HfConfig& config,
                                          DType precision, const SensitivityExtent& extent, int ranks,
                                          std::uint64_t limit) {
-  std::vector<HfConfig> parts;
-  for (int shard = 0; shard < options.shards; ++shard)
+  std::vector<HfConfig> parts, dense_parts;
+  for (int shard = 0; shard < options.shards; ++shard) {
     parts.push_back(part_of_model(config, shard, options.shards).config);
+    if (extent.dense) dense_parts.push_back(part_of_model(*extent.dense, shard, options.shards).config);
+  }
   const auto layers = static_cast<int>(config.layers);
   SensitivityForecast forecast;
   GradientGathering how;
   how.form = options.form;
+  how.rank = options.rank;
   how.samples = options.samples;
   how.most_tokens = extent.most_tokens;
   how.activations = extent.activations;
@@ -52,9 +68,10 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
       how.recompute = forecast.recompute = recompute;
       forecast.bytes = 0;
       for (const LayerSpan& span : forecast.grid.spans) {
-        for (const HfConfig& part : parts) {
-          forecast.bytes =
-              std::max(forecast.bytes, GradientCollector::bytes(part, precision, span, stages == 1, how));
+        for (std::size_t shard = 0; shard < parts.size(); ++shard) {
+          const HfConfig* dense = extent.dense ? &dense_parts[shard] : nullptr;
+          forecast.bytes = std::max(forecast.bytes, GradientCollector::bytes(parts[shard], dense, precision,
+                                                                             span, stages == 1, how));
         }
       }
       if (limit == 0 || forecast.bytes <= limit) return true;
@@ -73,8 +90,10 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
                                      human_bytes(forecast.bytes), human_bytes(limit));
   }
   SensitivityHeader header;
-  header.config = config;
+  header.config = extent.dense.value_or(config);
   header.form = options.form;
+  header.rank = options.rank;
+  if (extent.dense) header.kept.assign(header.modules().size(), 0);
   forecast.file = header.file_bytes();
   forecast.operations = operations_of(options, config, extent, forecast);
   return forecast;

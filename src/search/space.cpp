@@ -53,7 +53,8 @@ void check_usable(const DatabaseReader& database, const HfConfig& config, const 
 std::vector<double> checked_end_loss(const DatabaseReader& database, const ModuleId& module) {
   std::vector<double> loss = database.end_loss(module);
   for (std::size_t level = 0; level < loss.size(); ++level) {
-    if (std::isfinite(loss[level]) && loss[level] >= 0) continue;
+    const bool may_fall = !database.header().end_loss_from.empty();
+    if (std::isfinite(loss[level]) && (loss[level] >= 0 || may_fall)) continue;
     throw InputError(fmt::format("the end loss of {} at level {} is {}", name_of(module), level, loss[level]),
                      "--database", "make it again, or repair it with 'galapagos database --repair'");
   }

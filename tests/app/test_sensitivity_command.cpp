@@ -118,6 +118,47 @@ TEST_CASE("from sensitivities to a weighed database, and at an assignment of it"
   const Json other = parse_json(run_galapagos(1, {"info", second, "--json"}).output, "info");
   CHECK(other.at("assignment_fingerprint") != info.at("assignment_fingerprint"));
   CHECK(other.at("modules")[0].at("mean_diagonal") != info.at("modules")[0].at("mean_diagonal"));
+
+  // With the slope of the divergence, in a sketch, for a database on its path.
+  const std::string third = (folder / "third.h5").string(), path = (folder / "path.h5").string();
+  const std::string two = (folder / "two.txt").string();
+  const std::string dense = test::data_file("models/llama3_tiny").string();
+  const test::Ended sloped =
+      run_galapagos(2, sensitivity_words(third, {"--database", database, "--assignment", two, "--from", "kl",
+                                                 "--reference", dense, "--form", "lowrank", "--rank", "8"}));
+  INFO(sloped.errors);
+  CHECK(sloped.code == 0);
+  const std::string shown = run_galapagos(1, {"info", third}).output;
+  CHECK(test::count_lines(shown, "lowrank of rank 8, and the first order of the divergence") == 1);
+  const Json kept = parse_json(run_galapagos(1, {"info", third, "--json"}).output, "info");
+  CHECK(kept.at("rank") == 8);
+  CHECK(kept.at("from") == "kl");
+  // The same drawn ids, the same diagonal.
+  for (std::size_t i = 0; i < 8; ++i)
+    CHECK(kept.at("modules")[i].at("mean_diagonal").get<double>() ==
+          Approx(other.at("modules")[i].at("mean_diagonal").get<double>()).epsilon(1e-3));
+  const test::Ended along = run_galapagos(
+      2, test::database_words(path, {"--calibration-tokens", "2000", "--sensitivity", third, "--path", two}));
+  INFO(along.errors);
+  CHECK(along.code == 0);
+  const Json changes = parse_json(run_galapagos(1, {"info", path, "--json", "--verify"}).output, "info");
+  CHECK(changes.at("end_loss_from") == "kl");
+  for (const Json& module : changes.at("modules")) {
+    const auto losses = module.at("end_loss").get<std::vector<double>>();
+    CHECK(losses.size() == 9);
+    CHECK(losses.front() != 0);  // the path has level 2
+  }
+  CHECK(test::count_lines(run_galapagos(1, {"info", path}).output, "changes of the divergence") == 1);
+  const test::Ended assigned = run_galapagos(1, {"assign", "--model", dense, "--database", path, "--output",
+                                                 (folder / "assigned.txt").string(), "--target-level", "2"});
+  INFO(assigned.errors);
+  CHECK(assigned.code == 0);
+  const std::string ordinary = (folder / "y.h5").string();
+  CHECK(run_galapagos(1, test::database_words(ordinary, {"--sensitivity", third})).code == 3);
+  CHECK(run_galapagos(1, sensitivity_words((folder / "z.h5").string(),
+                                           {"--database", database, "--assignment", two, "--from", "kl",
+                                            "--reference", test::data_file("models/qwen2_tiny").string()}))
+            .code == 3);
 }
 
 TEST_CASE("what sensitivity refuses", "[app]") {
@@ -129,6 +170,13 @@ TEST_CASE("what sensitivity refuses", "[app]") {
   test::check_refused(
       {{with("a.h5", {"--samples", "0"}), 2, "--samples", {}},
        {with("b.h5", {"--form", "half"}), 2, "unknown form 'half'", {}},
+       {with("b.h5", {"--form", "lowrank"}), 2, "--rank", {}},
+       {with("b.h5", {"--form", "lowrank", "--rank", "65"}), 2, "a rank of 65 with a hidden size of 64", {}},
+       {with("b.h5", {"--rank", "4"}), 2, "use it together with --form lowrank", {}},
+       {with("b.h5", {"--from", "ppl"}), 2, "unknown word 'ppl'", {}},
+       {with("b.h5", {"--from", "kl", "--reference", "x"}), 2, "only once it is pruned", {}},
+       {with("b.h5", {"--from", "kl"}), 2, "--reference", {}},
+       {with("b.h5", {"--reference", "x"}), 2, "use it together with --from kl", {}},
        {with("c.h5", {"--lanes", "9"}), 2, "9 lanes do not fit", {}},
        {with("d.h5", {"--calibration-tokens", "-1"}), 2, "--calibration-tokens", {}},
        {with("e.h5", {"--assignment", "x.txt"}), 2, "only one of the two is given", {}},

@@ -10,6 +10,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/hash.hpp>
+#include <galapagos/pruning/sketch.hpp>
 
 using namespace galapagos;
 
@@ -70,6 +71,44 @@ double distance(const std::filesystem::path& path, const test::GoldenSensitivity
   }
 }
 
+/// As distance(), of a sketch's lower triangle from what the golden G's products with its directions give.
+double distance_of_sketch(const SensitivityOptions& options, const test::GoldenSensitivity& golden) {
+  try {
+    const SensitivityReader reader(options.output);
+    const std::int64_t n = reader.header().config.hidden_size, rank = reader.header().rank;
+    const OwnedTensor matrix = sketch_matrix(options.seed, rank, n);
+    double worst = 0;
+    for (const ModuleId& module : reader.header().modules()) {
+      const std::vector<float> g = golden.values(module, SensitivityForm::full);
+      const auto at = [&](std::int64_t i, std::int64_t j) {
+        return g[static_cast<std::size_t>(i >= j ? i * (i + 1) / 2 + j : j * (j + 1) / 2 + i)];
+      };
+      std::vector<float> values;
+      for (std::int64_t i = 0; i < n; ++i) {
+        for (std::int64_t r = 0; r < rank; ++r) {
+          double sum = 0;
+          for (std::int64_t k = 0; k < n; ++k)
+            sum += static_cast<double>(at(i, k)) * matrix->floats()[r * n + k];
+          values.push_back(static_cast<float>(sum));
+        }
+      }
+      for (std::int64_t i = 0; i < n; ++i) values.push_back(at(i, i));
+      finish_sketch(matrix, values, "test");
+      const std::vector<float> wanted = rank == n ? g : lower_of_sketch(values, rank, n);
+      const std::vector<float> found = lower_of_sketch(reader.values(module), rank, n);
+      double greatest = 0, most = 0;
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        greatest = std::max(greatest, std::abs(static_cast<double>(wanted[i])));
+        most = std::max(most, std::abs(static_cast<double>(found[i]) - static_cast<double>(wanted[i])));
+      }
+      worst = std::max(worst, most / greatest);
+    }
+    return worst;
+  } catch (const Error&) {
+    return INFINITY;
+  }
+}
+
 /// All values of a file; empty where it cannot be read.
 std::vector<std::vector<float>> all_values(const std::filesystem::path& path) {
   try {
@@ -111,6 +150,32 @@ TEST_CASE("sensitivities equal PyTorch's in fp64, over stages, lanes and shards"
   }
 }
 
+TEST_CASE("a sketch as wide as G gives G, and a narrow one G's Nystroem approximation", "[sensitivity]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const test::GoldenSensitivity golden("llama3_tiny");
+  if (world.is_root()) golden.write_tokens(folder / "tokens");
+  world.barrier();
+  int run = 0;
+  const auto check = [&](std::int64_t rank, int lanes, int shards, double tolerance) {
+    SensitivityOptions options = golden_options("llama3_tiny", folder / fmt::format("{}.h5", ++run));
+    options.calibration = {folder / "tokens.bin"};
+    options.form = SensitivityForm::lowrank;
+    options.rank = rank;
+    options.lanes = lanes;
+    options.shards = shards;
+    CHECK(measure(world, options) == ExitCode::done);
+    INFO(world.size() << " ranks, " << lanes << " lanes, " << shards << " shards, rank " << rank);
+    CHECK(distance_of_sketch(options, golden) < tolerance);
+  };
+  const std::int64_t hidden = 64;
+  for (int lanes = 0; lanes <= world.size(); ++lanes) {
+    check(hidden, lanes, 1, 1e-5);
+    check(12, lanes, 1, 1e-4);
+  }
+  if (world.size() % 2 == 0) check(12, 0, 2, 1e-4);
+}
+
 TEST_CASE("less memory means computing layers again, to the same bits, or a refusal", "[sensitivity]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
@@ -138,7 +203,12 @@ TEST_CASE("less memory means computing layers again, to the same bits, or a refu
 TEST_CASE("a run that is stopped again and again ends with the same bits", "[sensitivity]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
+  const auto lowrank = GENERATE(false, true);
   SensitivityOptions options = golden_options("qwen2_tiny", folder / "whole.h5");
+  if (lowrank) {
+    options.form = SensitivityForm::lowrank;
+    options.rank = 8;
+  }
   options.calibration = {test::data_file("text/sample.jsonl")};
   options.calibration_tokens = 900;
   options.sequence_length = 64;
@@ -190,6 +260,7 @@ TEST_CASE("a run that is stopped again and again ends with the same bits", "[sen
   CHECK(measure(world, changed) == ExitCode::bad_input);
   changed = options;
   changed.form = SensitivityForm::diagonal;
+  changed.rank = 0;
   CHECK(measure(world, changed) == ExitCode::bad_input);
   options.max_seconds = 0;
   CHECK(measure(world, options) == ExitCode::done);

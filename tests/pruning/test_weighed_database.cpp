@@ -16,6 +16,7 @@
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/pruning/build.hpp>
 #include <galapagos/pruning/sensitivity_file.hpp>
+#include <galapagos/pruning/sketch.hpp>
 
 using namespace galapagos;
 
@@ -40,9 +41,32 @@ std::vector<float> random_sensitivity(const ModuleId& module, std::int64_t hidde
   return lower;
 }
 
+constexpr std::int64_t sketch_rank = 8;  // at least that of G
+
+/// What is made of the products of G with the directions of a sketch.
+std::vector<float> sketch_of(const std::vector<float>& lower, std::int64_t hidden) {
+  const OwnedTensor matrix = sketch_matrix(1, sketch_rank, hidden);
+  const auto at = [&](std::int64_t i, std::int64_t j) {
+    return static_cast<double>(
+        lower[static_cast<std::size_t>(i >= j ? i * (i + 1) / 2 + j : j * (j + 1) / 2 + i)]);
+  };
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < hidden; ++i) {
+    for (std::int64_t r = 0; r < sketch_rank; ++r) {
+      double sum = 0;
+      for (std::int64_t k = 0; k < hidden; ++k) sum += at(i, k) * matrix->floats()[r * hidden + k];
+      values.push_back(static_cast<float>(sum));
+    }
+  }
+  for (std::int64_t i = 0; i < hidden; ++i) values.push_back(static_cast<float>(at(i, i)));
+  finish_sketch(matrix, values, "test");
+  return values;
+}
+
 /// What `galapagos sensitivity` keeps of it.
 std::vector<float> in_form(const std::vector<float>& lower, std::int64_t hidden, SensitivityForm form) {
   if (form == SensitivityForm::full) return lower;
+  if (form == SensitivityForm::lowrank) return sketch_of(lower, hidden);
   std::vector<float> diagonal;
   double mean = 0;
   for (std::int64_t i = 0; i < hidden; ++i) {
@@ -63,12 +87,13 @@ void write_random_sensitivities(const Communicator& world, const std::filesystem
   header.model_fingerprint = hex64(Checkpoint(folder).fingerprint());
   header.calibration_fingerprint = hex64(seed);
   header.form = form;
+  header.rank = form == SensitivityForm::lowrank ? sketch_rank : 0;
   Sensitivities mine;
   const std::vector<ModuleId> modules = header.modules();
   for (std::size_t i = static_cast<std::size_t>(world.rank()); i < modules.size();
        i += static_cast<std::size_t>(world.size())) {
     const std::int64_t hidden = header.config.hidden_size;
-    mine[modules[i]] = in_form(random_sensitivity(modules[i], hidden, seed), hidden, form);
+    mine[modules[i]].curvature = in_form(random_sensitivity(modules[i], hidden, seed), hidden, form);
   }
   write_sensitivities(world, path, header, 0, mine);
 }
@@ -180,6 +205,28 @@ TEST_CASE("end losses are nats per token, whatever is kept of G", "[database]") 
     }
     world.barrier();
   }
+}
+
+TEST_CASE("a sketch of G's own rank weighs as G does", "[database]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  for (const SensitivityForm form : {SensitivityForm::full, SensitivityForm::lowrank}) {
+    const std::filesystem::path sensitivity = folder / ("s_" + name_of(form) + ".h5");
+    write_random_sensitivities(world, sensitivity, form, 75);
+    CHECK(test::code_of_build(world,
+                              weighed_database(folder / ("d_" + name_of(form) + ".h5"), sensitivity)) == 0);
+  }
+  if (world.is_root()) {
+    const DatabaseReader full(folder / "d_full.h5"), lowrank(folder / "d_lowrank.h5");
+    CHECK(test::compare(folder / "d_full.h5", folder / "d_lowrank.h5").same_order);
+    for (const ModuleId& module : full.header().modules()) {
+      const std::vector<double> expected = full.end_loss(module), found = lowrank.end_loss(module);
+      CHECK(found.size() == expected.size());
+      for (std::size_t level = 0; level < std::min(found.size(), expected.size()); ++level)
+        CHECK(found[level] == Approx(expected[level]).epsilon(1e-3));
+    }
+  }
+  world.barrier();
 }
 
 TEST_CASE("a weighed database is one file, bit for bit, on any number of ranks", "[database]") {

@@ -50,7 +50,7 @@ std::optional<Choices> by_brute_force(const Classes& classes, std::int64_t limit
 }
 
 // Costs that fall with the choices, or any, with or without a common unit; losses that grow, or any, with
-// many ties or none.
+// many ties or none, some of them negative.
 Classes random_classes(std::mt19937& random, std::size_t most_classes) {
   Classes classes(1 + random() % most_classes);
   const bool sorted = random() % 2 == 0, coarse = random() % 2 == 0, ties = random() % 2 == 0;
@@ -64,6 +64,11 @@ Classes random_classes(std::mt19937& random, std::size_t most_classes) {
     if (!sorted) continue;
     std::sort(one.costs.rbegin(), one.costs.rend());
     std::sort(one.losses.begin(), one.losses.end());
+  }
+  // Some of them gains.
+  for (KnapsackClass& one : classes) {
+    if (random() % 3 != 0) continue;
+    for (double& loss : one.losses) loss -= 0.75;
   }
   return classes;
 }

@@ -50,6 +50,9 @@ struct DatabaseHeader {
   DType dtype = DType::f32;
   AttentionUnit attention_unit = AttentionUnit::head;
   std::string sensitivity_fingerprint;  ///< of what weighed the order and gave end losses; empty without
+  /// "kl" where end losses are changes of the divergence from the model on the path, which may be negative;
+  /// empty where they are what levels cost the model's own likelihood.
+  std::string end_loss_from;
   /// The level of each of modules() on the path that Hessians were collected on; empty: the unpruned model.
   std::vector<std::int16_t> path;
   std::string compensation;  ///< ridge of the weights' compensation on that path, or "auto"; empty without

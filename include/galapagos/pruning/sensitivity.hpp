@@ -27,8 +27,10 @@ struct SensitivityOptions {
   std::int64_t samples = 1;  ///< ids drawn per token, each with a way back of its own
   std::uint64_t seed = 0;
   SensitivityForm form = SensitivityForm::full;
-  int lanes = 0;   ///< 0: as many as can hold the model
-  int shards = 1;  ///< ranks that hold one copy of the model, each a part of every layer
+  std::int64_t rank = 0;    ///< of the sketch, with form lowrank
+  bool divergence = false;  ///< also the first order of the divergence from the unpruned model
+  int lanes = 0;            ///< 0: as many as can hold the model
+  int shards = 1;           ///< ranks that hold one copy of the model, each a part of every layer
   MakeCollectives make_collectives = make_mpi_collectives;
   std::int64_t batch_tokens = 4096;
   std::int64_t checkpoint_tokens = 1 << 18;  ///< between one saving and the next
@@ -48,6 +50,10 @@ struct SensitivityModel {
   std::string assignment_fingerprint;  ///< empty for the checkpoint as it is
   DType precision = DType::f32;
   std::function<ModelSource(int shard, int shards)> source;
+  // With options.divergence, of the checkpoint that levels were put into:
+  std::vector<std::int64_t> kept;  ///< columns of its modules that are left
+  std::function<ModelSource(int shard, int shards)> dense;
+  std::function<std::vector<float>(const ModuleId&)> in_place;  ///< as ModuleSensitivity::in_place
 };
 
 /// Collective. Measures the sensitivities of all modules and writes their file; leaves `output`.part behind

@@ -13,11 +13,11 @@
 namespace galapagos {
 
 /// What is kept of a module's G, the mean over tokens of g g^T with g [hidden] the gradient of the end loss
-/// by the module's output: its lower triangle, its diagonal, or the mean of that.
-enum class SensitivityForm : std::uint8_t { full, diagonal, scalar };
+/// by the module's output: its lower triangle, its diagonal, the mean of that, or what a sketch of it gives.
+enum class SensitivityForm : std::uint8_t { full, diagonal, scalar, lowrank };
 
 std::string name_of(SensitivityForm form);
-/// UsageError for anything but full, diagonal, scalar.
+/// UsageError for anything but full, diagonal, scalar, lowrank.
 SensitivityForm sensitivity_form_of(const std::string& name);
 
 /// Everything about a file of sensitivities but the sensitivities.
@@ -35,17 +35,33 @@ struct SensitivityHeader {
   std::int64_t samples = 1;       ///< drawn per token
   std::int64_t seed = 0;
   SensitivityForm form = SensitivityForm::full;
+  std::int64_t rank = 0;  ///< of the sketch, with form lowrank
+  /// Where the first order of the divergence from the unpruned model is kept as well: the columns that
+  /// modules() keep in the model that was measured. Else empty.
+  std::vector<std::int64_t> kept;
 
+  /// "full", "lowrank of rank 16".
+  std::string form_text() const;
+  bool has_first_order() const { return !kept.empty(); }
   /// All modules that there are, layer by layer, attention first.
   std::vector<ModuleId> modules() const;
-  /// Numbers kept of each module: n (n + 1) / 2, n or 1, with n the hidden size.
+  /// Numbers kept of G of each module: n (n + 1) / 2, n, 1, or n (rank + 1), with n the hidden size.
   std::uint64_t values() const;
+  /// Numbers of a module's weight, unpruned.
+  std::uint64_t weight_values(const ModuleId& module) const;
   /// Size of the whole file, to within its metadata.
   std::uint64_t file_bytes() const;
 };
 
-/// What is kept of modules, in the form of a header.
-using Sensitivities = std::map<ModuleId, std::vector<float>>;
+/// What is kept of a module.
+struct ModuleSensitivity {
+  std::vector<float> curvature;  ///< G, in the form of a header
+  /// Where a header has the first order, [columns, hidden] each, all columns of the unpruned module: the
+  /// transpose of C, the mean over tokens of g a^T with g the gradient of the divergence and a the module's
+  /// input; and, in a complete file, the weight that it has in the model, 0 where it is pruned.
+  std::vector<float> first_order, in_place;
+};
+using Sensitivities = std::map<ModuleId, ModuleSensitivity>;
 
 /// Throws InputError naming the first thing in which a run begun before differs from the one asked for now.
 void check_same_sensitivity(const SensitivityHeader& found, const SensitivityHeader& wanted,
@@ -72,10 +88,16 @@ class SensitivityReader {
   /// Of all that it holds; a database made with it remembers it.
   const std::string& fingerprint() const { return fingerprint_; }
   /// G in nats per squared unit of the module's output, in the form kept: the lower triangle row by row, the
-  /// diagonal, or its mean. Its checksum is compared.
+  /// diagonal, its mean, or of form lowrank as finish_sketch() (an unfinished run: Y and the diagonal). Its
+  /// checksum is compared, as that of all:
   std::vector<float> values(const ModuleId& module) const;
+  /// As ModuleSensitivity's; the second is not there in an unfinished run.
+  std::vector<float> first_order(const ModuleId& module) const;
+  std::vector<float> in_place(const ModuleId& module) const;
 
  private:
+  std::vector<float> read(const ModuleId& module, const std::string& name, std::uint64_t count) const;
+
   std::filesystem::path path_;
   Hdf5File file_;
   SensitivityHeader header_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include <galapagos/model/pipeline.hpp>
@@ -14,7 +15,8 @@ struct SensitivityExtent {
   std::int64_t most_tokens = 1;  ///< of a batch
   std::int64_t longest = 1;      ///< sequence, for the operations of attention
   Device device = Device::cpu;
-  DType activations = DType::f32;  ///< of what lies between operations
+  DType activations = DType::f32;      ///< of what lies between operations
+  std::optional<HfConfig> dense = {};  ///< of the unpruned model, with options.divergence
 };
 
 /// How `galapagos sensitivity` deals the ranks, and what that takes.

@@ -53,7 +53,7 @@ SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_
 
 /// Collective. Reads the orders of removal and the end losses of a complete database once and gives them to
 /// every rank. InputError where the database is unfinished or made from another model than `config` and
-/// `fingerprint` say, or an end loss is negative or no number.
+/// `fingerprint` say, or an end loss is no number or negative where it cannot be.
 SearchSpace load_space(const Communicator& comm, const DatabaseReader& database, const HfConfig& config,
                        const std::string& fingerprint);
 
