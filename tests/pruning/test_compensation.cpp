@@ -242,12 +242,12 @@ TEST_CASE("an indefinite matrix raises the ridge, and is an error where that doe
 }
 
 TEST_CASE("what --compensate takes", "[compensation]") {
-  CHECK(!compensation_of("auto").ridge);
-  CHECK(compensation_of("0.3").ridge == 0.3);
-  CHECK(name_of(compensation_of("1e-1")) == "0.1");
-  CHECK(name_of(compensation_of("auto")) == "auto");
+  CHECK(!compensation_of("auto", "--compensate").ridge);
+  CHECK(compensation_of("0.3", "--compensate").ridge == 0.3);
+  CHECK(name_of(compensation_of("1e-1", "--compensate")) == "0.1");
+  CHECK(name_of(compensation_of("auto", "--compensate")) == "auto");
   for (const char* bad : {"", "0", "-1", "one", "1x", "nan", "inf", "1e7"}) {
     CAPTURE(bad);
-    CHECK_THROWS_AS(compensation_of(bad), UsageError);
+    CHECK_THROWS_AS(compensation_of(bad, "--compensate"), UsageError);
   }
 }
