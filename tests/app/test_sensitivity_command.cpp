@@ -120,7 +120,7 @@ TEST_CASE("from sensitivities to a weighed database, and at an assignment of it"
   CHECK(other.at("modules")[0].at("mean_diagonal") != info.at("modules")[0].at("mean_diagonal"));
 
   // With the slope of the divergence, in a sketch, for a database on its path.
-  const std::string third = (folder / "third.h5").string(), path = (folder / "path.h5").string();
+  const std::string third = (folder / "third.h5").string(), sloped_path = (folder / "sloped.h5").string();
   const std::string two = (folder / "two.txt").string();
   const std::string dense = test::data_file("models/llama3_tiny").string();
   const test::Ended sloped =
@@ -138,19 +138,22 @@ TEST_CASE("from sensitivities to a weighed database, and at an assignment of it"
     CHECK(kept.at("modules")[i].at("mean_diagonal").get<double>() ==
           Approx(other.at("modules")[i].at("mean_diagonal").get<double>()).epsilon(1e-3));
   const test::Ended along = run_galapagos(
-      2, test::database_words(path, {"--calibration-tokens", "2000", "--sensitivity", third, "--path", two}));
+      2, test::database_words(sloped_path,
+                              {"--calibration-tokens", "2000", "--sensitivity", third, "--path", two}));
   INFO(along.errors);
   CHECK(along.code == 0);
-  const Json changes = parse_json(run_galapagos(1, {"info", path, "--json", "--verify"}).output, "info");
+  const Json changes =
+      parse_json(run_galapagos(1, {"info", sloped_path, "--json", "--verify"}).output, "info");
   CHECK(changes.at("end_loss_from") == "kl");
   for (const Json& module : changes.at("modules")) {
     const auto losses = module.at("end_loss").get<std::vector<double>>();
     CHECK(losses.size() == 9);
     CHECK(losses.front() != 0);  // the path has level 2
   }
-  CHECK(test::count_lines(run_galapagos(1, {"info", path}).output, "changes of the divergence") == 1);
-  const test::Ended assigned = run_galapagos(1, {"assign", "--model", dense, "--database", path, "--output",
-                                                 (folder / "assigned.txt").string(), "--target-level", "2"});
+  CHECK(test::count_lines(run_galapagos(1, {"info", sloped_path}).output, "changes of the divergence") == 1);
+  const test::Ended assigned =
+      run_galapagos(1, {"assign", "--model", dense, "--database", sloped_path, "--output",
+                        (folder / "assigned.txt").string(), "--target-level", "2"});
   INFO(assigned.errors);
   CHECK(assigned.code == 0);
   const std::string ordinary = (folder / "y.h5").string();
