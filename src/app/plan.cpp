@@ -298,6 +298,10 @@ void Planner::make_space() {
     return;
   }
   header_ = make_header(read_database(commands_.database), model_.config, model_.stored);
+  if (commands_.database.given("sensitivity") &&
+      read_sensitivity(commands_.sensitivity, machine_.ranks).divergence) {
+    header_->end_loss_from = "kl";
+  }
   space_ = expected_space(*header_);
 }
 

@@ -35,7 +35,15 @@ namespace {
 
 std::optional<RefitOptions> read_refit(const Options& options) {
   const auto ridge = options.find<std::string>("refit");
-  if (!ridge) return std::nullopt;
+  if (!ridge) {
+    for (const char* name :
+         {"calibration", "calibration-tokens", "sequence-length", "add-bos", "shuffle-calibration"}) {
+      if (options.given(name))
+        throw UsageError("text, and nothing to do with it", std::string("--") + name,
+                         "give --refit auto besides, or leave it out");
+    }
+    return std::nullopt;
+  }
   RefitOptions request;
   request.ridge = compensation_of(*ridge, "--refit");
   request.calibration =

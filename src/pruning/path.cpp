@@ -73,7 +73,7 @@ class PathBuilder {
     });
   }
 
-  /// Goes again through modules that are done.
+  /// Goes again through modules that are done, without looking whether to stop: every run does a module more.
   void repeat(const std::filesystem::path& part, std::size_t count) {
     const PhaseScope reading(&times_, "reading");
     std::optional<DatabaseReader> reader;

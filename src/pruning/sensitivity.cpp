@@ -320,7 +320,9 @@ void check_options(const SensitivityOptions& options) {
   at_least(options.checkpoint_tokens, 1, "--checkpoint-tokens");
   at_least(options.samples, 1, "--samples");
   if (options.samples >= 1 << 24) throw UsageError("too many", "--samples", "give fewer than 2^24");
-  if (options.form == SensitivityForm::lowrank) at_least(options.rank, 1, "--rank");
+  if (options.form == SensitivityForm::lowrank && options.rank == 0)
+    throw UsageError("a sketch of no rank", "--form lowrank", "give --rank besides, as --rank 64");
+  at_least(options.rank, 0, "--rank");
   if (options.form != SensitivityForm::lowrank && options.rank != 0)
     throw UsageError("a rank is of a sketch", "--rank", "use it together with --form lowrank");
   if (options.shards > 1 && options.lanes > 0)

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <optional>
 #include <set>
 
 namespace galapagos {
@@ -23,9 +24,9 @@ std::int64_t changed(const Assignment& one, const Assignment& other) {
 }
 
 /// The assignment of least loss with every level of distance from `centre` priced, at the least of some
-/// prices at which no more than most_changed modules differ.
-Assignment least_loss_near(const SearchSpace& space, const Budget& budget, const EndLosses& losses,
-                           const Assignment& centre, double unit) {
+/// prices at which no more than most_changed modules differ; nothing where none is high enough.
+std::optional<Assignment> least_loss_near(const SearchSpace& space, const Budget& budget,
+                                          const EndLosses& losses, const Assignment& centre, double unit) {
   for (double price = 0;; price = std::max(2 * price, unit / 64)) {
     EndLosses priced = losses;
     for (std::size_t i = 0; i < priced.size(); ++i) {
@@ -33,8 +34,8 @@ Assignment least_loss_near(const SearchSpace& space, const Budget& budget, const
         priced[i][level] += price * std::abs(static_cast<double>(level) - centre[i]);
     }
     Assignment found = least_loss(space, budget, priced);
-    // At the highest price there is nothing but the centre.
-    if (changed(found, centre) <= most_changed || price > 1e3 * unit) return found;
+    if (changed(found, centre) <= most_changed) return found;
+    if (price > 1e3 * unit) return std::nullopt;
   }
 }
 
@@ -54,9 +55,9 @@ std::vector<Assignment> propose(const SearchSpace& space, const Budget& budget,
     const std::int64_t first = island == 0 && individual == 0 ? 0 : 1;
     for (std::int64_t attempt = first; attempt < tries_for_each; ++attempt) {
       const double sigma = sigma_step * static_cast<double>(attempt);
-      Assignment one = least_loss_near(space, budget, perturbed(losses, sigma, random), parent, unit);
-      if (is_measured(moments, one) || !known.insert(one).second) continue;
-      proposals.push_back(std::move(one));
+      auto one = least_loss_near(space, budget, perturbed(losses, sigma, random), parent, unit);
+      if (!one || is_measured(moments, *one) || !known.insert(*one).second) continue;
+      proposals.push_back(std::move(*one));
       break;
     }
   }

@@ -22,8 +22,17 @@ constexpr double share_of_slope = 1e-3;
 constexpr double size_of_rates = 2, size_of_pairs = 0.3;
 constexpr double least_factor = 0.1;
 
-double end_loss(const SearchSpace& space, const Assignment& assignment, std::size_t module) {
-  return space.modules[module].end_loss[static_cast<std::size_t>(assignment[module])];
+/// The end losses of a module's levels beyond the least of them: those that are changes may be negative, and
+/// what all levels have in common decides nothing.
+Vector excess_losses(const SearchSpace& space, std::size_t module) {
+  Vector losses = space.modules[module].end_loss;
+  const double least = *std::min_element(losses.begin(), losses.end());
+  for (double& loss : losses) loss -= least;
+  return losses;
+}
+
+double excess_loss(const SearchSpace& space, const Assignment& assignment, std::size_t module) {
+  return excess_losses(space, module)[static_cast<std::size_t>(assignment[module])];
 }
 
 /// What the rate of a module is of.
@@ -38,7 +47,7 @@ Vector features_of(const SearchSpace& space, const Assignment& assignment, doubl
   Vector values;
   values.reserve(surrogate_features(modules));
   values.push_back(space.predicted_loss(assignment) / scale);
-  for (std::size_t i = 0; i < modules; ++i) values.push_back(end_loss(space, assignment, i) / scale);
+  for (std::size_t i = 0; i < modules; ++i) values.push_back(excess_loss(space, assignment, i) / scale);
   for (std::size_t i = 0; i < modules; ++i) values.push_back(share_of_levels(space, i, assignment[i]));
   for (std::size_t i = 0; i + 1 < modules; ++i)
     values.push_back(size_of_pairs * std::sqrt(values[1 + i] * values[2 + i]));
@@ -128,9 +137,9 @@ std::size_t surrogate_ridges() {
 
 double end_loss_scale(const SearchSpace& space) {
   Vector all;
-  for (const ModuleChoices& module : space.modules) {
-    std::copy_if(module.end_loss.begin(), module.end_loss.end(), std::back_inserter(all),
-                 [](double loss) { return loss > 0; });
+  for (std::size_t i = 0; i < space.modules.size(); ++i) {
+    const Vector losses = excess_losses(space, i);
+    std::copy_if(losses.begin(), losses.end(), std::back_inserter(all), [](double loss) { return loss > 0; });
   }
   if (all.empty()) return 1;
   const auto middle = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
@@ -150,13 +159,13 @@ EndLosses corrected_end_losses(const SearchSpace& space, const Surrogate& surrog
   const std::size_t modules = space.modules.size();
   EndLosses losses;
   for (std::size_t i = 0; i < modules; ++i) {
-    losses.push_back(space.modules[i].end_loss);
+    losses.push_back(excess_losses(space, i));
     if (surrogate.weights.empty()) continue;
     const double* factors = surrogate.weights.data() + 1;
     const double *rates = factors + modules, *pairs = rates + modules;
     double neighbours = 0;
-    if (i > 0) neighbours += pairs[i - 1] * std::sqrt(end_loss(space, around, i - 1));
-    if (i + 1 < modules) neighbours += pairs[i] * std::sqrt(end_loss(space, around, i + 1));
+    if (i > 0) neighbours += pairs[i - 1] * std::sqrt(excess_loss(space, around, i - 1));
+    if (i + 1 < modules) neighbours += pairs[i] * std::sqrt(excess_loss(space, around, i + 1));
     for (std::size_t level = 0; level < losses.back().size(); ++level) {
       double& loss = losses.back()[level];
       const double corrected =

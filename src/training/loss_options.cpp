@@ -50,9 +50,10 @@ std::optional<ops::HiddenLoss> hidden_loss_of(const std::string& name) {
 void check_losses(const LossOptions& options, bool with_reference) {
   if (!with_reference) {
     if (options == LossOptions()) return;
-    throw UsageError("losses against no reference",
-                     "--hidden-loss, --logit-weight, --text-weight, --temperature",
-                     "give the model to learn from as --reference, or leave them out");
+    throw UsageError(
+        "losses against no reference",
+        "--hidden-loss, --hidden-weight, --hidden-layers, --logit-weight, --text-weight, --temperature",
+        "give the model to learn from as --reference, or leave them out");
   }
   const auto between = [](double value, double least, double most, const char* option) {
     if (value >= least && value <= most) return;
@@ -63,10 +64,24 @@ void check_losses(const LossOptions& options, bool with_reference) {
   between(options.text_weight, 0, 1e6, "--text-weight");
   between(options.hidden_weight, 0, 1e6, "--hidden-weight");
   between(options.temperature, 1e-2, 1e2, "--temperature");
-  if (options.logit_weight == 0 && options.text_weight == 0 &&
-      (!options.hidden_loss || options.hidden_weight == 0)) {
+  if (options.logit_weight == 0 && options.text_weight == 0 && !options.hidden_loss) {
     throw UsageError("no loss has a weight", "--logit-weight, --text-weight, --hidden-weight",
                      "give one of them a weight above 0");
+  }
+  const LossOptions usual;
+  const bool hidden =
+      options.hidden_weight != usual.hidden_weight || options.hidden_layers != usual.hidden_layers;
+  if (!options.hidden_loss && hidden) {
+    throw UsageError("no loss of hidden states for them", "--hidden-weight, --hidden-layers",
+                     "give --hidden-loss cosine or normalised, or leave them out");
+  }
+  if (options.hidden_loss && options.hidden_weight == 0) {
+    throw UsageError("a loss of hidden states without weight", "--hidden-loss",
+                     "give a --hidden-weight above 0, or leave it out");
+  }
+  if (options.logit_weight == 0 && options.temperature != usual.temperature) {
+    throw UsageError("a temperature of no divergence", "--temperature",
+                     "give a --logit-weight above 0, or leave it out");
   }
 }
 
@@ -108,7 +123,7 @@ TrainingLoss training_loss(const LossOptions& options, bool with_reference, cons
   loss.text = options.text_weight;
   loss.logits = options.logit_weight;
   loss.temperature = options.temperature;
-  if (!options.hidden_loss || options.hidden_weight == 0) return loss;
+  if (!options.hidden_loss) return loss;
   loss.hidden = options.hidden_weight;
   loss.hidden_loss = *options.hidden_loss;
   loss.layers = compared_layers(options.hidden_layers, config);

@@ -48,7 +48,7 @@ std::string identity_of(const TrainSetup& setup, const TrainOptions& options, co
   json["precision"] = name_of(setup.precision);
   json["seed"] = options.seed;
   if (options.shards > 1) json["shards"] = options.shards;
-  json["loss-on"] = options.responses_only ? "response" : "all";
+  if (options.responses_only) json["loss-on"] = "response";
   if (options.reference) describe(options.loss, json);
   return json.dump();
 }
@@ -149,6 +149,8 @@ void prepare(const Communicator& comm, const ReplicaGrid& grid, const ops::Conte
     char marked = 0;
     agree_at_root(comm, [&] { marked = options.responses_only && !is_token_file(file) ? 1 : 0; });
     request.responses_only = comm.broadcast_value(marked) != 0;
+    if (options.responses_only && !request.responses_only)
+      log_warning("{} does not say what is a response: all of it is measured", file.string());
     setup.eval_sets.push_back(load_model_sequences(comm, {file}, options.model, setup.model.config, request));
   }
   agree(comm, [&] {

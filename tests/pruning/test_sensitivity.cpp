@@ -48,6 +48,18 @@ ExitCode measure(const Communicator& world, const SensitivityOptions& options, D
   return ExitCode::done;
 }
 
+/// The greatest difference, relative to the greatest wanted; infinite where one is not finite or missing.
+double relative_distance(const std::vector<float>& found, const std::vector<float>& wanted) {
+  if (found.size() != wanted.size()) return INFINITY;
+  double greatest = 0, most = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (!std::isfinite(found[i])) return INFINITY;
+    greatest = std::max(greatest, std::abs(static_cast<double>(wanted[i])));
+    most = std::max(most, std::abs(static_cast<double>(found[i]) - static_cast<double>(wanted[i])));
+  }
+  return most / greatest;
+}
+
 /// The greatest difference of a module's values from the golden ones, relative to their greatest; infinite
 /// where the file cannot be read.
 double distance(const std::filesystem::path& path, const test::GoldenSensitivity& golden) {
@@ -57,13 +69,7 @@ double distance(const std::filesystem::path& path, const test::GoldenSensitivity
     for (const ModuleId& module : reader.header().modules()) {
       const std::vector<float> found = reader.values(module),
                                wanted = golden.values(module, reader.header().form);
-      if (found.size() != wanted.size()) return INFINITY;
-      double greatest = 0, most = 0;
-      for (std::size_t i = 0; i < found.size(); ++i) {
-        greatest = std::max(greatest, std::abs(static_cast<double>(wanted[i])));
-        most = std::max(most, std::abs(static_cast<double>(found[i]) - static_cast<double>(wanted[i])));
-      }
-      worst = std::max(worst, most / greatest);
+      worst = std::max(worst, relative_distance(found, wanted));
     }
     return worst;
   } catch (const Error&) {
@@ -96,12 +102,7 @@ double distance_of_sketch(const SensitivityOptions& options, const test::GoldenS
       finish_sketch(matrix, values, "test");
       const std::vector<float> wanted = rank == n ? g : lower_of_sketch(values, rank, n);
       const std::vector<float> found = lower_of_sketch(reader.values(module), rank, n);
-      double greatest = 0, most = 0;
-      for (std::size_t i = 0; i < found.size(); ++i) {
-        greatest = std::max(greatest, std::abs(static_cast<double>(wanted[i])));
-        most = std::max(most, std::abs(static_cast<double>(found[i]) - static_cast<double>(wanted[i])));
-      }
-      worst = std::max(worst, most / greatest);
+      worst = std::max(worst, relative_distance(found, wanted));
     }
     return worst;
   } catch (const Error&) {

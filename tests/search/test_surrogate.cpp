@@ -292,6 +292,31 @@ TEST_CASE("losses corrected around an assignment say what a change of one module
   }
 }
 
+TEST_CASE("end losses that are changes, of either sign, are corrected like those from nothing",
+          "[surrogate]") {
+  Truth truth(9, 4, 0.3, 0.001);
+  SearchSpace changes = truth.space;
+  for (std::size_t m = 0; m < changes.modules.size(); ++m) {
+    for (double& loss : changes.modules[m].end_loss) loss -= 0.25 * static_cast<double>(m % 3);
+  }
+  SurrogateMoments moments, of_changes;
+  for (int batch = 0; batch < 4; ++batch) {
+    const std::vector<MeasuredStage> stages = truth.measured(4, 8);
+    learn(truth.space, stages, moments);
+    learn(changes, stages, of_changes);
+  }
+  const Surrogate surrogate = fit(truth.space, moments), from_changes = fit(changes, of_changes);
+  REQUIRE(!from_changes.weights.empty());
+  const Assignment one = truth.measured(1, 1)[0].candidates[0].assignment;
+  CHECK(expected_loss(changes, from_changes, one) == Approx(expected_loss(truth.space, surrogate, one)));
+  const EndLosses losses = corrected_end_losses(truth.space, surrogate, one),
+                  others = corrected_end_losses(changes, from_changes, one);
+  for (std::size_t m = 0; m < losses.size(); ++m) {
+    for (std::size_t level = 0; level < losses[m].size(); ++level)
+      CHECK(others[m][level] == Approx(losses[m][level]).margin(1e-9));
+  }
+}
+
 TEST_CASE("a surrogate of little or nothing is the plain sum", "[surrogate]") {
   Truth truth(5, 3, 0.3, 0.01);
   std::vector<MeasuredStage> some = truth.measured(2, 4);
