@@ -80,14 +80,13 @@ TEST_CASE("from sensitivities to a weighed database, and at an assignment of it"
                                            "--assignment",
                                            (folder / "one.txt").string(),
                                            "--threads",
-                                           "1",
-                                           "--calibration",
-                                           test::data_file("text/sample.jsonl").string(),
-                                           "--sequence-length",
-                                           "128"};
+                                           "1"};
+  const std::vector<std::string> text = {"--calibration", test::data_file("text/sample.jsonl").string(),
+                                         "--sequence-length", "128"};
   const auto refitted = [&](const std::string& output, std::vector<std::string> more) {
     std::vector<std::string> words = stitch;
     words.insert(words.end(), {"--output", (folder / output).string()});
+    if (!more.empty()) words.insert(words.end(), text.begin(), text.end());
     words.insert(words.end(), more.begin(), more.end());
     return words;
   };
@@ -103,6 +102,7 @@ TEST_CASE("from sensitivities to a weighed database, and at an assignment of it"
   CHECK(!parse_json(read_file(folder / "plain" / "pruning.json"), "pruning.json").contains("refit"));
   CHECK(run_galapagos(1, refitted("no", {"--refit", "banana"})).code == 2);
   CHECK(run_galapagos(1, refitted("no", {"--refit", "0"})).code == 2);
+  CHECK(run_galapagos(1, refitted("no", {"--format", "dense"})).code == 2);  // text, and no refit
   CHECK(!std::filesystem::exists(folder / "no"));
 
   // The same model with levels put in has other gradients, and says so.

@@ -330,13 +330,14 @@ TEST_CASE("a run that has other options than its checkpoint is refused by the op
   // Of a reference, and of what is learnt of it.
   options.output = folder / "distilled";
   options.reference = options.model;
+  options.loss.hidden_loss = ops::HiddenLoss::cosine;
   options.resume = false;
   CHECK(run_to_end(world, options).code == static_cast<int>(ExitCode::stopped_early));
   options.resume = true;
   refused("logit-weight", [](TrainOptions& o) { o.loss.logit_weight = 2; });
   refused("text-weight", [](TrainOptions& o) { o.loss.text_weight = 1; });
   refused("temperature", [](TrainOptions& o) { o.loss.temperature = 2; });
-  refused("hidden-loss", [](TrainOptions& o) { o.loss.hidden_loss = ops::HiddenLoss::cosine; });
+  refused("hidden-loss", [](TrainOptions& o) { o.loss.hidden_loss = ops::HiddenLoss::normalised; });
   refused("hidden-weight", [](TrainOptions& o) { o.loss.hidden_weight = 2; });
   refused("hidden-layers", [](TrainOptions& o) { o.loss.hidden_layers = "last"; });
   // What does not change the course of the run may change.
