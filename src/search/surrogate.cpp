@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include <galapagos/core/hash.hpp>
+#include <galapagos/core/logging.hpp>
 #include <galapagos/search/surrogate.hpp>
 
 namespace galapagos {
@@ -212,7 +213,8 @@ Surrogate fit(const SearchSpace& space, const SurrogateMoments& moments) {
   Surrogate surrogate{end_loss_scale(space), 0, weights_at(moments, ridges[best]), ridges[best]};
   if (!std::all_of(surrogate.weights.begin(), surrogate.weights.end(),
                    [](double weight) { return std::isfinite(weight); })) {
-    return {};  // losses beyond all measure
+    log_warning("the surrogate's weights are not finite: the plain sum of end losses stands in for it");
+    return {};
   }
   surrogate.constant =
       surrogate.scale * (moments.losses - dot(moments.features, surrogate.weights)) / moments.weight;

@@ -10,10 +10,11 @@
 
 namespace galapagos {
 
-/// What an assignment of levels l_i is expected to lose, by the levels' end losses e_i and by what was
-/// measured (nats per token; s is the median of all end losses):
+/// What an assignment of levels l_i is expected to lose, by the levels' end losses L_i and by what was
+/// measured (nats per token; e_i is L_i beyond the least of its module, which is negative where end losses
+/// are changes; s is the median of all e):
 ///
-///   constant + (1 + slope) sum_i e_i + sum_i f_i e_i + s sum_i r_i 2 l_i / last_i
+///   constant + (1 + slope) sum_i L_i + sum_i f_i e_i + s sum_i r_i 2 l_i / last_i
 ///            + sum_i p_i 0.3 sqrt(e_i e_(i+1))
 ///
 /// Every module has a factor f_i and a rate r_i of its own, and every two neighbours (attention and
@@ -26,13 +27,14 @@ struct Surrogate {
   double ridge = 0;             ///< that they were learned with
 };
 
-/// The median of all end losses of a space that are not 0; 1 where there are none.
+/// The median of all end losses of a space beyond the least of their modules, of those above 0; 1 where there
+/// are none.
 double end_loss_scale(const SearchSpace& space);
 
 double expected_loss(const SearchSpace& space, const Surrogate& surrogate, const Assignment& assignment);
 
-/// The end losses with what the surrogate adds, the neighbours of every module being as in `around`; at least
-/// a tenth of what they were.
+/// The end losses beyond the least of each module with what the surrogate adds, the neighbours of every
+/// module being as in `around`; at least a tenth of what they were.
 EndLosses corrected_end_losses(const SearchSpace& space, const Surrogate& surrogate,
                                const Assignment& around);
 
