@@ -33,10 +33,11 @@ class PathBuilder {
         modules_(plan.header.modules()),
         times_(times),
         weights_(context, *plan.checkpoint, plan.config),
-        streams_(comm, context,
-                 {*plan.checkpoint, plan.config, plan.precision, plan.header.dtype, plan.batches,
-                  plan.most_tokens, plan.header.calibration_sequences, options.compensation},
-                 times) {}
+        streams_(
+            comm, context,
+            {*plan.checkpoint, plan.config, plan.precision, plan.header.dtype, plan.batches,
+             plan.fitted_batches, plan.most_tokens, plan.header.calibration_sequences, options.compensation},
+            times) {}
 
   void run(const std::filesystem::path& part, const StopRule& stop) {
     const auto first_missing = static_cast<std::size_t>(

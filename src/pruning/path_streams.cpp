@@ -24,7 +24,7 @@ PathStreams::PathStreams(const Communicator& comm, const ops::Context& context, 
   for (std::size_t b = static_cast<std::size_t>(comm.rank()); b < input.batches.size();
        b += static_cast<std::size_t>(comm.size())) {
     batches_.push_back(input.batches[b]);
-    held_out_.push_back(b % held_out_every == held_out_every - 1);
+    held_out_.push_back(b >= input.fitted);
   }
   agree(comm, [&] { begin(); });
 }

@@ -32,6 +32,7 @@ struct PathInput {
   DType precision = DType::f32;  ///< of the working weights
   DType stored = DType::f32;     ///< of levels
   std::span<const Batch> batches;
+  std::size_t fitted = 0;                           ///< the first batches; ridges are chosen on the others
   std::int64_t most_tokens = 1;                     ///< of a batch
   std::int64_t sequences = 1;                       ///< in all batches
   const std::optional<Compensation>& compensation;  ///< whether, and how, weights are fitted

@@ -1,7 +1,5 @@
 #include "plan.hpp"
 
-#include "calibration_batches.hpp"
-
 #include <algorithm>
 #include <fmt/format.h>
 
@@ -14,6 +12,7 @@
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/pruning/assignment_text.hpp>
+#include <galapagos/pruning/calibration_batches.hpp>
 #include <galapagos/pruning/passes.hpp>
 #include <galapagos/pruning/weight_fit.hpp>
 
@@ -28,13 +27,16 @@ void load_calibration(const Communicator& comm, const DatabaseOptions& options, 
     plan.header.calibration_tokens = options.calibration_tokens;
     return;
   }
-  plan.calibration = load_model_sequences(comm, options.calibration, options.model, plan.config,
-                                          {length, options.calibration_tokens, options.add_bos});
+  plan.calibration =
+      load_model_sequences(comm, options.calibration, options.model, plan.config,
+                           {length, options.calibration_tokens, options.add_bos, false, options.shuffled});
   const bool holds_out = options.compensation && !options.compensation->ridge;
-  plan.batches = agree_on(comm, [&] {
+  CalibrationBatches batches = agree_on(comm, [&] {
     return calibration_batches(plan.calibration, options.batch_tokens,
                                holds_out ? std::optional<std::string>("--compensate auto") : std::nullopt);
   });
+  plan.batches = std::move(batches.all);
+  plan.fitted_batches = batches.fitted;
   plan.most_tokens = most_tokens_of(plan.batches);
   plan.header.calibration_tokens = static_cast<std::int64_t>(plan.calibration.tokens.size());
   plan.header.calibration_sequences = static_cast<std::int64_t>(plan.calibration.offsets.size()) - 1;

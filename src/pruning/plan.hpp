@@ -28,6 +28,7 @@ struct Plan {
   DType precision = DType::f32;
   TokenSet calibration;
   std::vector<Batch> batches;
+  std::size_t fitted_batches = 0;  ///< the first; on a path the others are held out to choose ridges on
   std::int64_t most_tokens = 1;
   Device device = Device::cpu;
   PipelineGrid grid;

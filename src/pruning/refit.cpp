@@ -1,4 +1,3 @@
-#include "calibration_batches.hpp"
 #include "module_weights.hpp"
 #include "path_memory.hpp"
 #include "path_streams.hpp"
@@ -21,6 +20,7 @@
 #include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/transfer.hpp>
+#include <galapagos/pruning/calibration_batches.hpp>
 #include <galapagos/pruning/refit.hpp>
 
 namespace galapagos {
@@ -153,26 +153,27 @@ RefittedLevels refit_levels(const Communicator& world, const ops::Context& conte
     found.sequence_length = checked_sequence_length(options.sequence_length, config);
     found.precision = ops::working_type(context.device(), options.precision.value_or(checkpoint.dtype()));
   });
-  const TokenSet calibration =
-      load_model_sequences(comm, options.calibration, checkpoint.folder(), config,
-                           {found.sequence_length, options.calibration_tokens, options.add_bos});
-  found.calibration_fingerprint = hex64(calibration.fingerprint());
+  TokenSet calibration = load_model_sequences(
+      comm, options.calibration, checkpoint.folder(), config,
+      {found.sequence_length, options.calibration_tokens, options.add_bos, false, options.shuffled});
   found.calibration_tokens = static_cast<std::int64_t>(calibration.tokens.size());
   found.calibration_sequences = static_cast<std::int64_t>(calibration.sequences());
   const std::optional<Compensation> ridge = options.ridge;
-  const std::vector<Batch> batches = agree_on(comm, [&] {
+  const CalibrationBatches batches = agree_on(comm, [&] {
     return calibration_batches(calibration, options.batch_tokens,
                                ridge->ridge ? std::nullopt : std::optional<std::string>("--refit auto"));
   });
+  found.calibration_fingerprint = hex64(calibration.fingerprint());
   const PathInput input = {checkpoint,
                            config,
                            found.precision,
                            header.dtype,
-                           batches,
-                           most_tokens_of(batches),
+                           batches.all,
+                           batches.fitted,
+                           most_tokens_of(batches.all),
                            found.calibration_sequences,
                            ridge};
-  check_memory(comm, options, header, levels, owners, batches,
+  check_memory(comm, options, header, levels, owners, batches.all,
                {found.precision, input.most_tokens, context.device()});
   phase.reset();
   {

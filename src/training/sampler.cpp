@@ -50,18 +50,4 @@ std::int64_t Sampler::count_updates(std::int64_t tokens, std::int64_t budget) {
   return updates;
 }
 
-TokenSet select_sequences(const TokenSet& data, std::span<const std::uint32_t> sequences) {
-  TokenSet selected;
-  for (const std::uint32_t s : sequences) {
-    const std::span<const std::int32_t> sequence = data.sequence(s);
-    selected.tokens.insert(selected.tokens.end(), sequence.begin(), sequence.end());
-    selected.offsets.push_back(selected.tokens.size());
-    if (data.in_loss.empty()) continue;
-    const auto first = data.in_loss.begin() + static_cast<std::ptrdiff_t>(data.offsets[s]);
-    selected.in_loss.insert(selected.in_loss.end(), first,
-                            first + static_cast<std::ptrdiff_t>(sequence.size()));
-  }
-  return selected;
-}
-
 }  // namespace galapagos

@@ -13,6 +13,7 @@
 #include <galapagos/export/stitch.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/ops/transformer.hpp>
+#include <galapagos/pruning/calibration_batches.hpp>
 
 using namespace galapagos;
 using test::Parent;
@@ -124,7 +125,8 @@ Doubles level_of(const Parent& parent, const ModuleId& module, std::int64_t leve
 
 /// What the walk along an exported model finds.
 struct Walk {
-  double distance = 0;  ///< mean squared, between the last hidden states and the unpruned model's
+  std::size_t fitted = 0;  ///< batches; the others are held out
+  double distance = 0;     ///< mean squared, between the last hidden states and the unpruned model's
   std::vector<ModuleId> modules;
   std::vector<std::vector<Seen>> seen;  ///< of each of them, by batch
   std::vector<Doubles> weights;         ///< [kept, hidden]
@@ -132,12 +134,14 @@ struct Walk {
 
 Walk walk(const Communicator& world, const Parent& parent, const std::filesystem::path& exported,
           const RefitOptions& options) {
-  const TokenSet data = load_model_sequences(world, options.calibration, parent.folder, parent.config,
-                                             {options.sequence_length, options.calibration_tokens, false});
+  TokenSet data = load_model_sequences(world, options.calibration, parent.folder, parent.config,
+                                       {options.sequence_length, options.calibration_tokens, false});
+  const CalibrationBatches all = calibration_batches(
+      data, options.batch_tokens, options.ridge.ridge ? std::nullopt : std::optional<std::string>("test"));
+  const std::vector<Batch>& batches = all.all;
   const HfConfig config = read_hf_config(exported);
   const Checkpoint checkpoint(exported);
   const ops::Context context;
-  const std::vector<Batch> batches = make_batches(data.tokens, data.offsets, options.batch_tokens);
   const OwnedTensor embedding = load_embedding(parent.checkpoint, parent.config, DType::f32, Device::cpu);
   LayerForward dense(context, parent.config, 512), pruned(context, config, 512);
   std::vector<OwnedTensor> targets, states;
@@ -149,6 +153,7 @@ Walk walk(const Communicator& world, const Parent& parent, const std::filesystem
     }
   }
   Walk found;
+  found.fitted = all.fitted;
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     const LayerWeights whole = load_layer(parent.checkpoint, parent.config, layer, DType::f32, Device::cpu);
     const LayerWeights part = load_layer(checkpoint, config, layer, DType::f32, Device::cpu);
@@ -203,7 +208,7 @@ void check_fits(const Parent& parent, const Assignment& assignment, const Walk& 
     Sums all(k, hidden), training(k, hidden), held_out(k, hidden);
     for (std::size_t b = 0; b < found.seen[m].size(); ++b) {
       all.add(found.seen[m][b]);
-      (b % 8 == 7 ? held_out : training).add(found.seen[m][b]);
+      (b >= found.fitted ? held_out : training).add(found.seen[m][b]);
     }
     const Json ridge = refit.at("ridges").at(name_of(found.modules[m]));
     if (automatic) {

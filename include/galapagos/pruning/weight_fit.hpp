@@ -20,8 +20,6 @@ namespace galapagos {
 /// Where a ridge is given, the share of it that kept columns are refitted with: they have learnt the path's
 /// errors in the compensation before.
 constexpr double refit_share = 0.3;
-/// One batch in so many is held out to choose ridges on.
-constexpr std::size_t held_out_every = 8;
 
 /// Sums over tokens.
 struct FitSums {

@@ -42,7 +42,4 @@ class Sampler {
   std::int64_t tokens_ = 0;
 };
 
-/// The given sequences, one after the other.
-TokenSet select_sequences(const TokenSet& data, std::span<const std::uint32_t> sequences);
-
 }  // namespace galapagos
