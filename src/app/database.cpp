@@ -20,8 +20,6 @@ Options declare_database() {
       "sequence-length", po::value<std::int64_t>()->default_value(0),
       "longest sequence in tokens; 0: what the model takes, at most 8192")(
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
-      "shuffle-calibration", po::bool_switch(),
-      "take pieces of all the calibration text in a random order, not its first tokens")(
       "levels", po::value<std::int64_t>()->default_value(10), "equal levels; the last removes everything")(
       "attn-removed", po::value<std::string>(),
       "instead: columns of o_proj removed per level, as \"0 512 1024\"")(
@@ -56,7 +54,6 @@ DatabaseOptions read_database(const Options& options) {
   request.calibration_tokens = options.get<std::int64_t>("calibration-tokens");
   request.sequence_length = options.get<std::int64_t>("sequence-length");
   request.add_bos = options.flag("add-bos");
-  request.shuffled = options.flag("shuffle-calibration");
   request.levels = options.get<std::int64_t>("levels");
   request.attention_removed = options.find<std::string>("attn-removed");
   request.ffn_removed = options.find<std::string>("ffn-removed");

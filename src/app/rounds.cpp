@@ -39,8 +39,6 @@ Options declare_rounds() {
       "sequence-length", po::value<std::int64_t>()->default_value(0),
       "longest sequence in tokens; 0: what the model takes, at most 8192")(
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
-      "shuffle-calibration", po::bool_switch(),
-      "take pieces of all the calibration text in a random order, not its first tokens")(
       "compensate", po::value<std::string>()->default_value("auto"),
       "ridge of the databases' compensation, auto, or none")(
       "generations", po::value<std::int64_t>()->default_value(0),
@@ -105,7 +103,7 @@ class StepWords {
       if (!options_.given(name) || (name == std::string("calibration-tokens") && !all_tokens)) continue;
       words.insert(words.end(), {std::string("--") + name, std::to_string(options_.get<std::int64_t>(name))});
     }
-    for (const char* name : {"allow-gpu-sharing", "no-collectives-check", "add-bos", "shuffle-calibration"})
+    for (const char* name : {"allow-gpu-sharing", "no-collectives-check", "add-bos"})
       if (options_.flag(name)) words.push_back(std::string("--") + name);
     words.push_back("--calibration");
     for (const std::string& file : options_.get<Words>("calibration")) words.push_back(file);
@@ -122,7 +120,7 @@ std::string identity_of(const Options& options) {
   for (const char* name : {"calibration", "held-out"}) json[name] = options.get<Words>(name);
   for (const char* name : {"calibration-tokens", "sequence-length", "generations", "batch-tokens"})
     json[name] = options.get<std::int64_t>(name);
-  for (const char* name : {"add-bos", "shuffle-calibration"}) json[name] = options.flag(name);
+  json["add-bos"] = options.flag("add-bos");
   const SizeTarget target = target_of(options);
   json["target-level"] = target.level.value_or(-1);
   json["target-params"] = target.parameters.value_or(-1);

@@ -55,8 +55,6 @@ Options declare_search() {
       "sequence-length", po::value<std::int64_t>()->default_value(0),
       "longest sequence; 0: what the model takes, at most 8192")(
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
-      "shuffle-calibration", po::bool_switch(),
-      "take pieces of all the calibration text in a random order, not its first tokens")(
       "compare-tokens", po::value<std::int64_t>()->default_value(0),
       "on which the islands' best are compared; 0: 8 times the last stage's")(
       "eval-data", po::value<std::vector<std::string>>()->multitoken()->composing(),
@@ -143,7 +141,6 @@ SearchOptions read_search(const Options& options, int ranks) {
   request.calibration_tokens = options.get<std::int64_t>("calibration-tokens");
   request.sequence_length = options.get<std::int64_t>("sequence-length");
   request.add_bos = options.flag("add-bos");
-  request.shuffled = options.flag("shuffle-calibration");
   request.target = target_of(options);
   request.start = options.get<std::string>("start");
   request.fitness = {fitness_kind_of(options.get<std::string>("fitness")),

@@ -28,8 +28,6 @@ Options declare_sensitivity() {
       "sequence-length", po::value<std::int64_t>()->default_value(0),
       "longest sequence in tokens; 0: what the model takes, at most 8192")(
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
-      "shuffle-calibration", po::bool_switch(),
-      "take pieces of all the calibration text in a random order, not its first tokens")(
       "samples", po::value<std::int64_t>()->default_value(usual.samples),
       "ids drawn for each token, each with a backward pass of its own")(
       "form", po::value<std::string>()->default_value("full"),
@@ -76,7 +74,6 @@ SensitivityOptions read_sensitivity(const Options& options, int ranks) {
   request.fewer_tokens = !options.given("calibration-tokens");
   request.sequence_length = options.get<std::int64_t>("sequence-length");
   request.add_bos = options.flag("add-bos");
-  request.shuffled = options.flag("shuffle-calibration");
   request.samples = options.get<std::int64_t>("samples");
   request.form = sensitivity_form_of(options.get<std::string>("form"));
   request.rank = options.find<std::int64_t>("rank").value_or(0);

@@ -24,9 +24,7 @@ Options declare_stitch() {
       "calibration-tokens", po::value<std::int64_t>()->default_value(0), "tokens to use; 0: all")(
       "sequence-length", po::value<std::int64_t>()->default_value(0),
       "longest sequence in tokens; 0: what the model takes, at most 8192")(
-      "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
-      "shuffle-calibration", po::bool_switch(),
-      "take pieces of all the calibration text in a random order, not its first tokens");
+      "add-bos", po::bool_switch(), "put a BOS token in front of every document");
   declare_common(options, true);
   return options;
 }
@@ -36,8 +34,7 @@ namespace {
 std::optional<RefitOptions> read_refit(const Options& options) {
   const auto ridge = options.find<std::string>("refit");
   if (!ridge) {
-    for (const char* name :
-         {"calibration", "calibration-tokens", "sequence-length", "add-bos", "shuffle-calibration"}) {
+    for (const char* name : {"calibration", "calibration-tokens", "sequence-length", "add-bos"}) {
       if (options.given(name))
         throw UsageError("text, and nothing to do with it", std::string("--") + name,
                          "give --refit auto besides, or leave it out");
@@ -51,7 +48,6 @@ std::optional<RefitOptions> read_refit(const Options& options) {
   request.calibration_tokens = options.get<std::int64_t>("calibration-tokens");
   request.sequence_length = options.get<std::int64_t>("sequence-length");
   request.add_bos = options.flag("add-bos");
-  request.shuffled = options.flag("shuffle-calibration");
   request.batch_tokens = options.get<std::int64_t>("batch-tokens");
   request.memory_limit = parse_bytes(options.get<std::string>("memory-limit"), "--memory-limit");
   request.precision = precision_of(options);

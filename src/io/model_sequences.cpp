@@ -28,7 +28,6 @@ TokenSet load_model_sequences(const Communicator& comm, const std::vector<std::f
   options.sequence_length = request.sequence_length;
   options.token_budget = request.token_budget;
   options.fewer = request.fewer;
-  options.shuffled = request.shuffled;
   options.responses_only = request.responses_only;
   agree(comm, [&] {
     const bool text =

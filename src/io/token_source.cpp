@@ -6,7 +6,6 @@
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/hash.hpp>
-#include <galapagos/core/random.hpp>
 #include <galapagos/io/token_file.hpp>
 #include <galapagos/io/token_source.hpp>
 
@@ -15,15 +14,13 @@ namespace {
 
 using Paths = std::vector<std::filesystem::path>;
 
-constexpr std::uint8_t order_stream = 0x30;  // of random numbers: the order of pieces
 constexpr std::uint64_t block_bytes = std::uint64_t{64} << 10;
 
 /// Documents gathered on the root; `total` is known to every rank.
 struct Gathered {
   std::vector<std::int32_t> tokens;
   std::vector<std::uint64_t> lengths;
-  std::vector<std::uint8_t> in_loss;     // of each token, where responses are asked for
-  std::vector<std::uint32_t> documents;  // of each length, where they are pieces of documents
+  std::vector<std::uint8_t> in_loss;  // of each token, where responses are asked for
   std::uint64_t total = 0;
 };
 
@@ -111,38 +108,6 @@ Gathered gather_documents(const Communicator& comm, const Paths& files, const To
   return gathered;
 }
 
-/// Pieces of all documents in a random order, each from now on a document of its own.
-void shuffle_pieces(std::uint64_t sequence_length, Gathered& gathered) {
-  struct Piece {
-    std::uint64_t begin, length;
-    std::uint32_t document;
-  };
-  std::vector<Piece> pieces;
-  std::uint64_t at = 0;
-  std::uint32_t document = 0;
-  for (const std::uint64_t length : gathered.lengths) {
-    for (const std::uint64_t end = at + length; at < end; at += pieces.back().length) {
-      pieces.push_back({at, std::min(sequence_length, end - at), document});
-    }
-    ++document;
-  }
-  RandomStream(0, {.kind = order_stream}).shuffle(pieces, pieces.size());
-  Gathered shuffled;
-  shuffled.total = gathered.total;
-  for (const auto& [begin, length, of] : pieces) {
-    const auto take = [&, begin = begin, length = length](const auto& from, auto& to) {
-      if (from.empty()) return;
-      const auto first = from.begin() + static_cast<std::ptrdiff_t>(begin);
-      to.insert(to.end(), first, first + static_cast<std::ptrdiff_t>(length));
-    };
-    take(gathered.tokens, shuffled.tokens);
-    take(gathered.in_loss, shuffled.in_loss);
-    shuffled.lengths.push_back(length);
-    shuffled.documents.push_back(of);
-  }
-  gathered = std::move(shuffled);
-}
-
 TokenSet cut_into_sequences(Gathered gathered, std::uint64_t sequence_length) {
   TokenSet set;
   for (std::size_t i = 0; i < gathered.lengths.size(); ++i) {
@@ -151,8 +116,7 @@ TokenSet cut_into_sequences(Gathered gathered, std::uint64_t sequence_length) {
     for (std::uint64_t at = begin; at < end;) {
       at = std::min(at + sequence_length, end);
       set.offsets.push_back(at);
-      set.documents.push_back(gathered.documents.empty() ? static_cast<std::uint32_t>(i)
-                                                         : gathered.documents[i]);
+      set.documents.push_back(static_cast<std::uint32_t>(i));
     }
   }
   set.tokens = std::move(gathered.tokens);
@@ -214,8 +178,7 @@ TokenSet load_sequences(const Communicator& comm, const std::vector<std::filesys
   });
   const bool all = options.token_budget == 0;
   const auto budget = all ? UINT64_MAX : static_cast<std::uint64_t>(options.token_budget);
-  Gathered gathered =
-      gather_documents(comm, files, tokenizer, options, options.shuffled ? UINT64_MAX : budget, vocab_size);
+  Gathered gathered = gather_documents(comm, files, tokenizer, options, budget, vocab_size);
   agree(comm, [&] {
     const std::string where = files.empty() ? "" : files.front().string();
     if (gathered.total == 0) {
@@ -225,9 +188,6 @@ TokenSet load_sequences(const Communicator& comm, const std::vector<std::filesys
       throw InputError(fmt::format("calibration data too short: {} tokens, {} asked", gathered.total, budget),
                        where, "give more data or ask for fewer tokens");
     }
-    if (options.shuffled && comm.rank() == 0) {
-      shuffle_pieces(static_cast<std::uint64_t>(options.sequence_length), gathered);
-    }
     gathered.total = std::min(gathered.total, budget);
     gathered.tokens.resize(gathered.total);
     if (options.responses_only) gathered.in_loss.resize(gathered.total);
@@ -235,7 +195,6 @@ TokenSet load_sequences(const Communicator& comm, const std::vector<std::filesys
   comm.broadcast(std::span<std::int32_t>(gathered.tokens));
   comm.broadcast(std::span<std::uint8_t>(gathered.in_loss));
   comm.broadcast(gathered.lengths);
-  comm.broadcast(gathered.documents);
   return agree_on(comm, [&] {
     return cut_into_sequences(std::move(gathered), static_cast<std::uint64_t>(options.sequence_length));
   });

@@ -27,9 +27,8 @@ void load_calibration(const Communicator& comm, const DatabaseOptions& options, 
     plan.header.calibration_tokens = options.calibration_tokens;
     return;
   }
-  plan.calibration =
-      load_model_sequences(comm, options.calibration, options.model, plan.config,
-                           {length, options.calibration_tokens, options.add_bos, false, options.shuffled});
+  plan.calibration = load_model_sequences(comm, options.calibration, options.model, plan.config,
+                                          {length, options.calibration_tokens, options.add_bos});
   const bool holds_out = options.compensation && !options.compensation->ridge;
   CalibrationBatches batches = agree_on(comm, [&] {
     return calibration_batches(plan.calibration, options.batch_tokens,

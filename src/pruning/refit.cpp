@@ -153,9 +153,9 @@ RefittedLevels refit_levels(const Communicator& world, const ops::Context& conte
     found.sequence_length = checked_sequence_length(options.sequence_length, config);
     found.precision = ops::working_type(context.device(), options.precision.value_or(checkpoint.dtype()));
   });
-  TokenSet calibration = load_model_sequences(
-      comm, options.calibration, checkpoint.folder(), config,
-      {found.sequence_length, options.calibration_tokens, options.add_bos, false, options.shuffled});
+  TokenSet calibration =
+      load_model_sequences(comm, options.calibration, checkpoint.folder(), config,
+                           {found.sequence_length, options.calibration_tokens, options.add_bos});
   found.calibration_tokens = static_cast<std::int64_t>(calibration.tokens.size());
   found.calibration_sequences = static_cast<std::int64_t>(calibration.sequences());
   const std::optional<Compensation> ridge = options.ridge;

@@ -219,12 +219,10 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& options, D
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.config);
     request.token_budget = options.calibration_tokens;
     request.add_bos = options.add_bos;
-    request.shuffled = options.shuffled;
   });
   setup.pools.compared =
       load_model_sequences(comm, options.calibration, options.model, setup.config, request);
   request.token_budget = 0;
-  request.shuffled = false;
   if (trains(setup.evolution)) {
     setup.pools.training =
         options.training_data.empty()

@@ -1,8 +1,6 @@
 #include "support/catch.hpp"
 #include "support/files.hpp"
 
-#include <algorithm>
-
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
@@ -140,31 +138,6 @@ TEST_CASE("what cannot be used is refused on every rank", "[source]") {
   CHECK(fails_with(world, "needs a tokenizer", load(sample, {64, 0, {}}, 768, false)));
   CHECK(fails_with(world, "at least 1", load(sample, {0, 0, {}}, 768)));
   CHECK(fails_with(world, "BOS", load(sample, {64, 0, 768}, 768)));
-}
-
-TEST_CASE("shuffled text is the same pieces in another order, and a budget takes the first of them",
-          "[source]") {
-  const auto world = Communicator::world();
-  const auto tokenizer = Tokenizer::load(test::data_file("models/llama3_tiny"));
-  const auto load = [&](std::int64_t budget, bool shuffled) {
-    return load_sequences(
-        world, {sample}, tokenizer.get(),
-        {.sequence_length = 16, .token_budget = budget, .bos = 1, .fewer = false, .shuffled = shuffled}, 768);
-  };
-  const auto pieces = [](const TokenSet& set) {
-    std::vector<Ids> found;
-    for (std::size_t i = 0; i < set.sequences(); ++i) found.push_back(sequence(set, i));
-    return found;
-  };
-  const std::vector<Ids> in_order = pieces(load(0, false)), all = pieces(load(0, true));
-  CHECK(all != in_order);
-  CHECK(std::is_permutation(all.begin(), all.end(), in_order.begin(), in_order.end()));
-  CHECK(load(0, true).fingerprint() == world.broadcast_value(load(0, true).fingerprint()));
-  const TokenSet some = load(100, true);
-  CHECK(some.tokens.size() == 100);
-  const std::vector<Ids> first = pieces(some);
-  for (std::size_t i = 0; i + 1 < first.size(); ++i) CHECK(first[i] == all[i]);
-  CHECK(std::equal(first.back().begin(), first.back().end(), all[first.size() - 1].begin()));
 }
 
 TEST_CASE("responses are marked, whatever the number of ranks", "[source]") {

@@ -14,7 +14,6 @@ struct SequenceRequest {
   std::int64_t token_budget = 0;  ///< 0: everything
   bool add_bos = false;           ///< a BOS token in front of every sequence
   bool fewer = false;             ///< a text with fewer tokens than the budget will do
-  bool shuffled = false;          ///< pieces of all the text in a random order, not its first tokens
   bool responses_only = false;    ///< only tokens of responses count in a loss
 };
 

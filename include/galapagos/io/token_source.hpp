@@ -16,7 +16,6 @@ struct SequenceOptions {
   std::int64_t token_budget = 0;     ///< tokens to load in all; 0: everything
   std::optional<std::int32_t> bos;   ///< goes in front of every document
   bool fewer = false;                ///< a text with fewer tokens than the budget will do
-  bool shuffled = false;             ///< pieces of all the text in a random order, not its first tokens
   bool responses_only = false;       ///< only tokens of responses count in a loss
 };
 
@@ -45,8 +44,7 @@ std::int64_t predicted_tokens(const TokenSet& sequences);
 /// Collective. The first `token_budget` tokens of the files, in their order, on every rank, whatever the
 /// number of ranks. Text and token files may be mixed. A document is a sequence of its own, cut into pieces
 /// of `sequence_length` where it is longer; empty ones are passed over; the last one is trimmed to the
-/// budget. Ranks share the tokenizing and stop once the budget is met, or, to shuffle the pieces (the same
-/// order in every run), read all of it; the root then holds the ids of all. InputError where a file cannot be
+/// budget. Ranks share the tokenizing and stop once the budget is met. InputError where a file cannot be
 /// used, ids reach `vocab_size`, there are fewer tokens than the budget, or none, or no response where they
 /// are asked for. `tokenizer` may be null where all are token files.
 TokenSet load_sequences(const Communicator& comm, const std::vector<std::filesystem::path>& files,

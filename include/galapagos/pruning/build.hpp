@@ -22,7 +22,6 @@ struct DatabaseOptions {
   std::int64_t calibration_tokens = 0;  ///< 0: all there are
   std::int64_t sequence_length = 0;     ///< 0: the model's longest, at most 8192
   bool add_bos = false;
-  bool shuffled = false;  ///< calibration from all the text, in a random order
   std::int64_t levels = 10;
   std::optional<std::string> attention_removed;  ///< removed columns, in place of `levels`
   std::optional<std::string> ffn_removed;

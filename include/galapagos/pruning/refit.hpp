@@ -26,7 +26,6 @@ struct RefitOptions {
   std::int64_t calibration_tokens = 0;  ///< 0: all there are
   std::int64_t sequence_length = 0;     ///< 0: the model's longest, at most 8192
   bool add_bos = false;
-  bool shuffled = false;  ///< calibration from all the text, in a random order
   Compensation ridge;
   std::int64_t batch_tokens = 4096;
   std::uint64_t memory_limit = 0;  ///< bytes a rank may use; 0: its share of what the node has free

@@ -23,7 +23,6 @@ struct SensitivityOptions {
   bool fewer_tokens = false;                ///< a text with fewer will do
   std::int64_t sequence_length = 0;
   bool add_bos = false;
-  bool shuffled = false;     ///< calibration from all the text, in a random order
   std::int64_t samples = 1;  ///< ids drawn per token, each with a way back of its own
   std::uint64_t seed = 0;
   SensitivityForm form = SensitivityForm::full;

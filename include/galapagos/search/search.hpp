@@ -32,7 +32,6 @@ struct SearchOptions {
   std::int64_t calibration_tokens = 0;  ///< of the pool that stages draw from; 0: all there are
   std::int64_t sequence_length = 0;
   bool add_bos = false;
-  bool shuffled = false;  ///< calibration from all the text, in a random order
   SizeTarget target;
   std::string start = "auto";  ///< see make_start()
   Fitness fitness;
