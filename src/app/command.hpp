@@ -33,6 +33,7 @@ void rounds(const Communicator& world, const std::vector<std::string>& words);
 void search(const Communicator& world, const std::vector<std::string>& words);
 void stitch(const Communicator& world, const std::vector<std::string>& words);
 void tokenize(const Communicator& world, const std::vector<std::string>& words);
+void distil(const Communicator& world, const std::vector<std::string>& words);
 void train(const Communicator& world, const std::vector<std::string>& words);
 void plan(const Communicator& world, const std::vector<std::string>& words);
 void info(const Communicator& world, const std::vector<std::string>& words);

@@ -36,6 +36,7 @@ constexpr Subcommand subcommands[] = {
      app::rounds},
     {"stitch", "write the model of an assignment as a checkpoint", app::stitch},
     {"eval", "negative log-likelihood and perplexity of a model on a text", app::eval},
+    {"distil", "trains a pruned model's layers one by one toward the unpruned model's", app::distil},
     {"train", "continued training or distillation of a model, pruned or not", app::train},
     {"tokenize", "turn text into token files", app::tokenize},
     {"plan", "memory, file sizes, work and time of a command, without weights", app::plan},

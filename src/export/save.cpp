@@ -6,6 +6,8 @@
 #include <memory>
 #include <vector>
 
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/export/save.hpp>
@@ -149,6 +151,30 @@ void save_model(const Communicator& comm, const ops::Context& context, const fs:
     if (config.pruned()) write_python_files(part);
   };
   write_model_folder(comm, output, tensors, shard_bytes, accompany, grid, context.device());
+}
+
+void save_changed(const Communicator& comm, const Checkpoint& parent, const HfConfig& config,
+                  std::span<const Checkpoint> changed, const fs::path& output, std::uint64_t shard_bytes) {
+  std::vector<PlannedTensor> tensors;
+  agree(comm, [&] {
+    for (const std::string& name : parent.names()) {
+      const TensorEntry *old = &parent.entry(name), *entry = old;
+      for (const Checkpoint& other : changed)
+        if (other.has(name)) entry = &other.entry(name);
+      if (entry->dtype != old->dtype || entry->shape != old->shape)
+        throw InputError("a tensor of another type or shape than the model's", name, "begin the run anew");
+      tensors.push_back(
+          {name, entry->dtype, entry->shape, entry->data.size(), [entry](std::span<std::byte> out) {
+             std::copy(entry->data.begin(), entry->data.end(), out.begin());
+           }});
+    }
+  });
+  write_model_folder(comm, output, tensors, shard_bytes, [&](const fs::path& part) {
+    copy_companions(parent.folder(), part);
+    for (const char* name : {"config.json", "pruning.json", "assignment.txt"})
+      copy_if_there(parent.folder() / name, part / name);
+    if (config.pruned()) write_python_files(part);
+  });
 }
 
 }  // namespace galapagos

@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::size_t held_out_every = 8;
 
-/// Documents to hold out, sorted: of all, as they come, each that keeps their part below an eighth.
+/// Documents to hold out, sorted: of all, as they come, each that keeps their part below an eighth. None
+/// where there are few.
 std::vector<std::uint32_t> documents_to_hold_out(const TokenSet& calibration) {
   std::vector<std::uint32_t> order;
   std::map<std::uint32_t, std::uint64_t> tokens;
@@ -46,44 +47,25 @@ std::size_t put_last(TokenSet& calibration, const std::vector<std::uint32_t>& do
   return fitted;
 }
 
-/// Every eighth batch, smaller ones if that takes it to have one, moved behind the others.
-CalibrationBatches hold_out_batches(const TokenSet& calibration, std::int64_t most_tokens) {
-  std::vector<Batch> batches = make_batches(calibration.tokens, calibration.offsets, most_tokens);
-  while (batches.size() < held_out_every) {
-    most_tokens /= 2;
-    batches = make_batches(calibration.tokens, calibration.offsets, most_tokens);
-  }
-  CalibrationBatches found;
-  std::vector<Batch> held;
-  for (std::size_t b = 0; b < batches.size(); ++b)
-    (b % held_out_every == held_out_every - 1 ? held : found.all).push_back(std::move(batches[b]));
-  found.fitted = found.all.size();
-  std::move(held.begin(), held.end(), std::back_inserter(found.all));
-  return found;
-}
-
 }  // namespace
+
+std::size_t hold_out(TokenSet& text, const std::string& holder_out) {
+  if (text.sequences() < held_out_every) {
+    throw InputError(
+        fmt::format("{} sequences are too few to hold any out", text.sequences()), holder_out,
+        fmt::format("give at least {}, with more text or a smaller --sequence-length", held_out_every));
+  }
+  const std::vector<std::uint32_t> documents = documents_to_hold_out(text);
+  return documents.empty() ? text.sequences() - text.sequences() / held_out_every : put_last(text, documents);
+}
 
 CalibrationBatches calibration_batches(TokenSet& calibration, std::int64_t most_tokens,
                                        const std::optional<std::string>& holder_out) {
-  if (!holder_out) {
-    CalibrationBatches found{make_batches(calibration.tokens, calibration.offsets, most_tokens)};
-    found.fitted = found.all.size();
-    return found;
-  }
-  if (calibration.sequences() < held_out_every) {
-    throw InputError(
-        fmt::format("{} sequences are too few to hold any out", calibration.sequences()), *holder_out,
-        fmt::format("give at least {}, with more calibration data or a smaller --sequence-length",
-                    held_out_every));
-  }
-  const std::vector<std::uint32_t> documents = documents_to_hold_out(calibration);
-  if (documents.empty()) return hold_out_batches(calibration, most_tokens);
-  const std::size_t sequences = put_last(calibration, documents);
+  const std::size_t fitted = holder_out ? hold_out(calibration, *holder_out) : calibration.sequences();
   const std::span<const std::uint64_t> offsets(calibration.offsets);
-  CalibrationBatches found{make_batches(calibration.tokens, offsets.first(sequences + 1), most_tokens)};
+  CalibrationBatches found{make_batches(calibration.tokens, offsets.first(fitted + 1), most_tokens)};
   found.fitted = found.all.size();
-  std::vector<Batch> held = make_batches(calibration.tokens, offsets.subspan(sequences), most_tokens);
+  std::vector<Batch> held = make_batches(calibration.tokens, offsets.subspan(fitted), most_tokens);
   std::move(held.begin(), held.end(), std::back_inserter(found.all));
   return found;
 }

@@ -4,6 +4,8 @@
 #include <galapagos/ops/obs.hpp>
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/pruning/obs_sensitivity.hpp>
+#include <galapagos/pruning/sensitivity_file.hpp>
+#include <galapagos/pruning/sketch.hpp>
 
 namespace galapagos {
 namespace {
@@ -79,6 +81,26 @@ Sensitivity scalar_sensitivity(double scale, const std::string& name) {
   Sensitivity sensitivity;
   sensitivity.scale = checked_scale(scale, name);
   return sensitivity;
+}
+
+Sensitivity read_sensitivity(const ops::Context& context, const SensitivityReader& reader,
+                             const ModuleId& module) {
+  const std::string name = name_of(module);
+  const std::vector<float> values = reader.values(module);
+  switch (reader.header().form) {
+    case SensitivityForm::full:
+      return full_sensitivity(context, values, reader.header().config.hidden_size, name);
+    case SensitivityForm::lowrank: {
+      const SensitivityHeader& header = reader.header();
+      const std::vector<float> lower = lower_of_sketch(values, header.rank, header.config.hidden_size);
+      return full_sensitivity(context, lower, header.config.hidden_size, name);
+    }
+    case SensitivityForm::diagonal:
+      return diagonal_sensitivity(context, values, name);
+    case SensitivityForm::scalar:
+      break;
+  }
+  return scalar_sensitivity(values.at(0), name);
 }
 
 }  // namespace galapagos

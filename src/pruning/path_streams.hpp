@@ -1,7 +1,6 @@
 #pragma once
 
 #include "reduction.hpp"
-#include "residual_stream.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -13,6 +12,7 @@
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/model/forward.hpp>
+#include <galapagos/model/residual_stream.hpp>
 #include <galapagos/model/source.hpp>
 #include <galapagos/pruning/database.hpp>
 #include <galapagos/pruning/weight_fit.hpp>

@@ -6,29 +6,8 @@
 
 #include <galapagos/core/logging.hpp>
 #include <galapagos/ops/rows.hpp>
-#include <galapagos/pruning/sketch.hpp>
 
 namespace galapagos {
-
-Sensitivity read_sensitivity(const ops::Context& context, const SensitivityReader& reader,
-                             const ModuleId& module) {
-  const std::string name = name_of(module);
-  const std::vector<float> values = reader.values(module);
-  switch (reader.header().form) {
-    case SensitivityForm::full:
-      return full_sensitivity(context, values, reader.header().config.hidden_size, name);
-    case SensitivityForm::lowrank: {
-      const SensitivityHeader& header = reader.header();
-      const std::vector<float> lower = lower_of_sketch(values, header.rank, header.config.hidden_size);
-      return full_sensitivity(context, lower, header.config.hidden_size, name);
-    }
-    case SensitivityForm::diagonal:
-      return diagonal_sensitivity(context, values, name);
-    case SensitivityForm::scalar:
-      break;
-  }
-  return scalar_sensitivity(values.at(0), name);
-}
 
 FirstOrder read_first_order(const ops::Context& context, const SensitivityReader& reader,
                             const ModuleId& module) {

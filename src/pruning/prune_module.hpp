@@ -29,11 +29,6 @@ struct PruningTask {
   LevelSink stored = {};  ///< where given, is shown each level's weight as the file gets it
 };
 
-/// The G of a module, on the context's device. InputError where the file is damaged, NumericalError where OBS
-/// cannot weigh with it.
-Sensitivity read_sensitivity(const ops::Context& context, const SensitivityReader& reader,
-                             const ModuleId& module);
-
 /// What the reader has of the first order of a module, on the context's device. InputError where the file is
 /// damaged.
 FirstOrder read_first_order(const ops::Context& context, const SensitivityReader& reader,

@@ -8,6 +8,9 @@
 
 namespace galapagos {
 
+class SensitivityReader;
+struct ModuleId;
+
 /// A module's G [d_row, d_row], the mean over tokens of g g^T, as OBS weighs with it: a multiple of the
 /// identity is added, or directions that no gradient has seen would cost nothing.
 struct Sensitivity {
@@ -25,5 +28,10 @@ Sensitivity diagonal_sensitivity(const ops::Context& context, std::span<const fl
                                  const std::string& name);
 /// Of G = scale I.
 Sensitivity scalar_sensitivity(double scale, const std::string& name);
+
+/// What a file has of a module, on the context's device. InputError where the file is damaged, NumericalError
+/// where nothing can be weighed with it.
+Sensitivity read_sensitivity(const ops::Context& context, const SensitivityReader& reader,
+                             const ModuleId& module);
 
 }  // namespace galapagos

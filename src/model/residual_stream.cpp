@@ -1,4 +1,4 @@
-#include "residual_stream.hpp"
+#include <galapagos/model/residual_stream.hpp>
 
 namespace galapagos {
 

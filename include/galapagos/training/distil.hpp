@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/io/checkpoint.hpp>
+#include <galapagos/io/hf_config.hpp>
+#include <galapagos/model/replicas.hpp>
+#include <galapagos/ops/context.hpp>
+#include <galapagos/training/optimiser.hpp>
+
+namespace galapagos {
+
+/// What `galapagos distil` is asked for.
+struct DistilOptions {
+  std::filesystem::path model;      ///< pruned
+  std::filesystem::path reference;  ///< the unpruned model
+  std::vector<std::filesystem::path> data;
+  std::filesystem::path output;
+  std::optional<std::filesystem::path> sensitivity;  ///< of the unpruned model; weighs the error
+  std::int64_t tokens = 0;                           ///< of the text; 0: all there are
+  std::int64_t sequence_length = 0;                  ///< 0: the model's longest, at most 8192
+  bool add_bos = false;
+  std::int64_t epochs = 2;  ///< times that every layer sees the text
+  std::int64_t step_tokens = 2048;
+  std::int64_t batch_tokens = 4096;
+  double learning_rate = 5e-4, least_rate_share = 0.05, warmup_share = 0.03;
+  AdamWOptions adamw = {0.9, 0.95, 1e-8, 0};
+  std::optional<DType> precision;
+  std::uint64_t seed = 0;
+  std::uint64_t memory_limit = 0;
+  std::uint64_t shard_bytes = 5ull << 30;
+  double max_seconds = 0;
+  bool resume = false, dry_run = false;
+  MakeCollectives make_collectives = make_mpi_collectives;
+  std::string config_ini;
+};
+
+/// UsageError where a number is out of its range.
+void check_options(const DistilOptions& options);
+
+/// Collective. Writes a copy of the parent's folder in which the tensors that any of the `changed`
+/// checkpoints has are theirs.
+using ChangedModelWriter =
+    std::function<void(const Checkpoint& parent, const HfConfig& config, std::span<const Checkpoint> changed,
+                       const std::filesystem::path& folder)>;
+
+/// Collective. Trains each layer of a pruned model, one after the other, so that on what the trained layers
+/// before it give it the residual stream behind it comes nearest to the unpruned model's: by AdamW, with the
+/// error e^T M e of a token, M = G / mean diagonal of G with G that of the layer's last module in the
+/// sensitivities, or 1. (Local distillation as in Puzzle, Bercovich et al., arXiv 2411.19146, but on the
+/// pruned path.) No rank holds more of a model than a layer of each. Text that nothing is trained on, see
+/// hold_out(), tells whether a layer got better; else it stays as it was. Ranks share the text; the result
+/// depends on their number only by rounding. Writes the run's folder: config.ini, metrics.jsonl,
+/// layers/ while it runs, manifest.json and at the end model/. Goes on after the last layer with `resume`.
+/// StoppedEarly after a signal or at `max_seconds`; NumericalError where something is not finite.
+void run_distillation(const Communicator& world, const ops::Context& context, const DistilOptions& options,
+                      const ChangedModelWriter& write_model);
+
+}  // namespace galapagos

@@ -1,0 +1,559 @@
+#include "layer_distiller.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <numeric>
+#include <optional>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/phase_report.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
+#include <galapagos/core/hash.hpp>
+#include <galapagos/core/json.hpp>
+#include <galapagos/core/line_file.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/core/progress.hpp>
+#include <galapagos/core/random.hpp>
+#include <galapagos/core/stop_rule.hpp>
+#include <galapagos/core/system.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/core/version.hpp>
+#include <galapagos/io/model_sequences.hpp>
+#include <galapagos/model/forward.hpp>
+#include <galapagos/model/source.hpp>
+#include <galapagos/model/stage.hpp>
+#include <galapagos/ops/rows.hpp>
+#include <galapagos/ops/transformer.hpp>
+#include <galapagos/pruning/calibration_batches.hpp>
+#include <galapagos/pruning/obs_sensitivity.hpp>
+#include <galapagos/pruning/sensitivity_file.hpp>
+#include <galapagos/training/distil.hpp>
+
+namespace galapagos {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint8_t text_order = 18;  // of random numbers, apart from other uses
+constexpr const char* layer_file = "model.safetensors";
+constexpr const char* identity_key = "galapagos_distil";  // in its metadata
+
+/// A model that layers are read from.
+struct Source {
+  HfConfig config;
+  std::optional<Checkpoint> checkpoint;
+  DType precision = DType::f32;
+};
+
+/// What all ranks agree on before the work begins.
+struct Setup {
+  Source model, reference;
+  std::optional<SensitivityReader> sensitivities;
+  TokenSet mine;  // this rank's part of the text, as `text` has it
+  DistilText text;
+  std::int64_t tokens = 0, longest = 1;
+  Schedule schedule;
+  std::string identity;
+};
+
+fs::path layer_folder(const DistilOptions& options, std::int64_t layer) {
+  return options.output / "layers" / fmt::format("{:04}", layer);
+}
+
+Source open(const fs::path& folder, const ops::Context& context, const std::optional<DType>& precision) {
+  Source source;
+  source.config = read_hf_config(folder);
+  source.checkpoint.emplace(folder);
+  source.precision = ops::working_type(context.device(), precision.value_or(source.checkpoint->dtype()));
+  return source;
+}
+
+void open_models(Setup& setup, const ops::Context& context, const DistilOptions& options) {
+  setup.model = open(options.model, context, options.precision);
+  setup.reference = open(options.reference, context, options.precision);
+  const HfConfig &model = setup.model.config, &reference = setup.reference.config;
+  if (model.layers != reference.layers || model.hidden_size != reference.hidden_size ||
+      model.vocab_size != reference.vocab_size) {
+    throw InputError(fmt::format("{} layers of {} and {} ids, but the model has {} of {} and {}",
+                                 reference.layers, reference.hidden_size, reference.vocab_size, model.layers,
+                                 model.hidden_size, model.vocab_size),
+                     options.reference.string(), "give the model that this one was made from");
+  }
+  if (!options.sensitivity) return;
+  setup.sensitivities.emplace(*options.sensitivity);
+  if (setup.sensitivities->header().model_fingerprint != hex64(setup.reference.checkpoint->fingerprint())) {
+    throw InputError("these sensitivities are of another model", options.sensitivity->string(),
+                     "make them with 'galapagos sensitivity' from the model given by --reference");
+  }
+}
+
+/// Deals the sequences before `fitted` to updates in random order, those of every update to the ranks in
+/// turn, and the others, which are held out, to the ranks in turn.
+void deal(const TokenSet& all, std::size_t fitted, const DistilOptions& options, int rank, int ranks,
+          Setup& setup) {
+  std::vector<std::uint32_t> order(fitted);
+  std::iota(order.begin(), order.end(), 0u);
+  RandomStream(options.seed, {0, 0, 0, text_order}).shuffle(order, order.size());
+  DistilText& text = setup.text;
+  std::vector<std::uint32_t> mine;
+  std::vector<std::size_t> ends;  // of every update in `mine`
+  for (std::size_t next = 0; next < fitted;) {
+    std::int64_t tokens = 0;
+    for (int turn = 0; next < fitted && tokens < options.step_tokens; turn = (turn + 1) % ranks, ++next) {
+      tokens += std::ssize(all.sequence(order[next]));
+      if (turn == rank) mine.push_back(order[next]);
+    }
+    text.update_tokens.push_back(tokens);
+    text.fitted_tokens += tokens;
+    ends.push_back(mine.size());
+  }
+  for (std::size_t s = fitted; s < all.sequences(); ++s) {
+    text.held_tokens += std::ssize(all.sequence(s));
+    if (static_cast<int>((s - fitted) % static_cast<std::size_t>(ranks)) == rank)
+      mine.push_back(static_cast<std::uint32_t>(s));
+  }
+  ends.push_back(mine.size());
+  setup.mine = select_sequences(all, mine);
+  const std::span<const std::uint64_t> offsets(setup.mine.offsets);
+  std::size_t begin = 0;
+  for (const std::size_t end : ends) {
+    text.updates.push_back(text.batches.size());
+    std::vector<Batch> batches =
+        make_batches(setup.mine.tokens, offsets.subspan(begin, end - begin + 1), options.batch_tokens);
+    std::move(batches.begin(), batches.end(), std::back_inserter(text.batches));
+    begin = end;
+  }
+}
+
+std::string identity_of(const Setup& setup, const TokenSet& text, const DistilOptions& options) {
+  Json json;
+  json["model"] = hex64(setup.model.checkpoint->fingerprint());
+  json["reference"] = hex64(setup.reference.checkpoint->fingerprint());
+  json["sensitivity"] = setup.sensitivities ? setup.sensitivities->fingerprint() : "";
+  json["data"] = hex64(text.fingerprint());
+  json["epochs"] = options.epochs;
+  json["step-tokens"] = options.step_tokens;
+  json["batch-tokens"] = options.batch_tokens;
+  json["learning-rate"] = options.learning_rate;
+  json["min-learning-rate"] = options.least_rate_share;
+  json["warmup"] = options.warmup_share;
+  json["beta1"] = options.adamw.beta1;
+  json["beta2"] = options.adamw.beta2;
+  json["epsilon"] = options.adamw.epsilon;
+  json["weight-decay"] = options.adamw.weight_decay;
+  json["precision"] = name_of(setup.model.precision);
+  json["seed"] = options.seed;
+  return json.dump();
+}
+
+/// Collective. Opens the models and reads and deals the text.
+void prepare(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
+             Setup& setup) {
+  SequenceRequest request;
+  agree(comm, [&] {
+    check_options(options);
+    open_models(setup, context, options);
+    request.sequence_length = checked_sequence_length(options.sequence_length, setup.model.config);
+    request.token_budget = options.tokens;
+    request.add_bos = options.add_bos;
+  });
+  TokenSet all = load_model_sequences(comm, options.data, options.model, setup.model.config, request);
+  agree(comm, [&] {
+    setup.tokens = std::ssize(all.tokens);
+    const std::size_t fitted = hold_out(all, "--data");
+    setup.identity = identity_of(setup, all, options);
+    deal(all, fitted, options, comm.rank(), comm.size(), setup);
+    for (std::size_t s = 0; s < all.sequences(); ++s)
+      setup.longest = std::max<std::int64_t>(setup.longest, std::ssize(all.sequence(s)));
+    setup.longest = std::max(setup.longest, std::min(options.batch_tokens, setup.tokens));
+    Schedule& schedule = setup.schedule;
+    schedule.peak = options.learning_rate;
+    schedule.least = options.learning_rate * options.least_rate_share;
+    schedule.steps = options.epochs * std::ssize(setup.text.update_tokens);
+    schedule.warmup = std::llround(options.warmup_share * static_cast<double>(schedule.steps));
+  });
+}
+
+std::int64_t largest_layer(const HfConfig& config) {
+  std::int64_t most = 0;
+  for (const LayerShape& shape : config.layer_shapes) most = std::max(most, layer_parameters(config, shape));
+  return most;
+}
+
+/// Collective. Says what a rank needs, and refuses what it has not with a ResourceError.
+void check_memory(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
+                  const Setup& setup) {
+  const HfConfig &model = setup.model.config, &reference = setup.reference.config;
+  const auto bytes = [](std::int64_t count, std::size_t of_each) {
+    return static_cast<std::uint64_t>(count) * of_each;
+  };
+  const std::uint64_t states = 2 * bytes(std::ssize(setup.mine.tokens) * model.hidden_size, sizeof(float));
+  const std::uint64_t weights =
+      std::max(2 * bytes(largest_layer(model), size_of(setup.model.precision)) +
+                   bytes(largest_layer(reference), size_of(setup.reference.precision)),
+               bytes(embedding_parameters(model), size_of(setup.model.precision)));
+  const std::uint64_t working =
+      LayerDistiller::bytes(model, setup.longest, comm.size(), context.activations()) +
+      activation_bytes(reference, setup.longest, context.activations());
+  const bool host = context.device() == Device::cpu;
+  const std::uint64_t need = weights + working + (host ? states : 0);
+  log_info("memory of a rank: {} = layers {}, training one {}, hidden states{} {}",
+           human_bytes(weights + working + states), human_bytes(weights), human_bytes(working),
+           host ? "" : " on the host", human_bytes(states));
+  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, context.device());
+  agree(comm, [&] {
+    if (need <= limit) return;
+    throw ResourceError(fmt::format("distillation needs {} on a rank, which may use {}", human_bytes(need),
+                                    human_bytes(limit)),
+                        "memory", "use more ranks on more nodes, fewer --tokens or a smaller --batch-tokens");
+  });
+}
+
+/// A layer's parameters as they are in a file.
+struct StoredLayer {
+  std::vector<std::string> names;
+  std::vector<std::vector<std::byte>> bytes;
+};
+
+class Distillation {
+ public:
+  Distillation(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
+               const Setup& setup, Collectives& replicas, PhaseTimes& times)
+      : comm_(comm),
+        context_(context),
+        options_(options),
+        setup_(setup),
+        times_(times),
+        stop_(options.max_seconds),
+        distiller_(context, setup.model.config, setup.text, setup.longest, replicas, setup.model.precision,
+                   setup.schedule, options.adamw, options.seed),
+        model_forward_(context, setup.model.config, setup.longest),
+        reference_forward_(context, setup.reference.config, setup.longest),
+        inputs_(setup.text.batches, setup.model.config.hidden_size, "hidden states of the pruned model"),
+        targets_(setup.text.batches, setup.model.config.hidden_size, "hidden states of the unpruned model"),
+        states_({setup.longest, setup.model.config.hidden_size}, DType::f32, context.device(),
+                "hidden states") {
+    embed(setup.model, inputs_);
+    embed(setup.reference, targets_);
+  }
+
+  /// Collective. `done`: layers whose files are there.
+  void run(std::int64_t done);
+  std::int64_t better() const { return better_; }
+
+ private:
+  void embed(const Source& source, ResidualStream& stream);
+  void advance(LayerForward& forward, const LayerWeights& weights, std::int64_t layer,
+               ResidualStream& stream);
+  LayerWeights layer_of(const Source& source, std::int64_t layer) const;
+  ErrorMetric metric_of(std::int64_t layer) const;
+  void distil(std::int64_t layer, ModelWeights& weights);
+  void take(std::int64_t layer, const Tensor& values, const ModelWeights& weights, StoredLayer& stored) const;
+  void write_layer(std::int64_t layer, const StoredLayer& stored) const;
+  void record(std::int64_t layer, const LayerErrors& before, const LayerErrors& after) const;
+  [[noreturn]] void leave_off(std::int64_t done);
+
+  const Communicator& comm_;
+  const ops::Context& context_;
+  const DistilOptions& options_;
+  const Setup& setup_;
+  PhaseTimes& times_;
+  StopRule stop_;
+  LayerDistiller distiller_;
+  LayerForward model_forward_, reference_forward_;
+  ResidualStream inputs_, targets_;
+  OwnedTensor states_;  // of a batch
+  std::int64_t better_ = 0;
+};
+
+void Distillation::embed(const Source& source, ResidualStream& stream) {
+  const OwnedTensor embedding =
+      load_embedding(*source.checkpoint, source.config, source.precision, context_.device());
+  for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
+    const std::span<const std::int32_t> tokens = setup_.text.batches[b].tokens;
+    const Tensor states = states_->slice(0, std::ssize(tokens));
+    ops::embed(context_, tokens, embedding, states);
+    stream.store(b, states);
+  }
+}
+
+/// Moves a stream through a layer.
+void Distillation::advance(LayerForward& forward, const LayerWeights& weights, std::int64_t layer,
+                           ResidualStream& stream) {
+  const PhaseScope moving(&times_, "moving along the path");
+  for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
+    const Batch& batch = setup_.text.batches[b];
+    const Tensor states = states_->slice(0, std::ssize(batch.tokens));
+    stream.load(b, states);
+    forward.run(weights, batch.offsets, states);
+    if (!ops::all_finite(context_, states)) {
+      throw NumericalError("activations became NaN or infinite", fmt::format("layer {}", layer),
+                           "check the checkpoint, or use --precision fp32");
+    }
+    stream.store(b, states);
+  }
+}
+
+LayerWeights Distillation::layer_of(const Source& source, std::int64_t layer) const {
+  const PhaseScope reading(&times_, "reading");
+  return load_layer(*source.checkpoint, source.config, layer, source.precision, context_.device());
+}
+
+ErrorMetric Distillation::metric_of(std::int64_t layer) const {
+  ErrorMetric metric;
+  if (!setup_.sensitivities) return metric;
+  metric.root = read_sensitivity(context_, *setup_.sensitivities, {layer, ModuleKind::ffn}).root;
+  if (metric.root->empty()) return metric;
+  metric.transposed =
+      OwnedTensor(metric.root->shape, DType::f32, context_.device(), "the root of a sensitivity");
+  ops::transpose(context_, metric.root, metric.transposed);
+  return metric;
+}
+
+/// Puts a layer's fp32 values, in the order of its parameters, into `weights` as the parent's types round
+/// them, and its words into `stored`.
+void Distillation::take(std::int64_t layer, const Tensor& values, const ModelWeights& weights,
+                        StoredLayer& stored) const {
+  std::int64_t at = 0;
+  for (const auto& [name, tensor] : parameters_of(weights)) {
+    // The only layer of `weights` is layer 0 there.
+    stored.names.push_back(fmt::format("model.layers.{}{}", layer, name.substr(name.find('.', 13))));
+    const OwnedTensor rounded(tensor.shape, setup_.model.checkpoint->dtype_of(stored.names.back()),
+                              context_.device(), "a parameter as it is stored");
+    ops::convert(context_, values.slice(at, tensor.elements()).view(tensor.shape), rounded);
+    ops::convert(context_, rounded, tensor);
+    at += tensor.elements();
+    std::vector<std::byte>& bytes = stored.bytes.emplace_back(rounded->bytes());
+    copy_bytes(bytes.data(), Device::cpu, rounded->data, rounded->device, bytes.size());
+  }
+}
+
+/// On the root.
+void Distillation::write_layer(std::int64_t layer, const StoredLayer& stored) const {
+  std::vector<TensorEntry> entries;
+  for (std::size_t i = 0; i < stored.names.size(); ++i) {
+    entries.push_back(setup_.model.checkpoint->entry(stored.names[i]));
+    if (!stored.bytes.empty()) entries.back().data = stored.bytes[i];
+  }
+  const fs::path folder = layer_folder(options_, layer);
+  fs::create_directories(folder);
+  write_safetensors(folder / layer_file, entries, {{"format", "pt"}, {identity_key, setup_.identity}});
+}
+
+/// On the root.
+void Distillation::record(std::int64_t layer, const LayerErrors& before, const LayerErrors& after) const {
+  Json line;
+  line["layer"] = layer;
+  line["error_before"] = before.fitted;
+  line["error"] = after.fitted;
+  line["held_out_before"] = before.held_out;
+  line["held_out"] = after.held_out;
+  append_text(options_.output / "metrics.jsonl", line.dump() + "\n");
+}
+
+void Distillation::leave_off(std::int64_t done) {
+  report_phases(comm_, times_);
+  agree(comm_, [&] {
+    throw StoppedEarly(fmt::format("stopped after {} of {} layers", done, setup_.model.config.layers),
+                       options_.output.string(), "go on with --resume");
+  });
+  std::abort();  // agree() throws on every rank
+}
+
+/// Trains the only layer of `weights`, layer `layer` of the model, and writes it.
+void Distillation::distil(std::int64_t layer, ModelWeights& weights) {
+  const ErrorMetric metric = agree_on(comm_, [&] { return metric_of(layer); });
+  std::optional<PhaseScope> phase(std::in_place, &times_, "measuring");
+  const LayerErrors before = distiller_.errors(weights.layers[0], inputs_, targets_, metric);
+  phase.emplace(&times_, "training");
+  const std::optional<OwnedTensor> values =
+      distiller_.train(weights, layer, inputs_, targets_, metric, [&] { return stop_.holds(); });
+  if (!values) leave_off(layer);
+  StoredLayer stored;
+  agree(comm_, [&] { take(layer, *values, weights, stored); });
+  phase.emplace(&times_, "measuring");
+  const LayerErrors after = distiller_.errors(weights.layers[0], inputs_, targets_, metric);
+  phase.reset();
+  const bool better = after.held_out < before.held_out;
+  log_info("layer {}: error on held-out text {:.4g} -> {:.4g}{}", layer, before.held_out, after.held_out,
+           better ? "" : "; it stays as it was");
+  if (better) {
+    ++better_;
+  } else {
+    stored.bytes.clear();
+    agree(comm_, [&] { weights.layers[0] = layer_of(setup_.model, layer); });
+  }
+  const PhaseScope writing(&times_, "writing");
+  agree_at_root(comm_, [&] {
+    record(layer, before, after);
+    write_layer(layer, stored);
+  });
+}
+
+void Distillation::run(std::int64_t done) {
+  const std::int64_t layers = setup_.model.config.layers;
+  Progress progress("layers", layers, done);
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    ModelWeights weights;
+    agree(comm_, [&] {
+      advance(reference_forward_, layer_of(setup_.reference, layer), layer, targets_);
+      const bool there = layer < done && fs::exists(layer_folder(options_, layer) / layer_file);
+      const Checkpoint* trained = nullptr;
+      std::optional<Checkpoint> file;
+      if (there) trained = &file.emplace(layer_folder(options_, layer));
+      const PhaseScope reading(&times_, "reading");
+      weights.layers.push_back(load_layer(there ? *trained : *setup_.model.checkpoint, setup_.model.config,
+                                          layer, setup_.model.precision, context_.device()));
+    });
+    if (layer >= done && !parameters_of(weights).empty()) distil(layer, weights);
+    agree(comm_, [&] { advance(model_forward_, weights.layers[0], layer, inputs_); });
+    if (layer < done) continue;
+    progress.advance();
+    if (layer + 1 < layers && comm_.any(stop_.holds())) leave_off(layer + 1);
+  }
+}
+
+/// On the root: whether there is what --resume goes on from, or else nothing that a new run would spoil.
+void check_folder(const DistilOptions& options) {
+  const fs::path& folder = options.output;
+  if (fs::exists(folder / "manifest.json")) {
+    throw InputError("this distillation is complete", folder.string(),
+                     "its model is in the folder model; choose another --output for another one");
+  }
+  const bool begun = fs::exists(folder / "layers");
+  if (options.resume && !begun)
+    throw InputError("nothing to go on from", folder.string(), "leave --resume out");
+  if (!options.resume && (begun || fs::exists(folder / "model"))) {
+    throw InputError(begun ? "a distillation is there already" : "there is a model already", folder.string(),
+                     begun ? "go on with --resume, or choose another --output" : "choose another --output");
+  }
+}
+
+/// On the root: the folder of a new run.
+void make_folder(const DistilOptions& options) {
+  std::error_code error;
+  fs::create_directories(options.output / "layers", error);
+  if (error) {
+    throw InputError("cannot make the folder of the run", options.output.string(),
+                     "check the path given to --output");
+  }
+  fs::remove(options.output / "metrics.jsonl");
+  write_file_atomically(options.output / "config.ini", options.config_ini);
+}
+
+/// On the root: the layers that an earlier run has done, one after the other.
+std::int64_t layers_done(const DistilOptions& options, const Setup& setup) {
+  std::int64_t layer = 0;
+  for (; layer < setup.model.config.layers; ++layer) {
+    if (layer_parameters(setup.model.config,
+                         setup.model.config.layer_shapes[static_cast<std::size_t>(layer)]) == 0)
+      continue;
+    const fs::path path = layer_folder(options, layer) / layer_file;
+    if (!fs::exists(path)) break;
+    const SafetensorsFile file(path);
+    const auto found = file.metadata().find(identity_key);
+    if (found == file.metadata().end() || found->second != setup.identity) {
+      throw InputError("this layer was trained with other models, text or options", path.string(),
+                       "give those of the run that is to go on, or choose another --output");
+    }
+  }
+  filter_lines(options.output / "metrics.jsonl", [&](const std::string& line) {
+    const Json json = Json::parse(line, nullptr, false);  // a half-written last line is dropped
+    return json.is_object() && json.contains("layer") && json["layer"].is_number_integer() &&
+           json["layer"] < layer;
+  });
+  return layer;
+}
+
+void write_manifest(const DistilOptions& options, const Setup& setup, int ranks, double seconds,
+                    const Json& phases) {
+  Json manifest;
+  manifest["tool_version"] = version_with_revision();
+  manifest["finished"] = utc_now();
+  manifest["ranks"] = ranks;
+  manifest["options"] = Json::parse(setup.identity);
+  manifest["model"] = options.model.string();
+  manifest["reference"] = options.reference.string();
+  manifest["tokens"] = setup.text.fitted_tokens;
+  manifest["held_out_tokens"] = setup.text.held_tokens;
+  manifest["updates"] = setup.schedule.steps;
+  manifest["seconds"] = seconds;
+  manifest["phases"] = phases;
+  write_file_atomically(options.output / "manifest.json", manifest.dump(2) + "\n");
+}
+
+}  // namespace
+
+void check_options(const DistilOptions& options) {
+  const auto at_least = [](std::int64_t value, std::int64_t least, const char* option) {
+    if (value < least)
+      throw UsageError(fmt::format("{}", value), option, fmt::format("give {} or more", least));
+  };
+  const auto between = [](double value, double least, double most, const char* option) {
+    if (!(value >= least && value <= most)) {
+      throw UsageError(fmt::format("{:g}", value), option,
+                       fmt::format("give a number from {:g} to {:g}", least, most));
+    }
+  };
+  at_least(options.tokens, 0, "--tokens");
+  at_least(options.epochs, 1, "--epochs");
+  at_least(options.step_tokens, 1, "--step-tokens");
+  at_least(options.batch_tokens, 1, "--batch-tokens");
+  between(options.learning_rate, 0, 1e3, "--learning-rate");
+  between(options.least_rate_share, 0, 1, "--min-learning-rate");
+  between(options.warmup_share, 0, 1, "--warmup");
+  between(options.adamw.weight_decay, 0, 1e3, "--weight-decay");
+  between(options.max_seconds, 0, 1e12, "--max-walltime");
+}
+
+void run_distillation(const Communicator& world, const ops::Context& context, const DistilOptions& options,
+                      const ChangedModelWriter& write_model) {
+  const Communicator comm = world.duplicate();
+  watch_signals();
+  const Stopwatch begun;
+  PhaseTimes times;
+  std::optional<PhaseScope> reading(std::in_place, &times, "reading");
+  agree_at_root(comm, [&] { check_folder(options); });  // before the work that comes first
+  Setup setup;
+  prepare(comm, context, options, setup);
+  const HfConfig& config = setup.model.config;
+  log_info("{} layers, each {} updates of about {} tokens; {} tokens of text, {} of them held out",
+           config.layers, setup.schedule.steps, options.step_tokens,
+           human_count(static_cast<std::uint64_t>(setup.tokens)),
+           human_count(static_cast<std::uint64_t>(setup.text.held_tokens)));
+  check_memory(comm, context, options, setup);
+  if (options.dry_run) return;
+  std::int64_t done = 0;
+  agree_at_root(comm, [&] {
+    if (!options.resume) return make_folder(options);
+    done = layers_done(options, setup);
+  });
+  done = comm.broadcast_value(done);
+  if (done > 0) log_info("going on after layer {}", done - 1);
+  const std::unique_ptr<Collectives> replicas = options.make_collectives(comm);
+  std::optional<Distillation> distillation;
+  agree(comm, [&] { distillation.emplace(comm, context, options, setup, *replicas, times); });
+  reading.reset();
+  distillation->run(done);
+  distillation.reset();
+  const PhaseScope writing(&times, "writing");
+  std::vector<Checkpoint> changed;
+  agree_at_root(comm,
+                [&] { fs::remove_all(options.output / "model"); });  // of a run stopped before its manifest
+  agree(comm, [&] {
+    for (std::int64_t layer = 0; layer < config.layers; ++layer)
+      if (fs::exists(layer_folder(options, layer) / layer_file))
+        changed.emplace_back(layer_folder(options, layer));
+  });
+  write_model(*setup.model.checkpoint, config, changed, options.output / "model");
+  changed.clear();
+  const Json phases = report_phases(comm, times);
+  agree_at_root(comm, [&] {
+    write_manifest(options, setup, comm.size(), begun.seconds(), phases);
+    fs::remove_all(options.output / "layers");
+  });
+}
+
+}  // namespace galapagos
