@@ -25,39 +25,13 @@ double perplexity(const Json& evaluation) {
   return evaluation.at("perplexity").begin()->get<double>();
 }
 
-// The small model with layers of unequal width, one without attention and one without its feed-forward part.
-fs::path pruned() {
-  static const test::TemporaryFolder folder;
-  if (fs::exists(folder / "pruned")) return folder / "pruned";
-  const std::string database = (folder / "x.h5").string(), assignment = (folder / "best.txt").string();
-  REQUIRE(test::run_galapagos(
-              2, {"database", "--model", dense().string(), "--calibration",
-                  test::data_file("text/sample.jsonl").string(), "--levels", "6", "--sequence-length", "128",
-                  "--calibration-tokens", "3000", "--output", database, "--threads", "1"})
-              .code == 0);
-  std::string levels;
-  const int of_attention[] = {2, 6, 0, 3}, of_ffn[] = {1, 3, 6, 2};
-  for (int layer = 0; layer < 4; ++layer) {
-    const std::string at = "model.layers." + std::to_string(layer);
-    levels += at + ".mlp.down_proj: " + std::to_string(of_ffn[layer]) + "\n";
-    levels += at + ".self_attn.o_proj: " + std::to_string(of_attention[layer]) + "\n";
-  }
-  test::write_text(assignment, levels);
-  const test::Ended stitched =
-      test::run_galapagos(1, {"stitch", "--model", dense().string(), "--database", database, "--assignment",
-                              assignment, "--output", (folder / "pruned").string()});
-  INFO(stitched.errors);
-  REQUIRE(stitched.code == 0);
-  return folder / "pruned";
-}
-
 }  // namespace
 
 TEST_CASE("a pruned model is trained, and eval measures the perplexity that the training logged", "[train]") {
   const test::TemporaryFolder folder;
   for (const int ranks : {1, 3}) {
     const fs::path run = folder / ("run" + std::to_string(ranks));
-    train(ranks, run, {{"--model", pruned().string()}});
+    train(ranks, run, {{"--model", test::pruned_model().string()}});
     const std::vector<Json> evaluations = train_evaluations(run);
     const std::size_t updates = train_updates(run).size();
     CHECK(updates > 8);
@@ -66,7 +40,7 @@ TEST_CASE("a pruned model is trained, and eval measures the perplexity that the 
     CHECK(evaluations[1].at("step") == 4);
     CHECK(evaluations.back().at("step") == updates);
     CHECK(perplexity(evaluations.front()) ==
-          Approx(test::evaluated(pruned()).at("perplexity").get<double>()).epsilon(1e-5));
+          Approx(test::evaluated(test::pruned_model()).at("perplexity").get<double>()).epsilon(1e-5));
     CHECK(perplexity(evaluations.back()) ==
           Approx(test::evaluated(run / "model").at("perplexity").get<double>()).epsilon(1e-5));
     CHECK(perplexity(evaluations.back()) < perplexity(evaluations.front()));
@@ -100,20 +74,20 @@ TEST_CASE("distillation lowers the divergence from the reference as eval measure
   const auto divergence = [&](const fs::path& model) {
     return test::evaluated(model, {"--reference", dense().string()}).at("kl").get<double>();
   };
-  const double before = divergence(pruned());
+  const double before = divergence(test::pruned_model());
   // One update of all the text: its loss is the divergence.
-  const Json measured = test::evaluated(pruned());
+  const Json measured = test::evaluated(test::pruned_model());
   const auto tokens =
       measured.at("tokens").get<std::int64_t>() + measured.at("sequences").get<std::int64_t>();
   train(1, folder / "once",
-        {{"--model", pruned().string()},
+        {{"--model", test::pruned_model().string()},
          {"--reference", dense().string()},
          {"--data", (test::train_inputs() / "eval.jsonl").string()},
          {"--tokens", std::to_string(tokens)},
          {"--step-tokens", std::to_string(tokens)}});
   REQUIRE(train_updates(folder / "once").size() == 1);
   CHECK(train_updates(folder / "once").front().at("loss").get<double>() == Approx(before).epsilon(1e-4));
-  train(3, folder / "run", {{"--model", pruned().string()}, {"--reference", dense().string()}});
+  train(3, folder / "run", {{"--model", test::pruned_model().string()}, {"--reference", dense().string()}});
   const double after = divergence(folder / "run" / "model");
   INFO(before << " " << after);
   CHECK(after < 0.9 * before);

@@ -123,4 +123,28 @@ Json evaluated(const fs::path& model, const std::vector<std::string>& more) {
   return parse_json(ended.output, "eval");
 }
 
+fs::path pruned_model() {
+  static const TemporaryFolder folder;
+  if (fs::exists(folder / "pruned")) return folder / "pruned";
+  const std::string database = (folder / "x.h5").string(), assignment = (folder / "best.txt").string();
+  REQUIRE(run_galapagos(2, {"database", "--model", data_file("models/llama3_tiny").string(), "--calibration",
+                            data_file("text/sample.jsonl").string(), "--levels", "6", "--sequence-length",
+                            "128", "--calibration-tokens", "3000", "--output", database, "--threads", "1"})
+              .code == 0);
+  std::string levels;
+  const int of_attention[] = {2, 6, 0, 3}, of_ffn[] = {1, 3, 6, 2};
+  for (int layer = 0; layer < 4; ++layer) {
+    const std::string at = "model.layers." + std::to_string(layer);
+    levels += at + ".mlp.down_proj: " + std::to_string(of_ffn[layer]) + "\n";
+    levels += at + ".self_attn.o_proj: " + std::to_string(of_attention[layer]) + "\n";
+  }
+  write_text(assignment, levels);
+  const Ended stitched =
+      run_galapagos(1, {"stitch", "--model", data_file("models/llama3_tiny").string(), "--database", database,
+                        "--assignment", assignment, "--output", (folder / "pruned").string()});
+  INFO(stitched.errors);
+  REQUIRE(stitched.code == 0);
+  return folder / "pruned";
+}
+
 }  // namespace galapagos::test

@@ -38,6 +38,10 @@ std::vector<Json> train_evaluations(const std::filesystem::path& run);
 /// Updates of the last checkpoint; -1 where there is none that can be read.
 std::int64_t saved_updates(const std::filesystem::path& run);
 
+/// A small model with layers of unequal width, one without attention and one without its feed-forward part;
+/// made once from llama3_tiny.
+std::filesystem::path pruned_model();
+
 /// What `galapagos eval --json` says of a model on eval.jsonl.
 Json evaluated(const std::filesystem::path& model, const std::vector<std::string>& more = {});
 
