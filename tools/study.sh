@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # The whole comparison on one model: at the same size and from the same calibration data, what uniform pruning, random search, DarwinLM's
-# way (plain order, evolution from uniform), the assignment by sensitivity, a search from it and rounds on the pruned path lose on
-# text that none of them has seen, before and after the same recovery. Prints a table; what is done already is not done again.
+# way (plain order, evolution from uniform), the assignment by sensitivity, a search from it, rounds on the pruned path and layers
+# distilled one by one lose on text that none of them has seen, before and after the same recovery, and the best shape trained
+# as long from random weights. Prints a table; what is done already is not done again.
 #   tools/study.sh MODEL CALIBRATION HELD_OUT FOLDER [SEEDS = 3]
 # Environment: GALAPAGOS, the program; RANKS (2); TARGET (--target-sparsity 0.5); LEVELS (8); CALIBRATION_TOKENS (0: all);
 # SENSITIVITY_TOKENS (8192); GENERATIONS (12) of 8 offspring on 2 islands, with TOKENS of its stages (1024 4096); ROUNDS (3);
-# RECOVERY_TOKENS of `train --reference` (0: none) at RECOVERY_RATE (2e-4); OPTIONS for all commands that read text, as
-# --sequence-length 512 --add-bos.
+# RECOVERY_TOKENS of `train --reference` (0: none) at RECOVERY_RATE (2e-4), from scratch SCRATCH_RATE (1e-3), RECOVERY_STEP (4096)
+# of an update; OPTIONS for all commands that read text, as --sequence-length 512 --add-bos.
 set -euo pipefail
-if (($# < 4)); then sed -n '2,10p' "$0" >&2; exit 2; fi
+if (($# < 4)); then sed -n '2,12p' "$0" >&2; exit 2; fi
 model=$1 calibration=$2 held_out=$3 folder=$4 seeds=${5:-3}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 galapagos=${GALAPAGOS:-$here/build/release/src/app/galapagos}
@@ -73,6 +74,26 @@ row() { # title, name of the result, steps that led to it
     "$(figure "$name" kl)" "$(seconds "$@")"
 }
 
+stitched() { # name of the result, database, assignment
+  [[ -e $folder/$1-stitched.done ]] || rm -rf "$folder/$1-stitched"
+  step "$1-stitched" stitch --model "$model" --database "$2" --assignment "$3" --output "$folder/$1-stitched" \
+    --log-level warning
+}
+
+# recovered TITLE NAME MODEL STEPS...: measures a model after recovery; further options of train in RECOVERY.
+recovered() {
+  local title=$1 name=$2 trained=$3
+  shift 3
+  ((${RECOVERY_TOKENS:-0} > 0)) || return 0
+  # shellcheck disable=SC2046,SC2086
+  step "$name-recovery" train --model "$trained" --reference "$model" --data "$calibration" "${options[@]}" \
+    --tokens "$RECOVERY_TOKENS" --step-tokens "${RECOVERY_STEP:-4096}" --learning-rate "${RECOVERY_RATE:-2e-4}" \
+    --precision fp32 --output "$folder/$name-recovery" $(resume "$folder/$name-recovery/checkpoint.h5") \
+    --log-level warning ${RECOVERY:-}
+  evaluate "$name-recovered" --model "$folder/$name-recovery/model"
+  row "$title" "$name-recovered" "$@" "$name-recovery"
+}
+
 # result TITLE NAME DATABASE ASSIGNMENT STEPS...: measures an assignment, before and after recovery.
 result() {
   local title=$1 name=$2 database=$3 assignment=$4
@@ -80,15 +101,22 @@ result() {
   evaluate "$name" --model "$model" --database "$database" --assignment "$assignment"
   row "$title" "$name" "$@"
   ((${RECOVERY_TOKENS:-0} > 0)) || return 0
-  [[ -e $folder/$name-stitched.done ]] || rm -rf "$folder/$name-stitched"
-  step "$name-stitched" stitch --model "$model" --database "$database" --assignment "$assignment" \
-    --output "$folder/$name-stitched" --log-level warning
+  stitched "$name" "$database" "$assignment"
+  recovered '  after recovery' "$name" "$folder/$name-stitched" "$@"
+}
+
+# distilled NAME DATABASE ASSIGNMENT STEPS...: the same of an assignment whose layers were distilled.
+distilled() {
+  local name=$1
+  stitched "$@"
+  shift 3
   # shellcheck disable=SC2046
-  step "$name-recovery" train --model "$folder/$name-stitched" --reference "$model" --data "$calibration" "${options[@]}" \
-    --tokens "$RECOVERY_TOKENS" --step-tokens 4096 --learning-rate "${RECOVERY_RATE:-2e-4}" --precision fp32 \
-    --output "$folder/$name-recovery" $(resume "$folder/$name-recovery/checkpoint.h5") --log-level warning
-  evaluate "$name-recovered" --model "$folder/$name-recovery/model"
-  row "  after recovery" "$name-recovered" "$@" "$name-recovery"
+  step "$name-distil" distil --model "$folder/$name-stitched" --reference "$model" --data "$calibration" \
+    "${options[@]}" --tokens "${CALIBRATION_TOKENS:-0}" --sensitivity "$folder/sensitivity.h5" --precision fp32 \
+    --output "$folder/$name-distil" $(resume "$folder/$name-distil/layers") --log-level warning
+  evaluate "$name-distilled" --model "$folder/$name-distil/model"
+  row '  distilled' "$name-distilled" "$@" "$name-distil"
+  recovered '  distilled, after recovery' "$name-distilled" "$folder/$name-distil/model" "$@" "$name-distil"
 }
 
 evaluate dense --model "$model"
@@ -125,9 +153,13 @@ for ((seed = 1; seed <= seeds; ++seed)); do
     plain "darwinlm-$seed"
 done
 result 'assigned by sensitivity' assigned "$folder/weighed.h5" "$folder/assigned.txt" sensitivity weighed assigned
+distilled assigned "$folder/weighed.h5" "$folder/assigned.txt" sensitivity weighed assigned
 for ((seed = 1; seed <= seeds; ++seed)); do
   result "search from it, seed $seed" "from-sensitivity-$seed" "$folder/weighed.h5" \
     "$folder/from-sensitivity-$seed/best.txt" sensitivity weighed "from-sensitivity-$seed"
 done
 best=$(sed -n 's/^  "database": "\(.*\)",*$/\1/p' "$folder/rounds/rounds.json")
 result 'rounds on the pruned path' rounds-best "$best" "$folder/rounds/best.txt" sensitivity weighed rounds
+distilled rounds-best "$best" "$folder/rounds/best.txt" sensitivity weighed rounds
+RECOVERY=--random-weights RECOVERY_RATE=${SCRATCH_RATE:-1e-3} \
+  recovered 'the same shape from scratch' scratch "$folder/rounds-best-stitched"

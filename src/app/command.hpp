@@ -17,6 +17,7 @@
 #include <galapagos/search/search.hpp>
 #include <galapagos/search/stitched.hpp>
 #include <galapagos/tensor/dtype.hpp>
+#include <galapagos/training/distil.hpp>
 #include <galapagos/training/train.hpp>
 
 // What the subcommands share.
@@ -50,6 +51,8 @@ Options declare_stitch();
 StitchOptions read_stitch(const Options& options);
 Options declare_eval();
 EvaluationOptions read_evaluation(const Options& options);
+Options declare_distil();
+DistilOptions read_distil(const Options& options);
 Options declare_train();
 TrainOptions read_train(const Options& options, int ranks);
 

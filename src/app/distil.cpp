@@ -7,7 +7,6 @@
 
 namespace galapagos::app {
 namespace po = boost::program_options;
-namespace {
 
 Options declare_distil() {
   const DistilOptions usual;
@@ -43,10 +42,10 @@ Options declare_distil() {
 
 DistilOptions read_distil(const Options& options) {
   DistilOptions request;
-  request.model = options.get<std::string>("model");
-  request.reference = options.get<std::string>("reference");
-  request.data = paths_of(options.get<std::vector<std::string>>("data"));
-  request.output = options.get<std::string>("output");
+  request.model = options.find<std::string>("model").value_or("");
+  request.reference = options.find<std::string>("reference").value_or("");
+  if (const auto files = options.find<std::vector<std::string>>("data")) request.data = paths_of(*files);
+  request.output = options.find<std::string>("output").value_or("");
   if (const auto file = options.find<std::string>("sensitivity")) request.sensitivity = *file;
   request.tokens = options.get<std::int64_t>("tokens");
   request.sequence_length = options.get<std::int64_t>("sequence-length");
@@ -68,8 +67,6 @@ DistilOptions read_distil(const Options& options) {
   request.config_ini = options.resolved();
   return request;
 }
-
-}  // namespace
 
 void distil(const Communicator& world, const std::vector<std::string>& words) {
   Options options = declare_distil();

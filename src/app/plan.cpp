@@ -24,7 +24,7 @@ constexpr std::int64_t assumed_data = 1 << 18;
 constexpr std::int64_t assumed_training = 1 << 30;
 constexpr double assumed_sparsity = 0.5;
 
-constexpr std::array phase_names = {"sensitivity", "database", "search", "stitch", "train", "eval"};
+constexpr std::array phase_names = {"sensitivity", "database", "search", "stitch", "distil", "train", "eval"};
 
 Options declare() {
   Options options(
@@ -33,8 +33,8 @@ Options declare() {
       "every option of the command too (and of the commands before it), and its INI file",
       "command");
   options.declared().add_options()("command", po::value<std::string>(),
-                                   "sensitivity, database, search, stitch, train or eval (the word after "
-                                   "'plan'); without: all. Or collectives: "
+                                   "sensitivity, database, search, stitch, distil, train or eval (the word "
+                                   "after 'plan'); without: all but distil. Or collectives: "
                                    "see 'galapagos plan collectives --help'")(
       "model", po::value<std::string>(), "folder of a Hugging Face model, or its config.json")(
       "ranks", po::value<std::int64_t>(), "MPI ranks")("nodes", po::value<std::int64_t>()->default_value(1),
@@ -64,6 +64,7 @@ struct Commands {
   Options database = declare_database();
   Options search = declare_search();
   Options stitch = declare_stitch();
+  Options distil = declare_distil();
   Options train = declare_train();
   Options eval = declare_eval();
   std::vector<std::string> planned;
@@ -73,6 +74,7 @@ struct Commands {
     if (name == "database") return database;
     if (name == "search") return search;
     if (name == "stitch") return stitch;
+    if (name == "distil") return distil;
     return name == "train" ? train : eval;
   }
 };
@@ -132,7 +134,8 @@ std::vector<std::string> planned_commands(const std::vector<std::string>& words)
     if (std::find(phase_names.begin(), phase_names.end(), words[0]) != phase_names.end()) return {words[0]};
     throw UsageError(
         "there is no plan of '" + printable(words[0]) + "'", "galapagos plan",
-        "choose sensitivity, database, search, stitch, train or eval, none for all of them, or collectives");
+        "choose sensitivity, database, search, stitch, distil, train or eval, none for all of them, or "
+        "collectives");
   }
   return {phase_names.begin(), phase_names.end()};
 }
@@ -223,6 +226,7 @@ class Planner {
     for (const std::string& name : commands_.planned) {
       // The pruned model is trained on only where that is asked for.
       if (all && name == "train" && !commands_.train.has("tokens")) continue;
+      if (all && name == "distil") continue;
       phases_.push_back(phase(name));
     }
   }
@@ -234,6 +238,7 @@ class Planner {
   PlannedPhase phase(const std::string& name);
   PlannedPhase of_sensitivity();
   PlannedPhase of_eval();
+  PlannedPhase of_distil();
   PlannedPhase of_train();
   std::optional<ModelSizes> reference_of(const Options& options);
   std::int64_t tokens_or(std::int64_t asked, std::int64_t otherwise, const char* of_what);
@@ -344,9 +349,23 @@ PlannedPhase Planner::of_train() {
   return plan_train(machine_, model, reference_of(commands_.train), options, length, options.shards);
 }
 
+PlannedPhase Planner::of_distil() {
+  DistilOptions options = read_distil(commands_.distil);
+  check_options(options);
+  const std::optional<ModelSizes> reference = reference_of(commands_.distil);
+  if (!reference) {
+    throw UsageError("no model to learn from", "--reference",
+                     "give the unpruned model's folder or config.json, which may be --model itself");
+  }
+  const std::int64_t tokens = tokens_or(options.tokens, assumed_calibration, "tokens to distil on");
+  const std::int64_t length = checked_sequence_length(options.sequence_length, model_.config);
+  return plan_distil(machine_, model_, *reference, options, length, tokens);
+}
+
 PlannedPhase Planner::phase(const std::string& name) {
   if (name == "sensitivity") return of_sensitivity();
   if (name == "eval") return of_eval();
+  if (name == "distil") return of_distil();
   if (name == "train") return of_train();
   if (name == "database") {
     const DatabaseOptions options = database_options();

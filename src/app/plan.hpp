@@ -12,6 +12,7 @@
 #include <galapagos/pruning/build.hpp>
 #include <galapagos/pruning/sensitivity.hpp>
 #include <galapagos/search/search.hpp>
+#include <galapagos/training/distil.hpp>
 #include <galapagos/training/train.hpp>
 
 // The parts of `plan`: what each command needs on a machine, from sizes alone.
@@ -78,6 +79,10 @@ PlannedPhase plan_eval(const Machine& machine, const ModelSizes& model,
 PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
                         const std::optional<ModelSizes>& reference, const TrainOptions& options,
                         std::int64_t sequence_length, int shards);
+
+/// Of `model` toward `reference`, on `tokens` of text.
+PlannedPhase plan_distil(const Machine& machine, const ModelSizes& model, const ModelSizes& reference,
+                         const DistilOptions& options, std::int64_t sequence_length, std::int64_t tokens);
 
 /// Collective. `galapagos plan collectives`.
 void plan_collectives(const Communicator& world, const std::vector<std::string>& words);

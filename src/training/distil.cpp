@@ -185,23 +185,15 @@ std::int64_t largest_layer(const HfConfig& config) {
 /// Collective. Says what a rank needs, and refuses what it has not with a ResourceError.
 void check_memory(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
                   const Setup& setup) {
-  const HfConfig &model = setup.model.config, &reference = setup.reference.config;
-  const auto bytes = [](std::int64_t count, std::size_t of_each) {
-    return static_cast<std::uint64_t>(count) * of_each;
-  };
-  const std::uint64_t states = 2 * bytes(std::ssize(setup.mine.tokens) * model.hidden_size, sizeof(float));
-  const std::uint64_t weights =
-      std::max(2 * bytes(largest_layer(model), size_of(setup.model.precision)) +
-                   bytes(largest_layer(reference), size_of(setup.reference.precision)),
-               bytes(embedding_parameters(model), size_of(setup.model.precision)));
-  const std::uint64_t working =
-      LayerDistiller::bytes(model, setup.longest, comm.size(), context.activations()) +
-      activation_bytes(reference, setup.longest, context.activations());
-  const bool host = context.device() == Device::cpu;
-  const std::uint64_t need = weights + working + (host ? states : 0);
+  const DistilFootprint footprint =
+      distil_footprint(setup.model.config, setup.reference.config,
+                       std::max(size_of(setup.model.precision), size_of(setup.reference.precision)),
+                       context.activations(), setup.longest, std::ssize(setup.mine.tokens), comm.size());
   log_info("memory of a rank: {} = layers {}, training one {}, hidden states{} {}",
-           human_bytes(weights + working + states), human_bytes(weights), human_bytes(working),
-           host ? "" : " on the host", human_bytes(states));
+           human_bytes(footprint.weights + footprint.training + footprint.states),
+           human_bytes(footprint.weights), human_bytes(footprint.training),
+           context.device() == Device::cpu ? "" : " on the host", human_bytes(footprint.states));
+  const std::uint64_t need = footprint.on(context.device());
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, context.device());
   agree(comm, [&] {
     if (need <= limit) return;
@@ -485,6 +477,22 @@ void write_manifest(const DistilOptions& options, const Setup& setup, int ranks,
 }
 
 }  // namespace
+
+DistilFootprint distil_footprint(const HfConfig& model, const HfConfig& reference, std::size_t value_bytes,
+                                 DType activations, std::int64_t most_tokens, std::int64_t tokens,
+                                 int ranks) {
+  const auto bytes = [](std::int64_t count, std::size_t of_each) {
+    return static_cast<std::uint64_t>(count) * of_each;
+  };
+  DistilFootprint footprint;
+  footprint.states = 2 * bytes(tokens * model.hidden_size, sizeof(float));
+  // Of the pruned model's layer there is a second one where it stays as it was.
+  footprint.weights = std::max(bytes(2 * largest_layer(model) + largest_layer(reference), value_bytes),
+                               bytes(embedding_parameters(model), value_bytes));
+  footprint.training = LayerDistiller::bytes(model, most_tokens, ranks, activations) +
+                       2 * activation_bytes(reference, most_tokens, activations);
+  return footprint;
+}
 
 void check_options(const DistilOptions& options) {
   const auto at_least = [](std::int64_t value, std::int64_t least, const char* option) {

@@ -228,6 +228,32 @@ TEST_CASE("a search that fine-tunes its candidates", "[plan]") {
   CHECK(seconds("0 10240") - seconds("0 0") > 10 * 0.25 * of_candidate / 50e9);
 }
 
+TEST_CASE("a distillation of Llama-2-7B's layers", "[plan]") {
+  const ConfigOnly model(llama2_7b);
+  const Json plan =
+      planned(model, {"distil", "--ranks", "8", "--nodes", "2", "--tokens", "1048576", "--epochs", "2",
+                      "--sequence-length", "4096", "--step-tokens", "32768", "--reference", model.path()});
+  constexpr double layer = 4 * 4096.0 * 4096 + 3 * 4096.0 * 11008 + 2 * 4096;
+  CHECK(number(plan, "/distil/updates") == 2 * 32);
+  // Three layers in bf16; of an eighth of the text, what comes into and out of a layer.
+  CHECK(number(plan, "/distil/memory/weights") == 3 * 2 * layer);
+  CHECK(number(plan, "/distil/memory/hidden_states") == 2 * 1048576 / 8 * 4096 * 4.0);
+  // What does not grow with the batch: a layer's gradients, a copy of them, an eighth of AdamW's three values
+  // and of the sum of gradients, and the metric.
+  const auto training = [&](const char* batch) {
+    return number(planned(model, {"distil", "--ranks", "8", "--tokens", "1048576", "--sequence-length", "512",
+                                  "--batch-tokens", batch, "--reference", model.path()}),
+                  "/distil/memory/training");
+  };
+  CHECK(2 * training("1024") - training("2048") ==
+        Approx(2 * 4 * layer + 3 * 4 * layer / 8 + 3 * 4 * 4096.0 * 4096).epsilon(1e-3));
+  const double forward = 32 * (2 * (4 * 4096.0 * 4096 + 3 * 4096.0 * 11008) + 4 * 4096.0 * (4096 + 1) / 2);
+  CHECK(number(plan, "/distil/operations/total") == Approx(1048576 * 10 * forward).epsilon(1e-9));
+  CHECK(number(plan, "/distil/operations/rank") == Approx(1048576 * 10 * forward / 8).epsilon(1e-9));
+  CHECK(number(plan, "/distil/moved") == Approx(64 * 32 * 2 * 4 * layer * 7 / 8).epsilon(1e-9));
+  CHECK(::plan(model, {"plan", "distil", "--ranks", "8"}).code == 2);
+}
+
 TEST_CASE("a training of Llama-2-7B", "[plan]") {
   const ConfigOnly model(llama2_7b);
   const std::vector<std::string> options = {"train",   "--ranks",        "8",           "--nodes",

@@ -102,4 +102,15 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
     compare("distillation with --recompute, a rank of 2", bytes(json, "/train/memory/total"),
             held.own - two.own, 0.85, 1.15);
   }
+  for (const int ranks : {1, 2}) {
+    const Words distilling = {"--sequence-length", "256",       "--batch-tokens", "512",
+                              "--step-tokens",     "1024",      "--tokens",       "6000",
+                              "--reference",       model.path()};
+    const Json json = plan(model, joined({{"distil"}, distilling}), ranks);
+    const Held held = measure(
+        ranks,
+        joined({{"distil", "--output", model.file("distil" + std::to_string(ranks))}, taught, distilling}));
+    compare("distil, " + std::to_string(ranks) + " ranks", bytes(json, "/distil/memory/total"),
+            held.own - (ranks == 1 ? one.own : two.own), 0.7, 1.3);
+  }
 }

@@ -45,6 +45,20 @@ struct DistilOptions {
 /// UsageError where a number is out of its range.
 void check_options(const DistilOptions& options);
 
+/// What a distillation takes on a rank, in bytes.
+struct DistilFootprint {
+  std::uint64_t weights = 0;   ///< a layer of each model, or the embedding
+  std::uint64_t training = 0;  ///< of a layer: gradients, the rank's part of AdamW's state, activations
+  std::uint64_t states = 0;    ///< hidden states of both models for the rank's text, in the host's memory
+
+  /// Of what lies on that device.
+  std::uint64_t on(Device device) const { return weights + training + (device == Device::cpu ? states : 0); }
+};
+
+/// `value_bytes` of a working weight of either model; `most_tokens` of a batch, `tokens` of a rank's text.
+DistilFootprint distil_footprint(const HfConfig& model, const HfConfig& reference, std::size_t value_bytes,
+                                 DType activations, std::int64_t most_tokens, std::int64_t tokens, int ranks);
+
 /// Collective. Writes a copy of the parent's folder in which the tensors that any of the `changed`
 /// checkpoints has are theirs.
 using ChangedModelWriter =
