@@ -21,7 +21,10 @@ Options declare_distil() {
       "sequence-length", po::value<std::int64_t>()->default_value(0),
       "longest sequence; 0: what the model takes, at most 8192")(
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
-      "epochs", po::value<std::int64_t>()->default_value(usual.epochs), "times that a layer sees the text")(
+      "refit", po::value<std::string>()->default_value("auto"),
+      "auto: fit what a layer's parts put out by least squares before it is trained; or none")(
+      "epochs", po::value<std::int64_t>()->default_value(usual.epochs),
+      "times that a layer sees the text; 0: only fit")(
       "step-tokens", po::value<std::int64_t>()->default_value(usual.step_tokens),
       "tokens of one update, over all ranks")(
       "learning-rate", po::value<double>()->default_value(usual.learning_rate), "at its greatest")(
@@ -40,6 +43,15 @@ Options declare_distil() {
   return options;
 }
 
+namespace {
+
+bool refits(const std::string& text) {
+  if (text == "auto" || text == "none") return text == "auto";
+  throw UsageError("'" + printable(text) + "'", "--refit", "give auto or none");
+}
+
+}  // namespace
+
 DistilOptions read_distil(const Options& options) {
   DistilOptions request;
   request.model = options.find<std::string>("model").value_or("");
@@ -50,6 +62,7 @@ DistilOptions read_distil(const Options& options) {
   request.tokens = options.get<std::int64_t>("tokens");
   request.sequence_length = options.get<std::int64_t>("sequence-length");
   request.add_bos = options.flag("add-bos");
+  request.refit = refits(options.get<std::string>("refit"));
   request.epochs = options.get<std::int64_t>("epochs");
   request.step_tokens = options.get<std::int64_t>("step-tokens");
   request.batch_tokens = options.get<std::int64_t>("batch-tokens");

@@ -1,4 +1,5 @@
 #include "layer_distiller.hpp"
+#include "output_fit.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -24,6 +25,7 @@
 #include <galapagos/model/forward.hpp>
 #include <galapagos/model/source.hpp>
 #include <galapagos/model/stage.hpp>
+#include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/pruning/calibration_batches.hpp>
@@ -133,6 +135,7 @@ std::string identity_of(const Setup& setup, const TokenSet& text, const DistilOp
   json["reference"] = hex64(setup.reference.checkpoint->fingerprint());
   json["sensitivity"] = setup.sensitivities ? setup.sensitivities->fingerprint() : "";
   json["data"] = hex64(text.fingerprint());
+  json["refit"] = options.refit;
   json["epochs"] = options.epochs;
   json["step-tokens"] = options.step_tokens;
   json["batch-tokens"] = options.batch_tokens;
@@ -225,8 +228,10 @@ class Distillation {
         reference_forward_(context, setup.reference.config, setup.longest),
         inputs_(setup.text.batches, setup.model.config.hidden_size, "hidden states of the pruned model"),
         targets_(setup.text.batches, setup.model.config.hidden_size, "hidden states of the unpruned model"),
+        replicas_(replicas),
         states_({setup.longest, setup.model.config.hidden_size}, DType::f32, context.device(),
-                "hidden states") {
+                "hidden states"),
+        left_(states_->shape, DType::f32, context.device(), "hidden states") {
     embed(setup.model, inputs_);
     embed(setup.reference, targets_);
   }
@@ -240,11 +245,20 @@ class Distillation {
   void advance(LayerForward& forward, const LayerWeights& weights, std::int64_t layer,
                ResidualStream& stream);
   LayerWeights layer_of(const Source& source, std::int64_t layer) const;
+  Tensor rows_of(const OwnedTensor& buffer, std::size_t batch) const {
+    return buffer->slice(0, std::ssize(setup_.text.batches[batch].tokens));
+  }
   ErrorMetric metric_of(std::int64_t layer) const;
-  void distil(std::int64_t layer, ModelWeights& weights);
+  OutputFit attention_sums(std::int64_t layer, const LayerWeights& weights, const LayerWeights& reference);
+  OutputFit ffn_sums(std::int64_t layer, const LayerWeights& weights);
+  void refit(std::int64_t layer, const LayerWeights& weights, std::optional<OutputFit> attention,
+             const ErrorMetric& metric);
+  void distil(std::int64_t layer, ModelWeights& weights, const LayerWeights& reference);
   void take(std::int64_t layer, const Tensor& values, const ModelWeights& weights, StoredLayer& stored) const;
   void write_layer(std::int64_t layer, const StoredLayer& stored) const;
-  void record(std::int64_t layer, const LayerErrors& before, const LayerErrors& after) const;
+  void record(std::int64_t layer, const LayerErrors& before, const LayerErrors& after_fit,
+              const LayerErrors& after) const;
+  OwnedTensor values_of(const ModelWeights& weights) const;
   [[noreturn]] void leave_off(std::int64_t done);
 
   const Communicator& comm_;
@@ -256,7 +270,8 @@ class Distillation {
   LayerDistiller distiller_;
   LayerForward model_forward_, reference_forward_;
   ResidualStream inputs_, targets_;
-  OwnedTensor states_;  // of a batch
+  Collectives& replicas_;
+  OwnedTensor states_, left_;  // of a batch
   std::int64_t better_ = 0;
 };
 
@@ -264,9 +279,8 @@ void Distillation::embed(const Source& source, ResidualStream& stream) {
   const OwnedTensor embedding =
       load_embedding(*source.checkpoint, source.config, source.precision, context_.device());
   for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
-    const std::span<const std::int32_t> tokens = setup_.text.batches[b].tokens;
-    const Tensor states = states_->slice(0, std::ssize(tokens));
-    ops::embed(context_, tokens, embedding, states);
+    const Tensor states = rows_of(states_, b);
+    ops::embed(context_, setup_.text.batches[b].tokens, embedding, states);
     stream.store(b, states);
   }
 }
@@ -276,10 +290,9 @@ void Distillation::advance(LayerForward& forward, const LayerWeights& weights, s
                            ResidualStream& stream) {
   const PhaseScope moving(&times_, "moving along the path");
   for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
-    const Batch& batch = setup_.text.batches[b];
-    const Tensor states = states_->slice(0, std::ssize(batch.tokens));
+    const Tensor states = rows_of(states_, b);
     stream.load(b, states);
-    forward.run(weights, batch.offsets, states);
+    forward.run(weights, setup_.text.batches[b].offsets, states);
     if (!ops::all_finite(context_, states)) {
       throw NumericalError("activations became NaN or infinite", fmt::format("layer {}", layer),
                            "check the checkpoint, or use --precision fp32");
@@ -296,18 +309,32 @@ LayerWeights Distillation::layer_of(const Source& source, std::int64_t layer) co
 ErrorMetric Distillation::metric_of(std::int64_t layer) const {
   ErrorMetric metric;
   if (!setup_.sensitivities) return metric;
-  metric.root = read_sensitivity(context_, *setup_.sensitivities, {layer, ModuleKind::ffn}).root;
-  if (metric.root->empty()) return metric;
-  metric.transposed =
-      OwnedTensor(metric.root->shape, DType::f32, context_.device(), "the root of a sensitivity");
-  ops::transpose(context_, metric.root, metric.transposed);
+  metric.sensitivity = read_sensitivity(context_, *setup_.sensitivities, {layer, ModuleKind::ffn});
+  const OwnedTensor& root = metric.sensitivity.root;
+  if (root->empty()) return metric;
+  metric.transposed = OwnedTensor(root->shape, DType::f32, context_.device(), "the root of a sensitivity");
+  ops::transpose(context_, root, metric.transposed);
   return metric;
+}
+
+/// In fp32, in the order of its parameters.
+OwnedTensor Distillation::values_of(const ModelWeights& weights) const {
+  std::int64_t count = 0;
+  for (const NamedTensor& parameter : parameters_of(weights)) count += parameter.tensor.elements();
+  OwnedTensor values({count}, DType::f32, context_.device(), "a fitted layer");
+  std::int64_t at = 0;
+  for (const auto& [name, tensor] : parameters_of(weights)) {
+    ops::convert(context_, tensor, values->slice(at, tensor.elements()).view(tensor.shape));
+    at += tensor.elements();
+  }
+  return values;
 }
 
 /// Puts a layer's fp32 values, in the order of its parameters, into `weights` as the parent's types round
 /// them, and its words into `stored`.
 void Distillation::take(std::int64_t layer, const Tensor& values, const ModelWeights& weights,
                         StoredLayer& stored) const {
+  stored = {};
   std::int64_t at = 0;
   for (const auto& [name, tensor] : parameters_of(weights)) {
     // The only layer of `weights` is layer 0 there.
@@ -335,12 +362,14 @@ void Distillation::write_layer(std::int64_t layer, const StoredLayer& stored) co
 }
 
 /// On the root.
-void Distillation::record(std::int64_t layer, const LayerErrors& before, const LayerErrors& after) const {
+void Distillation::record(std::int64_t layer, const LayerErrors& before, const LayerErrors& after_fit,
+                          const LayerErrors& after) const {
   Json line;
   line["layer"] = layer;
   line["error_before"] = before.fitted;
   line["error"] = after.fitted;
   line["held_out_before"] = before.held_out;
+  if (options_.refit) line["held_out_fitted"] = after_fit.held_out;
   line["held_out"] = after.held_out;
   append_text(options_.output / "metrics.jsonl", line.dump() + "\n");
 }
@@ -354,20 +383,103 @@ void Distillation::leave_off(std::int64_t done) {
   std::abort();  // agree() throws on every rank
 }
 
-/// Trains the only layer of `weights`, layer `layer` of the model, and writes it.
-void Distillation::distil(std::int64_t layer, ModelWeights& weights) {
+/// Of o_proj, while the unpruned stream is at the layer's beginning.
+OutputFit Distillation::attention_sums(std::int64_t layer, const LayerWeights& weights,
+                                       const LayerWeights& reference) {
+  OutputFit fit(context_, weights.attention.o->columns(), setup_.model.config.hidden_size,
+                attention_output_name(layer));
+  for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
+    const std::vector<std::int64_t>& offsets = setup_.text.batches[b].offsets;
+    const Tensor states = rows_of(states_, b), left = rows_of(left_, b);
+    targets_.load(b, left);
+    reference_forward_.attention(reference.attention, offsets, left);
+    inputs_.load(b, states);
+    Tensor input;
+    model_forward_.attention(weights.attention, offsets, states, [&](const Tensor& seen) { input = seen; });
+    ops::combine(context_, -1, states, 1, left);
+    fit.add(input, left, b >= setup_.text.updates.back());
+  }
+  return fit;
+}
+
+/// Of down_proj, while the unpruned stream is at the layer's end.
+OutputFit Distillation::ffn_sums(std::int64_t layer, const LayerWeights& weights) {
+  OutputFit fit(context_, weights.ffn.down->columns(), setup_.model.config.hidden_size,
+                ffn_output_name(layer));
+  for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
+    const Tensor states = rows_of(states_, b), left = rows_of(left_, b);
+    inputs_.load(b, states);
+    model_forward_.attention(weights.attention, setup_.text.batches[b].offsets, states);
+    Tensor input;
+    model_forward_.feed_forward(weights.ffn, states, [&](const Tensor& seen) { input = seen; });
+    targets_.load(b, left);
+    ops::combine(context_, -1, states, 1, left);
+    fit.add(input, left, b >= setup_.text.updates.back());
+  }
+  return fit;
+}
+
+/// Fits what the layer's two parts put out to the unpruned stream behind each.
+void Distillation::refit(std::int64_t layer, const LayerWeights& weights, std::optional<OutputFit> attention,
+                         const ErrorMetric& metric) {
+  const PhaseScope fitting(&times_, "fitting");
+  std::optional<Sensitivity> sensitivity;
+  if (setup_.sensitivities && attention) {
+    sensitivity = agree_on(comm_, [&] {
+      return read_sensitivity(context_, *setup_.sensitivities, {layer, ModuleKind::attention});
+    });
+  }
+  if (attention) {
+    const double ridge =
+        attention->solve(replicas_, sensitivity ? &*sensitivity : nullptr, weights.attention.o);
+    log_debug("{}: refitted with a ridge of {:g}", attention_output_name(layer), ridge);
+    attention.reset();
+  }
+  if (weights.ffn.columns == 0) return;
+  OutputFit ffn = agree_on(comm_, [&] { return ffn_sums(layer, weights); });
+  const double ridge =
+      ffn.solve(replicas_, setup_.sensitivities ? &metric.sensitivity : nullptr, weights.ffn.down);
+  log_debug("{}: refitted with a ridge of {:g}", ffn_output_name(layer), ridge);
+}
+
+/// Trains the only layer of `weights`, layer `layer` of the model, and writes it. Leaves the unpruned stream
+/// at the layer's end.
+void Distillation::distil(std::int64_t layer, ModelWeights& weights, const LayerWeights& reference) {
   const ErrorMetric metric = agree_on(comm_, [&] { return metric_of(layer); });
-  std::optional<PhaseScope> phase(std::in_place, &times_, "measuring");
+  std::optional<PhaseScope> phase(std::in_place, &times_, "fitting");
+  std::optional<OutputFit> attention;
+  agree(comm_, [&] {
+    if (options_.refit && weights.layers[0].attention.heads() > 0)
+      attention.emplace(attention_sums(layer, weights.layers[0], reference));
+    advance(reference_forward_, reference, layer, targets_);
+  });
+  phase.emplace(&times_, "measuring");
   const LayerErrors before = distiller_.errors(weights.layers[0], inputs_, targets_, metric);
+  phase.reset();
+  LayerErrors after_fit = before;
+  OwnedTensor fitted;
+  StoredLayer stored;
+  if (options_.refit) {
+    refit(layer, weights.layers[0], std::move(attention), metric);
+    agree(comm_, [&] {
+      fitted = values_of(weights);
+      take(layer, fitted, weights, stored);
+    });
+    phase.emplace(&times_, "measuring");
+    after_fit = distiller_.errors(weights.layers[0], inputs_, targets_, metric);
+  }
   phase.emplace(&times_, "training");
   const std::optional<OwnedTensor> values =
       distiller_.train(weights, layer, inputs_, targets_, metric, [&] { return stop_.holds(); });
   if (!values) leave_off(layer);
-  StoredLayer stored;
   agree(comm_, [&] { take(layer, *values, weights, stored); });
   phase.emplace(&times_, "measuring");
-  const LayerErrors after = distiller_.errors(weights.layers[0], inputs_, targets_, metric);
+  LayerErrors after = distiller_.errors(weights.layers[0], inputs_, targets_, metric);
   phase.reset();
+  if (options_.refit && after_fit.held_out < after.held_out) {
+    agree(comm_, [&] { take(layer, fitted, weights, stored); });
+    after = after_fit;
+  }
   const bool better = after.held_out < before.held_out;
   log_info("layer {}: error on held-out text {:.4g} -> {:.4g}{}", layer, before.held_out, after.held_out,
            better ? "" : "; it stays as it was");
@@ -379,7 +491,7 @@ void Distillation::distil(std::int64_t layer, ModelWeights& weights) {
   }
   const PhaseScope writing(&times_, "writing");
   agree_at_root(comm_, [&] {
-    record(layer, before, after);
+    record(layer, before, after_fit, after);
     write_layer(layer, stored);
   });
 }
@@ -389,18 +501,22 @@ void Distillation::run(std::int64_t done) {
   Progress progress("layers", layers, done);
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     ModelWeights weights;
+    LayerWeights reference;
     agree(comm_, [&] {
-      advance(reference_forward_, layer_of(setup_.reference, layer), layer, targets_);
+      reference = layer_of(setup_.reference, layer);
       const bool there = layer < done && fs::exists(layer_folder(options_, layer) / layer_file);
-      const Checkpoint* trained = nullptr;
       std::optional<Checkpoint> file;
-      if (there) trained = &file.emplace(layer_folder(options_, layer));
+      if (there) file.emplace(layer_folder(options_, layer));
       const PhaseScope reading(&times_, "reading");
-      weights.layers.push_back(load_layer(there ? *trained : *setup_.model.checkpoint, setup_.model.config,
+      weights.layers.push_back(load_layer(there ? *file : *setup_.model.checkpoint, setup_.model.config,
                                           layer, setup_.model.precision, context_.device()));
     });
-    if (layer >= done && !parameters_of(weights).empty()) distil(layer, weights);
-    agree(comm_, [&] { advance(model_forward_, weights.layers[0], layer, inputs_); });
+    const bool trains = layer >= done && !parameters_of(weights).empty();
+    if (trains) distil(layer, weights, reference);
+    agree(comm_, [&] {
+      if (!trains) advance(reference_forward_, reference, layer, targets_);
+      advance(model_forward_, weights.layers[0], layer, inputs_);
+    });
     if (layer < done) continue;
     progress.advance();
     if (layer + 1 < layers && comm_.any(stop_.holds())) leave_off(layer + 1);
@@ -489,7 +605,13 @@ DistilFootprint distil_footprint(const HfConfig& model, const HfConfig& referenc
   // Of the pruned model's layer there is a second one where it stays as it was.
   footprint.weights = std::max(bytes(2 * largest_layer(model) + largest_layer(reference), value_bytes),
                                bytes(embedding_parameters(model), value_bytes));
+  std::int64_t columns = 0;
+  for (const LayerShape& shape : model.layer_shapes)
+    columns = std::max({columns, shape.columns, shape.heads() * model.head_dim});
+  // A layer is fitted before it is trained; LayerDistiller's buffers are there all the time.
   footprint.training = LayerDistiller::bytes(model, most_tokens, ranks, activations) +
+                       OutputFit::bytes(columns, model.hidden_size) +
+                       bytes(largest_layer(model), sizeof(float)) +
                        2 * activation_bytes(reference, most_tokens, activations);
   return footprint;
 }
@@ -506,7 +628,7 @@ void check_options(const DistilOptions& options) {
     }
   };
   at_least(options.tokens, 0, "--tokens");
-  at_least(options.epochs, 1, "--epochs");
+  at_least(options.epochs, options.refit ? 0 : 1, "--epochs");
   at_least(options.step_tokens, 1, "--step-tokens");
   at_least(options.batch_tokens, 1, "--batch-tokens");
   between(options.learning_rate, 0, 1e3, "--learning-rate");

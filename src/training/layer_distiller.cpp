@@ -61,13 +61,13 @@ Tensor LayerDistiller::states_of(const OwnedTensor& buffer, std::size_t batch) c
 
 /// The sum of e^T M e over the rows of `error`, which become scale M e.
 double LayerDistiller::weigh(const Tensor& error, const ErrorMetric& metric, float scale) {
-  if (metric.root->empty()) {
+  if (metric.sensitivity.root->empty()) {
     const double sum = ops::sum_of_squares(context_, error);
     ops::combine(context_, scale, error, 0, error);
     return sum;
   }
   const Tensor weighed = weighed_->slice(0, error.rows());
-  ops::linear(exact_, error, metric.root, nullptr, weighed);
+  ops::linear(exact_, error, metric.sensitivity.root, nullptr, weighed);
   const double sum = ops::sum_of_squares(context_, weighed);
   ops::linear(exact_, weighed, metric.transposed, nullptr, error);
   ops::combine(context_, scale, error, 0, error);

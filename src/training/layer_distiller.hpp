@@ -8,6 +8,7 @@
 
 #include <galapagos/model/layer_pass.hpp>
 #include <galapagos/model/residual_stream.hpp>
+#include <galapagos/pruning/obs_sensitivity.hpp>
 #include <galapagos/training/optimiser.hpp>
 #include <galapagos/training/schedule.hpp>
 
@@ -21,9 +22,10 @@ struct DistilText {
   std::int64_t fitted_tokens = 0, held_tokens = 0;  ///< of all ranks; what is held out comes last
 };
 
-/// R with M = R^T R, as Sensitivity's; empty where M = 1.
+/// M = R^T R of a sensitivity, with R^T; M = 1 where it has no root.
 struct ErrorMetric {
-  OwnedTensor root, transposed;
+  Sensitivity sensitivity;
+  OwnedTensor transposed;
 };
 
 /// The mean over tokens of e^T M e / hidden size, e a layer's output less its target.

@@ -238,15 +238,17 @@ TEST_CASE("a distillation of Llama-2-7B's layers", "[plan]") {
   // Three layers in bf16; of an eighth of the text, what comes into and out of a layer.
   CHECK(number(plan, "/distil/memory/weights") == 3 * 2 * layer);
   CHECK(number(plan, "/distil/memory/hidden_states") == 2 * 1048576 / 8 * 4096 * 4.0);
-  // What does not grow with the batch: a layer's gradients, a copy of them, an eighth of AdamW's three values
-  // and of the sum of gradients, and the metric.
+  // What does not grow with the batch: a layer's gradients, two copies, an eighth of AdamW's three values,
+  // the metric, and second moments and targets of a fit.
   const auto training = [&](const char* batch) {
     return number(planned(model, {"distil", "--ranks", "8", "--tokens", "1048576", "--sequence-length", "512",
                                   "--batch-tokens", batch, "--reference", model.path()}),
                   "/distil/memory/training");
   };
   CHECK(2 * training("1024") - training("2048") ==
-        Approx(2 * 4 * layer + 3 * 4 * layer / 8 + 3 * 4 * 4096.0 * 4096).epsilon(1e-3));
+        Approx(3 * 4 * layer + 3 * 4 * layer / 8 + 3 * 4 * 4096.0 * 4096 +
+               4 * (4 * 11008.0 * 11008 + 6 * 11008.0 * 4096))
+            .epsilon(1e-3));
   const double forward = 32 * (2 * (4 * 4096.0 * 4096 + 3 * 4096.0 * 11008) + 4 * 4096.0 * (4096 + 1) / 2);
   CHECK(number(plan, "/distil/operations/total") == Approx(1048576 * 10 * forward).epsilon(1e-9));
   CHECK(number(plan, "/distil/operations/rank") == Approx(1048576 * 10 * forward / 8).epsilon(1e-9));

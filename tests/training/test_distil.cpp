@@ -221,6 +221,7 @@ TEST_CASE("one update of a layer is AdamW's first step down the error weighed by
   const test::SharedFolder folder(world);
   for (const char* name : {"llama3_pruned", "qwen2_pruned"}) {
     DistilOptions options = small_distillation(world, name, folder);
+    options.refit = false;
     options.epochs = 1;
     options.step_tokens = 1 << 20;
     options.learning_rate = 1e-4;
@@ -321,11 +322,34 @@ TEST_CASE("a distillation that is stopped and resumed is bit for bit the one wit
   }
 }
 
+TEST_CASE("the fit alone brings the layers nearer, and makes a training go further", "[distil]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  DistilOptions options = small_distillation(world, "llama3_pruned", folder);
+  const auto last_error = [&](bool refit, std::int64_t epochs) {
+    options.refit = refit;
+    options.epochs = epochs;
+    options.output = folder / fmt::format("{}-{}", refit, epochs);
+    const End end = distil(world, options);
+    INFO(end.message);
+    CHECK(end.code == 0);
+    return end.metrics.empty() ? INFINITY : end.metrics.back().at("held_out").get<double>();
+  };
+  const double trained = last_error(false, 2), fitted = last_error(true, 0), both = last_error(true, 2);
+  options.learning_rate = 0;  // a layer as it was is no better
+  const double before = last_error(false, 1);
+  CAPTURE(before, trained, fitted, both);
+  CHECK(fitted < 0.97 * before);
+  CHECK(trained < 0.97 * before);
+  CHECK(both < 0.9 * trained);
+}
+
 TEST_CASE("a layer that gets no better on held-out text stays as it was", "[distil]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
   DistilOptions options = small_distillation(world, "llama3_pruned", folder);
   options.learning_rate = 0.3;
+  options.refit = false;
   const End end = distil(world, options);
   INFO(end.message);
   CHECK(end.code == 0);
@@ -341,6 +365,15 @@ TEST_CASE("a layer that gets no better on held-out text stays as it was", "[dist
     }
   }
   CHECK(stayed > 0);
+  // With a fit before it, a training that does harm leaves the fit.
+  options.refit = true;
+  options.output = folder / "fitted";
+  const End fitted = distil(world, options);
+  CHECK(fitted.code == 0);
+  CHECK(std::any_of(fitted.metrics.begin(), fitted.metrics.end(), [](const Json& line) {
+    return line.at("held_out") == line.at("held_out_fitted") &&
+           line.at("held_out") < line.at("held_out_before");
+  }));
 }
 
 TEST_CASE("a distillation refuses what does not belong together, on every rank", "[distil]") {
@@ -355,7 +388,7 @@ TEST_CASE("a distillation refuses what does not belong together, on every rank",
   options.sensitivity = write_curvatures(world, usual.reference, folder / "other.h5", "0123456789abcdef");
   CHECK(code(options) == 3);
   options = usual;
-  options.epochs = 0;
+  options.epochs = -1;
   CHECK(code(options) == 2);
   options = usual;
   options.memory_limit = 1000;

@@ -27,7 +27,8 @@ struct DistilOptions {
   std::int64_t tokens = 0;                           ///< of the text; 0: all there are
   std::int64_t sequence_length = 0;                  ///< 0: the model's longest, at most 8192
   bool add_bos = false;
-  std::int64_t epochs = 2;  ///< times that every layer sees the text
+  bool refit = true;        ///< first fit what a layer's two parts put out, by least squares
+  std::int64_t epochs = 2;  ///< times that every layer sees the text; 0: only fit
   std::int64_t step_tokens = 2048;
   std::int64_t batch_tokens = 4096;
   double learning_rate = 5e-4, least_rate_share = 0.05, warmup_share = 0.03;
@@ -68,8 +69,9 @@ using ChangedModelWriter =
 /// Collective. Trains each layer of a pruned model, one after the other, so that on what the trained layers
 /// before it give it the residual stream behind it comes nearest to the unpruned model's: by AdamW, with the
 /// error e^T M e of a token, M = G / mean diagonal of G with G that of the layer's last module in the
-/// sensitivities, or 1. (Local distillation as in Puzzle, Bercovich et al., arXiv 2411.19146, but on the
-/// pruned path.) No rank holds more of a model than a layer of each. Text that nothing is trained on, see
+/// sensitivities, or 1; before that o_proj and down_proj are fitted to the unpruned stream behind each, as
+/// `stitch --refit auto` does. (Local distillation as in Puzzle, Bercovich et al., arXiv 2411.19146, but on
+/// the pruned path.) No rank holds more of a model than a layer of each. Text that nothing is trained on, see
 /// hold_out(), tells whether a layer got better; else it stays as it was. Ranks share the text; the result
 /// depends on their number only by rounding. Writes the run's folder: config.ini, metrics.jsonl,
 /// layers/ while it runs, manifest.json and at the end model/. Goes on after the last layer with `resume`.

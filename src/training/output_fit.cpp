@@ -1,0 +1,63 @@
+#include "output_fit.hpp"
+
+#include <cmath>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/ops/backward.hpp>
+#include <galapagos/ops/least_squares.hpp>
+#include <galapagos/ops/linear.hpp>
+#include <galapagos/ops/rows.hpp>
+
+namespace galapagos {
+
+OutputFit::OutputFit(const ops::Context& context, std::int64_t columns, std::int64_t hidden,
+                     const std::string& purpose)
+    : context_(context), exact_(context.device()), name_(purpose) {
+  for (int part = 0; part < 2; ++part) {
+    FitSums& sums = parts_.emplace_back();
+    sums.gram = OwnedTensor({columns, columns}, DType::f32, context.device(), "second moments of " + purpose);
+    sums.residual = OwnedTensor({columns, hidden}, DType::f32, context.device(), "the targets of " + purpose);
+    fill_zero(sums.gram);
+    fill_zero(sums.residual);
+  }
+}
+
+std::uint64_t OutputFit::bytes(std::int64_t columns, std::int64_t hidden) {
+  // Both parts, their sum, and a factor; the same of targets, a change and its products.
+  return static_cast<std::uint64_t>(4 * columns * columns + 6 * columns * hidden) * sizeof(float);
+}
+
+void OutputFit::add(const Tensor& input, const Tensor& left, bool held_out) {
+  const FitSums& part = parts_[held_out ? 1 : 0];
+  ops::accumulate_gram(context_, input, 1, part.gram);
+  ops::linear_weight_gradient(exact_, input, left, part.residual);
+}
+
+double OutputFit::solve(Collectives& replicas, const Sensitivity* sensitivity, const Tensor& weight) {
+  const Communicator& comm = replicas.ranks();
+  if (comm.size() > 1) {
+    for (const FitSums& part : parts_) {
+      for (const OwnedTensor* sum : {&part.gram, &part.residual}) {
+        replicas.start_sum((*sum)->floats(), static_cast<std::size_t>((*sum)->elements()));
+        replicas.finish_sum();
+      }
+    }
+  }
+  double ridge = 0;
+  agree(comm, [&] {
+    const Correction found = fit_parts(context_, parts_, {}, name_, sensitivity).correction;
+    ridge = found.ridge;
+    if (std::isinf(ridge)) return;
+    const auto fp32 = [&](const char* purpose) {
+      return OwnedTensor(weight.shape, DType::f32, context_.device(), purpose);
+    };
+    const OwnedTensor change = fp32("the change of a weight"), changed = fp32("a weight");
+    ops::transpose(context_, found.change, change);
+    ops::convert(context_, weight, changed);
+    ops::combine(context_, 1, change, 1, changed);
+    ops::convert(context_, changed, weight);
+  });
+  return ridge;
+}
+
+}  // namespace galapagos
