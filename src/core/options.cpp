@@ -23,8 +23,8 @@ bool is_setting(const std::string& name) {
 // The text of an INI file without the sections of other commands; their lines stay as empty ones, so that the
 // numbers in messages are right.
 std::string own_part(std::istream& file, const std::string& command, const std::string& path) {
-  constexpr std::array commands = {"sensitivity", "database", "assign", "search", "rounds", "stitch",
-                                   "eval",        "tokenize", "train",  "plan",   "info"};
+  constexpr std::array commands = {"sensitivity", "database", "assign",   "search", "rounds", "stitch",
+                                   "distil",      "eval",     "tokenize", "train",  "plan",   "info"};
   std::string text;
   bool mine = true;
   for (std::string line; std::getline(file, line);) {

@@ -74,4 +74,10 @@ TEST_CASE("distil says what is missing, and does nothing on a dry run", "[distil
   CHECK(ended.code == 0);
   CHECK(ended.errors.find("memory of a rank") != std::string::npos);
   CHECK(!fs::exists(folder / "run"));
+  // Its section may stand in a file for all commands.
+  test::write_text(folder / "all.ini", "[distil]\nepochs = 3\n");
+  const std::string ini = (folder / "all.ini").string();
+  CHECK(test::run_galapagos(1, {"search", "--config", ini, "--print-config"}).code == 0);
+  const test::Ended own = test::run_galapagos(1, {"distil", "--config", ini, "--print-config"});
+  CHECK(own.output.find("epochs = 3") != std::string::npos);
 }
