@@ -1,34 +1,28 @@
-#include "layer_distiller.hpp"
+#include "distil_setup.hpp"
 #include "output_fit.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <fmt/format.h>
-#include <numeric>
 #include <optional>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
-#include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/line_file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
-#include <galapagos/core/random.hpp>
 #include <galapagos/core/stop_rule.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/core/version.hpp>
-#include <galapagos/io/model_sequences.hpp>
 #include <galapagos/model/forward.hpp>
 #include <galapagos/model/source.hpp>
 #include <galapagos/model/stage.hpp>
 #include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/transformer.hpp>
-#include <galapagos/pruning/calibration_batches.hpp>
 #include <galapagos/pruning/obs_sensitivity.hpp>
 #include <galapagos/pruning/sensitivity_file.hpp>
 #include <galapagos/training/distil.hpp>
@@ -38,145 +32,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint8_t text_order = 18;  // of random numbers, apart from other uses
 constexpr const char* layer_file = "model.safetensors";
 constexpr const char* identity_key = "galapagos_distil";  // in its metadata
-
-/// A model that layers are read from.
-struct Source {
-  HfConfig config;
-  std::optional<Checkpoint> checkpoint;
-  DType precision = DType::f32;
-};
-
-/// What all ranks agree on before the work begins.
-struct Setup {
-  Source model, reference;
-  std::optional<SensitivityReader> sensitivities;
-  TokenSet mine;  // this rank's part of the text, as `text` has it
-  DistilText text;
-  std::int64_t tokens = 0, longest = 1;
-  Schedule schedule;
-  std::string identity;
-};
 
 fs::path layer_folder(const DistilOptions& options, std::int64_t layer) {
   return options.output / "layers" / fmt::format("{:04}", layer);
 }
 
-Source open(const fs::path& folder, const ops::Context& context, const std::optional<DType>& precision) {
-  Source source;
-  source.config = read_hf_config(folder);
-  source.checkpoint.emplace(folder);
-  source.precision = ops::working_type(context.device(), precision.value_or(source.checkpoint->dtype()));
-  return source;
-}
-
-void open_models(Setup& setup, const ops::Context& context, const DistilOptions& options) {
-  setup.model = open(options.model, context, options.precision);
-  setup.reference = open(options.reference, context, options.precision);
-  const HfConfig &model = setup.model.config, &reference = setup.reference.config;
-  if (model.layers != reference.layers || model.hidden_size != reference.hidden_size ||
-      model.vocab_size != reference.vocab_size) {
-    throw InputError(fmt::format("{} layers of {} and {} ids, but the model has {} of {} and {}",
-                                 reference.layers, reference.hidden_size, reference.vocab_size, model.layers,
-                                 model.hidden_size, model.vocab_size),
-                     options.reference.string(), "give the model that this one was made from");
-  }
-  if (!options.sensitivity) return;
-  setup.sensitivities.emplace(*options.sensitivity);
-  if (setup.sensitivities->header().model_fingerprint != hex64(setup.reference.checkpoint->fingerprint())) {
-    throw InputError("these sensitivities are of another model", options.sensitivity->string(),
-                     "make them with 'galapagos sensitivity' from the model given by --reference");
-  }
-}
-
-/// Deals the sequences before `fitted` to updates in random order, those of every update to the ranks in
-/// turn, and the others, which are held out, to the ranks in turn.
-void deal(const TokenSet& all, std::size_t fitted, const DistilOptions& options, int rank, int ranks,
-          Setup& setup) {
-  std::vector<std::uint32_t> order(fitted);
-  std::iota(order.begin(), order.end(), 0u);
-  RandomStream(options.seed, {0, 0, 0, text_order}).shuffle(order, order.size());
-  DistilText& text = setup.text;
-  std::vector<std::uint32_t> mine;
-  std::vector<std::size_t> ends;  // of every update in `mine`
-  for (std::size_t next = 0; next < fitted;) {
-    std::int64_t tokens = 0;
-    for (int turn = 0; next < fitted && tokens < options.step_tokens; turn = (turn + 1) % ranks, ++next) {
-      tokens += std::ssize(all.sequence(order[next]));
-      if (turn == rank) mine.push_back(order[next]);
-    }
-    text.update_tokens.push_back(tokens);
-    text.fitted_tokens += tokens;
-    ends.push_back(mine.size());
-  }
-  for (std::size_t s = fitted; s < all.sequences(); ++s) {
-    text.held_tokens += std::ssize(all.sequence(s));
-    if (static_cast<int>((s - fitted) % static_cast<std::size_t>(ranks)) == rank)
-      mine.push_back(static_cast<std::uint32_t>(s));
-  }
-  ends.push_back(mine.size());
-  setup.mine = select_sequences(all, mine);
-  const std::span<const std::uint64_t> offsets(setup.mine.offsets);
-  std::size_t begin = 0;
-  for (const std::size_t end : ends) {
-    text.updates.push_back(text.batches.size());
-    std::vector<Batch> batches =
-        make_batches(setup.mine.tokens, offsets.subspan(begin, end - begin + 1), options.batch_tokens);
-    std::move(batches.begin(), batches.end(), std::back_inserter(text.batches));
-    begin = end;
-  }
-}
-
-std::string identity_of(const Setup& setup, const TokenSet& text, const DistilOptions& options) {
-  Json json;
-  json["model"] = hex64(setup.model.checkpoint->fingerprint());
-  json["reference"] = hex64(setup.reference.checkpoint->fingerprint());
-  json["sensitivity"] = setup.sensitivities ? setup.sensitivities->fingerprint() : "";
-  json["data"] = hex64(text.fingerprint());
-  json["refit"] = options.refit;
-  json["epochs"] = options.epochs;
-  json["step-tokens"] = options.step_tokens;
-  json["batch-tokens"] = options.batch_tokens;
-  json["learning-rate"] = options.learning_rate;
-  json["min-learning-rate"] = options.least_rate_share;
-  json["warmup"] = options.warmup_share;
-  json["beta1"] = options.adamw.beta1;
-  json["beta2"] = options.adamw.beta2;
-  json["epsilon"] = options.adamw.epsilon;
-  json["weight-decay"] = options.adamw.weight_decay;
-  json["precision"] = name_of(setup.model.precision);
-  json["seed"] = options.seed;
-  return json.dump();
-}
-
-/// Collective. Opens the models and reads and deals the text.
-void prepare(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
-             Setup& setup) {
-  SequenceRequest request;
-  agree(comm, [&] {
-    check_options(options);
-    open_models(setup, context, options);
-    request.sequence_length = checked_sequence_length(options.sequence_length, setup.model.config);
-    request.token_budget = options.tokens;
-    request.add_bos = options.add_bos;
-  });
-  TokenSet all = load_model_sequences(comm, options.data, options.model, setup.model.config, request);
-  agree(comm, [&] {
-    setup.tokens = std::ssize(all.tokens);
-    const std::size_t fitted = hold_out(all, "--data");
-    setup.identity = identity_of(setup, all, options);
-    deal(all, fitted, options, comm.rank(), comm.size(), setup);
-    for (std::size_t s = 0; s < all.sequences(); ++s)
-      setup.longest = std::max<std::int64_t>(setup.longest, std::ssize(all.sequence(s)));
-    setup.longest = std::max(setup.longest, std::min(options.batch_tokens, setup.tokens));
-    Schedule& schedule = setup.schedule;
-    schedule.peak = options.learning_rate;
-    schedule.least = options.learning_rate * options.least_rate_share;
-    schedule.steps = options.epochs * std::ssize(setup.text.update_tokens);
-    schedule.warmup = std::llround(options.warmup_share * static_cast<double>(schedule.steps));
-  });
+/// Whether anything is left of a layer: then it has a file when it is done.
+bool has_parameters(const HfConfig& config, std::int64_t layer) {
+  return layer_parameters(config, config.layer_shapes[static_cast<std::size_t>(layer)]) > 0;
 }
 
 std::int64_t largest_layer(const HfConfig& config) {
@@ -187,7 +52,7 @@ std::int64_t largest_layer(const HfConfig& config) {
 
 /// Collective. Says what a rank needs, and refuses what it has not with a ResourceError.
 void check_memory(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
-                  const Setup& setup) {
+                  const DistilSetup& setup) {
   const DistilFootprint footprint =
       distil_footprint(setup.model.config, setup.reference.config,
                        std::max(size_of(setup.model.precision), size_of(setup.reference.precision)),
@@ -215,7 +80,7 @@ struct StoredLayer {
 class Distillation {
  public:
   Distillation(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
-               const Setup& setup, Collectives& replicas, PhaseTimes& times)
+               const DistilSetup& setup, Collectives& replicas, PhaseTimes& times)
       : comm_(comm),
         context_(context),
         options_(options),
@@ -238,13 +103,12 @@ class Distillation {
 
   /// Collective. `done`: layers whose files are there.
   void run(std::int64_t done);
-  std::int64_t better() const { return better_; }
 
  private:
-  void embed(const Source& source, ResidualStream& stream);
+  void embed(const DistilSource& source, ResidualStream& stream);
   void advance(LayerForward& forward, const LayerWeights& weights, std::int64_t layer,
                ResidualStream& stream);
-  LayerWeights layer_of(const Source& source, std::int64_t layer) const;
+  LayerWeights layer_of(const DistilSource& source, std::int64_t layer) const;
   Tensor rows_of(const OwnedTensor& buffer, std::size_t batch) const {
     return buffer->slice(0, std::ssize(setup_.text.batches[batch].tokens));
   }
@@ -264,7 +128,7 @@ class Distillation {
   const Communicator& comm_;
   const ops::Context& context_;
   const DistilOptions& options_;
-  const Setup& setup_;
+  const DistilSetup& setup_;
   PhaseTimes& times_;
   StopRule stop_;
   LayerDistiller distiller_;
@@ -272,10 +136,9 @@ class Distillation {
   ResidualStream inputs_, targets_;
   Collectives& replicas_;
   OwnedTensor states_, left_;  // of a batch
-  std::int64_t better_ = 0;
 };
 
-void Distillation::embed(const Source& source, ResidualStream& stream) {
+void Distillation::embed(const DistilSource& source, ResidualStream& stream) {
   const OwnedTensor embedding =
       load_embedding(*source.checkpoint, source.config, source.precision, context_.device());
   for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
@@ -301,7 +164,7 @@ void Distillation::advance(LayerForward& forward, const LayerWeights& weights, s
   }
 }
 
-LayerWeights Distillation::layer_of(const Source& source, std::int64_t layer) const {
+LayerWeights Distillation::layer_of(const DistilSource& source, std::int64_t layer) const {
   const PhaseScope reading(&times_, "reading");
   return load_layer(*source.checkpoint, source.config, layer, source.precision, context_.device());
 }
@@ -476,16 +339,14 @@ void Distillation::distil(std::int64_t layer, ModelWeights& weights, const Layer
   phase.emplace(&times_, "measuring");
   LayerErrors after = distiller_.errors(weights.layers[0], inputs_, targets_, metric);
   phase.reset();
-  if (options_.refit && after_fit.held_out < after.held_out) {
+  if (options_.refit && !(after.held_out <= after_fit.held_out)) {  // also where it is NaN
     agree(comm_, [&] { take(layer, fitted, weights, stored); });
     after = after_fit;
   }
   const bool better = after.held_out < before.held_out;
   log_info("layer {}: error on held-out text {:.4g} -> {:.4g}{}", layer, before.held_out, after.held_out,
            better ? "" : "; it stays as it was");
-  if (better) {
-    ++better_;
-  } else {
+  if (!better) {
     stored.bytes.clear();
     agree(comm_, [&] { weights.layers[0] = layer_of(setup_.model, layer); });
   }
@@ -504,14 +365,14 @@ void Distillation::run(std::int64_t done) {
     LayerWeights reference;
     agree(comm_, [&] {
       reference = layer_of(setup_.reference, layer);
-      const bool there = layer < done && fs::exists(layer_folder(options_, layer) / layer_file);
+      const bool there = layer < done && has_parameters(setup_.model.config, layer);
       std::optional<Checkpoint> file;
       if (there) file.emplace(layer_folder(options_, layer));
       const PhaseScope reading(&times_, "reading");
       weights.layers.push_back(load_layer(there ? *file : *setup_.model.checkpoint, setup_.model.config,
                                           layer, setup_.model.precision, context_.device()));
     });
-    const bool trains = layer >= done && !parameters_of(weights).empty();
+    const bool trains = layer >= done && has_parameters(setup_.model.config, layer);
     if (trains) distil(layer, weights, reference);
     agree(comm_, [&] {
       if (!trains) advance(reference_forward_, reference, layer, targets_);
@@ -552,12 +413,10 @@ void make_folder(const DistilOptions& options) {
 }
 
 /// On the root: the layers that an earlier run has done, one after the other.
-std::int64_t layers_done(const DistilOptions& options, const Setup& setup) {
+std::int64_t layers_done(const DistilOptions& options, const DistilSetup& setup) {
   std::int64_t layer = 0;
   for (; layer < setup.model.config.layers; ++layer) {
-    if (layer_parameters(setup.model.config,
-                         setup.model.config.layer_shapes[static_cast<std::size_t>(layer)]) == 0)
-      continue;
+    if (!has_parameters(setup.model.config, layer)) continue;
     const fs::path path = layer_folder(options, layer) / layer_file;
     if (!fs::exists(path)) break;
     const SafetensorsFile file(path);
@@ -575,7 +434,7 @@ std::int64_t layers_done(const DistilOptions& options, const Setup& setup) {
   return layer;
 }
 
-void write_manifest(const DistilOptions& options, const Setup& setup, int ranks, double seconds,
+void write_manifest(const DistilOptions& options, const DistilSetup& setup, int ranks, double seconds,
                     const Json& phases) {
   Json manifest;
   manifest["tool_version"] = version_with_revision();
@@ -616,28 +475,6 @@ DistilFootprint distil_footprint(const HfConfig& model, const HfConfig& referenc
   return footprint;
 }
 
-void check_options(const DistilOptions& options) {
-  const auto at_least = [](std::int64_t value, std::int64_t least, const char* option) {
-    if (value < least)
-      throw UsageError(fmt::format("{}", value), option, fmt::format("give {} or more", least));
-  };
-  const auto between = [](double value, double least, double most, const char* option) {
-    if (!(value >= least && value <= most)) {
-      throw UsageError(fmt::format("{:g}", value), option,
-                       fmt::format("give a number from {:g} to {:g}", least, most));
-    }
-  };
-  at_least(options.tokens, 0, "--tokens");
-  at_least(options.epochs, options.refit ? 0 : 1, "--epochs");
-  at_least(options.step_tokens, 1, "--step-tokens");
-  at_least(options.batch_tokens, 1, "--batch-tokens");
-  between(options.learning_rate, 0, 1e3, "--learning-rate");
-  between(options.least_rate_share, 0, 1, "--min-learning-rate");
-  between(options.warmup_share, 0, 1, "--warmup");
-  between(options.adamw.weight_decay, 0, 1e3, "--weight-decay");
-  between(options.max_seconds, 0, 1e12, "--max-walltime");
-}
-
 void run_distillation(const Communicator& world, const ops::Context& context, const DistilOptions& options,
                       const ChangedModelWriter& write_model) {
   const Communicator comm = world.duplicate();
@@ -646,8 +483,8 @@ void run_distillation(const Communicator& world, const ops::Context& context, co
   PhaseTimes times;
   std::optional<PhaseScope> reading(std::in_place, &times, "reading");
   agree_at_root(comm, [&] { check_folder(options); });  // before the work that comes first
-  Setup setup;
-  prepare(comm, context, options, setup);
+  DistilSetup setup;
+  prepare_distillation(comm, context, options, setup);
   const HfConfig& config = setup.model.config;
   log_info("{} layers, each {} updates of about {} tokens; {} tokens of text, {} of them held out",
            config.layers, setup.schedule.steps, options.step_tokens,
@@ -674,8 +511,7 @@ void run_distillation(const Communicator& world, const ops::Context& context, co
                 [&] { fs::remove_all(options.output / "model"); });  // of a run stopped before its manifest
   agree(comm, [&] {
     for (std::int64_t layer = 0; layer < config.layers; ++layer)
-      if (fs::exists(layer_folder(options, layer) / layer_file))
-        changed.emplace_back(layer_folder(options, layer));
+      if (has_parameters(config, layer)) changed.emplace_back(layer_folder(options, layer));
   });
   write_model(*setup.model.checkpoint, config, changed, options.output / "model");
   changed.clear();

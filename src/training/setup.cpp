@@ -1,5 +1,7 @@
 #include "setup.hpp"
 
+#include "option_ranges.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
@@ -106,16 +108,6 @@ void open_models(TrainSetup& setup, const ReplicaGrid& grid, const ops::Context&
 }  // namespace
 
 void check_options(const TrainOptions& options) {
-  const auto at_least = [](std::int64_t value, std::int64_t least, const char* option) {
-    if (value < least)
-      throw UsageError(fmt::format("{}", value), option, fmt::format("give {} or more", least));
-  };
-  const auto between = [](double value, double least, double most, const char* option) {
-    if (!(value >= least && value <= most)) {
-      throw UsageError(fmt::format("{:g}", value), option,
-                       fmt::format("give a number from {:g} to {:g}", least, most));
-    }
-  };
   at_least(options.tokens, 1, "--tokens");
   at_least(options.step_tokens, 1, "--step-tokens");
   at_least(options.batch_tokens, 1, "--batch-tokens");

@@ -1,0 +1,154 @@
+#include "distil_setup.hpp"
+
+#include "option_ranges.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <numeric>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/hash.hpp>
+#include <galapagos/core/json.hpp>
+#include <galapagos/core/random.hpp>
+#include <galapagos/io/model_sequences.hpp>
+#include <galapagos/pruning/calibration_batches.hpp>
+
+namespace galapagos {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint8_t text_order = 18;  // of random numbers, apart from other uses
+
+DistilSource open_source(const fs::path& folder, const ops::Context& context,
+                         const std::optional<DType>& precision) {
+  DistilSource source;
+  source.config = read_hf_config(folder);
+  source.checkpoint.emplace(folder);
+  source.precision = ops::working_type(context.device(), precision.value_or(source.checkpoint->dtype()));
+  return source;
+}
+
+void open_models(DistilSetup& setup, const ops::Context& context, const DistilOptions& options) {
+  setup.model = open_source(options.model, context, options.precision);
+  setup.reference = open_source(options.reference, context, options.precision);
+  const HfConfig &model = setup.model.config, &reference = setup.reference.config;
+  if (model.layers != reference.layers || model.hidden_size != reference.hidden_size ||
+      model.vocab_size != reference.vocab_size) {
+    throw InputError(fmt::format("{} layers of {} and {} ids, but the model has {} of {} and {}",
+                                 reference.layers, reference.hidden_size, reference.vocab_size, model.layers,
+                                 model.hidden_size, model.vocab_size),
+                     options.reference.string(), "give the model that this one was made from");
+  }
+  if (!options.sensitivity) return;
+  setup.sensitivities.emplace(*options.sensitivity);
+  if (setup.sensitivities->header().model_fingerprint != hex64(setup.reference.checkpoint->fingerprint())) {
+    throw InputError("these sensitivities are of another model", options.sensitivity->string(),
+                     "make them with 'galapagos sensitivity' from the model given by --reference");
+  }
+}
+
+/// Deals the sequences before `fitted` to updates in random order, those of every update to the ranks in
+/// turn, and the others, which are held out, to the ranks in turn.
+void deal(const TokenSet& all, std::size_t fitted, const DistilOptions& options, int rank, int ranks,
+          DistilSetup& setup) {
+  std::vector<std::uint32_t> order(fitted);
+  std::iota(order.begin(), order.end(), 0u);
+  RandomStream(options.seed, {0, 0, 0, text_order}).shuffle(order, order.size());
+  DistilText& text = setup.text;
+  std::vector<std::uint32_t> mine;
+  std::vector<std::size_t> ends;  // of every update in `mine`
+  for (std::size_t next = 0; next < fitted;) {
+    std::int64_t tokens = 0;
+    for (int turn = 0; next < fitted && tokens < options.step_tokens; turn = (turn + 1) % ranks, ++next) {
+      tokens += std::ssize(all.sequence(order[next]));
+      if (turn == rank) mine.push_back(order[next]);
+    }
+    text.update_tokens.push_back(tokens);
+    text.fitted_tokens += tokens;
+    ends.push_back(mine.size());
+  }
+  for (std::size_t s = fitted; s < all.sequences(); ++s) {
+    text.held_tokens += std::ssize(all.sequence(s));
+    if (static_cast<int>((s - fitted) % static_cast<std::size_t>(ranks)) == rank)
+      mine.push_back(static_cast<std::uint32_t>(s));
+  }
+  ends.push_back(mine.size());
+  setup.mine = select_sequences(all, mine);
+  const std::span<const std::uint64_t> offsets(setup.mine.offsets);
+  std::size_t begin = 0;
+  for (const std::size_t end : ends) {
+    text.updates.push_back(text.batches.size());
+    std::vector<Batch> batches =
+        make_batches(setup.mine.tokens, offsets.subspan(begin, end - begin + 1), options.batch_tokens);
+    std::move(batches.begin(), batches.end(), std::back_inserter(text.batches));
+    begin = end;
+  }
+}
+
+std::string identity_of(const DistilSetup& setup, const TokenSet& text, const DistilOptions& options) {
+  Json json;
+  json["model"] = hex64(setup.model.checkpoint->fingerprint());
+  json["reference"] = hex64(setup.reference.checkpoint->fingerprint());
+  json["sensitivity"] = setup.sensitivities ? setup.sensitivities->fingerprint() : "";
+  json["data"] = hex64(text.fingerprint());
+  json["refit"] = options.refit;
+  json["epochs"] = options.epochs;
+  json["step-tokens"] = options.step_tokens;
+  json["batch-tokens"] = options.batch_tokens;
+  json["learning-rate"] = options.learning_rate;
+  json["min-learning-rate"] = options.least_rate_share;
+  json["warmup"] = options.warmup_share;
+  json["beta1"] = options.adamw.beta1;
+  json["beta2"] = options.adamw.beta2;
+  json["epsilon"] = options.adamw.epsilon;
+  json["weight-decay"] = options.adamw.weight_decay;
+  json["precision"] = name_of(setup.model.precision);
+  json["seed"] = options.seed;
+  return json.dump();
+}
+
+}  // namespace
+
+void check_options(const DistilOptions& options) {
+  at_least(options.tokens, 0, "--tokens");
+  at_least(options.epochs, options.refit ? 0 : 1, "--epochs");
+  at_least(options.step_tokens, 1, "--step-tokens");
+  at_least(options.batch_tokens, 1, "--batch-tokens");
+  between(options.learning_rate, 0, 1e3, "--learning-rate");
+  between(options.least_rate_share, 0, 1, "--min-learning-rate");
+  between(options.warmup_share, 0, 1, "--warmup");
+  between(options.adamw.weight_decay, 0, 1e3, "--weight-decay");
+  between(options.max_seconds, 0, 1e12, "--max-walltime");
+}
+
+void prepare_distillation(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
+                          DistilSetup& setup) {
+  SequenceRequest request;
+  agree(comm, [&] {
+    check_options(options);
+    open_models(setup, context, options);
+    request.sequence_length = checked_sequence_length(options.sequence_length, setup.model.config);
+    request.token_budget = options.tokens;
+    request.add_bos = options.add_bos;
+  });
+  TokenSet all = load_model_sequences(comm, options.data, options.model, setup.model.config, request);
+  agree(comm, [&] {
+    setup.tokens = std::ssize(all.tokens);
+    const std::size_t fitted = hold_out(all, "--data");
+    setup.identity = identity_of(setup, all, options);
+    deal(all, fitted, options, comm.rank(), comm.size(), setup);
+    for (std::size_t s = 0; s < all.sequences(); ++s)
+      setup.longest = std::max<std::int64_t>(setup.longest, std::ssize(all.sequence(s)));
+    setup.longest = std::max(setup.longest, std::min(options.batch_tokens, setup.tokens));
+    Schedule& schedule = setup.schedule;
+    schedule.peak = options.learning_rate;
+    schedule.least = options.learning_rate * options.least_rate_share;
+    schedule.steps = options.epochs * std::ssize(setup.text.update_tokens);
+    schedule.warmup = std::llround(options.warmup_share * static_cast<double>(schedule.steps));
+  });
+}
+
+}  // namespace galapagos
