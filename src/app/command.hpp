@@ -43,6 +43,8 @@ void info(const Communicator& world, const std::vector<std::string>& words);
 /// too.
 Options declare_sensitivity();
 SensitivityOptions read_sensitivity(const Options& options, int ranks);
+/// Whether --from says kl; UsageError where it says neither that nor drawn.
+bool from_divergence(const Options& options);
 Options declare_database();
 DatabaseOptions read_database(const Options& options);
 Options declare_search();

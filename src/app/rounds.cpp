@@ -41,6 +41,8 @@ Options declare_rounds() {
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
       "compensate", po::value<std::string>()->default_value("auto"),
       "ridge of the databases' compensation, auto, or none")(
+      "from", po::value<std::string>()->default_value("drawn"),
+      "what rounds after the first measure sensitivities from: drawn or kl, see 'galapagos sensitivity'")(
       "generations", po::value<std::int64_t>()->default_value(0),
       "of a search in each round; 0: its start alone, the assignment of least predicted loss")(
       "max-walltime", po::value<std::string>()->default_value("0"),
@@ -116,7 +118,8 @@ class StepWords {
 /// Everything that decides what the rounds find.
 std::string identity_of(const Options& options) {
   Json json;
-  for (const char* name : {"model", "compensate", "precision"}) json[name] = options.get<std::string>(name);
+  for (const char* name : {"model", "compensate", "from", "precision"})
+    json[name] = options.get<std::string>(name);
   for (const char* name : {"calibration", "held-out"}) json[name] = options.get<Words>(name);
   for (const char* name : {"calibration-tokens", "sequence-length", "generations", "batch-tokens"})
     json[name] = options.get<std::int64_t>(name);
@@ -309,10 +312,9 @@ std::vector<Pruned> Rounds::next_round(std::int64_t round, const Pruned& path) c
   const fs::path folder = output_ / name, sensitivities = folder / "sensitivity.h5",
                  levels = folder / "database.h5";
   make_folder(folder);
-  run_or_resume(sensitivity,
-                with_limit(words_.sensitivity(
-                    {"--database", path.database.string(), "--assignment", path.assignment.string()})),
-                sensitivities);
+  Words at_path = {"--database", path.database.string(), "--assignment", path.assignment.string()};
+  if (from_divergence(options_)) at_path.insert(at_path.end(), {"--from", "kl", "--reference", model_});
+  run_or_resume(sensitivity, with_limit(words_.sensitivity(at_path)), sensitivities);
   Words own = {"--sensitivity", sensitivities.string(), "--path", path.assignment.string()};
   if (const auto& ridge = options_.get<std::string>("compensate"); ridge != "none")
     own.insert(own.end(), {"--compensate", ridge});
@@ -373,10 +375,12 @@ void check_steps(const Options& options, int ranks) {
   check_options(read_sensitivity(sensitivity, ranks));
   database.parse(words.database({}));
   check_options(read_database(database));
-  for (const char* name : {"path", "compensate", "sensitivity"}) {
-    if (!database.has(name)) continue;
-    throw UsageError("the rounds decide on that", std::string("[database] ") + name, "leave it out");
-  }
+  const auto refuse = [](const Options& section, const std::string& title, const char* name) {
+    if (section.given(name)) throw UsageError("the rounds decide on that", title + name, "leave it out");
+  };
+  for (const char* name : {"path", "compensate", "sensitivity"}) refuse(database, "[database] ", name);
+  for (const char* name : {"database", "assignment", "from", "reference"})
+    refuse(sensitivity, "[sensitivity] ", name);
   if (options.get<std::int64_t>("generations") == 0) return;
   search.parse(words.search({}));
   read_search(search, ranks);
@@ -401,6 +405,7 @@ void check_rounds(const Options& options, int ranks) {
   }
   if (const auto& ridge = options.get<std::string>("compensate"); ridge != "none")
     compensation_of(ridge, "--compensate");
+  from_divergence(options);
   parse_duration(options.get<std::string>("max-walltime"), "--max-walltime");
   check_steps(options, ranks);
 }

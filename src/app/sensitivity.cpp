@@ -54,15 +54,11 @@ Options declare_sensitivity() {
   return options;
 }
 
-namespace {
-
 bool from_divergence(const Options& options) {
   const auto& from = options.get<std::string>("from");
   if (from == "drawn" || from == "kl") return from == "kl";
   throw UsageError("unknown word '" + printable(from) + "'", "--from", "choose drawn or kl");
 }
-
-}  // namespace
 
 SensitivityOptions read_sensitivity(const Options& options, int ranks) {
   SensitivityOptions request;

@@ -3,6 +3,7 @@
 #include "support/process.hpp"
 #include "support/refusal.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 #include <galapagos/core/file.hpp>
@@ -127,9 +128,34 @@ TEST_CASE("what rounds refuse before they begin", "[rounds]") {
                          output / "round-0" / "sensitivity.h5"};
   };
   test::write_text(folder / "path.ini", "[database]\npath = x.txt\n");
+  test::write_text(folder / "from.ini", "[sensitivity]\nfrom = kl\n");
   test::check_refused({refuse({"--compensate", "banana"}, 2, "banana"),
                        refuse({"--target-level", "2"}, 2, "not one target"),
                        refuse({"--rounds", "-1"}, 2, "--rounds"),
                        refuse({"--held-out", (folder / "nothing.jsonl").string()}, 3, "nothing.jsonl"),
-                       refuse({"--config", (folder / "path.ini").string()}, 2, "[database] path")});
+                       refuse({"--from", "banana"}, 2, "banana"),
+                       refuse({"--config", (folder / "path.ini").string()}, 2, "[database] path"),
+                       refuse({"--config", (folder / "from.ini").string()}, 2, "[sensitivity] from")});
+}
+
+TEST_CASE("rounds after the first measure the divergence's slope where asked", "[rounds]") {
+  const test::TemporaryFolder folder;
+  test::write_text(folder / "steps.ini",
+                   "[database]\nlevels = 4\n[sensitivity]\ncalibration-tokens = 2000\n");
+  const test::Ended ended = run_galapagos(
+      2, rounds_words(folder / "run", {"--config", (folder / "steps.ini").string(), "--from", "kl"}));
+  INFO(ended.errors);
+  REQUIRE(ended.code == 0);
+  const auto losses = [&](const std::string& round) {
+    const std::string file = (folder / "run" / round / "database.h5").string();
+    std::vector<double> all;
+    const Json info = parse_json(run_galapagos(1, {"info", file, "--json"}).output, "info");
+    for (const Json& module : info.at("modules"))
+      for (const Json& loss : module.at("end_loss")) all.push_back(loss.get<double>());
+    return all;
+  };
+  // A quadratic form never falls below 0; a change of the divergence does where weights are put back.
+  const std::vector<double> drawn = losses("round-0"), divergence = losses("round-1");
+  CHECK(std::all_of(drawn.begin(), drawn.end(), [](double loss) { return loss >= 0; }));
+  CHECK(std::any_of(divergence.begin(), divergence.end(), [](double loss) { return loss < 0; }));
 }
