@@ -18,6 +18,9 @@ Options declare_assign() {
       "output", po::value<std::string>(), "the new file, a level for every module");
   declare_target(options);
   options.declared().add_options()(
+      "near", po::value<std::string>(),
+      "an assignment from which no level differs by more than --steps, as the one of the database's --path")(
+      "steps", po::value<std::int64_t>(), "with --near: levels")(
       "perturb", po::value<double>()->default_value(0),
       "multiply every module's end losses by exp(X n), n standard normal: other assignments near the best")(
       "seed", po::value<std::int64_t>()->default_value(0), "of --perturb");
@@ -28,6 +31,10 @@ Options declare_assign() {
 /// Everything that is wrong before the model is opened.
 void check_assign(const Options& options) {
   for (const char* name : {"model", "database", "output"}) options.require(name);
+  if (options.has("near") != options.has("steps"))
+    throw UsageError("one without the other", "--near, --steps", "give both, as --near A.txt --steps 2");
+  if (const auto steps = options.find<std::int64_t>("steps"); steps && *steps < 0)
+    throw UsageError(fmt::format("{}", *steps), "--steps", "give 0 or more");
   const auto perturb = options.get<double>("perturb");
   if (!(perturb >= 0 && perturb <= 10)) {
     throw UsageError(fmt::format("{:g}", perturb), "--perturb", "give 0 to 10, as 0.1");
@@ -61,8 +68,11 @@ void assign(const Communicator& world, const std::vector<std::string>& words) {
                        "make it with 'galapagos database --sensitivity'");
     }
     const RandomStream random(static_cast<std::uint64_t>(options.get<std::int64_t>("seed")), {});
-    const Assignment best =
-        least_loss(space, budget, perturbed_end_losses(space, options.get<double>("perturb"), random));
+    EndLosses losses = perturbed_end_losses(space, options.get<double>("perturb"), random);
+    if (const auto near = options.find<std::string>("near")) {
+      losses = near_only(std::move(losses), read_assignment(space, *near), options.get<std::int64_t>("steps"));
+    }
+    const Assignment best = least_loss(space, budget, losses);
     write_file_atomically(options.get<std::string>("output"), to_text(space, best));
     const Assignment dense(space.modules.size(), 0);
     table = fmt::format("{:<12} {:>16} {:>16}   in nats per token\n", "", "parameters", "predicted loss") +

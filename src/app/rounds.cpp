@@ -41,6 +41,8 @@ Options declare_rounds() {
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
       "compensate", po::value<std::string>()->default_value("auto"),
       "ridge of the databases' compensation, auto, or none")(
+      "steps", po::value<std::int64_t>()->default_value(2),
+      "by how many levels a module may change from one round to the next; 0: by any number")(
       "from", po::value<std::string>()->default_value("drawn"),
       "what rounds after the first measure sensitivities from: drawn or kl, see 'galapagos sensitivity'")(
       "generations", po::value<std::int64_t>()->default_value(0),
@@ -121,7 +123,7 @@ std::string identity_of(const Options& options) {
   for (const char* name : {"model", "compensate", "from", "precision"})
     json[name] = options.get<std::string>(name);
   for (const char* name : {"calibration", "held-out"}) json[name] = options.get<Words>(name);
-  for (const char* name : {"calibration-tokens", "sequence-length", "generations", "batch-tokens"})
+  for (const char* name : {"calibration-tokens", "sequence-length", "generations", "steps", "batch-tokens"})
     json[name] = options.get<std::int64_t>(name);
   json["add-bos"] = options.flag("add-bos");
   const SizeTarget target = target_of(options);
@@ -162,7 +164,9 @@ class Rounds {
   void run_or_resume(Command command, Words words, const fs::path& output) const;
   Pruned first_round() const;
   std::vector<Pruned> next_round(std::int64_t round, const Pruned& path) const;
-  fs::path choose(const fs::path& folder, const fs::path& database) const;
+  fs::path choose(const fs::path& folder, const fs::path& database, const fs::path& near) const;
+  void write_least(const fs::path& output, const fs::path& database, const fs::path& near) const;
+  bool same(const fs::path& one, const fs::path& other) const;
   Evaluation evaluate(Pruned& pruned) const;
   Pruned measure(std::string name, const fs::path& folder, const fs::path& database,
                  const fs::path& assignment) const;
@@ -211,21 +215,28 @@ void Rounds::run_or_resume(Command command, Words words, const fs::path& output)
   command(world_, words);
 }
 
-/// The next assignment of a database: the one of least predicted loss, or what a search from it finds.
-fs::path Rounds::choose(const fs::path& folder, const fs::path& database) const {
-  const Words own = {"--database", database.string()};
-  if (options_.get<std::int64_t>("generations") == 0) {
-    const fs::path output = folder / "assignment.txt";
-    if (exists(output)) return output;
-    Words words = words_.assign(own);
-    words.insert(words.end(), {"--output", output.string()});
-    assign(world_, words);
-    return output;
-  }
+/// Writes the assignment of least predicted loss, unless it is there: among all, or among those near one.
+void Rounds::write_least(const fs::path& output, const fs::path& database, const fs::path& near) const {
+  if (exists(output)) return;
+  Words words = words_.assign({"--database", database.string(), "--output", output.string()});
+  const auto steps = options_.get<std::int64_t>("steps");
+  if (!near.empty() && steps > 0)
+    words.insert(words.end(), {"--near", near.string(), "--steps", std::to_string(steps)});
+  assign(world_, words);
+}
+
+/// The next assignment of a database: the one of least predicted loss `near` the path's, or what a search
+/// from it finds.
+fs::path Rounds::choose(const fs::path& folder, const fs::path& database, const fs::path& near) const {
+  const fs::path least = folder / "assignment.txt";
+  write_least(least, database, near);
+  if (options_.get<std::int64_t>("generations") == 0) return least;
   const fs::path run = folder / "search", best = run / "best.txt";
   // A search writes its best before its end, too.
   if (const fs::path ended = folder / "searched"; !exists(ended)) {
     stop_where_asked();
+    Words own = {"--database", database.string()};
+    if (!near.empty()) own.insert(own.end(), {"--start", least.string()});
     Words words = with_limit(words_.search(own));
     words.insert(words.end(), {"--output", run.string()});
     if (exists(run / "checkpoint.h5") || exists(run / "checkpoint.previous.h5")) words.push_back("--resume");
@@ -303,10 +314,10 @@ Pruned Rounds::first_round() const {
   make_folder(folder);
   run_or_resume(sensitivity, with_limit(words_.sensitivity({})), sensitivities);
   run_or_resume(database, with_limit(words_.database({"--sensitivity", sensitivities.string()})), levels);
-  return measure("round-0", folder, levels, choose(folder, levels));
+  return measure("round-0", folder, levels, choose(folder, levels, {}));
 }
 
-/// The path's own assignment in the database made on it, and the one chosen there.
+/// The path's own assignment in the database made on it, and the one chosen there, the next path.
 std::vector<Pruned> Rounds::next_round(std::int64_t round, const Pruned& path) const {
   const std::string name = fmt::format("round-{}", round);
   const fs::path folder = output_ / name, sensitivities = folder / "sensitivity.h5",
@@ -320,7 +331,7 @@ std::vector<Pruned> Rounds::next_round(std::int64_t round, const Pruned& path) c
     own.insert(own.end(), {"--compensate", ridge});
   run_or_resume(database, with_limit(words_.database(own)), levels);
   return {measure(name + "-path", folder, levels, path.assignment),
-          measure(name, folder, levels, choose(folder, levels))};
+          measure(name, folder, levels, choose(folder, levels, path.assignment))};
 }
 
 void Rounds::conclude(const std::vector<Pruned>& all, const Pruned& best) const {
@@ -349,15 +360,24 @@ void Rounds::conclude(const std::vector<Pruned>& all, const Pruned& best) const 
   print(world_, table);
 }
 
+bool Rounds::same(const fs::path& one, const fs::path& other) const {
+  bool equal = false;
+  agree_at_root(world_, [&] { equal = read_file(one) == read_file(other); });
+  return world_.broadcast_value<char>(equal ? 1 : 0) != 0;
+}
+
 void Rounds::run() {
   std::vector<Pruned> all = {first_round()};
-  Pruned best = all.front();
+  Pruned best = all.front(), path = best;
   for (std::int64_t round = 1; round <= options_.get<std::int64_t>("rounds"); ++round) {
-    const std::vector<Pruned> found = next_round(round, best);
+    const std::vector<Pruned> found = next_round(round, path);
     all.insert(all.end(), found.begin(), found.end());
     const Pruned& better = found[0].meets && found[0].kl < found[1].kl ? found[0] : found[1];
     if (!(better.kl < best.kl)) break;
     best = better;
+    if (same(path.assignment, found[1].assignment)) break;
+    // Weights favour the path that they were made on, so that a new assignment is not judged before its own.
+    path = found[1];
   }
   conclude(all, best);
 }
@@ -390,7 +410,7 @@ void check_steps(const Options& options, int ranks) {
 
 void check_rounds(const Options& options, int ranks) {
   for (const char* name : {"model", "calibration", "held-out", "output"}) options.require(name);
-  for (const char* name : {"rounds", "generations"}) {
+  for (const char* name : {"rounds", "generations", "steps"}) {
     if (options.get<std::int64_t>(name) < 0)
       throw UsageError("a negative number", std::string("--") + name, "give 0 or more");
   }

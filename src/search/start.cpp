@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <fmt/format.h>
+#include <limits>
 #include <numbers>
 
 #include <galapagos/core/error.hpp>
@@ -78,19 +79,39 @@ EndLosses perturbed(EndLosses losses, double sigma, RandomStream& random) {
   return losses;
 }
 
+EndLosses near_only(EndLosses losses, const Assignment& centre, std::int64_t steps) {
+  for (std::size_t i = 0; i < losses.size(); ++i) {
+    for (std::size_t level = 0; level < losses[i].size(); ++level) {
+      if (std::abs(static_cast<std::int64_t>(level) - centre[i]) > steps)
+        losses[i][level] = std::numeric_limits<double>::infinity();
+    }
+  }
+  return losses;
+}
+
 Assignment least_loss(const SearchSpace& space, const Budget& budget, const EndLosses& losses) {
   Assignment assignment(space.modules.size(), 0);
   for (const BudgetRule& rule : budget.rules(space)) {
     std::vector<KnapsackClass> classes;
+    std::vector<std::vector<std::int16_t>> levels;  // of every class's choices
     for (std::size_t i = 0; i < rule.modules.size(); ++i) {
-      classes.push_back({rule.costs[i], losses[rule.modules[i]]});
+      const std::vector<double>& of_module = losses[rule.modules[i]];
+      KnapsackClass& choices = classes.emplace_back();
+      levels.emplace_back();
+      for (std::size_t level = 0; level < of_module.size(); ++level) {
+        if (std::isinf(of_module[level])) continue;
+        choices.costs.push_back(rule.costs[i][level]);
+        choices.losses.push_back(of_module[level]);
+        levels.back().push_back(static_cast<std::int16_t>(level));
+      }
     }
-    const auto levels =
+    const auto taken =
         rule.exact ? knapsack_exactly(classes, rule.limit) : knapsack_at_most(classes, rule.limit);
-    if (!levels)
+    if (!taken)
       throw UsageError("no assignment meets the target", "--target-level, --target-params, --target-sparsity",
-                       "choose another one");
-    for (std::size_t i = 0; i < levels->size(); ++i) assignment[rule.modules[i]] = (*levels)[i];
+                       "choose another one, or more --steps");
+    for (std::size_t i = 0; i < taken->size(); ++i)
+      assignment[rule.modules[i]] = levels[i][static_cast<std::size_t>((*taken)[i])];
   }
   return assignment;
 }

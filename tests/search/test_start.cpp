@@ -3,9 +3,12 @@
 #include "support/files.hpp"
 
 #include <cmath>
+#include <cstdlib>
+#include <functional>
 #include <limits>
 #include <set>
 
+#include <galapagos/core/error.hpp>
 #include <galapagos/search/evolution.hpp>
 #include <galapagos/search/start.hpp>
 
@@ -14,12 +17,14 @@ using test::contains;
 
 namespace {
 
-// The least predicted loss of all assignments that meet the budget.
-double least_of_all(const SearchSpace& space, const Budget& budget) {
+// The least predicted loss of all assignments that meet the budget, or of those of them that are wanted.
+double least_of_all(const SearchSpace& space, const Budget& budget,
+                    const std::function<bool(const Assignment&)>& wanted = {}) {
   double least = std::numeric_limits<double>::infinity();
   Assignment assignment(space.modules.size(), 0);
   for (;;) {
-    if (budget.met_by(space, assignment)) least = std::min(least, space.predicted_loss(assignment));
+    if (budget.met_by(space, assignment) && (!wanted || wanted(assignment)))
+      least = std::min(least, space.predicted_loss(assignment));
     std::size_t place = assignment.size();
     while (place > 0 && ++assignment[place - 1] > space.modules[place - 1].last()) assignment[--place] = 0;
     if (place == 0) return least;
@@ -56,6 +61,46 @@ TEST_CASE("the assignment of least loss is that of all that meet the budget", "[
     CHECK(uneven.predicted_loss(size) == least_of_all(uneven, of_size));
   }
   CHECK(sizes > 80);
+}
+
+TEST_CASE("near an assignment, the best of those is found whose levels are within some steps", "[start]") {
+  int narrower = 0, impossible = 0;
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    std::mt19937 random(seed);
+    const SearchSpace space = test::with_end_losses(test::uneven_space(random, 3), random);
+    const std::int64_t prunable = space.dense_parameters() - space.smallest_parameters();
+    if (prunable < 2) continue;
+    const Budget budget =
+        Budget::of_parameters(space, space.fixed_parameters + space.smallest_parameters() +
+                                         static_cast<std::int64_t>(random()) % prunable);
+    Assignment centre;
+    EndLosses losses;
+    for (const ModuleChoices& module : space.modules) {
+      centre.push_back(static_cast<std::int16_t>(random() % (module.parameters.size())));
+      losses.push_back(module.end_loss);
+    }
+    for (const std::int64_t steps : {0, 1, 2, 100}) {
+      const auto is_near = [&](const Assignment& other) {
+        for (std::size_t i = 0; i < centre.size(); ++i)
+          if (std::abs(centre[i] - other[i]) > steps) return false;
+        return true;
+      };
+      const double least = least_of_all(space, budget, is_near);
+      const EndLosses near = near_only(losses, centre, steps);
+      if (std::isinf(least)) {
+        ++impossible;
+        CHECK_THROWS_AS(least_loss(space, budget, near), UsageError);
+        continue;
+      }
+      const Assignment found = least_loss(space, budget, near);
+      CHECK(is_near(found));
+      CHECK(budget.met_by(space, found));
+      CHECK(space.predicted_loss(found) == least);
+      narrower += least > space.predicted_loss(least_loss(space, budget)) ? 1 : 0;
+    }
+  }
+  CHECK(narrower > 20);
+  CHECK(impossible > 20);
 }
 
 TEST_CASE("islands begin near the optimum, the first of them at it", "[start]") {

@@ -39,9 +39,13 @@ EndLosses perturbed_end_losses(const SearchSpace& space, double sigma, RandomStr
 /// The same of any losses, with numbers from `random`.
 EndLosses perturbed(EndLosses losses, double sigma, RandomStream& random);
 
+/// Those losses, infinite where a level is more than `steps` away from the module's level in `centre`: the
+/// sum of losses is a local model, true near the assignment at which it was measured.
+EndLosses near_only(EndLosses losses, const Assignment& centre, std::int64_t steps);
+
 /// The assignment of a budget with the least sum of `losses`, exactly; of equal ones that with fewer
-/// parameters, then lower levels. Where losses do not always grow as modules get smaller, it may leave room
-/// that a larger module would fill.
+/// parameters, then lower levels. No level of infinite loss is taken. Where losses do not always grow as
+/// modules get smaller, it may leave room that a larger module would fill. UsageError where there is none.
 Assignment least_loss(const SearchSpace& space, const Budget& budget, const EndLosses& losses);
 /// With the end losses of the database, which the space has to have.
 Assignment least_loss(const SearchSpace& space, const Budget& budget);
