@@ -50,8 +50,8 @@ void open_models(DistilSetup& setup, const ops::Context& context, const DistilOp
   }
 }
 
-/// Deals the sequences before `fitted` to updates in random order, those of every update to the ranks in
-/// turn, and the others, which are held out, to the ranks in turn.
+/// Deals the sequences before `fitted` to updates in random order and, update by update, to the ranks in
+/// turn; and the others, which are held out, to the ranks in turn.
 void deal(const TokenSet& all, std::size_t fitted, const DistilOptions& options, int rank, int ranks,
           DistilSetup& setup) {
   std::vector<std::uint32_t> order(fitted);
@@ -60,11 +60,14 @@ void deal(const TokenSet& all, std::size_t fitted, const DistilOptions& options,
   DistilText& text = setup.text;
   std::vector<std::uint32_t> mine;
   std::vector<std::size_t> ends;  // of every update in `mine`
+  const auto is_mine = [&](std::size_t place) {
+    return static_cast<int>(place % static_cast<std::size_t>(ranks)) == rank;
+  };
   for (std::size_t next = 0; next < fitted;) {
     std::int64_t tokens = 0;
-    for (int turn = 0; next < fitted && tokens < options.step_tokens; turn = (turn + 1) % ranks, ++next) {
+    for (; next < fitted && tokens < options.step_tokens; ++next) {
       tokens += std::ssize(all.sequence(order[next]));
-      if (turn == rank) mine.push_back(order[next]);
+      if (is_mine(next)) mine.push_back(order[next]);
     }
     text.update_tokens.push_back(tokens);
     text.fitted_tokens += tokens;
@@ -72,8 +75,7 @@ void deal(const TokenSet& all, std::size_t fitted, const DistilOptions& options,
   }
   for (std::size_t s = fitted; s < all.sequences(); ++s) {
     text.held_tokens += std::ssize(all.sequence(s));
-    if (static_cast<int>((s - fitted) % static_cast<std::size_t>(ranks)) == rank)
-      mine.push_back(static_cast<std::uint32_t>(s));
+    if (is_mine(s)) mine.push_back(static_cast<std::uint32_t>(s));
   }
   ends.push_back(mine.size());
   setup.mine = select_sequences(all, mine);

@@ -1,6 +1,7 @@
 #include "scripted_signals.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "training/distil_setup.hpp"
 #include "training_run.hpp"
 
 #include <cmath>
@@ -276,6 +277,18 @@ TEST_CASE("one update of a layer is AdamW's first step down the error weighed by
       CHECK(compared > 10);
     }
   }
+}
+
+TEST_CASE("ranks share the text evenly also where an update is a sequence", "[distil]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  DistilOptions options = small_distillation(world, "llama3_pruned", folder);
+  options.step_tokens = 1;
+  DistilSetup setup;
+  prepare_distillation(world, ops::Context(), options, setup);
+  const auto mine = static_cast<std::int64_t>(setup.mine.sequences()), all = world.sum(mine);
+  CHECK(setup.schedule.steps / options.epochs > all / 2);
+  CHECK(std::abs(mine * world.size() - all) < world.size());
 }
 
 TEST_CASE("every layer gets nearer to the unpruned model, the same on any number of ranks", "[distil]") {
