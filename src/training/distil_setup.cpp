@@ -94,6 +94,8 @@ std::string identity_of(const DistilSetup& setup, const TokenSet& text, const Di
   Json json;
   json["model"] = hex64(setup.model.checkpoint->fingerprint());
   json["reference"] = hex64(setup.reference.checkpoint->fingerprint());
+  json["configs"] =
+      hex64(Hash64().add(setup.model.config.source.dump()).add(setup.reference.config.source.dump()).value());
   json["sensitivity"] = setup.sensitivities ? setup.sensitivities->fingerprint() : "";
   json["data"] = hex64(text.fingerprint());
   json["refit"] = options.refit;
@@ -108,6 +110,7 @@ std::string identity_of(const DistilSetup& setup, const TokenSet& text, const Di
   json["epsilon"] = options.adamw.epsilon;
   json["weight-decay"] = options.adamw.weight_decay;
   json["precision"] = name_of(setup.model.precision);
+  json["reference-precision"] = name_of(setup.reference.precision);
   json["seed"] = options.seed;
   return json.dump();
 }

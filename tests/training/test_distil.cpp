@@ -418,6 +418,16 @@ TEST_CASE("a distillation refuses what does not belong together, on every rank",
   options.learning_rate = 1e-5;
   CHECK(code(options) == 3);
   options.learning_rate = usual.learning_rate;
+  const std::string config = read_file(usual.model / "config.json");
+  const auto change = [&](const std::string& text) {
+    if (world.is_root()) write_file_atomically(usual.model / "config.json", text);
+    world.barrier();
+  };
+  Json other = parse_json(config, "config.json");
+  other["rms_norm_eps"] = 1e-3;
+  change(other.dump());
+  CHECK(code(options) == 3);
+  change(config);
   CHECK(code(options) == 0);
   CHECK(code(options) == 3);
 }
