@@ -11,6 +11,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
+#include <galapagos/core/logging.hpp>
 #include <galapagos/core/random.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/pruning/calibration_batches.hpp>
@@ -139,6 +140,11 @@ void prepare_distillation(const Communicator& comm, const ops::Context& context,
     request.token_budget = options.tokens;
     request.add_bos = options.add_bos;
   });
+  if (comm.is_root() && setup.sensitivities &&
+      !setup.sensitivities->header().assignment_fingerprint.empty()) {
+    log_warning("{} was measured with an assignment put in, not on the unpruned model",
+                options.sensitivity->string());
+  }
   TokenSet all = load_model_sequences(comm, options.data, options.model, setup.model.config, request);
   agree(comm, [&] {
     setup.tokens = std::ssize(all.tokens);
