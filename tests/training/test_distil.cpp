@@ -410,6 +410,18 @@ TEST_CASE("a distillation refuses what does not belong together, on every rank",
   options.resume = true;
   CHECK(code(options) == 3);
   CHECK(!fs::exists(usual.output));
+  // Another run's folder is left alone.
+  options = usual;
+  options.output = folder / "training";
+  if (world.is_root()) {
+    fs::create_directories(options.output);
+    write_file_atomically(options.output / "metrics.jsonl", "{\"step\":1}\n");
+  }
+  world.barrier();
+  CHECK(code(options) == 3);
+  CHECK(read_file(options.output / "metrics.jsonl") == "{\"step\":1}\n");
+  options = usual;
+  options.resume = true;
   // A run that was begun goes on only as it was begun.
   test::stop_at_question(20);
   CHECK(code(usual) == static_cast<int>(ExitCode::stopped_early));
