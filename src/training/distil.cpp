@@ -80,13 +80,13 @@ struct StoredLayer {
 class Distillation {
  public:
   Distillation(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
-               const DistilSetup& setup, Collectives& replicas, PhaseTimes& times)
+               const DistilSetup& setup, Collectives& replicas, const StopRule& stop, PhaseTimes& times)
       : comm_(comm),
         context_(context),
         options_(options),
         setup_(setup),
         times_(times),
-        stop_(options.max_seconds),
+        stop_(stop),
         distiller_(context, setup.model.config, setup.text, setup.longest, replicas, setup.model.precision,
                    setup.schedule, options.adamw, options.seed),
         model_forward_(context, setup.model.config, setup.longest),
@@ -130,7 +130,7 @@ class Distillation {
   const DistilOptions& options_;
   const DistilSetup& setup_;
   PhaseTimes& times_;
-  StopRule stop_;
+  const StopRule& stop_;
   LayerDistiller distiller_;
   LayerForward model_forward_, reference_forward_;
   ResidualStream inputs_, targets_;
@@ -394,9 +394,16 @@ void check_folder(const DistilOptions& options) {
   const bool begun = fs::exists(folder / "layers");
   if (options.resume && !begun)
     throw InputError("nothing to go on from", folder.string(), "leave --resume out");
-  if (!options.resume && (begun || fs::exists(folder / "model"))) {
-    throw InputError(begun ? "a distillation is there already" : "there is a model already", folder.string(),
-                     begun ? "go on with --resume, or choose another --output" : "choose another --output");
+  if (options.resume) return;
+  if (begun) {
+    throw InputError("a distillation is there already", folder.string(),
+                     "go on with --resume, or choose another --output");
+  }
+  // Of a search, a training or the like.
+  for (const char* name : {"model", "checkpoint.h5", "metrics.jsonl"}) {
+    if (fs::exists(folder / name))
+      throw InputError("there is something of another run already", (folder / name).string(),
+                       "choose another --output");
   }
 }
 
@@ -408,7 +415,6 @@ void make_folder(const DistilOptions& options) {
     throw InputError("cannot make the folder of the run", options.output.string(),
                      "check the path given to --output");
   }
-  fs::remove(options.output / "metrics.jsonl");
   write_file_atomically(options.output / "config.ini", options.config_ini);
 }
 
@@ -480,6 +486,7 @@ void run_distillation(const Communicator& world, const ops::Context& context, co
   const Communicator comm = world.duplicate();
   watch_signals();
   const Stopwatch begun;
+  const StopRule stop(options.max_seconds);
   PhaseTimes times;
   std::optional<PhaseScope> reading(std::in_place, &times, "reading");
   agree_at_root(comm, [&] { check_folder(options); });  // before the work that comes first
@@ -501,7 +508,7 @@ void run_distillation(const Communicator& world, const ops::Context& context, co
   if (done > 0) log_info("going on after layer {}", done - 1);
   const std::unique_ptr<Collectives> replicas = options.make_collectives(comm);
   std::optional<Distillation> distillation;
-  agree(comm, [&] { distillation.emplace(comm, context, options, setup, *replicas, times); });
+  agree(comm, [&] { distillation.emplace(comm, context, options, setup, *replicas, stop, times); });
   reading.reset();
   distillation->run(done);
   distillation.reset();

@@ -11,6 +11,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
+#include <galapagos/core/logging.hpp>
 #include <galapagos/core/random.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/pruning/calibration_batches.hpp>
@@ -50,8 +51,8 @@ void open_models(DistilSetup& setup, const ops::Context& context, const DistilOp
   }
 }
 
-/// Deals the sequences before `fitted` to updates in random order, those of every update to the ranks in
-/// turn, and the others, which are held out, to the ranks in turn.
+/// Deals the sequences before `fitted` to updates in random order and, update by update, to the ranks in
+/// turn; and the others, which are held out, to the ranks in turn.
 void deal(const TokenSet& all, std::size_t fitted, const DistilOptions& options, int rank, int ranks,
           DistilSetup& setup) {
   std::vector<std::uint32_t> order(fitted);
@@ -60,11 +61,14 @@ void deal(const TokenSet& all, std::size_t fitted, const DistilOptions& options,
   DistilText& text = setup.text;
   std::vector<std::uint32_t> mine;
   std::vector<std::size_t> ends;  // of every update in `mine`
+  const auto is_mine = [&](std::size_t place) {
+    return static_cast<int>(place % static_cast<std::size_t>(ranks)) == rank;
+  };
   for (std::size_t next = 0; next < fitted;) {
     std::int64_t tokens = 0;
-    for (int turn = 0; next < fitted && tokens < options.step_tokens; turn = (turn + 1) % ranks, ++next) {
+    for (; next < fitted && tokens < options.step_tokens; ++next) {
       tokens += std::ssize(all.sequence(order[next]));
-      if (turn == rank) mine.push_back(order[next]);
+      if (is_mine(next)) mine.push_back(order[next]);
     }
     text.update_tokens.push_back(tokens);
     text.fitted_tokens += tokens;
@@ -72,8 +76,7 @@ void deal(const TokenSet& all, std::size_t fitted, const DistilOptions& options,
   }
   for (std::size_t s = fitted; s < all.sequences(); ++s) {
     text.held_tokens += std::ssize(all.sequence(s));
-    if (static_cast<int>((s - fitted) % static_cast<std::size_t>(ranks)) == rank)
-      mine.push_back(static_cast<std::uint32_t>(s));
+    if (is_mine(s)) mine.push_back(static_cast<std::uint32_t>(s));
   }
   ends.push_back(mine.size());
   setup.mine = select_sequences(all, mine);
@@ -92,6 +95,8 @@ std::string identity_of(const DistilSetup& setup, const TokenSet& text, const Di
   Json json;
   json["model"] = hex64(setup.model.checkpoint->fingerprint());
   json["reference"] = hex64(setup.reference.checkpoint->fingerprint());
+  json["configs"] =
+      hex64(Hash64().add(setup.model.config.source.dump()).add(setup.reference.config.source.dump()).value());
   json["sensitivity"] = setup.sensitivities ? setup.sensitivities->fingerprint() : "";
   json["data"] = hex64(text.fingerprint());
   json["refit"] = options.refit;
@@ -106,6 +111,7 @@ std::string identity_of(const DistilSetup& setup, const TokenSet& text, const Di
   json["epsilon"] = options.adamw.epsilon;
   json["weight-decay"] = options.adamw.weight_decay;
   json["precision"] = name_of(setup.model.precision);
+  json["reference-precision"] = name_of(setup.reference.precision);
   json["seed"] = options.seed;
   return json.dump();
 }
@@ -134,6 +140,11 @@ void prepare_distillation(const Communicator& comm, const ops::Context& context,
     request.token_budget = options.tokens;
     request.add_bos = options.add_bos;
   });
+  if (comm.is_root() && setup.sensitivities &&
+      !setup.sensitivities->header().assignment_fingerprint.empty()) {
+    log_warning("{} was measured with an assignment put in, not on the unpruned model",
+                options.sensitivity->string());
+  }
   TokenSet all = load_model_sequences(comm, options.data, options.model, setup.model.config, request);
   agree(comm, [&] {
     setup.tokens = std::ssize(all.tokens);

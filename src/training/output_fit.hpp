@@ -11,8 +11,8 @@
 namespace galapagos {
 
 /// The least-squares fit of a module's output projection W [hidden, n] on the text of all ranks: W = argmin
-/// sum |x + W a - t|^2 + r |W - W_0|^2, W_0 as it is, the ridge r chosen on text that is held out (as
-/// `--compensate auto`).
+/// sum |x + W a - t|^2 + r |W - W_0|^2, W_0 as it is, the ridge r chosen on text that is held out, and W with
+/// it then on all of the text (as `--compensate auto`).
 class OutputFit {
  public:
   /// `purpose` names the module.

@@ -1,6 +1,7 @@
 #include "scripted_signals.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "training/distil_setup.hpp"
 #include "training_run.hpp"
 
 #include <cmath>
@@ -278,6 +279,18 @@ TEST_CASE("one update of a layer is AdamW's first step down the error weighed by
   }
 }
 
+TEST_CASE("ranks share the text evenly also where an update is a sequence", "[distil]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  DistilOptions options = small_distillation(world, "llama3_pruned", folder);
+  options.step_tokens = 1;
+  DistilSetup setup;
+  prepare_distillation(world, ops::Context(), options, setup);
+  const auto mine = static_cast<std::int64_t>(setup.mine.sequences()), all = world.sum(mine);
+  CHECK(setup.schedule.steps / options.epochs > all / 2);
+  CHECK(std::abs(mine * world.size() - all) < world.size());
+}
+
 TEST_CASE("every layer gets nearer to the unpruned model, the same on any number of ranks", "[distil]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
@@ -397,6 +410,18 @@ TEST_CASE("a distillation refuses what does not belong together, on every rank",
   options.resume = true;
   CHECK(code(options) == 3);
   CHECK(!fs::exists(usual.output));
+  // Another run's folder is left alone.
+  options = usual;
+  options.output = folder / "training";
+  if (world.is_root()) {
+    fs::create_directories(options.output);
+    write_file_atomically(options.output / "metrics.jsonl", "{\"step\":1}\n");
+  }
+  world.barrier();
+  CHECK(code(options) == 3);
+  CHECK(read_file(options.output / "metrics.jsonl") == "{\"step\":1}\n");
+  options = usual;
+  options.resume = true;
   // A run that was begun goes on only as it was begun.
   test::stop_at_question(20);
   CHECK(code(usual) == static_cast<int>(ExitCode::stopped_early));
@@ -405,6 +430,16 @@ TEST_CASE("a distillation refuses what does not belong together, on every rank",
   options.learning_rate = 1e-5;
   CHECK(code(options) == 3);
   options.learning_rate = usual.learning_rate;
+  const std::string config = read_file(usual.model / "config.json");
+  const auto change = [&](const std::string& text) {
+    if (world.is_root()) write_file_atomically(usual.model / "config.json", text);
+    world.barrier();
+  };
+  Json other = parse_json(config, "config.json");
+  other["rms_norm_eps"] = 1e-3;
+  change(other.dump());
+  CHECK(code(options) == 3);
+  change(config);
   CHECK(code(options) == 0);
   CHECK(code(options) == 3);
 }
