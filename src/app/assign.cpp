@@ -21,6 +21,8 @@ Options declare_assign() {
       "near", po::value<std::string>(),
       "an assignment from which no level differs by more than --steps, as the one of the database's --path")(
       "steps", po::value<std::int64_t>(), "with --near: levels")(
+      "fewest-steps", po::bool_switch(),
+      "with --near: what differs by the fewest levels in all, and of that the least loss")(
       "perturb", po::value<double>()->default_value(0),
       "multiply every module's end losses by exp(X n), n standard normal: other assignments near the best")(
       "seed", po::value<std::int64_t>()->default_value(0), "of --perturb");
@@ -31,8 +33,10 @@ Options declare_assign() {
 /// Everything that is wrong before the model is opened.
 void check_assign(const Options& options) {
   for (const char* name : {"model", "database", "output"}) options.require(name);
-  if (options.has("near") != options.has("steps"))
-    throw UsageError("one without the other", "--near, --steps", "give both, as --near A.txt --steps 2");
+  if (options.has("near") != (options.has("steps") || options.flag("fewest-steps"))) {
+    throw UsageError("one without the other", "--near, --steps",
+                     "give both, as --near A.txt --steps 2, or --near A.txt --fewest-steps");
+  }
   if (const auto steps = options.find<std::int64_t>("steps"); steps && *steps < 0)
     throw UsageError(fmt::format("{}", *steps), "--steps", "give 0 or more");
   const auto perturb = options.get<double>("perturb");
@@ -70,7 +74,10 @@ void assign(const Communicator& world, const std::vector<std::string>& words) {
     const RandomStream random(static_cast<std::uint64_t>(options.get<std::int64_t>("seed")), {});
     EndLosses losses = perturbed_end_losses(space, options.get<double>("perturb"), random);
     if (const auto near = options.find<std::string>("near")) {
-      losses = near_only(std::move(losses), read_assignment(space, *near), options.get<std::int64_t>("steps"));
+      const Assignment centre = read_assignment(space, *near);
+      if (const auto steps = options.find<std::int64_t>("steps"))
+        losses = near_only(std::move(losses), centre, *steps);
+      if (options.flag("fewest-steps")) losses = steps_first(std::move(losses), centre);
     }
     const Assignment best = least_loss(space, budget, losses);
     write_file_atomically(options.get<std::string>("output"), to_text(space, best));

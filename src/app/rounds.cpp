@@ -60,9 +60,6 @@ struct Pruned {
   fs::path database, assignment;
   double kl = 0, perplexity = 0;
   std::int64_t parameters = 0;
-  /// Whether it meets the target. A path's assignment may not in the database made on it: with another order
-  /// of removal other KV heads go.
-  bool meets = true;
 };
 
 /// The words of the steps, from what is asked of the rounds: what was given is handed on, and goes before
@@ -165,7 +162,7 @@ class Rounds {
   Pruned first_round() const;
   std::vector<Pruned> next_round(std::int64_t round, const Pruned& path) const;
   fs::path choose(const fs::path& folder, const fs::path& database, const fs::path& near) const;
-  void write_least(const fs::path& output, const fs::path& database, const fs::path& near) const;
+  fs::path least(const fs::path& output, const fs::path& database, const Words& more) const;
   bool same(const fs::path& one, const fs::path& other) const;
   Evaluation evaluate(Pruned& pruned) const;
   Pruned measure(std::string name, const fs::path& folder, const fs::path& database,
@@ -215,28 +212,29 @@ void Rounds::run_or_resume(Command command, Words words, const fs::path& output)
   command(world_, words);
 }
 
-/// Writes the assignment of least predicted loss, unless it is there: among all, or among those near one.
-void Rounds::write_least(const fs::path& output, const fs::path& database, const fs::path& near) const {
-  if (exists(output)) return;
+/// Writes the assignment of least predicted loss with further words of `assign`, unless it is there.
+fs::path Rounds::least(const fs::path& output, const fs::path& database, const Words& more) const {
+  if (exists(output)) return output;
   Words words = words_.assign({"--database", database.string(), "--output", output.string()});
-  const auto steps = options_.get<std::int64_t>("steps");
-  if (!near.empty() && steps > 0)
-    words.insert(words.end(), {"--near", near.string(), "--steps", std::to_string(steps)});
+  words.insert(words.end(), more.begin(), more.end());
   assign(world_, words);
+  return output;
 }
 
 /// The next assignment of a database: the one of least predicted loss `near` the path's, or what a search
 /// from it finds.
 fs::path Rounds::choose(const fs::path& folder, const fs::path& database, const fs::path& near) const {
-  const fs::path least = folder / "assignment.txt";
-  write_least(least, database, near);
-  if (options_.get<std::int64_t>("generations") == 0) return least;
+  Words within;
+  if (const auto steps = options_.get<std::int64_t>("steps"); !near.empty() && steps > 0)
+    within = {"--near", near.string(), "--steps", std::to_string(steps)};
+  const fs::path start = least(folder / "assignment.txt", database, within);
+  if (options_.get<std::int64_t>("generations") == 0) return start;
   const fs::path run = folder / "search", best = run / "best.txt";
   // A search writes its best before its end, too.
   if (const fs::path ended = folder / "searched"; !exists(ended)) {
     stop_where_asked();
     Words own = {"--database", database.string()};
-    if (!near.empty()) own.insert(own.end(), {"--start", least.string()});
+    if (!near.empty()) own.insert(own.end(), {"--start", start.string()});
     Words words = with_limit(words_.search(own));
     words.insert(words.end(), {"--output", run.string()});
     if (exists(run / "checkpoint.h5") || exists(run / "checkpoint.previous.h5")) words.push_back("--resume");
@@ -254,9 +252,7 @@ Evaluation Rounds::evaluate(Pruned& pruned) const {
   const auto dense = open_model(world_, model_, std::nullopt, std::nullopt, precision);
   SequenceRequest request;
   agree(world_, [&] {
-    const Budget budget = make_budget(model->space, target_of(options_));
     pruned.parameters = model->space.parameters(model->assignment);
-    pruned.meets = budget.met_by(model->space, model->assignment);
     request.sequence_length =
         checked_sequence_length(options_.get<std::int64_t>("sequence-length"), model->config);
   });
@@ -285,7 +281,6 @@ Pruned Rounds::measure(std::string name, const fs::path& folder, const fs::path&
       json["perplexity"] = found.perplexity();
       json["tokens"] = found.tokens;
       json["parameters"] = pruned.parameters;
-      json["meets_target"] = pruned.meets;
       write_file_atomically(known, json.dump(2) + "\n");
     });
   }
@@ -294,7 +289,6 @@ Pruned Rounds::measure(std::string name, const fs::path& folder, const fs::path&
     pruned.kl = json.value("kl", std::nan(""));
     pruned.perplexity = json.value("perplexity", std::nan(""));
     pruned.parameters = json.value("parameters", std::int64_t{0});
-    pruned.meets = json.value("meets_target", false);
     if (!std::isfinite(pruned.kl))
       throw InputError("no divergence in a round's result", known.string(),
                        "remove the file and use --resume");
@@ -302,9 +296,7 @@ Pruned Rounds::measure(std::string name, const fs::path& folder, const fs::path&
   pruned.kl = world_.broadcast_value(pruned.kl);
   pruned.perplexity = world_.broadcast_value(pruned.perplexity);
   pruned.parameters = world_.broadcast_value(pruned.parameters);
-  pruned.meets = world_.broadcast_value<char>(pruned.meets ? 1 : 0) != 0;
-  log_info("{}: held-out KL {:.4f}, perplexity {:.3f}{}", pruned.name, pruned.kl, pruned.perplexity,
-           pruned.meets ? "" : ", larger than the target");
+  log_info("{}: held-out KL {:.4f}, perplexity {:.3f}", pruned.name, pruned.kl, pruned.perplexity);
   return pruned;
 }
 
@@ -330,17 +322,20 @@ std::vector<Pruned> Rounds::next_round(std::int64_t round, const Pruned& path) c
   if (const auto& ridge = options_.get<std::string>("compensate"); ridge != "none")
     own.insert(own.end(), {"--compensate", ridge});
   run_or_resume(database, with_limit(words_.database(own)), levels);
-  return {measure(name + "-path", folder, levels, path.assignment),
-          measure(name, folder, levels, choose(folder, levels, path.assignment))};
+  // Another order of removal may leave other KV heads, and the path's assignment too many parameters.
+  const fs::path own_path =
+      least(folder / "path.txt", levels, {"--near", path.assignment.string(), "--fewest-steps"});
+  return {measure(name + "-path", folder, levels, own_path),
+          measure(name, folder, levels, choose(folder, levels, own_path))};
 }
 
 void Rounds::conclude(const std::vector<Pruned>& all, const Pruned& best) const {
   std::string table =
       fmt::format("{:<16} {:>16} {:>12} {:>12}\n", "", "parameters", "held-out KL", "perplexity");
   for (const Pruned& pruned : all) {
-    table += fmt::format("{:<16} {:>16} {:>12.4f} {:>12.3f}{}\n", pruned.name,
-                         human_count(static_cast<std::uint64_t>(pruned.parameters)), pruned.kl,
-                         pruned.perplexity, pruned.meets ? "" : "   larger than the target");
+    table +=
+        fmt::format("{:<16} {:>16} {:>12.4f} {:>12.3f}\n", pruned.name,
+                    human_count(static_cast<std::uint64_t>(pruned.parameters)), pruned.kl, pruned.perplexity);
   }
   table += fmt::format("best: {}; --database {} --assignment {}\n", best.name, best.database.string(),
                        (output_ / "best.txt").string());
@@ -352,7 +347,6 @@ void Rounds::conclude(const std::vector<Pruned>& all, const Pruned& best) const 
     for (const Pruned& pruned : all)
       json["measured"].push_back({{"name", pruned.name},
                                   {"parameters", pruned.parameters},
-                                  {"meets_target", pruned.meets},
                                   {"kl", pruned.kl},
                                   {"perplexity", pruned.perplexity}});
     write_file_atomically(output_ / "rounds.json", json.dump(2) + "\n");
@@ -372,7 +366,7 @@ void Rounds::run() {
   for (std::int64_t round = 1; round <= options_.get<std::int64_t>("rounds"); ++round) {
     const std::vector<Pruned> found = next_round(round, path);
     all.insert(all.end(), found.begin(), found.end());
-    const Pruned& better = found[0].meets && found[0].kl < found[1].kl ? found[0] : found[1];
+    const Pruned& better = found[0].kl < found[1].kl ? found[0] : found[1];
     if (!(better.kl < best.kl)) break;
     best = better;
     if (same(path.assignment, found[1].assignment)) break;

@@ -1,6 +1,8 @@
 #include "streams.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fmt/format.h>
 #include <limits>
 #include <numbers>
@@ -38,6 +40,10 @@ void check_budget(const SearchSpace& space, const Budget& budget, const Assignme
                     rule.exact ? "" : "at most ", human_count(static_cast<std::uint64_t>(rule.limit))),
         "--start", "give an assignment of the same size, or another target");
   }
+}
+
+std::int64_t steps_between(std::size_t level, std::int16_t other) {
+  return std::abs(static_cast<std::int64_t>(level) - other);
 }
 
 }  // namespace
@@ -82,9 +88,24 @@ EndLosses perturbed(EndLosses losses, double sigma, RandomStream& random) {
 EndLosses near_only(EndLosses losses, const Assignment& centre, std::int64_t steps) {
   for (std::size_t i = 0; i < losses.size(); ++i) {
     for (std::size_t level = 0; level < losses[i].size(); ++level) {
-      if (std::abs(static_cast<std::int64_t>(level) - centre[i]) > steps)
-        losses[i][level] = std::numeric_limits<double>::infinity();
+      if (steps_between(level, centre[i]) > steps) losses[i][level] = std::numeric_limits<double>::infinity();
     }
+  }
+  return losses;
+}
+
+EndLosses steps_first(EndLosses losses, const Assignment& centre) {
+  double all = 0;  // no two assignments differ by more
+  for (const std::vector<double>& of_module : losses) {
+    double most = 0;
+    for (const double loss : of_module)
+      if (std::isfinite(loss)) most = std::max(most, std::abs(loss));
+    all += 2 * most;
+  }
+  const double price = all > 0 ? all : 1;
+  for (std::size_t i = 0; i < losses.size(); ++i) {
+    for (std::size_t level = 0; level < losses[i].size(); ++level)
+      losses[i][level] += price * static_cast<double>(steps_between(level, centre[i]));
   }
   return losses;
 }

@@ -70,9 +70,8 @@ TEST_CASE("near an assignment, the best of those is found whose levels are withi
     const SearchSpace space = test::with_end_losses(test::uneven_space(random, 3), random);
     const std::int64_t prunable = space.dense_parameters() - space.smallest_parameters();
     if (prunable < 2) continue;
-    const Budget budget =
-        Budget::of_parameters(space, space.fixed_parameters + space.smallest_parameters() +
-                                         static_cast<std::int64_t>(random()) % prunable);
+    const Budget budget = Budget::of_parameters(space, space.fixed_parameters + space.smallest_parameters() +
+                                                           static_cast<std::int64_t>(random()) % prunable);
     Assignment centre;
     EndLosses losses;
     for (const ModuleChoices& module : space.modules) {
@@ -101,6 +100,39 @@ TEST_CASE("near an assignment, the best of those is found whose levels are withi
   }
   CHECK(narrower > 20);
   CHECK(impossible > 20);
+}
+
+TEST_CASE("an assignment is made to fit by the fewest steps, and of those at the least loss", "[start]") {
+  int changed = 0;
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    std::mt19937 random(seed);
+    const SearchSpace space = test::with_end_losses(test::uneven_space(random, 3), random);
+    const std::int64_t prunable = space.dense_parameters() - space.smallest_parameters();
+    if (prunable < 2) continue;
+    const Budget budget = Budget::of_parameters(space, space.fixed_parameters + space.smallest_parameters() +
+                                                           static_cast<std::int64_t>(random()) % prunable);
+    Assignment centre;
+    EndLosses losses;
+    for (const ModuleChoices& module : space.modules) {
+      centre.push_back(static_cast<std::int16_t>(random() % (module.parameters.size())));
+      losses.push_back(module.end_loss);
+    }
+    const auto steps_to = [&](const Assignment& other) {
+      std::int64_t steps = 0;
+      for (std::size_t i = 0; i < centre.size(); ++i) steps += std::abs(centre[i] - other[i]);
+      return steps;
+    };
+    const Assignment found = least_loss(space, budget, steps_first(losses, centre));
+    CHECK(budget.met_by(space, found));
+    CHECK(std::isinf(least_of_all(
+        space, budget, [&](const Assignment& other) { return steps_to(other) < steps_to(found); })));
+    CHECK(space.predicted_loss(found) == least_of_all(space, budget, [&](const Assignment& other) {
+            return steps_to(other) == steps_to(found);
+          }));
+    if (budget.met_by(space, centre)) CHECK(found == centre);
+    changed += found != centre ? 1 : 0;
+  }
+  CHECK(changed > 20);
 }
 
 TEST_CASE("islands begin near the optimum, the first of them at it", "[start]") {

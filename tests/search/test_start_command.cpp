@@ -124,6 +124,18 @@ TEST_CASE("assign writes the assignment of least predicted loss", "[assign]") {
   CHECK(run_galapagos(2, assign_words(half, {{"--target-level", "-"}, {"--target-sparsity", "0.5"}})).code ==
         0);
   CHECK(content(half) != expected);
+  // Near another, within steps that leave less to choose from; that other itself where it fits.
+  const fs::path near = folder / "near.txt", repaired = folder / "repaired.txt";
+  REQUIRE(run_galapagos(
+              2, assign_words(near, {{"--target-level", "2"}, {"--near", half.string()}, {"--steps", "2"}}))
+              .code == 0);
+  const std::vector<int> from = levels_of(content(half), "proj"), to = levels_of(content(near), "proj");
+  REQUIRE(from.size() == to.size());
+  for (std::size_t i = 0; i < from.size(); ++i) CHECK(std::abs(from[i] - to[i]) <= 2);
+  Words fewest = assign_words(repaired, {{"--near", (folder / "a1.txt").string()}});
+  fewest.push_back("--fewest-steps");
+  CHECK(run_galapagos(1, fewest).code == 0);
+  CHECK(content(repaired) == expected);
   // Others near it, the same for the same seed.
   std::map<std::string, std::string> perturbed;
   for (const std::string seed : {"1", "2", "3"}) {
@@ -153,6 +165,12 @@ TEST_CASE("assign refuses what it cannot do", "[assign]") {
   refused({{"--target-level", "9"}}, 2, "levels 0 to 6, not 9");
   refused({{"--output", "-"}}, 2, "--output");
   refused({{"--perturb", "-1"}}, 2, "--perturb");
+  refused({{"--steps", "2"}}, 2, "--near");
+  test::write_text(folder / "none.txt", "");
+  refused({{"--near", (folder / "none.txt").string()}}, 2, "--steps");
+  refused({{"--near", (folder / "none.txt").string()}, {"--steps", "-1"}}, 2, "--steps");
+  refused({{"--near", (folder / "none.txt").string()}, {"--steps", "1"}}, 3, "none.txt");
+  refused({{"--near", (folder / "lost.txt").string()}, {"--steps", "1"}}, 3, "lost.txt");
   refused({{"--database", (search_inputs() / "x.h5").string()}}, 3, "the database has no end losses");
   refused({{"--database", (folder / "none.h5").string()}}, 3, "none.h5");
   refused({{"--model", test::data_file("models/llama2_tiny").string()}}, 3, "made from another model");

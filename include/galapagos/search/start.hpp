@@ -42,6 +42,9 @@ EndLosses perturbed(EndLosses losses, double sigma, RandomStream& random);
 /// Those losses, infinite where a level is more than `steps` away from the module's level in `centre`: the
 /// sum of losses is a local model, true near the assignment at which it was measured.
 EndLosses near_only(EndLosses losses, const Assignment& centre, std::int64_t steps);
+/// Losses whose least sum is that of the fewest steps from `centre` in all, and of the least loss among
+/// those.
+EndLosses steps_first(EndLosses losses, const Assignment& centre);
 
 /// The assignment of a budget with the least sum of `losses`, exactly; of equal ones that with fewer
 /// parameters, then lower levels. No level of infinite loss is taken. Where losses do not always grow as
