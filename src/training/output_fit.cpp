@@ -43,16 +43,23 @@ double OutputFit::solve(Collectives& replicas, const Sensitivity* sensitivity, c
       }
     }
   }
+  // Once, so that the weight is the same on all ranks to the bit.
+  const OwnedTensor change(weight.shape, DType::f32, context_.device(), "the change of a weight");
+  fill_zero(change);
   double ridge = 0;
-  agree(comm, [&] {
+  agree_at_root(comm, [&] {
     const Correction found = fit_parts(context_, parts_, {}, name_, sensitivity).correction;
     ridge = found.ridge;
-    if (std::isinf(ridge)) return;
-    const auto fp32 = [&](const char* purpose) {
-      return OwnedTensor(weight.shape, DType::f32, context_.device(), purpose);
-    };
-    const OwnedTensor change = fp32("the change of a weight"), changed = fp32("a weight");
-    ops::transpose(context_, found.change, change);
+    if (!std::isinf(ridge)) ops::transpose(context_, found.change, change);
+  });
+  ridge = comm.broadcast_value(ridge);
+  if (std::isinf(ridge)) return ridge;
+  if (comm.size() > 1) {
+    replicas.start_sum(change->floats(), static_cast<std::size_t>(change->elements()));
+    replicas.finish_sum();
+  }
+  agree(comm, [&] {
+    const OwnedTensor changed(weight.shape, DType::f32, context_.device(), "a weight");
     ops::convert(context_, weight, changed);
     ops::combine(context_, 1, change, 1, changed);
     ops::convert(context_, changed, weight);

@@ -369,8 +369,14 @@ TEST_CASE("a layer that gets no better on held-out text stays as it was", "[dist
   const Checkpoint parent(options.model);
   int stayed = 0;
   for (const Json& line : end.metrics) {
-    if (line.at("held_out") < line.at("held_out_before")) continue;
+    CHECK(line.at("held_out") == line.at(fmt::format("held_out_{}", line.at("kept").get<std::string>())));
+    CHECK(line.at("held_out").get<double>() <= line.at("held_out_before").get<double>());
+    if (line.at("kept") != "before") {
+      CHECK(line.at("held_out_trained").get<double>() < line.at("held_out_before").get<double>());
+      continue;
+    }
     ++stayed;
+    CHECK(line.at("held_out_trained").get<double>() >= line.at("held_out_before").get<double>());
     for (const auto& [name, bytes] : end.changed) {
       if (!name.starts_with(fmt::format("model.layers.{}.", line.at("layer").get<int>()))) continue;
       const auto data = parent.entry(name).data;
@@ -384,7 +390,7 @@ TEST_CASE("a layer that gets no better on held-out text stays as it was", "[dist
   const End fitted = distil(world, options);
   CHECK(fitted.code == 0);
   CHECK(std::any_of(fitted.metrics.begin(), fitted.metrics.end(), [](const Json& line) {
-    return line.at("held_out") == line.at("held_out_fitted") &&
+    return line.at("kept") == "fitted" && line.at("held_out") == line.at("held_out_fitted") &&
            line.at("held_out") < line.at("held_out_before");
   }));
 }
@@ -430,6 +436,22 @@ TEST_CASE("a distillation refuses what does not belong together, on every rank",
   options.learning_rate = 1e-5;
   CHECK(code(options) == 3);
   options.learning_rate = usual.learning_rate;
+  // Nor from a layer whose file changed since.
+  const fs::path layer = usual.output / "layers" / "0000" / "model.safetensors";
+  const std::string whole = read_file(layer);
+  const auto leave = [&](const std::string& text) {
+    if (world.is_root()) write_file_atomically(layer, text);
+    world.barrier();
+  };
+  std::string flipped = whole;
+  flipped[whole.size() - 100] ^= 1;
+  for (const std::string& damaged : {flipped, whole.substr(0, whole.size() - 8), std::string()}) {
+    leave(damaged);
+    const End end = distil(world, options);
+    CHECK(end.code == 3);
+    if (world.is_root()) CHECK(end.message.find("remove the layer's folder") != std::string::npos);
+  }
+  leave(whole);
   const std::string config = read_file(usual.model / "config.json");
   const auto change = [&](const std::string& text) {
     if (world.is_root()) write_file_atomically(usual.model / "config.json", text);

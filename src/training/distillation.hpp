@@ -1,0 +1,89 @@
+#pragma once
+
+#include "distil_setup.hpp"
+#include "layer_files.hpp"
+#include "output_fit.hpp"
+
+#include <optional>
+#include <vector>
+
+#include <galapagos/comm/collectives.hpp>
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/core/phase_times.hpp>
+#include <galapagos/core/stop_rule.hpp>
+#include <galapagos/model/forward.hpp>
+#include <galapagos/model/residual_stream.hpp>
+
+namespace galapagos {
+
+/// What became of a layer in a step, and the errors that it has then.
+struct LayerState {
+  const char* name;
+  LayerErrors errors;
+};
+
+/// Moves the hidden states of a pruned model and of the unpruned one through their layers, and trains each
+/// layer of the pruned one on its way. The references must outlive this.
+class Distillation {
+ public:
+  Distillation(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
+               const DistilSetup& setup, const LayerFiles& files, Collectives& replicas, const StopRule& stop,
+               PhaseTimes& times)
+      : comm_(comm),
+        context_(context),
+        options_(options),
+        setup_(setup),
+        times_(times),
+        stop_(stop),
+        files_(files),
+        distiller_(context, setup.model.config, setup.text, setup.longest, replicas, setup.model.precision,
+                   setup.schedule, options.adamw, options.seed),
+        model_forward_(context, setup.model.config, setup.longest),
+        reference_forward_(context, setup.reference.config, setup.longest),
+        inputs_(setup.text.batches, setup.model.config.hidden_size, "hidden states of the pruned model"),
+        targets_(setup.text.batches, setup.model.config.hidden_size, "hidden states of the unpruned model"),
+        replicas_(replicas),
+        states_({setup.longest, setup.model.config.hidden_size}, DType::f32, context.device(),
+                "hidden states"),
+        left_(states_->shape, DType::f32, context.device(), "hidden states") {
+    embed(setup.model, inputs_);
+    embed(setup.reference, targets_);
+  }
+
+  /// Collective. `done`: layers whose files are there.
+  void run(std::int64_t done);
+
+ private:
+  void embed(const DistilSource& source, ResidualStream& stream);
+  void advance(LayerForward& forward, const LayerWeights& weights, std::int64_t layer,
+               ResidualStream& stream);
+  LayerWeights layer_of(const DistilSource& source, std::int64_t layer) const;
+  Tensor rows_of(const OwnedTensor& buffer, std::size_t batch) const {
+    return buffer->slice(0, std::ssize(setup_.text.batches[batch].tokens));
+  }
+  ErrorMetric metric_of(std::int64_t layer) const;
+  OutputFit attention_sums(std::int64_t layer, const LayerWeights& weights, const LayerWeights& reference);
+  OutputFit ffn_sums(std::int64_t layer, const LayerWeights& weights);
+  void refit(std::int64_t layer, const LayerWeights& weights, std::optional<OutputFit> attention,
+             const ErrorMetric& metric);
+  void distil(std::int64_t layer, ModelWeights& weights, const LayerWeights& reference);
+  void take(std::int64_t layer, const Tensor& values, const ModelWeights& weights, StoredLayer& stored) const;
+  void record(std::int64_t layer, const std::vector<LayerState>& states, const LayerState& kept) const;
+  OwnedTensor values_of(const ModelWeights& weights) const;
+  [[noreturn]] void leave_off(std::int64_t done);
+
+  const Communicator& comm_;
+  const ops::Context& context_;
+  const DistilOptions& options_;
+  const DistilSetup& setup_;
+  PhaseTimes& times_;
+  const StopRule& stop_;
+  const LayerFiles& files_;
+  LayerDistiller distiller_;
+  LayerForward model_forward_, reference_forward_;
+  ResidualStream inputs_, targets_;
+  Collectives& replicas_;
+  OwnedTensor states_, left_;  // of a batch
+};
+
+}  // namespace galapagos
