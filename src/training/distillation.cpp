@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/line_file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
-#include <galapagos/comm/phase_report.hpp>
 #include <galapagos/model/source.hpp>
 #include <galapagos/model/stage.hpp>
 #include <galapagos/ops/least_squares.hpp>

@@ -40,9 +40,8 @@ void LayerFiles::write(std::int64_t layer, const StoredLayer& stored) const {
     if (!stored.bytes.empty()) entries.back().data = stored.bytes[i];
   }
   std::filesystem::create_directories(folder(layer));
-  write_safetensors(
-      folder(layer) / file_name, entries,
-      {{"format", "pt"}, {identity_key, identity_}, {checksum_key, checksum_of(entries)}});
+  write_safetensors(folder(layer) / file_name, entries,
+                    {{"format", "pt"}, {identity_key, identity_}, {checksum_key, checksum_of(entries)}});
 }
 
 void LayerFiles::check(std::int64_t layer) const {

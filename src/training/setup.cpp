@@ -55,12 +55,13 @@ std::string identity_of(const TrainSetup& setup, const TrainOptions& options, co
   return json.dump();
 }
 
-/// Collective. A hash of a model's weights, or of the seed that makes them.
+/// Collective. A hash of a model's weights and config, or of the seed that makes the weights.
 std::string fingerprint_of(const Communicator& comm, const OpenModel& model, const TrainOptions& options) {
   std::string fingerprint;
   agree_at_root(comm, [&] {
-    fingerprint = model.checkpoint ? hex64(model.checkpoint->fingerprint())
-                                   : fmt::format("seed {} {}", options.seed, model.config.source.dump());
+    const std::string config = model.config.source.dump();
+    fingerprint = model.checkpoint ? hex64(Hash64().add(model.checkpoint->fingerprint()).add(config).value())
+                                   : fmt::format("seed {} {}", options.seed, config);
   });
   return comm.broadcast_string(fingerprint);
 }
