@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <set>
+#include <utility>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/search/evolution.hpp>
@@ -34,6 +36,31 @@ double least_of_all(const SearchSpace& space, const Budget& budget,
 SearchSpace even_space_with_losses(std::uint32_t seed, std::size_t layers, std::int64_t last) {
   std::mt19937 random(seed);
   return test::with_end_losses(test::even_space(layers, last), random);
+}
+
+// A space with a budget, and an assignment of any size.
+struct NearCase {
+  SearchSpace space;
+  Budget budget;
+  Assignment centre;
+  EndLosses losses;
+};
+
+// Nothing where there is hardly anything to choose from.
+std::optional<NearCase> near_case(std::uint32_t seed) {
+  std::mt19937 random(seed);
+  SearchSpace space = test::with_end_losses(test::uneven_space(random, 3), random);
+  const std::int64_t least = space.fixed_parameters + space.smallest_parameters();
+  const std::int64_t prunable = space.dense_parameters() - space.smallest_parameters();
+  if (prunable < 2) return std::nullopt;
+  const Budget budget = Budget::of_parameters(space, least + static_cast<std::int64_t>(random()) % prunable);
+  Assignment centre;
+  EndLosses losses;
+  for (const ModuleChoices& module : space.modules) {
+    centre.push_back(static_cast<std::int16_t>(random() % module.parameters.size()));
+    losses.push_back(module.end_loss);
+  }
+  return NearCase{std::move(space), budget, std::move(centre), std::move(losses)};
 }
 
 }  // namespace
@@ -66,18 +93,9 @@ TEST_CASE("the assignment of least loss is that of all that meet the budget", "[
 TEST_CASE("near an assignment, the best of those is found whose levels are within some steps", "[start]") {
   int narrower = 0, impossible = 0;
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
-    std::mt19937 random(seed);
-    const SearchSpace space = test::with_end_losses(test::uneven_space(random, 3), random);
-    const std::int64_t prunable = space.dense_parameters() - space.smallest_parameters();
-    if (prunable < 2) continue;
-    const Budget budget = Budget::of_parameters(space, space.fixed_parameters + space.smallest_parameters() +
-                                                           static_cast<std::int64_t>(random()) % prunable);
-    Assignment centre;
-    EndLosses losses;
-    for (const ModuleChoices& module : space.modules) {
-      centre.push_back(static_cast<std::int16_t>(random() % (module.parameters.size())));
-      losses.push_back(module.end_loss);
-    }
+    const std::optional<NearCase> one = near_case(seed);
+    if (!one) continue;
+    const auto& [space, budget, centre, losses] = *one;
     for (const std::int64_t steps : {0, 1, 2, 100}) {
       const auto is_near = [&](const Assignment& other) {
         for (std::size_t i = 0; i < centre.size(); ++i)
@@ -105,18 +123,9 @@ TEST_CASE("near an assignment, the best of those is found whose levels are withi
 TEST_CASE("an assignment is made to fit by the fewest steps, and of those at the least loss", "[start]") {
   int changed = 0;
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
-    std::mt19937 random(seed);
-    const SearchSpace space = test::with_end_losses(test::uneven_space(random, 3), random);
-    const std::int64_t prunable = space.dense_parameters() - space.smallest_parameters();
-    if (prunable < 2) continue;
-    const Budget budget = Budget::of_parameters(space, space.fixed_parameters + space.smallest_parameters() +
-                                                           static_cast<std::int64_t>(random()) % prunable);
-    Assignment centre;
-    EndLosses losses;
-    for (const ModuleChoices& module : space.modules) {
-      centre.push_back(static_cast<std::int16_t>(random() % (module.parameters.size())));
-      losses.push_back(module.end_loss);
-    }
+    const std::optional<NearCase> one = near_case(seed);
+    if (!one) continue;
+    const auto& [space, budget, centre, losses] = *one;
     const auto steps_to = [&](const Assignment& other) {
       std::int64_t steps = 0;
       for (std::size_t i = 0; i < centre.size(); ++i) steps += std::abs(centre[i] - other[i]);
