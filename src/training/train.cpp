@@ -368,6 +368,10 @@ void check_folder(const TrainOptions& options) {
         "a training is there already", folder.string(),
         complete ? "choose another --output" : "go on with --resume, or choose another --output");
   }
+  if (const fs::path layers = folder / "layers"; !options.resume && fs::exists(layers)) {
+    throw InputError("there is a distillation already", layers.string(),
+                     "end it with 'galapagos distil --resume', or choose another --output");
+  }
   // The folder that the result is going to replace.
   std::error_code error;
   const bool itself = fs::equivalent(folder / "model", options.model, error) ||

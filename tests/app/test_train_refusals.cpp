@@ -89,8 +89,12 @@ TEST_CASE("a training with wrong files is refused", "[train]") {
   refused.add(
       {{"--model", (folder / "holder" / "model").string()}, {"--output", (folder / "holder").string()}}, 3,
       "there is a model already");
+  fs::create_directories(folder / "distilled" / "layers");
+  test::write_text(folder / "distilled" / "metrics.jsonl", "{\"layer\":0}\n");
+  refused.add({{"--output", (folder / "distilled").string()}}, 3, "there is a distillation already");
   refused.check();
   CHECK(fs::exists(folder / "holder" / "model" / "model.safetensors"));
+  CHECK(read_file(folder / "distilled" / "metrics.jsonl") == "{\"layer\":0}\n");
 }
 
 TEST_CASE("a training goes on only with the options that decide its course", "[train]") {
