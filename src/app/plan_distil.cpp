@@ -12,7 +12,7 @@ namespace {
 /// Operations of fitting what all layers' parts put out.
 struct FitOperations {
   double of_token = 0;
-  double of_rank = 0;  ///< every rank solves alike
+  double of_rank = 0;  ///< one solves, the others wait
 };
 
 FitOperations fit_operations(const HfConfig& config, const HfConfig& reference, double seen) {

@@ -16,6 +16,7 @@
 #include <galapagos/ops/transformer.hpp>
 
 namespace galapagos {
+
 void Distillation::embed(const DistilSource& source, ResidualStream& stream) {
   const OwnedTensor embedding =
       load_embedding(*source.checkpoint, source.config, source.precision, context_.device());

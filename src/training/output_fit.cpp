@@ -44,8 +44,11 @@ double OutputFit::solve(Collectives& replicas, const Sensitivity* sensitivity, c
     }
   }
   // Once, so that the weight is the same on all ranks to the bit.
-  const OwnedTensor change(weight.shape, DType::f32, context_.device(), "the change of a weight");
-  fill_zero(change);
+  const OwnedTensor change = agree_on(comm, [&] {
+    OwnedTensor zeros(weight.shape, DType::f32, context_.device(), "the change of a weight");
+    fill_zero(zeros);
+    return zeros;
+  });
   double ridge = 0;
   agree_at_root(comm, [&] {
     const Correction found = fit_parts(context_, parts_, {}, name_, sensitivity).correction;
