@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What all jobs share. A job file sources jobs/<scheduler>/scheduler.sh, which sources this, and
 # calls
-#   run_phase database|search|rounds|stitch|train|eval
+#   run_phase database|search|rounds|prune|stitch|train|eval
 # scheduler.sh has the functions that differ between schedulers:
 #   submit PHASE [JOB]        submits a job, to begin after JOB has succeeded; prints its number
 #   wait_for JOB OTHER        lets the waiting JOB wait for OTHER in place of what it waited for
@@ -160,6 +160,7 @@ followers_of() {
     database) echo "$DATABASE.followers" ;;
     search) echo "$RUN.followers" ;;
     rounds) echo "$ROUNDS.followers" ;;
+    prune) echo "$STAGES.followers" ;;
     train) echo "$TRAINED.followers" ;;
   esac
 }
@@ -233,6 +234,20 @@ run_rounds() {
     --calibration "${files[@]}" --held-out "${held_out[@]}" --output "$ROUNDS" "${words[@]}" "${limit[@]}"
 }
 
+run_prune() {
+  local left="$1" files=() held_out=() words=() limit=()
+  read_files files "$CALIBRATION"
+  if [[ -n $HELD_OUT ]]; then
+    read_files held_out "$HELD_OUT"
+    held_out=(--held-out "${held_out[@]}")
+  fi
+  read -r -a words <<<"$PRUNE_OPTIONS"
+  mkdir -p "$(dirname "$STAGES")"
+  if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
+  run_program "" "${launch[@]}" "$GALAPAGOS" prune --resume ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
+    --calibration "${files[@]}" "${held_out[@]}" --output "$STAGES" "${words[@]}" "${limit[@]}"
+}
+
 run_stitch() {
   local words=()
   if [[ -e $PRUNED ]]; then # the folder is only there once it is complete
@@ -301,7 +316,7 @@ run_phase() {
   fi
 
   case $phase in
-    search | rounds | train) stop_signal=USR2 ;; # writes a checkpoint and leaves with code 75
+    search | rounds | prune | train) stop_signal=USR2 ;; # writes a checkpoint and leaves with code 75
     database) stop_signal=TERM ;; # modules that are done stay
   esac
   if [[ -n $stop_signal ]]; then
@@ -323,6 +338,7 @@ run_phase() {
     database) run_database || code=$? ;;
     search) run_search "$left" || code=$? ;;
     rounds) run_rounds "$left" || code=$? ;;
+    prune) run_prune "$left" || code=$? ;;
     stitch) run_stitch || code=$? ;;
     train) run_train "$left" || code=$? ;;
     eval) run_eval || code=$? ;;

@@ -8,13 +8,14 @@ MODEL="${MODEL:-/path/to/model}"
 CALIBRATION="${CALIBRATION:-/path/to/calibration.jsonl}"
 TRAIN_DATA="${TRAIN_DATA:-}"                          # empty: no training of the pruned model
 EVAL_DATA="${EVAL_DATA:-}"                            # empty: no evaluation
-HELD_OUT="${HELD_OUT:-}"                              # on which rounds are compared
+HELD_OUT="${HELD_OUT:-}"                              # on which rounds and stages are compared
 
 # Where the results go.
 WORK="${WORK:-/path/to/work}"
 DATABASE="${DATABASE:-$WORK/database.h5}"
 RUN="${RUN:-$WORK/run}"                               # of the search
 ROUNDS="${ROUNDS:-$WORK/rounds}"                      # of the rounds, in place of database and search
+STAGES="${STAGES:-$WORK/stages}"                      # of prune, in place of all that; then PRUNED is $STAGES/model
 PRUNED="${PRUNED:-$WORK/pruned}"                      # the pruned model
 TRAINED="${TRAINED:-$WORK/trained}"                   # of the training; the model is in its model/
 EVALUATION="${EVALUATION:-$WORK/evaluation}"          # dense.json, pruned.json, trained.json
@@ -26,6 +27,7 @@ CONFIG="${CONFIG:-}"
 DATABASE_OPTIONS="${DATABASE_OPTIONS:-}"              # as --levels 10 --sequence-length 2048
 SEARCH_OPTIONS="${SEARCH_OPTIONS:-}"                  # as --target-level 5 --training-data FILE
 ROUNDS_OPTIONS="${ROUNDS_OPTIONS:-}"                  # as --target-sparsity 0.5
+PRUNE_OPTIONS="${PRUNE_OPTIONS:-}"                    # as --target-sparsity 0.5 --stages 4
 STITCH_OPTIONS="${STITCH_OPTIONS:-}"
 TRAIN_OPTIONS="${TRAIN_OPTIONS:-}"                    # as --tokens 1000000000
 EVAL_OPTIONS="${EVAL_OPTIONS:-}"

@@ -31,6 +31,7 @@ void database(const Communicator& world, const std::vector<std::string>& words);
 void eval(const Communicator& world, const std::vector<std::string>& words);
 void assign(const Communicator& world, const std::vector<std::string>& words);
 void rounds(const Communicator& world, const std::vector<std::string>& words);
+void prune(const Communicator& world, const std::vector<std::string>& words);
 void search(const Communicator& world, const std::vector<std::string>& words);
 void stitch(const Communicator& world, const std::vector<std::string>& words);
 void tokenize(const Communicator& world, const std::vector<std::string>& words);
@@ -107,6 +108,8 @@ struct NamedModel {
 
   /// The configuration with what the assignment leaves.
   HfConfig shape() const;
+  /// Parameters of that, in all.
+  std::int64_t parameters() const;
   /// All of it, or one of several shards' parts. `context` and this must outlive the result.
   ModelSource source(const ops::Context& context, int shard = 0, int shards = 1) const;
 };

@@ -167,6 +167,11 @@ HfConfig NamedModel::shape() const {
   return own;
 }
 
+std::int64_t NamedModel::parameters() const {
+  const HfConfig own = shape();
+  return parameters_in_layers(own) + embedding_parameters(own) + head_parameters(own);
+}
+
 ModelSource NamedModel::source(const ops::Context& context, int shard, int shards) const {
   const DType held = ops::working_type(context.device(), precision);
   if (!database) {

@@ -152,9 +152,7 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
                        "give a longer text or a greater --sequence-length");
     }
   });
-  const HfConfig shape = model->shape();
-  const std::int64_t parameters =
-      parameters_in_layers(shape) + embedding_parameters(shape) + head_parameters(shape);
+  const std::int64_t parameters = model->parameters();
   Json json;
   json["parameters"] = parameters;
   json.update(as_json(whole, compared));

@@ -32,6 +32,7 @@ constexpr Subcommand subcommands[] = {
     {"assign", "the level of every module that is predicted to lose the least, without a search",
      app::assign},
     {"search", "look for the best level of every module at a given size", app::search},
+    {"prune", "a model pruned in stages, its layers distilled after each", app::prune},
     {"rounds", "sensitivity, database and search on the path of the best so far, again and again",
      app::rounds},
     {"stitch", "write the model of an assignment as a checkpoint", app::stitch},

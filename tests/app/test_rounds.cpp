@@ -117,7 +117,7 @@ TEST_CASE("rounds end with the best model on held-out text, stopped or not", "[r
     words.push_back("--resume");
     return words;
   };
-  test::check_refused({{with({}), 3, "there are rounds already", {}},
+  test::check_refused({{with({}), 3, "there is a run of rounds already", {}},
                        {with({"--resume", "--compensate", "3"}), 3, "compensate", {}},
                        {other_target, 3, "target-sparsity", {}}});
 }

@@ -134,7 +134,7 @@ if ((times > 0)); then
     fail) exit 3 ;;
     stop) checkpoint ;;
     hang)
-      if [[ $command =~ ^(search|rounds|train)$ ]]; then trap checkpoint USR2; fi
+      if [[ $command =~ ^(search|rounds|prune|train)$ ]]; then trap checkpoint USR2; fi
       touch "$T/control/running"
       for ((nap = 0; nap < 500; ++nap)); do sleep 0.02; done
       exit 1 # no signal came
@@ -149,6 +149,7 @@ case $command in
     touch "$output/best.txt"
     ;;
   rounds) mkdir -p "$output" && touch "$output/best.txt" ;;
+  prune) mkdir -p "$output/model" ;;
   stitch) [[ -f $assignment ]] && mkdir -p "$output" ;;
   train)
     if [[ ! -d $model || ( -f $output/checkpoint.h5 && ${resume:-} != yes ) ]]; then exit 2; fi
@@ -435,6 +436,14 @@ for scheduler in slurm pbs lsf; do
   run_queue
   check "rounds that go on" same "$(codes) $(commands)" "75 0 rounds rounds "
   check "options of rounds" holds "$(tail -n 1 "$T/calls")" "--target-sparsity 0.5"
+
+  # Stages by hand, compared on no text.
+  begin_test
+  echo "1 stop" >"$T/control/prune"
+  PRUNE_OPTIONS="--target-sparsity 0.5 --stages 4" by_hand "${job/search./prune.}"
+  run_queue
+  check "stages that go on" same "$(codes) $(commands)" "75 0 prune prune "
+  check "options of stages" holds "$(tail -n 1 "$T/calls")" "--stages 4"
 
   # The study.
   begin_test

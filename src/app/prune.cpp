@@ -1,0 +1,268 @@
+#include "steps.hpp"
+
+#include <cmath>
+#include <fmt/format.h>
+#include <numeric>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/file.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/core/version.hpp>
+#include <galapagos/model/weights.hpp>
+
+namespace galapagos::app {
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+namespace {
+
+Options declare_prune() {
+  Options options("prune",
+                  "a model pruned in stages, each with sensitivity, database, assignment and distillation of "
+                  "what the stage before has left; the sections [sensitivity], [database] and [distil] of "
+                  "--config FILE are for the steps");
+  declare_steps(options);
+  options.declared().add_options()("target-params", po::value<std::int64_t>(),
+                                   "the size: at most so many parameters in all")(
+      "target-sparsity", po::value<double>(), "or: this share of the prunable parameters goes, as 0.5")(
+      "stages", po::value<std::int64_t>()->default_value(4),
+      "each takes away as many parameters, and leaves a model of its size")(
+      "keep-files", po::bool_switch(), "keep the database and the undistilled model of a stage that is done");
+  declare_common(options, true);
+  return options;
+}
+
+constexpr std::int64_t most_stages = 1000;
+
+/// Parameters in all of what the stages leave.
+std::vector<std::int64_t> sizes_of_stages(const HfConfig& config, const Options& options) {
+  const std::int64_t fixed = embedding_parameters(config) + head_parameters(config);
+  std::int64_t prunable = 0;
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
+      std::vector<std::int64_t> all(static_cast<std::size_t>(module_columns(config, {layer, kind})));
+      std::iota(all.begin(), all.end(), 0);
+      prunable += parameters_of_module(config, {layer, kind}, all);
+    }
+  }
+  const SizeTarget target = target_of(options);
+  if (target.parameters && (*target.parameters < fixed || *target.parameters >= fixed + prunable)) {
+    throw UsageError(
+        fmt::format("a target of {}",
+                    human_count(static_cast<std::uint64_t>(std::max<std::int64_t>(*target.parameters, 0)))),
+        "--target-params",
+        fmt::format("the model has {}, of which {} can be pruned",
+                    human_count(static_cast<std::uint64_t>(fixed + prunable)),
+                    human_count(static_cast<std::uint64_t>(prunable))));
+  }
+  const double goes = target.parameters ? static_cast<double>(fixed + prunable - *target.parameters)
+                                        : *target.sparsity * static_cast<double>(prunable);
+  const auto stages = options.get<std::int64_t>("stages");
+  std::vector<std::int64_t> sizes;
+  for (std::int64_t stage = 1; stage <= stages; ++stage) {
+    const double gone = goes * static_cast<double>(stage) / static_cast<double>(stages);
+    sizes.push_back(fixed + std::llround(static_cast<double>(prunable) - gone));
+  }
+  return sizes;
+}
+
+/// A stage by its number, from 1, and where its files lie.
+struct Stage {
+  std::int64_t number = 0, most_parameters = 0;
+  fs::path folder, model;  ///< `model`: the folder that it leaves
+
+  std::string name() const { return fmt::format("stage {}", number); }
+  fs::path sensitivities() const { return folder / "sensitivity.h5"; }
+  fs::path levels() const { return folder / "database.h5"; }
+  fs::path assignment() const { return folder / "assignment.txt"; }
+  fs::path pruned() const { return folder / "pruned"; }
+  fs::path distillation() const { return folder / "distil"; }
+};
+
+class Prune {
+ public:
+  Prune(const Communicator& world, const Options& options, std::vector<std::int64_t> sizes)
+      : world_(world),
+        options_(options),
+        words_(options),
+        context_(make_context(world, options)),
+        unpruned_(options.get<std::string>("model")),
+        output_(options.get<std::string>("output")),
+        sizes_(std::move(sizes)),
+        steps_(world, options, "stages") {}
+
+  /// Collective.
+  void run();
+
+ private:
+  Stage stage(std::int64_t number) const;
+  void take(const Stage& stage, const fs::path& from) const;
+  void assign_and_stitch(const Stage& stage, const fs::path& from) const;
+  void distil_layers(const Stage& stage) const;
+  void clear(const Stage& stage) const;
+  std::optional<HeldOut> measure(const Stage& stage) const;
+  void conclude(const std::vector<std::optional<HeldOut>>& measured) const;
+
+  const Communicator& world_;
+  const Options& options_;
+  StepWords words_;
+  ops::Context context_;
+  fs::path unpruned_, output_;
+  std::vector<std::int64_t> sizes_;
+  Steps steps_;
+};
+
+Stage Prune::stage(std::int64_t number) const {
+  const fs::path folder = output_ / fmt::format("stage-{}", number);
+  const bool last = number == std::ssize(sizes_);
+  return {number, sizes_[static_cast<std::size_t>(number - 1)], folder, (last ? output_ : folder) / "model"};
+}
+
+/// All steps of a stage that begins with the model in the folder `from`.
+void Prune::take(const Stage& stage, const fs::path& from) const {
+  log_info("{} of {}: {} parameters", stage.name(), sizes_.size(),
+           human_count(static_cast<std::uint64_t>(stage.most_parameters)));
+  steps_.make_folder(stage.folder);
+  const Words model = {"--model", from.string()};
+  steps_.run_or_resume(sensitivity, steps_.with_limit(words_.on_calibration(model, false)),
+                       stage.sensitivities());
+  Words weighed = model;
+  weighed.insert(weighed.end(), {"--sensitivity", stage.sensitivities().string()});
+  steps_.run_or_resume(database, steps_.with_limit(words_.on_calibration(weighed, true)), stage.levels());
+  assign_and_stitch(stage, from);
+  distil_layers(stage);
+}
+
+void Prune::assign_and_stitch(const Stage& stage, const fs::path& from) const {
+  const Words of_levels = {"--model", from.string(), "--database", stage.levels().string()};
+  if (!steps_.exists(stage.assignment())) {
+    Words words = words_.quiet(of_levels);
+    words.insert(words.end(), {"--target-params", std::to_string(stage.most_parameters), "--output",
+                               stage.assignment().string()});
+    assign(world_, words);
+  }
+  if (steps_.exists(stage.pruned())) return;
+  steps_.stop_where_asked();
+  Words words = words_.quiet(of_levels);
+  words.insert(words.end(),
+               {"--assignment", stage.assignment().string(), "--output", stage.pruned().string()});
+  stitch(world_, words);
+}
+
+/// Toward the unpruned model's layers, however many stages lie between.
+void Prune::distil_layers(const Stage& stage) const {
+  const fs::path run = stage.distillation();
+  if (!steps_.exists(run / "manifest.json")) {
+    steps_.stop_where_asked();
+    Words words = steps_.with_limit(
+        words_.on_data({"--model", stage.pruned().string(), "--reference", unpruned_.string(),
+                        "--sensitivity", this->stage(1).sensitivities().string()}));
+    words.insert(words.end(), {"--output", run.string()});
+    if (steps_.exists(run / "layers")) words.emplace_back("--resume");
+    distil(world_, words);
+  }
+  agree_at_root(world_, [&] { fs::rename(run / "model", stage.model); });
+}
+
+/// Removes what nothing needs any more; the first stage's sensitivities are the unpruned model's.
+void Prune::clear(const Stage& stage) const {
+  if (options_.flag("keep-files")) return;
+  agree_at_root(world_, [&] {
+    fs::remove(stage.levels());
+    fs::remove_all(stage.pruned());
+    if (stage.number > 1) fs::remove(stage.sensitivities());
+  });
+}
+
+std::optional<HeldOut> Prune::measure(const Stage& stage) const {
+  if (!options_.has("held-out")) return std::nullopt;
+  const auto precision = precision_of(options_);
+  const auto model = open_model(world_, stage.model, std::nullopt, std::nullopt, precision);
+  const auto dense = open_model(world_, unpruned_, std::nullopt, std::nullopt, precision);
+  return measure_held_out(steps_, context_, options_, *model, *dense, stage.folder / "held-out.json",
+                          stage.name());
+}
+
+void Prune::conclude(const std::vector<std::optional<HeldOut>>& measured) const {
+  std::string table =
+      fmt::format("{:<10} {:>16} {:>12} {:>12}   model\n", "", "parameters", "held-out KL", "perplexity");
+  Json json;
+  json["tool_version"] = version_with_revision();
+  for (std::size_t i = 0; i < measured.size(); ++i) {
+    const Stage stage = this->stage(static_cast<std::int64_t>(i) + 1);
+    const std::int64_t parameters =
+        open_model(world_, stage.model, std::nullopt, std::nullopt, std::nullopt)->parameters();
+    Json line = {{"model", stage.model.string()}, {"parameters", parameters}};
+    if (measured[i]) line.update({{"kl", measured[i]->kl}, {"perplexity", measured[i]->perplexity}});
+    json["stages"].push_back(std::move(line));
+    table +=
+        fmt::format("{:<10} {:>16} {:>12} {:>12}   {}\n", stage.name(),
+                    human_count(static_cast<std::uint64_t>(parameters)),
+                    measured[i] ? fmt::format("{:.4f}", measured[i]->kl) : "",
+                    measured[i] ? fmt::format("{:.3f}", measured[i]->perplexity) : "", stage.model.string());
+  }
+  agree_at_root(world_, [&] { write_file_atomically(output_ / "prune.json", json.dump(2) + "\n"); });
+  print(world_, table);
+}
+
+void Prune::run() {
+  std::vector<std::optional<HeldOut>> measured;
+  fs::path from = unpruned_;
+  for (std::int64_t number = 1; number <= std::ssize(sizes_); ++number) {
+    const Stage now = stage(number);
+    if (!steps_.exists(now.model)) take(now, from);
+    clear(now);
+    measured.push_back(measure(now));
+    from = now.model;
+  }
+  conclude(measured);
+}
+
+/// What a step would refuse only after hours. Reads no file but the configuration.
+void check_steps(const Options& options, int ranks) {
+  const StepWords words(options);
+  Options sensitivity = declare_sensitivity(), database = declare_database(), distil = declare_distil();
+  sensitivity.parse(words.on_calibration({}, false));
+  check_options(read_sensitivity(sensitivity, ranks));
+  database.parse(words.on_calibration({}, true));
+  check_options(read_database(database));
+  distil.parse(words.on_data({}));
+  check_options(read_distil(distil));
+  const auto refuse = [](const Options& section, const std::string& title, const char* name) {
+    if (section.given(name)) throw UsageError("the stages decide on that", title + name, "leave it out");
+  };
+  for (const char* name : {"path", "compensate", "sensitivity"}) refuse(database, "[database] ", name);
+  for (const char* name : {"database", "assignment", "from", "reference"})
+    refuse(sensitivity, "[sensitivity] ", name);
+  for (const char* name : {"reference", "sensitivity", "dry-run"}) refuse(distil, "[distil] ", name);
+}
+
+/// Of the stages.
+std::vector<std::int64_t> check_prune(const Options& options, int ranks) {
+  for (const char* name : {"model", "calibration", "output"}) options.require(name);
+  check_target(options, "prune", "--target-params and --target-sparsity");
+  if (const auto stages = options.get<std::int64_t>("stages"); stages < 1 || stages > most_stages) {
+    throw UsageError(fmt::format("{} stages", stages), "--stages", fmt::format("give 1 to {}", most_stages));
+  }
+  parse_duration(options.get<std::string>("max-walltime"), "--max-walltime");
+  check_steps(options, ranks);
+  return sizes_of_stages(read_hf_config(options.get<std::string>("model")), options);
+}
+
+std::string identity_of(const Options& options) {
+  Json json = identity_of_steps(options);
+  json["stages"] = options.get<std::int64_t>("stages");
+  return json.dump(2);
+}
+
+}  // namespace
+
+void prune(const Communicator& world, const Words& words) {
+  Options options = declare_prune();
+  if (!begin(world, options, words)) return;
+  std::vector<std::int64_t> sizes = agree_on(world, [&] { return check_prune(options, world.size()); });
+  agree_at_root(world, [&] { open_steps(options, identity_of(options), "run of stages"); });
+  Prune(world, options, std::move(sizes)).run();
+}
+
+}  // namespace galapagos::app

@@ -1,0 +1,98 @@
+#pragma once
+
+#include "command.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <galapagos/core/json.hpp>
+#include <galapagos/core/progress.hpp>
+#include <galapagos/core/stop_rule.hpp>
+
+// What commands share whose steps are other commands, run by all ranks one after the other: `rounds` and
+// `prune`. What a step has left behind stays, so that the same way gone again passes over it.
+namespace galapagos::app {
+
+using Words = std::vector<std::string>;
+
+/// The words of the steps, from the options of the command that takes them: what was given there is handed
+/// on, and goes before what stands in a step's own section.
+class StepWords {
+ public:
+  explicit StepWords(const Options& options) : options_(options) {}
+
+  /// `own`, and what a step does that computes, on no text.
+  Words computing(Words own) const;
+  /// The same on the calibration text; the number of its tokens is the command's only with `all_tokens`.
+  Words on_calibration(Words own, bool all_tokens) const;
+  /// The same for a step that calls the text --data, and its length --tokens.
+  Words on_data(Words own) const;
+  /// `own` and the log level.
+  Words quiet(Words own) const;
+  void add_target(Words& words) const;
+
+ private:
+  void add_text_where_given(Words& words, const char* name) const;
+  void add_number_where_given(Words& words, const char* name, const char* as) const;
+  void add_calibration(Words& words, const char* as) const;
+
+  const Options& options_;
+};
+
+/// Declares --model, --calibration, --held-out, --output, --calibration-tokens, --sequence-length, --add-bos,
+/// --max-walltime and --resume.
+void declare_steps(Options& options);
+
+/// How many targets are given.
+int targets_of(const Options& options);
+/// UsageError where that is not one of the `choices`, or it is no share.
+void check_target(const Options& options, const std::string& command, const std::string& choices);
+
+/// Those of the options above that decide on what is found, the target and the config file's text.
+Json identity_of_steps(const Options& options);
+
+/// On the root: makes `output` with what tells this run from others, or sees that it belongs to it.
+/// InputError where it is another's, or is there and --resume was not given. `what` as "run of rounds".
+void open_steps(const Options& options, const std::string& identity, const std::string& what);
+
+/// Runs steps. All functions are collective.
+class Steps {
+ public:
+  Steps(const Communicator& world, const Options& options, std::string what);
+
+  bool exists(const std::filesystem::path& path) const;
+  void make_folder(const std::filesystem::path& folder) const;
+  /// StoppedEarly after a signal or near the end of --max-walltime: for steps that do not look themselves.
+  void stop_where_asked() const;
+  /// With --max-walltime, what is left of it.
+  Words with_limit(Words words) const;
+  /// Runs a command that writes the file `output` by way of a part file, unless it has done so; with --resume
+  /// where it has begun.
+  void run_or_resume(Command command, Words words, const std::filesystem::path& output) const;
+
+  const Communicator& world() const { return world_; }
+
+ private:
+  const Communicator& world_;
+  const Options& options_;
+  std::string what_;
+  double most_seconds_;
+  StopRule stop_;
+  Stopwatch watch_;
+};
+
+/// A model on the text of --held-out.
+struct HeldOut {
+  double kl = 0, perplexity = 0;
+  std::int64_t parameters = 0;
+};
+
+/// Collective. Measures a model, whole or by its assignment, against the unpruned one, unless the file
+/// `known` says what was found before; writes it. The log gives it `name`.
+HeldOut measure_held_out(const Steps& steps, const ops::Context& context, const Options& options,
+                         const NamedModel& model, const NamedModel& dense, const std::filesystem::path& known,
+                         const std::string& name);
+
+}  // namespace galapagos::app
