@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The whole comparison on one model: at the same size and from the same calibration data, what uniform pruning, random search, DarwinLM's
 # way (plain order, evolution from uniform), the assignment by sensitivity, a search from it, rounds on the pruned path and layers
-# distilled one by one lose on text that none of them has seen, before and after the same recovery, and the best shape trained
-# as long from random weights. Prints a table; what is done already is not done again.
+# distilled one by one lose on text that none of them has seen, before and after the same recovery, a model pruned in stages, and the best
+# shape trained as long from random weights. Prints a table; what is done already is not done again.
 #   tools/study.sh MODEL CALIBRATION HELD_OUT FOLDER [SEEDS = 3]
 # Environment: GALAPAGOS, the program; RANKS (2); TARGET (--target-sparsity 0.5); LEVELS (8); CALIBRATION_TOKENS (0: all);
-# SENSITIVITY_TOKENS (8192); GENERATIONS (12) of 8 offspring on 2 islands, with TOKENS of its stages (1024 4096); ROUNDS (3);
+# SENSITIVITY_TOKENS (8192); GENERATIONS (12) of 8 offspring on 2 islands, with TOKENS of its stages (1024 4096); ROUNDS (3); STAGES (4);
 # RECOVERY_TOKENS of `train --reference` (0: none) at RECOVERY_RATE (2e-4), from scratch SCRATCH_RATE (1e-3), RECOVERY_STEP (4096)
 # of an update; OPTIONS for all commands that read text, as --sequence-length 512 --add-bos.
 set -euo pipefail
@@ -145,6 +145,11 @@ printf '[sensitivity]\ncalibration-tokens = %s\n[database]\nlevels = %s\n' "${SE
   >"$folder/rounds.ini"
 step rounds rounds --config "$folder/rounds.ini" "${text[@]}" "${tokens[@]}" --held-out "$held_out" --output "$folder/rounds" "${target[@]}" \
   --rounds "${ROUNDS:-3}" --resume >/dev/null
+printf '[sensitivity]\ncalibration-tokens = %s\n[database]\nlevels = %s\n[distil]\nprecision = fp32\n' "${SENSITIVITY_TOKENS:-8192}" \
+  "${LEVELS:-8}" >"$folder/stages.ini"
+# shellcheck disable=SC2046
+step stages prune --config "$folder/stages.ini" "${text[@]}" "${tokens[@]}" "${target[@]}" --stages "${STAGES:-4}" \
+  --output "$folder/stages" $(resume "$folder/stages/identity.json") >/dev/null
 
 printf '%-34s %12s %10s %10s %10s\n' "held-out text" parameters perplexity KL time
 printf '%-34s %12d %10.3f\n' unpruned "$(figure dense parameters)" "$(figure dense perplexity)"
@@ -166,5 +171,8 @@ done
 best=$(sed -n 's/^  "database": "\(.*\)",*$/\1/p' "$folder/rounds/rounds.json")
 result 'rounds on the pruned path' rounds-best "$best" "$folder/rounds/best.txt" sensitivity weighed rounds
 distilled rounds-best "$best" "$folder/rounds/best.txt" sensitivity weighed rounds
+evaluate stages --model "$folder/stages/model"
+row "pruned in ${STAGES:-4} stages" stages stages
+recovered '  after recovery' stages "$folder/stages/model" stages
 RECOVERY=--random-weights RECOVERY_RATE=${SCRATCH_RATE:-1e-3} \
   recovered 'the same shape from scratch' scratch "$folder/rounds-best-stitched"

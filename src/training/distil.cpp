@@ -28,6 +28,20 @@ std::int64_t largest_layer(const HfConfig& config) {
   return most;
 }
 
+/// On the root: what each layer is trained with, and whether that leaves ranks without work.
+void log_updates(const Communicator& comm, const DistilSetup& setup) {
+  const auto updates = static_cast<double>(setup.text.update_tokens.size());
+  log_info("{} layers, each {} updates of about {:.0f} tokens; {} tokens of text, {} of them held out",
+           setup.model.config.layers, setup.schedule.steps, static_cast<double>(setup.text.fitted_tokens) / updates,
+           human_count(static_cast<std::uint64_t>(setup.tokens)),
+           human_count(static_cast<std::uint64_t>(setup.text.held_tokens)));
+  const double sequences = static_cast<double>(setup.fitted_sequences) / updates;
+  if (comm.size() == 1 || sequences >= comm.size() || setup.schedule.steps == 0) return;
+  log_warning("an update has {:.1f} sequences for {} ranks, some of which then have no work while layers are trained; "
+              "a greater --step-tokens keeps all busy, but makes fewer updates",
+              sequences, comm.size());
+}
+
 /// Collective. Says what a rank needs, and refuses what it has not with a ResourceError.
 void check_memory(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
                   const DistilSetup& setup) {
@@ -145,10 +159,7 @@ void run_distillation(const Communicator& world, const ops::Context& context, co
   DistilSetup setup;
   prepare_distillation(comm, context, options, setup);
   const HfConfig& config = setup.model.config;
-  log_info("{} layers, each {} updates of about {} tokens; {} tokens of text, {} of them held out",
-           config.layers, setup.schedule.steps, options.step_tokens,
-           human_count(static_cast<std::uint64_t>(setup.tokens)),
-           human_count(static_cast<std::uint64_t>(setup.text.held_tokens)));
+  log_updates(comm, setup);
   check_memory(comm, context, options, setup);
   if (options.dry_run) return;
   const LayerFiles files(options.output, config, *setup.model.checkpoint, setup.identity);

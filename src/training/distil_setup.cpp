@@ -148,9 +148,9 @@ void prepare_distillation(const Communicator& comm, const ops::Context& context,
   TokenSet all = load_model_sequences(comm, options.data, options.model, setup.model.config, request);
   agree(comm, [&] {
     setup.tokens = std::ssize(all.tokens);
-    const std::size_t fitted = hold_out(all, "--data");
+    setup.fitted_sequences = hold_out(all, "--data");
     setup.identity = identity_of(setup, all, options);
-    deal(all, fitted, options, comm.rank(), comm.size(), setup);
+    deal(all, setup.fitted_sequences, options, comm.rank(), comm.size(), setup);
     for (std::size_t s = 0; s < all.sequences(); ++s)
       setup.longest = std::max<std::int64_t>(setup.longest, std::ssize(all.sequence(s)));
     setup.longest = std::max(setup.longest, std::min(options.batch_tokens, setup.tokens));

@@ -26,6 +26,7 @@ struct DistilSetup {
   TokenSet mine;  ///< this rank's part of the text, as `text` has it
   DistilText text;
   std::int64_t tokens = 0, longest = 1;
+  std::size_t fitted_sequences = 0;  ///< of all ranks
   Schedule schedule;
   std::string identity;
 };

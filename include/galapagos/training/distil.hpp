@@ -29,7 +29,7 @@ struct DistilOptions {
   bool add_bos = false;
   bool refit = true;        ///< first fit what a layer's two parts put out, by least squares
   std::int64_t epochs = 2;  ///< times that every layer sees the text; 0: only fit
-  std::int64_t step_tokens = 2048;
+  std::int64_t step_tokens = 512;
   std::int64_t batch_tokens = 4096;
   double learning_rate = 5e-4, least_rate_share = 0.05, warmup_share = 0.03;
   AdamWOptions adamw = {0.9, 0.95, 1e-8, 0};
