@@ -231,7 +231,8 @@ run_rounds() {
   mkdir -p "$(dirname "$ROUNDS")"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
   run_program "" "${launch[@]}" "$GALAPAGOS" rounds --resume ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
-    --calibration "${files[@]}" --held-out "${held_out[@]}" --output "$ROUNDS" "${words[@]}" "${limit[@]}"
+    --calibration "${files[@]}" --held-out "${held_out[@]}" --output "$ROUNDS" \
+    ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}" "${limit[@]}"
 }
 
 run_prune() {
@@ -245,7 +246,8 @@ run_prune() {
   mkdir -p "$(dirname "$STAGES")"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
   run_program "" "${launch[@]}" "$GALAPAGOS" prune --resume ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
-    --calibration "${files[@]}" "${held_out[@]}" --output "$STAGES" "${words[@]}" "${limit[@]}"
+    --calibration "${files[@]}" "${held_out[@]}" --output "$STAGES" \
+    ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}" "${limit[@]}"
 }
 
 run_stitch() {
@@ -289,6 +291,8 @@ run_eval() {
       pruned)
         of_name=(--model "$MODEL" --database "$DATABASE" --assignment "$RUN/best.txt"
           --reference "$MODEL")
+        # Of prune there is a model and no assignment.
+        if [[ ! -f $RUN/best.txt && -d $PRUNED ]]; then of_name=(--model "$PRUNED" --reference "$MODEL"); fi
         ;;
       trained)
         if [[ ! -d $TRAINED/model ]]; then continue; fi

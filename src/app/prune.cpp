@@ -21,7 +21,8 @@ Options declare_prune() {
                   "a model pruned in stages, each with sensitivity, database, assignment and distillation of "
                   "what the stage before has left; the sections [sensitivity], [database] and [distil] of "
                   "--config FILE are for the steps");
-  declare_steps(options);
+  declare_steps(options, "text on which the model of each stage is measured",
+                "folder, in which model is the result");
   options.declared().add_options()("target-params", po::value<std::int64_t>(),
                                    "the size: at most so many parameters in all")(
       "target-sparsity", po::value<double>(), "or: this share of the prunable parameters goes, as 0.5")(
@@ -79,6 +80,13 @@ struct Stage {
   fs::path distillation() const { return folder / "distil"; }
 };
 
+/// What a stage has left.
+struct Result {
+  Stage stage;
+  std::int64_t parameters = 0;
+  std::optional<HeldOut> held_out;
+};
+
 class Prune {
  public:
   Prune(const Communicator& world, const Options& options, std::vector<std::int64_t> sizes)
@@ -96,12 +104,14 @@ class Prune {
 
  private:
   Stage stage(std::int64_t number) const;
+  std::int64_t parameters_of(const fs::path& model) const;
   void take(const Stage& stage, const fs::path& from) const;
+  void copy_as(const fs::path& model, const fs::path& from) const;
   void assign_and_stitch(const Stage& stage, const fs::path& from) const;
   void distil_layers(const Stage& stage) const;
   void clear(const Stage& stage) const;
   std::optional<HeldOut> measure(const Stage& stage) const;
-  void conclude(const std::vector<std::optional<HeldOut>>& measured) const;
+  void conclude(const std::vector<Result>& results) const;
 
   const Communicator& world_;
   const Options& options_;
@@ -164,10 +174,22 @@ void Prune::distil_layers(const Stage& stage) const {
   agree_at_root(world_, [&] { fs::rename(run / "model", stage.model); });
 }
 
+/// The model of an earlier stage as the one of this, which has no more to do.
+void Prune::copy_as(const fs::path& model, const fs::path& from) const {
+  agree_at_root(world_, [&] {
+    const fs::path part = part_path(model);
+    fs::remove_all(part);
+    fs::copy(from, part, fs::copy_options::recursive);
+    fs::rename(part, model);
+  });
+}
+
 /// Removes what nothing needs any more; the first stage's sensitivities are the unpruned model's.
 void Prune::clear(const Stage& stage) const {
-  if (options_.flag("keep-files")) return;
   agree_at_root(world_, [&] {
+    // Left where a distillation was killed at its very end.
+    fs::remove_all(stage.distillation() / "layers");
+    if (options_.flag("keep-files")) return;
     fs::remove(stage.levels());
     fs::remove_all(stage.pruned());
     if (stage.number > 1) fs::remove(stage.sensitivities());
@@ -176,6 +198,7 @@ void Prune::clear(const Stage& stage) const {
 
 std::optional<HeldOut> Prune::measure(const Stage& stage) const {
   if (!options_.has("held-out")) return std::nullopt;
+  steps_.make_folder(stage.folder);
   const auto precision = precision_of(options_);
   const auto model = open_model(world_, stage.model, std::nullopt, std::nullopt, precision);
   const auto dense = open_model(world_, unpruned_, std::nullopt, std::nullopt, precision);
@@ -183,39 +206,52 @@ std::optional<HeldOut> Prune::measure(const Stage& stage) const {
                           stage.name());
 }
 
-void Prune::conclude(const std::vector<std::optional<HeldOut>>& measured) const {
+void Prune::conclude(const std::vector<Result>& results) const {
   std::string table =
       fmt::format("{:<10} {:>16} {:>12} {:>12}   model\n", "", "parameters", "held-out KL", "perplexity");
   Json json;
   json["tool_version"] = version_with_revision();
-  for (std::size_t i = 0; i < measured.size(); ++i) {
-    const Stage stage = this->stage(static_cast<std::int64_t>(i) + 1);
-    const std::int64_t parameters =
-        open_model(world_, stage.model, std::nullopt, std::nullopt, std::nullopt)->parameters();
-    Json line = {{"model", stage.model.string()}, {"parameters", parameters}};
-    if (measured[i]) line.update({{"kl", measured[i]->kl}, {"perplexity", measured[i]->perplexity}});
+  for (const Result& result : results) {
+    const std::string model = result.stage.model.string();
+    Json line = {{"model", model}, {"parameters", result.parameters}};
+    const auto& held_out = result.held_out;
+    if (held_out) line.update({{"kl", held_out->kl}, {"perplexity", held_out->perplexity}});
     json["stages"].push_back(std::move(line));
-    table +=
-        fmt::format("{:<10} {:>16} {:>12} {:>12}   {}\n", stage.name(),
-                    human_count(static_cast<std::uint64_t>(parameters)),
-                    measured[i] ? fmt::format("{:.4f}", measured[i]->kl) : "",
-                    measured[i] ? fmt::format("{:.3f}", measured[i]->perplexity) : "", stage.model.string());
+    table += fmt::format("{:<10} {:>16} {:>12} {:>12}   {}\n", result.stage.name(),
+                         human_count(static_cast<std::uint64_t>(result.parameters)),
+                         held_out ? fmt::format("{:.4f}", held_out->kl) : "",
+                         held_out ? fmt::format("{:.3f}", held_out->perplexity) : "", model);
   }
   agree_at_root(world_, [&] { write_file_atomically(output_ / "prune.json", json.dump(2) + "\n"); });
   print(world_, table);
 }
 
+std::int64_t Prune::parameters_of(const fs::path& model) const {
+  return open_model(world_, model, std::nullopt, std::nullopt, std::nullopt)->parameters();
+}
+
 void Prune::run() {
-  std::vector<std::optional<HeldOut>> measured;
+  std::vector<Result> results;
   fs::path from = unpruned_;
   for (std::int64_t number = 1; number <= std::ssize(sizes_); ++number) {
     const Stage now = stage(number);
-    if (!steps_.exists(now.model)) take(now, from);
+    if (!steps_.exists(now.model)) {
+      const bool is_last = number == std::ssize(sizes_);
+      // A level may take away more than a stage asks for.
+      if (parameters_of(from) <= now.most_parameters) {
+        log_info("{} has no more than {} parameters already", from.string(),
+                 human_count(static_cast<std::uint64_t>(now.most_parameters)));
+        if (!is_last) continue;
+        copy_as(now.model, from);
+      } else {
+        take(now, from);
+      }
+    }
     clear(now);
-    measured.push_back(measure(now));
+    results.push_back({now, parameters_of(now.model), measure(now)});
     from = now.model;
   }
-  conclude(measured);
+  conclude(results);
 }
 
 /// What a step would refuse only after hours. Reads no file but the configuration.
@@ -228,13 +264,11 @@ void check_steps(const Options& options, int ranks) {
   check_options(read_database(database));
   distil.parse(words.on_data({}));
   check_options(read_distil(distil));
-  const auto refuse = [](const Options& section, const std::string& title, const char* name) {
-    if (section.given(name)) throw UsageError("the stages decide on that", title + name, "leave it out");
-  };
-  for (const char* name : {"path", "compensate", "sensitivity"}) refuse(database, "[database] ", name);
-  for (const char* name : {"database", "assignment", "from", "reference"})
-    refuse(sensitivity, "[sensitivity] ", name);
-  for (const char* name : {"reference", "sensitivity", "dry-run"}) refuse(distil, "[distil] ", name);
+  refuse_in_section(sensitivity, "sensitivity", {"database", "assignment", "from", "reference"});
+  // Lists of what to remove fit the first stage alone.
+  refuse_in_section(database, "database",
+                    {"path", "compensate", "sensitivity", "attn-removed", "ffn-removed"});
+  refuse_in_section(distil, "distil", {"reference", "sensitivity", "data"});
 }
 
 /// Of the stages.
@@ -261,8 +295,11 @@ void prune(const Communicator& world, const Words& words) {
   Options options = declare_prune();
   if (!begin(world, options, words)) return;
   std::vector<std::int64_t> sizes = agree_on(world, [&] { return check_prune(options, world.size()); });
-  agree_at_root(world, [&] { open_steps(options, identity_of(options), "run of stages"); });
-  Prune(world, options, std::move(sizes)).run();
+  Prune all(world, options, std::move(sizes));
+  agree_at_root(world, [&] {
+    open_steps(options, identity_of(options), "run of stages", {"model", "stage-1", "prune.json"});
+  });
+  all.run();
 }
 
 }  // namespace galapagos::app

@@ -18,7 +18,7 @@ Options declare_rounds() {
                   "long as it gets better on text that none of them sees; the sections [sensitivity], "
                   "[database] and [search] of "
                   "--config FILE are for the steps");
-  declare_steps(options);
+  declare_steps(options, "text on which rounds are compared", "folder, with one for each round");
   declare_target(options);
   options.declared().add_options()("rounds", po::value<std::int64_t>()->default_value(3),
                                    "at most, after the first, which is on the unpruned model's path")(
@@ -227,14 +227,11 @@ void check_steps(const Options& options, int ranks) {
   check_options(read_sensitivity(sensitivity, ranks));
   database.parse(words.on_calibration({}, true));
   check_options(read_database(database));
-  const auto refuse = [](const Options& section, const std::string& title, const char* name) {
-    if (section.given(name)) throw UsageError("the rounds decide on that", title + name, "leave it out");
-  };
-  for (const char* name : {"path", "compensate", "sensitivity"}) refuse(database, "[database] ", name);
-  for (const char* name : {"database", "assignment", "from", "reference"})
-    refuse(sensitivity, "[sensitivity] ", name);
+  refuse_in_section(database, "database", {"path", "compensate", "sensitivity"});
+  refuse_in_section(sensitivity, "sensitivity", {"database", "assignment", "from", "reference"});
   if (options.get<std::int64_t>("generations") == 0) return;
   search.parse(search_words(words, {}, options));
+  refuse_in_section(search, "search", {"database"});
   read_search(search, ranks);
   if (targets_of(search) != 1)
     throw UsageError("the rounds' target is that of the searches", "[search]", "leave targets out there");
@@ -260,8 +257,11 @@ void rounds(const Communicator& world, const Words& words) {
   Options options = declare_rounds();
   if (!begin(world, options, words)) return;
   agree(world, [&] { check_rounds(options, world.size()); });
-  agree_at_root(world, [&] { open_steps(options, identity_of(options), "run of rounds"); });
-  Rounds(world, options).run();
+  Rounds all(world, options);
+  agree_at_root(world, [&] {
+    open_steps(options, identity_of(options), "run of rounds", {"round-0", "best.txt", "rounds.json"});
+  });
+  all.run();
 }
 
 }  // namespace galapagos::app

@@ -16,12 +16,12 @@ namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
 void StepWords::add_text_where_given(Words& words, const char* name) const {
-  if (options_.given(name))
+  if (options_.given_here(name))
     words.insert(words.end(), {fmt::format("--{}", name), options_.get<std::string>(name)});
 }
 
 void StepWords::add_number_where_given(Words& words, const char* name, const char* as) const {
-  if (options_.given(name))
+  if (options_.given_here(name))
     words.insert(words.end(), {fmt::format("--{}", as), std::to_string(options_.get<std::int64_t>(name))});
 }
 
@@ -67,14 +67,14 @@ void StepWords::add_target(Words& words) const {
   if (target.sparsity) words.insert(words.end(), {"--target-sparsity", fmt::format("{}", *target.sparsity)});
 }
 
-void declare_steps(Options& options) {
+void declare_steps(Options& options, const char* held_out, const char* output) {
   options.declared().add_options()("model", po::value<std::string>(), "folder of a Hugging Face model")(
       "calibration", po::value<Words>()->multitoken()->composing(),
       "text (.txt, .jsonl, also .gz and .zst) or token files (.bin)")(
-      "held-out", po::value<Words>()->multitoken()->composing(), "text on which results are compared")(
-      "output", po::value<std::string>(), "folder, with one for each of them")(
-      "calibration-tokens", po::value<std::int64_t>()->default_value(0),
-      "of all steps but the sensitivities; 0: all")(
+      "held-out", po::value<Words>()->multitoken()->composing(), held_out)(
+      "output", po::value<std::string>(), output)("calibration-tokens",
+                                                  po::value<std::int64_t>()->default_value(0),
+                                                  "of all steps but the sensitivities; 0: all")(
       "sequence-length", po::value<std::int64_t>()->default_value(0),
       "longest sequence in tokens; 0: what the model takes, at most 8192")(
       "add-bos", po::bool_switch(), "put a BOS token in front of every document")(
@@ -115,18 +115,37 @@ Json identity_of_steps(const Options& options) {
   return json;
 }
 
-void open_steps(const Options& options, const std::string& identity, const std::string& what) {
-  for (const std::string& file : options.find<Words>("held-out").value_or(Words())) {
-    if (!fs::exists(file) && !fs::exists(file + ".bin"))
-      throw InputError("there is no such file", file, "check the path given to --held-out");
+void refuse_in_section(const Options& section, const std::string& title,
+                       std::initializer_list<const char*> names) {
+  const auto refuse = [&](const char* name) {
+    if (!section.in_section(name)) return;
+    throw UsageError("the steps are told that by the command", fmt::format("[{}] {}", title, name),
+                     "leave it out there");
+  };
+  for (const char* name : {"model", "output", "resume", "dry-run", "max-walltime", "repair"}) refuse(name);
+  for (const char* name : names) refuse(name);
+}
+
+void open_steps(const Options& options, const std::string& identity, const std::string& what,
+                const std::vector<std::string>& results) {
+  for (const char* option : {"calibration", "held-out"}) {
+    for (const std::string& file : options.find<Words>(option).value_or(Words())) {
+      if (!fs::exists(file) && !fs::exists(file + ".bin"))
+        throw InputError("there is no such file", file, fmt::format("check the path given to --{}", option));
+    }
   }
   const fs::path output = options.get<std::string>("output"), known = output / "identity.json";
   const bool there = fs::exists(known);
   if (there && !options.flag("resume")) {
-    throw InputError(fmt::format("there is a {} already", what), output.string(),
+    throw InputError("there is something of a run already", output.string(),
                      "go on with --resume, or choose another --output");
   }
   if (there) return check_identity(read_file(known), identity, what, known.string());
+  for (const std::string& name : results) {
+    if (fs::exists(output / name))
+      throw InputError("there is something of another run already", (output / name).string(),
+                       "choose another --output");
+  }
   fs::create_directories(output);
   write_file_atomically(known, identity);
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -42,8 +43,13 @@ class StepWords {
 };
 
 /// Declares --model, --calibration, --held-out, --output, --calibration-tokens, --sequence-length, --add-bos,
-/// --max-walltime and --resume.
-void declare_steps(Options& options);
+/// --max-walltime and --resume; with the help for two of them.
+void declare_steps(Options& options, const char* held_out, const char* output);
+
+/// UsageError where a step's section of the config file says what the command tells its steps itself: files,
+/// whether to go on, and `names`.
+void refuse_in_section(const Options& section, const std::string& title,
+                       std::initializer_list<const char*> names);
 
 /// How many targets are given.
 int targets_of(const Options& options);
@@ -54,8 +60,10 @@ void check_target(const Options& options, const std::string& command, const std:
 Json identity_of_steps(const Options& options);
 
 /// On the root: makes `output` with what tells this run from others, or sees that it belongs to it.
-/// InputError where it is another's, or is there and --resume was not given. `what` as "run of rounds".
-void open_steps(const Options& options, const std::string& identity, const std::string& what);
+/// InputError where it is another's, or is there and --resume was not given, or has one of the `results`
+/// without it; and where a text is missing. `what` as "run of rounds".
+void open_steps(const Options& options, const std::string& identity, const std::string& what,
+                const std::vector<std::string>& results);
 
 /// Runs steps. All functions are collective.
 class Steps {

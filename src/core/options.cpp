@@ -22,26 +22,33 @@ bool is_setting(const std::string& name) {
 
 // The text of an INI file without the sections of other commands; their lines stay as empty ones, so that the
 // numbers in messages are right.
-std::string own_part(std::istream& file, const std::string& command, const std::string& path) {
-  constexpr std::array commands = {"sensitivity", "database", "assign",   "search", "rounds", "stitch",
-                                   "distil",      "eval",     "tokenize", "train",  "plan",   "info"};
-  std::string text;
-  bool mine = true;
+struct OwnPart {
+  std::string all, section;  // with what stands above all sections, and without
+};
+
+OwnPart own_part(std::istream& file, const std::string& command, const std::string& path) {
+  constexpr std::array commands = {"sensitivity", "database", "assign", "search", "rounds",
+                                   "prune",       "stitch",   "distil", "eval",   "train",
+                                   "tokenize",    "plan",     "info"};
+  OwnPart own;
+  bool mine = true, in_section = false;
   for (std::string line; std::getline(file, line);) {
     const std::size_t open = line.find_first_not_of(" \t");
     if (open != std::string::npos && line[open] == '[') {
       const std::string section = line.substr(open + 1, line.find(']') - open - 1);
-      mine = section == command;
+      mine = in_section = section == command;
       if (!mine && std::find(commands.begin(), commands.end(), section) == commands.end()) {
         throw UsageError("unknown section [" + printable(section) + "]", path,
                          "name a command, as in [search]");
       }
       line.clear();
     }
-    if (mine) text += line;
-    text += '\n';
+    if (mine) own.all += line;
+    if (in_section) own.section += line;
+    own.all += '\n';
+    own.section += '\n';
   }
-  return text;
+  return own;
 }
 
 template <typename T>
@@ -88,7 +95,8 @@ void Options::parse(const std::vector<std::string>& words) {
         for (const auto& option : declared_.options()) {
           if (is_setting(option->long_name())) settings.add(option);
         }
-        std::istringstream own(own_part(file, command_, path));
+        const OwnPart part = own_part(file, command_, path);
+        std::istringstream own(part.all), section(part.section);
         // What is common to most commands may stand above the sections also for those that do without it.
         po::options_description unused;
         for (const char* common : {"log-level", "backend", "precision", "batch-tokens", "memory-limit",
@@ -98,6 +106,8 @@ void Options::parse(const std::vector<std::string>& words) {
         }
         settings.add(unused);
         auto from_file = po::parse_config_file(own, settings);
+        for (const auto& option : po::parse_config_file(section, settings).options)
+          from_section_.push_back(option.string_key);
         std::erase_if(from_file.options,
                       [&](const auto& option) { return on_command_line(option.string_key); });
         po::store(from_file, values_);
@@ -113,6 +123,14 @@ void Options::parse(const std::vector<std::string>& words) {
 
 bool Options::on_command_line(const std::string& name) const {
   return std::find(from_command_line_.begin(), from_command_line_.end(), name) != from_command_line_.end();
+}
+
+bool Options::in_section(const std::string& name) const {
+  return std::find(from_section_.begin(), from_section_.end(), name) != from_section_.end();
+}
+
+bool Options::given_here(const std::string& name) const {
+  return on_command_line(name) || in_section(name);
 }
 
 void Options::require(const std::string& name) const {

@@ -32,14 +32,17 @@ std::int64_t largest_layer(const HfConfig& config) {
 void log_updates(const Communicator& comm, const DistilSetup& setup) {
   const auto updates = static_cast<double>(setup.text.update_tokens.size());
   log_info("{} layers, each {} updates of about {:.0f} tokens; {} tokens of text, {} of them held out",
-           setup.model.config.layers, setup.schedule.steps, static_cast<double>(setup.text.fitted_tokens) / updates,
+           setup.model.config.layers, setup.schedule.steps,
+           static_cast<double>(setup.text.fitted_tokens) / updates,
            human_count(static_cast<std::uint64_t>(setup.tokens)),
            human_count(static_cast<std::uint64_t>(setup.text.held_tokens)));
   const double sequences = static_cast<double>(setup.fitted_sequences) / updates;
   if (comm.size() == 1 || sequences >= comm.size() || setup.schedule.steps == 0) return;
-  log_warning("an update has {:.1f} sequences for {} ranks, some of which then have no work while layers are trained; "
-              "a greater --step-tokens keeps all busy, but makes fewer updates",
-              sequences, comm.size());
+  log_warning(
+      "an update has {:.1f} sequences for {} ranks, some of which then have no work while layers are "
+      "trained; "
+      "a greater --step-tokens keeps all busy, but makes fewer updates",
+      sequences, comm.size());
 }
 
 /// Collective. Says what a rank needs, and refuses what it has not with a ResourceError.

@@ -116,7 +116,7 @@ TEST_CASE("a model is pruned in stages, stopped or not", "[prune]") {
     words.insert(words.end(), more.begin(), more.end());
     return [all = prune_words(folder / "whole", words)](int) { return all; };
   };
-  test::check_refused({{with({}), 3, "there is a run of stages already", {}},
+  test::check_refused({{with({}), 3, "there is something of a run already", {}},
                        {with({"--resume", "--calibration-tokens", "100"}), 3, "calibration-tokens", {}}});
 }
 
@@ -154,6 +154,48 @@ TEST_CASE("stages are the commands that they are made of", "[prune]") {
   CHECK(fs::exists(folder / "run" / "stage-1" / "database.h5"));
 }
 
+TEST_CASE("a stage that has no more to do is passed over", "[prune]") {
+  const test::TemporaryFolder folder;
+  // A level of these removes more than a stage asks for.
+  test::write_text(folder / "steps.ini",
+                   "precision = bf16\n[prune]\nstages = 12\n[database]\nlevels = 1\n[sensitivity]\n"
+                   "calibration-tokens = 2000\n[distil]\nepochs = 0\n");
+  Words words = on_text({"prune", "--target-sparsity", "0.2", "--output", (folder / "run").string(),
+                         "--precision", "fp32", "--config", (folder / "steps.ini").string()});
+  const test::Ended ended = run_galapagos(2, words);
+  INFO(ended.errors);
+  REQUIRE(ended.code == 0);
+  const Json stages = stages_of(folder / "run");
+  CHECK(stages.size() < 12);
+  const Json& last = stages.back();
+  CHECK(last.at("model") == (folder / "run" / "model").string());
+  CHECK(info_of(folder / "run" / "model").at("parameters") == last.at("parameters"));
+  // The command line goes before what stands above the sections.
+  const std::string resolved = read_file(folder / "run" / "stage-1" / "distil" / "config.ini");
+  CHECK(test::count_lines(resolved, "precision = fp32") == 1);
+}
+
+TEST_CASE("what stands above the sections leaves a step its own", "[prune]") {
+  const test::TemporaryFolder folder;
+  test::write_text(folder / "steps.ini",
+                   "batch-tokens = 512\n[prune]\nstages = 1\n[database]\nlevels = 4\nbatch-tokens = 256\n"
+                   "[sensitivity]\ncalibration-tokens = 500\n[distil]\nepochs = 0\n");
+  const test::Ended ended = run_galapagos(
+      1, {"prune", "--target-sparsity", "0.2", "--output", (folder / "run").string(), "--model",
+          model().string(), "--calibration", test::data_file("text/sample.jsonl").string(),
+          "--sequence-length", "128", "--threads", "1", "--config", (folder / "steps.ini").string()});
+  INFO(ended.errors);
+  CHECK(ended.code == 2);  // a file that says a thing twice is refused by the step itself, as it is by hand
+  CHECK_FALSE(fs::exists(folder / "run"));
+  // The recipe that we ship is one for each of its commands.
+  for (const char* command : {"prune", "rounds", "sensitivity", "database", "distil"}) {
+    const test::Ended shipped = run_galapagos(
+        1, {command, "--config", test::data_file("../../config/end-loss.ini").string(), "--print-config"});
+    INFO(shipped.errors);
+    CHECK(shipped.code == 0);
+  }
+}
+
 TEST_CASE("what prune refuses before it begins", "[prune]") {
   const test::TemporaryFolder folder;
   int number = 0;
@@ -165,13 +207,23 @@ TEST_CASE("what prune refuses before it begins", "[prune]") {
   test::write_text(folder / "path.ini", "[database]\npath = x.txt\n");
   test::write_text(folder / "reference.ini", "[distil]\nreference = x\n");
   test::write_text(folder / "rate.ini", "[distil]\nlearning-rate = -1\n");
+  test::write_text(folder / "dry.ini", "[sensitivity]\ndry-run = true\n");
+  test::write_text(folder / "list.ini", "[database]\nffn-removed = 0 32 160\n");
   const auto from = [&](const char* name) { return Words{"--config", (folder / name).string()}; };
-  test::check_refused({refuse({"--target-params", "1000"}, 2, "not one target"),
-                       refuse({"--target-level", "2"}, 2, "target-level"),
-                       refuse({"--held-out", (folder / "nothing.jsonl").string()}, 3, "nothing.jsonl"),
-                       refuse(from("path.ini"), 2, "[database] path"),
-                       refuse(from("reference.ini"), 2, "[distil] reference"),
-                       refuse(from("rate.ini"), 2, "--learning-rate")});
+  test::check_refused(
+      {refuse({"--target-params", "1000"}, 2, "not one target"),
+       refuse({"--target-level", "2"}, 2, "target-level"),
+       refuse({"--held-out", (folder / "nothing.jsonl").string()}, 3, "nothing.jsonl"),
+       refuse(from("path.ini"), 2, "[database] path"), refuse(from("reference.ini"), 2, "[distil] reference"),
+       refuse(from("rate.ini"), 2, "--learning-rate"), refuse(from("dry.ini"), 2, "[sensitivity] dry-run"),
+       refuse(from("list.ini"), 2, "[database] ffn-removed")});
+  // A folder with another run's model is left alone; a missing text is found before the folder is made.
+  fs::create_directories(folder / "other" / "model");
+  Words missing = prune_words(folder / "missing");
+  *std::find(missing.begin(), missing.end(), test::data_file("text/sample.jsonl").string()) = "nothing.jsonl";
+  test::check_refused({{[&](int) { return prune_words(folder / "other"); }, 3, "something of another run",
+                        folder / "other" / "stage-1"},
+                       {[&](int) { return missing; }, 3, "nothing.jsonl", folder / "missing"}});
   const auto instead = [&](const char* old, const Words& with) {
     return [=, &folder](int) {
       Words words = prune_words(folder / "instead");

@@ -117,7 +117,7 @@ TEST_CASE("rounds end with the best model on held-out text, stopped or not", "[r
     words.push_back("--resume");
     return words;
   };
-  test::check_refused({{with({}), 3, "there is a run of rounds already", {}},
+  test::check_refused({{with({}), 3, "there is something of a run already", {}},
                        {with({"--resume", "--compensate", "3"}), 3, "compensate", {}},
                        {other_target, 3, "target-sparsity", {}}});
 }
@@ -132,13 +132,15 @@ TEST_CASE("what rounds refuse before they begin", "[rounds]") {
   };
   test::write_text(folder / "path.ini", "[database]\npath = x.txt\n");
   test::write_text(folder / "from.ini", "[sensitivity]\nfrom = kl\n");
+  test::write_text(folder / "resume.ini", "[database]\nresume = true\n");
   test::check_refused({refuse({"--compensate", "banana"}, 2, "banana"),
                        refuse({"--target-level", "2"}, 2, "not one target"),
                        refuse({"--rounds", "-1"}, 2, "--rounds"),
                        refuse({"--held-out", (folder / "nothing.jsonl").string()}, 3, "nothing.jsonl"),
                        refuse({"--from", "banana"}, 2, "banana"),
                        refuse({"--config", (folder / "path.ini").string()}, 2, "[database] path"),
-                       refuse({"--config", (folder / "from.ini").string()}, 2, "[sensitivity] from")});
+                       refuse({"--config", (folder / "from.ini").string()}, 2, "[sensitivity] from"),
+                       refuse({"--config", (folder / "resume.ini").string()}, 2, "[database] resume")});
 }
 
 TEST_CASE("rounds after the first measure the divergence's slope where asked", "[rounds]") {

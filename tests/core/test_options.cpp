@@ -46,6 +46,21 @@ TEST_CASE("options come from the command line, then the file, then defaults", "[
   CHECK_THROWS_AS(third.require("path"), UsageError);
 }
 
+TEST_CASE("a command's own words and section are told from what is for every command", "[options]") {
+  const test::TemporaryFolder folder;
+  const std::string file = (folder / "a.ini").string();
+  test::write_text(file, "number = 3\nprecision = bf16\n[prune]\nstages = 3\n[test]\nflag = true\n");
+  Options options = example();
+  options.parse({"--config", file, "word"});
+  CHECK(options.given("number"));
+  CHECK_FALSE(options.given_here("number"));
+  CHECK(options.in_section("flag"));
+  CHECK(options.given_here("flag"));
+  CHECK(options.given_here("path"));
+  CHECK_FALSE(options.in_section("path"));
+  CHECK_FALSE(options.given_here("list"));
+}
+
 TEST_CASE("wrong options are usage errors of one line", "[options]") {
   const test::TemporaryFolder folder;
   const std::string bad = (folder / "bad.ini").string();

@@ -444,6 +444,9 @@ for scheduler in slurm pbs lsf; do
   run_queue
   check "stages that go on" same "$(codes) $(commands)" "75 0 prune prune "
   check "options of stages" holds "$(tail -n 1 "$T/calls")" "--stages 4"
+  PRUNED="$T/work/of mine/stages/model" EVAL_DATA="$T/work/of mine/text.jsonl" by_hand "${job/search./eval.}"
+  run_queue
+  check "evaluation of what stages have left" holds "$(tail -n 1 "$T/calls")" "stages/model --reference"
 
   # The study.
   begin_test

@@ -40,6 +40,11 @@ class Options {
   }
   /// Whether the command line or the file says so, not the default.
   bool given(const std::string& name) const { return has(name) && !values_[name].defaulted(); }
+  /// Whether the file's section of this command says so.
+  bool in_section(const std::string& name) const;
+  /// Whether that or the command line does: neither the default nor what stands above all sections, for every
+  /// command.
+  bool given_here(const std::string& name) const;
   /// UsageError where the option was not given and has no default.
   void require(const std::string& name) const;
 
@@ -55,7 +60,7 @@ class Options {
   std::string positional_;
   boost::program_options::options_description declared_;
   boost::program_options::variables_map values_;
-  std::vector<std::string> from_command_line_;
+  std::vector<std::string> from_command_line_, from_section_;
 };
 
 /// Whole numbers from one text separated by spaces or commas: "0 256 512". UsageError naming the option.
