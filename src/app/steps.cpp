@@ -1,5 +1,6 @@
 #include "steps.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
 #include <utility>
@@ -126,6 +127,19 @@ void refuse_in_section(const Options& section, const std::string& title,
   for (const char* name : names) refuse(name);
 }
 
+namespace {
+
+/// Whether a step has left anything beside the file `known`.
+bool begun(const fs::path& output, const fs::path& known) {
+  const auto is_result = [&](const fs::directory_entry& entry) {
+    return entry.is_regular_file() && entry.path() != known;
+  };
+  const fs::recursive_directory_iterator all(output);
+  return std::any_of(begin(all), end(all), is_result);
+}
+
+}  // namespace
+
 void open_steps(const Options& options, const std::string& identity, const std::string& what,
                 const std::vector<std::string>& results) {
   for (const char* option : {"calibration", "held-out"}) {
@@ -135,14 +149,15 @@ void open_steps(const Options& options, const std::string& identity, const std::
     }
   }
   const fs::path output = options.get<std::string>("output"), known = output / "identity.json";
-  const bool there = fs::exists(known);
+  // A run whose first step was refused holds no folder.
+  const bool there = fs::exists(known) && begun(output, known);
   if (there && !options.flag("resume")) {
     throw InputError("there is something of a run already", output.string(),
                      "go on with --resume, or choose another --output");
   }
   if (there) return check_identity(read_file(known), identity, what, known.string());
   for (const std::string& name : results) {
-    if (fs::exists(output / name))
+    if (fs::exists(output / name) && !fs::exists(known))
       throw InputError("there is something of another run already", (output / name).string(),
                        "choose another --output");
   }

@@ -224,6 +224,13 @@ TEST_CASE("what prune refuses before it begins", "[prune]") {
   test::check_refused({{[&](int) { return prune_words(folder / "other"); }, 3, "something of another run",
                         folder / "other" / "stage-1"},
                        {[&](int) { return missing; }, 3, "nothing.jsonl", folder / "missing"}});
+  // A run whose first step is refused does not hold its folder.
+  test::write_text(folder / "many.ini", "[sensitivity]\ncalibration-tokens = 10000000\n");
+  test::check_refused(
+      {{[&](int) { return prune_words(folder / "short", from("many.ini")); }, 3, "too short", {}}});
+  Words enough = prune_words(folder / "short", steps_of(folder));
+  *std::find(enough.begin(), enough.end(), "2") = "1";
+  CHECK(run_galapagos(2, enough).code == 0);
   const auto instead = [&](const char* old, const Words& with) {
     return [=, &folder](int) {
       Words words = prune_words(folder / "instead");
