@@ -28,7 +28,7 @@ TEST_CASE("wrong options", "[app]") {
   const auto database = [&](std::vector<std::string> more) {
     return test::database_words(folder / "x.h5", std::move(more));
   };
-  check_refused({"prune"}, 2, "unknown command 'prune'");
+  check_refused({"shrink"}, 2, "unknown command 'shrink'");
   check_refused({"database"}, 2, "'--model' is required");
   check_refused(database({"--colour", "red"}), 2, "--colour");
   check_refused(database({"--rel", "1"}), 2, "--rel");
