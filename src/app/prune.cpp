@@ -59,6 +59,11 @@ std::vector<std::int64_t> sizes_of_stages(const HfConfig& config, const Options&
   const double goes = target.parameters ? static_cast<double>(fixed + prunable - *target.parameters)
                                         : *target.sparsity * static_cast<double>(prunable);
   const auto stages = options.get<std::int64_t>("stages");
+  // All stages read what the first one measures of the unpruned model.
+  if (goes < static_cast<double>(stages)) {
+    throw UsageError(fmt::format("{} stages for {:.0f} parameters", stages, goes), "--stages",
+                     "give fewer stages, or a smaller target");
+  }
   std::vector<std::int64_t> sizes;
   for (std::int64_t stage = 1; stage <= stages; ++stage) {
     const double gone = goes * static_cast<double>(stage) / static_cast<double>(stages);

@@ -28,7 +28,7 @@ std::int64_t largest_layer(const HfConfig& config) {
   return most;
 }
 
-/// On the root: what each layer is trained with, and whether that leaves ranks without work.
+/// Says what each layer is trained with, and whether that leaves ranks without work.
 void log_updates(const Communicator& comm, const DistilSetup& setup) {
   const auto updates = static_cast<double>(setup.text.update_tokens.size());
   log_info("{} layers, each {} updates of about {:.0f} tokens; {} tokens of text, {} of them held out",
@@ -37,7 +37,7 @@ void log_updates(const Communicator& comm, const DistilSetup& setup) {
            human_count(static_cast<std::uint64_t>(setup.tokens)),
            human_count(static_cast<std::uint64_t>(setup.text.held_tokens)));
   const double sequences = static_cast<double>(setup.fitted_sequences) / updates;
-  if (comm.size() == 1 || sequences >= comm.size() || setup.schedule.steps == 0) return;
+  if (!comm.is_root() || sequences >= comm.size() || setup.schedule.steps == 0) return;
   log_warning(
       "an update has {:.1f} sequences for {} ranks, some of which then have no work while layers are "
       "trained; "

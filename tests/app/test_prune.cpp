@@ -246,5 +246,6 @@ TEST_CASE("what prune refuses before it begins", "[prune]") {
         folder / "instead"},
        {instead("--target-sparsity", {"--target-params", "100000000"}), 2, "--target-params",
         folder / "instead"},
-       {instead("--target-sparsity", {"--target-params", "3"}), 2, "--target-params", folder / "instead"}});
+       {instead("--target-sparsity", {"--target-params", "3"}), 2, "--target-params", folder / "instead"},
+       {instead("--target-sparsity", {"--target-sparsity", "1e-7"}), 2, "--stages", folder / "instead"}});
 }
