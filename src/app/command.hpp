@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/assignment/stitched_source.hpp>
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/core/options.hpp>
 #include <galapagos/export/stitch.hpp>
@@ -15,7 +16,6 @@
 #include <galapagos/pruning/build.hpp>
 #include <galapagos/pruning/sensitivity.hpp>
 #include <galapagos/search/search.hpp>
-#include <galapagos/search/stitched.hpp>
 #include <galapagos/tensor/dtype.hpp>
 #include <galapagos/training/distil.hpp>
 #include <galapagos/training/train.hpp>

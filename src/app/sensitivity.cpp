@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <galapagos/assignment/weight_in_place.hpp>
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/pruning/sensitivity.hpp>
-#include <galapagos/search/in_place.hpp>
 
 namespace galapagos::app {
 namespace po = boost::program_options;

@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <span>
 
+#include <galapagos/assignment/space.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/export/stitch.hpp>
-#include <galapagos/search/space.hpp>
 
 namespace galapagos {
 

@@ -13,21 +13,44 @@
 namespace galapagos {
 namespace {
 
-/// "model.layers.3.mlp.up_proj.weight" in parts.
-struct LayerTensor {
-  std::int64_t layer = 0;
-  std::string part;  ///< "mlp.up_proj.weight"
+/// What a tensor of the checkpoint belongs to. Without a spec it is one that no table names, such as a buffer
+/// that some checkpoints store.
+struct Place {
+  ModuleId module;
+  const TensorSpec* spec = nullptr;
 };
 
-std::optional<LayerTensor> parse_name(const std::string& name) {
+/// Whether both are inside the same of a layer's submodules ("mlp").
+bool beside(std::string_view a, std::string_view b) {
+  return a.substr(0, a.find('.')) == b.substr(0, b.find('.'));
+}
+
+/// Of "model.layers.3.mlp.up_proj.weight"; nothing where it is of no layer's attention or feed-forward part.
+std::optional<Place> place_of(const std::string& name) {
   constexpr std::string_view prefix = "model.layers.";
   if (!name.starts_with(prefix)) return std::nullopt;
-  LayerTensor found;
+  std::int64_t layer = 0;
   const char *begin = name.data() + prefix.size(), *end = name.data() + name.size();
-  const auto [stopped, error] = std::from_chars(begin, end, found.layer);
+  const auto [stopped, error] = std::from_chars(begin, end, layer);
   if (error != std::errc() || stopped == end || *stopped != '.') return std::nullopt;
-  found.part.assign(stopped + 1, end);
-  return found;
+  const std::string_view part(stopped + 1, end);
+  std::optional<Place> place;
+  const auto look = [&](ModuleKind kind, const auto& table) {
+    for (const auto& tensor : table) {
+      if (!beside(part, tensor.spec.name)) continue;
+      if (!place) place = {{layer, kind}};
+      if (part == tensor.spec.name) place->spec = &tensor.spec;
+    }
+  };
+  look(ModuleKind::attention, layer_tensors::attention);
+  look(ModuleKind::ffn, layer_tensors::feed_forward);
+  return place;
+}
+
+/// The layer that a tensor is written with: -1 before all of them.
+std::int64_t layer_of(const std::string& name, const std::optional<Place>& place, std::int64_t layers) {
+  if (place) return place->module.layer;
+  return name == layer_tensors::embedding.name ? -1 : layers;
 }
 
 PlannedTensor copied(const TensorEntry& entry) {
@@ -95,43 +118,32 @@ std::vector<PlannedTensor> plan_tensors(const Checkpoint& checkpoint, const HfCo
   std::vector<std::pair<std::int64_t, PlannedTensor>> planned;  // with the layer, or one before or after all
   for (const std::string& name : checkpoint.names()) {
     const TensorEntry& entry = checkpoint.entry(name);
-    const auto parsed = parse_name(name);
-    const bool attention =
-        parsed && (parsed->part.starts_with("self_attn.") || parsed->part.starts_with("input_layernorm."));
-    const bool ffn =
-        parsed && (parsed->part.starts_with("mlp.") || parsed->part.starts_with("post_attention_layernorm."));
-    const std::int64_t at = parsed ? parsed->layer : name.starts_with("model.embed") ? -1 : config.layers;
-    const auto module =
-        attention || ffn ? places.find({parsed->layer, attention ? ModuleKind::attention : ModuleKind::ffn})
-                         : places.end();
+    const std::optional<Place> place = place_of(name);
+    const auto plan = [&](PlannedTensor tensor) {
+      planned.emplace_back(layer_of(name, place, config.layers), std::move(tensor));
+    };
+    const auto module = place ? places.find(place->module) : places.end();
     if (module == places.end() || assignment[module->second] < levels.first_stored) {
-      planned.emplace_back(at, copied(entry));
+      plan(copied(entry));
       continue;
     }
     const std::int64_t level = assignment[module->second];
     const ModuleChoices& choices = space.modules[module->second];
     const std::vector<std::int64_t>& kept = choices.kept[static_cast<std::size_t>(level)];
-    const bool output = parsed->part == "self_attn.o_proj.weight" || parsed->part == "mlp.down_proj.weight";
-    if (format == ExportFormat::dense) {
-      planned.emplace_back(at, output ? level_tensor(entry, checkpoint.dtype_of(name), levels, choices.id,
-                                                     level, entry.shape[1], kept)
-                                      : copied(entry));
-      continue;
-    }
-    if (kept.empty()) continue;  // nothing is left of it, its norm included
-    const std::string& part = parsed->part;
-    if (output) {
-      planned.emplace_back(at,
-                           level_tensor(entry, checkpoint.dtype_of(name), levels, choices.id, level,
-                                        static_cast<std::int64_t>(kept.size()), first_columns(kept.size())));
-    } else if (part.starts_with("self_attn.k_proj.") || part.starts_with("self_attn.v_proj.")) {
-      const KeptHeads heads = kept_heads(config.shape(parsed->layer).kv_of_head, config.head_dim, kept);
-      planned.emplace_back(at, rows_of(entry, rows_of_blocks(heads.kv_heads, config.head_dim)));
-    } else if (part.starts_with("self_attn.q_proj.") || part.starts_with("mlp.gate_proj.") ||
-               part.starts_with("mlp.up_proj.")) {
-      planned.emplace_back(at, rows_of(entry, kept));
+    const bool dense = format == ExportFormat::dense;
+    if (!dense && kept.empty()) continue;  // nothing is left of it, its norm included
+    const Slicing pruned = place->spec != nullptr ? place->spec->slicing() : Slicing::none;
+    if (pruned == Slicing::columns) {
+      plan(level_tensor(entry, checkpoint.dtype_of(name), levels, choices.id, level,
+                        dense ? entry.shape[1] : std::ssize(kept),
+                        dense ? kept : first_columns(kept.size())));
+    } else if (dense || pruned == Slicing::none) {
+      plan(copied(entry));
+    } else if (place->spec->rows == Axis::kv) {
+      const KeptHeads heads = kept_heads(config.shape(choices.id.layer).kv_of_head, config.head_dim, kept);
+      plan(rows_of(entry, rows_of_blocks(heads.kv_heads, config.head_dim)));
     } else {
-      planned.emplace_back(at, copied(entry));
+      plan(rows_of(entry, kept));
     }
   }
   std::stable_sort(planned.begin(), planned.end(),

@@ -146,6 +146,8 @@ Hdf5File Hdf5File::open_parallel(const std::filesystem::path& path, const Commun
 }
 
 void Hdf5File::create_group(const std::string& name) {
+  if (const auto parent = name.rfind('/'); parent > 0 && !has(name.substr(0, parent)))
+    create_group(name.substr(0, parent));
   const Hdf5Handle group(H5Gcreate2(file_.get(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
                          H5Gclose);
   if (group.get() < 0) write_failed("cannot create a group", name);

@@ -27,12 +27,15 @@ struct Family {
   std::optional<std::int64_t> kv_heads;  ///< as many as heads where nothing
   std::optional<std::int64_t> bos_id;
   std::optional<std::int64_t> eos_id;
+  ModelFeatures features;
+  bool biases_on_demand = true;     ///< attention_bias would add some, which is not supported
+  bool window_unless_null = false;  ///< a missing sliding_window means one
 };
 
 constexpr std::array families = std::to_array<Family>({
-    {"llama", "llama", 2048, std::nullopt, 1, 2},
-    {"mistral", "llama", 131072, 8, 1, 2},
-    {"qwen2", "qwen2", 32768, 32, std::nullopt, std::nullopt},
+    {"llama", "llama", 2048, std::nullopt, 1, 2, {}},
+    {"mistral", "llama", 131072, 8, 1, 2, {}, true, true},
+    {"qwen2", "qwen2", 32768, 32, std::nullopt, std::nullopt, {.qkv_bias = true}, false},
 });
 
 /// The reading of one config.json.
@@ -95,16 +98,13 @@ void ConfigReader::check_supported(const Family& family) const {
   if (!absent("hidden_act") && json_string(json_, "hidden_act", where_) != "silu") {
     refuse("hidden_act '" + printable(json_string(json_, "hidden_act", where_)) + "' is not supported");
   }
-  // Qwen2 always has biases on q, k and v and never looks at this key.
-  if (family.computed_as == "llama" && flag("attention_bias")) {
-    refuse("attention_bias true is not supported");
-  }
+  if (family.biases_on_demand && flag("attention_bias")) refuse("attention_bias true is not supported");
   if (flag("mlp_bias")) refuse("mlp_bias true is not supported");
   check_windows(family);
 }
 
 void ConfigReader::check_windows(const Family& family) const {
-  if (family.model_type == "mistral" && !(json_.contains("sliding_window") && absent("sliding_window"))) {
+  if (family.window_unless_null && !(json_.contains("sliding_window") && absent("sliding_window"))) {
     refuse(json_.contains("sliding_window")
                ? "a sliding window (sliding_window) is not supported"
                : "no sliding_window, which means a window of 4096 (not supported) "
@@ -263,7 +263,7 @@ HfConfig ConfigReader::read() {
   read_rope(config);
   config.rms_norm_eps = absent("rms_norm_eps") ? 1e-6 : positive(json_, "rms_norm_eps");
   if (config.rms_norm_eps > 1) inconsistent("rms_norm_eps is above 1");
-  config.qkv_bias = kind.computed_as == "qwen2";
+  config.features = kind.features;
   config.tie_word_embeddings = flag("tie_word_embeddings");
   for (const char* key : {"dtype", "torch_dtype"}) {
     if (!absent(key)) config.torch_dtype = json_string(json_, key, where_);

@@ -154,7 +154,7 @@ void LayerPass::finish_backward(const Tensor& x, const Tensor& norm, const Tenso
 }
 
 void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, const Tensor& d_hidden,
-                             const LayerGradients& gradients) {
+                             const FfnTensors<Tensor>& gradients) {
   const std::int64_t tokens = d_hidden.rows(), columns = weights.columns;
   const Tensor gate = rows(tape.gate, tokens, columns), up = rows(tape.up, tokens, columns);
   const Tensor active = activate(weights, tape, tokens);
@@ -170,7 +170,7 @@ void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, c
   const Tensor d_normed = rows(d_normed_, tokens, config_.hidden_size);
   ops::linear_input_gradient(context_, d_gate, weights.gate, d_normed);
   ops::linear_input_gradient(context_, d_up, weights.up, d_normed, true);
-  finish_backward(between, weights.norm, d_hidden, gradients.ffn_norm, [&] {
+  finish_backward(between, weights.norm, d_hidden, gradients.norm, [&] {
     if (gradients.gate.empty()) return;
     const ops::Factor normed(normed_of(between, weights.norm));
     ops::linear_weight_gradient(context_, d_gate, normed, gradients.gate);
@@ -180,7 +180,7 @@ void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, c
 
 void LayerPass::backward_attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
                                    const LayerTape& tape, const Tensor& before, const Tensor& d_hidden,
-                                   const LayerGradients& gradients) {
+                                   const AttentionTensors<Tensor>& gradients) {
   const std::int64_t tokens = d_hidden.rows(), q_width = weights.heads() * config_.head_dim;
   const std::int64_t kv_width = weights.kv_heads * config_.head_dim;
   const Tensor q = rows(tape.q, tokens, q_width), k = rows(tape.k, tokens, kv_width);
@@ -200,7 +200,7 @@ void LayerPass::backward_attention(const AttentionWeights& weights, std::span<co
   ops::linear_input_gradient(context_, by_q, weights.q, d_normed);
   ops::linear_input_gradient(context_, by_k, weights.k, d_normed, true);
   ops::linear_input_gradient(context_, by_v, weights.v, d_normed, true);
-  finish_backward(before, weights.norm, d_hidden, gradients.attention_norm, [&] {
+  finish_backward(before, weights.norm, d_hidden, gradients.norm, [&] {
     if (gradients.q.empty()) return;
     const ops::Factor normed(normed_of(before, weights.norm));
     const auto projection = [&](const ops::Factor& d_y, const Tensor& d_weight, const Tensor& d_bias) {
@@ -223,15 +223,15 @@ void LayerPass::backward(const LayerWeights& weights, std::span<const std::int64
   };
   if (taps.ffn) taps.ffn(d_hidden);
   if (weights.ffn.columns > 0) {
-    backward_ffn(weights.ffn, tape, d_hidden, gradients);
+    backward_ffn(weights.ffn, tape, d_hidden, gradients.ffn);
   } else if (weights.ffn.present()) {
-    only_sum(rows(tape.between, d_hidden.rows(), config_.hidden_size), weights.ffn.norm, gradients.ffn_norm);
+    only_sum(rows(tape.between, d_hidden.rows(), config_.hidden_size), weights.ffn.norm, gradients.ffn.norm);
   }
   if (taps.attention) taps.attention(d_hidden);
   if (weights.attention.heads() > 0) {
-    backward_attention(weights.attention, offsets, tape, before, d_hidden, gradients);
+    backward_attention(weights.attention, offsets, tape, before, d_hidden, gradients.attention);
   } else if (weights.attention.present()) {
-    only_sum(before, weights.attention.norm, gradients.attention_norm);
+    only_sum(before, weights.attention.norm, gradients.attention.norm);
   }
 }
 

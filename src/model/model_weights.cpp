@@ -1,27 +1,15 @@
-#include <fmt/format.h>
-
 #include <galapagos/model/model_weights.hpp>
 
 namespace galapagos {
 namespace {
 
-/// Calls visit(name, tensor, place of its gradient) for every parameter of a layer.
-template <typename Visit>
-void visit_layer(const LayerWeights& layer, LayerGradients& gradients, const Visit& visit) {
-  const AttentionWeights& attention = layer.attention;
-  const FfnWeights& ffn = layer.ffn;
-  visit("input_layernorm.weight", attention.norm, gradients.attention_norm);
-  visit("self_attn.q_proj.weight", attention.q, gradients.q);
-  visit("self_attn.q_proj.bias", attention.q_bias, gradients.q_bias);
-  visit("self_attn.k_proj.weight", attention.k, gradients.k);
-  visit("self_attn.k_proj.bias", attention.k_bias, gradients.k_bias);
-  visit("self_attn.v_proj.weight", attention.v, gradients.v);
-  visit("self_attn.v_proj.bias", attention.v_bias, gradients.v_bias);
-  visit("self_attn.o_proj.weight", attention.o, gradients.o);
-  visit("post_attention_layernorm.weight", ffn.norm, gradients.ffn_norm);
-  visit("mlp.gate_proj.weight", ffn.gate, gradients.gate);
-  visit("mlp.up_proj.weight", ffn.up, gradients.up);
-  visit("mlp.down_proj.weight", ffn.down, gradients.down);
+/// Calls visit(spec, tensor, place of its gradient) for every parameter of a layer.
+void visit_layer(const LayerWeights& layer, LayerGradients& gradients, const auto& visit) {
+  const auto visit_part = [&](const auto& tensors, auto& of) {
+    for (const auto& [spec, weight, gradient] : tensors_of(of)) visit(spec, tensors.*weight, of.*gradient);
+  };
+  visit_part(layer.attention, gradients.attention);
+  visit_part(layer.ffn, gradients.ffn);
 }
 
 }  // namespace
@@ -39,18 +27,22 @@ ModelWeights load_model_weights(const ModelSource& source) {
 
 std::vector<NamedTensor> parameters_of(const ModelWeights& weights) {
   std::vector<NamedTensor> parameters;
-  const auto add = [&](std::string name, const OwnedTensor& tensor) {
-    if (!tensor->empty()) parameters.push_back({std::move(name), tensor});
+  const auto add = [&](const TensorSpec& spec, std::string name, const OwnedTensor& tensor) {
+    if (!tensor->empty()) parameters.push_back({std::move(name), tensor, spec.slicing()});
   };
-  add("model.embed_tokens.weight", weights.embedding);
+  const auto add_outer = [&](const TensorSpec& spec, const OwnedTensor& tensor) {
+    add(spec, spec.name, tensor);
+  };
+  add_outer(layer_tensors::embedding, weights.embedding);
   LayerGradients unused;
   for (std::size_t layer = 0; layer < weights.layers.size(); ++layer) {
-    visit_layer(weights.layers[layer], unused, [&](const char* part, const OwnedTensor& tensor, Tensor&) {
-      add(fmt::format("model.layers.{}.{}", layer, part), tensor);
-    });
+    visit_layer(weights.layers[layer], unused,
+                [&](const TensorSpec& spec, const OwnedTensor& tensor, const Tensor&) {
+                  add(spec, layer_tensor_name(static_cast<std::int64_t>(layer), spec.name), tensor);
+                });
   }
-  add("model.norm.weight", weights.norm);
-  add("lm_head.weight", weights.head);
+  add_outer(layer_tensors::final_norm, weights.norm);
+  add_outer(layer_tensors::head, weights.head);
   return parameters;
 }
 
@@ -68,8 +60,9 @@ Gradients::Gradients(const ModelWeights& weights, Device device) {
   place(weights.embedding, embedding_);
   layers_.resize(weights.layers.size());
   for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
-    visit_layer(weights.layers[layer], layers_[layer],
-                [&](const char*, const OwnedTensor& tensor, Tensor& gradient) { place(tensor, gradient); });
+    visit_layer(
+        weights.layers[layer], layers_[layer],
+        [&](const TensorSpec&, const OwnedTensor& tensor, Tensor& gradient) { place(tensor, gradient); });
   }
   place(weights.norm, norm_);
   place(weights.head, head_);

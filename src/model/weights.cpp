@@ -37,8 +37,13 @@ class Loader {
                        DType::f32, host->data);
     return checked(std::move(host), name);
   }
-  OwnedTensor vector(const std::string& name, std::int64_t length) const {
-    return vector(name, length, {0, length});
+  /// What `part` has of a tensor.
+  OwnedTensor tensor(const std::string& name, const TensorSpec& spec, const Extents& whole,
+                     const Extents& part) const {
+    const Shape shape = whole.shape(spec);
+    if (spec.vector()) return vector(name, shape[0], part.of(spec.rows));
+    return spec.slicing() == Slicing::columns ? columns(name, shape, part.of(spec.columns))
+                                              : rows(name, shape, part.of(spec.rows));
   }
 
  private:
@@ -58,17 +63,35 @@ class Loader {
   Device device_;
 };
 
-std::string layer_name(std::int64_t layer, const char* part) {
-  return fmt::format("model.layers.{}.{}", layer, part);
+std::int64_t elements_of(const HfConfig& config, const Extents& extents, const auto& table) {
+  std::int64_t sum = 0;
+  for (const auto& tensor : table)
+    if (tensor.spec.present(config)) sum += extents.shape(tensor.spec).elements();
+  return sum;
 }
 
 }  // namespace
 
-std::string attention_output_name(std::int64_t layer) {
-  return layer_name(layer, "self_attn.o_proj");
-}
-std::string ffn_output_name(std::int64_t layer) {
-  return layer_name(layer, "mlp.down_proj");
+LayerWeights make_layer(const HfConfig& config, std::int64_t layer, const LayerPart& part,
+                        const MakeTensor& make) {
+  const LayerShape& shape = config.shape(layer);
+  const Extents whole(config, shape), own(config, part);
+  LayerShape own_shape = part_of_layer(shape, part);
+  LayerWeights weights;
+  const auto fill = [&](auto& tensors) {
+    for (const auto& [spec, weight, gradient] : tensors_of(tensors))
+      if (spec.present(config)) tensors.*weight = make(spec, whole, own);
+  };
+  if (shape.heads() > 0) {
+    weights.attention.kv_heads = own_shape.kv_heads;
+    weights.attention.kv_of_head = std::move(own_shape.kv_of_head);
+    fill(weights.attention);
+  }
+  if (shape.columns > 0) {
+    weights.ffn.columns = own_shape.columns;
+    fill(weights.ffn);
+  }
+  return weights;
 }
 
 LayerWeights load_layer(const Checkpoint& checkpoint, const HfConfig& config, std::int64_t layer,
@@ -79,65 +102,32 @@ LayerWeights load_layer(const Checkpoint& checkpoint, const HfConfig& config, st
 LayerWeights load_layer(const Checkpoint& checkpoint, const HfConfig& config, std::int64_t layer,
                         const LayerPart& part, DType precision, Device device) {
   const Loader load(checkpoint, precision, device);
-  const LayerShape& shape = config.shape(layer);
-  const std::int64_t hidden = config.hidden_size, q_width = shape.heads() * config.head_dim;
-  const std::int64_t kv_width = shape.kv_heads * config.head_dim;
-  const auto width = [&](const Range& heads) {
-    return Range{heads.first * config.head_dim, heads.last * config.head_dim};
-  };
-  const Range q = width(part.heads), kv = width(part.kv_heads);
-  const auto name = [&](const char* of) { return layer_name(layer, of); };
-  LayerWeights weights;
-  if (shape.heads() > 0) {
-    AttentionWeights& attention = weights.attention;
-    LayerShape own = part_of_layer(shape, part);
-    attention.kv_heads = own.kv_heads;
-    attention.kv_of_head = std::move(own.kv_of_head);
-    attention.norm = load.vector(name("input_layernorm.weight"), hidden);
-    attention.q = load.rows(name("self_attn.q_proj.weight"), {q_width, hidden}, q);
-    attention.k = load.rows(name("self_attn.k_proj.weight"), {kv_width, hidden}, kv);
-    attention.v = load.rows(name("self_attn.v_proj.weight"), {kv_width, hidden}, kv);
-    attention.o = load.columns(name("self_attn.o_proj.weight"), {hidden, q_width}, q);
-    if (config.qkv_bias) {
-      attention.q_bias = load.vector(name("self_attn.q_proj.bias"), q_width, q);
-      attention.k_bias = load.vector(name("self_attn.k_proj.bias"), kv_width, kv);
-      attention.v_bias = load.vector(name("self_attn.v_proj.bias"), kv_width, kv);
-    }
-  }
-  if (shape.columns > 0) {
-    FfnWeights& ffn = weights.ffn;
-    ffn.columns = part.columns.count();
-    ffn.norm = load.vector(name("post_attention_layernorm.weight"), hidden);
-    ffn.gate = load.rows(name("mlp.gate_proj.weight"), {shape.columns, hidden}, part.columns);
-    ffn.up = load.rows(name("mlp.up_proj.weight"), {shape.columns, hidden}, part.columns);
-    ffn.down = load.columns(name("mlp.down_proj.weight"), {hidden, shape.columns}, part.columns);
-  }
-  return weights;
+  return make_layer(config, layer, part,
+                    [&](const TensorSpec& spec, const Extents& whole, const Extents& own) {
+                      return load.tensor(layer_tensor_name(layer, spec.name), spec, whole, own);
+                    });
 }
 
 OwnedTensor load_embedding(const Checkpoint& checkpoint, const HfConfig& config, const Range& ids,
                            DType precision, Device device) {
   return Loader(checkpoint, precision, device)
-      .rows("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}, ids);
+      .rows(layer_tensors::embedding.name, {config.vocab_size, config.hidden_size}, ids);
 }
 
 HeadWeights load_head(const Checkpoint& checkpoint, const HfConfig& config, const Range& ids, DType precision,
                       Device device) {
   const Loader load(checkpoint, precision, device);
-  const char* head = config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-  return {load.vector("model.norm.weight", config.hidden_size),
-          load.rows(head, {config.vocab_size, config.hidden_size}, ids)};
+  const TensorSpec& head = config.tie_word_embeddings ? layer_tensors::embedding : layer_tensors::head;
+  return {load.vector(layer_tensors::final_norm.name, config.hidden_size, {0, config.hidden_size}),
+          load.rows(head.name, {config.vocab_size, config.hidden_size}, ids)};
 }
 
 std::int64_t attention_parameters(const HfConfig& config, std::int64_t heads, std::int64_t kv_heads) {
-  if (heads == 0) return 0;
-  const std::int64_t width = (heads + kv_heads) * config.head_dim;  // of q and o; of k and v
-  const std::int64_t biases = config.qkv_bias ? (heads + 2 * kv_heads) * config.head_dim : 0;
-  return config.hidden_size * (2 * width + 1) + biases;
+  return heads == 0 ? 0 : elements_of(config, Extents(config, heads, kv_heads, 0), layer_tensors::attention);
 }
 
 std::int64_t ffn_parameters(const HfConfig& config, std::int64_t columns) {
-  return columns == 0 ? 0 : config.hidden_size * (3 * columns + 1);
+  return columns == 0 ? 0 : elements_of(config, Extents(config, 0, 0, columns), layer_tensors::feed_forward);
 }
 
 std::int64_t layer_parameters(const HfConfig& config, const LayerShape& shape) {

@@ -2,20 +2,9 @@
 #include <iterator>
 
 #include <galapagos/core/error.hpp>
-#include <galapagos/model/weights.hpp>
 #include <galapagos/pruning/database.hpp>
 
 namespace galapagos {
-
-std::string name_of(const ModuleId& module) {
-  return module.kind == ModuleKind::attention ? attention_output_name(module.layer)
-                                              : ffn_output_name(module.layer);
-}
-
-std::int64_t module_columns(const HfConfig& config, const ModuleId& module) {
-  const LayerShape& shape = config.shape(module.layer);
-  return module.kind == ModuleKind::attention ? shape.heads() * config.head_dim : shape.columns;
-}
 
 std::vector<ModuleId> DatabaseHeader::modules() const {
   std::vector<ModuleId> all;

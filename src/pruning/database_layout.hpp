@@ -12,15 +12,12 @@ namespace galapagos::layout {
 /// take.
 constexpr std::int64_t format_version = 1, stored_zero_version = 2, newest_version = 3;
 
-inline std::string module_path(const ModuleId& module) {
-  return "/modules/" + std::to_string(module.layer) + "/" + name_of(module.kind);
-}
 /// Levels of all modules of a kind; where they differ, each module has its own under "removed".
 inline std::string levels_path(ModuleKind kind) {
   return "/levels/" + name_of(kind);
 }
 inline std::string level_path(const ModuleId& module, std::int64_t level) {
-  return module_path(module) + "/level_" + std::to_string(level);
+  return group_of(module) + "/level_" + std::to_string(level);
 }
 
 inline Hdf5Type weight_type(DType dtype) {

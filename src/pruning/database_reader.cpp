@@ -47,7 +47,7 @@ AttentionUnit unit_named(const std::string& name, const std::string& path) {
 
 std::vector<std::int64_t> read_levels(const Hdf5File& file, const DatabaseHeader& header,
                                       const ModuleId& module, const std::string& path) {
-  const std::string common = layout::levels_path(module.kind), own = layout::module_path(module) + "/removed";
+  const std::string common = layout::levels_path(module.kind), own = group_of(module) + "/removed";
   const auto removed =
       file.read_values<std::int64_t>(file.has(common) ? common : own, Hdf5Type::i64, most_levels);
   const bool sound = removed.size() >= 2 && removed.front() == 0 &&
@@ -115,7 +115,7 @@ DatabaseReader::DatabaseReader(const std::filesystem::path& path)
     }
   };
   for (const ModuleId& module : header_.modules()) {
-    const std::string at = layout::module_path(module);
+    const std::string at = group_of(module);
     const auto most = static_cast<std::uint64_t>(header_.removed(module).back());
     expect(at + "/order", Hdf5Type::i32, {most});
     expect(at + "/loss", Hdf5Type::f64, {most});
@@ -132,20 +132,20 @@ DatabaseReader::DatabaseReader(const std::filesystem::path& path)
       expect(place + "/checksum", Hdf5Type::u64, {1});
     }
     const std::uint8_t state =
-        file_.read_values<std::uint8_t>(layout::module_path(module) + "/state", Hdf5Type::u8, 1).at(0);
+        file_.read_values<std::uint8_t>(group_of(module) + "/state", Hdf5Type::u8, 1).at(0);
     if (state > 1 || (complete_ && state != 1))
       damaged("impossible state of " + name_of(module), path_.string());
   }
 }
 
 bool DatabaseReader::done(const ModuleId& module) const {
-  return file_.read_values<std::uint8_t>(layout::module_path(module) + "/state", Hdf5Type::u8, 1).at(0) == 1;
+  return file_.read_values<std::uint8_t>(group_of(module) + "/state", Hdf5Type::u8, 1).at(0) == 1;
 }
 
 std::vector<std::int32_t> DatabaseReader::order(const ModuleId& module) const {
   const StructureLayout layout = header_.layout(module);
   const auto most = static_cast<std::uint64_t>(header_.removed(module).back());
-  auto order = file_.read_values<std::int32_t>(layout::module_path(module) + "/order", Hdf5Type::i32, most);
+  auto order = file_.read_values<std::int32_t>(group_of(module) + "/order", Hdf5Type::i32, most);
   std::vector<bool> seen(static_cast<std::size_t>(layout.structures()), false);
   bool sound = order.size() == most;
   for (const std::int32_t structure : order) {
@@ -158,19 +158,18 @@ std::vector<std::int32_t> DatabaseReader::order(const ModuleId& module) const {
 }
 
 std::vector<double> DatabaseReader::loss(const ModuleId& module) const {
-  return file_.read_values<double>(layout::module_path(module) + "/loss", Hdf5Type::f64,
+  return file_.read_values<double>(group_of(module) + "/loss", Hdf5Type::f64,
                                    static_cast<std::uint64_t>(header_.removed(module).back()));
 }
 
 std::vector<double> DatabaseReader::end_loss(const ModuleId& module) const {
   if (header_.sensitivity_fingerprint.empty()) return {};
-  return file_.read_values<double>(layout::module_path(module) + "/end_loss", Hdf5Type::f64,
+  return file_.read_values<double>(group_of(module) + "/end_loss", Hdf5Type::f64,
                                    header_.removed(module).size());
 }
 
 std::vector<double> DatabaseReader::damping(const ModuleId& module) const {
-  return file_.read_values<double>(layout::module_path(module) + "/damping", Hdf5Type::f64,
-                                   layout::damping_values);
+  return file_.read_values<double>(group_of(module) + "/damping", Hdf5Type::f64, layout::damping_values);
 }
 
 std::vector<std::int64_t> DatabaseReader::kept(const ModuleId& module, std::int64_t level) const {
@@ -194,13 +193,6 @@ std::vector<std::byte> DatabaseReader::level_bytes(const ModuleId& module, std::
   return bytes;
 }
 
-std::vector<std::byte> DatabaseReader::level_rows(const ModuleId& module, std::int64_t level,
-                                                  std::int64_t first, std::int64_t count) const {
-  std::vector<std::byte> bytes;
-  read_level_rows(module, level, first, count, bytes);
-  return bytes;
-}
-
 void DatabaseReader::read_level(const ModuleId& module, std::int64_t level, bool verified,
                                 std::vector<std::byte>& bytes) const {
   bytes.resize(static_cast<std::size_t>(header_.kept_columns(module, level) * header_.config.hidden_size) *
@@ -212,12 +204,22 @@ void DatabaseReader::read_level(const ModuleId& module, std::int64_t level, bool
   }
 }
 
-void DatabaseReader::read_level_rows(const ModuleId& module, std::int64_t level, std::int64_t first,
-                                     std::int64_t count, std::vector<std::byte>& bytes) const {
-  bytes.resize(static_cast<std::size_t>(count * header_.config.hidden_size) * size_of(header_.dtype));
+std::span<const std::byte> DatabaseReader::read_level_rows(const ModuleId& module, std::int64_t level,
+                                                           std::int64_t first, std::int64_t count,
+                                                           bool verified,
+                                                           std::vector<std::byte>& storage) const {
+  const std::size_t row = static_cast<std::size_t>(header_.config.hidden_size) * size_of(header_.dtype);
+  const std::size_t begin = static_cast<std::size_t>(first) * row,
+                    bytes = static_cast<std::size_t>(count) * row;
+  if (verified) {
+    read_level(module, level, true, storage);
+    return std::span<const std::byte>(storage).subspan(begin, bytes);
+  }
+  storage.resize(bytes);
   file_.read_rows(layout::level_path(module, level) + "/weight", layout::weight_type(header_.dtype),
                   static_cast<std::uint64_t>(header_.config.hidden_size), static_cast<std::uint64_t>(first),
-                  bytes);
+                  storage);
+  return storage;
 }
 
 std::uint64_t DatabaseReader::stored_checksum(const std::string& at) const {
@@ -225,7 +227,7 @@ std::uint64_t DatabaseReader::stored_checksum(const std::string& at) const {
 }
 
 void DatabaseReader::verify(const ModuleId& module) const {
-  if (stored_checksum(layout::module_path(module)) !=
+  if (stored_checksum(group_of(module)) !=
       layout::summary_checksum(order(module), loss(module), damping(module), end_loss(module))) {
     misfit(name_of(module), path_.string());
   }

@@ -22,7 +22,6 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
   const std::filesystem::path unfinished = path.string() + ".new";
   Hdf5File file = Hdf5File::create(unfinished);
   file.create_group("/levels");
-  file.create_group("/modules");
   for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
     const auto common = header.common_levels(kind);
     if (!common) continue;
@@ -30,9 +29,7 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
     file.write_values(layout::levels_path(kind), Hdf5Type::i64, *common);
   }
   for (const ModuleId& module : header.modules()) {
-    const std::string at = layout::module_path(module);
-    const std::string layer = "/modules/" + std::to_string(module.layer);
-    if (!file.has(layer)) file.create_group(layer);
+    const std::string at = group_of(module);
     file.create_group(at);
     const auto& removed = header.removed(module);
     if (!header.common_levels(module.kind)) {
@@ -138,7 +135,7 @@ void DatabaseWriter::write_level(const ModuleId& module, std::int64_t level, con
 }
 
 void DatabaseWriter::finish_module(const ModuleId& module, const ObsSummary& summary) {
-  const std::string at = layout::module_path(module);
+  const std::string at = group_of(module);
   const std::vector<double> damping = {summary.relative_damping, static_cast<double>(summary.attempts),
                                        static_cast<double>(summary.dead_columns)};
   write_values(at + "/order", Hdf5Type::i32, summary.order);
@@ -159,7 +156,7 @@ void reopen_database(const std::filesystem::path& path, const std::filesystem::p
   Hdf5File file = Hdf5File::open_to_change(part);
   file.write_attribute("/", "complete", std::int64_t{0});
   for (const ModuleId& module : missing) {
-    file.write_values<std::uint8_t>(layout::module_path(module) + "/state", Hdf5Type::u8, {0});
+    file.write_values<std::uint8_t>(group_of(module) + "/state", Hdf5Type::u8, {0});
   }
   file.close();
 }

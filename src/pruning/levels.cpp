@@ -8,10 +8,6 @@
 
 namespace galapagos {
 
-std::string name_of(ModuleKind kind) {
-  return kind == ModuleKind::attention ? "attn" : "ffn";
-}
-
 std::string name_of(AttentionUnit unit) {
   switch (unit) {
     case AttentionUnit::head:

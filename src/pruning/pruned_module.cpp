@@ -27,9 +27,29 @@ OwnedTensor gathered(const ops::Context& context, const OwnedTensor& from, std::
   return out;
 }
 
-OwnedTensor gathered(const ops::Context& context, const OwnedTensor& from,
-                     std::span<const std::int64_t> rows) {
-  return gathered(context, from, rows, static_cast<std::int64_t>(rows.size()));
+/// The tensors of a module of which only some is left: of those with rows along `axis` only `rows`, and zeros
+/// up to `length`.
+struct Kept {
+  Axis axis;
+  std::span<const std::int64_t> rows;
+  std::int64_t length;
+};
+
+/// `output` is the new weight of the one whose columns are pruned.
+void prune(const ops::Context& context, const auto& dense, std::initializer_list<Kept> kept,
+           OwnedTensor output, auto& pruned) {
+  for (const auto& [spec, weight, gradient] : tensors_of(dense)) {
+    OwnedTensor& to = pruned.*weight;
+    const OwnedTensor& from = dense.*weight;
+    const auto of = std::ranges::find(kept, spec.rows, &Kept::axis);
+    if (spec.slicing() == Slicing::columns) {
+      to = std::move(output);
+    } else if (of != kept.end()) {
+      to = gathered(context, from, of->rows, of->length);
+    } else {
+      to = copy_of(from, from->device, spec.name);
+    }
+  }
 }
 
 }  // namespace
@@ -63,14 +83,8 @@ AttentionWeights prune_attention(const ops::Context& context, const AttentionWei
   const std::vector<std::int64_t> kv_rows = rows_of_blocks(heads.kv_heads, head_dim);
   pruned.kv_heads = static_cast<std::int64_t>(heads.kv_heads.size());
   pruned.kv_of_head = std::move(heads.kv_of_head);
-  pruned.norm = copy_of(dense.norm, dense.norm->device, "norm");
-  pruned.q = gathered(context, dense.q, kept);
-  pruned.k = gathered(context, dense.k, kv_rows);
-  pruned.v = gathered(context, dense.v, kv_rows);
-  pruned.q_bias = gathered(context, dense.q_bias, kept);
-  pruned.k_bias = gathered(context, dense.k_bias, kv_rows);
-  pruned.v_bias = gathered(context, dense.v_bias, kv_rows);
-  pruned.o = std::move(o);
+  prune(context, dense, {{Axis::q, kept, std::ssize(kept)}, {Axis::kv, kv_rows, std::ssize(kv_rows)}},
+        std::move(o), pruned);
   return pruned;
 }
 
@@ -83,10 +97,7 @@ FfnWeights prune_ffn(const ops::Context& context, const FfnWeights& dense, std::
                      OwnedTensor down) {
   FfnWeights pruned;
   pruned.columns = down->empty() ? 0 : down->columns();
-  pruned.norm = copy_of(dense.norm, dense.norm->device, "norm");
-  pruned.gate = gathered(context, dense.gate, kept, pruned.columns);
-  pruned.up = gathered(context, dense.up, kept, pruned.columns);
-  pruned.down = std::move(down);
+  prune(context, dense, {{Axis::ffn, kept, pruned.columns}}, std::move(down), pruned);
   return pruned;
 }
 

@@ -21,10 +21,6 @@ constexpr std::array forms = {SensitivityForm::full, SensitivityForm::diagonal, 
                               SensitivityForm::lowrank};
 constexpr std::array precisions = {DType::f32, DType::bf16, DType::f16};
 
-std::string path_of(const ModuleId& module) {
-  return "/modules/" + std::to_string(module.layer) + "/" + name_of(module.kind);
-}
-
 constexpr const char *curvature_name = "sensitivity", *first_order_name = "first_order",
                      *in_place_name = "in_place";
 
@@ -47,17 +43,15 @@ std::vector<Part> parts_of(const SensitivityHeader& header, const ModuleId& modu
 
 /// Beside a dataset.
 std::string checksum_path(const ModuleId& module, const std::string& name) {
-  return path_of(module) + (name == curvature_name ? "/checksum" : "/" + name + "_checksum");
+  return group_of(module) + (name == curvature_name ? "/checksum" : "/" + name + "_checksum");
 }
 
 void create_file(const std::filesystem::path& path, const SensitivityHeader& header,
                  std::int64_t batches_done) {
   check_room(header, path, 1);
   Hdf5File file = Hdf5File::create(path);
-  file.create_group("/modules");
   for (const ModuleId& module : header.modules()) {
-    const std::string layer = "/modules/" + std::to_string(module.layer), at = path_of(module);
-    if (!file.has(layer)) file.create_group(layer);
+    const std::string at = group_of(module);
     file.create_group(at);
     for (const Part& part : parts_of(header, module, batches_done == 0)) {
       file.create_dataset(at + "/" + part.name, Hdf5Type::f32, part.shape);
@@ -240,7 +234,7 @@ void write_sensitivities(const Communicator& comm, const std::filesystem::path& 
     for (const auto& [module, kept] : mine) {
       for (const Part& part : parts_of(header, module, batches_done == 0)) {
         const std::vector<float>& values = kept.*part.values;
-        file->write_values(path_of(module) + "/" + part.name, Hdf5Type::f32, values);
+        file->write_values(group_of(module) + "/" + part.name, Hdf5Type::f32, values);
         file->write_values<std::uint64_t>(checksum_path(module, part.name), Hdf5Type::u64,
                                           {checksum_of(values)});
       }
@@ -262,7 +256,7 @@ SensitivityReader::SensitivityReader(const std::filesystem::path& path, bool unf
   Hash64 all;
   for (const ModuleId& module : header_.modules()) {
     for (const Part& part : parts_of(header_, module, batches_done_ == 0)) {
-      const Hdf5DatasetInfo found = file_.describe(path_of(module) + "/" + part.name);
+      const Hdf5DatasetInfo found = file_.describe(group_of(module) + "/" + part.name);
       if (found.type != Hdf5Type::f32 || found.shape != part.shape)
         damaged(name_of(module) + " has another type or shape than its form says", path_.string());
       all.add(file_.read_values<std::uint64_t>(checksum_path(module, part.name), Hdf5Type::u64, 1).at(0));
@@ -286,7 +280,7 @@ std::vector<float> SensitivityReader::in_place(const ModuleId& module) const {
 std::vector<float> SensitivityReader::read(const ModuleId& module, const std::string& name,
                                            std::uint64_t count) const {
   std::vector<float> values(count);
-  file_.read(path_of(module) + "/" + name, Hdf5Type::f32, std::as_writable_bytes(std::span(values)));
+  file_.read(group_of(module) + "/" + name, Hdf5Type::f32, std::as_writable_bytes(std::span(values)));
   if (file_.read_values<std::uint64_t>(checksum_path(module, name), Hdf5Type::u64, 1).at(0) !=
       checksum_of(values)) {
     throw InputError("the checksum of " + name_of(module) + " does not fit", path_.string(),

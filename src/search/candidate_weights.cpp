@@ -11,28 +11,22 @@ OwnedTensor copy(const Tensor& tensor) {
   return copy_of(tensor, tensor.device, "a candidate's weights");
 }
 
+void copy_tensors(const auto& from, auto& to) {
+  for (const auto& [spec, weight, gradient] : tensors_of(from)) to.*weight = copy(from.*weight);
+}
+
 AttentionWeights copy(const AttentionWeights& attention) {
   AttentionWeights own;
   own.kv_heads = attention.kv_heads;
   own.kv_of_head = attention.kv_of_head;
-  own.norm = copy(attention.norm);
-  own.q = copy(attention.q);
-  own.k = copy(attention.k);
-  own.v = copy(attention.v);
-  own.o = copy(attention.o);
-  own.q_bias = copy(attention.q_bias);
-  own.k_bias = copy(attention.k_bias);
-  own.v_bias = copy(attention.v_bias);
+  copy_tensors(attention, own);
   return own;
 }
 
 FfnWeights copy(const FfnWeights& ffn) {
   FfnWeights own;
   own.columns = ffn.columns;
-  own.norm = copy(ffn.norm);
-  own.gate = copy(ffn.gate);
-  own.up = copy(ffn.up);
-  own.down = copy(ffn.down);
+  copy_tensors(ffn, own);
   return own;
 }
 

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include <galapagos/search/space.hpp>
+#include <galapagos/assignment/space.hpp>
 
 namespace galapagos {
 

@@ -65,7 +65,7 @@ OwnedTensor Distillation::values_of(const ModelWeights& weights) const {
   for (const NamedTensor& parameter : parameters_of(weights)) count += parameter.tensor.elements();
   OwnedTensor values({count}, DType::f32, context_.device(), "a fitted layer");
   std::int64_t at = 0;
-  for (const auto& [name, tensor] : parameters_of(weights)) {
+  for (const auto& [name, tensor, slicing] : parameters_of(weights)) {
     ops::convert(context_, tensor, values->slice(at, tensor.elements()).view(tensor.shape));
     at += tensor.elements();
   }
@@ -78,7 +78,7 @@ void Distillation::take(std::int64_t layer, const Tensor& values, const ModelWei
                         StoredLayer& stored) const {
   stored = {};
   std::int64_t at = 0;
-  for (const auto& [name, tensor] : parameters_of(weights)) {
+  for (const auto& [name, tensor, slicing] : parameters_of(weights)) {
     // The only layer of `weights` is layer 0 there.
     stored.names.push_back(fmt::format("model.layers.{}{}", layer, name.substr(name.find('.', 13))));
     const OwnedTensor rounded(tensor.shape, setup_.model.checkpoint->dtype_of(stored.names.back()),
@@ -119,7 +119,7 @@ void Distillation::leave_off(std::int64_t done) {
 OutputFit Distillation::attention_sums(std::int64_t layer, const LayerWeights& weights,
                                        const LayerWeights& reference) {
   OutputFit fit(context_, weights.attention.o->columns(), setup_.model.config.hidden_size,
-                attention_output_name(layer));
+                name_of(ModuleId{layer, ModuleKind::attention}));
   for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
     const std::vector<std::int64_t>& offsets = setup_.text.batches[b].offsets;
     const Tensor states = rows_of(states_, b), left = rows_of(left_, b);
@@ -137,7 +137,7 @@ OutputFit Distillation::attention_sums(std::int64_t layer, const LayerWeights& w
 /// Of down_proj, while the unpruned stream is at the layer's end.
 OutputFit Distillation::ffn_sums(std::int64_t layer, const LayerWeights& weights) {
   OutputFit fit(context_, weights.ffn.down->columns(), setup_.model.config.hidden_size,
-                ffn_output_name(layer));
+                name_of(ModuleId{layer, ModuleKind::ffn}));
   for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
     const Tensor states = rows_of(states_, b), left = rows_of(left_, b);
     inputs_.load(b, states);
@@ -164,14 +164,14 @@ void Distillation::refit(std::int64_t layer, const LayerWeights& weights, std::o
   if (attention) {
     const double ridge =
         attention->solve(replicas_, sensitivity ? &*sensitivity : nullptr, weights.attention.o);
-    log_debug("{}: refitted with a ridge of {:g}", attention_output_name(layer), ridge);
+    log_debug("{}: refitted with a ridge of {:g}", name_of(ModuleId{layer, ModuleKind::attention}), ridge);
     attention.reset();
   }
   if (weights.ffn.columns == 0) return;
   OutputFit ffn = agree_on(comm_, [&] { return ffn_sums(layer, weights); });
   const double ridge =
       ffn.solve(replicas_, setup_.sensitivities ? &metric.sensitivity : nullptr, weights.ffn.down);
-  log_debug("{}: refitted with a ridge of {:g}", ffn_output_name(layer), ridge);
+  log_debug("{}: refitted with a ridge of {:g}", name_of(ModuleId{layer, ModuleKind::ffn}), ridge);
 }
 
 /// Trains the only layer of `weights`, layer `layer` of the model, and writes it. Leaves the unpruned stream

@@ -2,7 +2,6 @@
 #include <cmath>
 #include <numeric>
 
-#include <galapagos/model/parameter_slices.hpp>
 #include <galapagos/ops/adamw.hpp>
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/training/optimiser.hpp>
@@ -69,7 +68,7 @@ ShardedAdamW::ShardedAdamW(Collectives& replicas, const ops::Context& context, c
   for (const NamedTensor& weight : parameters) {
     const auto elements = static_cast<std::uint64_t>(weight.tensor.elements());
     const Tensor flat = weight.tensor.view({weight.tensor.elements()});
-    const bool everywhere = held_by_all(weight.name);
+    const bool everywhere = weight.slicing == Slicing::none;
     if (everywhere) of_shards_.push_back(flat);
     for (std::size_t r = 0; r + 1 < bounds_.size(); ++r) {
       const std::uint64_t from = std::clamp(bounds_[r], at, at + elements),

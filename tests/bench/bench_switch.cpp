@@ -52,7 +52,7 @@ Model model_of(const std::string& name, std::int64_t hidden, std::int64_t column
   config.max_position_embeddings = 4096;
   config.rms_norm_eps = 1e-5;
   config.rope_theta = 1e4;
-  config.qkv_bias = bias;
+  config.features.qkv_bias = bias;
   config.layer_shapes.assign(static_cast<std::size_t>(measured), even_layer_shape(heads, kv_heads, columns));
   return {name, config, layers};
 }
@@ -161,7 +161,7 @@ class Bench {
     attention.k = matrix(kv, hidden);
     attention.v = matrix(kv, hidden);
     attention.o = matrix(hidden, q);
-    if (config_.qkv_bias) {
+    if (config_.features.qkv_bias) {
       attention.q_bias = tensor({q}, DType::bf16, 0.1f);
       attention.k_bias = tensor({kv}, DType::bf16, 0.1f);
       attention.v_bias = tensor({kv}, DType::bf16, 0.1f);

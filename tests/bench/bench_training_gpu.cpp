@@ -114,7 +114,7 @@ HfConfig config_of(const Published& model, bool halved) {
   config.max_position_embeddings = 4096;
   config.rms_norm_eps = 1e-5;
   config.rope_theta = 1e4;
-  config.qkv_bias = model.bias;
+  config.features.qkv_bias = model.bias;
   config.layer_shapes.assign(
       measured_layers, even_layer_shape(model.heads / part, model.kv_heads / part, model.columns / part));
   return config;
@@ -134,7 +134,7 @@ ModelWeights random_weights(const HfConfig& config, const RandomTensors& random)
     attention.k = random.matrix(kv, hidden);
     attention.v = random.matrix(kv, hidden);
     attention.o = random.matrix(hidden, q);
-    if (config.qkv_bias) {
+    if (config.features.qkv_bias) {
       attention.q_bias = random.bias(q);
       attention.k_bias = random.bias(kv);
       attention.v_bias = random.bias(kv);

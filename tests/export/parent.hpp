@@ -9,9 +9,9 @@
 #include <random>
 #include <vector>
 
+#include <galapagos/assignment/stitched_source.hpp>
 #include <galapagos/core/hash.hpp>
 #include <galapagos/model/evaluate.hpp>
-#include <galapagos/search/stitched.hpp>
 
 namespace galapagos::test {
 

@@ -68,7 +68,7 @@ TEST_CASE("the configurations of the small models") {
   CHECK(llama3.rms_norm_eps == 1e-5);
   CHECK(llama3.rope_theta == 500000);
   CHECK(llama3.rope_scaling == Llama3RopeScaling{8, 1, 4, 64});
-  CHECK_FALSE(llama3.qkv_bias);
+  CHECK_FALSE(llama3.features.qkv_bias);
   CHECK_FALSE(llama3.tie_word_embeddings);
   CHECK(llama3.torch_dtype == "bfloat16");
   CHECK(llama3.bos_id == 0);
@@ -82,7 +82,7 @@ TEST_CASE("the configurations of the small models") {
   CHECK(qwen2.head_dim == 8);
   CHECK(qwen2.rope_theta == 1e6);
   CHECK_FALSE(qwen2.rope_scaling);
-  CHECK(qwen2.qkv_bias);
+  CHECK(qwen2.features.qkv_bias);
   CHECK(qwen2.tie_word_embeddings);
 
   const HfConfig llama2 = read_hf_config(data_file("models/llama2_tiny"));

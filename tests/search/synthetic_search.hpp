@@ -1,6 +1,6 @@
 #pragma once
 
-#include "small_space.hpp"
+#include "assignment/small_space.hpp"
 
 #include <functional>
 #include <string>

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <fmt/format.h>
 
+#include <galapagos/assignment/stitched_source.hpp>
+#include <galapagos/assignment/weight_in_place.hpp>
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
@@ -16,8 +18,6 @@
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/pruning/sensitivity.hpp>
 #include <galapagos/pruning/sketch.hpp>
-#include <galapagos/search/in_place.hpp>
-#include <galapagos/search/stitched.hpp>
 
 using namespace galapagos;
 

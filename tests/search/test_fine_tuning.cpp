@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <galapagos/assignment/stitched_source.hpp>
 #include <galapagos/model/training_pass.hpp>
-#include <galapagos/search/stitched.hpp>
 #include <galapagos/training/batch_gradient.hpp>
 #include <galapagos/training/optimiser.hpp>
 

@@ -1,4 +1,4 @@
-#include "small_space.hpp"
+#include "assignment/small_space.hpp"
 #include "support/catch.hpp"
 
 #include <cmath>

@@ -358,7 +358,7 @@ TEST_CASE("the space of a database", "[replica]") {
                 true;
           const std::int64_t kv = config.head_dim * std::count(used.begin(), used.end(), true);
           expected = config.hidden_size + (2 * columns + 2 * kv) * config.hidden_size;
-          if (config.qkv_bias) expected += columns + 2 * kv;
+          if (config.features.qkv_bias) expected += columns + 2 * kv;
         }
         right = right && module.parameters[at] == expected;
         Assignment assignment(model.space.modules.size(), 0);

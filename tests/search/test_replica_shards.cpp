@@ -6,9 +6,9 @@
 #include <cmath>
 #include <limits>
 
+#include <galapagos/assignment/space_part.hpp>
+#include <galapagos/assignment/stitched_source.hpp>
 #include <galapagos/comm/agreement.hpp>
-#include <galapagos/search/space_part.hpp>
-#include <galapagos/search/stitched.hpp>
 #include <galapagos/training/batch_gradient.hpp>
 
 using namespace galapagos;

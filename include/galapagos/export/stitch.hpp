@@ -5,11 +5,11 @@
 #include <optional>
 #include <string>
 
+#include <galapagos/assignment/space.hpp>
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/pruning/refit.hpp>
-#include <galapagos/search/space.hpp>
 
 namespace galapagos {
 

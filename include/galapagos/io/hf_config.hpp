@@ -34,6 +34,13 @@ struct LayerShape {
 /// The layer of an unpruned model: every run of heads / kv_heads query heads shares a KV head.
 LayerShape even_layer_shape(std::int64_t heads, std::int64_t kv_heads, std::int64_t columns);
 
+/// What families of models differ in.
+struct ModelFeatures {
+  bool qkv_bias = false;  ///< biases on q, k and v
+
+  bool operator==(const ModelFeatures&) const = default;
+};
+
 /// What a Hugging Face config.json says about a model, checked, with transformers' defaults filled in.
 struct HfConfig {
   std::string model_type;  ///< "llama" (also for Mistral without a sliding window) or "qwen2"
@@ -49,7 +56,7 @@ struct HfConfig {
   double rms_norm_eps = 0;
   double rope_theta = 0;
   std::optional<Llama3RopeScaling> rope_scaling;
-  bool qkv_bias = false;
+  ModelFeatures features;
   bool tie_word_embeddings = false;
   std::string torch_dtype;  ///< as written there ("bfloat16"), empty where it says nothing
   std::optional<std::int64_t> bos_id;

@@ -63,10 +63,10 @@ class LayerPass {
  private:
   Tensor activate(const FfnWeights& weights, const LayerTape& tape, std::int64_t tokens);
   void backward_ffn(const FfnWeights& weights, const LayerTape& tape, const Tensor& d_hidden,
-                    const LayerGradients& gradients);
+                    const FfnTensors<Tensor>& gradients);
   void backward_attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
                           const LayerTape& tape, const Tensor& before, const Tensor& d_hidden,
-                          const LayerGradients& gradients);
+                          const AttentionTensors<Tensor>& gradients);
   void finish_backward(const Tensor& x, const Tensor& norm, const Tensor& d_hidden, const Tensor& d_norm,
                        const std::function<void()>& meanwhile);
   Tensor normed_of(const Tensor& x, const Tensor& weight);

@@ -24,6 +24,7 @@ ModelWeights load_model_weights(const ModelSource& source);
 struct NamedTensor {
   std::string name;  ///< in the checkpoint
   Tensor tensor;
+  Slicing slicing = Slicing::none;  ///< among shards
 };
 
 /// Every parameter once, in the order of the model; a tied head is the embedding.
@@ -31,8 +32,8 @@ std::vector<NamedTensor> parameters_of(const ModelWeights& weights);
 
 /// Where the gradients of a layer go; everything is empty where the layer has no such part.
 struct LayerGradients {
-  Tensor attention_norm, q, k, v, o, q_bias, k_bias, v_bias;
-  Tensor ffn_norm, gate, up, down;
+  AttentionTensors<Tensor> attention;
+  FfnTensors<Tensor> ffn;
 };
 
 /// The gradients of all parameters, fp32, in one piece of memory in the order of parameters_of().

@@ -1,11 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <functional>
 #include <vector>
 
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/io/hf_config.hpp>
+#include <galapagos/model/layer_tensors.hpp>
 #include <galapagos/model/partition.hpp>
 #include <galapagos/tensor/tensor.hpp>
 
@@ -14,10 +15,9 @@ namespace galapagos {
 /// The attention of a layer, weights [out, in] as in the checkpoint; biases are empty where the model has
 /// none, everything is where there are no heads. A shard that has no heads, where others have some, has the
 /// norm.
-struct AttentionWeights {
+struct AttentionWeights : AttentionTensors<OwnedTensor> {
   std::int64_t kv_heads = 0;
   std::vector<std::int32_t> kv_of_head;  ///< one entry per query head
-  OwnedTensor norm, q, k, v, o, q_bias, k_bias, v_bias;
 
   std::int64_t heads() const { return static_cast<std::int64_t>(kv_of_head.size()); }
   /// Whether there is any, on this or another shard.
@@ -25,9 +25,8 @@ struct AttentionWeights {
 };
 
 /// The feed-forward part of a layer; empty where there are no columns (a shard then as above).
-struct FfnWeights {
+struct FfnWeights : FfnTensors<OwnedTensor> {
   std::int64_t columns = 0;
-  OwnedTensor norm, gate, up, down;
 
   bool present() const { return !norm->empty(); }
 };
@@ -37,9 +36,11 @@ struct LayerWeights {
   FfnWeights ffn;
 };
 
-/// Names in the checkpoint: "model.layers.3.mlp.down_proj" and so on, without ".weight".
-std::string attention_output_name(std::int64_t layer);
-std::string ffn_output_name(std::int64_t layer);
+/// A part of a layer of tensors that `make` gives, with what the layer and the part have of each axis.
+using MakeTensor =
+    std::function<OwnedTensor(const TensorSpec& spec, const Extents& whole, const Extents& own)>;
+LayerWeights make_layer(const HfConfig& config, std::int64_t layer, const LayerPart& part,
+                        const MakeTensor& make);
 
 /// Reads one layer, its matrices stored as `precision`. InputError where a tensor is missing, has another
 /// shape than config.json says, or holds NaN or infinity.

@@ -14,26 +14,12 @@
 #include <galapagos/io/hdf5.hpp>
 #include <galapagos/io/hf_config.hpp>
 #include <galapagos/pruning/levels.hpp>
+#include <galapagos/pruning/module_id.hpp>
 #include <galapagos/pruning/obs.hpp>
 #include <galapagos/pruning/staged_writer.hpp>
 #include <galapagos/tensor/dtype.hpp>
 
 namespace galapagos {
-
-/// A module of a model.
-struct ModuleId {
-  std::int64_t layer = 0;
-  ModuleKind kind = ModuleKind::attention;
-
-  bool operator==(const ModuleId&) const = default;
-  auto operator<=>(const ModuleId&) const = default;
-};
-
-/// "model.layers.3.mlp.down_proj".
-std::string name_of(const ModuleId& module);
-
-/// Input columns of a module of the model as it is.
-std::int64_t module_columns(const HfConfig& config, const ModuleId& module);
 
 /// Everything about a pruning database but its arrays.
 struct DatabaseHeader {
@@ -148,18 +134,18 @@ class DatabaseReader {
   /// The compact weight as stored: [kept, d_row] words of header().dtype; ChecksumError where `verified` and
   /// its checksum does not fit.
   std::vector<std::byte> level_bytes(const ModuleId& module, std::int64_t level, bool verified = false) const;
-  /// `count` rows of it from `first` on, that is columns of the weight; not verified.
-  std::vector<std::byte> level_rows(const ModuleId& module, std::int64_t level, std::int64_t first,
-                                    std::int64_t count) const;
-  /// The same into memory that may have held other levels before, so that the system need not clear it anew.
-  void read_level(const ModuleId& module, std::int64_t level, bool verified,
-                  std::vector<std::byte>& bytes) const;
-  void read_level_rows(const ModuleId& module, std::int64_t level, std::int64_t first, std::int64_t count,
-                       std::vector<std::byte>& bytes) const;
+  /// `count` rows of it from `first` on, that is columns of the weight; with `verified` all of it is read and
+  /// compared. In `storage`, which may have held other levels before, so that the system need not clear it
+  /// anew.
+  std::span<const std::byte> read_level_rows(const ModuleId& module, std::int64_t level, std::int64_t first,
+                                             std::int64_t count, bool verified,
+                                             std::vector<std::byte>& storage) const;
   /// Compares all checksums of a module that is done; ChecksumError naming the first that does not fit.
   void verify(const ModuleId& module) const;
 
  private:
+  void read_level(const ModuleId& module, std::int64_t level, bool verified,
+                  std::vector<std::byte>& bytes) const;
   std::uint64_t stored_checksum(const std::string& at) const;
 
   std::filesystem::path path_;

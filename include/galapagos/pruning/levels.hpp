@@ -8,12 +8,6 @@
 
 namespace galapagos {
 
-/// What is pruned of a layer: the input of o_proj or that of down_proj.
-enum class ModuleKind : std::uint8_t { attention, ffn };
-
-/// "attn" or "ffn", as in the database.
-std::string name_of(ModuleKind kind);
-
 /// What is removed from attention at a time: one query head, a KV head with all its query heads, or one query
 /// head out of every KV group.
 enum class AttentionUnit : std::uint8_t { head, group, per_group };

@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/assignment/space.hpp>
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/search/measurements.hpp>
 #include <galapagos/search/mutation.hpp>
 #include <galapagos/search/rank_correlation.hpp>
 #include <galapagos/search/replica.hpp>
-#include <galapagos/search/space.hpp>
 #include <galapagos/search/start.hpp>
 #include <galapagos/search/surrogate.hpp>
 #include <galapagos/search/token_draw.hpp>

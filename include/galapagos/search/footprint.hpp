@@ -3,10 +3,10 @@
 #include <cstdint>
 #include <optional>
 
+#include <galapagos/assignment/level_store.hpp>
+#include <galapagos/assignment/space_part.hpp>
 #include <galapagos/search/evolution.hpp>
-#include <galapagos/search/level_store.hpp>
 #include <galapagos/search/replica.hpp>
-#include <galapagos/search/space_part.hpp>
 #include <galapagos/tensor/dtype.hpp>
 
 namespace galapagos {

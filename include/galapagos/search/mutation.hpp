@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/assignment/space.hpp>
 #include <galapagos/core/random.hpp>
-#include <galapagos/search/space.hpp>
 
 namespace galapagos {
 

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/assignment/module_cache.hpp>
+#include <galapagos/assignment/space.hpp>
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/model/forward.hpp>
 #include <galapagos/search/draw_answers.hpp>
-#include <galapagos/search/module_cache.hpp>
-#include <galapagos/search/space.hpp>
 #include <galapagos/search/token_draw.hpp>
 #include <galapagos/training/fine_tune.hpp>
 

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/assignment/level_store.hpp>
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/model/replicas.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/search/evolution.hpp>
-#include <galapagos/search/level_store.hpp>
 #include <galapagos/tensor/dtype.hpp>
 
 namespace galapagos {

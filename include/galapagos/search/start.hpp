@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/assignment/space.hpp>
 #include <galapagos/core/random.hpp>
 #include <galapagos/search/mutation.hpp>
-#include <galapagos/search/space.hpp>
 
 namespace galapagos {
 

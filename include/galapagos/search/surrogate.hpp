@@ -4,8 +4,8 @@
 #include <span>
 #include <vector>
 
+#include <galapagos/assignment/space.hpp>
 #include <galapagos/search/measurements.hpp>
-#include <galapagos/search/space.hpp>
 #include <galapagos/search/start.hpp>
 
 namespace galapagos {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/assignment/space.hpp>
 #include <galapagos/core/error.hpp>
-#include <galapagos/search/space.hpp>
 
 namespace galapagos::test {
 

@@ -27,7 +27,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 
 }  // namespace
 
-TEST_CASE("an assignment is written and read back", "[assignment]") {
+TEST_CASE("an assignment is written and read back", "[space]") {
   const test::TemporaryFolder folder;
   const SearchSpace space = some_space();
   const Assignment assignment = {12, 3, 1, 0};
@@ -52,7 +52,7 @@ TEST_CASE("an assignment is written and read back", "[assignment]") {
   }
 }
 
-TEST_CASE("a wrong assignment is refused with its line or module", "[assignment]") {
+TEST_CASE("a wrong assignment is refused with its line or module", "[space]") {
   const test::TemporaryFolder folder;
   const SearchSpace space = some_space();
   const auto refusal = [&](const std::string& text) {
@@ -96,7 +96,7 @@ TEST_CASE("a wrong assignment is refused with its line or module", "[assignment]
                  folder.path().string()));
 }
 
-TEST_CASE("parameters of an assignment", "[assignment]") {
+TEST_CASE("parameters of an assignment", "[space]") {
   const SearchSpace space = test::make_space({{100, 40, 0}, {70, 0}}, {{900, 300}}, 5000);
   CHECK(space.dense_parameters() == 1070);
   CHECK(space.smallest_parameters() == 300);

@@ -1,11 +1,11 @@
 #include <cmath>
 #include <fmt/format.h>
 
+#include <galapagos/assignment/space.hpp>
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/pruning/assignment_text.hpp>
 #include <galapagos/pruning/pruned_module.hpp>
-#include <galapagos/search/space.hpp>
 
 namespace galapagos {
 namespace {

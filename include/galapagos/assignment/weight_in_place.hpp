@@ -2,8 +2,8 @@
 
 #include <vector>
 
+#include <galapagos/assignment/space.hpp>
 #include <galapagos/io/checkpoint.hpp>
-#include <galapagos/search/space.hpp>
 
 namespace galapagos {
 

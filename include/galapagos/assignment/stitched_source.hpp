@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
+#include <galapagos/assignment/space.hpp>
 #include <galapagos/model/source.hpp>
-#include <galapagos/search/space.hpp>
 
 namespace galapagos {
 

@@ -1,7 +1,7 @@
 #include <algorithm>
 
+#include <galapagos/assignment/space_part.hpp>
 #include <galapagos/model/weights.hpp>
-#include <galapagos/search/space_part.hpp>
 
 namespace galapagos {
 namespace {

@@ -1,7 +1,7 @@
 #include <algorithm>
 
+#include <galapagos/assignment/weight_in_place.hpp>
 #include <galapagos/ops/rows.hpp>
-#include <galapagos/search/in_place.hpp>
 
 namespace galapagos {
 namespace {

@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include <galapagos/assignment/level_store.hpp>
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
-#include <galapagos/search/level_store.hpp>
 
 namespace galapagos {
 
@@ -62,13 +62,7 @@ std::span<const std::byte> LevelStore::read(std::size_t module, std::int64_t lev
                     bytes = static_cast<std::size_t>(count) * row;
   if (!offsets_.empty())
     return window_.bytes().subspan(offsets_[module][static_cast<std::size_t>(level)] + begin, bytes);
-  const ModuleId& id = space_.modules[module].id;
-  if (verified) {
-    database_.read_level(id, level, true, storage);
-    return std::span<const std::byte>(storage).subspan(begin, bytes);
-  }
-  database_.read_level_rows(id, level, first, count, storage);
-  return storage;
+  return database_.read_level_rows(space_.modules[module].id, level, first, count, verified, storage);
 }
 
 }  // namespace galapagos

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/assignment/space.hpp>
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/comm/node_buffer.hpp>
 #include <galapagos/pruning/database.hpp>
-#include <galapagos/search/space.hpp>
 #include <galapagos/tensor/page_lock.hpp>
 
 namespace galapagos {

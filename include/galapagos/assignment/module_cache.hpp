@@ -7,19 +7,10 @@
 #include <utility>
 #include <vector>
 
-#include <galapagos/pruning/pruned_module.hpp>
-#include <galapagos/search/level_store.hpp>
-#include <galapagos/search/space_part.hpp>
+#include <galapagos/assignment/built_module.hpp>
+#include <galapagos/assignment/level_store.hpp>
 
 namespace galapagos {
-
-/// One module at one level, ready to compute with. One of the two is there.
-struct BuiltModule {
-  AttentionWeights attention;
-  FfnWeights ffn;
-
-  std::uint64_t bytes() const;
-};
 
 /// Builds modules at any level from the dense weights and the level store, and keeps those used last.
 class ModuleCache {

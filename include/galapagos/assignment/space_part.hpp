@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include <galapagos/assignment/space.hpp>
 #include <galapagos/model/partition.hpp>
-#include <galapagos/search/space.hpp>
 
 namespace galapagos {
 

@@ -1,0 +1,129 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include <galapagos/model/partition.hpp>
+#include <galapagos/tensor/tensor.hpp>
+
+// The tensors of a model, once. What loads, counts, slices, makes, copies, prunes, trains or writes them goes
+// over these tables; only the forward and the backward pass name members.
+namespace galapagos {
+
+/// What the rows or the columns of a tensor stand for.
+enum class Axis : std::uint8_t {
+  none,  ///< a vector's columns
+  hidden,
+  q,         ///< the query heads' elements
+  kv,        ///< the KV heads' elements
+  head_dim,  ///< elements of a head, the same for all heads
+  ffn,       ///< feed-forward columns
+  vocabulary,
+};
+
+/// Where training from scratch begins.
+enum class InitialValues : std::uint8_t { normal, zeros, ones };
+
+/// What shards have of a tensor.
+enum class Slicing : std::uint8_t {
+  none,  ///< every shard has all of it: norms
+  rows,  ///< and biases
+  columns,
+};
+
+struct TensorSpec {
+  const char* name;  ///< in the checkpoint, of a layer's tensors behind "model.layers.3."
+  Axis rows = Axis::none;
+  Axis columns = Axis::none;
+  InitialValues initial = InitialValues::normal;
+  std::uint32_t stream = 0;              ///< of the random numbers that it begins with; no other's
+  bool ModelFeatures::*needs = nullptr;  ///< without this feature a model has no such tensor
+
+  bool present(const HfConfig& config) const { return needs == nullptr || config.features.*needs; }
+  bool vector() const { return columns == Axis::none; }
+  Slicing slicing() const;
+};
+
+/// The tensors of attention, and those of the feed-forward part: weights or their gradients.
+template <typename T>
+struct AttentionTensors {
+  T norm, q, k, v, o, q_bias, k_bias, v_bias;
+};
+template <typename T>
+struct FfnTensors {
+  T norm, gate, up, down;
+};
+
+template <template <typename> class Tensors>
+struct LayerTensor {
+  TensorSpec spec;
+  OwnedTensor Tensors<OwnedTensor>::*weight;
+  Tensor Tensors<Tensor>::*gradient;
+};
+
+namespace layer_tensors {
+using Axis::ffn, Axis::hidden, Axis::kv, Axis::none, Axis::q, Axis::vocabulary;
+using InitialValues::normal, InitialValues::ones, InitialValues::zeros;
+using A = AttentionTensors<OwnedTensor>;
+using DA = AttentionTensors<Tensor>;
+using F = FfnTensors<OwnedTensor>;
+using DF = FfnTensors<Tensor>;
+constexpr auto qkv_bias = &ModelFeatures::qkv_bias;
+
+/// In the order of the parameters.
+inline constexpr auto attention = std::to_array<LayerTensor<AttentionTensors>>({
+    {{"input_layernorm.weight", hidden, none, ones}, &A::norm, &DA::norm},
+    {{"self_attn.q_proj.weight", q, hidden, normal, 0}, &A::q, &DA::q},
+    {{"self_attn.q_proj.bias", q, none, zeros, 0, qkv_bias}, &A::q_bias, &DA::q_bias},
+    {{"self_attn.k_proj.weight", kv, hidden, normal, 1}, &A::k, &DA::k},
+    {{"self_attn.k_proj.bias", kv, none, zeros, 0, qkv_bias}, &A::k_bias, &DA::k_bias},
+    {{"self_attn.v_proj.weight", kv, hidden, normal, 2}, &A::v, &DA::v},
+    {{"self_attn.v_proj.bias", kv, none, zeros, 0, qkv_bias}, &A::v_bias, &DA::v_bias},
+    {{"self_attn.o_proj.weight", hidden, q, normal, 3}, &A::o, &DA::o},
+});
+inline constexpr auto feed_forward = std::to_array<LayerTensor<FfnTensors>>({
+    {{"post_attention_layernorm.weight", hidden, none, ones}, &F::norm, &DF::norm},
+    {{"mlp.gate_proj.weight", ffn, hidden, normal, 4}, &F::gate, &DF::gate},
+    {{"mlp.up_proj.weight", ffn, hidden, normal, 5}, &F::up, &DF::up},
+    {{"mlp.down_proj.weight", hidden, ffn, normal, 6}, &F::down, &DF::down},
+});
+
+inline constexpr TensorSpec embedding = {"model.embed_tokens.weight", vocabulary, hidden, normal, 7};
+inline constexpr TensorSpec final_norm = {"model.norm.weight", hidden, none, ones};
+inline constexpr TensorSpec head = {"lm_head.weight", vocabulary, hidden, normal, 8};
+}  // namespace layer_tensors
+
+/// The table of either part of a layer.
+template <typename T>
+constexpr const auto& tensors_of(const AttentionTensors<T>&) {
+  return layer_tensors::attention;
+}
+template <typename T>
+constexpr const auto& tensors_of(const FfnTensors<T>&) {
+  return layer_tensors::feed_forward;
+}
+
+/// "model.layers.3." and a name behind it.
+std::string layer_tensor_name(std::int64_t layer, const char* name);
+
+/// What there is of each axis, of a whole layer or of a part of it.
+class Extents {
+ public:
+  /// So many heads and columns, all of them, and all ids.
+  Extents(const HfConfig& config, std::int64_t heads, std::int64_t kv_heads, std::int64_t columns);
+  Extents(const HfConfig& config, const LayerShape& shape)
+      : Extents(config, shape.heads(), shape.kv_heads, shape.columns) {}
+  /// A shard's part of a layer of the whole model `config`, and of its ids.
+  Extents(const HfConfig& config, const LayerPart& part, const Range& ids = {});
+
+  const Range& of(Axis axis) const { return ranges_[static_cast<std::size_t>(axis)]; }
+  Shape shape(const TensorSpec& spec) const;
+
+ private:
+  Range& at(Axis axis) { return ranges_[static_cast<std::size_t>(axis)]; }
+
+  std::array<Range, 7> ranges_{};
+};
+
+}  // namespace galapagos
