@@ -9,6 +9,16 @@
 #include <galapagos/model/weights.hpp>
 
 namespace galapagos::app {
+namespace {
+
+std::string features_of(const HfConfig& config) {
+  std::string text;
+  if (config.features.qkv_bias) text += ", q/k/v biases";
+  if (config.features.qk_norm) text += ", q/k norms";
+  return text;
+}
+
+}  // namespace
 
 Description describe_model(const std::filesystem::path& folder) {
   const HfConfig config = read_hf_config(folder);
@@ -35,7 +45,7 @@ Description describe_model(const std::filesystem::path& folder) {
       "down_proj)\n"
       "weights        {}, {} in {} tensors\nfingerprint    {}\n",
       config.model_type, config.layers, config.hidden_size, config.heads, config.head_dim, config.kv_heads,
-      config.features.qkv_bias ? ", q/k/v biases" : "", config.intermediate_size, config.vocab_size,
+      features_of(config), config.intermediate_size, config.vocab_size,
       config.tie_word_embeddings ? ", tied output head" : "", config.max_position_embeddings, rope,
       count(total), count(in_layers), count(prunable), name_of(checkpoint.dtype()),
       human_bytes(checkpoint.total_bytes()), checkpoint.names().size(), hex64(checkpoint.fingerprint()));

@@ -28,14 +28,16 @@ struct Family {
   std::optional<std::int64_t> bos_id;
   std::optional<std::int64_t> eos_id;
   ModelFeatures features;
-  bool biases_on_demand = true;     ///< attention_bias would add some, which is not supported
-  bool window_unless_null = false;  ///< a missing sliding_window means one
+  bool biases_on_demand = true;               ///< attention_bias would add some, which is not supported
+  bool window_unless_null = false;            ///< a missing sliding_window means one
+  std::optional<std::int64_t> head_dim = {};  ///< hidden_size / heads where nothing
 };
 
 constexpr std::array families = std::to_array<Family>({
     {"llama", "llama", 2048, std::nullopt, 1, 2, {}},
     {"mistral", "llama", 131072, 8, 1, 2, {}, true, true},
     {"qwen2", "qwen2", 32768, 32, std::nullopt, std::nullopt, {.qkv_bias = true}, false},
+    {"qwen3", "qwen3", 32768, 32, std::nullopt, std::nullopt, {.qk_norm = true}, true, false, 128},
 });
 
 /// The reading of one config.json.
@@ -47,7 +49,7 @@ class ConfigReader {
 
  private:
   [[noreturn]] void refuse(const std::string& what) const {
-    throw InputError(what, where_, "choose a plain Llama, Mistral or Qwen2 model");
+    throw InputError(what, where_, "choose a plain Llama, Mistral, Qwen2 or Qwen3 model");
   }
   [[noreturn]] void inconsistent(const std::string& what) const {
     throw InputError(what, where_, "copy or download the file again");
@@ -142,6 +144,8 @@ void ConfigReader::read_sizes(const Family& family, HfConfig& config) const {
   }
   if (!absent("head_dim")) {
     config.head_dim = size("head_dim", max_heads);
+  } else if (family.head_dim && !json_.contains("head_dim")) {
+    config.head_dim = *family.head_dim;
   } else if (config.hidden_size % config.heads == 0) {
     config.head_dim = config.hidden_size / config.heads;
   } else {

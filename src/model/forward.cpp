@@ -1,7 +1,3 @@
-#include <algorithm>
-#include <cmath>
-#include <numbers>
-
 #include <galapagos/model/forward.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transformer.hpp>
@@ -9,8 +5,9 @@
 namespace galapagos {
 namespace {
 
-const Tensor* bias_or_none(const OwnedTensor& bias) {
-  return bias->empty() ? nullptr : &bias.view();
+/// As the unpruned model, or a shard's part of it.
+LayerWidths widest(const HfConfig& config) {
+  return {config.heads, config.kv_heads, config.intermediate_size};
 }
 
 }  // namespace
@@ -45,44 +42,15 @@ std::vector<Batch> make_batches(const TokenSet& sequences, std::int64_t most_tok
   return batches;
 }
 
-OwnedTensor rope_frequencies(const HfConfig& config, Device device) {
-  std::vector<float> frequencies;
-  for (std::int64_t i = 0; i < config.head_dim / 2; ++i) {
-    double frequency =
-        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
-    if (config.rope_scaling) {
-      // Long wavelengths are stretched by `factor`, short ones kept, with a linear passage between them.
-      const Llama3RopeScaling& scaling = *config.rope_scaling;
-      const double turns =
-          static_cast<double>(scaling.original_max_position_embeddings) * frequency / (2 * std::numbers::pi);
-      const double share = std::clamp(
-          (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor), 0.0, 1.0);
-      frequency *= share + (1 - share) / scaling.factor;
-    }
-    frequencies.push_back(static_cast<float>(frequency));
-  }
-  OwnedTensor tensor({config.head_dim / 2}, DType::f32, device, "rotary frequencies");
-  copy_bytes(tensor->data, device, reinterpret_cast<const std::byte*>(frequencies.data()), Device::cpu,
-             tensor->bytes());
-  return tensor;
-}
-
 LayerForward::LayerForward(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
                            const Shards& shards)
     : context_(context),
       shards_(shards),
-      config_(config),
-      frequencies_(rope_frequencies(config, context.device())) {
-  const auto activation = [&](std::int64_t width) {
-    return OwnedTensor({most_tokens, width}, context.activations(), context.device(), "activations");
-  };
-  normed_ = activation(config.hidden_size);
-  q_ = activation(config.heads * config.head_dim);
-  mixed_ = activation(config.heads * config.head_dim);
-  k_ = activation(config.kv_heads * config.head_dim);
-  v_ = activation(config.kv_heads * config.head_dim);
-  gate_ = activation(config.intermediate_size);
-  up_ = activation(config.intermediate_size);
+      steps_(context, config, most_tokens, shards),
+      buffers_(context, config, widest(config), most_tokens) {}
+
+std::int64_t LayerForward::width(const HfConfig& config) {
+  return LayerSteps::width(config) + LayerBuffers::width(config, widest(config));
 }
 
 void LayerForward::run(const LayerWeights& weights, std::span<const std::int64_t> offsets,
@@ -93,41 +61,19 @@ void LayerForward::run(const LayerWeights& weights, std::span<const std::int64_t
 
 void LayerForward::attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
                              const Tensor& hidden, const std::function<void(const Tensor& input)>& tap) {
-  if (!weights.present()) return;
-  const std::int64_t tokens = hidden.rows(), head_dim = config_.head_dim;
-  const std::int64_t q_width = weights.heads() * head_dim, kv_width = weights.kv_heads * head_dim;
-  const Tensor normed = normed_->view({tokens, config_.hidden_size});
-  const Tensor q = q_->view({tokens, q_width}), mixed = mixed_->view({tokens, q_width});
-  const Tensor k = k_->view({tokens, kv_width}), v = v_->view({tokens, kv_width});
-  if (weights.heads() == 0) return shards_.add_product(context_, mixed, weights.o, hidden);
-  ops::rms_norm(context_, hidden, weights.norm, static_cast<float>(config_.rms_norm_eps), normed);
-  {
-    const ops::Factor x(normed);
-    ops::linear(context_, x, weights.q, bias_or_none(weights.q_bias), q);
-    ops::linear(context_, x, weights.k, bias_or_none(weights.k_bias), k);
-    ops::linear(context_, x, weights.v, bias_or_none(weights.v_bias), v);
-  }
-  ops::rope(context_, q, k, head_dim, frequencies_, offsets);
-  ops::attention(context_, q, k, v, head_dim, weights.kv_of_head, offsets, mixed);
-  if (tap) tap(mixed);
-  shards_.add_product(context_, mixed, weights.o, hidden);
+  steps_.attention(weights, offsets, hidden, buffers_, {}, tap);
 }
 
 void LayerForward::feed_forward(const FfnWeights& weights, const Tensor& hidden,
                                 const std::function<void(const Tensor& input)>& tap) {
   if (!weights.present()) return;
-  const std::int64_t tokens = hidden.rows(), columns = weights.columns;
-  const Tensor normed = normed_->view({tokens, config_.hidden_size});
-  const Tensor gate = gate_->view({tokens, columns}), up = up_->view({tokens, columns});
-  if (columns == 0) return shards_.add_product(context_, gate, weights.down, hidden);
-  ops::rms_norm(context_, hidden, weights.norm, static_cast<float>(config_.rms_norm_eps), normed);
-  {
-    const ops::Factor x(normed);
-    ops::linear(context_, x, weights.gate, nullptr, gate);
-    ops::linear(context_, x, weights.up, nullptr, up);
+  const Shape shape{hidden.rows(), weights.columns};
+  const Tensor gate = buffers_.gate->view(shape);
+  if (weights.columns > 0) {
+    steps_.gate_and_up(weights, hidden, buffers_);
+    ops::swiglu(context_, gate, buffers_.up->view(shape), gate);
+    if (tap) tap(gate);
   }
-  ops::swiglu(context_, gate, up, gate);
-  if (tap) tap(gate);
   shards_.add_product(context_, gate, weights.down, hidden);
 }
 

@@ -2,6 +2,7 @@
 
 #include <galapagos/model/layer_pass.hpp>
 #include <galapagos/ops/backward.hpp>
+#include <galapagos/ops/head_norm.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transformer.hpp>
 
@@ -20,10 +21,6 @@ OwnedTensor activation(const ops::Context& context, std::int64_t tokens, std::in
 std::int64_t bytes_of(std::int64_t activations, DType type, std::int64_t floats) {
   return activations * static_cast<std::int64_t>(size_of(type)) +
          floats * static_cast<std::int64_t>(sizeof(float));
-}
-
-const Tensor* bias_or_none(const OwnedTensor& bias) {
-  return bias->empty() ? nullptr : &bias.view();
 }
 
 Tensor rows(const OwnedTensor& tensor, std::int64_t count, std::int64_t width) {
@@ -49,17 +46,12 @@ LayerShape widest_shape(const HfConfig& config) {
 
 LayerTape::LayerTape(const ops::Context& context, const HfConfig& config, const LayerShape& shape,
                      std::int64_t most_tokens)
-    : q(activation(context, most_tokens, shape.heads() * config.head_dim)),
-      k(activation(context, most_tokens, shape.kv_heads * config.head_dim)),
-      v(activation(context, most_tokens, shape.kv_heads * config.head_dim)),
-      mixed(activation(context, most_tokens, shape.heads() * config.head_dim)),
+    : LayerBuffers(context, config, LayerWidths::of(shape), most_tokens, true),
       log_sums(matrix(context, most_tokens, shape.heads(), DType::f32)),
-      between(matrix(context, most_tokens, config.hidden_size, DType::f32)),
-      gate(activation(context, most_tokens, shape.columns)),
-      up(activation(context, most_tokens, shape.columns)) {}
+      between(matrix(context, most_tokens, config.hidden_size, DType::f32)) {}
 
 std::int64_t LayerTape::width(const HfConfig& config, const LayerShape& shape, DType activations) {
-  return bytes_of((2 * shape.heads() + 2 * shape.kv_heads) * config.head_dim + 2 * shape.columns, activations,
+  return bytes_of(LayerBuffers::width(config, LayerWidths::of(shape), true), activations,
                   shape.heads() + config.hidden_size);
 }
 
@@ -68,11 +60,11 @@ LayerPass::LayerPass(const ops::Context& context, const HfConfig& config, std::i
     : context_(context),
       shards_(shards),
       config_(config),
-      frequencies_(rope_frequencies(config, context.device())),
-      unused_({config.hidden_size}, DType::f32, context.device(), "gradients that nobody asks for") {
+      steps_(context, config, most_tokens, shards),
+      unused_({std::max(config.hidden_size, config.head_dim)}, DType::f32, context.device(),
+              "gradients that nobody asks for") {
   const LayerShape most = widest_shape(config);
   const auto of_width = [&](std::int64_t width) { return activation(context, most_tokens, width); };
-  normed_ = of_width(config.hidden_size);
   d_normed_ = matrix(context, most_tokens, config.hidden_size, DType::f32);  // what shards add up
   wide_ = of_width(most.columns);
   d_mixed_ = of_width(most.heads() * config.head_dim);
@@ -85,46 +77,21 @@ LayerPass::LayerPass(const ops::Context& context, const HfConfig& config, std::i
 std::int64_t LayerPass::width(const HfConfig& config, DType activations) {
   const LayerShape most = widest_shape(config);
   return bytes_of(
-      config.hidden_size + most.columns + (2 * most.heads() + 2 * most.kv_heads) * config.head_dim,
+      LayerSteps::width(config) + most.columns + (2 * most.heads() + 2 * most.kv_heads) * config.head_dim,
       activations, config.hidden_size);
-}
-
-Tensor LayerPass::normed_of(const Tensor& x, const Tensor& weight) {
-  const Tensor normed = rows(normed_, x.rows(), config_.hidden_size);
-  ops::rms_norm(context_, x, weight, static_cast<float>(config_.rms_norm_eps), normed);
-  return normed;
 }
 
 void LayerPass::fill_tape(const LayerWeights& weights, std::span<const std::int64_t> offsets,
                           const LayerTape& tape, const Tensor& hidden) {
   const std::int64_t tokens = hidden.rows();
-  const AttentionWeights& attention = weights.attention;
-  if (attention.heads() > 0) {
-    const std::int64_t q_width = attention.heads() * config_.head_dim;
-    const std::int64_t kv_width = attention.kv_heads * config_.head_dim;
-    const Tensor q = rows(tape.q, tokens, q_width), k = rows(tape.k, tokens, kv_width);
-    const Tensor v = rows(tape.v, tokens, kv_width), mixed = rows(tape.mixed, tokens, q_width);
-    const ops::Factor normed(normed_of(hidden, attention.norm));
-    ops::linear(context_, normed, attention.q, bias_or_none(attention.q_bias), q);
-    ops::linear(context_, normed, attention.k, bias_or_none(attention.k_bias), k);
-    ops::linear(context_, normed, attention.v, bias_or_none(attention.v_bias), v);
-    ops::rope(context_, q, k, config_.head_dim, frequencies_, offsets);
-    ops::attention(context_, q, k, v, config_.head_dim, attention.kv_of_head, offsets, mixed,
-                   rows(tape.log_sums, tokens, attention.heads()));
-    shards_.add_product(context_, mixed, attention.o, hidden);
-  } else if (attention.present()) {
-    shards_.add_product(context_, hidden, attention.o, hidden);
-  }
+  steps_.attention(weights.attention, offsets, hidden, tape,
+                   rows(tape.log_sums, tokens, weights.attention.heads()));
   copy_values(hidden, rows(tape.between, tokens, config_.hidden_size));
   refill_tape(weights, tape, tokens);
 }
 
 void LayerPass::refill_tape(const LayerWeights& weights, const LayerTape& tape, std::int64_t tokens) {
-  const FfnWeights& ffn = weights.ffn;
-  if (ffn.columns == 0) return;
-  const ops::Factor normed(normed_of(rows(tape.between, tokens, config_.hidden_size), ffn.norm));
-  ops::linear(context_, normed, ffn.gate, nullptr, rows(tape.gate, tokens, ffn.columns));
-  ops::linear(context_, normed, ffn.up, nullptr, rows(tape.up, tokens, ffn.columns));
+  steps_.gate_and_up(weights.ffn, rows(tape.between, tokens, config_.hidden_size), tape);
 }
 
 Tensor LayerPass::activate(const FfnWeights& weights, const LayerTape& tape, std::int64_t tokens) {
@@ -150,7 +117,7 @@ void LayerPass::finish_backward(const Tensor& x, const Tensor& norm, const Tenso
   meanwhile();
   shards_.finish_sum();
   ops::rms_norm_backward(context_, x, norm, static_cast<float>(config_.rms_norm_eps), d_normed, d_hidden,
-                         d_norm.empty() ? unused_.view() : d_norm);
+                         or_unused(d_norm));
 }
 
 void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, const Tensor& d_hidden,
@@ -172,7 +139,7 @@ void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, c
   ops::linear_input_gradient(context_, d_up, weights.up, d_normed, true);
   finish_backward(between, weights.norm, d_hidden, gradients.norm, [&] {
     if (gradients.gate.empty()) return;
-    const ops::Factor normed(normed_of(between, weights.norm));
+    const ops::Factor normed(steps_.normed_of(between, weights.norm));
     ops::linear_weight_gradient(context_, d_gate, normed, gradients.gate);
     ops::linear_weight_gradient(context_, d_up, normed, gradients.up);
   });
@@ -194,7 +161,14 @@ void LayerPass::backward_attention(const AttentionWeights& weights, std::span<co
   }
   ops::attention_backward(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed,
                           rows(tape.log_sums, tokens, weights.heads()), d_mixed, d_q, d_k, d_v);
-  ops::rope_backward(context_, d_q, d_k, config_.head_dim, frequencies_, offsets);
+  ops::rope_backward(context_, d_q, d_k, config_.head_dim, steps_.frequencies(), offsets);
+  if (config_.features.qk_norm) {
+    const auto epsilon = static_cast<float>(config_.rms_norm_eps);
+    ops::head_norm_backward(context_, rows(tape.q_in, tokens, q_width), weights.q_norm, epsilon, d_q,
+                            or_unused(gradients.q_norm));
+    ops::head_norm_backward(context_, rows(tape.k_in, tokens, kv_width), weights.k_norm, epsilon, d_k,
+                            or_unused(gradients.k_norm));
+  }
   const Tensor d_normed = rows(d_normed_, tokens, config_.hidden_size);
   const ops::Factor by_q(d_q), by_k(d_k), by_v(d_v);
   ops::linear_input_gradient(context_, by_q, weights.q, d_normed);
@@ -202,7 +176,7 @@ void LayerPass::backward_attention(const AttentionWeights& weights, std::span<co
   ops::linear_input_gradient(context_, by_v, weights.v, d_normed, true);
   finish_backward(before, weights.norm, d_hidden, gradients.norm, [&] {
     if (gradients.q.empty()) return;
-    const ops::Factor normed(normed_of(before, weights.norm));
+    const ops::Factor normed(steps_.normed_of(before, weights.norm));
     const auto projection = [&](const ops::Factor& d_y, const Tensor& d_weight, const Tensor& d_bias) {
       ops::linear_weight_gradient(context_, d_y, normed, d_weight);
       if (!d_bias.empty()) ops::bias_gradient(context_, d_y.values(), d_bias);

@@ -60,9 +60,11 @@ Gradients::Gradients(const ModelWeights& weights, Device device) {
   place(weights.embedding, embedding_);
   layers_.resize(weights.layers.size());
   for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
-    visit_layer(
-        weights.layers[layer], layers_[layer],
-        [&](const TensorSpec&, const OwnedTensor& tensor, Tensor& gradient) { place(tensor, gradient); });
+    visit_layer(weights.layers[layer], layers_[layer],
+                [&](const TensorSpec& spec, const OwnedTensor& tensor, Tensor& gradient) {
+                  place(tensor, gradient);
+                  if (spec.partial_gradient() && !tensor->empty()) partial_.push_back(gradient);
+                });
   }
   place(weights.norm, norm_);
   place(weights.head, head_);

@@ -2,6 +2,7 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/system.hpp>
+#include <galapagos/model/forward.hpp>
 #include <galapagos/model/stage.hpp>
 #include <galapagos/tensor/gpu.hpp>
 
@@ -35,10 +36,8 @@ std::uint64_t stage_weight_bytes(const HfConfig& config, const LayerSpan& span, 
 }
 
 std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens, DType activations) {
-  // What LayerForward holds, and three buffers of hidden states.
-  const std::int64_t width = config.hidden_size + 2 * (config.heads + config.kv_heads) * config.head_dim +
-                             2 * config.intermediate_size;
-  return static_cast<std::uint64_t>(most_tokens * width) * size_of(activations) +
+  // And three buffers of hidden states.
+  return static_cast<std::uint64_t>(most_tokens * LayerForward::width(config)) * size_of(activations) +
          static_cast<std::uint64_t>(most_tokens * 3 * config.hidden_size) * sizeof(float);
 }
 

@@ -3,6 +3,7 @@
 #include <galapagos/ops/adamw.hpp>
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/divergence.hpp>
+#include <galapagos/ops/head_norm.hpp>
 #include <galapagos/ops/hidden_loss.hpp>
 #include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/linear.hpp>
@@ -18,6 +19,8 @@
   decltype(ops::accumulate_gram) accumulate_gram;                           \
   decltype(ops::embed) embed;                                               \
   decltype(ops::rms_norm) rms_norm;                                         \
+  decltype(ops::head_norm) head_norm;                                       \
+  decltype(ops::head_norm_backward) head_norm_backward;                     \
   decltype(ops::rope) rope;                                                 \
   decltype(ops::swiglu) swiglu;                                             \
   decltype(ops::attention) attention;                                       \

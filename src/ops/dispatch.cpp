@@ -35,6 +35,16 @@ void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, flo
   GALAPAGOS_DISPATCH(rms_norm, x, weight, epsilon, out);
 }
 
+void head_norm(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+               const Tensor& out) {
+  GALAPAGOS_DISPATCH(head_norm, x, weight, epsilon, out);
+}
+
+void head_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+                        const Tensor& d, const Tensor& d_weight) {
+  GALAPAGOS_DISPATCH(head_norm_backward, x, weight, epsilon, d, d_weight);
+}
+
 void rope(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
           const Tensor& frequencies, std::span<const std::int64_t> offsets) {
   GALAPAGOS_DISPATCH(rope, q, k, head_dim, frequencies, offsets);

@@ -239,7 +239,7 @@ void check_fits(const Parent& parent, const Assignment& assignment, const Walk& 
 
 TEST_CASE("a refit is the least-squares fit to the unpruned stream on the assignment's own path", "[refit]") {
   const Communicator world = Communicator::world();
-  for (const char* name : {"llama3_tiny", "qwen2_tiny"}) {
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny"}) {
     CAPTURE(name);
     const test::SharedFolder folder(world);
     const DatabaseOptions plain = test::small_database(name, folder / "plain.h5");

@@ -20,7 +20,7 @@ using test::with_holes;
 
 TEST_CASE("both formats hold the model that the search measures, and can be pruned again", "[stitch]") {
   const Communicator world = Communicator::world();
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "llama2_tiny"}) {
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny"}) {
     CAPTURE(name);
     const test::SharedFolder folder(world);
     build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));
@@ -87,7 +87,7 @@ TEST_CASE("both formats hold the model that the search measures, and can be prun
 TEST_CASE("a stored level 0 is exported, and measured alike by all", "[stitch]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const char* name : {"llama3_tiny", "qwen2_tiny"}) {
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny"}) {
     build_database(world, ops::Context(),
                    test::on_path(world, test::small_database(name, folder / (std::string(name) + ".h5")), 1,
                                  1, Compensation{0.1}));

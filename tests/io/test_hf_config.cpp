@@ -69,6 +69,7 @@ TEST_CASE("the configurations of the small models") {
   CHECK(llama3.rope_theta == 500000);
   CHECK(llama3.rope_scaling == Llama3RopeScaling{8, 1, 4, 64});
   CHECK_FALSE(llama3.features.qkv_bias);
+  CHECK_FALSE(llama3.features.qk_norm);
   CHECK_FALSE(llama3.tie_word_embeddings);
   CHECK(llama3.torch_dtype == "bfloat16");
   CHECK(llama3.bos_id == 0);
@@ -112,11 +113,19 @@ TEST_CASE("absent keys take the defaults of transformers") {
   CHECK(contains(error_of(without(minimal("qwen2"), "num_key_value_heads")),
                  "no multiple of num_key_value_heads 32"));
 
+  const HfConfig qwen3 = read(minimal("qwen3"));
+  CHECK(qwen3.model_type == "qwen3");
+  CHECK(qwen3.features.qk_norm);
+  CHECK_FALSE(qwen3.features.qkv_bias);
+  CHECK(qwen3.head_dim == 128);
+  CHECK(read(with(minimal("qwen3"), "head_dim", 32)).head_dim == 32);
+  CHECK(qwen3.rms_norm_eps == 1e-6);
+
   const HfConfig mistral = read(minimal("mistral"));
   CHECK(mistral.model_type == "llama");
   CHECK(mistral.max_position_embeddings == 131072);
   CHECK(contains(error_of(without(minimal("mistral"), "num_key_value_heads")), "num_key_value_heads 8"));
-  for (const char* type : {"llama", "mistral", "qwen2"}) {
+  for (const char* type : {"llama", "mistral", "qwen2", "qwen3"}) {
     CHECK(read(with(minimal(type), "num_key_value_heads", nullptr)).kv_heads == 4);
   }
 }
@@ -189,7 +198,7 @@ TEST_CASE("rope settings of transformers 5") {
 
 TEST_CASE("models that would be computed wrongly are refused by name") {
   const Json llama = minimal("llama");
-  for (const char* type : {"gemma2", "phi3", "qwen3", "llama4", "opt", ""}) {
+  for (const char* type : {"gemma2", "phi3", "qwen3_moe", "llama4", "opt", ""}) {
     CHECK(contains(error_of(with(llama, "model_type", type)), std::string("model_type '") + type + "'"));
   }
   CHECK(contains(error_of(without(llama, "model_type")), "model_type"));
@@ -213,6 +222,8 @@ TEST_CASE("models that would be computed wrongly are refused by name") {
   CHECK(contains(error_of(with(minimal("qwen2"), "use_sliding_window", true)), "use_sliding_window"));
   CHECK(error_of(with(minimal("qwen2"), "sliding_window", 4096)).empty());
   CHECK(error_of(with(minimal("qwen2"), "attention_bias", true)).empty());
+  CHECK(contains(error_of(with(minimal("qwen3"), "attention_bias", true)), "attention_bias"));
+  CHECK(contains(error_of(with(minimal("qwen3"), "use_sliding_window", true)), "use_sliding_window"));
 }
 
 TEST_CASE("the layers of a pruned model are read and checked") {

@@ -95,7 +95,7 @@ TEST_CASE("a missing or broken tokenizer is refused", "[tokenizer]") {
 TEST_CASE("damaged tokenizer files never do more than fail", "[tokenizer]") {
   std::mt19937_64 random(7);
   const test::TemporaryFolder folder;
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "llama2_tiny"}) {
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny"}) {
     const std::string good = golden(name);
     int loaded = 0;
     for (int i = 0; i < 60; ++i) {

@@ -80,7 +80,7 @@ double largest_difference(const std::filesystem::path& model, const std::filesys
 
 TEST_CASE("logits of small Llama-3-, Qwen2- and Llama-2-style models equal those of transformers",
           "[model]") {
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "llama2_tiny"}) {
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny"}) {
     const double difference =
         largest_difference(test::data_file(std::string("models/") + name),
                            test::data_file(std::string("forward/") + name + ".safetensors"));
@@ -90,7 +90,7 @@ TEST_CASE("logits of small Llama-3-, Qwen2- and Llama-2-style models equal those
 }
 
 TEST_CASE("logits of pruned models equal those of transformers with the exported code", "[model]") {
-  for (const char* name : {"llama3_pruned", "qwen2_pruned"}) {
+  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned"}) {
     const std::filesystem::path folder = test::data_file(std::string("models/") + name);
     CHECK(!read_hf_config(folder).even());
     const double difference =

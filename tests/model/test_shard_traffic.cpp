@@ -96,7 +96,8 @@ struct Bench {
   ops::Context context;
 };
 
-const std::vector<std::string> models = {"llama2_tiny", "llama3_pruned", "qwen2_tiny", "qwen2_pruned"};
+const std::vector<std::string> models = {"llama2_tiny", "llama3_pruned", "qwen2_tiny", "qwen2_pruned",
+                                         "qwen3_pruned"};
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include <galapagos/ops/backward.hpp>
+#include <galapagos/ops/head_norm.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/transformer.hpp>
@@ -91,6 +92,34 @@ TEST_CASE("a norm and its gradient, of any width", "[ops]") {
                              d_x_there, d_weight_there);
       CHECK(worst_rounding(d_x_there, d_x) < 1);
       CHECK(worst_rounding(d_weight_there, d_weight) < 1);
+    }
+  }
+}
+
+TEST_CASE("the norm of heads and its gradient, of any width", "[ops]") {
+  if (!with_gpu()) return;
+  const ops::Context gpu(Device::cuda, 0, DType::bf16);
+  std::mt19937 random(5);
+  for (const std::int64_t head_dim : {6, 64, 80, 128, 256}) {
+    for (const std::int64_t tokens : {1, 37, 3000}) {
+      const Shape shape{tokens, 5 * head_dim};
+      for (const DType type : {DType::f32, DType::bf16}) {
+        INFO("heads of " << head_dim << ", " << tokens << " tokens, " << name_of(type));
+        const OwnedTensor x = made(shape, random, type), d = made(shape, random, type),
+                          weight = random_tensor({head_dim}, random),
+                          sums = random_tensor({head_dim}, random);
+        const OwnedTensor weight_there = on(Device::cuda, weight), x_there = stored_on(Device::cuda, x, type),
+                          d_there = stored_on(Device::cuda, d, type), out = test::poisoned(shape),
+                          out_there = poison(shape, type), d_weight = copy(sums),
+                          d_weight_there = on(Device::cuda, sums);
+        ops::head_norm(cpu(), x, weight, 1e-5f, out);
+        ops::head_norm(gpu, x_there, weight_there, 1e-5f, out_there);
+        CHECK(worst_rounding(out_there, out) < 1);
+        ops::head_norm_backward(cpu(), x, weight, 1e-5f, d, d_weight);
+        ops::head_norm_backward(gpu, x_there, weight_there, 1e-5f, d_there, d_weight_there);
+        CHECK(worst_rounding(d_there, d) < 1);
+        CHECK(worst_rounding(d_weight_there, d_weight) < 1);
+      }
     }
   }
 }

@@ -2,6 +2,7 @@
 #include "ops/devices.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <numeric>
@@ -12,6 +13,7 @@
 #include <galapagos/ops/adamw.hpp>
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/divergence.hpp>
+#include <galapagos/ops/head_norm.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transformer.hpp>
 
@@ -239,6 +241,37 @@ TEST_CASE("gradients of the root-mean-square norm", "[ops]") {
                  differences(x, [&](const Values& at) { return product(g, rms_norm64(at, w, epsilon)); }));
   check_gradient(d_w,
                  differences(w, [&](const Values& at) { return product(g, rms_norm64(x, at, epsilon)); }));
+}
+
+TEST_CASE("the norm of each head, and its gradient", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
+  Maker make(4);
+  const double epsilon = 1e-3;
+  // More heads than a piece of the sum over them has, and a width that is no multiple of a warp.
+  for (const auto& [t, heads, n] : {std::array<std::int64_t, 3>{3, 2, 48}, {310, 3, 6}}) {
+    const Shape shape{t, heads * n};
+    const Values x = make.values(t * heads * n), w = make.values(n), g = make.values(t * heads * n);
+    const OwnedTensor in = tensor_of(x, shape, device), weight = tensor_of(w, {n}, device);
+    const OwnedTensor out = tensor_of(x, shape, device), d = tensor_of(g, shape, device),
+                      d_w = test::zeros_on(device, {n});
+    ops::head_norm(context, out, weight, static_cast<float>(epsilon), out);
+    const Values expected = rms_norm64(x, w, epsilon);
+    const std::vector<float> found = test::read(out);
+    double worst = 0;
+    for (std::size_t i = 0; i < found.size(); ++i) worst = std::max(worst, std::abs(found[i] - expected[i]));
+    CHECK(worst < 1e-5);
+    ops::head_norm_backward(context, in, weight, static_cast<float>(epsilon), d, d_w);
+    if (t < 10)
+      check_gradient(
+          d, differences(x, [&](const Values& at) { return product(g, rms_norm64(at, w, epsilon)); }));
+    check_gradient(d_w,
+                   differences(w, [&](const Values& at) { return product(g, rms_norm64(x, at, epsilon)); }));
+    ops::head_norm_backward(context, in, weight, static_cast<float>(epsilon), tensor_of(g, shape, device),
+                            d_w);
+    check_gradient(
+        d_w, differences(w, [&](const Values& at) { return 2 * product(g, rms_norm64(x, at, epsilon)); }));
+  }
 }
 
 TEST_CASE("the rotation's gradient turns back", "[ops]") {

@@ -37,7 +37,7 @@ TEST_CASE("a GPU removes in the CPU's order, but for near ties", "[database][bac
     return;
   }
   const test::SharedFolder folder(world);
-  for (const char* model : {"tiny", "llama3_tiny", "qwen2_tiny"}) {
+  for (const char* model : {"tiny", "llama3_tiny", "qwen2_tiny", "qwen3_tiny"}) {
     DatabaseOptions on_cpu = test::small_database(model, folder / (std::string(model) + "_cpu.h5"));
     DatabaseOptions on_gpu = test::small_database(model, folder / (std::string(model) + "_gpu.h5"));
     build_database(world, ops::Context(), on_cpu);

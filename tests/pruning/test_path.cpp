@@ -96,7 +96,7 @@ constexpr Compensation given = {0.3};
 TEST_CASE("the path of the unpruned model gives the ordinary database but for rounding", "[path]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const char* model : {"llama3_tiny", "qwen2_tiny"}) {
+  for (const char* model : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny"}) {
     const DatabaseOptions plain = test::small_database(model, folder / (std::string(model) + ".h5"));
     const DatabaseOptions path =
         test::on_path(world, test::small_database(model, folder / (std::string(model) + "_path.h5")), 0, 0);

@@ -218,7 +218,7 @@ double distance(const std::filesystem::path& first, const std::filesystem::path&
 TEST_CASE("the first order is the slope of the divergence, also where columns are pruned", "[divergence]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const std::string name : {"llama3_tiny", "qwen2_tiny"}) {
+  for (const std::string name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny"}) {
     const Pruned pruned(world, folder, name);
     CHECK(pruned.built);
     const SensitivityOptions options = options_of(pruned, folder / (name + "_s.h5"));

@@ -22,6 +22,11 @@ struct SmallModel {
   ModelWeights weights;
 };
 
+/// "qwen2_tiny" of "qwen2_pruned".
+inline std::string unpruned(const std::string& name) {
+  return name.substr(0, name.find('_')) + "_tiny";
+}
+
 /// What PyTorch computed in fp64 (tools/goldens/training.py): 20 steps of two sequences.
 class GoldenTraining {
  public:

@@ -220,7 +220,7 @@ double greatest_difference(const Bytes& a, const Bytes& b) {
 TEST_CASE("one update of a layer is AdamW's first step down the error weighed by G", "[distil]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const char* name : {"llama3_pruned", "qwen2_pruned"}) {
+  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned"}) {
     DistilOptions options = small_distillation(world, name, folder);
     options.refit = false;
     options.epochs = 1;

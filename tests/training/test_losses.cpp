@@ -95,8 +95,7 @@ LossSums naive(const TrainingLoss& loss, const Batch& batch, const States& found
 }
 
 struct Bench {
-  explicit Bench(const std::string& name)
-      : model(name), reference(name == "llama3_pruned" ? "llama3_tiny" : "qwen2_tiny"), golden(name) {}
+  explicit Bench(const std::string& name) : model(name), reference(test::unpruned(name)), golden(name) {}
 
   LossSums compute(const TrainingLoss& loss, const Batch& batch, const Gradients& gradients,
                    bool recompute = false) const {
@@ -176,7 +175,7 @@ void check_gradients(const Bench& bench, const TrainingLoss& loss, const Batch& 
 }  // namespace
 
 TEST_CASE("each loss of a recovery and its gradient, with layers of which nothing is left", "[training]") {
-  for (const char* name : {"llama3_pruned", "qwen2_pruned"}) {
+  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned"}) {
     const Bench bench(name);
     const Batch batch = bench.golden.batch(0);
     const std::vector<std::int64_t> all = compared_layers("all", bench.model.config);

@@ -29,7 +29,7 @@ bool is_vector(const NamedTensor& parameter) {
 
 TEST_CASE("random weights have the shapes of the model, norms 1, biases 0 and normal matrices",
           "[random_weights]") {
-  for (const std::string name : {"llama3_pruned", "qwen2_pruned", "llama3_tiny"}) {
+  for (const std::string name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "llama3_tiny"}) {
     HfConfig config = config_of(name);
     config.source["initializer_range"] = 0.05;
     const ModelWeights weights = load_model_weights(random_source(config, DType::f32, Device::cpu, 3));

@@ -1,3 +1,4 @@
+#include "golden_training.hpp"
 #include "scripted_signals.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
@@ -38,7 +39,7 @@ double greatest_difference(const std::vector<double>& a, const std::vector<doubl
 TEST_CASE("a run has the same loss curve on any number of ranks", "[training_run]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const char* name : {"llama3_pruned", "qwen2_pruned"}) {
+  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned"}) {
     const std::filesystem::path model = folder / name;
     test::copy_with_tokenizer(world, name, model);
     for (const bool distilled : {false, true}) {
@@ -47,8 +48,7 @@ TEST_CASE("a run has the same loss curve on any number of ranks", "[training_run
       options.model = model;
       options.precision = DType::f32;
       if (distilled) {
-        options.reference =
-            test::data_file(std::string("models/") + (name[0] == 'l' ? "llama3_tiny" : "qwen2_tiny"));
+        options.reference = test::data_file("models/" + test::unpruned(name));
       }
       const RunEnd found = run_to_end(world, options);
       options.output = folder / fmt::format("{}-{}-{}", name, distilled, world.rank());

@@ -38,10 +38,8 @@ Model stored(const std::string& name) {
 
 /// With a vocabulary and widths that no number of shards from 2 to 5 divides, and layers without heads or
 /// columns.
-Model odd(bool qwen) {
-  Model model{qwen ? "odd qwen2" : "odd llama",
-              read_hf_config(test::data_file(qwen ? "models/qwen2_pruned" : "models/llama3_pruned")),
-              {}};
+Model odd(const std::string& family) {
+  Model model{"odd " + family, read_hf_config(test::data_file("models/" + family + "_pruned")), {}};
   model.config.vocab_size = 101;
   model.config.source["initializer_range"] = 0.2;
   const auto layers = static_cast<std::size_t>(model.config.layers);
@@ -55,10 +53,10 @@ Model odd(bool qwen) {
 
 std::vector<Model> models() {
   std::vector<Model> all;
-  for (const char* name : {"llama3_pruned", "qwen2_pruned", "llama2_tiny", "qwen2_tiny"})
+  for (const char* name :
+       {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "llama2_tiny", "qwen2_tiny", "qwen3_tiny"})
     all.push_back(stored(name));
-  all.push_back(odd(false));
-  all.push_back(odd(true));
+  for (const char* family : {"llama3", "qwen2", "qwen3"}) all.push_back(odd(family));
   return all;
 }
 
@@ -117,6 +115,15 @@ double worst_difference(const Model& model, const ModelPart& part, const Values&
   return seen == found.size() ? worst : INFINITY;
 }
 
+/// Every shard has its own heads' term of the gradients of what all heads have in common.
+void sum_terms(const Shards& shards, Values& gradients) {
+  if (shards.alone()) return;
+  for (auto& [name, values] : gradients) {
+    if (!name.ends_with("q_norm.weight") && !name.ends_with("k_norm.weight")) continue;
+    for (float& value : values) value = static_cast<float>(shards.ranks().sum(static_cast<double>(value)));
+  }
+}
+
 struct Step {
   double loss = 0, norm = 0;
   Values gradients, weights;
@@ -141,6 +148,7 @@ Step two_steps(const Model& model, const ModelPart& part, const Model* reference
   for (int i = 0; i < 2; ++i) {
     step.loss = add_gradients(pass, weights, tokens, 25, 0.1f, teacher ? &*teacher : nullptr, gradients)->all;
     step.gradients = values_of(weights, &gradients.all());
+    sum_terms(shards, step.gradients);
     step.norm = optimiser.step(gradients, 1e-3, clip);
   }
   step.weights = values_of(weights);
@@ -200,9 +208,9 @@ TEST_CASE("losses, gradients and trained weights of shards are those of the whol
     const ModelPart whole = part_of_model(model.config, 0, 1),
                     part = part_of_model(model.config, world.rank(), world.size());
     const Shards shards = shards_of(world, part);
-    const bool learns = model.name == "llama3_pruned" || model.name == "qwen2_pruned";
+    const bool learns = model.name.ends_with("_pruned");
     std::optional<Model> reference;
-    if (learns) reference = stored(model.name == "llama3_pruned" ? "llama3_tiny" : "qwen2_tiny");
+    if (learns) reference = stored(test::unpruned(model.name));
     // The text; a reference's probabilities; all at once, with a stream that layers hand on as it is.
     std::vector<TrainingLoss> losses = {TrainingLoss()};
     if (learns) {

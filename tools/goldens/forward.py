@@ -5,7 +5,8 @@ For each model: config.json and its weights as safetensors in tests/data/models/
 tests/data/forward/<name>.safetensors the token ids `tokens` [2, 96] I32, the `positions` [p] I32 at which
 logits are kept, and the `logits` [2, p, vocab] F32, computed in float32 from the weights as stored.
 
-How to run, from the root of the source tree (the data were made with torch 1.13):
+How to run, from the root of the source tree (the data were made with torch 1.13, but for qwen3_tiny: with torch 2.15 and
+transformers 5.24.0, and its tokenizer is qwen2_tiny's):
 
     python3 -m venv .venv
     .venv/bin/pip install 'torch' 'transformers==4.45.2' 'numpy<2' safetensors
@@ -19,6 +20,7 @@ import json
 from pathlib import Path
 
 import torch
+import transformers
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
@@ -53,6 +55,14 @@ MODELS = {
             tie_word_embeddings=False, bos_token_id=1, eos_token_id=2),
         torch.float16, 2),
 }
+if hasattr(transformers, "Qwen3Config"):  # since 4.51
+    # Norms of the heads of q and k, whose width (128) is not the hidden size.
+    MODELS["qwen3_tiny"] = (
+        transformers.Qwen3Config(
+            hidden_size=64, num_hidden_layers=3, num_attention_heads=8, num_key_value_heads=2, head_dim=16,
+            intermediate_size=160, vocab_size=VOCAB, max_position_embeddings=512, rms_norm_eps=1e-6,
+            tie_word_embeddings=False, use_sliding_window=False, bos_token_id=0, eos_token_id=1),
+        torch.bfloat16, 1)
 
 
 def randomize(model, seed):
@@ -104,7 +114,7 @@ def save_weights(tensors, folder, shards):
 def save_config(config, dtype, folder):
     values = config.to_diff_dict()
     values["torch_dtype"] = str(dtype).removeprefix("torch.")
-    values["architectures"] = [{"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}[config.model_type]]
+    values["architectures"] = [f"{config.model_type.capitalize()}ForCausalLM"]
     if getattr(config, "head_dim", None) is not None:
         values["head_dim"] = config.head_dim
     (folder / "config.json").write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
@@ -144,11 +154,14 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder that gets models/ and forward/")
     parser.add_argument("--seed", type=int, default=20, help="seed of weights and tokens")
+    parser.add_argument("--only", choices=MODELS, help="this model alone")
     parser.add_argument("--goldens-only", action="store_true", help="keep the models that are there")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the same sums in the same order on every machine
     (arguments.output / "forward").mkdir(parents=True, exist_ok=True)
     for i, name in enumerate(MODELS):
+        if arguments.only not in (None, name):
+            continue
         folder = arguments.output / "models" / name
         if not arguments.goldens_only:
             make_model(name, folder, arguments.seed + i)

@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
 # Makes the small pruned models of tests/data/models and what Hugging Face transformers computes with them: layer 0
 # without attention, layer 1 without a feed-forward part, layer 2 with neither, where there are more layers uneven heads.
-#   tools/goldens/pruned.sh PYTHON [GALAPAGOS]
+#   tools/goldens/pruned.sh PYTHON [GALAPAGOS [NAME]]
+# NAME: of these alone.
 # PYTHON has torch, transformers and safetensors (as tools/goldens/forward.py). The dense export is compared as well.
 set -euo pipefail
 python=$1
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 galapagos=${2:-build/release/src/app/galapagos}
+only=${3:-}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 prune() { # name, levels of ffn by layer, levels of attention by layer
+  [[ "$1" == "${only:-$1}" ]] || return 0
   local name=$1 model=tests/data/models/$1_tiny layer
   "$galapagos" database --model "$model" --calibration tests/data/text/sample.jsonl --calibration-tokens 3000 \
     --sequence-length 128 --levels 4 --output "$folder/$name.h5" --log-level warning
@@ -29,3 +32,4 @@ prune() { # name, levels of ffn by layer, levels of attention by layer
 }
 prune llama3 "1 4 4 2" "4 1 4 3"
 prune qwen2 "2 4 1" "4 2 1"
+prune qwen3 "2 4 1" "4 2 1"

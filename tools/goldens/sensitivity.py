@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Makes what PyTorch finds for the sensitivities of the small models of tests/data/models: tests/data/sensitivity.
 
-    python3 tools/goldens/sensitivity.py
+    python3 tools/goldens/sensitivity.py [NAME ...]
 
-Made with Python 3.11, torch 2.15, transformers 5.24.0, numpy 2.4 and safetensors. It takes some seconds on one core.
+Made with Python 3.11, torch 2.15, transformers 5.24.0, numpy 2.4 and safetensors (qwen3 with transformers 4.57.3). It takes some
+seconds on one core. NAME: of these alone.
 
 All is computed in float64, in the model code of src/export/python (see tools/goldens/training.py), and only then
 rounded to float32. Ids are drawn at every position from the model's own softmax: the first id whose cumulative
@@ -19,6 +20,7 @@ tokens and samples.
 The script fails where g and central differences of the loss disagree.
 """
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -29,7 +31,7 @@ from torch import Tensor, nn
 from training import LENGTHS, ROOT, import_model_code, load, load_reference, split
 
 OUT = ROOT / "tests/data/sensitivity"
-PRUNED, WHOLE = ("llama3_pruned", "qwen2_pruned"), ("llama3_tiny", "qwen2_tiny")
+PRUNED, WHOLE = ("llama3_pruned", "qwen2_pruned", "qwen3_pruned"), ("llama3_tiny", "qwen2_tiny", "qwen3_tiny")
 SEED, SAMPLES, KIND = 5, 2, 32
 
 
@@ -138,10 +140,9 @@ def make(code, name: str) -> None:
 def main() -> None:
     OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        import sys
         sys.path.insert(0, folder)
         code = import_model_code(Path(folder), "exact", True)
-        for name in WHOLE + PRUNED:
+        for name in sys.argv[1:] or WHOLE + PRUNED:
             make(code, name)
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Makes what PyTorch computes when it trains the small pruned models of tests/data/models: tests/data/training.
 
-    python3 tools/goldens/training.py
+    python3 tools/goldens/training.py [NAME]
 
 Made with Python 3.11, torch 1.13, transformers 4.45.2, numpy 1.24 and safetensors; tools/goldens/forward.py says how
-to install them. It takes some seconds on one core.
+to install them; qwen3_pruned with torch 2.15 and transformers 4.57.3. NAME: of this one alone. It takes some seconds on one core.
 
 All is computed in float64 from the weights as stored and only then rounded to float32. The model code of
 src/export/python always normalizes, rotates and takes the softmax in float32, so it is run from a copy in which it
@@ -48,11 +48,11 @@ from transformers import AutoModelForCausalLM
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "tests/data/models"
-REFERENCES = {"llama3_pruned": "llama3_tiny", "qwen2_pruned": "qwen2_tiny"}  # of the distillation
+REFERENCES = {"llama3_pruned": "llama3_tiny", "qwen2_pruned": "qwen2_tiny", "qwen3_pruned": "qwen3_tiny"}  # of the distillation
 # Of the tokens. AdamW's first step is as long for a gradient of 1e-8 as for one of 1, so that with some data rounding
 # grows to 1e-2 within the 20 steps. Of the seeds 40 to 59 these are ones where noise of 1e-7 on the initial weights
 # changes the float64 results least: losses by 1e-5, final values by 1e-4.
-SEEDS = {"llama3_pruned": 41, "qwen2_pruned": 56}
+SEEDS = {"llama3_pruned": 41, "qwen2_pruned": 56, "qwen3_pruned": 41}
 
 STEPS, LENGTHS = 20, (20, 13)
 PREDICTED = sum(length - 1 for length in LENGTHS)
@@ -235,7 +235,7 @@ def main() -> None:
         sys.path.insert(0, folder)
         exact = import_model_code(Path(folder), "galapagos_exact", exact=True)
         single = import_model_code(Path(folder), "galapagos_single", exact=False)
-    for name in REFERENCES:
+    for name in sys.argv[1:] or REFERENCES:
         vocabulary = exact.GalapagosConfig.from_pretrained(MODELS / name).vocab_size
         generator = torch.Generator().manual_seed(SEEDS[name])
         tokens = torch.randint(vocabulary, (STEPS, sum(LENGTHS)), generator=generator, dtype=torch.int32)

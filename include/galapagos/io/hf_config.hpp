@@ -37,13 +37,14 @@ LayerShape even_layer_shape(std::int64_t heads, std::int64_t kv_heads, std::int6
 /// What families of models differ in.
 struct ModelFeatures {
   bool qkv_bias = false;  ///< biases on q, k and v
+  bool qk_norm = false;   ///< every head of q and k is normed before the rotation
 
   bool operator==(const ModelFeatures&) const = default;
 };
 
 /// What a Hugging Face config.json says about a model, checked, with transformers' defaults filled in.
 struct HfConfig {
-  std::string model_type;  ///< "llama" (also for Mistral without a sliding window) or "qwen2"
+  std::string model_type;  ///< "llama" (also for Mistral without a sliding window), "qwen2" or "qwen3"
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;  ///< of the unpruned model, as heads and kv_heads
   std::int64_t layers = 0;

@@ -6,9 +6,7 @@
 #include <vector>
 
 #include <galapagos/io/token_source.hpp>
-#include <galapagos/model/shards.hpp>
-#include <galapagos/model/weights.hpp>
-#include <galapagos/ops/context.hpp>
+#include <galapagos/model/layer_steps.hpp>
 
 namespace galapagos {
 
@@ -25,10 +23,6 @@ std::vector<Batch> make_batches(std::span<const std::int32_t> tokens, std::span<
                                 std::int64_t most_tokens);
 std::vector<Batch> make_batches(const TokenSet& sequences, std::int64_t most_tokens);
 
-/// The angle per position of each pair of a head, [head_dim / 2] fp32, with llama3 scaling where the model
-/// has it.
-OwnedTensor rope_frequencies(const HfConfig& config, Device device);
-
 /// The inputs of a layer's two pruned products, of the type of activations, shown as they pass: of o_proj [t,
 /// heads * head_dim] and of down_proj [t, columns]. Either may be empty.
 struct LayerTaps {
@@ -43,6 +37,8 @@ class LayerForward {
   /// The references must outlive this.
   LayerForward(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
                const Shards& shards = alone());
+  /// Activations per token that this holds.
+  static std::int64_t width(const HfConfig& config);
 
   /// hidden [t, hidden_size] fp32 becomes the layer's output.
   void run(const LayerWeights& weights, std::span<const std::int64_t> offsets, const Tensor& hidden,
@@ -57,9 +53,8 @@ class LayerForward {
  private:
   const ops::Context& context_;
   const Shards& shards_;
-  HfConfig config_;
-  OwnedTensor frequencies_;
-  OwnedTensor normed_, q_, k_, v_, mixed_, gate_, up_;
+  LayerSteps steps_;
+  LayerBuffers buffers_;
 };
 
 /// logits [t, vocabulary] fp32 from hidden [t, hidden_size] fp32, whose norm it holds meanwhile, with the

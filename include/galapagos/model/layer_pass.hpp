@@ -12,15 +12,10 @@ namespace galapagos {
 /// The widest parts of any layer.
 LayerShape widest_shape(const HfConfig& config);
 
-/// to = from, of the same type and as many values, wherever they lie.
-inline void copy_values(const Tensor& from, const Tensor& to) {
-  copy_bytes(to.data, to.device, from.data, from.device, from.bytes());
-}
-
-/// What the way back through a layer needs of the way there, for at most `most_tokens` tokens; gate and up
-/// before the activation, q and k after the rotation.
-struct LayerTape {
-  OwnedTensor q, k, v, mixed, log_sums, between, gate, up;
+/// What the way back through a layer needs of the way there, for at most `most_tokens` tokens.
+struct LayerTape : LayerBuffers {
+  OwnedTensor log_sums;
+  OwnedTensor between;  ///< the two parts
 
   LayerTape(const ops::Context& context, const HfConfig& config, const LayerShape& shape,
             std::int64_t most_tokens);
@@ -69,13 +64,15 @@ class LayerPass {
                           const AttentionTensors<Tensor>& gradients);
   void finish_backward(const Tensor& x, const Tensor& norm, const Tensor& d_hidden, const Tensor& d_norm,
                        const std::function<void()>& meanwhile);
-  Tensor normed_of(const Tensor& x, const Tensor& weight);
+  const Tensor& or_unused(const Tensor& gradient) const {
+    return gradient.empty() ? unused_.view() : gradient;
+  }
 
   const ops::Context& context_;
   const Shards& shards_;
   const HfConfig& config_;
-  OwnedTensor frequencies_;
-  OwnedTensor normed_, d_normed_;
+  LayerSteps steps_;
+  OwnedTensor d_normed_;
   OwnedTensor wide_, d_mixed_, d_q_, d_k_, d_v_;
   OwnedTensor unused_;  // where the gradient of a norm goes that nobody asks for
 };

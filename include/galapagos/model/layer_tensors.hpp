@@ -43,12 +43,14 @@ struct TensorSpec {
   bool present(const HfConfig& config) const { return needs == nullptr || config.features.*needs; }
   bool vector() const { return columns == Axis::none; }
   Slicing slicing() const;
+  /// Whether shards, each with its own heads, have but terms of its gradient although all have the tensor.
+  bool partial_gradient() const { return rows == Axis::head_dim; }
 };
 
 /// The tensors of attention, and those of the feed-forward part: weights or their gradients.
 template <typename T>
 struct AttentionTensors {
-  T norm, q, k, v, o, q_bias, k_bias, v_bias;
+  T norm, q, k, v, o, q_bias, k_bias, v_bias, q_norm, k_norm;
 };
 template <typename T>
 struct FfnTensors {
@@ -63,21 +65,23 @@ struct LayerTensor {
 };
 
 namespace layer_tensors {
-using Axis::ffn, Axis::hidden, Axis::kv, Axis::none, Axis::q, Axis::vocabulary;
+using Axis::ffn, Axis::head_dim, Axis::hidden, Axis::kv, Axis::none, Axis::q, Axis::vocabulary;
 using InitialValues::normal, InitialValues::ones, InitialValues::zeros;
 using A = AttentionTensors<OwnedTensor>;
 using DA = AttentionTensors<Tensor>;
 using F = FfnTensors<OwnedTensor>;
 using DF = FfnTensors<Tensor>;
-constexpr auto qkv_bias = &ModelFeatures::qkv_bias;
+constexpr auto qkv_bias = &ModelFeatures::qkv_bias, qk_norm = &ModelFeatures::qk_norm;
 
 /// In the order of the parameters.
 inline constexpr auto attention = std::to_array<LayerTensor<AttentionTensors>>({
     {{"input_layernorm.weight", hidden, none, ones}, &A::norm, &DA::norm},
     {{"self_attn.q_proj.weight", q, hidden, normal, 0}, &A::q, &DA::q},
     {{"self_attn.q_proj.bias", q, none, zeros, 0, qkv_bias}, &A::q_bias, &DA::q_bias},
+    {{"self_attn.q_norm.weight", head_dim, none, ones, 0, qk_norm}, &A::q_norm, &DA::q_norm},
     {{"self_attn.k_proj.weight", kv, hidden, normal, 1}, &A::k, &DA::k},
     {{"self_attn.k_proj.bias", kv, none, zeros, 0, qkv_bias}, &A::k_bias, &DA::k_bias},
+    {{"self_attn.k_norm.weight", head_dim, none, ones, 0, qk_norm}, &A::k_norm, &DA::k_norm},
     {{"self_attn.v_proj.weight", kv, hidden, normal, 2}, &A::v, &DA::v},
     {{"self_attn.v_proj.bias", kv, none, zeros, 0, qkv_bias}, &A::v_bias, &DA::v_bias},
     {{"self_attn.o_proj.weight", hidden, q, normal, 3}, &A::o, &DA::o},

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,8 @@ class Gradients {
   Gradients(const ModelWeights& weights, Device device);
 
   const Tensor& all() const { return all_.view(); }
+  /// Those of which each shard has but a term: see TensorSpec::partial_gradient().
+  std::span<const Tensor> partial() const { return partial_; }
   const LayerGradients& layer(std::size_t index) const { return layers_[index]; }
   const Tensor& embedding() const { return embedding_; }
   const Tensor& norm() const { return norm_; }
@@ -51,6 +54,7 @@ class Gradients {
   OwnedTensor all_;
   std::vector<LayerGradients> layers_;
   Tensor embedding_, norm_, head_;
+  std::vector<Tensor> partial_;
 };
 
 }  // namespace galapagos

@@ -101,6 +101,11 @@ OwnedTensor copy_of(const Tensor& tensor, Device device, const std::string& purp
 void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device from_device,
                 std::size_t bytes);
 
+/// to = from, of the same type and as many values, wherever they lie.
+inline void copy_values(const Tensor& from, const Tensor& to) {
+  copy_bytes(to.data, to.device, from.data, from.device, from.bytes());
+}
+
 /// Waits until all that was queued on the device is done; nothing is ever queued on the CPU.
 void synchronise(Device device);
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of a model whose layers differ in attention heads, KV heads and feed-forward columns.
 
-It is the configuration of the unpruned Llama, Mistral or Qwen2 model (all global values are that model's) and:
+It is the configuration of the unpruned Llama, Mistral, Qwen2 or Qwen3 model (all global values are that model's) and:
 
-base_model_type  "llama", "mistral" or "qwen2"; q, k and v have biases in qwen2 and only there.
+base_model_type  "llama", "mistral", "qwen2" or "qwen3"; FEATURES says in what they differ.
 pruned_layers    what each layer still has, a list of objects:
                    kv_of_head           for each query head, the KV head it attends with; empty: no attention
                    num_key_value_heads  KV heads
@@ -14,6 +14,9 @@ pruned_layers    what each layer still has, a list of objects:
 
 import transformers
 from transformers import PretrainedConfig
+
+# qkv_bias: q, k and v have biases. qk_norm: every head of q and k is normed before the rotation.
+FEATURES = {"llama": (), "mistral": (), "qwen2": ("qkv_bias",), "qwen3": ("qk_norm",)}
 
 TRANSFORMERS_MAJOR = int(transformers.__version__.split(".")[0])
 
@@ -105,12 +108,12 @@ class GalapagosConfig(PretrainedConfig):
         tie_word_embeddings=False,
         **kwargs,
     ):
-        if base_model_type not in ("llama", "mistral", "qwen2"):
-            raise ValueError(f"config: base_model_type {base_model_type!r} is not llama, mistral or qwen2")
+        if base_model_type not in FEATURES:
+            raise ValueError(f"config: base_model_type {base_model_type!r} is none of {', '.join(FEATURES)}")
         if hidden_act != "silu":
             raise ValueError(f"config: hidden_act {hidden_act!r} is not supported, only silu")
-        # qwen2 has its biases whatever attention_bias says.
-        if mlp_bias or (attention_bias and base_model_type != "qwen2"):
+        # A family with biases of its own has them whatever attention_bias says.
+        if mlp_bias or (attention_bias and "qkv_bias" not in FEATURES[base_model_type]):
             raise ValueError("config: attention_bias and mlp_bias are not supported")
         # The library makes one without arguments to learn the defaults; the model insists on having pruned_layers.
         if pruned_layers is not None:
@@ -159,6 +162,9 @@ class GalapagosConfig(PretrainedConfig):
             **kwargs,
         )
         self._describe_layers()
+
+    def has(self, feature):
+        return feature in FEATURES[self.base_model_type]
 
     # Set by _describe_layers and never saved: pruned_layers says the same.
     _derived = ("per_layer_config", "allow_global_per_layer_attribute_access")

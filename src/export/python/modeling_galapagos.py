@@ -123,11 +123,15 @@ class GalapagosAttention(nn.Module):
         self.one_to_one = self.even and self.num_heads == self.num_key_value_heads
         self.num_key_value_groups = self.num_heads // self.num_key_value_heads if self.even else 1
         self.kv_of_head = PerDevice(list(layer["kv_of_head"]), torch.long)
-        bias = config.base_model_type == "qwen2"
+        bias = config.has("qkv_bias")
         self.q_proj = nn.Linear(config.hidden_size, self.num_heads * self.head_dim, bias=bias)
         self.k_proj = nn.Linear(config.hidden_size, self.num_key_value_heads * self.head_dim, bias=bias)
         self.v_proj = nn.Linear(config.hidden_size, self.num_key_value_heads * self.head_dim, bias=bias)
         self.o_proj = nn.Linear(self.num_heads * self.head_dim, config.hidden_size, bias=False)
+        self.has_norms = config.has("qk_norm")
+        if self.has_norms:
+            self.q_norm = GalapagosRMSNorm(self.head_dim, config.rms_norm_eps)
+            self.k_norm = GalapagosRMSNorm(self.head_dim, config.rms_norm_eps)
 
     def forward(self, hidden_states, cos, sin, attention_mask=None, past_key_values=None, past_length=0,
                 output_attentions=False, **kwargs):
@@ -137,6 +141,8 @@ class GalapagosAttention(nn.Module):
         batch, length = hidden_states.shape[0], hidden_states.shape[1]
         query = query.view(batch, length, -1, self.head_dim).transpose(1, 2)
         key = key.view(batch, length, -1, self.head_dim).transpose(1, 2)
+        if self.has_norms:
+            query, key = self.q_norm(query), self.k_norm(key)
         value = value.view(batch, length, -1, self.head_dim).transpose(1, 2)
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
 

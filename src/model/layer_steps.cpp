@@ -1,0 +1,115 @@
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include <galapagos/model/layer_steps.hpp>
+#include <galapagos/ops/head_norm.hpp>
+#include <galapagos/ops/linear.hpp>
+#include <galapagos/ops/transformer.hpp>
+
+namespace galapagos {
+namespace {
+
+const Tensor* bias_or_none(const OwnedTensor& bias) {
+  return bias->empty() ? nullptr : &bias.view();
+}
+
+}  // namespace
+
+OwnedTensor rope_frequencies(const HfConfig& config, Device device) {
+  std::vector<float> frequencies;
+  for (std::int64_t i = 0; i < config.head_dim / 2; ++i) {
+    double frequency =
+        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+    if (config.rope_scaling) {
+      // Long wavelengths are stretched by `factor`, short ones kept, with a linear passage between them.
+      const Llama3RopeScaling& scaling = *config.rope_scaling;
+      const double turns =
+          static_cast<double>(scaling.original_max_position_embeddings) * frequency / (2 * std::numbers::pi);
+      const double share = std::clamp(
+          (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor), 0.0, 1.0);
+      frequency *= share + (1 - share) / scaling.factor;
+    }
+    frequencies.push_back(static_cast<float>(frequency));
+  }
+  OwnedTensor tensor({config.head_dim / 2}, DType::f32, device, "rotary frequencies");
+  copy_bytes(tensor->data, device, reinterpret_cast<const std::byte*>(frequencies.data()), Device::cpu,
+             tensor->bytes());
+  return tensor;
+}
+
+LayerBuffers::LayerBuffers(const ops::Context& context, const HfConfig& config, const LayerWidths& widths,
+                           std::int64_t most_tokens, bool for_backward) {
+  const auto activation = [&](std::int64_t width) {
+    return OwnedTensor({most_tokens, width}, context.activations(), context.device(), "activations");
+  };
+  q = activation(widths.heads * config.head_dim);
+  mixed = activation(widths.heads * config.head_dim);
+  k = activation(widths.kv_heads * config.head_dim);
+  v = activation(widths.kv_heads * config.head_dim);
+  gate = activation(widths.columns);
+  up = activation(widths.columns);
+  if (!for_backward || !config.features.qk_norm) return;
+  q_in = activation(widths.heads * config.head_dim);
+  k_in = activation(widths.kv_heads * config.head_dim);
+}
+
+std::int64_t LayerBuffers::width(const HfConfig& config, const LayerWidths& widths, bool for_backward) {
+  const std::int64_t heads = widths.heads + widths.kv_heads;
+  const std::int64_t before_norms = for_backward && config.features.qk_norm ? heads : 0;
+  return (2 * heads + before_norms) * config.head_dim + 2 * widths.columns;
+}
+
+LayerSteps::LayerSteps(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
+                       const Shards& shards)
+    : context_(context),
+      shards_(shards),
+      config_(config),
+      frequencies_(rope_frequencies(config, context.device())),
+      normed_({most_tokens, config.hidden_size}, context.activations(), context.device(), "activations") {}
+
+Tensor LayerSteps::normed_of(const Tensor& x, const Tensor& weight) {
+  const Tensor normed = normed_->view({x.rows(), config_.hidden_size});
+  ops::rms_norm(context_, x, weight, static_cast<float>(config_.rms_norm_eps), normed);
+  return normed;
+}
+
+void LayerSteps::attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
+                           const Tensor& hidden, const LayerBuffers& buffers, const Tensor& log_sums,
+                           const std::function<void(const Tensor& input)>& tap) {
+  if (!weights.present()) return;
+  const Shape q_shape{hidden.rows(), weights.heads() * config_.head_dim},
+      kv_shape{hidden.rows(), weights.kv_heads * config_.head_dim};
+  const Tensor q = buffers.q->view(q_shape), mixed = buffers.mixed->view(q_shape);
+  const Tensor k = buffers.k->view(kv_shape), v = buffers.v->view(kv_shape);
+  if (weights.heads() > 0) {
+    const bool kept = !buffers.q_in->empty();
+    const Tensor q_in = kept ? buffers.q_in->view(q_shape) : q,
+                 k_in = kept ? buffers.k_in->view(kv_shape) : k;
+    {
+      const ops::Factor x(normed_of(hidden, weights.norm));
+      ops::linear(context_, x, weights.q, bias_or_none(weights.q_bias), q_in);
+      ops::linear(context_, x, weights.k, bias_or_none(weights.k_bias), k_in);
+      ops::linear(context_, x, weights.v, bias_or_none(weights.v_bias), v);
+    }
+    if (config_.features.qk_norm) {
+      const auto epsilon = static_cast<float>(config_.rms_norm_eps);
+      ops::head_norm(context_, q_in, weights.q_norm, epsilon, q);
+      ops::head_norm(context_, k_in, weights.k_norm, epsilon, k);
+    }
+    ops::rope(context_, q, k, config_.head_dim, frequencies_, offsets);
+    ops::attention(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed, log_sums);
+    if (tap) tap(mixed);
+  }
+  shards_.add_product(context_, mixed, weights.o, hidden);
+}
+
+void LayerSteps::gate_and_up(const FfnWeights& weights, const Tensor& hidden, const LayerBuffers& buffers) {
+  if (weights.columns == 0) return;
+  const Shape shape{hidden.rows(), weights.columns};
+  const ops::Factor x(normed_of(hidden, weights.norm));
+  ops::linear(context_, x, weights.gate, nullptr, buffers.gate->view(shape));
+  ops::linear(context_, x, weights.up, nullptr, buffers.up->view(shape));
+}
+
+}  // namespace galapagos
