@@ -1,3 +1,5 @@
+#include "plan.hpp"
+
 #include "command.hpp"
 #include "plan_parts.hpp"
 

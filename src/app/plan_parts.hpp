@@ -1,6 +1,6 @@
 #pragma once
 
-#include "plan.hpp"
+#include "plan_machine.hpp"
 
 #include <filesystem>
 #include <string>

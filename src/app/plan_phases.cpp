@@ -1,3 +1,4 @@
+#include "plan.hpp"
 #include "plan_parts.hpp"
 
 #include <algorithm>

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include <galapagos/comm/collectives.hpp>
+#include <galapagos/comm/gathered_part.hpp>
 
 namespace galapagos {
 

@@ -3,8 +3,9 @@
 #include <cstdint>
 #include <span>
 
-#include <galapagos/comm/collectives.hpp>
-#include <galapagos/comm/staged_collectives.hpp>
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/comm/gathered_part.hpp>
+#include <galapagos/comm/staging.hpp>
 
 namespace galapagos {
 

@@ -1,7 +1,7 @@
 #include <cstdio>
 
 #include <galapagos/core/error.hpp>
-#include <galapagos/core/text.hpp>
+#include <galapagos/core/utf8.hpp>
 
 namespace galapagos {
 namespace {

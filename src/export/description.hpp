@@ -5,7 +5,8 @@
 
 #include <galapagos/assignment/space.hpp>
 #include <galapagos/core/json.hpp>
-#include <galapagos/export/stitch.hpp>
+#include <galapagos/export/export_format.hpp>
+#include <galapagos/pruning/refit.hpp>
 
 namespace galapagos {
 

@@ -4,18 +4,12 @@
 #include <map>
 
 #include <galapagos/comm/agreement.hpp>
-#include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/export/stitch.hpp>
 
 namespace galapagos {
-
-ExportFormat export_format_of(const std::string& name) {
-  if (name == "hf") return ExportFormat::hf;
-  if (name == "dense") return ExportFormat::dense;
-  throw UsageError("unknown format '" + printable(name) + "'", "--format", "choose hf or dense");
-}
 
 namespace {
 

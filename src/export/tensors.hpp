@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
-#include <galapagos/export/stitch.hpp>
+#include <galapagos/assignment/space.hpp>
+#include <galapagos/export/export_format.hpp>
+#include <galapagos/io/checkpoint.hpp>
 
 namespace galapagos {
 

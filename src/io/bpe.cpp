@@ -7,7 +7,7 @@
 #include <utility>
 
 #include <galapagos/core/error.hpp>
-#include <galapagos/core/text.hpp>
+#include <galapagos/core/utf8.hpp>
 
 namespace galapagos {
 namespace {

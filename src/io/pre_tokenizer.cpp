@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include <galapagos/core/error.hpp>
-#include <galapagos/core/text.hpp>
+#include <galapagos/core/utf8.hpp>
 
 namespace galapagos {
 namespace {

@@ -1,41 +1,12 @@
-#include "tokenizer_kinds.hpp"
 #include "utf8.hpp"
 
 #include <fmt/format.h>
 
 #include <galapagos/core/error.hpp>
-#include <galapagos/core/file.hpp>
-#include <galapagos/core/json.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/io/tokenizer.hpp>
 
 namespace galapagos {
-
-std::optional<std::string> configured_bos_token(const std::filesystem::path& file) {
-  const std::filesystem::path config = file.parent_path() / "tokenizer_config.json";
-  if (!std::filesystem::exists(config)) return std::nullopt;
-  const Json settings = read_json(config);
-  if (json_absent(settings, "bos_token")) return std::nullopt;
-  const Json& token = settings["bos_token"];
-  if (token.is_string()) return token.get<std::string>();
-  return json_string(token, "content", config.string() + ": bos_token");
-}
-
-std::unique_ptr<Tokenizer> Tokenizer::load(const std::filesystem::path& folder_or_file) {
-  std::filesystem::path file = folder_or_file;
-  if (std::filesystem::is_directory(file)) {
-    file = folder_or_file / "tokenizer.json";
-    if (!std::filesystem::exists(file)) file = folder_or_file / "tokenizer.model";
-    if (!std::filesystem::exists(file)) {
-      throw InputError("holds neither tokenizer.json nor tokenizer.model", folder_or_file.string(),
-                       "copy the model's tokenizer there, or give token files instead of text");
-    }
-  }
-  if (file.extension() == ".json") return load_json_tokenizer(file);
-  if (file.extension() == ".model") return load_sentencepiece_tokenizer(file);
-  throw InputError("is not a tokenizer", folder_or_file.string(),
-                   "give a folder with tokenizer.json or tokenizer.model, or one of those files");
-}
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
   if (text.size() > max_text_bytes) {

@@ -1,6 +1,6 @@
 #include "utf8.hpp"
 
-#include <galapagos/core/text.hpp>
+#include <galapagos/core/utf8.hpp>
 
 namespace galapagos {
 namespace {

@@ -3,8 +3,8 @@
 #include <numeric>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/model/balanced_spans.hpp>
 #include <galapagos/model/partition.hpp>
-#include <galapagos/model/pipeline.hpp>
 
 namespace galapagos {
 namespace {

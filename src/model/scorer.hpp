@@ -3,8 +3,10 @@
 #include <span>
 #include <vector>
 
-#include <galapagos/model/evaluate.hpp>
+#include <galapagos/model/forward.hpp>
 #include <galapagos/model/logit_losses.hpp>
+#include <galapagos/model/sequence_score.hpp>
+#include <galapagos/model/source.hpp>
 
 namespace galapagos {
 

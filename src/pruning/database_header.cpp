@@ -6,15 +6,6 @@
 
 namespace galapagos {
 
-std::vector<ModuleId> DatabaseHeader::modules() const {
-  std::vector<ModuleId> all;
-  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-    if (config.shape(layer).heads() > 0) all.push_back({layer, ModuleKind::attention});
-    if (config.shape(layer).columns > 0) all.push_back({layer, ModuleKind::ffn});
-  }
-  return all;
-}
-
 StructureLayout DatabaseHeader::layout(const ModuleId& module) const {
   const LayerShape& shape = config.shape(module.layer);
   return module.kind == ModuleKind::attention ? attention_layout(shape, config.head_dim, attention_unit)

@@ -21,6 +21,15 @@ std::string group_of(const ModuleId& module) {
   return module.expert == ModuleId::no_expert ? group : fmt::format("{}/{}", group, module.expert);
 }
 
+std::vector<ModuleId> modules_of(const HfConfig& config) {
+  std::vector<ModuleId> all;
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    if (config.shape(layer).heads() > 0) all.push_back({layer, ModuleKind::attention});
+    if (config.shape(layer).columns > 0) all.push_back({layer, ModuleKind::ffn});
+  }
+  return all;
+}
+
 std::int64_t module_columns(const HfConfig& config, const ModuleId& module) {
   const LayerShape& shape = config.shape(module.layer);
   return module.kind == ModuleKind::attention ? shape.heads() * config.head_dim : shape.columns;

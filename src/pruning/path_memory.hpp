@@ -4,7 +4,7 @@
 #include <span>
 #include <string>
 
-#include <galapagos/pruning/build.hpp>
+#include <galapagos/pruning/database_options.hpp>
 #include <galapagos/pruning/passes.hpp>
 
 namespace galapagos {

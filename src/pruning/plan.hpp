@@ -8,8 +8,8 @@
 
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/io/token_source.hpp>
-#include <galapagos/pruning/build.hpp>
 #include <galapagos/pruning/database.hpp>
+#include <galapagos/pruning/database_options.hpp>
 #include <galapagos/pruning/hessian.hpp>
 #include <galapagos/pruning/passes.hpp>
 #include <galapagos/pruning/sensitivity_file.hpp>

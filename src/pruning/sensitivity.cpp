@@ -17,6 +17,7 @@
 #include <galapagos/core/text.hpp>
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/model_sequences.hpp>
+#include <galapagos/pruning/sensitivity.hpp>
 #include <galapagos/pruning/sensitivity_forecast.hpp>
 #include <galapagos/pruning/sketch.hpp>
 

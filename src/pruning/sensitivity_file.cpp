@@ -163,12 +163,6 @@ std::string SensitivityHeader::form_text() const {
   return name_of(form) + (form == SensitivityForm::lowrank ? fmt::format(" of rank {}", rank) : "");
 }
 
-std::vector<ModuleId> SensitivityHeader::modules() const {
-  DatabaseHeader same;
-  same.config = config;
-  return same.modules();
-}
-
 std::uint64_t SensitivityHeader::values() const {
   const auto n = static_cast<std::uint64_t>(config.hidden_size);
   switch (form) {

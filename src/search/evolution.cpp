@@ -13,6 +13,7 @@
 #include <galapagos/comm/shared_counter.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
+#include <galapagos/search/evolution.hpp>
 
 namespace galapagos {
 namespace {
@@ -392,30 +393,6 @@ Population Evolution::run() {
 }
 
 }  // namespace
-
-std::size_t Comparison::best() const {
-  std::size_t best = 0;
-  for (std::size_t i = 1; i < fitness.size(); ++i) {
-    if (fitness[i] < fitness[best] || (std::isnan(fitness[best]) && !std::isnan(fitness[i]))) best = i;
-  }
-  return best;
-}
-
-std::string name_of(Strategy strategy) {
-  switch (strategy) {
-    case Strategy::random:
-      return "random";
-    case Strategy::sensitivity:
-      return "sensitivity";
-    default:
-      return "evolution";
-  }
-}
-
-bool trains(const EvolutionOptions& options) {
-  return std::any_of(options.stages.begin(), options.stages.end(),
-                     [](const SelectionStage& stage) { return stage.training_tokens > 0; });
-}
 
 Population initial_population(const SearchSpace& space, const Budget& budget,
                               const EvolutionOptions& options) {

@@ -5,7 +5,8 @@
 #include <span>
 #include <vector>
 
-#include <galapagos/search/evolution.hpp>
+#include <galapagos/search/mutation.hpp>
+#include <galapagos/search/population.hpp>
 
 namespace galapagos {
 

@@ -3,7 +3,8 @@
 #include <cstdint>
 #include <vector>
 
-#include <galapagos/search/evolution.hpp>
+#include <galapagos/search/mutation.hpp>
+#include <galapagos/search/population.hpp>
 
 namespace galapagos {
 

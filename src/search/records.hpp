@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include <galapagos/search/evolution.hpp>
+#include <galapagos/search/population.hpp>
 
 namespace galapagos {
 

@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include <galapagos/search/search.hpp>
+#include <galapagos/search/population.hpp>
+#include <galapagos/search/search_options.hpp>
 
 namespace galapagos {
 

@@ -8,7 +8,7 @@
 
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/pruning/sensitivity_file.hpp>
-#include <galapagos/training/distil.hpp>
+#include <galapagos/training/distil_options.hpp>
 
 namespace galapagos {
 

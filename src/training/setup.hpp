@@ -11,7 +11,7 @@
 #include <galapagos/model/source.hpp>
 #include <galapagos/training/sampler.hpp>
 #include <galapagos/training/schedule.hpp>
-#include <galapagos/training/train.hpp>
+#include <galapagos/training/train_options.hpp>
 
 namespace galapagos {
 

@@ -6,6 +6,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/core/utf8.hpp>
 
 using namespace galapagos;
 

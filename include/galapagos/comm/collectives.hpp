@@ -6,15 +6,9 @@
 #include <span>
 
 #include <galapagos/comm/communicator.hpp>
+#include <galapagos/comm/gathered_part.hpp>
 
 namespace galapagos {
-
-/// Memory that one rank has the values of, as long on every rank.
-struct GatheredPart {
-  std::byte* data = nullptr;
-  std::size_t bytes = 0;
-  int owner = 0;
-};
 
 /// What ranks of a group exchange of tensors, in the memory where those lie: one interface over MPI and over
 /// NCCL. All ranks make the same calls in the same order. What is small and lies in host memory goes over

@@ -7,10 +7,6 @@
 
 namespace galapagos {
 
-/// Bytes of the well-formed UTF-8 sequence that starts at text[at] (1 to 4; no surrogates, no overlong
-/// forms), or 0 where none does.
-std::size_t utf8_length(std::string_view text, std::size_t at);
-
 /// "1.50 GiB" and the like.
 std::string human_bytes(std::uint64_t bytes);
 

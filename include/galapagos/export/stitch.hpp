@@ -7,19 +7,12 @@
 
 #include <galapagos/assignment/space.hpp>
 #include <galapagos/comm/communicator.hpp>
+#include <galapagos/export/export_format.hpp>
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/pruning/refit.hpp>
 
 namespace galapagos {
-
-/// dense: the parent's shapes and config.json, zeros where columns are gone; loads wherever the parent does.
-/// hf: really smaller, with its own configuration and modelling files, for transformers with
-/// trust_remote_code.
-enum class ExportFormat : std::uint8_t { hf, dense };
-
-/// UsageError for anything but hf, dense.
-ExportFormat export_format_of(const std::string& name);
 
 struct StitchOptions {
   std::filesystem::path output;

@@ -4,17 +4,9 @@
 #include <vector>
 
 #include <galapagos/io/hf_config.hpp>
+#include <galapagos/model/range.hpp>
 
 namespace galapagos {
-
-/// Consecutive items [first, last).
-struct Range {
-  std::int64_t first = 0;
-  std::int64_t last = 0;
-
-  std::int64_t count() const { return last - first; }
-  bool operator==(const Range&) const = default;
-};
 
 /// What a shard holds of a layer: whole KV heads with their query heads, and feed-forward columns.
 struct LayerPart {

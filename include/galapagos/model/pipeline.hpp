@@ -7,13 +7,10 @@
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/comm/failure_board.hpp>
+#include <galapagos/model/balanced_spans.hpp>
 #include <galapagos/model/forward.hpp>
-#include <galapagos/model/partition.hpp>
 
 namespace galapagos {
-
-/// Consecutive layers.
-using LayerSpan = Range;
 
 /// A process grid of stages x lanes: a stage owns consecutive layers, a lane is a data-parallel copy of the
 /// pipeline. Rank lane * stages + stage; ranks beyond stages * lanes stay idle here.
@@ -32,9 +29,6 @@ struct PipelineGrid {
 /// Deals layers of the given costs to `ranks` ranks. lanes = 0 takes as few lanes as keep every rank busy.
 /// UsageError where there are more lanes than ranks.
 PipelineGrid make_pipeline_grid(std::span<const double> layer_costs, int ranks, int lanes);
-
-/// Cuts the layers into `stages` spans so that the costliest span is as cheap as possible.
-std::vector<LayerSpan> balanced_spans(std::span<const double> layer_costs, int stages);
 
 /// UsageError where the hidden states of a batch, [tokens, columns] fp32, are too long for one message.
 void check_message(std::int64_t tokens, std::int64_t columns);

@@ -48,7 +48,7 @@ struct DatabaseHeader {
   const std::vector<std::int64_t>& removed(const ModuleId& module) const { return levels.at(module); }
   StructureLayout layout(const ModuleId& module) const;
   /// All modules that there are, layer by layer, attention first.
-  std::vector<ModuleId> modules() const;
+  std::vector<ModuleId> modules() const { return modules_of(config); }
   /// The levels of all modules of a kind where they are the same, else nothing.
   std::optional<std::vector<std::int64_t>> common_levels(ModuleKind kind) const;
   /// The first level whose weights the file holds: those of level 0 are the model's own unless they are

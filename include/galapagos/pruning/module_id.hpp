@@ -3,6 +3,7 @@
 #include <compare>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <galapagos/io/hf_config.hpp>
 
@@ -31,6 +32,9 @@ std::string name_of(const ModuleId& module);
 
 /// Where a file of modules has one: "/modules/3/ffn", or "/modules/3/ffn/7".
 std::string group_of(const ModuleId& module);
+
+/// All modules that there are, layer by layer, attention first.
+std::vector<ModuleId> modules_of(const HfConfig& config);
 
 /// Input columns of a module of the model as it is.
 std::int64_t module_columns(const HfConfig& config, const ModuleId& module);

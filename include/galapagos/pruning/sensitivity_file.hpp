@@ -8,7 +8,8 @@
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/io/hdf5.hpp>
-#include <galapagos/pruning/database.hpp>
+#include <galapagos/pruning/module_id.hpp>
+#include <galapagos/tensor/dtype.hpp>
 
 namespace galapagos {
 
@@ -44,7 +45,7 @@ struct SensitivityHeader {
   std::string form_text() const;
   bool has_first_order() const { return !kept.empty(); }
   /// All modules that there are, layer by layer, attention first.
-  std::vector<ModuleId> modules() const;
+  std::vector<ModuleId> modules() const { return modules_of(config); }
   /// Numbers kept of G of each module: n (n + 1) / 2, n, 1, or n (rank + 1), with n the hidden size.
   std::uint64_t values() const;
   /// Numbers of a module's weight, unpruned.

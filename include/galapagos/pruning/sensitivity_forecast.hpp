@@ -5,7 +5,7 @@
 #include <string>
 
 #include <galapagos/model/pipeline.hpp>
-#include <galapagos/pruning/sensitivity.hpp>
+#include <galapagos/pruning/sensitivity_options.hpp>
 
 namespace galapagos {
 

@@ -13,6 +13,7 @@
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/model/forward.hpp>
 #include <galapagos/search/draw_answers.hpp>
+#include <galapagos/search/evaluation_seconds.hpp>
 #include <galapagos/search/token_draw.hpp>
 #include <galapagos/training/fine_tune.hpp>
 
@@ -30,14 +31,6 @@ struct Fitness {
 
 /// UsageError for anything but kl, sparse_kl, ppl.
 FitnessKind fitness_kind_of(const std::string& name);
-
-/// Where the time of evaluations went.
-struct EvaluationSeconds {
-  double switching = 0;  ///< building modules of other levels
-  double training = 0;   ///< fine-tuning, without sums over shards
-  double layers = 0;
-  double head = 0;  ///< logits and the comparison with the dense model
-};
 
 /// How candidates are fine-tuned before they are compared.
 struct FineTuning {

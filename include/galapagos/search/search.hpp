@@ -1,57 +1,10 @@
 #pragma once
 
-#include <cstdint>
-#include <filesystem>
-#include <optional>
-#include <string>
-#include <vector>
-
-#include <galapagos/assignment/level_store.hpp>
 #include <galapagos/comm/communicator.hpp>
-#include <galapagos/model/replicas.hpp>
 #include <galapagos/ops/context.hpp>
-#include <galapagos/search/evolution.hpp>
-#include <galapagos/tensor/dtype.hpp>
+#include <galapagos/search/search_options.hpp>
 
 namespace galapagos {
-
-/// The size that is asked for, in one of several ways.
-struct SizeTarget {
-  std::optional<std::int64_t> level, parameters;
-  std::optional<double> sparsity;  ///< share of the prunable parameters that goes
-
-  bool given() const { return level || parameters || sparsity; }
-};
-
-/// What `galapagos search` is asked for.
-struct SearchOptions {
-  std::filesystem::path model, database, output;
-  std::vector<std::filesystem::path> calibration, eval_data;
-  std::vector<std::filesystem::path>
-      training_data;                    ///< to fine-tune candidates on; none: the calibration data
-  std::int64_t calibration_tokens = 0;  ///< of the pool that stages draw from; 0: all there are
-  std::int64_t sequence_length = 0;
-  bool add_bos = false;
-  SizeTarget target;
-  std::string start = "auto";  ///< see make_start()
-  Fitness fitness;
-  FineTuning tuning;
-  EvolutionOptions evolution;
-  int shards = 1;  ///< ranks of a replica
-  MakeCollectives make_collectives = make_mpi_collectives;
-  std::optional<LevelHome> level_cache;  ///< nothing: what fits
-  std::optional<DType> precision;        ///< of the working weights; the checkpoint's where not given
-  std::int64_t batch_tokens = 4096;
-  std::uint64_t memory_limit = 0;
-  double max_seconds = 0;  ///< 0: no limit
-  bool resume = false;
-  bool dry_run = false;
-  std::string config_ini;  ///< the options as resolved, for the run's folder
-};
-
-/// The budget that the one target given asks for. UsageError where there is none or another, or it cannot be
-/// met.
-Budget make_budget(const SearchSpace& space, const SizeTarget& target);
 
 /// Collective. Looks for the best assignment and leaves everything in the run's folder. Throws StoppedEarly
 /// where a signal or the time limit ends it before; errors are of the same kind on all ranks.

@@ -1,6 +1,6 @@
 #include "../backends.hpp"
-#include "attention.hpp"
 #include "attention_cudnn.hpp"
+#include "attention_kernels.hpp"
 #include "packs.cuh"
 #include "products.hpp"
 #include "reduce.cuh"

@@ -1,6 +1,7 @@
 #pragma once
 
-#include "attention.hpp"
+#include "attention_kernels.hpp"
+#include "attention_way.hpp"
 
 #include <cstdint>
 #include <span>
@@ -8,14 +9,6 @@
 
 // Attention in bf16 through cuDNN: which sequences it gets, and their layout.
 namespace galapagos::ops::cuda {
-
-/// What attention in bf16 goes through: whichever was measured to be faster, our own kernels, or cuDNN
-/// wherever it can.
-enum class AttentionWay : std::uint8_t { automatic, own, cudnn };
-
-/// At first what GALAPAGOS_ATTENTION (auto, own or cudnn) says. UsageError for another word.
-AttentionWay attention_way();
-void set_attention_way(AttentionWay way);
 
 /// Neighbouring sequences that go one way: those of offsets, each `cudnn_length` long where cuDNN is to
 /// compute them and 0 otherwise.

@@ -1,5 +1,5 @@
 // Attention in fp32 for any head size, tile by tile in shared memory: the slower way.
-#include "attention.hpp"
+#include "attention_kernels.hpp"
 #include "launch.cuh"
 #include "reduce.cuh"
 

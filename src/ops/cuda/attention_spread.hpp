@@ -1,6 +1,6 @@
 #pragma once
 
-#include "attention.hpp"
+#include "attention_kernels.hpp"
 
 // Attention in which query heads share KV heads unevenly, as they do once some are pruned, for what only
 // knows even groups: keys and values are copied for each query head.

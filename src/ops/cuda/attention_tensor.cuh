@@ -1,6 +1,6 @@
 #pragma once
 
-#include "attention.hpp"
+#include "attention_kernels.hpp"
 #include "mma.cuh"
 
 // What the tensor-core kernels of both directions share. A warp owns 16 rows of a tile.

@@ -1,6 +1,6 @@
 #include "resources.hpp"
 
-#include "attention_cudnn.hpp"
+#include "attention_way.hpp"
 
 #include <algorithm>
 #include <cstring>
