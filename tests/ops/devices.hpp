@@ -1,6 +1,7 @@
 #pragma once
 
 #include "support/catch.hpp"
+#include "support/gpu.hpp"
 #include "support/random.hpp"
 
 #include <algorithm>

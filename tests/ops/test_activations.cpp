@@ -22,11 +22,6 @@ using test::stored_on;
 
 namespace {
 
-/// Whether there is a GPU to test; says so where this build knows of them and there is none.
-bool with_gpu() {
-  return test::devices().size() > 1;
-}
-
 /// A tensor of NaN of any type.
 OwnedTensor poison(Shape shape, DType type) {
   return stored_on(Device::cuda, test::poisoned(shape), type);
@@ -64,7 +59,7 @@ OwnedTensor copy(const Tensor& tensor) {
 }  // namespace
 
 TEST_CASE("a norm and its gradient, of any width", "[ops]") {
-  if (!with_gpu()) return;
+  if (test::without_gpu()) return;
   const ops::Context gpu(Device::cuda, 0, DType::bf16);
   std::mt19937 random(1);
   for (const std::int64_t hidden : {7, 64, 333, 2048, 4104, 8200, 9000, 9001}) {
@@ -97,7 +92,7 @@ TEST_CASE("a norm and its gradient, of any width", "[ops]") {
 }
 
 TEST_CASE("the norm of heads and its gradient, of any width", "[ops]") {
-  if (!with_gpu()) return;
+  if (test::without_gpu()) return;
   const ops::Context gpu(Device::cuda, 0, DType::bf16);
   std::mt19937 random(5);
   for (const std::int64_t head_dim : {6, 64, 80, 128, 256}) {
@@ -125,7 +120,7 @@ TEST_CASE("the norm of heads and its gradient, of any width", "[ops]") {
 }
 
 TEST_CASE("the rotation of queries and keys, and back", "[ops]") {
-  if (!with_gpu()) return;
+  if (test::without_gpu()) return;
   const ops::Context gpu(Device::cuda, 0, DType::bf16);
   std::mt19937 random(2);
   const std::vector<std::int64_t> offsets = {0, 4, 4, 300};
@@ -159,7 +154,7 @@ TEST_CASE("the rotation of queries and keys, and back", "[ops]") {
 }
 
 TEST_CASE("the gated activation and its gradients", "[ops]") {
-  if (!with_gpu()) return;
+  if (test::without_gpu()) return;
   const ops::Context gpu(Device::cuda, 0, DType::bf16);
   std::mt19937 random(3);
   for (const std::int64_t columns : {1, 40, 333, 5000}) {
@@ -185,7 +180,7 @@ TEST_CASE("the gated activation and its gradients", "[ops]") {
 }
 
 TEST_CASE("products of activations in bf16", "[ops]") {
-  if (!with_gpu()) return;
+  if (test::without_gpu()) return;
   const ops::Context gpu(Device::cuda, 0, DType::bf16);
   std::mt19937 random(4);
   struct Extent {
@@ -244,7 +239,7 @@ TEST_CASE("products of activations in bf16", "[ops]") {
 }
 
 TEST_CASE("the Gram matrix of activations in bf16, whatever products are", "[ops]") {
-  if (!with_gpu()) return;
+  if (test::without_gpu()) return;
   std::mt19937 random(5);
   for (const std::int64_t n : {17, 64, 1100}) {
     const OwnedTensor x = made({33, n}, random, DType::bf16), wanted = test::zeros_on(Device::cpu, {n, n});

@@ -36,10 +36,7 @@ std::vector<float> lower(const Tensor& matrix) {
 }  // namespace
 
 TEST_CASE("every way to an inverse on a GPU gives it", "[ops]") {
-  if (visible_gpus().empty()) {
-    WARN("SKIPPED on the GPU: none is visible");
-    return;
-  }
+  if (test::without_gpu()) return;
   using ops::cuda::InverseWay;
   const ops::Context context(Device::cuda);
   std::mt19937 random(41);

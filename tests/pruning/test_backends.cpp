@@ -1,5 +1,6 @@
 // The database that a GPU makes against the CPU's.
 #include "support/catch.hpp"
+#include "support/gpu.hpp"
 #include "support/small_run.hpp"
 
 #include <algorithm>
@@ -32,10 +33,7 @@ double tie_broken(const DatabaseReader& a, const DatabaseReader& b, const Module
 TEST_CASE("a GPU removes in the CPU's order, but for near ties", "[database][backends]") {
   const Communicator world = Communicator::world();
   if (world.size() > 1) return;  // ranks would share the GPU
-  if (visible_gpus().empty()) {
-    if (built_with_cuda()) WARN("SKIPPED on the GPU: none is visible");
-    return;
-  }
+  if (test::without_gpu()) return;
   const test::SharedFolder folder(world);
   for (const char* model : {"tiny", "llama3_tiny", "qwen2_tiny", "qwen3_tiny"}) {
     DatabaseOptions on_cpu = test::small_database(model, folder / (std::string(model) + "_cpu.h5"));

@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/gpu.hpp"
 
 #include <vector>
 
@@ -37,11 +38,8 @@ TEST_CASE("what cannot be had is refused with its purpose", "[tensor]") {
 }
 
 TEST_CASE("tensors on a GPU", "[tensor]") {
+  if (test::without_gpu()) return;
   const std::vector<Gpu> gpus = visible_gpus();
-  if (gpus.empty()) {
-    if (built_with_cuda()) WARN("SKIPPED on the GPU: none is visible");
-    return;
-  }
   CHECK(text_of_uuid(gpus.front().uuid).size() == 40);
   std::vector<float> values(1000), back(1000, -1.0f);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);

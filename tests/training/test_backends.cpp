@@ -1,6 +1,7 @@
 // Whole models on a GPU, in bf16 and in fp32, against the CPU in fp32 with the same weights: of the head
 // sizes that tensor cores serve, with heads and columns pruned away unevenly.
 #include "support/catch.hpp"
+#include "support/gpu.hpp"
 #include "support/random.hpp"
 
 #include <cmath>
@@ -91,10 +92,7 @@ TEST_CASE("a model in bf16 on a GPU is the CPU's in fp32, for the usual head siz
   CHECK(std::abs(wanted.nll - wanted.loss) < 1e-5 * wanted.loss);
   const Computed recomputed = compute(ops::Context(), config, DType::bf16, true);
   CHECK(recomputed.gradients == wanted.gradients);
-  if (visible_gpus().empty()) {
-    if (built_with_cuda()) WARN("SKIPPED on the GPU: none is visible");
-    return;
-  }
+  if (test::without_gpu()) return;
   // Rounding on the CPU what a GPU stores in bf16 gives 0.010, 0.015 and 0.020 at most.
   struct Way {
     DType products, weights;
