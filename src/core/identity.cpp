@@ -7,13 +7,19 @@
 namespace galapagos {
 
 void check_identity(const std::string& found, const std::string& wanted, const std::string& run,
-                    const std::string& path) {
+                    const std::string& path, std::span<const FormerNumber> former) {
   if (found == wanted) return;
-  const Json a = parse_json(found, path), b = parse_json(wanted, "this " + run);
+  Json a = parse_json(found, path);
+  const Json b = parse_json(wanted, "this " + run);
+  for (const FormerNumber& one : former) {
+    if (!a.contains(one.key) || !a[one.key].is_number_unsigned()) continue;
+    const auto number = a[one.key].get<std::size_t>();
+    if (number < one.names.size()) a[one.key] = one.names[number];
+  }
   const auto value_in = [](const Json& json, const std::string& key) {
     return json.contains(key) ? printable(json[key].dump(), 200) : std::string("not there");
   };
-  for (const Json* side : {&b, &a}) {
+  for (const Json* side : {&b, static_cast<const Json*>(&a)}) {
     for (const auto& [key, unused] : side->items()) {
       if (a.contains(key) && b.contains(key) && a[key] == b[key]) continue;
       throw InputError(fmt::format("the checkpoint belongs to another {}: '{}' was {} and is {} now", run,

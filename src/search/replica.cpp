@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -90,10 +91,14 @@ ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::
   return bytes;
 }
 
+std::string name_of(FitnessKind kind) {
+  constexpr std::array names = {"kl", "sparse_kl", "ppl", "nll"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
 FitnessKind fitness_kind_of(const std::string& name) {
-  if (name == "kl") return FitnessKind::kl;
-  if (name == "sparse_kl") return FitnessKind::sparse_kl;
-  if (name == "ppl") return FitnessKind::ppl;
+  for (const FitnessKind kind : {FitnessKind::kl, FitnessKind::sparse_kl, FitnessKind::ppl})
+    if (name == name_of(kind)) return kind;
   throw UsageError("unknown fitness '" + printable(name) + "'", "--fitness", "choose kl, sparse_kl or ppl");
 }
 

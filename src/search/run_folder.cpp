@@ -148,7 +148,10 @@ SearchCheckpoint RunFolder::resume(const SearchSpace& space, const std::string& 
     log_warning("{}: going on from the checkpoint before", last.string());
     checkpoint = read_checkpoint(previous, space);
   }
-  check_identity(checkpoint.identity, identity, "search", path_.string());
+  // Version 0.1.0 had numbers for them.
+  const FormerNumber former[] = {{"topology", {"ring", "complete", "star", "random", "none", "matrix"}},
+                                 {"fitness", {"kl", "sparse_kl", "ppl", "nll"}}};
+  check_identity(checkpoint.identity, identity, "search", path_.string(), former);
   if (static_cast<std::int64_t>(checkpoint.population.islands.size()) != islands ||
       checkpoint.population.generation < 0) {
     throw InputError("the checkpoint is damaged", path_.string(), "begin the search anew");

@@ -74,7 +74,7 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
     json["learning-rate"] = options.tuning.options.learning_rate;
     json["reference-finetuning"] = options.tuning.unmasked;
   }
-  json["topology"] = static_cast<int>(evolution.topology.kind);
+  json["topology"] = name_of(evolution.topology.kind);
   json["migration-interval"] = evolution.topology.interval;
   json["migrants"] = evolution.topology.migrants;
   json["matrix"] = evolution.topology.matrix;
@@ -90,7 +90,7 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
     }
     json["end-losses"] = hex64(losses.value());
   }
-  json["fitness"] = static_cast<int>(options.fitness.kind);
+  json["fitness"] = name_of(options.fitness.kind);
   json["kl-topk"] = options.fitness.top_k;
   json["compare-tokens"] = evolution.compare_tokens;
   json["eval-every"] = evolution.eval_every;

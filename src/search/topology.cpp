@@ -12,6 +12,7 @@
 namespace galapagos {
 namespace {
 
+// In the order of the enum.
 constexpr std::array names = {"ring", "complete", "star", "random", "none", "matrix"};
 constexpr std::int64_t most_migrants_at_all = 1000;
 
@@ -33,6 +34,10 @@ std::vector<std::vector<std::int64_t>> parse_matrix(const std::string& text, std
 }
 
 }  // namespace
+
+std::string name_of(TopologyKind kind) {
+  return names[static_cast<std::size_t>(kind)];
+}
 
 std::vector<Migration> Topology::after(std::int64_t generation) const {
   std::vector<Migration> all;

@@ -7,10 +7,13 @@
 
 namespace galapagos {
 
+std::string name_of(Decay decay) {
+  return decay == Decay::constant ? "constant" : decay == Decay::linear ? "linear" : "cosine";
+}
+
 Decay decay_of(const std::string& name) {
-  if (name == "constant") return Decay::constant;
-  if (name == "linear") return Decay::linear;
-  if (name == "cosine") return Decay::cosine;
+  for (const Decay decay : {Decay::constant, Decay::linear, Decay::cosine})
+    if (name == name_of(decay)) return decay;
   throw UsageError("unknown schedule '" + printable(name) + "'", "--schedule",
                    "choose constant, linear or cosine");
 }

@@ -38,7 +38,7 @@ std::string identity_of(const TrainSetup& setup, const TrainOptions& options, co
   json["tokens"] = options.tokens;
   json["step-tokens"] = options.step_tokens;
   json["batch-tokens"] = options.batch_tokens;
-  json["schedule"] = static_cast<int>(options.decay);
+  json["schedule"] = name_of(options.decay);
   json["learning-rate"] = options.learning_rate;
   json["min-learning-rate"] = options.least_rate_share;
   json["warmup"] = options.warmup_share;

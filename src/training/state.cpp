@@ -150,7 +150,10 @@ TrainingState load_state(const Communicator& comm, const Shards& shards, const f
   std::string name;
   agree_at_root(comm, [&] {
     const fs::path path = choose_file(folder);
-    check_identity(read_header(Hdf5File::open(path), path).identity, identity, "training", path.string());
+    // Version 0.1.0 had a number for it.
+    const FormerNumber former[] = {{"schedule", {"constant", "linear", "cosine"}}};
+    check_identity(read_header(Hdf5File::open(path), path).identity, identity, "training", path.string(),
+                   former);
     if (path.filename() == previous_name && fs::exists(folder / last_name)) {
       fs::rename(folder / last_name, folder / "checkpoint.damaged.h5");  // must not take its place
     }

@@ -100,6 +100,58 @@ TEST_CASE("a search finds the same on any number of ranks", "[search]") {
   CHECK(!fs::exists(folder / "dry"));
 }
 
+// tests/data/before holds a run of version 0.1.0 (2d3c96438e91) after two generations, whose identity has
+// numbers in place of names, and what its six generations found.
+TEST_CASE("a search of the version before goes on", "[search]") {
+  const test::TemporaryFolder folder;
+  const fs::path run = folder / "run";
+  fs::copy(test::data_file("before/search"), run, fs::copy_options::recursive);
+  const auto resume = [&](const std::string& topology) {
+    return run_galapagos(1, {"search",
+                             "--model",
+                             test::data_file("models/qwen2_tiny").string(),
+                             "--calibration",
+                             test::data_file("text/sample.jsonl").string(),
+                             "--sequence-length",
+                             "64",
+                             "--calibration-tokens",
+                             "1024",
+                             "--database",
+                             test::data_file("before/database.h5").string(),
+                             "--seed",
+                             "3",
+                             "--target-sparsity",
+                             "0.5",
+                             "--islands",
+                             "2",
+                             "--topology",
+                             topology,
+                             "--fitness",
+                             "sparse_kl",
+                             "--kl-topk",
+                             "64",
+                             "--migration-interval",
+                             "2",
+                             "--offspring",
+                             "4",
+                             "--survivors",
+                             "2 1",
+                             "--tokens",
+                             "128 256",
+                             "--generations",
+                             "6",
+                             "--output",
+                             run.string(),
+                             "--resume"});
+  };
+  const Ended refused = resume("ring");
+  CHECK(refused.code == 3);
+  CHECK(refused.errors.find(R"('topology' was "star" and is "ring" now)") != std::string::npos);
+  CHECK(resume("star").code == 0);
+  CHECK(generations_done(run) == 6);
+  CHECK(content(run / "best.txt") == content(test::data_file("before/search_best.txt")));
+}
+
 TEST_CASE("other kinds of fitness, budget and strategy", "[search]") {
   const test::TemporaryFolder folder;
   const std::vector<std::map<std::string, std::string>> cases = {

@@ -29,6 +29,8 @@ struct Fitness {
   std::int64_t top_k = 512;
 };
 
+/// "kl" and so on.
+std::string name_of(FitnessKind kind);
 /// UsageError for anything but kl, sparse_kl, ppl.
 FitnessKind fitness_kind_of(const std::string& name);
 

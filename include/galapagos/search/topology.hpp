@@ -17,6 +17,9 @@ struct Migration {
 
 enum class TopologyKind : std::uint8_t { ring, complete, star, random, none, matrix };
 
+/// "ring" and so on.
+std::string name_of(TopologyKind kind);
+
 /// Who sends how many migrants to whom.
 struct Topology {
   TopologyKind kind = TopologyKind::ring;

@@ -7,6 +7,8 @@ namespace galapagos {
 
 enum class Decay : std::uint8_t { constant, linear, cosine };
 
+/// "cosine" and so on.
+std::string name_of(Decay decay);
 /// UsageError for anything but constant, linear, cosine.
 Decay decay_of(const std::string& name);
 
