@@ -90,7 +90,7 @@ step() { # name, seconds, log, program, arguments...: a row of the table, with t
   status=$?
   [[ $dry == no ]] || return 0
   case $status in
-    0) if grep -q 'SKIPPED on the GPU' "$log"; then
+    0) if grep -qE 'SKIPPED( on the GPU|: no GPU)' "$log"; then
          row "$name" FAILED $((SECONDS - begin)) "no GPU is visible"
        elif grep -q '^No tests ran' "$log"; then
          row "$name" FAILED $((SECONDS - begin)) "the build's $1 has no such tests"

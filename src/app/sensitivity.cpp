@@ -1,7 +1,5 @@
 #include "command.hpp"
 
-#include <fmt/format.h>
-
 #include <galapagos/assignment/weight_in_place.hpp>
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/hash.hpp>

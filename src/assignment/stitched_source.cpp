@@ -1,5 +1,4 @@
 #include <memory>
-#include <span>
 
 #include <galapagos/assignment/built_module.hpp>
 #include <galapagos/assignment/stitched_source.hpp>

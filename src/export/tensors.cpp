@@ -4,7 +4,6 @@
 #include <charconv>
 #include <cstring>
 #include <map>
-#include <memory>
 #include <numeric>
 #include <optional>
 

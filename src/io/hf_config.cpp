@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <fmt/format.h>
 #include <functional>
 #include <string_view>

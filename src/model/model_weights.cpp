@@ -66,6 +66,9 @@ Gradients::Gradients(const ModelWeights& weights, Device device) {
                   if (spec.partial_gradient() && !tensor->empty()) partial_.push_back(gradient);
                 });
   }
+  std::int64_t partial = 0;
+  for (const Tensor& gradient : partial_) partial += gradient.elements();
+  packed_partial_ = OwnedTensor({partial}, DType::f32, device, "gradients summed over shards");
   place(weights.norm, norm_);
   place(weights.head, head_);
 }

@@ -27,15 +27,12 @@ void Shards::abandon_sum() const noexcept {
   summing_ = false;
 }
 
-void Shards::sum(std::span<const Tensor> values) const {
+void Shards::sum(std::span<const Tensor> values, const Tensor& packed) const {
   if (alone() || values.empty()) return;
-  std::int64_t count = 0;
-  for (const Tensor& tensor : values) count += tensor.elements();
-  const OwnedTensor packed({count}, DType::f32, values.front().device, "small sums over shards");
   const auto for_each = [&](const auto& copy) {
     std::int64_t at = 0;
     for (const Tensor& tensor : values) {
-      copy(tensor, packed->slice(at, tensor.elements()));
+      copy(tensor, packed.slice(at, tensor.elements()));
       at += tensor.elements();
     }
   };

@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include <galapagos/core/error.hpp>
 #include <galapagos/model/weights.hpp>
 #include <galapagos/ops/transformer.hpp>

@@ -1,5 +1,3 @@
-#include <numeric>
-
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/pruning/pruned_module.hpp>
 #include <galapagos/search/replica.hpp>

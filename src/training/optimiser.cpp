@@ -108,7 +108,7 @@ void ShardedAdamW::gather_master(const Gradients& gradients) const {
 
 /// The gradients summed over the ranks, on this rank's part.
 Tensor ShardedAdamW::sum_gradients(const Gradients& gradients) const {
-  shards_.sum(gradients.partial());
+  shards_.sum(gradients.partial(), gradients.packed_partial());
   if (!single()) replicas_.sum_to_owners(gradients.all().floats(), bounds_);
   return own_part(gradients);
 }

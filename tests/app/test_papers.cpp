@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/process.hpp"
 
+#include <cctype>
 #include <filesystem>
 #include <map>
 #include <regex>
@@ -58,6 +59,21 @@ const std::map<std::string, Words>& options_of_commands() {
   return known;
 }
 
+/// What a heading is called in links.
+Words anchors_of(const std::string& text) {
+  Words anchors;
+  for (std::string heading : all_of(text, "\n#+ ([^\n]+)")) {
+    std::string anchor;
+    for (const char c : heading) {
+      if (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_')
+        anchor += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+      if (c == ' ') anchor += '-';
+    }
+    anchors.insert(anchor);
+  }
+  return anchors;
+}
+
 /// Lines that end in a backslash joined with the next.
 std::string joined(std::string text) {
   for (std::size_t at; (at = text.find("\\\n")) != std::string::npos;) text.replace(at, 2, " ");
@@ -101,9 +117,13 @@ TEST_CASE("commands and options that the papers name exist", "[papers]") {
 
 TEST_CASE("files that the papers lead to exist", "[papers]") {
   for (const fs::path& paper : papers()) {
-    for (const std::string& link : all_of(read_file(paper), R"(\]\(([^)#:]+)(?:#[^)]*)?\))")) {
+    for (const std::string& link : all_of(read_file(paper), R"(\]\(([^):]+)\))")) {
       INFO(paper << " -> " << link);
-      CHECK(fs::exists(paper.parent_path() / link));
+      const std::size_t hash = link.find('#');
+      const fs::path target = hash == 0 ? paper : paper.parent_path() / link.substr(0, hash);
+      CHECK(fs::exists(target));
+      if (hash != std::string::npos && fs::exists(target))
+        CHECK(anchors_of(read_file(target)).contains(link.substr(hash + 1)));
     }
   }
 }

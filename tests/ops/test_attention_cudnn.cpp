@@ -34,12 +34,9 @@ class Way {
 
 /// Whether this machine has a GPU and cuDNN; says so where it has not.
 bool cudnn_here() {
-  if (visible_gpus().empty()) {
-    WARN("SKIPPED: no GPU is visible");
-    return false;
-  }
+  if (test::without_gpu()) return false;
   if (ops::cuda::cudnn_loads()) return true;
-  WARN("SKIPPED: no cuDNN, " << ops::cudnn_version());
+  test::say_skipped("no cuDNN, " + ops::cudnn_version());
   return false;
 }
 

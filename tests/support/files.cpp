@@ -1,5 +1,7 @@
 #include "support/files.hpp"
 
+#include "support/skip.hpp"
+
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -28,7 +30,7 @@ std::filesystem::path data_file(const std::string& name) {
 std::optional<std::filesystem::path> shared_file(const std::string& name) {
   const char* folder = std::getenv("GALAPAGOS_TEST_DATA");
   if (folder == nullptr || *folder == '\0') {
-    std::cout << "SKIPPED: needs " << name << " under GALAPAGOS_TEST_DATA, which is not set\n";
+    say_skipped("needs " + name + " under GALAPAGOS_TEST_DATA, which is not set");
     return std::nullopt;
   }
   return std::filesystem::path(folder) / name;

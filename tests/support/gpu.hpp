@@ -1,6 +1,6 @@
 #pragma once
 
-#include <iostream>
+#include "support/skip.hpp"
 
 #include <galapagos/tensor/gpu.hpp>
 
@@ -9,7 +9,7 @@ namespace galapagos::test {
 /// Whether there is no GPU to test on, which is then said: CTest counts a case that says so as skipped.
 inline bool without_gpu() {
   if (!visible_gpus().empty()) return false;
-  std::cout << "SKIPPED: no GPU is visible\n";
+  say_skipped("no GPU is visible");
   return true;
 }
 

@@ -1,9 +1,10 @@
 #include "support/small_disk.hpp"
 
+#include "support/skip.hpp"
+
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <iostream>
 #include <string>
 #include <sys/mount.h>
 
@@ -14,8 +15,7 @@ namespace galapagos::test {
 SmallDisk::SmallDisk(const std::filesystem::path& folder, const char* size) : folder_(folder) {
   std::filesystem::create_directory(folder);
   mounted_ = ::mount("tmpfs", folder.c_str(), "tmpfs", 0, size) == 0;
-  if (!mounted_)
-    std::cout << "SKIPPED: cannot mount a small file system here: " << std::strerror(errno) << '\n';
+  if (!mounted_) say_skipped(std::string("cannot mount a small file system here: ") + std::strerror(errno));
 }
 
 SmallDisk::~SmallDisk() {

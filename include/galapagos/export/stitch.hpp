@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <string>
 
 #include <galapagos/assignment/space.hpp>
 #include <galapagos/comm/communicator.hpp>

@@ -20,6 +20,7 @@ enum class Axis : std::uint8_t {
   head_dim,  ///< elements of a head, the same for all heads
   ffn,       ///< feed-forward columns
   vocabulary,
+  count  ///< of those before
 };
 
 /// Where training from scratch begins.
@@ -37,7 +38,7 @@ struct TensorSpec {
   Axis rows = Axis::none;
   Axis columns = Axis::none;
   InitialValues initial = InitialValues::normal;
-  std::uint32_t stream = 0;              ///< of the random numbers that it begins with; no other's
+  std::uint32_t stream = 0;              ///< of its random numbers, where it begins with such; no other's
   bool ModelFeatures::*needs = nullptr;  ///< without this feature a model has no such tensor
 
   bool present(const HfConfig& config) const { return needs == nullptr || config.features.*needs; }
@@ -96,6 +97,23 @@ inline constexpr auto feed_forward = std::to_array<LayerTensor<FfnTensors>>({
 inline constexpr TensorSpec embedding = {"model.embed_tokens.weight", vocabulary, hidden, normal, 7};
 inline constexpr TensorSpec final_norm = {"model.norm.weight", hidden, none, ones};
 inline constexpr TensorSpec head = {"lm_head.weight", vocabulary, hidden, normal, 8};
+
+/// Whether no two tensors begin with the same random numbers.
+consteval bool streams_differ() {
+  std::uint32_t seen = 0;
+  bool differ = true;
+  const auto look = [&](const TensorSpec& spec) {
+    if (spec.initial != normal) return;
+    differ = differ && (seen & 1u << spec.stream) == 0;
+    seen |= 1u << spec.stream;
+  };
+  for (const auto& tensor : attention) look(tensor.spec);
+  for (const auto& tensor : feed_forward) look(tensor.spec);
+  look(embedding);
+  look(head);
+  return differ;
+}
+static_assert(streams_differ());
 }  // namespace layer_tensors
 
 /// The table of either part of a layer.
@@ -127,7 +145,7 @@ class Extents {
  private:
   Range& at(Axis axis) { return ranges_[static_cast<std::size_t>(axis)]; }
 
-  std::array<Range, 7> ranges_{};
+  std::array<Range, static_cast<std::size_t>(Axis::count)> ranges_{};
 };
 
 }  // namespace galapagos

@@ -45,6 +45,8 @@ class Gradients {
   const Tensor& all() const { return all_.view(); }
   /// Those of which each shard has but a term: see TensorSpec::partial_gradient().
   std::span<const Tensor> partial() const { return partial_; }
+  /// Room for those, one after the other.
+  const Tensor& packed_partial() const { return packed_partial_; }
   const LayerGradients& layer(std::size_t index) const { return layers_[index]; }
   const Tensor& embedding() const { return embedding_; }
   const Tensor& norm() const { return norm_; }
@@ -55,6 +57,7 @@ class Gradients {
   std::vector<LayerGradients> layers_;
   Tensor embedding_, norm_, head_;
   std::vector<Tensor> partial_;
+  OwnedTensor packed_partial_;
 };
 
 }  // namespace galapagos

@@ -30,7 +30,7 @@ double moved_by_gather(double bytes, int ranks);
 /// Of one token through the embedding and all layers, fp32: LayerForward's sums.
 ShardTraffic forward_traffic(std::int64_t hidden_size, std::span<const LayerShape> layers);
 /// Of one token back through the head and all layers; with `recompute` the sums that TrainingPass makes once
-/// more are among them.
+/// more are among them. What shards exchange of norms in an update is left out.
 ShardTraffic backward_traffic(std::int64_t hidden_size, std::span<const LayerShape> layers, bool recompute);
 
 /// Of one token in LogitLosses: a model's negative log-likelihood, its likeliest id, what is needed of a

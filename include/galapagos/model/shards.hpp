@@ -36,8 +36,8 @@ class Shards {
     start_sum(values);
     finish_sum();
   }
-  /// The same of several small tensors, all in one message.
-  void sum(std::span<const Tensor> values) const;
+  /// The same of several small tensors, all in one message through `packed`, as long as they are together.
+  void sum(std::span<const Tensor> values, const Tensor& packed) const;
 
   /// Looks after a sum that was started: ends it where an exception comes before finish_sum(), so that
   /// nothing writes into memory that is freed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Llama, Mistral or Qwen2 model whose layers differ in attention heads, KV heads and feed-forward columns.
+"""A Llama, Mistral, Qwen2 or Qwen3 model whose layers differ in attention heads, KV heads and feed-forward columns.
 
 Written for transformers from 4.45 on and PyTorch from 1.13 on; configuration_galapagos.py says what a layer looks like.
 """

@@ -1,5 +1,6 @@
 #include "../backends.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
