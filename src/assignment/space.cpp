@@ -8,23 +8,6 @@
 #include <galapagos/pruning/pruned_module.hpp>
 
 namespace galapagos {
-namespace {
-
-std::vector<std::int64_t> kept_columns(const StructureLayout& layout, const std::vector<std::int32_t>& order,
-                                       std::int64_t removed) {
-  std::vector<bool> keep(static_cast<std::size_t>(layout.structures()), true);
-  for (std::int64_t i = 0; i < removed; ++i) {
-    keep[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])] = false;
-  }
-  std::vector<std::int64_t> columns;
-  for (std::int64_t column = 0; column < layout.columns; ++column) {
-    if (keep[static_cast<std::size_t>(column / layout.unit)]) columns.push_back(column);
-  }
-  return columns;
-}
-
-}  // namespace
-
 std::int64_t parameters_of_module(const HfConfig& config, const ModuleId& module,
                                   std::span<const std::int64_t> kept) {
   const auto columns = static_cast<std::int64_t>(kept.size());

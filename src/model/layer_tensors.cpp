@@ -16,7 +16,7 @@ Slicing TensorSpec::slicing() const {
   return dealt(rows) ? Slicing::rows : dealt(columns) ? Slicing::columns : Slicing::none;
 }
 
-std::string layer_tensor_name(std::int64_t layer, const char* name) {
+std::string layer_tensor_name(std::int64_t layer, std::string_view name) {
   return fmt::format("model.layers.{}.{}", layer, name);
 }
 

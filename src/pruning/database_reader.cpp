@@ -173,17 +173,8 @@ std::vector<double> DatabaseReader::damping(const ModuleId& module) const {
 }
 
 std::vector<std::int64_t> DatabaseReader::kept(const ModuleId& module, std::int64_t level) const {
-  const StructureLayout layout = header_.layout(module);
-  const std::vector<std::int32_t> gone = order(module);
-  std::vector<bool> keep(static_cast<std::size_t>(layout.structures()), true);
-  for (std::int64_t i = 0; i < header_.removed(module)[static_cast<std::size_t>(level)]; ++i) {
-    keep[static_cast<std::size_t>(gone[static_cast<std::size_t>(i)])] = false;
-  }
-  std::vector<std::int64_t> columns;
-  for (std::int64_t column = 0; column < layout.columns; ++column) {
-    if (keep[static_cast<std::size_t>(column / layout.unit)]) columns.push_back(column);
-  }
-  return columns;
+  return kept_columns(header_.layout(module), order(module),
+                      header_.removed(module)[static_cast<std::size_t>(level)]);
 }
 
 std::vector<std::byte> DatabaseReader::level_bytes(const ModuleId& module, std::int64_t level,

@@ -54,6 +54,19 @@ StructureLayout ffn_layout(const LayerShape& shape) {
   return layout;
 }
 
+std::vector<std::int64_t> kept_columns(const StructureLayout& layout, std::span<const std::int32_t> order,
+                                       std::int64_t removed) {
+  std::vector<bool> keep(static_cast<std::size_t>(layout.structures()), true);
+  for (std::int64_t i = 0; i < removed; ++i) {
+    keep[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])] = false;
+  }
+  std::vector<std::int64_t> columns;
+  for (std::int64_t column = 0; column < layout.columns; ++column) {
+    if (keep[static_cast<std::size_t>(column / layout.unit)]) columns.push_back(column);
+  }
+  return columns;
+}
+
 std::vector<std::int64_t> equal_levels(const StructureLayout& layout, std::int64_t count) {
   if (count < 1) throw UsageError(fmt::format("{} levels", count), "--levels", "ask for at least one");
   const std::int64_t steps = layout.structures() / layout.step;

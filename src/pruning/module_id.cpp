@@ -13,7 +13,7 @@ std::string name_of(const ModuleId& module) {
   const bool attention = module.kind == ModuleKind::attention;
   if (module.expert == ModuleId::no_expert)
     return layer_tensor_name(module.layer, attention ? "self_attn.o_proj" : "mlp.down_proj");
-  return layer_tensor_name(module.layer, "") + fmt::format("mlp.experts.{}.down_proj", module.expert);
+  return layer_tensor_name(module.layer, fmt::format("mlp.experts.{}.down_proj", module.expert));
 }
 
 std::string group_of(const ModuleId& module) {

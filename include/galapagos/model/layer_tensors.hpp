@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include <galapagos/model/partition.hpp>
 #include <galapagos/tensor/tensor.hpp>
@@ -127,7 +128,7 @@ constexpr const auto& tensors_of(const FfnTensors<T>&) {
 }
 
 /// "model.layers.3." and a name behind it.
-std::string layer_tensor_name(std::int64_t layer, const char* name);
+std::string layer_tensor_name(std::int64_t layer, std::string_view name);
 
 /// What there is of each axis, of a whole layer or of a part of it.
 class Extents {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,10 @@ struct StructureLayout {
 /// needs them equal.
 StructureLayout attention_layout(const LayerShape& shape, std::int64_t head_dim, AttentionUnit unit);
 StructureLayout ffn_layout(const LayerShape& shape);
+
+/// The columns left, ascending, once the first `removed` structures of an order of removal are gone.
+std::vector<std::int64_t> kept_columns(const StructureLayout& layout, std::span<const std::int32_t> order,
+                                       std::int64_t removed);
 
 /// Tensor cores and block-quantised formats want multiples of so many columns.
 constexpr std::int64_t column_granule = 32;
