@@ -1,6 +1,6 @@
-#include <algorithm>
 #include <cmath>
 
+#include <galapagos/model/logit_tiles.hpp>
 #include <galapagos/model/output_pass.hpp>
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/linear.hpp>
@@ -12,7 +12,7 @@ OutputPass::OutputPass(const ops::Context& context, const HfConfig& config, std:
                        const Shards& shards)
     : context_(context), shards_(shards), config_(config) {
   const auto matrix = [&](std::int64_t width, DType type) {
-    return OwnedTensor({tile(most_tokens, context.device()), width}, type, context.device(),
+    return OwnedTensor({ops::logit_tile(context.device(), most_tokens), width}, type, context.device(),
                        "logits and their gradients");
   };
   normed_ = matrix(config.hidden_size, context.activations());
@@ -22,13 +22,8 @@ OutputPass::OutputPass(const ops::Context& context, const HfConfig& config, std:
   fill_zero(unused_);
 }
 
-std::int64_t OutputPass::tile(std::int64_t most_tokens, Device device) {
-  // Every tile reads and writes the gradient of the whole head, which a GPU's caches do not hold.
-  return std::min<std::int64_t>(device == Device::cpu ? 256 : 1024, most_tokens);
-}
-
 std::uint64_t OutputPass::bytes(const HfConfig& config, std::int64_t most_tokens, Device device) {
-  return static_cast<std::uint64_t>(tile(most_tokens, device) *
+  return static_cast<std::uint64_t>(ops::logit_tile(device, most_tokens) *
                                     (2 * config.hidden_size + config.vocab_size)) *
          sizeof(float);
 }
@@ -36,17 +31,15 @@ std::uint64_t OutputPass::bytes(const HfConfig& config, std::int64_t most_tokens
 double OutputPass::run(const Tensor& norm, const Tensor& head, const Tensor& hidden, const Tensor& d_hidden,
                        const Loss& loss, const OutputGradients& gradients) {
   const auto epsilon = static_cast<float>(config_.rms_norm_eps);
-  const std::int64_t most = normed_->rows();
   double sum = 0;
-  for (std::int64_t first = 0; first < hidden.rows(); first += most) {
-    const std::int64_t count = std::min(most, hidden.rows() - first);
+  for_logit_tiles(context_.device(), hidden.rows(), [&](std::int64_t first, std::int64_t count) {
     const Tensor states = hidden.slice(first, count), logits = logits_->slice(0, count);
     const Tensor normed = normed_->slice(0, count), d_normed = d_normed_->slice(0, count);
     ops::rms_norm(context_, states, norm, epsilon, normed);
     const ops::Factor x(normed);
     ops::linear(context_, x, head, nullptr, logits);
     sum += loss(first, logits);
-    if (!std::isfinite(sum)) return sum;
+    if (!std::isfinite(sum)) return false;
     const ops::Factor d_logits(logits);
     ops::linear_input_gradient(context_, d_logits, head, d_normed);
     const Shards::SumGuard guard(shards_);
@@ -55,7 +48,8 @@ double OutputPass::run(const Tensor& norm, const Tensor& head, const Tensor& hid
     shards_.finish_sum();
     ops::rms_norm_backward(context_, states, norm, epsilon, d_normed, d_hidden.slice(first, count),
                            gradients.norm.empty() ? unused_.view() : gradients.norm);
-  }
+    return true;
+  });
   return sum;
 }
 

@@ -1,28 +1,20 @@
 #include "scorer.hpp"
 
-#include <algorithm>
+#include <galapagos/model/logit_tiles.hpp>
 
 namespace galapagos {
-namespace {
-
-/// Tokens for which logits are made at a time: on a GPU each time reads the whole head.
-std::int64_t logit_rows(Device device) {
-  return device == Device::cpu ? 128 : 1024;
-}
-
-}  // namespace
-
 Scorer::Scorer(const ops::Context& context, const Models& models, const Shards& shards)
     : context_(context),
       models_(models),
-      rows_(logit_rows(context.device())),
-      logits_({rows_, models[0]->config.vocab_size}, DType::f32, context.device(), "logits"),
-      losses_(context, shards, rows_, models[0]->config.vocab_size, models.size() > 1) {
+      logits_({ops::logit_tile(context.device()), models[0]->config.vocab_size}, DType::f32, context.device(),
+              "logits"),
+      losses_(context, shards, ops::logit_tile(context.device()), models[0]->config.vocab_size,
+              models.size() > 1) {
   for (const ModelSource* model : models) heads_.push_back(model->head());
 }
 
 std::uint64_t Scorer::bytes(const Models& models, Device device) {
-  const std::int64_t rows = logit_rows(device);
+  const std::int64_t rows = ops::logit_tile(device);
   std::uint64_t bytes = 0;
   for (const ModelSource* model : models) {
     bytes += static_cast<std::uint64_t>(embedding_parameters(model->config)) * size_of(model->precision) +
@@ -40,8 +32,7 @@ std::vector<SequenceScore> Scorer::score(const Batch& batch, std::span<const Ten
   std::vector<double> nll(size), kl(size, 0.0);
   std::vector<std::int32_t> targets(batch.tokens.begin() + 1, batch.tokens.end()), likely(size), wanted(size);
   targets.push_back(0);  // the last token predicts nothing; nor does the last of any sequence, left out below
-  for (std::int64_t first = 0; first < tokens; first += rows_) {
-    const std::int64_t rows = std::min(rows_, tokens - first);
+  for_logit_tiles(context_.device(), tokens, [&](std::int64_t first, std::int64_t rows) {
     const auto at = static_cast<std::size_t>(first), count = static_cast<std::size_t>(rows);
     const auto fill = [&](std::size_t model, const Tensor& logits) {
       compute_logits(context_, models_[model]->config, heads_[model], hidden[model].slice(first, rows),
@@ -51,12 +42,13 @@ std::vector<SequenceScore> Scorer::score(const Batch& batch, std::span<const Ten
     fill(0, logits);
     losses_.nll(logits, std::span(targets).subspan(at, count), std::span(nll).subspan(at, count));
     losses_.arg_max(logits, std::span(likely).subspan(at, count));
-    if (!compare) continue;
+    if (!compare) return true;
     fill(1, losses_.reference(rows));
     losses_.take_reference(rows);
     losses_.divergence(logits, std::span(kl).subspan(at, count));
     losses_.arg_max(losses_.reference(rows), std::span(wanted).subspan(at, count));
-  }
+    return true;
+  });
   std::vector<SequenceScore> scores;
   for (std::size_t s = 0; s + 1 < batch.offsets.size(); ++s) {
     SequenceScore score;

@@ -29,7 +29,6 @@ class Scorer {
  private:
   const ops::Context& context_;
   const Models& models_;
-  std::int64_t rows_;  // for which logits are made at a time
   std::vector<HeadWeights> heads_;
   OwnedTensor logits_;
   LogitLosses losses_;

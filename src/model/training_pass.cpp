@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <galapagos/model/logit_tiles.hpp>
 #include <galapagos/model/training_pass.hpp>
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/least_squares.hpp>
@@ -30,7 +31,7 @@ std::uint64_t TrainingPass::bytes(const HfConfig& config, std::int64_t most_toke
   } else {
     for (const LayerShape& shape : config.layer_shapes) width += LayerTape::width(config, shape, activations);
   }
-  const std::int64_t tile = OutputPass::tile(most_tokens, device);
+  const std::int64_t tile = ops::logit_tile(device, most_tokens);
   std::uint64_t bytes = static_cast<std::uint64_t>(most_tokens * width) +
                         OutputPass::bytes(config, most_tokens, device) +
                         LogitLosses::bytes(tile, config.vocab_size, loss.logits != 0);
@@ -47,7 +48,7 @@ TrainingPass::TrainingPass(const ops::Context& context, const HfConfig& config, 
       layers_(context, config, most_tokens, shards),
       output_(context, config, most_tokens, shards),
       loss_(loss),
-      losses_(context, shards, OutputPass::tile(most_tokens, context.device()), config.vocab_size,
+      losses_(context, shards, ops::logit_tile(context.device(), most_tokens), config.vocab_size,
               loss.logits != 0) {
   const auto states = [&] {
     return OwnedTensor({most_tokens, config.hidden_size}, DType::f32, context.device(),
@@ -61,7 +62,7 @@ TrainingPass::TrainingPass(const ops::Context& context, const HfConfig& config, 
   hidden_ = states();
   d_hidden_ = states();
   if (!both_of_logits(loss)) return;
-  text_logits_ = OwnedTensor({OutputPass::tile(most_tokens, context.device()), config.vocab_size}, DType::f32,
+  text_logits_ = OwnedTensor({ops::logit_tile(context.device(), most_tokens), config.vocab_size}, DType::f32,
                              context.device(), "logits and their gradients");
 }
 

@@ -1,5 +1,7 @@
 // The public operations: each runs on the context's device.
 #include "backends.hpp"
+#include "cpu/tuning.hpp"
+#include "cuda/tuning.hpp"
 
 #ifdef GALAPAGOS_CUDA
 #include <nvtx3/nvtx3.hpp>
@@ -265,6 +267,15 @@ bool obs_remove_structure(const Context& context, ObsState& state, std::int64_t 
 double obs_change(const Context& context, const Tensor& start, std::span<const std::int64_t> kept,
                   const Tensor& weight) {
   GALAPAGOS_DISPATCH(obs_change, start, kept, weight);
+}
+
+std::span<const Tuning> tuning_of(Device device) {
+  if (device == Device::cpu) return cpu::tuning;
+#ifdef GALAPAGOS_CUDA
+  return cuda::tuning;
+#else
+  return {};
+#endif
 }
 
 }  // namespace galapagos::ops

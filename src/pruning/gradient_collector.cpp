@@ -7,6 +7,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/core/random.hpp>
+#include <galapagos/model/logit_tiles.hpp>
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transformer.hpp>
@@ -84,7 +85,7 @@ GradientCollector::GradientCollector(const ops::Context& context, const Communic
   if (stage_.span.last < config_.layers) return;
   head_.emplace(source.head());
   output_.emplace(context, config_, how.most_tokens, shards);
-  losses_.emplace(context, shards, OutputPass::tile(how.most_tokens, context.device()), config_.vocab_size,
+  losses_.emplace(context, shards, ops::logit_tile(context.device(), how.most_tokens), config_.vocab_size,
                   dense != nullptr);
 }
 
@@ -113,7 +114,7 @@ std::uint64_t GradientCollector::bytes(const HfConfig& config, const HfConfig* d
   if (dense == nullptr) return bytes;
   bytes += activation_bytes(*dense, how.most_tokens, how.activations);
   if (last) {
-    const std::int64_t tile = OutputPass::tile(how.most_tokens, how.device);
+    const std::int64_t tile = ops::logit_tile(how.device, how.most_tokens);
     bytes += static_cast<std::uint64_t>(tile * (dense->vocab_size + dense->hidden_size)) * sizeof(float);
   }
   for (std::int64_t layer = span.first; layer < span.last; ++layer) {

@@ -2,13 +2,12 @@
 #include <cmath>
 #include <utility>
 
+#include <galapagos/model/logit_tiles.hpp>
 #include <galapagos/model/stage.hpp>
 #include <galapagos/training/batch_gradient.hpp>
 
 namespace galapagos {
 namespace {
-
-constexpr std::int64_t logit_rows = 256;
 
 OwnedTensor matrix(const ops::Context& context, std::int64_t rows, std::int64_t columns) {
   return OwnedTensor({rows, columns}, DType::f32, context.device(), "hidden states");
@@ -36,7 +35,7 @@ std::uint64_t Teacher::bytes(const ModelSource& source, std::int64_t most_tokens
   return stage_weight_bytes(source.config, {0, source.config.layers}, source.precision) +
          static_cast<std::uint64_t>(rest) * size_of(source.precision) +
          activation_bytes(source.config, most_tokens, activations) +
-         static_cast<std::uint64_t>((OutputPass::tile(most_tokens, device) + layers * most_tokens) *
+         static_cast<std::uint64_t>((ops::logit_tile(device, most_tokens) + layers * most_tokens) *
                                     source.config.hidden_size) *
              sizeof(float);
 }
@@ -76,9 +75,10 @@ std::optional<LossSums> add_gradients(TrainingPass& pass, const ModelWeights& we
   return sums;
 }
 
-std::uint64_t nll_bytes(const HfConfig& config, std::int64_t most_tokens, DType activations) {
+std::uint64_t nll_bytes(const HfConfig& config, std::int64_t most_tokens, Device device, DType activations) {
   return activation_bytes(config, most_tokens, activations) +
-         static_cast<std::uint64_t>(logit_rows * (config.vocab_size + config.hidden_size)) * sizeof(float);
+         static_cast<std::uint64_t>(ops::logit_tile(device) * (config.vocab_size + config.hidden_size)) *
+             sizeof(float);
 }
 
 double sum_nll(const ops::Context& context, const HfConfig& config, const ModelWeights& weights,
@@ -88,9 +88,9 @@ double sum_nll(const ops::Context& context, const HfConfig& config, const ModelW
   for (const Batch& batch : batches) most = std::max(most, batch.tokens.size());
   if (most == 0) return 0;
   LayerForward forward(context, config, static_cast<std::int64_t>(most), shards);
-  LogitLosses losses(context, shards, logit_rows, config.vocab_size, false);
+  LogitLosses losses(context, shards, ops::logit_tile(context.device()), config.vocab_size, false);
   const OwnedTensor states = matrix(context, static_cast<std::int64_t>(most), config.hidden_size);
-  const OwnedTensor all_logits = matrix(context, logit_rows, config.vocab_size);
+  const OwnedTensor all_logits = matrix(context, ops::logit_tile(context.device()), config.vocab_size);
   double sum = 0;
   for (const Batch& batch : batches) {
     const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
@@ -100,14 +100,14 @@ double sum_nll(const ops::Context& context, const HfConfig& config, const ModelW
     std::vector<std::int32_t> targets(batch.tokens.begin() + 1, batch.tokens.end());
     targets.push_back(0);
     std::vector<double> nll(batch.tokens.size());
-    for (std::int64_t first = 0; first < tokens; first += logit_rows) {
-      const std::int64_t count = std::min(logit_rows, tokens - first);
+    for_logit_tiles(context.device(), tokens, [&](std::int64_t first, std::int64_t count) {
       const Tensor logits = all_logits->slice(0, count);
       compute_logits(context, config, weights.norm, weights.output(), hidden.slice(first, count), logits);
       losses.nll(logits,
                  std::span(targets).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)),
                  std::span(nll).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
-    }
+      return true;
+    });
     const std::vector<float> counts = token_weights(batch, 1);
     for (std::size_t i = 0; i < nll.size(); ++i) sum += counts[i] == 0 ? 0 : nll[i];
   }

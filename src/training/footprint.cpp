@@ -42,7 +42,7 @@ TrainFootprint train_footprint(const HfConfig& config, const ModelSource* refere
   footprint.data = static_cast<std::uint64_t>(extent.data_tokens) *
                    (sizeof(std::int32_t) + (extent.marked ? sizeof(std::uint8_t) : 0));
   if (extent.evaluation_batch > 0)
-    footprint.evaluation = nll_bytes(config, extent.evaluation_batch, extent.activations);
+    footprint.evaluation = nll_bytes(config, extent.evaluation_batch, extent.device, extent.activations);
   // A file's tensors, and the largest one as it is rounded.
   const std::int64_t largest = config.hidden_size * std::max(config.vocab_size, config.intermediate_size);
   const auto shards = static_cast<std::uint64_t>(extent.shards);

@@ -94,7 +94,7 @@ class Bench {
       line(fmt::format("the same, {} columns", half - 1), seconds,
            fmt::format("{:.3f} of {} columns", seconds / pruned, half));
     }
-    std::int64_t tile = comparison_tile(config_, FitnessKind::kl, 1, Device::cuda);
+    std::int64_t tile = ops::logit_tile(Device::cuda);
     double kept = 0, made = 0;
     for (const std::int64_t rows :
          {std::int64_t{128}, std::int64_t{512}, std::int64_t{1024}, std::int64_t{2048}}) {

@@ -189,7 +189,7 @@ double head_seconds(const ops::Context& context, const HfConfig& config, const M
                     std::span<const std::int32_t> targets, int runs) {
   const auto tokens = static_cast<std::int64_t>(targets.size());
   OutputPass pass(context, config, tokens);
-  LogitLosses losses(context, alone(), OutputPass::tile(tokens, Device::cuda), config.vocab_size, false);
+  LogitLosses losses(context, alone(), ops::logit_tile(Device::cuda, tokens), config.vocab_size, false);
   const OwnedTensor hidden = random.states(tokens, config.hidden_size),
                     d_hidden = random.states(tokens, config.hidden_size);
   const std::vector<float> each(targets.size(), 1.0f / static_cast<float>(tokens));

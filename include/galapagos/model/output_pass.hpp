@@ -23,8 +23,7 @@ class OutputPass {
   OutputPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
              const Shards& shards = alone());
 
-  /// Tokens of a tile, and bytes that this holds.
-  static std::int64_t tile(std::int64_t most_tokens, Device device);
+  /// Bytes that this holds.
   static std::uint64_t bytes(const HfConfig& config, std::int64_t most_tokens, Device device);
 
   /// The sum of the tiles' losses. Adds its gradient by hidden [t, hidden_size], the states before the final

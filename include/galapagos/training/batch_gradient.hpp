@@ -50,6 +50,6 @@ std::optional<LossSums> add_gradients(TrainingPass& pass, const ModelWeights& we
 double sum_nll(const ops::Context& context, const HfConfig& config, const ModelWeights& weights,
                const TokenSet& sequences, std::int64_t batch_tokens, const Shards& shards = alone());
 /// Bytes that it takes where no batch has more than `most_tokens`.
-std::uint64_t nll_bytes(const HfConfig& config, std::int64_t most_tokens, DType activations = DType::f32);
+std::uint64_t nll_bytes(const HfConfig& config, std::int64_t most_tokens, Device device, DType activations);
 
 }  // namespace galapagos

@@ -1,4 +1,5 @@
 #include "../backends.hpp"
+#include "tuning.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -28,7 +29,6 @@ void store(const float* master, std::size_t count, DType precision, DType type, 
 
 void adamw(const Context&, const AdamWStep& step, const AdamWState& state, DType precision,
            const Tensor& bad) {
-  constexpr std::int64_t piece = 1 << 14;
   const auto count = state.master.elements();
   const auto steps = static_cast<double>(step.step);
   const auto step_size = static_cast<float>(step.learning_rate / (1 - std::pow(step.beta1, steps)));
@@ -38,8 +38,8 @@ void adamw(const Context&, const AdamWStep& step, const AdamWState& state, DType
   const auto beta2 = static_cast<float>(step.beta2), rest2 = static_cast<float>(1 - step.beta2);
   const auto epsilon = static_cast<float>(step.epsilon), factor = static_cast<float>(step.gradient_factor);
 #pragma omp parallel for schedule(static)
-  for (std::int64_t begin = 0; begin < count; begin += piece) {
-    const std::int64_t length = std::min(piece, count - begin);
+  for (std::int64_t begin = 0; begin < count; begin += piece_of_adamw) {
+    const std::int64_t length = std::min(piece_of_adamw, count - begin);
     float *gradient = state.gradients.floats() + begin, *w = state.master.floats() + begin,
           *m = state.first.floats() + begin, *v = state.second.floats() + begin;
     if (!bad.empty() && std::isnan(not_finite(gradient, length))) {

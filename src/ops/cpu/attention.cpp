@@ -1,5 +1,6 @@
 #include "../backends.hpp"
 #include "blas.hpp"
+#include "tuning.hpp"
 #include "vector_math.hpp"
 
 #include <algorithm>
@@ -9,10 +10,6 @@
 
 namespace galapagos::ops::cpu {
 namespace {
-
-constexpr std::int64_t query_block = 64;
-constexpr std::int64_t key_block = 128;
-constexpr std::int64_t lane = 16;  // floats of the widest vector; divides key_block
 
 // One query head's rows [first, first + rows) of one sequence of `end - begin` tokens: online softmax over
 // blocks of keys (Milakov and Gimelshein 2018; Dao et al. 2022), so that only a block of scores is ever
@@ -25,10 +22,10 @@ struct QueryTile {
 };
 
 struct Workspace {
-  std::vector<float> scores = std::vector<float>(query_block * key_block);
-  std::vector<float> sum = std::vector<float>(query_block);
-  std::vector<float> largest = std::vector<float>(query_block);
-  std::vector<float> gathered;  // [query_block, head_dim], the sum of weighted values
+  std::vector<float> scores = std::vector<float>(attention_queries * attention_keys);
+  std::vector<float> sum = std::vector<float>(attention_queries);
+  std::vector<float> largest = std::vector<float>(attention_queries);
+  std::vector<float> gathered;  // [attention_queries, head_dim], the sum of weighted values
 };
 
 void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t head_dim,
@@ -36,31 +33,32 @@ void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tenso
   const std::int64_t q_width = q.columns(), kv_width = k.columns();
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
   const float* queries = q.floats() + tile.first * q_width + tile.head * head_dim;
-  work.gathered.assign(static_cast<std::size_t>(query_block * head_dim), 0.0f);
+  work.gathered.assign(static_cast<std::size_t>(attention_queries * head_dim), 0.0f);
   std::fill(work.sum.begin(), work.sum.end(), 0.0f);
   std::fill(work.largest.begin(), work.largest.end(), -std::numeric_limits<float>::infinity());
 
   const std::int64_t last = tile.first + tile.rows;
-  for (std::int64_t key = tile.begin; key < last; key += key_block) {
-    const std::int64_t keys = std::min(key_block, last - key);
+  for (std::int64_t key = tile.begin; key < last; key += attention_keys) {
+    const std::int64_t keys = std::min(attention_keys, last - key);
     float* scores = work.scores.data();
     gemm(false, true, tile.rows, keys, head_dim, scale, queries, q_width,
-         k.floats() + key * kv_width + kv_head * head_dim, kv_width, 0.0f, scores, key_block);
+         k.floats() + key * kv_width + kv_head * head_dim, kv_width, 0.0f, scores, attention_keys);
     for (std::int64_t i = 0; i < tile.rows; ++i) {
-      float* row = scores + i * key_block;
+      float* row = scores + i * attention_keys;
       const std::int64_t seen = std::clamp<std::int64_t>(tile.first + i + 1 - key, 0, keys);
       const auto at = static_cast<std::size_t>(i);
       // Whole vectors only: what lies beyond the diagonal counts as a score of -infinity.
-      const std::int64_t width = (seen + lane - 1) / lane * lane;
+      const std::int64_t width = (seen + vector_lane - 1) / vector_lane * vector_lane;
       std::fill(row + seen, row + width, -std::numeric_limits<float>::infinity());
       if (seen > 0) {
         float largest = work.largest[at];
 #pragma omp simd reduction(max : largest)
-        for (std::int64_t j = 0; j < width / lane * lane; ++j) largest = std::max(largest, row[j]);
+        for (std::int64_t j = 0; j < width / vector_lane * vector_lane; ++j)
+          largest = std::max(largest, row[j]);
         const float shrink = vector_exp(work.largest[at] - largest);
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (std::int64_t j = 0; j < width / lane * lane; ++j) {
+        for (std::int64_t j = 0; j < width / vector_lane * vector_lane; ++j) {
           row[j] = vector_exp(row[j] - largest);
           sum += row[j];
         }
@@ -71,7 +69,7 @@ void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tenso
       }
       std::fill(row + width, row + std::max(keys, width), 0.0f);
     }
-    gemm(false, false, tile.rows, head_dim, keys, 1.0f, scores, key_block,
+    gemm(false, false, tile.rows, head_dim, keys, 1.0f, scores, attention_keys,
          v.floats() + key * kv_width + kv_head * head_dim, kv_width, 1.0f, work.gathered.data(), head_dim);
   }
   for (std::int64_t i = 0; i < tile.rows; ++i) {
@@ -95,8 +93,9 @@ void attention(const Context&, const Tensor& q, const Tensor& k, const Tensor& v
   for (std::size_t sequence = 0; sequence + 1 < offsets.size(); ++sequence) {
     const std::int64_t begin = offsets[sequence], end = offsets[sequence + 1];
     for (std::size_t head = 0; head < kv_of_head.size(); ++head) {
-      for (std::int64_t first = begin; first < end; first += query_block) {
-        tiles.push_back({begin, first, std::min(query_block, end - first), static_cast<std::int64_t>(head)});
+      for (std::int64_t first = begin; first < end; first += attention_queries) {
+        tiles.push_back(
+            {begin, first, std::min(attention_queries, end - first), static_cast<std::int64_t>(head)});
       }
     }
   }

@@ -1,5 +1,6 @@
 #include "../backends.hpp"
 #include "blas.hpp"
+#include "tuning.hpp"
 #include "vector_math.hpp"
 
 #include <algorithm>
@@ -8,9 +9,6 @@
 
 namespace galapagos::ops::cpu {
 namespace {
-
-constexpr std::int64_t query_block = 64;
-constexpr std::int64_t key_block = 128;
 
 struct Operands {
   const Tensor &q, &k, &v, &out, &log_sums, &d_out;
@@ -37,17 +35,17 @@ struct Block {
 
 /// P and dS = scale * P * (d_out V^T - products) of a block, zero where a query does not see the key.
 struct ScoreBlock {
-  std::vector<float> p = std::vector<float>(query_block * key_block);
-  std::vector<float> ds = std::vector<float>(query_block * key_block);
+  std::vector<float> p = std::vector<float>(attention_queries * attention_keys);
+  std::vector<float> ds = std::vector<float>(attention_queries * attention_keys);
 
   void form(const Operands& x, const Block& block) {
     const std::int64_t q_width = x.q.columns(), kv_width = x.k.columns();
     gemm(false, true, block.rows, block.keys, x.head_dim, x.scale(), x.query(block.first, block.head),
-         q_width, x.key(block.key, block.kv_head), kv_width, 0.0f, p.data(), key_block);
+         q_width, x.key(block.key, block.kv_head), kv_width, 0.0f, p.data(), attention_keys);
     gemm(false, true, block.rows, block.keys, x.head_dim, 1.0f, x.d_row(block.first, block.head), q_width,
-         x.value(block.key, block.kv_head), kv_width, 0.0f, ds.data(), key_block);
+         x.value(block.key, block.kv_head), kv_width, 0.0f, ds.data(), attention_keys);
     for (std::int64_t i = 0; i < block.rows; ++i) {
-      float *p_row = p.data() + i * key_block, *ds_row = ds.data() + i * key_block;
+      float *p_row = p.data() + i * attention_keys, *ds_row = ds.data() + i * attention_keys;
       const std::int64_t at = (block.first + i) * x.heads() + block.head;
       const float log_sum = x.log_sums.floats()[at], product = x.products[static_cast<std::size_t>(at)];
       const std::int64_t seen = std::clamp<std::int64_t>(block.first + i + 1 - block.key, 0, block.keys);
@@ -100,37 +98,39 @@ void attention_backward(const Context&, const Tensor& q, const Tensor& k, const 
   fill_zero(d_k);
   fill_zero(d_v);
   const std::int64_t q_width = q.columns(), kv_width = k.columns();
-  const std::vector<Span> queries = spans_of(offsets, heads, query_block);
-  const std::vector<Span> keys = spans_of(offsets, kv_width / head_dim, key_block);
+  const std::vector<Span> queries = spans_of(offsets, heads, attention_queries);
+  const std::vector<Span> keys = spans_of(offsets, kv_width / head_dim, attention_keys);
 #pragma omp parallel
   {
     ScoreBlock scores;
 #pragma omp for schedule(dynamic) nowait
     for (std::size_t i = 0; i < queries.size(); ++i) {
       const Span& span = queries[i];
-      const std::int64_t rows = std::min(query_block, span.end - span.first);
+      const std::int64_t rows = std::min(attention_queries, span.end - span.first);
       const std::int64_t kv_head = kv_of_head[static_cast<std::size_t>(span.head)];
-      for (std::int64_t key = span.begin; key < span.first + rows; key += key_block) {
-        const Block block{span.first, rows,   key, std::min(key_block, span.first + rows - key),
+      for (std::int64_t key = span.begin; key < span.first + rows; key += attention_keys) {
+        const Block block{span.first, rows,   key, std::min(attention_keys, span.first + rows - key),
                           span.head,  kv_head};
         scores.form(x, block);
-        gemm(false, false, rows, head_dim, block.keys, 1.0f, scores.ds.data(), key_block, x.key(key, kv_head),
-             kv_width, 1.0f, d_q.floats() + span.first * q_width + span.head * head_dim, q_width);
+        gemm(false, false, rows, head_dim, block.keys, 1.0f, scores.ds.data(), attention_keys,
+             x.key(key, kv_head), kv_width, 1.0f, d_q.floats() + span.first * q_width + span.head * head_dim,
+             q_width);
       }
     }
 #pragma omp for schedule(dynamic)
     for (std::size_t i = 0; i < keys.size(); ++i) {
       const Span& span = keys[i];
-      const std::int64_t count = std::min(key_block, span.end - span.first);
+      const std::int64_t count = std::min(attention_keys, span.end - span.first);
       const std::int64_t at = span.first * kv_width + span.head * head_dim;
       for (std::int64_t head = 0; head < heads; ++head) {
         if (kv_of_head[static_cast<std::size_t>(head)] != span.head) continue;
-        for (std::int64_t row = span.first; row < span.end; row += query_block) {
-          const Block block{row, std::min(query_block, span.end - row), span.first, count, head, span.head};
+        for (std::int64_t row = span.first; row < span.end; row += attention_queries) {
+          const Block block{row,      std::min(attention_queries, span.end - row), span.first, count, head,
+                            span.head};
           scores.form(x, block);
-          gemm(true, false, count, head_dim, block.rows, 1.0f, scores.p.data(), key_block, x.d_row(row, head),
-               q_width, 1.0f, d_v.floats() + at, kv_width);
-          gemm(true, false, count, head_dim, block.rows, 1.0f, scores.ds.data(), key_block,
+          gemm(true, false, count, head_dim, block.rows, 1.0f, scores.p.data(), attention_keys,
+               x.d_row(row, head), q_width, 1.0f, d_v.floats() + at, kv_width);
+          gemm(true, false, count, head_dim, block.rows, 1.0f, scores.ds.data(), attention_keys,
                x.query(row, head), q_width, 1.0f, d_k.floats() + at, kv_width);
         }
       }

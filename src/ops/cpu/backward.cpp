@@ -1,6 +1,7 @@
 #include "../backends.hpp"
 #include "blas.hpp"
 #include "row_scale.hpp"
+#include "tuning.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -8,8 +9,6 @@
 
 namespace galapagos::ops::cpu {
 namespace {
-
-constexpr std::int64_t column_tile = 256;  // where a sum over rows is cut among threads
 
 std::vector<float> wide_copy(const Tensor& tensor) {
   std::vector<float> wide(static_cast<std::size_t>(tensor.elements()));
@@ -43,10 +42,9 @@ void linear_input_gradient(const Context&, const Factor& d_y, const Tensor& weig
                   beta, d_x.floats() + column, in);
     }
     // Strip by strip, or every thread would hold its columns of the whole output head at once.
-    constexpr std::int64_t strip = 2048;
-    std::vector<float> wide(static_cast<std::size_t>(std::min(strip, out) * columns));
-    for (std::int64_t first = 0; first < out; first += strip) {
-      const std::int64_t rows = std::min(strip, out - first);
+    std::vector<float> wide(static_cast<std::size_t>(std::min(gradient_strip, out) * columns));
+    for (std::int64_t first = 0; first < out; first += gradient_strip) {
+      const std::int64_t rows = std::min(gradient_strip, out - first);
       for (std::int64_t row = 0; row < rows; ++row) {
         convert_to_float(
             weight.dtype,

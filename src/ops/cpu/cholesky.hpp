@@ -1,6 +1,7 @@
 #pragma once
 
 #include "blas.hpp"
+#include "tuning.hpp"
 
 #include <algorithm>
 
@@ -8,9 +9,6 @@
 // is halved until a half is a leaf, so that nearly all work is products of large tiles; where it is halved
 // depends on n alone, and so the result is the same for any number of threads.
 namespace galapagos::ops::cpu {
-
-/// Extent of what is not halved.
-constexpr std::int64_t leaf = 128;
 
 /// The square block of a row-major matrix that begins at `data`.
 template <typename T>
@@ -21,7 +19,7 @@ struct Square {
 
   T* at(std::int64_t i, std::int64_t j) const { return data + i * stride + j; }
   /// Extent of the upper left quarter; leaves stay whole.
-  std::int64_t half() const { return (n / 2 + leaf - 1) / leaf * leaf; }
+  std::int64_t half() const { return (n / 2 + cholesky_leaf - 1) / cholesky_leaf * cholesky_leaf; }
   Square upper() const { return {data, half(), stride}; }
   Square lower() const { return {at(half(), half()), n - half(), stride}; }
   T* corner() const { return at(half(), 0); }
@@ -38,7 +36,7 @@ void for_strips(std::int64_t extent, const Work& work) {
 /// B <- B L^-T, B [rows, n].
 template <typename T>
 void solve_right(const Square<T>& l, T* b, std::int64_t rows) {
-  if (l.n <= leaf) {
+  if (l.n <= cholesky_leaf) {
     for_strips(rows, [&](std::int64_t row, std::int64_t count) {
       solve_lower_transposed_right(count, l.n, l.data, l.stride, b + row * l.stride, l.stride);
     });
@@ -54,7 +52,7 @@ void solve_right(const Square<T>& l, T* b, std::int64_t rows) {
 /// L with A = L L^T in place of A; false where A is not positive definite.
 template <typename T>
 bool factor(const Square<T>& a) {
-  if (a.n <= leaf) return cholesky(a.n, a.data, a.stride);
+  if (a.n <= cholesky_leaf) return cholesky(a.n, a.data, a.stride);
   if (!factor(a.upper())) return false;
   const Square<T> rest = a.lower();
   solve_right(a.upper(), a.corner(), rest.n);

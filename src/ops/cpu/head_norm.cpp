@@ -1,4 +1,5 @@
 #include "../backends.hpp"
+#include "tuning.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -31,7 +32,7 @@ void head_norm_backward(const Context&, const Tensor& x, const Tensor& weight, f
                         const Tensor& d_weight) {
   // As rms_norm_backward, head by head. The weight's gradient is summed by pieces of a fixed size, so that it
   // does not depend on the number of threads.
-  constexpr std::int64_t piece = 256;
+  constexpr std::int64_t piece = piece_of_heads;
   const std::int64_t head_dim = weight.elements(), heads = x.elements() / head_dim;
   const std::int64_t pieces = (heads + piece - 1) / piece;
   const float* scale = weight.floats();

@@ -16,8 +16,8 @@ template <typename T>
 void multiply_right(const Square<T>& x, T* b, std::int64_t rows) {
   for_strips(rows, [&](std::int64_t row, std::int64_t count) {
     T* strip = b + row * x.stride;
-    for (std::int64_t j = 0; j < x.n; j += leaf) {
-      const std::int64_t width = std::min(leaf, x.n - j), next = j + width;
+    for (std::int64_t j = 0; j < x.n; j += cholesky_leaf) {
+      const std::int64_t width = std::min(cholesky_leaf, x.n - j), next = j + width;
       multiply_lower_right(count, width, T(-1), x.at(j, j), x.stride, strip + j, x.stride);
       gemm(false, false, count, width, x.n - next, T(-1), strip + next, x.stride, x.at(next, j), x.stride,
            T(1), strip + j, x.stride);
@@ -30,8 +30,8 @@ template <typename T>
 void multiply_left(const Square<T>& x, T* b, std::int64_t columns) {
   for_strips(columns, [&](std::int64_t column, std::int64_t count) {
     T* strip = b + column;
-    for (std::int64_t end = x.n; end > 0; end -= std::min(leaf, end)) {
-      const std::int64_t height = std::min(leaf, end), i = end - height;
+    for (std::int64_t end = x.n; end > 0; end -= std::min(cholesky_leaf, end)) {
+      const std::int64_t height = std::min(cholesky_leaf, end), i = end - height;
       multiply_lower_left(false, height, count, x.at(i, i), x.stride, strip + i * x.stride, x.stride);
       gemm(false, false, height, count, i, T(1), x.at(i, 0), x.stride, strip, x.stride, T(1),
            strip + i * x.stride, x.stride);
@@ -44,8 +44,8 @@ template <typename T>
 void multiply_left_transposed(const Square<T>& x, T* b, std::int64_t columns) {
   for_strips(columns, [&](std::int64_t column, std::int64_t count) {
     T* strip = b + column;
-    for (std::int64_t i = 0; i < x.n; i += leaf) {
-      const std::int64_t height = std::min(leaf, x.n - i), next = i + height;
+    for (std::int64_t i = 0; i < x.n; i += cholesky_leaf) {
+      const std::int64_t height = std::min(cholesky_leaf, x.n - i), next = i + height;
       multiply_lower_left(true, height, count, x.at(i, i), x.stride, strip + i * x.stride, x.stride);
       gemm(true, false, height, count, x.n - next, T(1), x.at(next, i), x.stride, strip + next * x.stride,
            x.stride, T(1), strip + i * x.stride, x.stride);
@@ -56,7 +56,7 @@ void multiply_left_transposed(const Square<T>& x, T* b, std::int64_t columns) {
 /// X = L^-1.
 template <typename T>
 void invert_factor(const Square<T>& l) {
-  if (l.n <= leaf) {
+  if (l.n <= cholesky_leaf) {
     invert_lower(l.n, l.data, l.stride);
     return;
   }
@@ -69,7 +69,7 @@ void invert_factor(const Square<T>& l) {
 /// X^T X.
 template <typename T>
 void multiply_by_transpose(const Square<T>& x) {
-  if (x.n <= leaf) {
+  if (x.n <= cholesky_leaf) {
     multiply_transpose_by_lower(x.n, x.data, x.stride);
     return;
   }

@@ -1,6 +1,7 @@
 #include "../backends.hpp"
 #include "blas.hpp"
 #include "cholesky.hpp"
+#include "tuning.hpp"
 
 #include <algorithm>
 #include <vector>
@@ -54,7 +55,7 @@ void combine(const Context&, float alpha, const Tensor& x, float beta, const Ten
 }
 
 double inner_product(const Context&, const Tensor& x, const Tensor& y) {
-  constexpr std::int64_t piece = 1 << 16;
+  constexpr std::int64_t piece = piece_of_elements;
   const std::int64_t count = x.elements(), pieces = (count + piece - 1) / piece;
   std::vector<double> sums(static_cast<std::size_t>(pieces));
 #pragma omp parallel for schedule(static)

@@ -1,6 +1,7 @@
 #include "../backends.hpp"
 #include "blas.hpp"
 #include "obs_state.hpp"
+#include "tuning.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -12,8 +13,6 @@
 
 namespace galapagos::ops::cpu {
 namespace {
-
-constexpr std::int64_t block_width = 128;
 
 /// One block of removals: W and M stay as they were; what changes is carried as factors
 ///   M_now = M - sum c c^T,   G_now = G - sum (c q^T + q c^T),   q = p - (u.u / 2) c,   p = W_now^T u
@@ -110,11 +109,10 @@ void ColumnBlock::multiply_candidates() {
     std::copy_n(state_.weight->floats() + j * rows, rows, weights.data() + i * rows);
   }
   products_ = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(count * columns_));
-  // The candidates are few: a tile takes them all, or packing W would cost as much as multiplying it.
-  constexpr std::int64_t wide = 256;
+  // Or packing W would cost as much as multiplying it.
 #pragma omp parallel for schedule(dynamic)
-  for (std::int64_t j = 0; j < columns_; j += wide) {
-    gemm(false, true, count, std::min(wide, columns_ - j), rows, 1.0f, weights.data(), rows,
+  for (std::int64_t j = 0; j < columns_; j += obs_columns_at_once) {
+    gemm(false, true, count, std::min(obs_columns_at_once, columns_ - j), rows, 1.0f, weights.data(), rows,
          state_.weight->floats() + j * rows, rows, 0.0f, products_.get() + j, columns_);
   }
 }
@@ -161,9 +159,8 @@ void ColumnBlock::subtract_factors(std::int64_t step, std::int64_t j, std::int64
 void ColumnBlock::update(std::int64_t step, const Best& best, std::int64_t first, std::int64_t last) {
   const std::int64_t j = best.column, slot = slot_[static_cast<std::size_t>(j)];
   const float score = best.score, inverse_root = 1.0f / std::sqrt(best.diagonal);
-  constexpr std::int64_t strip = 512;
-  for (std::int64_t from = first; from < last; from += strip) {
-    const std::int64_t count = std::min(strip, last - from);
+  for (std::int64_t from = first; from < last; from += obs_strip) {
+    const std::int64_t count = std::min(obs_strip, last - from);
     float* c_new = c_.get() + step * columns_ + from;
     float* q_new = q_.get() + step * columns_ + from;
     copy_symmetric_row(state_.inverse->floats(), columns_, j, from, from + count, c_new);
@@ -297,9 +294,9 @@ bool obs_remove_columns(const Context&, ObsState& state, std::int64_t count,
                         std::vector<double>& follower_scores) {
   std::vector<std::int64_t> original(static_cast<std::size_t>(state.columns));
   for (std::size_t j = 0; j < original.size(); ++j) original[j] = static_cast<std::int64_t>(j);
-  // Blocks of about block_width and of equal width: every block costs a pass over M and W, however narrow it
+  // Blocks of about obs_block and of equal width: every block costs a pass over M and W, however narrow it
   // is.
-  const std::int64_t blocks = std::max<std::int64_t>((count + block_width / 2) / block_width, 1);
+  const std::int64_t blocks = std::max<std::int64_t>((count + obs_block / 2) / obs_block, 1);
   const std::int64_t width = (count + blocks - 1) / blocks;
   for (std::int64_t done = 0; done < count;) {
     ColumnBlock block(state, std::min(width, count - done));

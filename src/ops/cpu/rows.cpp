@@ -1,4 +1,5 @@
 #include "../backends.hpp"
+#include "tuning.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -9,7 +10,7 @@ namespace {
 
 template <typename Word>
 void transpose_words(const Word* in, Word* out, std::int64_t rows, std::int64_t columns) {
-  constexpr std::int64_t block = 32;
+  constexpr std::int64_t block = transposed_block;
 #pragma omp parallel for schedule(static) collapse(2)
   for (std::int64_t i = 0; i < rows; i += block) {
     for (std::int64_t j = 0; j < columns; j += block) {
@@ -34,11 +35,10 @@ void gather_rows(const Context&, const Tensor& table, std::span<const std::int64
 }
 
 void convert(const Context&, const Tensor& in, const Tensor& out) {
-  constexpr std::int64_t piece = 1 << 16;
   const std::int64_t count = in.elements();
 #pragma omp parallel for schedule(static)
-  for (std::int64_t first = 0; first < count; first += piece) {
-    const auto length = static_cast<std::size_t>(std::min(piece, count - first)),
+  for (std::int64_t first = 0; first < count; first += piece_of_elements) {
+    const auto length = static_cast<std::size_t>(std::min(piece_of_elements, count - first)),
                at = static_cast<std::size_t>(first);
     const std::byte* from = in.data + at * size_of(in.dtype);
     std::byte* to = out.data + at * size_of(out.dtype);

@@ -1,5 +1,6 @@
 #include "../backends.hpp"
 #include "row_scale.hpp"
+#include "tuning.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -122,10 +123,9 @@ void token_nll(const Context&, const Tensor& logits, std::span<const std::int32_
 bool all_finite(const Context&, const Tensor& x) {
   std::int64_t bad = 0;
   const std::int64_t count = x.elements();
-  constexpr std::int64_t piece = 1 << 16;
 #pragma omp parallel for schedule(static) reduction(+ : bad)
-  for (std::int64_t first = 0; first < count; first += piece) {
-    const std::int64_t length = std::min(piece, count - first);
+  for (std::int64_t first = 0; first < count; first += piece_of_elements) {
+    const std::int64_t length = std::min(piece_of_elements, count - first);
     std::vector<float> wide(static_cast<std::size_t>(length));
     convert_to_float(x.dtype, x.data + static_cast<std::size_t>(first) * size_of(x.dtype), wide);
     for (const float value : wide) bad += std::isfinite(value) ? 0 : 1;

@@ -1,5 +1,6 @@
 #include "../backends.hpp"
 #include "row_scale.hpp"
+#include "tuning.hpp"
 
 namespace galapagos::ops::cpu {
 
@@ -26,7 +27,6 @@ void slice_logits_of(const Context&, const Tensor& logits, std::span<const std::
 void draw_ids(const Context&, const Tensor& logits, std::span<const double> shifts,
               std::span<const double> shares, std::span<std::int32_t> ids) {
   const std::int64_t columns = logits.columns();
-  constexpr std::int64_t run = 512;
 #pragma omp parallel for schedule(static)
   for (std::int64_t row = 0; row < logits.rows(); ++row) {
     const float* values = logits.floats() + row * columns;
@@ -35,8 +35,8 @@ void draw_ids(const Context&, const Tensor& logits, std::span<const double> shif
     double before = 0;
     std::int64_t found = columns - 1;
     // Whole runs are summed until the one in which the share is exceeded, and only that one column by column.
-    for (std::int64_t first = 0; first < columns; first += run) {
-      const std::int64_t last = std::min(first + run, columns);
+    for (std::int64_t first = 0; first < columns; first += piece_of_logits) {
+      const std::int64_t last = std::min(first + piece_of_logits, columns);
       double sum = 0;
 #pragma omp simd reduction(+ : sum)
       for (std::int64_t i = first; i < last; ++i) sum += static_cast<double>(vector_exp(values[i] - shift));

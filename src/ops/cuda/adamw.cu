@@ -2,6 +2,7 @@
 #include "launch.cuh"
 #include "reduce.cuh"
 #include "stored.cuh"
+#include "tuning.hpp"
 
 #include <cmath>
 
@@ -49,16 +50,14 @@ __device__ inline void step_one(const Factors& f, const Pointers& p, Weight* wei
   weights[i] = working<Weight, Rounded>(element.master);
 }
 
-constexpr int each = 8;  // elements of a thread: 16 bytes of 16-bit weights
-
-/// `each` fp32 values, read and written 16 bytes at a time.
+/// `adamw_elements` fp32 values, read and written 16 bytes at a time.
 struct Run {
-  float values[each];
+  float values[adamw_elements];
 
   __device__ static Run load(const float* from) {
     Run run;
 #pragma unroll
-    for (int k = 0; k < each; k += 4) {
+    for (int k = 0; k < adamw_elements; k += 4) {
       const float4 four = *reinterpret_cast<const float4*>(from + k);
       run.values[k] = four.x, run.values[k + 1] = four.y, run.values[k + 2] = four.z,
       run.values[k + 3] = four.w;
@@ -67,7 +66,7 @@ struct Run {
   }
   __device__ void store(float* to) const {
 #pragma unroll
-    for (int k = 0; k < each; k += 4)
+    for (int k = 0; k < adamw_elements; k += 4)
       *reinterpret_cast<float4*>(to + k) =
           make_float4(values[k], values[k + 1], values[k + 2], values[k + 3]);
   }
@@ -76,24 +75,24 @@ struct Run {
 /// The same of the working weights.
 template <typename Weight>
 struct alignas(16) Weights {
-  Weight values[each];
+  Weight values[adamw_elements];
 };
 
-/// A thread does `each` elements; all places begin at 16 bytes. The last `count` % `each` are done one by
-/// one, by as many threads.
+/// A thread does `adamw_elements` elements; all places begin at 16 bytes. The last `count` % `adamw_elements`
+/// are done one by one, by as many threads.
 template <typename Weight, typename Rounded>
 __global__ void __launch_bounds__(block_threads)
     update(Factors f, Pointers p, Weight* weights, float* bad, std::int64_t count) {
-  const std::int64_t runs = count / each;
+  const std::int64_t runs = count / adamw_elements;
   for (std::int64_t i = global_thread(); i < runs; i += global_threads()) {
-    const std::int64_t at = i * each;
+    const std::int64_t at = i * adamw_elements;
     const Run gradients = Run::load(p.gradients + at);
     Run master = Run::load(p.master + at), first = Run::load(p.first + at), second = Run::load(p.second + at);
     Weights<Weight> stored;
     const Run zeros{};
     zeros.store(p.gradients + at);
 #pragma unroll
-    for (int k = 0; k < each; ++k) {
+    for (int k = 0; k < adamw_elements; ++k) {
       if (bad != nullptr && !isfinite(gradients.values[k])) *bad = gradients.values[k];
       const Element element =
           stepped(f, gradients.values[k], {master.values[k], first.values[k], second.values[k]});
@@ -107,7 +106,7 @@ __global__ void __launch_bounds__(block_threads)
     second.store(p.second + at);
     *reinterpret_cast<Weights<Weight>*>(weights + at) = stored;
   }
-  const std::int64_t last = runs * each + global_thread();
+  const std::int64_t last = runs * adamw_elements + global_thread();
   if (last < count) step_one<Weight, Rounded>(f, p, weights, bad, last);
 }
 
@@ -141,7 +140,6 @@ bool aligned(const AdamWState& state) {
   return places % 16 == 0;
 }
 
-constexpr int sum_blocks = 1024;  // of 256 threads: about what a GPU holds at a time
 constexpr std::int64_t per_sum_block = 4 * 4 * block_threads;
 
 /// Sums [blocks] of the squares of what each block reads: 16 bytes at a time, four of them on their way.
@@ -195,8 +193,8 @@ void adamw(const Context& context, const AdamWStep& step, const AdamWState& stat
   float* const found = bad.empty() ? nullptr : bad.floats();
   const auto run = [&]<typename Weight, typename Rounded>(const Weight*, const Rounded*) {
     if (aligned(state)) {
-      launch(context.cuda(), update<Weight, Rounded>, blocks_for(count, each * block_threads), block_threads,
-             0, factors, pointers, data_as<Weight>(state.weights), found, count);
+      launch(context.cuda(), update<Weight, Rounded>, blocks_for(count, adamw_elements * block_threads),
+             block_threads, 0, factors, pointers, data_as<Weight>(state.weights), found, count);
     } else {
       launch(context.cuda(), update_one_by_one<Weight, Rounded>, blocks_for(count), block_threads, 0, factors,
              pointers, data_as<Weight>(state.weights), found, count);
@@ -214,11 +212,11 @@ void adamw(const Context& context, const AdamWStep& step, const AdamWState& stat
 void sums_of_squares(const Context& context, std::span<const Tensor> tensors, std::span<double> sums) {
   Resources& gpu = context.cuda();
   const auto parts = static_cast<std::int64_t>(tensors.size());
-  const Array<double> partial(sum_blocks, "sums"), totals(parts, "sums");
+  const Array<double> partial(norm_blocks, "sums"), totals(parts, "sums");
   for (std::int64_t part = 0; part < parts; ++part) {
     const Tensor& x = tensors[static_cast<std::size_t>(part)];
     const std::int64_t wanted = (x.elements() + per_sum_block - 1) / per_sum_block;
-    const int blocks = static_cast<int>(std::clamp<std::int64_t>(wanted, 1, sum_blocks));
+    const int blocks = static_cast<int>(std::clamp<std::int64_t>(wanted, 1, norm_blocks));
     launch(gpu, square_sums, dim3(static_cast<unsigned>(blocks)), block_threads, 0, x.floats(), x.elements(),
            partial.data());
     launch(gpu, add_up, dim3(1), block_threads, 0, partial.data(), blocks, totals.data() + part);

@@ -2,6 +2,7 @@
 
 #include "attention_cudnn_plan.hpp"
 #include "attention_spread.hpp"
+#include "tuning.hpp"
 
 #include <algorithm>
 #include <cstdlib>
@@ -14,14 +15,6 @@
 
 namespace galapagos::ops::cuda {
 namespace {
-
-/// What the gradients of one call may need. cuDNN's way that always sums in one order keeps all scores of a
-/// call on GPUs up to Hopper, in bf16, so that calls take as many sequences or heads as this allows.
-constexpr std::int64_t score_bytes = std::int64_t{512} << 20;
-constexpr std::size_t most_workspace = std::size_t{768} << 20;
-
-/// More runs of other lengths than this in one call, and cuDNN is left alone.
-constexpr std::size_t most_runs = 8;
 
 AttentionWay& way() {
   static AttentionWay chosen = [] {
@@ -89,7 +82,8 @@ Cut cut_of(const AttentionInput& input, std::int64_t sequences, std::int64_t len
   const auto padded = [&](std::int64_t tile) { return (length + tile - 1) / tile * tile; };
   const std::int64_t kv_heads = input.kv_heads();
   const std::int64_t of_kv_head = input.heads() / kv_heads * padded(64) * padded(128) * 2;
-  const std::int64_t most_heads = std::max<std::int64_t>(score_bytes / of_kv_head, 1);
+  const std::int64_t most_heads =
+      std::max<std::int64_t>(static_cast<std::int64_t>(cudnn_score_bytes) / of_kv_head, 1);
   if (most_heads >= kv_heads) {
     const std::int64_t calls = (sequences + most_heads / kv_heads - 1) / (most_heads / kv_heads);
     return {(sequences + calls - 1) / calls, kv_heads};
@@ -136,7 +130,7 @@ std::vector<AttentionPart> parts_of(const Resources& gpu, const AttentionInput& 
     }
   }
   const auto given = std::count_if(runs.begin(), runs.end(), [](const Run& run) { return run.length > 0; });
-  if (given == 0 || static_cast<std::size_t>(given) > most_runs || !cudnn_loads()) return {{offsets, 0}};
+  if (given == 0 || static_cast<std::size_t>(given) > cudnn_lengths || !cudnn_loads()) return {{offsets, 0}};
   std::vector<AttentionPart> parts;
   for (const Run& run : runs)
     parts.push_back({offsets.subspan(run.first, run.last - run.first + 1), run.length});
@@ -154,7 +148,7 @@ bool cudnn_attention(Resources& gpu, const AttentionInput& input, std::int64_t l
   const bool with_sums = log_sums.data != nullptr;
   AttentionPlan* plan =
       attention_plan(gpu, with_sums ? AttentionStep::forward_with_sums : AttentionStep::forward,
-                     shape_of(input, rows.sequences(), length, input.kv_heads()), most_workspace);
+                     shape_of(input, rows.sequences(), length, input.kv_heads()), cudnn_workspace_bytes);
   if (plan == nullptr) return false;
   const std::int64_t count = rows.count() * input.heads();
   std::optional<Array<float>> sums;
@@ -185,8 +179,9 @@ bool cudnn_attention_backward(Resources& gpu, const AttentionInput& input, std::
   std::optional<Array<float>> sums;
   for (std::int64_t sequence = 0; sequence < rows.sequences(); sequence += cut.sequences) {
     const std::int64_t sequences = std::min(cut.sequences, rows.sequences() - sequence);
-    AttentionPlan* plan = attention_plan(gpu, AttentionStep::backward,
-                                         shape_of(input, sequences, length, cut.kv_heads), most_workspace);
+    AttentionPlan* plan =
+        attention_plan(gpu, AttentionStep::backward, shape_of(input, sequences, length, cut.kv_heads),
+                       cudnn_workspace_bytes);
     if (plan == nullptr) return false;
     if (!sums) {
       sums.emplace(count, "logarithms of attention");

@@ -4,6 +4,8 @@
 #define CUDNN_FRONTEND_SKIP_JSON_LIB
 #include "attention_cudnn_plan.hpp"
 
+#include "tuning.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cudnn_frontend.h>
@@ -224,15 +226,15 @@ AttentionPlan* attention_plan(Resources& gpu, AttentionStep step, const Attentio
                               std::size_t most_workspace) {
   if (!cudnn_loads()) return nullptr;
   // A plan takes a while to make: input of ever other lengths must not wait for one each time.
-  static constexpr std::size_t most_plans = 256;
   using Plans = std::map<std::pair<AttentionStep, AttentionShape>, std::unique_ptr<AttentionPlan>>;
   static Plans& plans = *new Plans;  // never destroyed, as the handle
   const std::pair key(step, shape);
   const auto known = plans.find(key);
   if (known != plans.end()) return known->second.get();
-  if (plans.size() >= most_plans) {
+  if (plans.size() >= cudnn_plans) {
     static const bool told = [] {
-      log_info("our own kernels compute attention of further lengths: cuDNN has {} plans by now", most_plans);
+      log_info("our own kernels compute attention of further lengths: cuDNN has {} plans by now",
+               cudnn_plans);
       return true;
     }();
     static_cast<void>(told);

@@ -2,11 +2,11 @@
 
 #include "attention_kernels.hpp"
 #include "mma.cuh"
+#include "tuning.hpp"
 
 // What the tensor-core kernels of both directions share. A warp owns 16 rows of a tile.
 namespace galapagos::ops::cuda {
 
-constexpr int tensor_warps = 4;
 constexpr int tensor_threads = 32 * tensor_warps;
 constexpr int tile_rows = 16 * tensor_warps;
 

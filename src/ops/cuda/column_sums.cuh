@@ -1,11 +1,9 @@
 #pragma once
 
 #include "launch.cuh"
+#include "tuning.hpp"
 
 namespace galapagos::ops::cuda {
-
-constexpr int sum_columns = 32;
-constexpr int sum_threads = 1024;  // many rows on their way at a time
 
 /// sums[column] += sum of value(row, column) over all rows, in an order that depends on nothing but the
 /// extents: each warp takes every 32nd row of 32 columns.

@@ -31,12 +31,12 @@ __global__ void divergences(const float* dense, const float* dense_scale, const 
   // of q is not yet known.
   RunningScale scale;
   double sum = 0, total = 0;
-  const std::int64_t step = static_cast<std::int64_t>(ahead) * blockDim.x;
+  const std::int64_t step = static_cast<std::int64_t>(logits_ahead) * blockDim.x;
   for (std::int64_t i = threadIdx.x; i < vocabulary; i += step) {
     const Values ps(p, i, vocabulary), qs(q, i, vocabulary);
     scale.add(qs);
 #pragma unroll
-    for (int j = 0; j < ahead; ++j) {
+    for (int j = 0; j < logits_ahead; ++j) {
       if (i + static_cast<std::int64_t>(j) * blockDim.x >= vocabulary) break;
       const float log_p = ps.of[j] - p_largest;
       const auto weight = static_cast<double>(expf(log_p));

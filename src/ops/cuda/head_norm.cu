@@ -2,6 +2,7 @@
 #include "column_sums.cuh"
 #include "reduce.cuh"
 #include "stored.cuh"
+#include "tuning.hpp"
 
 namespace galapagos::ops::cuda {
 namespace {
@@ -91,10 +92,10 @@ void head_norm(const Context& context, const Tensor& x, const Tensor& weight, fl
 
 void head_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
                         const Tensor& d, const Tensor& d_weight) {
-  constexpr std::int64_t most_blocks = 1024;  // so many partial sums, whatever the GPU
   const std::int64_t head_dim = weight.elements(), heads = x.elements() / head_dim;
   if (heads == 0) return;
-  const std::int64_t blocks = std::min(most_blocks, (heads + heads_per_block - 1) / heads_per_block);
+  const std::int64_t blocks =
+      std::min<std::int64_t>(head_norm_blocks, (heads + heads_per_block - 1) / heads_per_block);
   const std::int64_t per_block = (heads + blocks - 1) / blocks;
   Resources& gpu = context.cuda();
   const Array<float> sums(blocks * head_dim, "sums of a norm's gradient");

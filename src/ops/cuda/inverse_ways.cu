@@ -1,5 +1,6 @@
 #include "inverse.hpp"
 #include "launch.cuh"
+#include "tuning.hpp"
 
 #include <algorithm>
 #include <type_traits>
@@ -11,8 +12,6 @@ namespace {
 // The lower triangle of a row-major matrix is the upper one of the same memory by columns, which is how the
 // libraries see it: a factor L is their upper L^T, a product A B their B^T A^T.
 constexpr cublasFillMode_t triangle = CUBLAS_FILL_MODE_UPPER;
-
-constexpr std::int64_t block_width = 512;
 
 template <typename T>
 constexpr cudaDataType_t type_of = std::is_same_v<T, float> ? CUDA_R_32F : CUDA_R_64F;
@@ -26,8 +25,8 @@ struct Span {
 /// The blocks of n rows, ascending.
 std::vector<Span> blocks_of(std::int64_t n) {
   std::vector<Span> blocks;
-  for (std::int64_t first = 0; first < n; first += block_width)
-    blocks.push_back({first, std::min(block_width, n - first)});
+  for (std::int64_t first = 0; first < n; first += inverse_block)
+    blocks.push_back({first, std::min(inverse_block, n - first)});
   return blocks;
 }
 
@@ -206,7 +205,7 @@ bool factor_lower(Resources& gpu, T* h, std::int64_t n) {
 // (Bientinesi, Gunter, van de Geijn 2008, variant 3), nearly all of it products.
 template <typename T>
 void invert_lower(Resources& gpu, T* l, std::int64_t n) {
-  const std::int64_t most = std::min(block_width, n);
+  const std::int64_t most = std::min(inverse_block, n);
   const Array<T> inverse(most * most, "a block of an inverse");
   for (const Span& k : blocks_of(n)) {
     T *const left = l + k.first * n, *const diagonal = left + k.first, *const bottom = l + k.end() * n;
@@ -226,7 +225,7 @@ void invert_lower(Resources& gpu, T* l, std::int64_t n) {
 //   P <- P + B^T B,   B <- A^T B,   A <- A^T A.
 template <typename T>
 void square_lower(Resources& gpu, T* x, std::int64_t n) {
-  const std::int64_t most = std::min(block_width, n);
+  const std::int64_t most = std::min(inverse_block, n);
   const Array<T> lower(most * most, "a block of an inverse");
   for (const Span& k : blocks_of(n)) {
     T *const left = x + k.first * n, *const diagonal = left + k.first;

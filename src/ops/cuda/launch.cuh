@@ -1,6 +1,7 @@
 #pragma once
 
 #include "resources.hpp"
+#include "tuning.hpp"
 
 #include <algorithm>
 #include <cuda_runtime.h>
@@ -25,8 +26,6 @@ void launch(const Resources& gpu, void (*kernel)(Parameters...), dim3 blocks, in
   config.stream = gpu.stream();
   check_cuda(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "a kernel launch");
 }
-
-constexpr int block_threads = 256;
 
 /// Thread blocks for `count` elements, one thread each; kernels go on in strides where that is too many.
 inline dim3 blocks_for(std::int64_t count, std::int64_t per_block = block_threads) {

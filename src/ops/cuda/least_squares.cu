@@ -3,6 +3,7 @@
 #include "launch.cuh"
 #include "products.hpp"
 #include "reduce.cuh"
+#include "tuning.hpp"
 
 namespace galapagos::ops::cuda {
 namespace {
@@ -31,8 +32,6 @@ __global__ void weigh(float alpha, const float* x, float beta, float* y, std::in
   for (std::int64_t i = global_thread(); i < count; i += global_threads())
     y[i] = beta == 0 ? alpha * x[i] : alpha * x[i] + beta * y[i];
 }
-
-constexpr int sum_blocks = 512;  // the same on every GPU, so that the sum is
 
 __global__ void partial_products(const float* x, const float* y, std::int64_t count, double* sums) {
   double sum = 0;
@@ -88,11 +87,11 @@ void combine(const Context& context, float alpha, const Tensor& x, float beta, c
 
 double inner_product(const Context& context, const Tensor& x, const Tensor& y) {
   Resources& gpu = context.cuda();
-  const Array<double> sums(sum_blocks + 1, "sums");
-  launch(gpu, partial_products, dim3(sum_blocks), block_threads, 0, x.floats(), y.floats(), x.elements(),
-         sums.data());
-  launch(gpu, total, dim3(1), sum_blocks, 0, sums.data(), sums.data() + sum_blocks);
-  return gpu.download(sums.data() + sum_blocks);
+  const Array<double> sums(inner_product_blocks + 1, "sums");
+  launch(gpu, partial_products, dim3(inner_product_blocks), block_threads, 0, x.floats(), y.floats(),
+         x.elements(), sums.data());
+  launch(gpu, total, dim3(1), inner_product_blocks, 0, sums.data(), sums.data() + inner_product_blocks);
+  return gpu.download(sums.data() + inner_product_blocks);
 }
 
 }  // namespace galapagos::ops::cuda

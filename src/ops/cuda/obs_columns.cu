@@ -6,6 +6,7 @@
 #include "obs_state.cuh"
 #include "reduce.cuh"
 #include "sortable.cuh"
+#include "tuning.hpp"
 
 #include <cmath>
 #include <utility>
@@ -13,10 +14,7 @@
 namespace galapagos::ops::cuda {
 namespace {
 
-constexpr std::int64_t block_width = 128;
-constexpr int most_width = 192;  // of a block of removals, see obs_remove_columns
-constexpr int group_columns = 32;
-constexpr int group_warps = block_threads / group_columns;
+constexpr int group_warps = block_threads / obs_group_columns;
 
 using Key = unsigned long long;
 constexpr Key no_key = ~Key{0};
@@ -41,7 +39,7 @@ struct Block {
   float* scores;            // [width]
   int* failed;
 
-  __device__ std::int64_t groups() const { return (n + group_columns - 1) / group_columns; }
+  __device__ std::int64_t groups() const { return (n + obs_group_columns - 1) / obs_group_columns; }
 };
 
 /// Sorts by score, then by index; the last of all where there is nothing to remove.
@@ -107,13 +105,13 @@ __device__ void offer_best(const Block& b, int step, Key key, float diagonal) {
 
 __global__ void first_bests(Block b) {
   if (*b.failed != 0) return;
-  const std::int64_t j = static_cast<std::int64_t>(blockIdx.x) * group_columns + threadIdx.x;
+  const std::int64_t j = static_cast<std::int64_t>(blockIdx.x) * obs_group_columns + threadIdx.x;
   offer_best(b, 0, j < b.n ? b.keys[j] : no_key, j < b.n ? b.diagonal[j] : 1.0f);
 }
 
 /// G[j, first + i] of the columns of a group into `row`: a warp at a time takes one, of all threads.
 __device__ void multiply_column(const Block& b, std::int64_t j, std::int64_t first, float* row) {
-  for (int i = static_cast<int>(threadIdx.x) / 32; i < group_columns; i += group_warps) {
+  for (int i = static_cast<int>(threadIdx.x) / 32; i < obs_group_columns; i += group_warps) {
     if (first + i >= b.n) continue;
     const float *one = b.weight + j * b.rows, *other = b.weight + (first + i) * b.rows;
     double sum = 0;
@@ -128,9 +126,9 @@ __device__ void multiply_column(const Block& b, std::int64_t j, std::int64_t fir
 /// columns of this group. Eight warps share the sums over the earlier removals. What is known of the column
 /// is fetched all at once as soon as its number is: the time of a removal is that of the memory's answers.
 __global__ void __launch_bounds__(block_threads) remove_column(Block b, int step) {
-  __shared__ float c_of_best[most_width], q_of_best[most_width];
-  __shared__ float c_partial[group_warps][group_columns], q_partial[group_warps][group_columns];
-  __shared__ float products[group_columns];
+  __shared__ float c_of_best[obs_widest_block], q_of_best[obs_widest_block];
+  __shared__ float c_partial[group_warps][obs_group_columns], q_partial[group_warps][obs_group_columns];
+  __shared__ float products[obs_group_columns];
   await_earlier_kernels();
   const int failed = *b.failed;
   const std::int64_t groups = b.groups();
@@ -142,15 +140,15 @@ __global__ void __launch_bounds__(block_threads) remove_column(Block b, int step
   best = block_reduce(best, Least{});
   const auto j = best == no_key ? std::int64_t{0} : static_cast<std::int64_t>(best & 0xffffffffu);
   const float score = from_sortable(static_cast<std::uint32_t>(best >> 32));
-  const float diagonal = best == no_key ? 0.0f : b.best_diagonals[step % 2 * groups + j / group_columns];
+  const float diagonal = best == no_key ? 0.0f : b.best_diagonals[step % 2 * groups + j / obs_group_columns];
   const std::int32_t slot = b.slot[j];
   for (int s = static_cast<int>(threadIdx.x); s < step; s += blockDim.x) {
     c_of_best[s] = b.c[s * b.n + j];
     q_of_best[s] = b.q[s * b.n + j];
   }
-  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * group_columns;
-  const int lane = static_cast<int>(threadIdx.x) % group_columns;
-  const int warp = static_cast<int>(threadIdx.x) / group_columns;
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * obs_group_columns;
+  const int lane = static_cast<int>(threadIdx.x) % obs_group_columns;
+  const int warp = static_cast<int>(threadIdx.x) / obs_group_columns;
   const std::int64_t i = first + lane;
   float inverse = 0, known = 0, old_norm = 0, old_diagonal = 0;
   if (warp == 0 && i < b.n) {
@@ -251,7 +249,7 @@ struct Workspace {
         candidate_weight(candidates * state.rows, "candidates of OBS"),
         products(candidates * state.columns, "products of OBS"),
         keys(state.columns, "scores of OBS"),
-        bests(2 * (state.columns / group_columns + 1), "scores of OBS"),
+        bests(2 * (state.columns / obs_group_columns + 1), "scores of OBS"),
         best_diagonals(bests.size(), "scores of OBS"),
         removed(count, "the order of OBS"),
         scores(count, "scores of OBS"),
@@ -289,10 +287,10 @@ void choose(Resources& gpu, const Block& b, std::int64_t width) {
   launch(gpu, gather_candidates, blocks(b.candidates), block_threads, 0, b);
   gemm(gpu, false, true, b.candidates, b.n, b.rows, 1.0f, b.candidate_weight, b.rows, b.weight, b.rows,
        DType::f32, 0.0f, b.products, b.n);
-  launch(gpu, first_bests, blocks_for(b.n, group_columns), group_columns, 0, b);
+  launch(gpu, first_bests, blocks_for(b.n, obs_group_columns), obs_group_columns, 0, b);
   static const bool early = launches_early(remove_column);
   for (int step = 0; step < width; ++step)
-    launch_early(gpu, early, remove_column, blocks_for(b.n, group_columns), block_threads, b, step);
+    launch_early(gpu, early, remove_column, blocks_for(b.n, obs_group_columns), block_threads, b, step);
 }
 
 /// W <- W - U C^T, the follower likewise, and M <- M - C C^T on the columns left, the others dropped. Puts
@@ -325,9 +323,9 @@ bool obs_remove_columns(const Context& context, ObsState& state, std::int64_t co
                         std::vector<double>& follower_scores) {
   if (count == 0) return true;
   Resources& gpu = context.cuda();
-  // Blocks of about block_width and of equal width: every block costs a pass over M and W, however narrow it
+  // Blocks of about obs_block and of equal width: every block costs a pass over M and W, however narrow it
   // is.
-  const std::int64_t blocks = std::max<std::int64_t>((count + block_width / 2) / block_width, 1);
+  const std::int64_t blocks = std::max<std::int64_t>((count + obs_block / 2) / obs_block, 1);
   const std::int64_t width = (count + blocks - 1) / blocks;
   const Workspace work(state, width, candidates_of(width, state.columns), count);
   ObsSpare spare(state);

@@ -2,14 +2,13 @@
 
 #include "launch.cuh"
 #include "stored.cuh"
+#include "tuning.hpp"
 
 #include <cstdint>
 
 // Elementwise kernels take neighbouring values together, in accesses of up to 16 bytes; one by one where
 // pointers or widths do not allow it.
 namespace galapagos::ops::cuda {
-
-constexpr int pack_size = 8;
 
 template <typename T, int size>
 struct alignas(sizeof(T) * size < 16 ? sizeof(T) * size : 16) Pack {

@@ -1,5 +1,6 @@
 #include "../backends.hpp"
 #include "products.hpp"
+#include "tuning.hpp"
 
 #include <algorithm>
 
@@ -78,11 +79,10 @@ void add_lower_gram(Resources& gpu, std::int64_t n, std::int64_t k, float alpha,
     return;
   }
   // cuBLAS has no such product of 16-bit matrices: by panels from the diagonal downwards.
-  constexpr std::int64_t panel = 1024;
-  for (std::int64_t first = 0; first < n; first += panel) {
+  for (std::int64_t first = 0; first < n; first += product_panel) {
     const void* from = static_cast<const std::byte*>(a) + static_cast<std::size_t>(first) * size_of(type);
-    gemm(gpu, true, false, n - first, std::min(panel, n - first), k, alpha, from, n, from, n, type, 1.0f,
-         c + first * n + first, n);
+    gemm(gpu, true, false, n - first, std::min(product_panel, n - first), k, alpha, from, n, from, n, type,
+         1.0f, c + first * n + first, n);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "resources.hpp"
 
 #include "attention_way.hpp"
+#include "tuning.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -8,13 +9,7 @@
 #include <galapagos/core/error.hpp>
 
 namespace galapagos::ops::cuda {
-namespace {
-
-constexpr std::size_t pinned_bytes = std::size_t{1} << 20;
-constexpr std::size_t slot_bytes = std::size_t{16} << 20;
-constexpr std::size_t workspace_bytes = std::size_t{32} << 20;  // what cuBLAS recommends for Hopper
-
-}  // namespace
+namespace {}  // namespace
 
 void check_blas(cublasStatus_t status, const char* call) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
@@ -44,8 +39,8 @@ Resources::Resources() : stream_(cuda_stream()) {
     check_blas(cublasCreate(&blas_), "cublasCreate");
     check_blas(cublasSetStream(blas_, stream_), "cublasSetStream");
     // A workspace of its own keeps cuBLAS from choosing its way by what memory there is.
-    workspace_ = Buffer(workspace_bytes, Device::cuda, "the workspace of cuBLAS");
-    check_blas(cublasSetWorkspace(blas_, workspace_.data(), workspace_bytes), "cublasSetWorkspace");
+    workspace_ = Buffer(blas_workspace_bytes, Device::cuda, "the workspace of cuBLAS");
+    check_blas(cublasSetWorkspace(blas_, workspace_.data(), blas_workspace_bytes), "cublasSetWorkspace");
     check_blas(cublasSetMathMode(blas_, CUBLAS_DEFAULT_MATH), "cublasSetMathMode");
     check_solver(cusolverDnCreate(&solver_), "cusolverDnCreate");
     check_solver(cusolverDnSetStream(solver_, stream_), "cusolverDnSetStream");

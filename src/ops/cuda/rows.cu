@@ -1,5 +1,6 @@
 #include "../backends.hpp"
 #include "packs.cuh"
+#include "tuning.hpp"
 
 namespace galapagos::ops::cuda {
 namespace {
@@ -20,20 +21,20 @@ __global__ void convert_values(const From* from, To* to, std::int64_t count) {
   });
 }
 
-constexpr int side = 32;  // of a tile, whose columns become rows in shared memory
-
 template <typename Word>
 __global__ void transpose_tiles(const Word* in, Word* out, std::int64_t rows, std::int64_t columns) {
-  __shared__ Word tile[side][side + 1];
-  const std::int64_t across = (columns + side - 1) / side;
-  const std::int64_t row = blockIdx.x / across * side, column = blockIdx.x % across * side;
-  const int x = static_cast<int>(threadIdx.x) % side, y = static_cast<int>(threadIdx.x) / side;
-  const int step = static_cast<int>(blockDim.x) / side;
-  for (int i = y; i < side; i += step) {
+  __shared__ Word tile[transposed_side][transposed_side + 1];
+  const std::int64_t across = (columns + transposed_side - 1) / transposed_side;
+  const std::int64_t row = blockIdx.x / across * transposed_side,
+                     column = blockIdx.x % across * transposed_side;
+  const int x = static_cast<int>(threadIdx.x) % transposed_side,
+            y = static_cast<int>(threadIdx.x) / transposed_side;
+  const int step = static_cast<int>(blockDim.x) / transposed_side;
+  for (int i = y; i < transposed_side; i += step) {
     if (row + i < rows && column + x < columns) tile[i][x] = in[(row + i) * columns + column + x];
   }
   __syncthreads();
-  for (int i = y; i < side; i += step) {
+  for (int i = y; i < transposed_side; i += step) {
     if (column + i < columns && row + x < rows) out[(column + i) * rows + row + x] = tile[x][i];
   }
 }
@@ -78,7 +79,8 @@ void convert(const Context& context, const Tensor& in, const Tensor& out) {
 
 void transpose(const Context& context, const Tensor& in, const Tensor& out) {
   const std::int64_t rows = in.rows(), columns = in.columns();
-  const std::int64_t tiles = (rows + side - 1) / side * ((columns + side - 1) / side);
+  const std::int64_t tiles =
+      (rows + transposed_side - 1) / transposed_side * ((columns + transposed_side - 1) / transposed_side);
   const auto run = [&]<typename Word>(const Word* from) {
     launch(context.cuda(), transpose_tiles<Word>, dim3(static_cast<unsigned>(tiles)), block_threads, 0, from,
            reinterpret_cast<Word*>(out.data), rows, columns);

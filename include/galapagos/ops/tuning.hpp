@@ -1,0 +1,30 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include <galapagos/tensor/tensor.hpp>
+
+namespace galapagos::ops {
+
+/// A number that was chosen by measuring and changes no result but by rounding: how wide blocks and tiles
+/// are, how long the pieces.
+struct Tuning {
+  const char* name;
+  std::int64_t value;
+};
+
+/// All of a device, as --print-config shows them; none where the program was built without it.
+std::span<const Tuning> tuning_of(Device device);
+
+/// Tokens whose logits are made at a time wherever logits are made, as those of a whole batch would not fit.
+/// Every tile reads the whole head, and in training writes its gradient, which a GPU's caches do not hold.
+constexpr std::int64_t logit_tile(Device device) {
+  return device == Device::cpu ? 256 : 1024;
+}
+constexpr std::int64_t logit_tile(Device device, std::int64_t most_tokens) {
+  return std::min(logit_tile(device), most_tokens);
+}
+
+}  // namespace galapagos::ops
