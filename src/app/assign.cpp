@@ -5,7 +5,7 @@
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/text.hpp>
-#include <galapagos/search/start.hpp>
+#include <galapagos/search/least_loss.hpp>
 
 namespace galapagos::app {
 namespace po = boost::program_options;
@@ -83,7 +83,7 @@ void assign(const Communicator& world, const std::vector<std::string>& words) {
     write_file_atomically(options.get<std::string>("output"), to_text(space, best));
     const Assignment dense(space.modules.size(), 0);
     table = fmt::format("{:<12} {:>16} {:>16}   in nats per token\n", "", "parameters", "predicted loss") +
-            described(space, "dense", dense) + described(space, "uniform", budget.uniform(space)) +
+            described(space, "dense", dense) + described(space, "uniform", budget.uniform()) +
             described(space, "assigned", best);
   });
   print(world, table);

@@ -345,7 +345,7 @@ PlannedPhase Planner::of_train() {
   if (commands_.planned.size() > 1) {
     make_space();
     model.config.layer_shapes =
-        space_.shapes(model.config, make_budget(space_, search_options().target).uniform(space_));
+        space_.shapes(model.config, make_budget(space_, search_options().target).uniform());
   }
   const std::int64_t length = checked_sequence_length(options.sequence_length, model.config);
   return plan_train(machine_, model, reference_of(commands_.train), options, length, options.shards);

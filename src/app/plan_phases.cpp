@@ -215,7 +215,7 @@ void add_refit(const Machine& machine, const ModelSizes& model, const RefitOptio
   const auto writers =
       static_cast<int>(std::clamp<std::uint64_t>(files, 1, static_cast<std::uint64_t>(machine.ranks)));
   const DatabaseForecast forecast = forecast_refit(
-      header, make_budget(space, search.target).uniform(space), options, model.precision, machine.ranks,
+      header, make_budget(space, search.target).uniform(), options, model.precision, machine.ranks,
       machine.ranks_per_node(), writers, limit, machine.host_share(), machine.device());
   const DatabaseMemory& memory = forecast.memory;
   phase.rows.emplace_back(
@@ -251,7 +251,7 @@ PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const 
   const std::int64_t dense = space.fixed_parameters + space.dense_parameters();
   const std::int64_t parameters = options.format == ExportFormat::dense
                                       ? dense
-                                      : space.parameters(make_budget(space, search.target).uniform(space));
+                                      : space.parameters(make_budget(space, search.target).uniform());
   const std::uint64_t word = size_of(model.stored);
   const std::uint64_t total = static_cast<std::uint64_t>(parameters) * word;
   const std::uint64_t files = (total + options.shard_bytes - 1) / options.shard_bytes;

@@ -119,8 +119,9 @@ std::optional<LevelHome> level_home_of(const std::string& name) {
                    "choose auto, device, host or file");
 }
 
-Strategy strategy_of(const std::string& name) {
-  for (const Strategy strategy : {Strategy::evolution, Strategy::random, Strategy::sensitivity}) {
+StrategyKind strategy_of(const std::string& name) {
+  for (const StrategyKind strategy :
+       {StrategyKind::evolution, StrategyKind::random, StrategyKind::sensitivity}) {
     if (name == name_of(strategy)) return strategy;
   }
   throw UsageError("unknown strategy '" + printable(name) + "'", "--strategy",
@@ -166,7 +167,7 @@ SearchOptions read_search(const Options& options, int ranks) {
   evolution.proposals = options.get<std::int64_t>("proposals");
   evolution.stages = read_stages(options);
   evolution.strategy = strategy_of(options.get<std::string>("strategy"));
-  if (evolution.strategy == Strategy::sensitivity) evolution.generations = 0;
+  if (evolution.strategy == StrategyKind::sensitivity) evolution.generations = 0;
   evolution.compare_tokens = options.get<std::int64_t>("compare-tokens");
   evolution.eval_every = options.get<std::int64_t>("eval-every");
   evolution.seed = static_cast<std::uint64_t>(options.get<std::int64_t>("seed"));

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
 
@@ -8,6 +9,10 @@
 #include <galapagos/pruning/pruned_module.hpp>
 
 namespace galapagos {
+std::size_t first_difference(const Assignment& a, const Assignment& b) {
+  return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin()).first - a.begin());
+}
+
 std::int64_t parameters_of_module(const HfConfig& config, const ModuleId& module,
                                   std::span<const std::int64_t> kept) {
   const auto columns = static_cast<std::int64_t>(kept.size());

@@ -29,9 +29,7 @@ std::vector<std::vector<std::size_t>> make_chunks(std::span<const Assignment> ca
                                                   const Assignment& base, int ranks, bool one_each) {
   std::vector<std::size_t> order(candidates.size());
   std::iota(order.begin(), order.end(), 0);
-  const auto depth = [&](std::size_t i) {
-    return std::mismatch(base.begin(), base.end(), candidates[i].begin()).first - base.begin();
-  };
+  const auto depth = [&](std::size_t i) { return first_difference(base, candidates[i]); };
   std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return depth(a) < depth(b); });
   std::vector<std::vector<std::size_t>> chunks;
   for (auto at = order.begin(); at != order.end();) {

@@ -4,11 +4,11 @@
 
 namespace galapagos {
 
-std::string name_of(Strategy strategy) {
+std::string name_of(StrategyKind strategy) {
   switch (strategy) {
-    case Strategy::random:
+    case StrategyKind::random:
       return "random";
-    case Strategy::sensitivity:
+    case StrategyKind::sensitivity:
       return "sensitivity";
     default:
       return "evolution";

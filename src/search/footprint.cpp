@@ -66,8 +66,8 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
   footprint.activations =
       activation_bytes(config, std::max(extent.batch_tokens, extent.longest), extent.activations());
   const auto note = [&](std::int64_t tokens, std::int64_t candidates) {
-    const ComparisonBytes bytes = comparison_bytes(config, fitness.kind, tokens, candidates,
-                                                   part.model.shards, extent.device, extent.activations());
+    const FitnessMeter::Bytes bytes = FitnessMeter::bytes(
+        config, fitness.kind, tokens, candidates, part.model.shards, extent.device, extent.activations());
     footprint.states = std::max(footprint.states, bytes.states);
     footprint.logits = std::max(footprint.logits, bytes.logits);
   };

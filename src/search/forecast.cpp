@@ -1,6 +1,6 @@
 #include "dealing.hpp"
-#include "island.hpp"
 #include "records.hpp"
+#include "work_counter.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -8,9 +8,9 @@
 #include <utility>
 
 #include <galapagos/model/cost.hpp>
-#include <galapagos/model/shard_traffic.hpp>
 #include <galapagos/search/forecast.hpp>
-#include <galapagos/training/optimiser.hpp>
+#include <galapagos/search/least_loss.hpp>
+#include <galapagos/search/strategy.hpp>
 
 namespace galapagos {
 namespace {
@@ -43,163 +43,19 @@ std::vector<std::int32_t> expected_order(const LayerShape& shape, const Structur
   return order;
 }
 
-struct Work {
-  double operations = 0;
-  double streamed = 0;  ///< bytes of weights
-  double layers = 0;    ///< operations in layers alone
-  ShardTraffic traffic;
-
-  Work& operator+=(const Work& other) {
-    operations += other.operations;
-    streamed += other.streamed;
-    layers += other.layers;
-    traffic += other.traffic;
-    return *this;
-  }
-};
-
-class Counter {
- public:
-  Counter(const SearchSpace& space, const HfConfig& config, const SearchOptions& options,
-          const SearchSizes& sizes)
-      : space_(space), config_(config), options_(options), sizes_(sizes) {
-    const bool with_dense = options.fitness.kind != FitnessKind::ppl;
-    dense_logits_ = with_dense ? logit_operations(config) : 0;
-    if (with_dense) dense_traffic_ = reference_traffic;
-    loss_traffic_ = options.fitness.kind == FitnessKind::kl ? divergence_traffic
-                    : options.fitness.kind == FitnessKind::sparse_kl
-                        ? sparse_divergence_traffic(config.vocab_size)
-                        : nll_traffic;
-    embedding_traffic_ = forward_traffic(config.hidden_size, {});
-    half_layer_ = static_cast<double>(config.hidden_size) * sizeof(float);
-  }
-
-  /// Modules [from, to) of an assignment for some tokens.
-  Work modules(const Assignment& assignment, std::size_t from, std::size_t to, std::int64_t tokens) const {
-    const std::vector<LayerShape> shapes = space_.shapes(config_, assignment);
-    const double seen = mean_seen(std::min(tokens, sizes_.sequence_length));
-    Work work;
-    for (std::size_t i = from; i < to; ++i) {
-      const ModuleId& id = space_.modules[i].id;
-      const LayerShape& shape = shapes[static_cast<std::size_t>(id.layer)];
-      const bool attends = id.kind == ModuleKind::attention;
-      work.layers += attends ? attention_operations(config_, shape.heads(), shape.kv_heads, seen)
-                             : ffn_operations(config_, shape.columns);
-      if ((attends ? shape.heads() : shape.columns) > 0) work.traffic.layers += half_layer_;
-      work.streamed += static_cast<double>(parameter_bytes(i, assignment[i]));
-    }
-    work.layers *= static_cast<double>(tokens);
-    work.streamed *= batches(tokens);
-    work.traffic = work.traffic.times(static_cast<double>(tokens));
-    work.operations = work.layers;
-    return work;
-  }
-
-  /// As Replica::fitness goes about it: the base once as far as needed, each candidate from its first
-  /// difference on, and the logits.
-  Work fitness(const Assignment& base, std::span<const Assignment> candidates, std::int64_t tokens) const {
-    Work work;
-    if (candidates.empty()) return work;
-    std::size_t walked = 0;
-    for (const Assignment& candidate : candidates) {
-      const std::size_t from = first_difference(base, candidate);
-      walked = std::max(walked, from);
-      work += modules(candidate, from, base.size(), tokens);
-    }
-    work += modules(base, 0, walked, tokens);
-    const auto count = static_cast<double>(candidates.size());
-    work.operations += static_cast<double>(tokens) * (dense_logits_ + count * logit_operations(config_));
-    work.traffic += comparison(tokens, count);
-    return work;
-  }
-
-  /// As Replica::tuned_fitness goes about it: every candidate is fine-tuned and then measured by itself.
-  Work tuned_fitness(std::span<const Assignment> candidates, const SelectionStage& stage) const {
-    Work work;
-    for (const Assignment& candidate : candidates) {
-      const Assignment shape = shape_of(candidate);
-      Work measured = modules(shape, 0, shape.size(), stage.tokens);
-      measured.operations += static_cast<double>(stage.tokens) * (dense_logits_ + logit_operations(config_));
-      measured.traffic += comparison(stage.tokens, 1);
-      work += measured;
-      work += training(candidate, stage.training_tokens);
-    }
-    return work;
-  }
-
-  /// Fine-tuning of one candidate: forward and, at twice the cost, backward; its layers once more where
-  /// activations are computed again; AdamW after each sequence.
-  Work training(const Assignment& candidate, std::int64_t tokens) const {
-    const Assignment shape = shape_of(candidate);
-    const double forward_layers = modules(shape, 0, shape.size(), tokens).layers;
-    const auto steps = static_cast<double>((tokens + sizes_.sequence_length - 1) / sizes_.sequence_length);
-    const std::int64_t parameters = space_.parameters(shape);
-    const double passes = options_.tuning.options.recompute ? 4 : 3;
-    Work work;
-    work.operations = passes * forward_layers + 3 * static_cast<double>(tokens) * logit_operations(config_);
-    work.streamed = steps * (passes * static_cast<double>(parameters) * size_of(sizes_.precision) +
-                             ShardedAdamW::streamed(parameters, 1, sizes_.precision));
-    const std::vector<LayerShape> shapes = space_.shapes(config_, shape);
-    ShardTraffic of_token = forward_traffic(config_.hidden_size, shapes);
-    of_token += backward_traffic(config_.hidden_size, shapes, options_.tuning.options.recompute);
-    of_token += nll_traffic;
-    work.traffic = of_token.times(static_cast<double>(tokens));
-    return work;
-  }
-
-  /// Bytes of the modules in which candidates differ from the base.
-  double switched(const Assignment& base, std::span<const Assignment> candidates) const {
-    double bytes = 0;
-    for (const Assignment& candidate : candidates) {
-      for (std::size_t i = 0; i < base.size(); ++i) {
-        if (candidate[i] != base[i]) bytes += static_cast<double>(parameter_bytes(i, candidate[i]));
-      }
-    }
-    return bytes;
-  }
-
- private:
-  /// The embedding of some tokens, the unpruned model's logits and those of so many candidates.
-  ShardTraffic comparison(std::int64_t tokens, double candidates) const {
-    ShardTraffic traffic = embedding_traffic_;
-    traffic += dense_traffic_;
-    traffic += loss_traffic_.times(candidates);
-    return traffic.times(static_cast<double>(tokens));
-  }
-  /// The levels whose shapes a candidate is trained in.
-  Assignment shape_of(const Assignment& candidate) const {
-    return options_.tuning.unmasked ? Assignment(candidate.size(), 0) : candidate;
-  }
-  static std::size_t first_difference(const Assignment& a, const Assignment& b) {
-    return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin()).first - a.begin());
-  }
-  std::uint64_t parameter_bytes(std::size_t module, std::int64_t level) const {
-    return static_cast<std::uint64_t>(space_.modules[module].parameters[static_cast<std::size_t>(level)]) *
-           size_of(sizes_.precision);
-  }
-  double batches(std::int64_t tokens) const {
-    return static_cast<double>((tokens + options_.batch_tokens - 1) / options_.batch_tokens);
-  }
-
-  const SearchSpace& space_;
-  const HfConfig& config_;
-  const SearchOptions& options_;
-  const SearchSizes& sizes_;
-  double dense_logits_ = 0;
-  ShardTraffic dense_traffic_, loss_traffic_, embedding_traffic_;  // of a token
-  double half_layer_ = 0;                                          // bytes summed of a token
-};
-
 /// One generation of one island on a group of ranks, added up over its stages; on the mean over a few.
-void count_generation(const SearchSpace& space, const Budget& budget, const SearchOptions& options,
-                      const Counter& counter, SearchForecast& forecast) {
+void count_generation(const Strategy& strategy, const Assignment& parent, const SearchOptions& options,
+                      const WorkCounter& counter, SearchForecast& forecast) {
   constexpr std::int64_t samples = 8;
   const EvolutionOptions& evolution = options.evolution;
-  const Assignment parent = budget.uniform(space);
+  IslandState state;
+  state.elites.push_back({parent, 0.0});
   const auto islands = static_cast<double>(evolution.islands);
   double layers = 0, unshared = 0;
   for (std::int64_t sample = 1; sample <= samples; ++sample) {
-    std::vector<Assignment> candidates = make_offspring(space, budget, evolution, 0, sample, parent);
+    std::vector<Assignment> candidates;
+    for (Offspring& one : strategy.propose({0, sample}, state, {Surrogate(), SurrogateMoments()}))
+      candidates.push_back(std::move(one.assignment));
     for (const SelectionStage& stage : evolution.stages) {
       const bool last = &stage == &evolution.stages.back();
       if (last) candidates.insert(candidates.begin(), parent);
@@ -294,9 +150,11 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   SearchOptions resolved = options;
   EvolutionOptions& evolution = resolved.evolution;
   evolution.compare_tokens = compare_tokens(evolution, sizes.pool_tokens);
+  evolution.proposals = 0;  // the surrogate's, of which there is none yet: as many mutations stand for them
   const Budget budget = make_budget(space, options.target);
-  const Assignment uniform = budget.uniform(space);
-  const Counter counter(space, config, resolved, sizes);
+  const auto strategy = make_strategy(space, budget, evolution);
+  const Assignment uniform = budget.uniform();
+  const WorkCounter counter(space, config, resolved, sizes.precision, sizes.sequence_length);
   check_shards(sizes.ranks, options.shards);
   const int replicas = sizes.ranks / options.shards;
 
@@ -310,12 +168,11 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
         search_footprint(space, part_of_space(space, config, shard, options.shards), evolution,
                          options.fitness, options.tuning,
                          {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
-                          budget.most_parameters(space), replicas, sizes.device});
+                          most_parameters(space, budget), replicas, sizes.device});
     if (shard == 0 || all_of(footprint) > all_of(forecast.footprint)) forecast.footprint = footprint;
   }
-  const bool with_dense = options.fitness.kind != FitnessKind::ppl;
   const auto nodes = static_cast<double>((sizes.ranks + sizes.ranks_per_node - 1) / sizes.ranks_per_node);
-  if (with_dense) {
+  if (row_of(options.fitness.kind).with_dense) {
     forecast.answers = static_cast<std::uint64_t>(sizes.pool_tokens * config.hidden_size) * sizeof(float);
     const double once = static_cast<double>(sizes.pool_tokens) *
                         span_operations(config, 0, config.layers, mean_seen(sizes.sequence_length));
@@ -337,7 +194,7 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   const auto shards = static_cast<std::uint64_t>(options.shards);
   forecast.in_use = (forecast.in_use + shards - 1) / shards;
   choose_home(resolved, sizes, forecast);
-  count_generation(space, budget, resolved, counter, forecast);
+  count_generation(*strategy, uniform, resolved, counter, forecast);
   for (double* of_rank : {&forecast.generation_rank, &forecast.streamed_rank, &forecast.switched_rank})
     *of_rank /= options.shards;
 
@@ -355,7 +212,7 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
                              ? std::max<std::int64_t>(1, (evolution.generations + evolution.eval_every - 1) /
                                                              evolution.eval_every)
                              : 1;
-  const std::size_t record = record_bytes(space.modules.size(), evolution);
+  const std::size_t record = record_bytes(space.modules.size(), evolution, strategy->memory());
   forecast.exchanged = static_cast<std::uint64_t>(replicas) *
                        (sizeof(std::int64_t) + static_cast<std::size_t>(forecast.islands_of_rank) * record);
   const std::uint64_t features = space.has_end_losses() ? surrogate_features(space.modules.size()) : 0;

@@ -5,8 +5,7 @@
 #include <span>
 #include <vector>
 
-#include <galapagos/search/mutation.hpp>
-#include <galapagos/search/population.hpp>
+#include <galapagos/search/strategy.hpp>
 
 namespace galapagos {
 
@@ -17,18 +16,11 @@ using GroupFitness = std::function<std::optional<std::vector<double>>(
 /// Immigrants of the island, fetched when the last stage begins; nothing where the search is to end.
 using FetchImmigrants = std::function<std::optional<std::vector<Assignment>>()>;
 
-/// Offspring of one generation, the last of which are the proposals: no two alike, none like the parent.
-/// Fewer than asked for where there are hardly that many.
-std::vector<Assignment> make_offspring(const SearchSpace& space, const Budget& budget,
-                                       const EvolutionOptions& options, std::int64_t island,
-                                       std::int64_t generation, const Assignment& parent,
-                                       const std::vector<Assignment>& proposals = {});
-
 /// One generation of one island, on every rank of the island alike. False where the search is to end; `state`
 /// and `report` are then not to be used. `moments` are of what was measured before, as far as it is known.
-bool run_generation(const SearchSpace& space, const Budget& budget, const EvolutionOptions& options,
-                    const TokenPools& pools, std::int64_t island, std::int64_t generation,
-                    const SurrogateMoments& moments, const GroupFitness& fitness,
-                    const FetchImmigrants& immigrants, IslandState& state, GenerationReport& report);
+bool run_generation(const SearchSpace& space, const Strategy& strategy, const EvolutionOptions& options,
+                    const TokenPools& pools, const IslandGeneration& turn, const SurrogateMoments& moments,
+                    const GroupFitness& fitness, const FetchImmigrants& immigrants, IslandState& state,
+                    GenerationReport& report);
 
 }  // namespace galapagos

@@ -1,22 +1,10 @@
 #include <algorithm>
-#include <cmath>
-#include <fmt/format.h>
-#include <numeric>
+#include <optional>
 
-#include <galapagos/core/error.hpp>
-#include <galapagos/core/text.hpp>
 #include <galapagos/search/mutation.hpp>
 
 namespace galapagos {
 namespace {
-
-std::string count(std::int64_t number) {
-  return number < 0 ? std::to_string(number) : human_count(static_cast<std::uint64_t>(number));
-}
-
-std::int64_t parameters_at(const ModuleChoices& module, int level) {
-  return module.parameters[static_cast<std::size_t>(level)];
-}
 
 /// A random element of `places`, or nothing.
 std::optional<std::size_t> pick(const std::vector<std::size_t>& places, RandomStream& random) {
@@ -24,228 +12,119 @@ std::optional<std::size_t> pick(const std::vector<std::size_t>& places, RandomSt
   return places[random.index(places.size())];
 }
 
-}  // namespace
+/// A rule's modules, which it numbers 0, 1, ..., at an assignment's levels.
+class RuledModules {
+ public:
+  RuledModules(const BudgetRule& rule, Assignment& assignment) : rule_(rule), assignment_(assignment) {}
 
-Budget Budget::of_level(const SearchSpace& space, std::int64_t level) {
-  Budget budget;
-  budget.level_ = level;
-  bool choice = false;
-  for (std::size_t i = 0; i < space.modules.size(); ++i) {
-    const ModuleChoices& module = space.modules[i];
-    if (level < 0 || level > module.last()) {
-      throw UsageError(fmt::format("{} has levels 0 to {}, not {}", name_of(module.id), module.last(), level),
-                       "--target-level", "choose a level that every module has, or use --target-sparsity");
-    }
-    auto& of_kind = budget.of_kind_[static_cast<std::size_t>(module.id.kind)];
-    of_kind.push_back(i);
-    choice = choice || (of_kind.size() > 1 && level > 0 && level < module.last());
+  std::size_t size() const { return rule_.modules.size(); }
+  std::int16_t& level(std::size_t i) const { return assignment_[rule_.modules[i]]; }
+  bool largest(std::size_t i) const { return level(i) == 0; }
+  bool smallest(std::size_t i) const {
+    return static_cast<std::size_t>(level(i)) + 1 == rule_.costs[i].size();
   }
-  if (!choice) {
-    throw UsageError(fmt::format("at level {} there is nothing to choose", level), "--target-level",
-                     "choose a level between the first and the last");
+  std::vector<std::size_t> that_can_grow() const {
+    std::vector<std::size_t> found;
+    for (std::size_t i = 0; i < size(); ++i)
+      if (!largest(i)) found.push_back(i);
+    return found;
   }
-  return budget;
-}
+  std::vector<std::size_t> that_can_shrink() const {
+    std::vector<std::size_t> found;
+    for (std::size_t i = 0; i < size(); ++i)
+      if (!smallest(i)) found.push_back(i);
+    return found;
+  }
+  /// What module i costs more at its level than at the next.
+  std::int64_t gained_by_shrinking(std::size_t i) const { return step(i, level(i)); }
+  /// What it costs more at the level before.
+  std::int64_t cost_of_growing(std::size_t i) const { return step(i, level(i) - 1); }
 
-Budget Budget::of_parameters(const SearchSpace& space, std::int64_t parameters) {
-  const std::int64_t least = space.fixed_parameters + space.smallest_parameters();
-  const std::int64_t most = space.fixed_parameters + space.dense_parameters();
-  if (parameters < least || parameters >= most) {
-    throw UsageError(fmt::format("a target of {} parameters, but assignments of this database have {} to {}",
-                                 count(parameters), count(least), count(most)),
-                     "--target-params", "choose a size in between");
+ private:
+  std::int64_t step(std::size_t i, int from) const {
+    const auto at = static_cast<std::size_t>(from);
+    return rule_.costs[i][at] - rule_.costs[i][at + 1];
   }
-  Budget budget;
-  budget.parameters_ = parameters;
-  return budget;
-}
 
-Assignment Budget::uniform(const SearchSpace& space) const {
-  Assignment assignment(space.modules.size(), static_cast<std::int16_t>(level_));
-  if (!parameters_) return assignment;
-  // The same share for all: each module takes the level that is nearest to it; the largest share that fits.
-  const auto at_share = [&](double share) {
-    for (std::size_t i = 0; i < assignment.size(); ++i) {
-      const ModuleChoices& module = space.modules[i];
-      const double wanted = share * static_cast<double>(module.parameters.front());
-      int best = 0;
-      for (int level = 1; level <= module.last(); ++level) {
-        if (std::abs(static_cast<double>(parameters_at(module, level)) - wanted) <
-            std::abs(static_cast<double>(parameters_at(module, best)) - wanted)) {
-          best = level;
-        }
-      }
-      assignment[i] = static_cast<std::int16_t>(best);
-    }
-  };
-  double low = 0, high = 1;
-  for (int step = 0; step < 50; ++step) {
-    const double middle = (low + high) / 2;
-    at_share(middle);
-    (space.parameters(assignment) <= *parameters_ ? low : high) = middle;
-  }
-  at_share(low);
-  // What is left over goes to single modules, evenly along the depth, a level at a time until none fits.
-  std::vector<std::size_t> places(assignment.size());
-  for (std::size_t i = 0; i < places.size(); ++i) places[i] = i * 7919 % places.size();
-  std::int64_t left = *parameters_ - space.parameters(assignment);
-  for (bool used = true; used;) {
-    used = false;
-    for (const std::size_t i : places) {
-      if (assignment[i] == 0) continue;
-      const std::int64_t cost =
-          parameters_at(space.modules[i], assignment[i] - 1) - parameters_at(space.modules[i], assignment[i]);
-      if (cost > left) continue;
-      left -= cost;
-      --assignment[i];
-      used = true;
-    }
-  }
-  return assignment;
-}
+  const BudgetRule& rule_;
+  Assignment& assignment_;
+};
 
-std::int64_t BudgetRule::cost(const Assignment& assignment) const {
-  std::int64_t sum = 0;
-  for (std::size_t i = 0; i < modules.size(); ++i) {
-    sum += costs[i][static_cast<std::size_t>(assignment[modules[i]])];
-  }
-  return sum;
-}
-
-bool Budget::met_by(const SearchSpace& space, const Assignment& assignment) const {
-  const std::vector<BudgetRule> all = rules(space);
-  return std::all_of(all.begin(), all.end(),
-                     [&](const BudgetRule& rule) { return rule.met_by(rule.cost(assignment)); });
-}
-
-std::vector<BudgetRule> Budget::rules(const SearchSpace& space) const {
-  std::vector<BudgetRule> all;
-  if (parameters_) {
-    BudgetRule& rule = all.emplace_back();
-    rule.unit = "prunable parameters";
-    rule.limit = *parameters_ - space.fixed_parameters;
-    for (std::size_t i = 0; i < space.modules.size(); ++i) {
-      rule.modules.push_back(i);
-      rule.costs.push_back(space.modules[i].parameters);
-    }
-    return all;
-  }
-  for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
-    const auto& modules = of_kind_[static_cast<std::size_t>(kind)];
-    BudgetRule& rule = all.emplace_back();
-    rule.unit = "levels of " + name_of(kind) + " modules";
-    rule.modules = modules;
-    rule.limit = level_ * static_cast<std::int64_t>(modules.size());
-    rule.exact = true;
-    for (const std::size_t i : modules) {
-      rule.costs.emplace_back(space.modules[i].parameters.size());
-      std::iota(rule.costs.back().begin(), rule.costs.back().end(), 0);
-    }
-  }
-  return all;
-}
-
-std::int64_t Budget::most_parameters(const SearchSpace& space) const {
-  if (parameters_) return *parameters_;
-  std::int64_t most = space.fixed_parameters;
-  for (const auto& modules : of_kind_) {
-    // best[s]: most parameters of the modules so far whose levels sum up to s; less than 0 where none do.
-    const auto target = static_cast<std::size_t>(level_) * modules.size();
-    std::vector<std::int64_t> best(target + 1, -1);
-    best[0] = 0;
-    for (const std::size_t i : modules) {
-      std::vector<std::int64_t> next(target + 1, -1);
-      for (std::size_t sum = 0; sum <= target; ++sum) {
-        for (std::size_t level = 0; level < space.modules[i].parameters.size() && level <= sum; ++level) {
-          if (best[sum - level] < 0) continue;
-          next[sum] = std::max(next[sum], best[sum - level] + space.modules[i].parameters[level]);
-        }
-      }
-      best = std::move(next);
-    }
-    most += best[target];
-  }
-  return most;
-}
-
-void Budget::exchange(const SearchSpace& space, Assignment& assignment, RandomStream& random) const {
-  std::vector<std::size_t> down, up;
-  if (parameters_) {
-    for (std::size_t i = 0; i < assignment.size(); ++i) {
-      if (assignment[i] > 0) down.push_back(i);
-    }
-    const auto larger = pick(down, random);
-    if (!larger) return;
-    --assignment[*larger];
-    std::vector<bool> raised(assignment.size(), false);
-    raised[*larger] = true;  // not to be taken back at once
-    return repair(space, assignment, random, raised);
-  }
-  const auto total = static_cast<std::uint32_t>(assignment.size());
-  const auto& modules = of_kind_[random.below(total) < of_kind_[0].size() ? 0 : 1];
-  for (const std::size_t i : modules) {
-    if (assignment[i] > 0) down.push_back(i);
-    if (assignment[i] < space.modules[i].last()) up.push_back(i);
-  }
-  const auto larger = pick(down, random), smaller = pick(up, random);
-  if (!larger || !smaller) return;
-  --assignment[*larger];
-  ++assignment[*smaller];
-}
-
-void Budget::repair(const SearchSpace& space, Assignment& assignment, RandomStream& random,
-                    std::vector<bool>& raised) const {
-  std::int64_t size = space.parameters(assignment);
-  const auto step_cost = [&](std::size_t i, int level) {  // from `level` to the level above it
-    return parameters_at(space.modules[i], level) - parameters_at(space.modules[i], level + 1);
-  };
-  std::vector<std::size_t> places;
-  std::vector<bool> lowered(assignment.size(), false);
-  while (size > *parameters_) {
-    places.clear();
-    for (std::size_t i = 0; i < assignment.size(); ++i) {
-      if (!raised[i] && assignment[i] < space.modules[i].last()) places.push_back(i);
-    }
-    if (places.empty()) {  // only what was just made larger is left
-      raised.assign(raised.size(), false);
+/// Makes modules smaller until the limit is kept, those just `raised` last, then uses whatever room that
+/// left.
+void keep_limit(const BudgetRule& rule, Assignment& assignment, RandomStream& random, std::size_t raised) {
+  const RuledModules modules(rule, assignment);
+  std::int64_t cost = rule.cost(assignment);
+  std::vector<bool> spared(modules.size(), false), lowered(modules.size(), false);
+  spared[raised] = true;  // not to be taken back at once
+  while (cost > rule.limit) {
+    std::vector<std::size_t> places = modules.that_can_shrink();
+    std::erase_if(places, [&](std::size_t i) { return spared[i]; });
+    const auto smaller = pick(places, random);
+    if (!smaller) {  // only what was just made larger is left
+      spared[raised] = false;
       continue;
     }
-    const std::size_t i = places[random.index(places.size())];
-    size -= step_cost(i, assignment[i]);
-    ++assignment[i];
-    lowered[i] = true;
+    cost -= modules.gained_by_shrinking(*smaller);
+    ++modules.level(*smaller);
+    lowered[*smaller] = true;
   }
-  // Whatever room that left is used, by modules that were not just made smaller first.
+  // By modules that were not just made smaller first.
   for (const bool all : {false, true}) {
     for (;;) {
-      places.clear();
-      for (std::size_t i = 0; i < assignment.size(); ++i) {
-        if ((lowered[i] && !all) || assignment[i] == 0) continue;
-        if (size + step_cost(i, assignment[i] - 1) <= *parameters_) places.push_back(i);
-      }
-      if (places.empty()) break;
-      const std::size_t i = places[random.index(places.size())];
-      size += step_cost(i, assignment[i] - 1);
-      --assignment[i];
+      std::vector<std::size_t> places = modules.that_can_grow();
+      std::erase_if(places, [&](std::size_t i) {
+        return (lowered[i] && !all) || cost + modules.cost_of_growing(i) > rule.limit;
+      });
+      const auto larger = pick(places, random);
+      if (!larger) break;
+      cost += modules.cost_of_growing(*larger);
+      --modules.level(*larger);
     }
   }
 }
 
-Assignment mutate(const SearchSpace& space, const Budget& budget, const Assignment& parent,
-                  RandomStream& random) {
+const BudgetRule& drawn_rule(const Budget& budget, RandomStream& random) {
+  const std::vector<BudgetRule>& rules = budget.rules();
+  if (rules.size() == 1) return rules.front();
+  std::size_t place = random.below(static_cast<std::uint32_t>(budget.modules())), rule = 0;
+  while (place >= rules[rule].modules.size()) place -= rules[rule++].modules.size();
+  return rules[rule];
+}
+
+}  // namespace
+
+void exchange(const Budget& budget, Assignment& assignment, RandomStream& random) {
+  const BudgetRule& rule = drawn_rule(budget, random);
+  const RuledModules modules(rule, assignment);
+  const auto larger = pick(modules.that_can_grow(), random);
+  if (!rule.exact) {
+    if (!larger) return;
+    --modules.level(*larger);
+    return keep_limit(rule, assignment, random, *larger);
+  }
+  const auto smaller = pick(modules.that_can_shrink(), random);
+  if (!larger || !smaller) return;
+  --modules.level(*larger);
+  ++modules.level(*smaller);
+}
+
+Assignment mutate(const Budget& budget, const Assignment& parent, RandomStream& random) {
   const std::uint32_t first = 1 + random.below(3), second = 1 + random.below(3);
   Assignment child = parent;
-  for (std::uint32_t i = 0; i < std::min(first, second); ++i) budget.exchange(space, child, random);
+  for (std::uint32_t i = 0; i < std::min(first, second); ++i) exchange(budget, child, random);
   return child;
 }
 
-Assignment random_assignment(const SearchSpace& space, const Budget& budget, RandomStream& random) {
-  Assignment assignment = budget.uniform(space);
+Assignment random_assignment(const Budget& budget, RandomStream& random) {
+  Assignment assignment = budget.uniform();
   std::size_t exchanges = 0;
-  for (const ModuleChoices& module : space.modules) exchanges += static_cast<std::size_t>(module.last());
+  for (const BudgetRule& rule : budget.rules()) {
+    for (const auto& costs : rule.costs) exchanges += costs.size() - 1;
+  }
   // Not always evenly many: where only two modules can move, each exchange goes to and fro.
   const std::size_t steps = 4 * exchanges + random.below(2);
-  for (std::size_t i = 0; i < steps; ++i) budget.exchange(space, assignment, random);
+  for (std::size_t i = 0; i < steps; ++i) exchange(budget, assignment, random);
   return assignment;
 }
 

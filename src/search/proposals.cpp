@@ -42,21 +42,20 @@ std::optional<Assignment> least_loss_near(const SearchSpace& space, const Budget
 }  // namespace
 
 std::vector<Assignment> propose(const SearchSpace& space, const Budget& budget,
-                                const EvolutionOptions& options, std::int64_t island, std::int64_t generation,
-                                const Assignment& parent, const Surrogate& surrogate,
-                                const SurrogateMoments& moments) {
-  const EndLosses losses = corrected_end_losses(space, surrogate, parent);
+                                const EvolutionOptions& options, const IslandGeneration& turn,
+                                const Assignment& parent, const Experience& experience) {
+  const EndLosses losses = corrected_end_losses(space, experience.surrogate, parent);
   const double unit = end_loss_scale(space);
   std::vector<Assignment> proposals;
   std::set<Assignment> known = {parent};
   for (std::int64_t individual = 0; individual < options.proposals; ++individual) {
-    RandomStream random = stream(options.seed, island, generation, individual, Draw::proposal);
+    RandomStream random = stream(options.seed, turn.island, turn.generation, individual, Draw::proposal);
     // The optimum itself is proposed once, by the first island.
-    const std::int64_t first = island == 0 && individual == 0 ? 0 : 1;
+    const std::int64_t first = turn.island == 0 && individual == 0 ? 0 : 1;
     for (std::int64_t attempt = first; attempt < tries_for_each; ++attempt) {
       const double sigma = sigma_step * static_cast<double>(attempt);
       auto one = least_loss_near(space, budget, perturbed(losses, sigma, random), parent, unit);
-      if (!one || is_measured(moments, *one) || !known.insert(*one).second) continue;
+      if (!one || is_measured(experience.moments, *one) || !known.insert(*one).second) continue;
       proposals.push_back(std::move(*one));
       break;
     }

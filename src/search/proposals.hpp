@@ -1,9 +1,8 @@
 #pragma once
 
-#include <cstdint>
 #include <vector>
 
-#include <galapagos/search/mutation.hpp>
+#include <galapagos/search/budget.hpp>
 #include <galapagos/search/population.hpp>
 
 namespace galapagos {
@@ -13,8 +12,7 @@ namespace galapagos {
 /// for the first, perturbed; no two alike, none measured before and none the parent. Fewer where none such
 /// turn up.
 std::vector<Assignment> propose(const SearchSpace& space, const Budget& budget,
-                                const EvolutionOptions& options, std::int64_t island, std::int64_t generation,
-                                const Assignment& parent, const Surrogate& surrogate,
-                                const SurrogateMoments& moments);
+                                const EvolutionOptions& options, const IslandGeneration& turn,
+                                const Assignment& parent, const Experience& experience);
 
 }  // namespace galapagos

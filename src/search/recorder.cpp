@@ -136,7 +136,7 @@ void Recorder::finish(const Json& phases) {
 }
 
 SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, const SearchSetup& setup,
-                          const SearchOptions& options) {
+                          const Strategy& strategy, const SearchOptions& options) {
   SearchCheckpoint start;
   std::int64_t generation = 0;
   agree_at_root(comm, [&] {
@@ -146,8 +146,8 @@ SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, con
       log_info("going on after generation {}", start.population.generation);
     } else {
       folder.begin(options.config_ini);
-      start = {setup.identity, initial_population(setup.space, *setup.budget, setup.evolution), 0};
-      folder.write_uniform(to_text(setup.space, setup.budget->uniform(setup.space)));
+      start = {setup.identity, initial_population(strategy, setup.evolution.islands), 0};
+      folder.write_uniform(to_text(setup.space, setup.budget->uniform()));
       folder.write_start(to_text(setup.space, start.population.islands.front().elites.front().assignment));
       folder.save(start);
     }

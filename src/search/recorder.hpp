@@ -12,6 +12,7 @@
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/search/run_folder.hpp>
+#include <galapagos/search/strategy.hpp>
 
 namespace galapagos {
 
@@ -51,6 +52,6 @@ class Recorder {
 
 /// Collective. The checkpoint to go on from, or a new run's first.
 SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, const SearchSetup& setup,
-                          const SearchOptions& options);
+                          const Strategy& strategy, const SearchOptions& options);
 
 }  // namespace galapagos

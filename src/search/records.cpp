@@ -14,6 +14,7 @@ struct Head {
   std::int64_t training_tokens;
   std::int64_t elites;
   std::int64_t stages;
+  std::int64_t memory;
   RankSums ranks;
   RankSums surrogate_ranks;
   GenerationReport report;
@@ -96,7 +97,7 @@ void each_part(Moments& moments, Of&& of) {
 
 }  // namespace
 
-std::size_t record_bytes(std::size_t modules, const EvolutionOptions& options) {
+std::size_t record_bytes(std::size_t modules, const EvolutionOptions& options, std::size_t memory) {
   const std::size_t levels = modules * sizeof(std::int16_t);
   std::int64_t measured = options.offspring;
   for (const SelectionStage& stage : options.stages) measured += stage.survivors;
@@ -104,7 +105,7 @@ std::size_t record_bytes(std::size_t modules, const EvolutionOptions& options) {
   measured += options.topology.most_arrivals();
   const std::int64_t elites = std::max<std::int64_t>(1, options.topology.most_migrants());
   return sizeof(Head) + static_cast<std::size_t>(elites) * (sizeof(double) + levels) +
-         options.stages.size() * sizeof(StageHead) +
+         memory * sizeof(double) + options.stages.size() * sizeof(StageHead) +
          static_cast<std::size_t>(measured) * (2 * sizeof(double) + sizeof(Origin) + levels);
 }
 
@@ -122,6 +123,7 @@ std::vector<std::byte> write_records(std::span<const std::int64_t> islands,
                     state.training_tokens,
                     static_cast<std::int64_t>(state.elites.size()),
                     static_cast<std::int64_t>(state.measured.size()),
+                    static_cast<std::int64_t>(state.memory.size()),
                     state.ranks,
                     state.surrogate_ranks,
                     reports[static_cast<std::size_t>(island)]};
@@ -130,6 +132,7 @@ std::vector<std::byte> write_records(std::span<const std::int64_t> islands,
       put(bytes, std::span(&elite.fitness, 1));
       put(bytes, std::span<const std::int16_t>(elite.assignment));
     }
+    put(bytes, std::span<const double>(state.memory));
     for (const MeasuredStage& stage : state.measured) put_stage(bytes, stage);
   }
   return bytes;
@@ -157,6 +160,8 @@ void take_records(std::span<const std::byte>& bytes, std::size_t modules, std::s
       take(bytes, std::span(&elite.fitness, 1));
       take(bytes, std::span(elite.assignment));
     }
+    state.memory.resize(static_cast<std::size_t>(head.memory));
+    take(bytes, std::span(state.memory));
     state.measured.clear();
     for (std::int64_t s = 0; s < head.stages; ++s) state.measured.push_back(take_stage(bytes, modules));
   }

@@ -9,8 +9,9 @@
 
 namespace galapagos {
 
-/// Bytes of the greatest record that an island of `modules` modules may have.
-std::size_t record_bytes(std::size_t modules, const EvolutionOptions& options);
+/// Bytes of the greatest record that an island of `modules` modules may have, whose strategy remembers up to
+/// `memory` numbers.
+std::size_t record_bytes(std::size_t modules, const EvolutionOptions& options, std::size_t memory);
 
 /// The number of records and a record for each of `islands`.
 std::vector<std::byte> write_records(std::span<const std::int64_t> islands,

@@ -1,13 +1,9 @@
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <limits>
 #include <numeric>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
-#include <galapagos/model/logit_losses.hpp>
-#include <galapagos/ops/transfer.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/search/replica.hpp>
 
@@ -24,83 +20,11 @@ std::vector<LayerWeights> load_layers(const Checkpoint& checkpoint, const HfConf
   return layers;
 }
 
-std::uint64_t states_bytes(const HfConfig& config, std::int64_t tokens) {
-  return static_cast<std::uint64_t>(tokens * config.hidden_size) * sizeof(float);
-}
-
-/// How many candidates' last hidden states are held at a time. Whatever is walked or made once for all of
-/// them has to be again for the next.
-std::size_t candidates_at_once(const HfConfig& config, std::int64_t tokens, Device device) {
-  const std::uint64_t limit = (device == Device::cpu ? 512ull : 2048ull) << 20;
-  return std::max<std::size_t>(1, limit / std::max<std::uint64_t>(1, states_bytes(config, tokens)));
-}
-
-bool with_dense(FitnessKind kind) {
-  return kind == FitnessKind::kl || kind == FitnessKind::sparse_kl;
-}
-
-/// Bytes of the logits of a token, of all models that are there at a time.
-std::uint64_t logits_of_token(const HfConfig& config, FitnessKind kind, int shards) {
-  std::uint64_t bytes =
-      (with_dense(kind) ? 2 : 1) * static_cast<std::uint64_t>(config.vocab_size) * sizeof(float);
-  // For their most probable ids shards gather both models' logits.
-  if (kind == FitnessKind::sparse_kl && shards > 1) bytes *= static_cast<std::uint64_t>(1 + shards);
-  return bytes;
-}
-
-std::size_t first_difference(const Assignment& a, const Assignment& b) {
-  return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin()).first - a.begin());
-}
-
 Tensor rows_of(const Tensor& all, const Batch& batch, const std::int32_t* first_token) {
   return all.slice(batch.tokens.data() - first_token, static_cast<std::int64_t>(batch.tokens.size()));
 }
 
-/// Sums over the predicted tokens, sequence by sequence, divided by their number.
-double mean_over_predicted(std::span<const double> values, const TokenDraw& draw) {
-  double total = 0;
-  for (std::size_t s = 0; s + 1 < draw.offsets.size(); ++s) {
-    double sum = 0;
-    for (std::uint64_t i = draw.offsets[s]; i + 1 < draw.offsets[s + 1]; ++i) sum += values[i];
-    total += sum;
-  }
-  return total / static_cast<double>(draw.predicted());
-}
-
 }  // namespace
-
-std::int64_t comparison_tile(const HfConfig& config, FitnessKind kind, int shards, Device device) {
-  if (device == Device::cpu) return 128;
-  constexpr std::uint64_t room = 1ull << 30;
-  constexpr std::int64_t step = 128, least = 1024, most = 2048;
-  const auto rows = static_cast<std::int64_t>(room / logits_of_token(config, kind, shards));
-  return std::clamp(rows / step * step, least, most);
-}
-
-ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::int64_t tokens,
-                                 std::int64_t candidates, int shards, Device device, DType activations) {
-  const std::uint64_t held = std::min<std::uint64_t>(candidates_at_once(config, tokens, device),
-                                                     static_cast<std::uint64_t>(candidates));
-  const std::int64_t tile = comparison_tile(config, kind, shards, device);
-  ComparisonBytes bytes;
-  // The first: the way of the base.
-  bytes.states = (1 + held) * states_bytes(config, tokens);
-  if (with_dense(kind)) bytes.states += DrawAnswers::bytes(config, tokens, activations);
-  const auto normed = static_cast<std::uint64_t>(config.hidden_size) * size_of(activations);
-  bytes.logits = static_cast<std::uint64_t>(tile) * (logits_of_token(config, kind, shards) + normed);
-  return bytes;
-}
-
-std::string name_of(FitnessKind kind) {
-  constexpr std::array names = {"kl", "sparse_kl", "ppl", "nll"};
-  return names[static_cast<std::size_t>(kind)];
-}
-
-FitnessKind fitness_kind_of(const std::string& name) {
-  for (const FitnessKind kind : {FitnessKind::kl, FitnessKind::sparse_kl, FitnessKind::ppl})
-    if (name == name_of(kind)) return kind;
-  throw UsageError("unknown fitness '" + printable(name) + "'", "--fitness", "choose kl, sparse_kl or ppl");
-}
 
 Replica::Replica(const ops::Context& context, const Checkpoint& checkpoint, const HfConfig& config,
                  const SearchSpace& space, const LevelStore& store, DType precision,
@@ -118,7 +42,7 @@ Replica::Replica(const ops::Context& context, const Checkpoint& checkpoint, cons
       head_(load_head(checkpoint, config, part_.model.vocabulary, precision, context.device())),
       cache_(context, part_, dense_, store, precision, cache_limit),
       forward_(context, config_, std::max(batch_tokens, longest), shards),
-      dense_logits_(context, config_, head_, kept_logits) {}
+      meter_(context, config_, head_, shards, kept_logits) {}
 
 void Replica::dense_answers(const Batch& batch, std::span<float> answers) {
   OwnedTensor hidden;
@@ -196,7 +120,7 @@ std::optional<std::vector<double>> Replica::fitness(const Fitness& fitness, cons
   const auto states = [&] {
     return OwnedTensor({tokens, config_.hidden_size}, DType::f32, context_.device(), "hidden states");
   };
-  const std::size_t at_once = candidates_at_once(config_, tokens, context_.device());
+  const std::size_t at_once = FitnessMeter::candidates_at_once(config_, tokens, context_.device());
   std::vector<double> found(candidates.size());
   for (std::size_t done = 0; done < order.size(); done += at_once) {
     const OwnedTensor walked = states();
@@ -275,55 +199,10 @@ std::vector<double> Replica::compare(const Fitness& fitness, std::span<const Own
                                      const TokenDraw& draw, DenseAnswers answers,
                                      const std::function<bool()>& stop) {
   const Stopwatch watch;
-  const auto tokens = static_cast<std::int64_t>(draw.tokens.size());
-  const std::int64_t tile =
-      std::min(tokens, comparison_tile(config_, fitness.kind, shards_.count(), context_.device()));
-  const bool dense = with_dense(fitness.kind);
-  const OwnedTensor logits({tile, config_.vocab_size}, DType::f32, context_.device(), "logits");
-  LogitLosses losses(context_, shards_, tile, config_.vocab_size, dense);
-  std::vector<std::int32_t> targets(draw.tokens.begin() + 1, draw.tokens.end());
-  targets.push_back(0);  // the last token of a sequence predicts nothing and is left out of the mean
-  std::vector<double> values(finals.size() * draw.tokens.size());
-  // They stay on the device until all are there.
-  const Buffer found(values.size() * sizeof(double), shards_.alone() ? context_.device() : Device::cpu,
-                     "losses");
-  const ops::RowValues all(reinterpret_cast<double*>(found.data()), static_cast<std::int64_t>(values.size()),
-                           found.device());
-  if (dense) shards_.run([&] { dense_logits_.take(answers, pool, draw); });
-  for (std::int64_t first = 0; first < tokens; first += tile) {
-    if (stop_asked(stop)) return {};
-    const std::int64_t rows = std::min(tile, tokens - first);
-    const auto at = static_cast<std::size_t>(first), count = static_cast<std::size_t>(rows);
-    const Tensor other = logits->slice(0, rows);
-    shards_.run([&] {
-      if (dense) losses.take_reference(dense_logits_.logits(first, rows, losses.reference(rows)));
-      for (std::size_t c = 0; c < finals.size(); ++c) {
-        const ops::RowValues out = all.part(static_cast<std::int64_t>(c) * tokens + first, rows);
-        compute_logits(context_, config_, norm, head, finals[c]->slice(first, rows), other);
-        switch (fitness.kind) {
-          case FitnessKind::kl:
-            losses.divergence(other, out);
-            break;
-          case FitnessKind::sparse_kl:
-            losses.sparse_divergence(other, fitness.top_k, out);
-            break;
-          case FitnessKind::ppl:
-          case FitnessKind::nll:
-            losses.nll(other, std::span(targets).subspan(at, count), out);
-            break;
-        }
-      }
-    });
-  }
-  shards_.run([&] { ops::download(context_, all, values); });
-  std::vector<double> means;
-  for (std::size_t c = 0; c < finals.size(); ++c) {
-    const double mean =
-        mean_over_predicted(std::span(values).subspan(c * draw.tokens.size(), draw.tokens.size()), draw);
-    means.push_back(fitness.kind == FitnessKind::ppl ? std::exp(mean) : mean);
-  }
-  seconds_.head += watch.seconds();
-  return means;
+  std::vector<double> found =
+      meter_.measure(fitness, finals, norm, head, pool, draw, answers, [&] { return stop_asked(stop); });
+  if (!found.empty()) seconds_.head += watch.seconds();
+  return found;
 }
 
 }  // namespace galapagos

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <utility>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
@@ -28,7 +29,9 @@ struct Flat {
   std::vector<double> fitness;                                             // [all elites]
   std::vector<std::int64_t> elites, evaluations, tokens, training_tokens;  // [islands]
   std::vector<double> ranks;  // [islands, both, first and second of RankSums, again of the surrogate's]
-  std::vector<std::int64_t> ranked;  // [islands]
+  std::vector<std::int64_t> ranked;    // [islands]
+  std::vector<double> memory;          // of all islands, one after the other
+  std::vector<std::int64_t> memories;  // [islands], how many of them
 };
 
 Flat flatten(const Population& population) {
@@ -41,6 +44,8 @@ Flat flatten(const Population& population) {
     for (const RankSums& ranks : {island.ranks, island.surrogate_ranks})
       flat.ranks.insert(flat.ranks.end(), {ranks.both, ranks.first, ranks.second});
     flat.ranked.push_back(island.ranks.count);
+    flat.memory.insert(flat.memory.end(), island.memory.begin(), island.memory.end());
+    flat.memories.push_back(std::ssize(island.memory));
     for (const Candidate& elite : island.elites) {
       flat.levels.insert(flat.levels.end(), elite.assignment.begin(), elite.assignment.end());
       flat.fitness.push_back(elite.fitness);
@@ -55,8 +60,9 @@ Population unflatten(const Flat& flat, const SearchSpace& space, std::int64_t ge
   const std::size_t modules = space.modules.size();
   Population population;
   population.generation = generation;
-  std::size_t next = 0;
-  for (const auto* counts : {&flat.evaluations, &flat.tokens, &flat.training_tokens, &flat.ranked}) {
+  std::size_t next = 0, remembered = 0;
+  for (const auto* counts :
+       {&flat.evaluations, &flat.tokens, &flat.training_tokens, &flat.ranked, &flat.memories}) {
     if (counts->size() != flat.elites.size()) fail();
   }
   if (flat.ranks.size() != 6 * flat.elites.size()) fail();
@@ -80,6 +86,10 @@ Population unflatten(const Flat& flat, const SearchSpace& space, std::int64_t ge
       }
       island.elites.push_back(std::move(elite));
     }
+    const auto memory = static_cast<std::size_t>(flat.memories[i]);
+    if (flat.memories[i] < 0 || memory > flat.memory.size() - remembered) fail();
+    const double* from = flat.memory.data() + std::exchange(remembered, remembered + memory);
+    island.memory.assign(from, from + memory);
     population.islands.push_back(std::move(island));
   }
   if (next != flat.fitness.size() || flat.levels.size() != next * modules) fail();
@@ -101,6 +111,11 @@ SearchCheckpoint read_checkpoint(const fs::path& path, const SearchSpace& space)
   flat.training_tokens = file.read_values<std::int64_t>("/training_tokens", Hdf5Type::i64, most_values);
   flat.ranks = file.read_values<double>("/ranks", Hdf5Type::f64, most_values);
   flat.ranked = file.read_values<std::int64_t>("/ranked", Hdf5Type::i64, most_values);
+  flat.memories.resize(flat.elites.size());
+  if (file.has("/memories")) {
+    flat.memory = file.read_values<double>("/memory", Hdf5Type::f64, most_values);
+    flat.memories = file.read_values<std::int64_t>("/memories", Hdf5Type::i64, most_values);
+  }
   SearchCheckpoint checkpoint;
   const auto identity = file.read_values<std::uint8_t>("/identity", Hdf5Type::u8, most_identity_bytes);
   checkpoint.identity.assign(identity.begin(), identity.end());
@@ -191,6 +206,10 @@ void RunFolder::save(const SearchCheckpoint& checkpoint) const {
   write("/training_tokens", Hdf5Type::i64, flat.training_tokens);
   write("/ranks", Hdf5Type::f64, flat.ranks);
   write("/ranked", Hdf5Type::i64, flat.ranked);
+  if (!flat.memory.empty()) {
+    write("/memory", Hdf5Type::f64, flat.memory);
+    write("/memories", Hdf5Type::i64, flat.memories);
+  }
   write("/identity", Hdf5Type::u8,
         std::vector<std::uint8_t>(checkpoint.identity.begin(), checkpoint.identity.end()));
   write_archive(file, checkpoint.population);

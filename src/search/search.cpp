@@ -25,7 +25,7 @@ std::string count(std::int64_t number) {
 
 void log_beginning(const SearchSetup& setup, const ReplicaGrid& grid, const SearchOptions& options) {
   const std::int64_t dense = setup.space.fixed_parameters + setup.space.dense_parameters();
-  const Assignment uniform = setup.budget->uniform(setup.space);
+  const Assignment uniform = setup.budget->uniform();
   log_info("{} modules, {} parameters of {} prunable; the uniform assignment leaves {} of {}",
            setup.space.modules.size(), count(setup.space.dense_parameters()), count(dense),
            count(setup.space.parameters(uniform)), count(dense));
@@ -66,8 +66,8 @@ Followers::Work measurements(Replica& replica, const SearchSetup& setup, const S
 }
 
 /// On the replicas' roots: the evolution, written down by the first of them.
-void lead(const ReplicaGrid& grid, const SearchSetup& setup, Population start, Followers& followers,
-          const Replica& replica, std::size_t parts, std::optional<Recorder>& recorder,
+void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& strategy, Population start,
+          Followers& followers, const Replica& replica, std::size_t parts, std::optional<Recorder>& recorder,
           const Interrupted& interrupted, PhaseTimes& times) {
   const Followers::Work led = followers.led();
   Evaluator evaluator;
@@ -87,8 +87,8 @@ void lead(const ReplicaGrid& grid, const SearchSetup& setup, Population start, F
     if (!reason && followers.asked_to_stop()) reason = "a signal";
     return reason;
   };
-  evolve(grid.same_shard(), setup.space, *setup.budget, setup.evolution, setup.pools, std::move(start),
-         evaluator, observer, any_interrupted, &times);
+  evolve(grid.same_shard(), setup.space, strategy, setup.evolution, setup.pools, std::move(start), evaluator,
+         observer, any_interrupted, &times);
 }
 
 /// Collective. Work of some ranks, which have agreed on its errors among themselves; then all do. `finally`
@@ -131,7 +131,8 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   if (comm.is_root()) log_beginning(setup, grid, options);
   if (options.dry_run) return;
 
-  SearchCheckpoint start = open_run(comm, folder, setup, options);
+  const auto strategy = make_strategy(setup.space, *setup.budget, setup.evolution);
+  SearchCheckpoint start = open_run(comm, folder, setup, *strategy, options);
   const LevelStore store(comm, *setup.database, setup.space, memory.home, context.device());
   const Shards shards = make_shards(grid, options.make_collectives, setup.config.vocab_size);
   std::optional<Replica> replica;
@@ -166,7 +167,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
       comm,
       [&] {
         if (!shards.is_root()) return followers.follow(times, stop_requested);
-        lead(grid, setup, std::move(start.population), followers, *replica, parts.size(), recorder,
+        lead(grid, setup, *strategy, std::move(start.population), followers, *replica, parts.size(), recorder,
              interrupted, times);
       },
       [&] {

@@ -8,6 +8,7 @@
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/model/stage.hpp>
+#include <galapagos/search/least_loss.hpp>
 
 namespace galapagos {
 namespace {
@@ -36,7 +37,7 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
                             setup.database->header().dtype,
                             options.batch_tokens,
                             setup.longest,
-                            setup.budget->most_parameters(setup.space),
+                            most_parameters(setup.space, *setup.budget),
                             grid.replicas(),
                             device};
   const SearchFootprint footprint = agree_on(comm, [&] {
@@ -44,7 +45,7 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
     return search_footprint(setup.space, part, setup.evolution, options.fitness, options.tuning, extent);
   });
   SearchMemory memory;
-  if (options.fitness.kind != FitnessKind::ppl) {
+  if (row_of(options.fitness.kind).with_dense) {
     memory.answers = setup.pools.compared.tokens.size() * static_cast<std::size_t>(setup.config.hidden_size) *
                      sizeof(float);
   }

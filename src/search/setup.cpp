@@ -1,7 +1,6 @@
 #include "setup.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
@@ -26,7 +25,7 @@ void check_counts(const SearchOptions& options) {
       throw UsageError(fmt::format("{}", value), option, fmt::format("give {} or more", least));
   };
   at_least(evolution.islands, 1, "--islands");
-  if (evolution.strategy != Strategy::sensitivity) at_least(evolution.generations, 1, "--generations");
+  if (evolution.strategy != StrategyKind::sensitivity) at_least(evolution.generations, 1, "--generations");
   at_least(evolution.offspring, 1, "--offspring");
   at_least(evolution.proposals, 0, "--proposals");
   at_least(evolution.eval_every, 0, "--eval-every");
@@ -59,8 +58,9 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
   if (!header.path.empty()) json["database-path"] = header.path;
   if (!header.compensation.empty()) json["database-compensate"] = header.compensation;
   json["calibration"] = hex64(setup.pools.compared.fingerprint());
-  json["target-level"] = options.target.level.value_or(-1);
-  json["parameters"] = setup.budget->parameters().value_or(-1);
+  const SizeTarget target = resolved(setup.space, options.target);
+  json["target-level"] = target.level.value_or(-1);
+  json["parameters"] = target.parameters.value_or(-1);
   json["islands"] = evolution.islands;
   json["offspring"] = evolution.offspring;
   if (evolution.proposals > 0) json["proposals"] = evolution.proposals;
@@ -103,13 +103,13 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
 
 /// Where the islands begin. UsageError where the strategy does not go with that.
 Start start_for(const SearchSetup& setup, const SearchOptions& options) {
-  const Strategy strategy = setup.evolution.strategy;
+  const StrategyKind strategy = setup.evolution.strategy;
   const bool asked = options.start != "auto";
-  if (strategy == Strategy::random) {
+  if (strategy == StrategyKind::random) {
     if (!asked) return {};
     throw UsageError("the random strategy begins with random assignments", "--start", "leave it out");
   }
-  if (strategy != Strategy::sensitivity) return make_start(setup.space, *setup.budget, options.start);
+  if (strategy != StrategyKind::sensitivity) return make_start(setup.space, *setup.budget, options.start);
   if (asked && options.start != "sensitivity") {
     throw UsageError("the strategy sensitivity measures the assignments by sensitivity alone", "--start",
                      "leave it out");
@@ -125,7 +125,7 @@ void check_proposals(const SearchSetup& setup) {
     throw UsageError(fmt::format("{} proposals of {} offspring", evolution.proposals, evolution.offspring),
                      "--proposals", "give at most as many as --offspring");
   }
-  if (evolution.strategy != Strategy::evolution) {
+  if (evolution.strategy != StrategyKind::evolution) {
     throw UsageError("proposals are for the strategy evolution", "--proposals", "leave it out");
   }
   if (!setup.space.has_end_losses()) {
@@ -169,31 +169,6 @@ void check_stages(SearchSetup& setup) {
 
 }  // namespace
 
-Budget make_budget(const SearchSpace& space, const SizeTarget& target) {
-  const int given = (target.level ? 1 : 0) + (target.parameters ? 1 : 0) + (target.sparsity ? 1 : 0);
-  if (given != 1) {
-    throw UsageError(fmt::format("{} targets", given), "--target-level, --target-params, --target-sparsity",
-                     "give one of them");
-  }
-  if (target.level) return Budget::of_level(space, *target.level);
-  if (target.parameters) return Budget::of_parameters(space, *target.parameters);
-  const double sparsity = *target.sparsity;
-  if (!(sparsity > 0 && sparsity <= 1)) {
-    throw UsageError(fmt::format("a sparsity of {:g}", sparsity), "--target-sparsity",
-                     "give a share above 0 and up to 1, as 0.5");
-  }
-  const double kept = std::min((1 - sparsity) * static_cast<double>(space.dense_parameters()),
-                               static_cast<double>(space.dense_parameters() - 1));
-  try {
-    return Budget::of_parameters(space, space.fixed_parameters + std::llround(kept));
-  } catch (const UsageError&) {
-    const double most =
-        1 - static_cast<double>(space.smallest_parameters()) / static_cast<double>(space.dense_parameters());
-    throw UsageError(fmt::format("a sparsity of {:g}, but this database goes to {:.4f}", sparsity, most),
-                     "--target-sparsity", "choose a smaller one");
-  }
-}
-
 SearchSetup make_setup(const Communicator& comm, const SearchOptions& options, Device device) {
   SearchSetup setup;
   setup.evolution = options.evolution;
@@ -213,7 +188,7 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& options, D
     setup.budget = make_budget(setup.space, options.target);
     setup.evolution.start = start_for(setup, options);
     check_proposals(setup);
-    setup.start_name = setup.evolution.strategy == Strategy::random     ? "random"
+    setup.start_name = setup.evolution.strategy == StrategyKind::random ? "random"
                        : setup.evolution.start.kind == StartKind::given ? options.start
                                                                         : name_of(setup.evolution.start.kind);
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.config);

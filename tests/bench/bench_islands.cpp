@@ -142,8 +142,9 @@ Population search(const Communicator& comm, const EvolutionOptions& options, Sle
                           const StageTokens& tokens, const std::function<bool()>& stop) {
     return sleeper.fitness(candidates, tokens.compared, stop);
   };
-  return evolve(comm, space, budget, options, pools, initial_population(space, budget, options), evaluator,
-                {}, [] { return std::optional<std::string>(); });
+  const auto strategy = make_strategy(space, budget, options);
+  return evolve(comm, space, *strategy, options, pools, initial_population(*strategy, options.islands),
+                evaluator, {}, [] { return std::optional<std::string>(); });
 }
 
 /// When the last of these ends, where each begins, in their order, as soon as a worker is free.
@@ -216,8 +217,9 @@ void print_model_row(const Communicator& world, const Settings& settings, const 
   for (int repeat = 0; repeat <= settings.repeats; ++repeat) {  // the first builds the modules
     world.barrier();
     const Stopwatch watch;
-    const Population last = evolve(world, model.space, *model.budget, options, {model.pool, {}},
-                                   initial_population(model.space, *model.budget, options), evaluator, {},
+    const auto strategy = make_strategy(model.space, *model.budget, options);
+    const Population last = evolve(world, model.space, *strategy, options, {model.pool, {}},
+                                   initial_population(*strategy, options.islands), evaluator, {},
                                    [] { return std::optional<std::string>(); });
     const double seconds = world.max(watch.seconds());
     if (repeat > 0) best = std::min(best, seconds);

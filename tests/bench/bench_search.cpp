@@ -195,11 +195,11 @@ class DenseBuild {
 std::vector<Assignment> make_offspring(const SearchModel& model, Assignment& parent) {
   RandomStream random(1, {});
   parent = model.budget->uniform(model.space);
-  for (int i = 0; i < 20; ++i) parent = mutate(model.space, *model.budget, parent, random);
+  for (int i = 0; i < 20; ++i) parent = mutate(*model.budget, parent, random);
   std::set<Assignment> known = {parent};
   std::vector<Assignment> found;
   while (found.size() < offspring) {
-    Assignment child = mutate(model.space, *model.budget, parent, random);
+    Assignment child = mutate(*model.budget, parent, random);
     if (known.insert(child).second) found.push_back(std::move(child));
   }
   return found;

@@ -57,6 +57,7 @@ std::string text_of(const Population& population) {
       text += fmt::format(", mean {:a}, predicted {:a}, improved {}, immigrants {}", report.mean,
                           report.predicted, report.improved, report.immigrants);
     }
+    if (!island.memory.empty()) text += fmt::format("\n    memory {:a}", fmt::join(island.memory, " "));
     for (const Candidate& elite : island.elites)
       text += fmt::format("\n    {:a} {}", elite.fitness, fmt::join(elite.assignment, " "));
     for (const MeasuredStage& stage : island.measured) {
@@ -122,7 +123,8 @@ Outcome run_search(const Communicator& comm, const SyntheticSearch& search, Popu
     return hooks.interrupted ? hooks.interrupted() : std::nullopt;
   };
   try {
-    outcome.last = evolve(comm, search.space, search.budget, search.options,
+    const auto strategy = search.strategy();
+    outcome.last = evolve(comm, search.space, *strategy, search.options,
                           {search.pool, hooks.training ? search.pool : TokenSet()}, std::move(start),
                           evaluator, observer, interrupted);
   } catch (const Error& error) {

@@ -3,6 +3,7 @@
 #include "assignment/small_space.hpp"
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,13 @@ struct SyntheticSearch {
   SyntheticSearch();
   /// Of as many islands as options has now.
   void topology(const std::string& name, const std::string& migrants, std::int64_t interval);
-  Population start() const { return initial_population(space, budget, options); }
+  /// Another one than options.strategy names.
+  std::function<std::unique_ptr<Strategy>(const SyntheticSearch&)> own_strategy;
+
+  std::unique_ptr<Strategy> strategy() const {
+    return own_strategy ? own_strategy(*this) : make_strategy(space, budget, options);
+  }
+  Population start() const { return initial_population(*strategy(), options.islands); }
 };
 
 double synthetic_fitness(const Assignment& assignment, const TokenDraw& draw);

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include <galapagos/comm/shared_counter.hpp>
+#include <galapagos/search/mutation.hpp>
 
 using namespace galapagos;
 using test::Hooks;
@@ -76,7 +77,7 @@ TEST_CASE("a search is the same for any number of ranks", "[evolution]") {
     search.options.eval_every = 0;
     search.extra_items = 0;
     check_same_as_alone(search, world);
-    search.options.strategy = Strategy::random;
+    search.options.strategy = StrategyKind::random;
     check_same_as_alone(search, world);
   }
   SyntheticSearch matrix;
@@ -117,9 +118,9 @@ TEST_CASE("a search with end losses begins at their optima and is the same for a
   }
   search.options.start = {StartKind::given, least_loss(search.space, search.budget)};
   check_same_as_alone(search, world);
-  search.options.strategy = Strategy::random;
+  search.options.strategy = StrategyKind::random;
   check_same_as_alone(search, world);
-  search.options.strategy = Strategy::sensitivity;
+  search.options.strategy = StrategyKind::sensitivity;
   search.options.generations = 0;
   check_same_as_alone(search, world);
   const Outcome none = run_search(Communicator::self(), search);
@@ -184,7 +185,7 @@ TEST_CASE("every measured candidate is recorded with where it came from", "[evol
     if ((g + 1) % 3 == 0) ++call;  // the comparison
   }
   CHECK(origins == std::set<Origin>{Origin::mutation, Origin::parent, Origin::immigrant});
-  search.options.strategy = Strategy::random;
+  search.options.strategy = StrategyKind::random;
   const Outcome drawn = run_search(Communicator::self(), search);
   CHECK(drawn.last.islands[0].measured[0].candidates[0].origin == Origin::random);
 }
@@ -257,7 +258,7 @@ TEST_CASE("the surrogate's proposals are new, of the budget, and the same for an
         const std::vector<MeasuredStage>& measured = population.islands[i].measured;
         CHECK(measured[0].candidates.size() == static_cast<std::size_t>(search.options.offspring));
         for (const Measurement& one : measured[0].candidates) {
-          CHECK(search.budget.met_by(search.space, one.assignment));
+          CHECK(search.budget.met_by(one.assignment));
           if (one.origin != Origin::proposal) continue;
           ++proposals;
           CHECK(!known[i].contains(one.assignment));
@@ -295,8 +296,7 @@ TEST_CASE("the surrogate's proposals are new, of the budget, and the same for an
   const Outcome outcome = run_search(Communicator::self(), search);
   const Measurement& last = outcome.last.islands[0].measured[0].candidates.back();
   CHECK(last.origin == Origin::proposal);
-  CHECK(search.space.predicted_loss(last.assignment) <
-        search.space.predicted_loss(search.budget.uniform(search.space)));
+  CHECK(search.space.predicted_loss(last.assignment) < search.space.predicted_loss(search.budget.uniform()));
 }
 
 TEST_CASE("a search is taken up again from any of its generations", "[evolution]") {
@@ -355,7 +355,7 @@ TEST_CASE("other seeds and options give other searches", "[evolution]") {
   add([](SyntheticSearch& s) { s.options.seed = 18; });
   add([](SyntheticSearch& s) { s.options.offspring = 7; });
   add([](SyntheticSearch& s) { s.options.stages[0].tokens = 21; });
-  add([](SyntheticSearch& s) { s.options.strategy = Strategy::random; });
+  add([](SyntheticSearch& s) { s.options.strategy = StrategyKind::random; });
   add([](SyntheticSearch& s) { s.topology("none", "1", 1); });
   CHECK(all.size() == 6);
 }
@@ -399,7 +399,7 @@ TEST_CASE("a search resumed after any generation ends as if it had not stopped",
 }
 
 TEST_CASE("selection keeps the best of each stage, and the parent joins the last", "[evolution]") {
-  for (const Strategy strategy : {Strategy::evolution, Strategy::random}) {
+  for (const StrategyKind strategy : {StrategyKind::evolution, StrategyKind::random}) {
     SyntheticSearch search;
     search.options.islands = 1;
     search.topology("ring", "1", 2);
@@ -412,7 +412,7 @@ TEST_CASE("selection keeps the best of each stage, and the parent joins the last
     const std::vector<Call> calls = calls_of(search, &outcome);
     REQUIRE(calls.size() == 8 * 3 + 1);
     Assignment parent = search.start().islands[0].elites.front().assignment;
-    CHECK((parent == search.budget.uniform(search.space)) == (strategy == Strategy::evolution));
+    CHECK((parent == search.budget.uniform()) == (strategy == StrategyKind::evolution));
     std::int64_t evaluations = 0, tokens = 0;
     std::set<std::vector<std::int32_t>> draws;
     for (std::size_t generation = 0; generation < 8; ++generation) {
@@ -430,7 +430,7 @@ TEST_CASE("selection keeps the best of each stage, and the parent joins the last
           CHECK(!distinct.contains(parent));
           bool met = true;
           for (const Assignment& child : call.candidates) {
-            met = met && search.budget.met_by(search.space, child);
+            met = met && search.budget.met_by(child);
             mean += test::synthetic_fitness(child, call.draw) / 12;
           }
           CHECK(met);
@@ -471,7 +471,7 @@ TEST_CASE("where all are alike, the parent stays", "[evolution]") {
   const Outcome outcome = run_search(Communicator::world(), search, hooks);
   CHECK(outcome.code == 0);
   for (const IslandState& island : outcome.last.islands)
-    CHECK(island.elites.front().assignment == search.budget.uniform(search.space));
+    CHECK(island.elites.front().assignment == search.budget.uniform());
   for (const GenerationReport& report : outcome.last.reports) CHECK(!report.improved);
 }
 
@@ -520,7 +520,7 @@ TEST_CASE("small spaces have as many offspring as they can, and the search ends"
     // Without any offspring the first call is that of the last stage, of the parent alone.
     CHECK(calls.at(0).candidates.size() == std::max<std::size_t>(others, 1));
     check_same_as_alone(search, world);
-    search.options.strategy = Strategy::random;
+    search.options.strategy = StrategyKind::random;
     CHECK(calls_of(search).at(0).candidates.size() == std::max<std::size_t>(others, 1));
     check_same_as_alone(search, world);
   }
@@ -536,7 +536,7 @@ TEST_CASE("migrants arrive along the topology when they should, and only then", 
   search.options.generations = 12;
   search.options.stages = {{2, 20}, {1, 40}};
   RandomStream random(99, {});
-  const Assignment spike = random_assignment(search.space, search.budget, random);
+  const Assignment spike = random_assignment(search.budget, random);
   Hooks hooks;
   hooks.fitness = [&](const Assignment& assignment, const TokenDraw& draw) {
     return assignment == spike ? -1e6 : test::synthetic_fitness(assignment, draw);

@@ -38,6 +38,7 @@ Population population_of(std::int64_t generation) {
   population.islands[1].ranks = {-0.5, 1.0 / 3, static_cast<double>(generation), 7 * generation};
   population.islands[1].surrogate_ranks = {0.25, 2.0 / 3, static_cast<double>(generation), 7 * generation};
   if (generation == 0) return population;
+  if (generation % 2 == 1) population.islands[1].memory = {0.1, static_cast<double>(generation)};
   const double value = 1.0 / static_cast<double>(generation);
   population.islands[0].measured = {
       {0,
@@ -62,7 +63,8 @@ bool same(const Population& a, const Population& b) {
   for (std::size_t i = 0; equal && i < a.islands.size(); ++i) {
     const IslandState &x = a.islands[i], &y = b.islands[i];
     equal = x.ranks == y.ranks && x.surrogate_ranks == y.surrogate_ranks && x.evaluations == y.evaluations &&
-            x.tokens == y.tokens && x.elites.size() == y.elites.size() && x.measured == y.measured;
+            x.tokens == y.tokens && x.elites.size() == y.elites.size() && x.measured == y.measured &&
+            x.memory == y.memory;
     for (std::size_t e = 0; equal && e < x.elites.size(); ++e) {
       equal = x.elites[e].assignment == y.elites[e].assignment && x.elites[e].fitness == y.elites[e].fitness;
     }

@@ -25,7 +25,7 @@ double least_of_all(const SearchSpace& space, const Budget& budget,
   double least = std::numeric_limits<double>::infinity();
   Assignment assignment(space.modules.size(), 0);
   for (;;) {
-    if (budget.met_by(space, assignment) && (!wanted || wanted(assignment)))
+    if (budget.met_by(assignment) && (!wanted || wanted(assignment)))
       least = std::min(least, space.predicted_loss(assignment));
     std::size_t place = assignment.size();
     while (place > 0 && ++assignment[place - 1] > space.modules[place - 1].last()) assignment[--place] = 0;
@@ -71,9 +71,9 @@ TEST_CASE("the assignment of least loss is that of all that meet the budget", "[
     const SearchSpace even = even_space_with_losses(seed, 3, 4);
     const Budget of_level = Budget::of_level(even, 1 + seed % 3);
     const Assignment level = least_loss(even, of_level);
-    CHECK(of_level.met_by(even, level));
+    CHECK(of_level.met_by(level));
     CHECK(even.predicted_loss(level) == least_of_all(even, of_level));
-    CHECK(even.predicted_loss(level) <= even.predicted_loss(of_level.uniform(even)));
+    CHECK(even.predicted_loss(level) <= even.predicted_loss(of_level.uniform()));
 
     std::mt19937 random(seed);
     const SearchSpace uneven = test::with_end_losses(test::uneven_space(random, 3), random);
@@ -84,7 +84,7 @@ TEST_CASE("the assignment of least loss is that of all that meet the budget", "[
     const Budget of_size =
         Budget::of_parameters(uneven, least + static_cast<std::int64_t>(random()) % prunable);
     const Assignment size = least_loss(uneven, of_size);
-    CHECK(of_size.met_by(uneven, size));
+    CHECK(of_size.met_by(size));
     CHECK(uneven.predicted_loss(size) == least_of_all(uneven, of_size));
   }
   CHECK(sizes > 80);
@@ -111,7 +111,7 @@ TEST_CASE("near an assignment, the best of those is found whose levels are withi
       }
       const Assignment found = least_loss(space, budget, near);
       CHECK(is_near(found));
-      CHECK(budget.met_by(space, found));
+      CHECK(budget.met_by(found));
       CHECK(space.predicted_loss(found) == least);
       narrower += least > space.predicted_loss(least_loss(space, budget)) ? 1 : 0;
     }
@@ -132,13 +132,13 @@ TEST_CASE("an assignment is made to fit by the fewest steps, and of those at the
       return steps;
     };
     const Assignment found = least_loss(space, budget, steps_first(losses, centre));
-    CHECK(budget.met_by(space, found));
+    CHECK(budget.met_by(found));
     CHECK(std::isinf(least_of_all(
         space, budget, [&](const Assignment& other) { return steps_to(other) < steps_to(found); })));
     CHECK(space.predicted_loss(found) == least_of_all(space, budget, [&](const Assignment& other) {
             return steps_to(other) == steps_to(found);
           }));
-    if (budget.met_by(space, centre)) CHECK(found == centre);
+    if (budget.met_by(centre)) CHECK(found == centre);
     changed += found != centre ? 1 : 0;
   }
   CHECK(changed > 20);
@@ -157,30 +157,33 @@ TEST_CASE("islands begin near the optimum, the first of them at it", "[start]") 
     for (std::int64_t island = 0; island < 8; ++island) {
       const Assignment start = start_of_island(space, budget, {StartKind::sensitivity}, 3, island);
       CHECK(start == start_of_island(space, budget, {StartKind::sensitivity}, 3, island));
-      CHECK(budget.met_by(space, start));
+      CHECK(budget.met_by(start));
       const double loss = space.predicted_loss(start);
       if (island == 0) CHECK(loss == best);
       CHECK(loss >= best);
       CHECK(loss < 1.02 * best);
       all.insert(start);
-      CHECK(start_of_island(space, budget, {}, 3, island) == budget.uniform(space));
+      CHECK(start_of_island(space, budget, {}, 3, island) == budget.uniform());
     }
     CHECK(all.size() == 8);
-    CHECK(1.1 * best < space.predicted_loss(budget.uniform(space)));
+    CHECK(1.1 * best < space.predicted_loss(budget.uniform()));
     CHECK(start_of_island(space, budget, {StartKind::sensitivity}, 4, 1) !=
           start_of_island(space, budget, {StartKind::sensitivity}, 3, 1));
     EvolutionOptions options;
     options.islands = 3;
     options.seed = 3;
     options.start = {StartKind::sensitivity};
-    const Population population = initial_population(space, budget, options);
+    const Population population = initial_population(*make_strategy(space, budget, options), options.islands);
     for (std::int64_t island = 0; island < 3; ++island) {
       CHECK(population.islands[static_cast<std::size_t>(island)].elites.front().assignment ==
             start_of_island(space, budget, options.start, 3, island));
     }
-    options.strategy = Strategy::random;
+    options.strategy = StrategyKind::random;
     options.start = {};
-    CHECK(budget.met_by(space, initial_population(space, budget, options).islands[0].elites[0].assignment));
+    CHECK(budget.met_by(initial_population(*make_strategy(space, budget, options), options.islands)
+                            .islands[0]
+                            .elites[0]
+                            .assignment));
   }
 }
 

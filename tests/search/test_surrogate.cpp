@@ -62,7 +62,7 @@ struct Truth {
       MeasuredStage& stage = stages.emplace_back(MeasuredStage{0, d % 2 == 0 ? 512 : 2048, {}});
       for (std::size_t i = 0; i < size; ++i) {
         RandomStream stream(random(), {});
-        Measurement one{random_assignment(space, budget, stream), 0, 0, Origin::mutation};
+        Measurement one{random_assignment(budget, stream), 0, 0, Origin::mutation};
         one.fitness = loss(one.assignment) + offset + noise * normal(random);
         stage.candidates.push_back(one);
       }

@@ -42,6 +42,9 @@ struct SearchSpace {
   std::vector<LayerShape> shapes(const HfConfig& config, const Assignment& assignment) const;
 };
 
+/// The first module at which two assignments differ; their number of modules where none does.
+std::size_t first_difference(const Assignment& a, const Assignment& b);
+
 /// Parameters of an attention or feed-forward part of which some columns of o_proj or down_proj are kept.
 std::int64_t parameters_of_module(const HfConfig& config, const ModuleId& module,
                                   std::span<const std::int64_t> kept);

@@ -9,14 +9,14 @@
 
 namespace galapagos {
 
-enum class Strategy : std::uint8_t {
+enum class StrategyKind : std::uint8_t {
   evolution,    ///< offspring are mutations of the island's parent (DarwinLM)
   random,       ///< offspring are random assignments of the same budget: the baseline
   sensitivity,  ///< no generations: what the islands begin with is compared
 };
 
 /// "evolution", "random" or "sensitivity".
-std::string name_of(Strategy strategy);
+std::string name_of(StrategyKind strategy);
 
 /// One stage of a selection.
 struct SelectionStage {
@@ -33,7 +33,7 @@ struct EvolutionOptions {
   std::int64_t proposals = 0;  ///< of the offspring, made by the surrogate; needs end losses
   std::vector<SelectionStage> stages;
   Topology topology;
-  Strategy strategy = Strategy::evolution;
+  StrategyKind strategy = StrategyKind::evolution;
   Start start;                      ///< of the islands; the random strategy begins with random assignments
   std::int64_t compare_tokens = 0;  ///< of the common comparison of the islands
   std::int64_t eval_every = 0;      ///< generations from one comparison to the next; 0: only at the end

@@ -41,6 +41,7 @@ struct IslandState {
   /// plain sum, and by the surrogate.
   RankSums ranks = {}, surrogate_ranks = {};
   std::vector<MeasuredStage> measured = {};  ///< in the last generation
+  std::vector<double> memory = {};           ///< what the strategy remembers, of no meaning to others
 };
 
 /// What one island did in one generation.
@@ -61,6 +62,17 @@ struct Population {
   std::vector<IslandState> islands;
   std::vector<GenerationReport> reports;  ///< empty for generation 0
   SurrogateMoments moments;               ///< of all generations before this one, where there are end losses
+};
+
+/// One generation of one island.
+struct IslandGeneration {
+  std::int64_t island = 0, generation = 0;
+};
+
+/// What earlier measurements of all islands say, where there are end losses.
+struct Experience {
+  const Surrogate& surrogate;
+  const SurrogateMoments& moments;
 };
 
 /// The parents of all islands measured on common tokens.

@@ -12,27 +12,12 @@
 #include <galapagos/assignment/space.hpp>
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/model/forward.hpp>
-#include <galapagos/search/draw_answers.hpp>
 #include <galapagos/search/evaluation_seconds.hpp>
+#include <galapagos/search/fitness_meter.hpp>
 #include <galapagos/search/token_draw.hpp>
 #include <galapagos/training/fine_tune.hpp>
 
 namespace galapagos {
-
-/// What candidates are compared by; lower is better. kl: mean over the predicted tokens of KL(dense ||
-/// candidate) over the whole vocabulary; sparse_kl: over the dense model's k most probable tokens; ppl:
-/// perplexity; nll: its logarithm.
-enum class FitnessKind : std::uint8_t { kl, sparse_kl, ppl, nll };
-
-struct Fitness {
-  FitnessKind kind = FitnessKind::kl;
-  std::int64_t top_k = 512;
-};
-
-/// "kl" and so on.
-std::string name_of(FitnessKind kind);
-/// UsageError for anything but kl, sparse_kl, ppl.
-FitnessKind fitness_kind_of(const std::string& name);
 
 /// How candidates are fine-tuned before they are compared.
 struct FineTuning {
@@ -41,16 +26,6 @@ struct FineTuning {
   /// but is trained like everything else, so that the model compared is not the one that would be exported.
   bool unmasked = false;
 };
-
-/// Bytes that Replica::fitness takes beside weights and activations.
-struct ComparisonBytes {
-  std::uint64_t states = 0;  ///< last hidden states of candidates and of the dense model
-  std::uint64_t logits = 0;  ///< of a tile, and what they are made from
-};
-ComparisonBytes comparison_bytes(const HfConfig& config, FitnessKind kind, std::int64_t tokens,
-                                 std::int64_t candidates, int shards, Device device, DType activations);
-/// Tokens that logits are made for at a time. A GPU goes through the whole head for each such tile.
-std::int64_t comparison_tile(const HfConfig& config, FitnessKind kind, int shards, Device device);
 
 /// One copy of the model, which takes on any assignment: on one rank, or its part on each of several shards,
 /// over which all calls are then collective, with the same arguments but for `stop`: all are asked, the
@@ -104,7 +79,7 @@ class Replica {
   bool stop_asked(const std::function<bool()>& stop) const { return shards_.root_says(stop && stop()); }
   bool run_modules(const Assignment& assignment, std::size_t from, std::size_t to,
                    std::span<const Batch> batches, const Tensor& hidden, const std::function<bool()>& stop);
-  /// The fitness of each, all with one norm and head; empty where `stop` says so.
+  /// FitnessMeter::measure(), timed.
   std::vector<double> compare(const Fitness& fitness, std::span<const OwnedTensor> finals, const Tensor& norm,
                               const Tensor& head, const TokenSet& pool, const TokenDraw& draw,
                               DenseAnswers answers, const std::function<bool()>& stop);
@@ -121,7 +96,7 @@ class Replica {
   HeadWeights head_;
   ModuleCache cache_;
   LayerForward forward_;
-  DrawAnswers dense_logits_;
+  FitnessMeter meter_;
   EvaluationSeconds seconds_;
 };
 

@@ -8,20 +8,12 @@
 
 #include <galapagos/assignment/level_store.hpp>
 #include <galapagos/model/replicas.hpp>
+#include <galapagos/search/budget.hpp>
 #include <galapagos/search/evolution_options.hpp>
-#include <galapagos/search/mutation.hpp>
 #include <galapagos/search/replica.hpp>
 #include <galapagos/tensor/dtype.hpp>
 
 namespace galapagos {
-
-/// The size that is asked for, in one of several ways.
-struct SizeTarget {
-  std::optional<std::int64_t> level, parameters;
-  std::optional<double> sparsity;  ///< share of the prunable parameters that goes
-
-  bool given() const { return level || parameters || sparsity; }
-};
 
 /// What `galapagos search` is asked for.
 struct SearchOptions {
@@ -48,9 +40,5 @@ struct SearchOptions {
   bool dry_run = false;
   std::string config_ini;  ///< the options as resolved, for the run's folder
 };
-
-/// The budget that the one target given asks for. UsageError where there is none or another, or it cannot be
-/// met.
-Budget make_budget(const SearchSpace& space, const SizeTarget& target);
 
 }  // namespace galapagos

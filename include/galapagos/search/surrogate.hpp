@@ -5,8 +5,8 @@
 #include <vector>
 
 #include <galapagos/assignment/space.hpp>
+#include <galapagos/search/least_loss.hpp>
 #include <galapagos/search/measurements.hpp>
-#include <galapagos/search/start.hpp>
 
 namespace galapagos {
 

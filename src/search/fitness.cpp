@@ -1,0 +1,66 @@
+#include <array>
+#include <cmath>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/search/fitness.hpp>
+
+namespace galapagos {
+namespace {
+
+void divergence(LogitLosses& losses, const Fitness&, const Tensor& logits, std::span<const std::int32_t>,
+                const ops::RowValues& found) {
+  losses.divergence(logits, found);
+}
+
+void sparse_divergence(LogitLosses& losses, const Fitness& fitness, const Tensor& logits,
+                       std::span<const std::int32_t>, const ops::RowValues& found) {
+  losses.sparse_divergence(logits, fitness.top_k, found);
+}
+
+void nll(LogitLosses& losses, const Fitness&, const Tensor& logits, std::span<const std::int32_t> targets,
+         const ops::RowValues& found) {
+  losses.nll(logits, targets, found);
+}
+
+double as_it_is(double mean) {
+  return mean;
+}
+
+double perplexity(double mean) {
+  return std::exp(mean);
+}
+
+ShardTraffic traffic_of_divergence(std::int64_t) {
+  return divergence_traffic;
+}
+
+ShardTraffic traffic_of_nll(std::int64_t) {
+  return nll_traffic;
+}
+
+constexpr std::array rows = {
+    // name, chosen, with_dense, gathers_rows, loss, finish, traffic; in the order of FitnessKind
+    FitnessRow{"kl", true, true, false, divergence, as_it_is, traffic_of_divergence},
+    FitnessRow{"sparse_kl", true, true, true, sparse_divergence, as_it_is, sparse_divergence_traffic},
+    FitnessRow{"ppl", true, false, false, nll, perplexity, traffic_of_nll},
+    FitnessRow{"nll", false, false, false, nll, as_it_is, traffic_of_nll},
+};
+
+}  // namespace
+
+const FitnessRow& row_of(FitnessKind kind) {
+  return rows[static_cast<std::size_t>(kind)];
+}
+
+std::string name_of(FitnessKind kind) {
+  return row_of(kind).name;
+}
+
+FitnessKind fitness_kind_of(const std::string& name) {
+  for (std::size_t kind = 0; kind < rows.size(); ++kind) {
+    if (rows[kind].chosen && name == rows[kind].name) return static_cast<FitnessKind>(kind);
+  }
+  throw UsageError("unknown fitness '" + printable(name) + "'", "--fitness", "choose kl, sparse_kl or ppl");
+}
+
+}  // namespace galapagos

@@ -1,0 +1,98 @@
+#include <algorithm>
+
+#include <galapagos/model/logit_tiles.hpp>
+#include <galapagos/ops/transfer.hpp>
+#include <galapagos/search/fitness_meter.hpp>
+
+namespace galapagos {
+namespace {
+
+std::uint64_t states_bytes(const HfConfig& config, std::int64_t tokens) {
+  return static_cast<std::uint64_t>(tokens * config.hidden_size) * sizeof(float);
+}
+
+/// Sums over the predicted tokens, sequence by sequence, divided by their number.
+double mean_over_predicted(std::span<const double> values, const TokenDraw& draw) {
+  double total = 0;
+  for (std::size_t s = 0; s + 1 < draw.offsets.size(); ++s) {
+    double sum = 0;
+    for (std::uint64_t i = draw.offsets[s]; i + 1 < draw.offsets[s + 1]; ++i) sum += values[i];
+    total += sum;
+  }
+  return total / static_cast<double>(draw.predicted());
+}
+
+}  // namespace
+
+FitnessMeter::FitnessMeter(const ops::Context& context, const HfConfig& config, const HeadWeights& head,
+                           const Shards& shards, std::uint64_t kept_bytes)
+    : context_(context), config_(config), shards_(shards), dense_(context, config, head, kept_bytes) {}
+
+std::size_t FitnessMeter::candidates_at_once(const HfConfig& config, std::int64_t tokens, Device device) {
+  const std::uint64_t limit = (device == Device::cpu ? 512ull : 2048ull) << 20;
+  return std::max<std::size_t>(1, limit / std::max<std::uint64_t>(1, states_bytes(config, tokens)));
+}
+
+FitnessMeter::Bytes FitnessMeter::bytes(const HfConfig& config, FitnessKind kind, std::int64_t tokens,
+                                        std::int64_t candidates, int shards, Device device,
+                                        DType activations) {
+  const FitnessRow& row = row_of(kind);
+  const std::uint64_t held = std::min<std::uint64_t>(candidates_at_once(config, tokens, device),
+                                                     static_cast<std::uint64_t>(candidates));
+  Bytes bytes;
+  // The first: the way of the base.
+  bytes.states = (1 + held) * states_bytes(config, tokens);
+  if (row.with_dense) bytes.states += DrawAnswers::bytes(config, tokens, activations);
+  std::uint64_t of_token =
+      (row.with_dense ? 2 : 1) * static_cast<std::uint64_t>(config.vocab_size) * sizeof(float);
+  if (row.gathers_rows && shards > 1) of_token *= static_cast<std::uint64_t>(1 + shards);
+  of_token += static_cast<std::uint64_t>(config.hidden_size) * size_of(activations);
+  bytes.logits = static_cast<std::uint64_t>(ops::logit_tile(device)) * of_token;
+  return bytes;
+}
+
+std::vector<double> FitnessMeter::measure(const Fitness& fitness, std::span<const OwnedTensor> finals,
+                                          const Tensor& norm, const Tensor& head, const TokenSet& pool,
+                                          const TokenDraw& draw, DenseAnswers answers,
+                                          const std::function<bool()>& stop) {
+  const FitnessRow& row = row_of(fitness.kind);
+  const auto tokens = static_cast<std::int64_t>(draw.tokens.size());
+  const std::int64_t tile = ops::logit_tile(context_.device(), tokens);
+  const OwnedTensor logits({tile, config_.vocab_size}, DType::f32, context_.device(), "logits");
+  LogitLosses losses(context_, shards_, tile, config_.vocab_size, row.with_dense);
+  std::vector<std::int32_t> targets(draw.tokens.begin() + 1, draw.tokens.end());
+  targets.push_back(0);  // the last token of a sequence predicts nothing and is left out of the mean
+  std::vector<double> values(finals.size() * draw.tokens.size());
+  // They stay on the device until all are there.
+  const Buffer found(values.size() * sizeof(double), shards_.alone() ? context_.device() : Device::cpu,
+                     "losses");
+  const ops::RowValues all(reinterpret_cast<double*>(found.data()), static_cast<std::int64_t>(values.size()),
+                           found.device());
+  if (row.with_dense) shards_.run([&] { dense_.take(answers, pool, draw); });
+  const bool all_made =
+      for_logit_tiles(context_.device(), tokens, [&](std::int64_t first, std::int64_t rows) {
+        if (stop()) return false;
+        const std::span<const std::int32_t> next =
+            std::span(targets).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows));
+        const Tensor other = logits->slice(0, rows);
+        shards_.run([&] {
+          if (row.with_dense) losses.take_reference(dense_.logits(first, rows, losses.reference(rows)));
+          for (std::size_t c = 0; c < finals.size(); ++c) {
+            compute_logits(context_, config_, norm, head, finals[c]->slice(first, rows), other);
+            row.loss(losses, fitness, other, next,
+                     all.part(static_cast<std::int64_t>(c) * tokens + first, rows));
+          }
+        });
+        return true;
+      });
+  if (!all_made) return {};
+  shards_.run([&] { ops::download(context_, all, values); });
+  std::vector<double> means;
+  for (std::size_t c = 0; c < finals.size(); ++c) {
+    means.push_back(row.finish(
+        mean_over_predicted(std::span(values).subspan(c * draw.tokens.size(), draw.tokens.size()), draw)));
+  }
+  return means;
+}
+
+}  // namespace galapagos
