@@ -249,9 +249,8 @@ PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const 
                          const DatabaseHeader& header, const SearchSpace& space,
                          const SearchOptions& search) {
   const std::int64_t dense = space.fixed_parameters + space.dense_parameters();
-  const std::int64_t parameters = options.format == ExportFormat::dense
-                                      ? dense
-                                      : space.parameters(make_budget(space, search.target).uniform());
+  const std::int64_t parameters =
+      options.format->smaller ? space.parameters(make_budget(space, search.target).uniform()) : dense;
   const std::uint64_t word = size_of(model.stored);
   const std::uint64_t total = static_cast<std::uint64_t>(parameters) * word;
   const std::uint64_t files = (total + options.shard_bytes - 1) / options.shard_bytes;

@@ -13,8 +13,7 @@ Options declare_stitch() {
       "database", po::value<std::string>(), "its pruning database")("assignment", po::value<std::string>(),
                                                                     "a level for every module, as best.txt")(
       "output", po::value<std::string>(), "the new folder")(
-      "format", po::value<std::string>()->default_value("hf"),
-      "hf (really smaller, with its own code for transformers) or dense (zeros, loads anywhere)")(
+      "format", po::value<std::string>()->default_value("hf"), list_export_formats(true).c_str())(
       "shard-size", po::value<std::string>()->default_value("5G"), "most bytes of one file")(
       "refit", po::value<std::string>(),
       "fit what is kept of o_proj and down_proj to the unpruned model's hidden states, on this assignment's "
@@ -60,7 +59,7 @@ StitchOptions read_stitch(const Options& options) {
   StitchOptions request;
   request.output = options.find<std::string>("output").value_or("");
   if (!request.output.has_filename()) request.output = request.output.parent_path();  // "X/" is X
-  request.format = export_format_of(options.get<std::string>("format"));
+  request.format = &export_format_of(options.get<std::string>("format"));
   request.shard_bytes = parse_bytes(options.get<std::string>("shard-size"), "--shard-size");
   request.refit = read_refit(options);
   return request;

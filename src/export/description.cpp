@@ -97,29 +97,8 @@ Json kept_layers(const HfConfig& config, const std::vector<Origins>& origins, co
 
 }  // namespace
 
-Json pruned_config(const HfConfig& config, const SearchSpace& space, const Assignment& assignment) {
-  Json json = config.source;
-  if (json["model_type"] != pruned_model_type) json["base_model_type"] = json["model_type"];
-  json["model_type"] = pruned_model_type;
-  json["architectures"] = {"GalapagosForCausalLM"};
-  json["auto_map"] = {{"AutoConfig", "configuration_galapagos.GalapagosConfig"},
-                      {"AutoModel", "modeling_galapagos.GalapagosModel"},
-                      {"AutoModelForCausalLM", "modeling_galapagos.GalapagosForCausalLM"}};
-  json["num_key_value_heads"] = config.kv_heads;
-  json["head_dim"] = config.head_dim;
-  json["tie_word_embeddings"] = config.tie_word_embeddings;
-  Json layers = Json::array();
-  for (const LayerShape& shape : space.shapes(config, assignment)) {
-    layers.push_back({{"kv_of_head", shape.kv_of_head},
-                      {"num_key_value_heads", shape.kv_heads},
-                      {"intermediate_size", shape.columns}});
-  }
-  json["pruned_layers"] = std::move(layers);
-  return json;
-}
-
 Json pruning_description(const std::filesystem::path& parent, const HfConfig& config,
-                         const SearchSpace& space, const Assignment& assignment, ExportFormat format) {
+                         const SearchSpace& space, const Assignment& assignment, const ExportFormat& format) {
   const std::vector<Origins> origins = origins_of(parent, config);
   Json json;
   json["format_version"] = 1;
@@ -132,7 +111,7 @@ Json pruning_description(const std::filesystem::path& parent, const HfConfig& co
                    {"columns", config.intermediate_size}};
   json["parameters"] = space.parameters(assignment);
   json["layers"] = kept_layers(config, origins, space, assignment);
-  if (format == ExportFormat::dense && config.pruned()) {
+  if (!format.smaller && config.pruned()) {
     json["present"] = kept_layers(config, origins, space, Assignment(assignment.size(), 0));
   }
   return json;

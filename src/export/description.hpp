@@ -10,14 +10,11 @@
 
 namespace galapagos {
 
-/// config.json of the really smaller model.
-Json pruned_config(const HfConfig& config, const SearchSpace& space, const Assignment& assignment);
-
 /// pruning.json: what is kept of every layer, in the numbering of the model that was never pruned. `parent`:
-/// the folder of the model that the assignment prunes, which may be a pruned one itself; a dense
-/// export of such a one also says what is present, zeros included.
+/// the folder of the model that the assignment prunes, which may be a pruned one itself; a
+/// format that keeps the shapes of such a one also says what is present, zeros included.
 Json pruning_description(const std::filesystem::path& parent, const HfConfig& config,
-                         const SearchSpace& space, const Assignment& assignment, ExportFormat format);
+                         const SearchSpace& space, const Assignment& assignment, const ExportFormat& format);
 
 /// "refit" of pruning.json: how levels were refitted, on what, and the ridge of each module; null where its
 /// weight stays, or is gone.

@@ -1,12 +1,67 @@
+#include "safetensors_exporter.hpp"
+
+#include <algorithm>
+#include <array>
+#include <fmt/format.h>
+
 #include <galapagos/core/error.hpp>
 #include <galapagos/export/export_format.hpp>
 
 namespace galapagos {
+namespace {
 
-ExportFormat export_format_of(const std::string& name) {
-  if (name == "hf") return ExportFormat::hf;
-  if (name == "dense") return ExportFormat::dense;
-  throw UsageError("unknown format '" + printable(name) + "'", "--format", "choose hf or dense");
+/// That of the model itself, with its own shapes.
+Json pruned_config(const HfConfig& parent, const std::vector<LayerShape>& shapes) {
+  Json json = parent.source;
+  if (json["model_type"] != pruned_model_type) json["base_model_type"] = json["model_type"];
+  json["model_type"] = pruned_model_type;
+  json["architectures"] = {"GalapagosForCausalLM"};
+  json["auto_map"] = {{"AutoConfig", "configuration_galapagos.GalapagosConfig"},
+                      {"AutoModel", "modeling_galapagos.GalapagosModel"},
+                      {"AutoModelForCausalLM", "modeling_galapagos.GalapagosForCausalLM"}};
+  json["num_key_value_heads"] = parent.kv_heads;
+  json["head_dim"] = parent.head_dim;
+  json["tie_word_embeddings"] = parent.tie_word_embeddings;
+  Json layers = Json::array();
+  for (const LayerShape& shape : shapes) {
+    layers.push_back({{"kv_of_head", shape.kv_of_head},
+                      {"num_key_value_heads", shape.kv_heads},
+                      {"intermediate_size", shape.columns}});
+  }
+  json["pruned_layers"] = std::move(layers);
+  return json;
+}
+
+Json parents_config(const HfConfig& parent, const std::vector<LayerShape>&) {
+  return parent.source;
+}
+
+constexpr std::array formats = {
+    ExportFormat{"hf", "really smaller, with its own code for transformers", true, pruned_config,
+                 make_safetensors_exporter},
+    ExportFormat{"dense", "zeros, loads anywhere", false, parents_config, make_safetensors_exporter},
+};
+
+}  // namespace
+
+std::span<const ExportFormat> export_formats() {
+  return formats;
+}
+
+const ExportFormat& export_format_of(const std::string& name) {
+  const auto found = std::ranges::find(formats, name, &ExportFormat::name);
+  if (found != formats.end()) return *found;
+  throw UsageError("unknown format '" + printable(name) + "'", "--format", "choose " + list_export_formats());
+}
+
+std::string list_export_formats(bool with_about) {
+  std::string list;
+  for (const ExportFormat& format : formats) {
+    if (!list.empty()) list += &format == &formats.back() ? " or " : ", ";
+    list += format.name;
+    if (with_about) list += fmt::format(" ({})", format.about);
+  }
+  return list;
 }
 
 }  // namespace galapagos

@@ -1,4 +1,5 @@
-#include "model_folder.hpp"
+#include "safetensors_exporter.hpp"
+#include "write_export.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -46,15 +47,15 @@ void store(const ops::Context& context, const Tensor& tensor, DType type, std::s
   }
 }
 
-PlannedTensor planned(const std::string& name, const Shape& shape, DType type) {
-  PlannedTensor tensor{name, checkpoint_name(type), {}, 0, {}};
+ExportedTensor planned(const std::string& name, const Shape& shape, DType type) {
+  ExportedTensor tensor{name, checkpoint_name(type), {}, 0, {}};
   for (int i = 0; i < shape.rank(); ++i) tensor.shape.push_back(shape[i]);
   tensor.bytes = static_cast<std::uint64_t>(shape.elements()) * size_of(type);
   return tensor;
 }
 
-PlannedTensor planned_whole(const ops::Context& context, const NamedTensor& parameter, DType type) {
-  PlannedTensor tensor = planned(parameter.name, parameter.tensor.shape, type);
+ExportedTensor planned_whole(const ops::Context& context, const NamedTensor& parameter, DType type) {
+  ExportedTensor tensor = planned(parameter.name, parameter.tensor.shape, type);
   tensor.fill = [&context, values = parameter.tensor, type](std::span<std::byte> out) {
     store(context, values, type, out);
   };
@@ -63,12 +64,12 @@ PlannedTensor planned_whole(const ops::Context& context, const NamedTensor& para
 
 /// A parameter of which each shard has a slice: `slices` of all shards, `own` this one's values. `staging` is
 /// for slices that have no place of their own in the whole.
-PlannedTensor planned_slices(const ops::Context& context, const Communicator& shards,
-                             const std::vector<ParameterSlice>& slices, const Tensor& own, DType type,
-                             const std::shared_ptr<StagingBuffer>& staging) {
+ExportedTensor planned_slices(const ops::Context& context, const Communicator& shards,
+                              const std::vector<ParameterSlice>& slices, const Tensor& own, DType type,
+                              const std::shared_ptr<StagingBuffer>& staging) {
   constexpr int slice_tag = 71;
   const ParameterSlice& mine = slices[static_cast<std::size_t>(shards.rank())];
-  PlannedTensor tensor = planned(mine.name, mine.whole, type);
+  ExportedTensor tensor = planned(mine.name, mine.whole, type);
   const bool held_by_all = mine.slicing == Slicing::none;
   const auto memory = [&context, staging, type](std::int64_t elements) {
     return staging->reserve(static_cast<std::size_t>(elements) * size_of(type), context.device(),
@@ -109,16 +110,16 @@ PlannedTensor planned_slices(const ops::Context& context, const Communicator& sh
 }
 
 /// The parameters of a model of which each shard has its slices.
-std::vector<PlannedTensor> planned_slices(const ops::Context& context, const HfConfig& config,
-                                          std::span<const NamedTensor> parameters, const ReplicaGrid& grid,
-                                          DType type) {
+std::vector<ExportedTensor> planned_slices(const ops::Context& context, const HfConfig& config,
+                                           std::span<const NamedTensor> parameters, const ReplicaGrid& grid,
+                                           DType type) {
   std::map<std::string, Tensor> own;
   for (const NamedTensor& parameter : parameters) own[parameter.name] = parameter.tensor;
   std::vector<std::vector<ParameterSlice>> of_shards;
   for (int shard = 0; shard < grid.shards(); ++shard)
     of_shards.push_back(parameter_slices(config, part_of_model(config, shard, grid.shards())));
   const auto staging = std::make_shared<StagingBuffer>();
-  std::vector<PlannedTensor> tensors;
+  std::vector<ExportedTensor> tensors;
   for (std::size_t i = 0; i < of_shards[0].size(); ++i) {
     std::vector<ParameterSlice> slices;
     for (const std::vector<ParameterSlice>& of_shard : of_shards) slices.push_back(of_shard[i]);
@@ -127,35 +128,46 @@ std::vector<PlannedTensor> planned_slices(const ops::Context& context, const HfC
   return tensors;
 }
 
+/// What the files of a folder with these names say, as far as they are there.
+std::map<std::string, std::string> texts_of(const fs::path& folder,
+                                            std::initializer_list<const char*> names) {
+  std::map<std::string, std::string> texts;
+  for (const char* name : names)
+    if (fs::exists(folder / name)) texts[name] = read_file(folder / name);
+  return texts;
+}
+
 }  // namespace
 
 void save_model(const Communicator& comm, const ops::Context& context, const fs::path& parent,
                 const HfConfig& config, std::span<const NamedTensor> parameters, DType dtype,
                 const fs::path& output, std::uint64_t shard_bytes, const ReplicaGrid* grid) {
-  std::vector<PlannedTensor> tensors;
-  if (grid != nullptr && grid->shards() > 1) {
-    tensors = planned_slices(context, config, parameters, *grid, dtype);
-  } else {
-    for (const NamedTensor& parameter : parameters)
-      tensors.push_back(planned_whole(context, parameter, dtype));
-  }
-  const auto accompany = [&](const fs::path& part) {
-    copy_companions(parent, part);
-    Json json = config.source;
-    json["torch_dtype"] = torch_name(dtype);
-    json.erase("dtype");  // its name in newer releases of transformers
-    write_file_atomically(part / "config.json", json.dump(2) + "\n");
-    for (const char* name : {"pruning.json", "assignment.txt"}) {
-      copy_if_there(parent / name, part / name);
+  const std::unique_ptr<Exporter> exporter = make_safetensors_exporter();
+  ExportedModel model{config, parent, {}, {}};
+  std::vector<ExportFile> files;
+  agree(comm, [&] {
+    model.config.torch_dtype = torch_name(dtype);
+    model.config.source["torch_dtype"] = model.config.torch_dtype;
+    model.config.source.erase("dtype");  // its name in newer releases of transformers
+    if (grid != nullptr && grid->shards() > 1) {
+      model.tensors = planned_slices(context, config, parameters, *grid, dtype);
+    } else {
+      for (const NamedTensor& parameter : parameters)
+        model.tensors.push_back(planned_whole(context, parameter, dtype));
     }
-    if (config.pruned()) write_python_files(part);
-  };
-  write_model_folder(comm, output, tensors, shard_bytes, accompany, grid, context.device());
+    files = exporter->begin(model, shard_bytes);
+    if (!comm.is_root()) return;
+    model.texts = texts_of(parent, {"pruning.json", "assignment.txt"});
+    model.texts["config.json"] = model.config.source.dump(2) + "\n";
+  });
+  write_export(comm, *exporter, model, files, output, grid, context.device());
 }
 
 void save_changed(const Communicator& comm, const Checkpoint& parent, const HfConfig& config,
                   std::span<const Checkpoint> changed, const fs::path& output, std::uint64_t shard_bytes) {
-  std::vector<PlannedTensor> tensors;
+  const std::unique_ptr<Exporter> exporter = make_safetensors_exporter();
+  ExportedModel model{config, parent.folder(), {}, {}};
+  std::vector<ExportFile> files;
   agree(comm, [&] {
     for (const std::string& name : parent.names()) {
       const TensorEntry *old = &parent.entry(name), *entry = old;
@@ -163,18 +175,16 @@ void save_changed(const Communicator& comm, const Checkpoint& parent, const HfCo
         if (other.has(name)) entry = &other.entry(name);
       if (entry->dtype != old->dtype || entry->shape != old->shape)
         throw InputError("a tensor of another type or shape than the model's", name, "begin the run anew");
-      tensors.push_back(
+      model.tensors.push_back(
           {name, entry->dtype, entry->shape, entry->data.size(), [entry](std::span<std::byte> out) {
              std::copy(entry->data.begin(), entry->data.end(), out.begin());
            }});
     }
+    files = exporter->begin(model, shard_bytes);
+    if (comm.is_root())
+      model.texts = texts_of(parent.folder(), {"config.json", "pruning.json", "assignment.txt"});
   });
-  write_model_folder(comm, output, tensors, shard_bytes, [&](const fs::path& part) {
-    copy_companions(parent.folder(), part);
-    for (const char* name : {"config.json", "pruning.json", "assignment.txt"})
-      copy_if_there(parent.folder() / name, part / name);
-    if (config.pruned()) write_python_files(part);
-  });
+  write_export(comm, *exporter, model, files, output);
 }
 
 }  // namespace galapagos

@@ -52,8 +52,8 @@ std::int64_t layer_of(const std::string& name, const std::optional<Place>& place
   return name == layer_tensors::embedding.name ? -1 : layers;
 }
 
-PlannedTensor copied(const TensorEntry& entry) {
-  PlannedTensor tensor{entry.name, entry.dtype, entry.shape, entry.data.size(), {}};
+ExportedTensor copied(const TensorEntry& entry) {
+  ExportedTensor tensor{entry.name, entry.dtype, entry.shape, entry.data.size(), {}};
   tensor.fill = [data = entry.data](std::span<std::byte> out) {
     std::copy(data.begin(), data.end(), out.begin());
   };
@@ -61,8 +61,8 @@ PlannedTensor copied(const TensorEntry& entry) {
 }
 
 /// Some rows of the parent's tensor.
-PlannedTensor rows_of(const TensorEntry& entry, std::vector<std::int64_t> rows) {
-  PlannedTensor tensor{entry.name, entry.dtype, entry.shape, 0, {}};
+ExportedTensor rows_of(const TensorEntry& entry, std::vector<std::int64_t> rows) {
+  ExportedTensor tensor{entry.name, entry.dtype, entry.shape, 0, {}};
   const std::size_t row_bytes =
       entry.shape[0] == 0 ? 0 : entry.data.size() / static_cast<std::size_t>(entry.shape[0]);
   tensor.shape[0] = static_cast<std::int64_t>(rows.size());
@@ -78,11 +78,11 @@ PlannedTensor rows_of(const TensorEntry& entry, std::vector<std::int64_t> rows) 
 
 /// The weight of o_proj or down_proj, [hidden, width]: the level's column i at column places[i], zeros
 /// elsewhere.
-PlannedTensor level_tensor(const TensorEntry& entry, DType dtype, const LevelSource& levels,
-                           const ModuleId& module, std::int64_t level, std::int64_t width,
-                           std::vector<std::int64_t> places) {
+ExportedTensor level_tensor(const TensorEntry& entry, DType dtype, const LevelSource& levels,
+                            const ModuleId& module, std::int64_t level, std::int64_t width,
+                            std::vector<std::int64_t> places) {
   const std::int64_t hidden = entry.shape[0];
-  PlannedTensor tensor{entry.name, entry.dtype, {hidden, width}, 0, {}};
+  ExportedTensor tensor{entry.name, entry.dtype, {hidden, width}, 0, {}};
   tensor.bytes = static_cast<std::uint64_t>(hidden * width) * size_of(dtype);
   tensor.fill = [=, &levels, places = std::move(places)](std::span<std::byte> out) {
     std::vector<float> compact(places.size() * static_cast<std::size_t>(hidden));
@@ -109,16 +109,16 @@ std::vector<std::int64_t> first_columns(std::size_t count) {
 
 }  // namespace
 
-std::vector<PlannedTensor> plan_tensors(const Checkpoint& checkpoint, const HfConfig& config,
-                                        const LevelSource& levels, const SearchSpace& space,
-                                        const Assignment& assignment, ExportFormat format) {
+std::vector<ExportedTensor> plan_tensors(const Checkpoint& checkpoint, const HfConfig& config,
+                                         const LevelSource& levels, const SearchSpace& space,
+                                         const Assignment& assignment, const ExportFormat& format) {
   std::map<ModuleId, std::size_t> places;
   for (std::size_t i = 0; i < space.modules.size(); ++i) places[space.modules[i].id] = i;
-  std::vector<std::pair<std::int64_t, PlannedTensor>> planned;  // with the layer, or one before or after all
+  std::vector<std::pair<std::int64_t, ExportedTensor>> planned;  // with the layer, or one before or after all
   for (const std::string& name : checkpoint.names()) {
     const TensorEntry& entry = checkpoint.entry(name);
     const std::optional<Place> place = place_of(name);
-    const auto plan = [&](PlannedTensor tensor) {
+    const auto plan = [&](ExportedTensor tensor) {
       planned.emplace_back(layer_of(name, place, config.layers), std::move(tensor));
     };
     const auto module = place ? places.find(place->module) : places.end();
@@ -129,14 +129,13 @@ std::vector<PlannedTensor> plan_tensors(const Checkpoint& checkpoint, const HfCo
     const std::int64_t level = assignment[module->second];
     const ModuleChoices& choices = space.modules[module->second];
     const std::vector<std::int64_t>& kept = choices.kept[static_cast<std::size_t>(level)];
-    const bool dense = format == ExportFormat::dense;
-    if (!dense && kept.empty()) continue;  // nothing is left of it, its norm included
+    if (format.smaller && kept.empty()) continue;  // nothing is left of it, its norm included
     const Slicing pruned = place->spec != nullptr ? place->spec->slicing() : Slicing::none;
     if (pruned == Slicing::columns) {
       plan(level_tensor(entry, checkpoint.dtype_of(name), levels, choices.id, level,
-                        dense ? entry.shape[1] : std::ssize(kept),
-                        dense ? kept : first_columns(kept.size())));
-    } else if (dense || pruned == Slicing::none) {
+                        format.smaller ? std::ssize(kept) : entry.shape[1],
+                        format.smaller ? first_columns(kept.size()) : kept));
+    } else if (!format.smaller || pruned == Slicing::none) {
       plan(copied(entry));
     } else if (place->spec->rows == Axis::kv) {
       const KeptHeads heads = kept_heads(config.shape(choices.id.layer).kv_of_head, config.head_dim, kept);
@@ -147,7 +146,7 @@ std::vector<PlannedTensor> plan_tensors(const Checkpoint& checkpoint, const HfCo
   }
   std::stable_sort(planned.begin(), planned.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
-  std::vector<PlannedTensor> tensors;
+  std::vector<ExportedTensor> tensors;
   for (auto& [layer, tensor] : planned) tensors.push_back(std::move(tensor));
   return tensors;
 }

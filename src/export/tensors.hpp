@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include <galapagos/assignment/space.hpp>
@@ -12,17 +11,6 @@
 #include <galapagos/io/checkpoint.hpp>
 
 namespace galapagos {
-
-/// A tensor of the new checkpoint: what it will be, and how its bytes are made when its turn comes.
-struct PlannedTensor {
-  std::string name;
-  std::string dtype;  ///< as in the parent
-  std::vector<std::int64_t> shape;
-  std::uint64_t bytes = 0;
-  std::function<void(std::span<std::byte> out)> fill;
-  /// Of a tensor whose parts several ranks have, what the others do while the `writer` fills.
-  std::function<void(int writer)> contribute = {};
-};
 
 /// Where levels come from.
 struct LevelSource {
@@ -33,8 +21,8 @@ struct LevelSource {
 };
 
 /// All tensors of the stitched model, layer by layer. The arguments must outlive the result.
-std::vector<PlannedTensor> plan_tensors(const Checkpoint& checkpoint, const HfConfig& config,
-                                        const LevelSource& levels, const SearchSpace& space,
-                                        const Assignment& assignment, ExportFormat format);
+std::vector<ExportedTensor> plan_tensors(const Checkpoint& checkpoint, const HfConfig& config,
+                                         const LevelSource& levels, const SearchSpace& space,
+                                         const Assignment& assignment, const ExportFormat& format);
 
 }  // namespace galapagos

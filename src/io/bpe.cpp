@@ -34,6 +34,10 @@ bool comes_later(const Bpe::Scratch::Candidate& a, const Bpe::Scratch::Candidate
 
 }  // namespace
 
+std::string byte_token(unsigned byte) {
+  return fmt::format("<0x{:02X}>", byte);
+}
+
 Bpe::Bpe(Vocabulary vocabulary, BpeSettings settings, std::string where)
     : vocabulary_(std::move(vocabulary)),
       settings_(std::move(settings)),
@@ -41,7 +45,7 @@ Bpe::Bpe(Vocabulary vocabulary, BpeSettings settings, std::string where)
       spelling_(byte_spellings()) {
   for (unsigned byte = 0; byte < 256; ++byte) {
     byte_id_[byte] = find(spelling_[byte]);
-    fallback_id_[byte] = find(fmt::format("<0x{:02X}>", byte));
+    fallback_id_[byte] = find(byte_token(byte));
   }
   // Without an unknown token characters can vanish, and with them what kept two marks apart.
   cuts_before_mark_ =

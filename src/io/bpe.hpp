@@ -19,6 +19,9 @@ struct TextHash {
 };
 using Vocabulary = std::unordered_map<std::string, std::int32_t, TextHash, std::equal_to<>>;
 
+/// "<0x0A>", as vocabularies with a fallback to bytes spell them.
+std::string byte_token(unsigned byte);
+
 struct BpeSettings {
   bool byte_level = false;     ///< pieces are read as bytes, which the vocabulary spells as GPT-2 does
   bool byte_fallback = false;  ///< an unknown character becomes the tokens <0xHH> of its bytes
@@ -57,7 +60,10 @@ class Bpe {
   void encode(std::string_view piece, Scratch& scratch, std::vector<std::int32_t>& ids) const;
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
+  const BpeSettings& settings() const { return settings_; }
   std::size_t merges() const { return next_rank_; }
+  /// By their parts' ids; of a pair that came twice only the later counts.
+  const PairTable& merge_table() const { return merges_; }
 
  private:
   struct Unknown {

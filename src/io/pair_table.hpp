@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <vector>
 
 namespace galapagos {
@@ -32,6 +34,15 @@ class PairTable {
   }
 
   std::size_t size() const { return size_; }
+
+  /// In the order of their ranks.
+  std::vector<Entry> entries() const {
+    std::vector<Entry> entries;
+    std::ranges::copy_if(slots_, std::back_inserter(entries),
+                         [](const Entry& entry) { return entry.left >= 0; });
+    std::ranges::sort(entries, {}, &Entry::rank);
+    return entries;
+  }
 
  private:
   /// Where the pair is, or would be put.

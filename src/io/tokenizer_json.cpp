@@ -2,6 +2,7 @@
 #include "bpe.hpp"
 #include "normalizer.hpp"
 #include "pre_tokenizer.hpp"
+#include "special_tokens.hpp"
 #include "tokenizer_file.hpp"
 #include "tokenizer_kinds.hpp"
 
@@ -104,6 +105,13 @@ class JsonTokenizer : public Tokenizer {
 
   std::int32_t vocab_size() const override { return vocab_size_; }
   std::optional<std::int32_t> bos_id() const override { return bos_; }
+  std::vector<Token> vocabulary() const override;
+  std::vector<TokenMerge> merges() const override;
+  std::vector<float> scores() const override {
+    throw InputError("a tokenizer.json has merges and no scores", where_,
+                     "put the model's tokenizer.model, if it has one, in its place");
+  }
+  SpecialTokens special_tokens() const override;
   std::uint64_t fingerprint() const override { return fingerprint_; }
   std::string description() const override {
     return fmt::format("{} BPE with {} ids, {} merges, {} added tokens ({})",
@@ -115,6 +123,7 @@ class JsonTokenizer : public Tokenizer {
   void add_tokens(const Json& entries);
   void set_bos(const std::optional<std::string>& configured, const Json& post_processor);
   std::optional<std::int32_t> find(const std::string& token) const;
+  TokenKind kind_of(const std::string& token) const;
 
   std::vector<std::int32_t> encode_valid(std::string_view text) const override;
 
@@ -123,15 +132,15 @@ class JsonTokenizer : public Tokenizer {
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
   Bpe bpe_;
-  Vocabulary added_;
+  std::unordered_map<std::string, AddedToken> added_;
   AddedTokenMatcher plain_;       // matched in the text as it comes
   AddedTokenMatcher normalized_;  // matched in the normalised text
   std::int32_t vocab_size_ = 0;
-  std::optional<std::int32_t> bos_;
+  std::optional<std::int32_t> bos_, template_bos_;
 };
 
 std::optional<std::int32_t> JsonTokenizer::find(const std::string& token) const {
-  if (const auto found = added_.find(token); found != added_.end()) return found->second;
+  if (const auto found = added_.find(token); found != added_.end()) return found->second.id;
   if (const auto found = bpe_.vocabulary().find(token); found != bpe_.vocabulary().end()) {
     return found->second;
   }
@@ -154,7 +163,7 @@ void JsonTokenizer::add_tokens(const Json& entries) {
                                    printable(token.content), token.id, id),
                        where_, "list the added tokens in the order of their ids, without gaps");
     }
-    if (!added_.emplace(token.content, id).second) {
+    if (!added_.emplace(token.content, token).second) {
       throw InputError("added token '" + printable(token.content) + "' is listed twice", where_,
                        "replace the file");
     }
@@ -175,6 +184,7 @@ void JsonTokenizer::add_tokens(const Json& entries) {
 
 void JsonTokenizer::set_bos(const std::optional<std::string>& configured, const Json& post_processor) {
   const auto from_template = template_bos(post_processor, where_);
+  if (from_template) template_bos_ = find(*from_template);
   const auto& token = configured ? configured : from_template;
   if (!token) return;
   bos_ = find(*token);
@@ -182,6 +192,51 @@ void JsonTokenizer::set_bos(const std::optional<std::string>& configured, const 
     throw InputError("the BOS token '" + printable(*token) + "' is not in the vocabulary", where_,
                      "correct bos_token in tokenizer_config.json");
   }
+}
+
+TokenKind JsonTokenizer::kind_of(const std::string& token) const {
+  const BpeSettings& settings = bpe_.settings();
+  if (!settings.byte_level && token == settings.unk_token) return TokenKind::unknown;
+  if (const auto added = added_.find(token); added != added_.end())
+    return added->second.special ? TokenKind::control : TokenKind::user_defined;
+  return TokenKind::normal;
+}
+
+std::vector<Token> JsonTokenizer::vocabulary() const {
+  std::vector<Token> tokens(static_cast<std::size_t>(vocab_size_));
+  const auto put = [&](const std::string& text, std::int32_t id) {
+    Token& token = tokens[static_cast<std::size_t>(id)];
+    if (token.kind != TokenKind::unused && token.text != text)
+      throw InputError(fmt::format("two tokens have the id {}", id), where_, "replace the file");
+    token = {text, kind_of(text)};
+  };
+  for (const auto& [text, id] : bpe_.vocabulary()) put(text, id);
+  for (const auto& [text, token] : added_) put(text, token.id);
+  for (unsigned byte = 0; bpe_.settings().byte_fallback && byte < 256; ++byte) {
+    const std::optional<std::int32_t> id = find(byte_token(byte));
+    if (!id) continue;
+    TokenKind& kind = tokens[static_cast<std::size_t>(*id)].kind;
+    if (kind == TokenKind::normal) kind = TokenKind::byte;
+  }
+  return tokens;
+}
+
+std::vector<TokenMerge> JsonTokenizer::merges() const {
+  const std::vector<Token> tokens = vocabulary();
+  const auto text = [&](std::int32_t id) { return tokens[static_cast<std::size_t>(id)].text; };
+  std::vector<TokenMerge> merges;
+  for (const PairTable::Entry& entry : bpe_.merge_table().entries())
+    merges.emplace_back(text(entry.left), text(entry.right));
+  return merges;
+}
+
+SpecialTokens JsonTokenizer::special_tokens() const {
+  SpecialTokens own;
+  own.bos = template_bos_;
+  own.adds_bos = template_bos_.has_value();
+  if (const auto& unk = bpe_.settings().unk_token) own.unk = find(*unk);
+  return configured_special_tokens(where_, own, vocab_size_,
+                                   [this](const std::string& token) { return find(token); });
 }
 
 std::vector<std::int32_t> JsonTokenizer::encode_valid(std::string_view text) const {

@@ -1,19 +1,8 @@
 #include "tokenizer_kinds.hpp"
 
 #include <galapagos/core/error.hpp>
-#include <galapagos/core/json.hpp>
 
 namespace galapagos {
-
-std::optional<std::string> configured_bos_token(const std::filesystem::path& file) {
-  const std::filesystem::path config = file.parent_path() / "tokenizer_config.json";
-  if (!std::filesystem::exists(config)) return std::nullopt;
-  const Json settings = read_json(config);
-  if (json_absent(settings, "bos_token")) return std::nullopt;
-  const Json& token = settings["bos_token"];
-  if (token.is_string()) return token.get<std::string>();
-  return json_string(token, "content", config.string() + ": bos_token");
-}
 
 std::unique_ptr<Tokenizer> Tokenizer::load(const std::filesystem::path& folder_or_file) {
   std::filesystem::path file = folder_or_file;

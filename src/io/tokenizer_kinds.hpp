@@ -12,7 +12,4 @@ std::unique_ptr<Tokenizer> load_json_tokenizer(const std::filesystem::path& file
 /// A SentencePiece tokenizer.model. Symbols such as <s> in a text are text, as SentencePiece has it.
 std::unique_ptr<Tokenizer> load_sentencepiece_tokenizer(const std::filesystem::path& file);
 
-/// The bos_token of the tokenizer_config.json beside `file`, where there is one.
-std::optional<std::string> configured_bos_token(const std::filesystem::path& file);
-
 }  // namespace galapagos

@@ -1,3 +1,5 @@
+#include "sentencepiece_kinds.hpp"
+#include "special_tokens.hpp"
 #include "tokenizer_kinds.hpp"
 
 #include <fmt/format.h>
@@ -23,8 +25,8 @@ class SentencePieceTokenizer : public Tokenizer {
     fingerprint_ = Hash64().add(content).value();
     bos_ = processor_.bos_id();
     if (const auto token = configured_bos_token(path)) {
-      bos_ = processor_.PieceToId(*token);
-      if (processor_.IdToPiece(bos_) != *token) {
+      bos_ = find(*token).value_or(-1);
+      if (bos_ < 0) {
         throw InputError("the BOS token '" + printable(*token) + "' is not in the vocabulary", where_,
                          "correct bos_token in tokenizer_config.json");
       }
@@ -35,12 +37,41 @@ class SentencePieceTokenizer : public Tokenizer {
   std::optional<std::int32_t> bos_id() const override {
     return bos_ >= 0 ? std::optional<std::int32_t>(bos_) : std::nullopt;
   }
+  std::vector<Token> vocabulary() const override {
+    const std::vector<TokenKind> kinds = sentencepiece_kinds(processor_.serialized_model_proto(), where_);
+    std::vector<Token> tokens;
+    for (int id = 0; id < vocab_size(); ++id)
+      tokens.push_back({processor_.IdToPiece(id), kinds[static_cast<std::size_t>(id)]});
+    return tokens;
+  }
+  std::vector<TokenMerge> merges() const override {
+    throw InputError("a SentencePiece model has scores and no merges", where_,
+                     "put the model's tokenizer.json, if it has one, in its place");
+  }
+  std::vector<float> scores() const override {
+    std::vector<float> scores;
+    for (int id = 0; id < vocab_size(); ++id) scores.push_back(processor_.GetScore(id));
+    return scores;
+  }
+  SpecialTokens special_tokens() const override {
+    const auto known = [](int id) { return id < 0 ? std::nullopt : std::optional<std::int32_t>(id); };
+    const SpecialTokens own = {known(processor_.bos_id()), known(processor_.eos_id()),
+                               known(processor_.unk_id()), known(processor_.pad_id()),
+                               processor_.bos_id() >= 0};
+    return configured_special_tokens(where_, own, vocab_size(),
+                                     [this](const std::string& token) { return find(token); });
+  }
   std::uint64_t fingerprint() const override { return fingerprint_; }
   std::string description() const override {
     return fmt::format("SentencePiece with {} ids ({})", vocab_size(), where_);
   }
 
  private:
+  std::optional<std::int32_t> find(const std::string& token) const {
+    const int id = processor_.PieceToId(token);  // of an unknown one that of <unk>
+    return processor_.IdToPiece(id) == token ? std::optional<std::int32_t>(id) : std::nullopt;
+  }
+
   std::vector<std::int32_t> encode_valid(std::string_view text) const override {
     std::vector<int> ids;
     const auto status = processor_.Encode({text.data(), text.size()}, &ids);

@@ -292,7 +292,7 @@ TEST_CASE("a refit is the same on any number of ranks but for rounding, and in b
     const std::string name = name_of(ridge);
     const StitchOptions together = refitting(folder / ("all_" + name), ridge);
     StitchOptions dense = refitting(folder / ("dense_" + name), ridge);
-    dense.format = ExportFormat::dense;
+    dense.format = &export_format_of("dense");
     export_model(world, parent, assignment, together);
     export_model(world, parent, assignment, dense);
     const std::vector<double> hf = test::nll_of_folder(world, together.output, data);

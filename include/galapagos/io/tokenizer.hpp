@@ -6,9 +6,39 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace galapagos {
+
+enum class TokenKind : std::uint8_t {
+  normal,
+  unknown,       ///< for what the others cannot spell
+  control,       ///< no text: begins, ends, fills up
+  user_defined,  ///< always a token of its own where its text is found
+  unused,        ///< an id of no token
+  byte,          ///< "<0x0A>", for the bytes of what the normal ones cannot spell
+};
+
+/// A token as the tokenizer's file spells it: at byte level in GPT-2's stand-ins for bytes, else with U+2581
+/// for a space.
+struct Token {
+  std::string text;
+  TokenKind kind = TokenKind::unused;
+
+  bool operator==(const Token&) const = default;
+};
+
+/// Two tokens that become one.
+using TokenMerge = std::pair<std::string, std::string>;
+
+/// The ids with a task of their own, where there are such.
+struct SpecialTokens {
+  std::optional<std::int32_t> bos, eos, unk, pad;
+  bool adds_bos = false;  ///< whether the tokenizer in its own library puts BOS in front of a text
+
+  bool operator==(const SpecialTokens&) const = default;
+};
 
 /// Turns text into token ids exactly as the tokenizer that a model came with does.
 class Tokenizer {
@@ -28,6 +58,15 @@ class Tokenizer {
   virtual std::int32_t vocab_size() const = 0;
   /// The id that belongs in front of a text, where the tokenizer says so.
   virtual std::optional<std::int32_t> bos_id() const = 0;
+  /// All tokens by their ids, from 0 to vocab_size() - 1. InputError where two have the same id.
+  virtual std::vector<Token> vocabulary() const = 0;
+  /// In the order of their ranks. InputError for a SentencePiece model, which has scores instead.
+  virtual std::vector<TokenMerge> merges() const = 0;
+  /// SentencePiece's, by ids. InputError for a tokenizer.json, which has merges instead.
+  virtual std::vector<float> scores() const = 0;
+  /// By the first that names a token: tokenizer_config.json or special_tokens_map.json beside the file, the
+  /// file itself, config.json beside it. InputError for one that is not in the vocabulary.
+  virtual SpecialTokens special_tokens() const = 0;
   /// One line: kind, ids, file.
   virtual std::string description() const = 0;
   /// Checksum of the tokenizer's file.

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <memory>
+
+#include <galapagos/export/exporter.hpp>
+
+namespace galapagos {
+
+/// A Hugging Face folder: safetensors files, with an index where they are several, the model's texts, the
+/// parent's tokenizer and generation settings, and for a pruned model the code by which transformers loads
+/// it.
+std::unique_ptr<Exporter> make_safetensors_exporter();
+
+}  // namespace galapagos
