@@ -2,7 +2,6 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/identity.hpp>
-#include <galapagos/core/json.hpp>
 
 namespace galapagos {
 
@@ -27,6 +26,14 @@ void check_identity(const std::string& found, const std::string& wanted, const s
                        path, "give the options it was begun with, or another --output");
     }
   }
+}
+
+Json in_order(const Json& object, std::initializer_list<const char*> first) {
+  Json ordered = Json::object();
+  for (const char* name : first)
+    if (object.contains(name)) ordered[name] = object[name];
+  ordered.update(object);
+  return ordered;
 }
 
 }  // namespace galapagos

@@ -96,12 +96,6 @@ std::string name_of(FitnessKind kind) {
   return names[static_cast<std::size_t>(kind)];
 }
 
-FitnessKind fitness_kind_of(const std::string& name) {
-  for (const FitnessKind kind : {FitnessKind::kl, FitnessKind::sparse_kl, FitnessKind::ppl})
-    if (name == name_of(kind)) return kind;
-  throw UsageError("unknown fitness '" + printable(name) + "'", "--fitness", "choose kl, sparse_kl or ppl");
-}
-
 Replica::Replica(const ops::Context& context, const Checkpoint& checkpoint, const HfConfig& config,
                  const SearchSpace& space, const LevelStore& store, DType precision,
                  std::int64_t batch_tokens, std::int64_t longest, std::uint64_t cache_limit,

@@ -36,3 +36,9 @@ TEST_CASE("what was a number once is taken as its name", "[identity]") {
   for (const char* other : {"2", "-1", "1.5", "null", "[1]"})
     CHECK_FALSE(refusal(std::string(R"({"topology": )") + other + R"(, "seed": 1})", now).empty());
 }
+
+TEST_CASE("members of an object in an order", "[identity]") {
+  const Json json = {{"a", 1}, {"b", 2}, {"c", 3}};
+  CHECK(in_order(json, {"c", "x", "a"}).dump() == R"({"c":3,"a":1,"b":2})");
+  CHECK(in_order(Json::object(), {"a"}).dump() == "{}");
+}

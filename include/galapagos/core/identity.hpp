@@ -1,8 +1,11 @@
 #pragma once
 
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <vector>
+
+#include <galapagos/core/json.hpp>
 
 namespace galapagos {
 
@@ -17,5 +20,9 @@ struct FormerNumber {
 /// naming the first difference, where they differ.
 void check_identity(const std::string& found, const std::string& wanted, const std::string& run,
                     const std::string& path, std::span<const FormerNumber> former = {});
+
+/// The members of an object, of which these come first, where they are there, in this order: what is written
+/// stays the same whatever order options have.
+Json in_order(const Json& object, std::initializer_list<const char*> first);
 
 }  // namespace galapagos

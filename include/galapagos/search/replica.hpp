@@ -31,8 +31,6 @@ struct Fitness {
 
 /// "kl" and so on.
 std::string name_of(FitnessKind kind);
-/// UsageError for anything but kl, sparse_kl, ppl.
-FitnessKind fitness_kind_of(const std::string& name);
 
 /// How candidates are fine-tuned before they are compared.
 struct FineTuning {
