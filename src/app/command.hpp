@@ -7,11 +7,11 @@
 #include <vector>
 
 #include <galapagos/assignment/stitched_source.hpp>
-#include <galapagos/comm/communicator.hpp>
+#include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/options.hpp>
 #include <galapagos/export/stitch.hpp>
+#include <galapagos/model/computing_options.hpp>
 #include <galapagos/model/evaluate.hpp>
-#include <galapagos/model/make_collectives.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/pruning/build.hpp>
 #include <galapagos/pruning/sensitivity.hpp>
@@ -40,62 +40,73 @@ void train(const Communicator& world, const std::vector<std::string>& words);
 void plan(const Communicator& world, const std::vector<std::string>& words);
 void info(const Communicator& world, const std::vector<std::string>& words);
 
-/// The options of a command, and what they say but for files that it cannot do without; `plan` needs them
-/// too.
-Options declare_sensitivity();
-SensitivityOptions read_sensitivity(const Options& options, int ranks);
-/// Whether --from says kl; UsageError where it says neither that nor drawn.
-bool from_divergence(const Options& options);
-Options declare_database();
-DatabaseOptions read_database(const Options& options);
-Options declare_search();
-SearchOptions read_search(const Options& options, int ranks);
-Options declare_stitch();
-StitchOptions read_stitch(const Options& options);
-Options declare_eval();
-EvaluationOptions read_evaluation(const Options& options);
-Options declare_distil();
-DistilOptions read_distil(const Options& options);
-Options declare_train();
-TrainOptions read_train(const Options& options, int ranks);
+/// A command's options, bound to what it is asked for.
+template <typename Request>
+struct Asked {
+  Request request;
+  Options options;
 
-/// Declares --log-level, --threads, and with `computing` also --backend, --allow-gpu-sharing, --collectives,
-/// --no-collectives-check, --precision, --batch-tokens, --memory-limit.
-void declare_common(Options& options, bool computing);
+  Asked() { bind(options, request); }
+  Asked(const Asked&) = delete;
 
-/// Collective. Parses the words, starts logging, and serves --help and --print-config; false where the
-/// command has nothing more to do.
+  /// Takes what parse() found; UsageError where a word stands for nothing, or the ranks do not divide.
+  Request& read(int ranks) {
+    options.take();
+    if constexpr (requires { request.shards; }) check_shards(ranks, request.shards);
+    return request;
+  }
+};
+
+/// What `galapagos eval` is asked for.
+struct EvalRequest : ComputingOptions {
+  std::optional<std::filesystem::path> database, assignment, reference, score, scores;
+  std::vector<std::filesystem::path> data;
+  std::int64_t tokens = 0;
+  int shards = 1;
+  bool json = false;
+};
+void bind(Options& list, EvalRequest& request);
+
+/// What `galapagos stitch` is asked for.
+struct StitchRequest : RefitOptions {
+  std::optional<std::filesystem::path> database, assignment;
+  std::optional<Compensation> refit;
+  StitchOptions stitch;
+};
+void bind(Options& list, StitchRequest& request);
+
+/// What is given to `stitch`, with the refit where one is asked for. UsageError where text is given to
+/// nothing.
+StitchOptions stitch_options(const Asked<StitchRequest>& asked);
+
+/// Collective. Parses the words, starts logging, and serves --help, --print-options and --print-config; false
+/// where the command has nothing more to do.
 bool begin(const Communicator& world, Options& options, const std::vector<std::string>& words);
+
+/// The same, and then takes what is asked for. UsageError where something is missing or out of its range.
+template <typename Request>
+bool begin(const Communicator& world, Asked<Request>& asked, const std::vector<std::string>& words) {
+  if (!begin(world, asked.options, words)) return false;
+  agree(world, [&] {
+    asked.options.require_all();
+    asked.read(world.size());
+    asked.options.check();
+  });
+  return true;
+}
 
 /// Collective. The device that --backend asks for; where it is a GPU, each rank has taken one of its node,
 /// and the log says which. ResourceError where two ranks would share one without --allow-gpu-sharing.
-Device choose_device(const Communicator& world, const Options& options);
+Device choose_device(const Communicator& world, const ComputingOptions& options);
 
 /// Collective. The context that --backend, --precision and --threads ask for, in which what --collectives
 /// asks for can be had.
-ops::Context make_context(const Communicator& world, const Options& options);
+ops::Context make_context(const Communicator& world, const ComputingOptions& options);
 
-/// What --lanes says.
-int lanes_of(const Options& options);
-
-/// What --shards says. UsageError where the ranks do not divide by it.
-int shards_of(const Options& options, int ranks);
-
-/// Declares --target-level, --target-params, --target-sparsity.
-void declare_target(Options& options);
-/// What they say.
-SizeTarget target_of(const Options& options);
-
-/// What --collectives asks for; make_context() has seen to it that it can be had.
-CollectivesKind collectives_of(const Options& options);
-/// The same, for tensors of `context`, which must outlive the result; checked when they are made, but for
-/// --no-collectives-check, on messages up to the hidden states of the largest batch.
-MakeCollectives collectives_for(const ops::Context& context, const Options& options);
-
-/// The precision asked for, or nothing for "auto".
-std::optional<DType> precision_of(const Options& options);
-
-std::vector<std::filesystem::path> paths_of(const std::vector<std::string>& names);
+/// What --collectives asks for, for tensors of `context`, which must outlive the result; checked when they
+/// are made, but for --no-collectives-check, on messages up to the hidden states of the model's largest
+/// batch.
+MakeCollectives collectives_for(const ops::Context& context, const ComputingOptions& options);
 
 /// A model named by --model and, where they are given, --database and --assignment.
 struct NamedModel {
@@ -116,12 +127,12 @@ struct NamedModel {
 
 /// Collective. Opens a model and, where one is given, its database, but no assignment.
 std::unique_ptr<NamedModel> open_modules(const Communicator& world, const std::filesystem::path& folder,
-                                         const std::optional<std::string>& database);
+                                         const std::optional<std::filesystem::path>& database);
 
 /// Collective. Opens it all; UsageError where only one of --database and --assignment is given.
 std::unique_ptr<NamedModel> open_model(const Communicator& world, const std::filesystem::path& folder,
-                                       const std::optional<std::string>& database,
-                                       const std::optional<std::string>& assignment,
+                                       const std::optional<std::filesystem::path>& database,
+                                       const std::optional<std::filesystem::path>& assignment,
                                        std::optional<DType> precision);
 
 /// Collective. Answers a file of requests, whose ids `config` knows, with log-likelihoods (`eval --score`).

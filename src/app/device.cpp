@@ -48,8 +48,8 @@ struct Description {
 
 }  // namespace
 
-Device choose_device(const Communicator& world, const Options& options) {
-  const std::string backend = options.get<std::string>("backend");
+Device choose_device(const Communicator& world, const ComputingOptions& options) {
+  const std::string& backend = options.backend;
   const std::vector<Gpu> mine = backend == "cpu" ? std::vector<Gpu>() : visible_gpus();
   const bool visible = world.all(!mine.empty());
   const Device device = agree_on(world, [&] { return ops::device_of_backend(backend, visible); });
@@ -61,7 +61,7 @@ Device choose_device(const Communicator& world, const Options& options) {
   const auto rank = static_cast<std::size_t>(node.rank());
   const Gpu& gpu = mine[chosen[rank]];
   agree(world, [&] {
-    for (std::size_t other = 0; other < rank && !options.flag("allow-gpu-sharing"); ++other) {
+    for (std::size_t other = 0; other < rank && !options.allow_gpu_sharing; ++other) {
       if (seen[other][chosen[other]] != gpu.uuid) continue;
       throw ResourceError(
           fmt::format("ranks {} and {} of a node would share {}", other, rank, text_of_uuid(gpu.uuid)),

@@ -6,7 +6,6 @@
 #include <galapagos/io/token_file.hpp>
 
 namespace galapagos::app {
-namespace po = boost::program_options;
 namespace {
 
 Description describe(const std::filesystem::path& path, bool verify) {
@@ -25,21 +24,25 @@ Description describe(const std::filesystem::path& path, bool verify) {
 }  // namespace
 
 void info(const Communicator& world, const std::vector<std::string>& words) {
-  Options options("info", "what a model's folder, a token file, a database or a file of sensitivities holds",
-                  "path");
-  options.declared().add_options()("path", po::value<std::string>(),
-                                   "what to look at (the word after 'info')")(
-      "json", po::bool_switch(), "print JSON")("verify", po::bool_switch(),
-                                               "check every checksum of a database");
-  declare_common(options, false);
+  std::optional<std::filesystem::path> path;
+  bool json = false, verify = false;
+  std::string log_level = "info";
+  Options options;
+  options.describe("info", "what a model's folder, a token file, a database or a file of sensitivities holds",
+                   "path");
+  options.add("path", path, "what to look at (the word after 'info')");
+  options.add("json", json, "print JSON");
+  options.add("verify", verify, "check every checksum of a database");
+  bind_log_level(options, log_level);
   if (!begin(world, options, words)) return;
   agree_at_root(world, [&] {
-    if (!options.has("path")) {
+    options.take();
+    if (!path) {
       throw UsageError("nothing to look at", "galapagos info",
                        "give a model's folder, a database or a token file");
     }
-    const Description description = describe(options.get<std::string>("path"), options.flag("verify"));
-    print(world, options.flag("json") ? description.json.dump(2) + "\n" : description.text);
+    const Description description = describe(*path, verify);
+    print(world, json ? description.json.dump(2) + "\n" : description.text);
   });
 }
 

@@ -16,7 +16,6 @@
 #include <galapagos/search/forecast.hpp>
 
 namespace galapagos::app {
-namespace po = boost::program_options;
 namespace {
 
 // What a command uses where it is to use everything there is, which nobody can know here.
@@ -28,56 +27,79 @@ constexpr double assumed_sparsity = 0.5;
 
 constexpr std::array phase_names = {"sensitivity", "database", "search", "stitch", "distil", "train", "eval"};
 
-Options declare() {
-  Options options(
-      "plan",
-      "memory, file sizes, work and time of a command on a machine, from config.json alone; takes "
-      "every option of the command too (and of the commands before it), and its INI file",
-      "command");
-  options.declared().add_options()("command", po::value<std::string>(),
-                                   "sensitivity, database, search, stitch, distil, train or eval (the word "
-                                   "after 'plan'); without: all but distil. Or collectives: "
-                                   "see 'galapagos plan collectives --help'")(
-      "model", po::value<std::string>(), "folder of a Hugging Face model, or its config.json")(
-      "ranks", po::value<std::int64_t>(), "MPI ranks")("nodes", po::value<std::int64_t>()->default_value(1),
-                                                       "that they are on, evenly")(
-      "memory-per-node", po::value<std::string>()->default_value("0"), "bytes, as 256G; 0: any number")(
-      "gpu-memory", po::value<std::string>()->default_value("0"),
-      "bytes of a GPU, one for each rank, as 80G; 0: ranks compute on CPUs")(
-      "peak-tflops", po::value<double>()->default_value(0), "of a rank; 0: no times")(
-      "memory-bandwidth", po::value<double>()->default_value(0), "GB/s of a rank; 0: not counted")(
-      "network", po::value<double>()->default_value(0), "GB/s of a node; 0: not counted")(
-      "disk", po::value<double>()->default_value(0), "GB/s of the file system; 0: not counted")(
-      "efficiency", po::value<double>()->default_value(0.5), "share of these rates that is reached")(
-      "strict", po::bool_switch(), "fail (exit code 4) where memory is too small")("json", po::bool_switch(),
-                                                                                   "print JSON");
-  declare_common(options, true);
-  return options;
+struct PlanRequest : ComputingOptions {
+  std::optional<std::string> command;
+  std::int64_t ranks = 0;
+  Machine machine;
+  double peak = 0, bandwidth = 0, network = 0, disk = 0;  ///< as they are given
+  bool strict = false, json = false;
+};
+
+void bind_machine(Options& list, PlanRequest& request) {
+  const auto rate = [&](const char* name, double& member, const char* help) {
+    list.add(name, member, help, {.least = 0, .refusal = "a negative rate", .remedy = "give 0 or more"});
+  };
+  list.add("ranks", request.ranks, "MPI ranks",
+           {.least = 1,
+            .most = 1e7,
+            .refusal = "{}",
+            .remedy = "give 1 or more",
+            .none_at_0 = true,
+            .required = true});
+  list.add("nodes", request.machine.nodes, "that they are on, evenly",
+           {.least = 1, .most = 1e7, .refusal = "{}", .remedy = "give 1 or more"});
+  list.add_bytes("memory-per-node", request.machine.node_memory, "bytes, as 256G; 0: any number");
+  list.add_bytes("gpu-memory", request.machine.gpu_memory,
+                 "bytes of a GPU, one for each rank, as 80G; 0: ranks compute on CPUs");
+  rate("peak-tflops", request.peak, "of a rank; 0: no times");
+  rate("memory-bandwidth", request.bandwidth, "GB/s of a rank; 0: not counted");
+  rate("network", request.network, "GB/s of a node; 0: not counted");
+  rate("disk", request.disk, "GB/s of the file system; 0: not counted");
+  list.add("efficiency", request.machine.efficiency, "share of these rates that is reached",
+           {.least = 0,
+            .most = 1,
+            .above = true,
+            .refusal = "an efficiency of {}",
+            .remedy = "give a share above 0 and up to 1"});
 }
 
-bool declares(Options& options, const std::string& name) {
-  return options.declared().find_nothrow(name, false) != nullptr;
+void bind(Options& list, PlanRequest& request) {
+  list.describe("plan",
+                "memory, file sizes, work and time of a command on a machine, from config.json alone; takes "
+                "every option of the command too (and of the commands before it), and its INI file",
+                "command");
+  list.add("command", request.command,
+           "sensitivity, database, search, stitch, distil, train or eval (the word "
+           "after 'plan'); without: all but distil. Or collectives: "
+           "see 'galapagos plan collectives --help'");
+  list.add("model", request.model, "folder of a Hugging Face model, or its config.json", {.required = true});
+  bind_machine(list, request);
+  list.add("strict", request.strict, "fail (exit code 4) where memory is too small");
+  list.add("json", request.json, "print JSON");
+  bind_computing(list, request);
 }
 
 /// The options of all commands, each of which has got its part of the words.
 struct Commands {
-  Options plan = declare();
-  Options sensitivity = declare_sensitivity();
-  Options database = declare_database();
-  Options search = declare_search();
-  Options stitch = declare_stitch();
-  Options distil = declare_distil();
-  Options train = declare_train();
-  Options eval = declare_eval();
+  Asked<PlanRequest> plan;
+  Asked<SensitivityOptions> sensitivity;
+  Asked<DatabaseOptions> database;
+  Asked<SearchOptions> search;
+  Asked<StitchRequest> stitch;
+  Asked<DistilOptions> distil;
+  Asked<TrainOptions> train;
+  Asked<EvalRequest> eval;
   std::vector<std::string> planned;
 
   Options& of(const std::string& name) {
-    if (name == "sensitivity") return sensitivity;
-    if (name == "database") return database;
-    if (name == "search") return search;
-    if (name == "stitch") return stitch;
-    if (name == "distil") return distil;
-    return name == "train" ? train : eval;
+    const std::map<std::string, Options*> phases = {{"sensitivity", &sensitivity.options},
+                                                    {"database", &database.options},
+                                                    {"search", &search.options},
+                                                    {"stitch", &stitch.options},
+                                                    {"distil", &distil.options},
+                                                    {"train", &train.options},
+                                                    {"eval", &eval.options}};
+    return *phases.at(name);
   }
 };
 
@@ -106,19 +128,19 @@ std::map<std::string, std::vector<std::string>> dealt_words(Commands& commands,
   };
   for (const std::vector<std::string>& group : grouped(words)) {
     const std::string option = option_of(group);
-    const bool own = option.empty() || declares(commands.plan, option);
+    const bool own = option.empty() || commands.plan.options.declares(option);
     if (own) give("plan", group);
     if (option.empty() || option == "command") continue;
     bool taken = false;
     for (const std::string& name : commands.planned) {
-      if (!declares(commands.of(name), option)) continue;
+      if (!commands.of(name).declares(option)) continue;
       give(name, group);
       taken = true;
     }
     for (const std::string name : phase_names) {
       const bool planned =
           std::find(commands.planned.begin(), commands.planned.end(), name) != commands.planned.end();
-      if (planned || (taken && !own) || !declares(commands.of(name), option)) continue;
+      if (planned || (taken && !own) || !commands.of(name).declares(option)) continue;
       give(name, group);
       taken = true;
     }
@@ -142,50 +164,31 @@ std::vector<std::string> planned_commands(const std::vector<std::string>& words)
   return {phase_names.begin(), phase_names.end()};
 }
 
-Machine read_machine(const Options& options) {
-  Machine machine;
-  const auto number = [&](const char* name) {
-    const auto value = options.get<std::int64_t>(name);
-    if (value < 1 || value > 10'000'000)
-      throw UsageError(fmt::format("{}", value), std::string("--") + name, "give 1 or more");
-    return static_cast<int>(value);
-  };
-  const auto rate = [&](const char* name, double unit) {
-    const auto value = options.get<double>(name);
-    if (!(value >= 0)) throw UsageError("a negative rate", std::string("--") + name, "give 0 or more");
-    return value * unit;
-  };
-  machine.ranks = number("ranks");
-  machine.nodes = number("nodes");
+Machine read_machine(const PlanRequest& request) {
+  Machine machine = request.machine;
+  machine.ranks = static_cast<int>(request.ranks);
   if (machine.nodes > machine.ranks) {
     throw UsageError(fmt::format("{} ranks on {} nodes", machine.ranks, machine.nodes), "--nodes",
                      "give at most one node per rank");
   }
-  machine.node_memory = parse_bytes(options.get<std::string>("memory-per-node"), "--memory-per-node");
-  machine.gpu_memory = parse_bytes(options.get<std::string>("gpu-memory"), "--gpu-memory");
-  if (machine.gpu_memory > 0 && options.get<std::string>("backend") == "cpu") {
+  if (machine.gpu_memory > 0 && request.backend == "cpu") {
     throw UsageError("GPUs' memory for a run on CPUs", "--gpu-memory", "leave it out, or --backend cpu");
   }
-  machine.peak = rate("peak-tflops", 1e12);
-  machine.bandwidth = rate("memory-bandwidth", 1e9);
-  machine.network = rate("network", 1e9);
-  machine.disk = rate("disk", 1e9);
-  machine.efficiency = options.get<double>("efficiency");
-  if (!(machine.efficiency > 0 && machine.efficiency <= 1)) {
-    throw UsageError(fmt::format("an efficiency of {:g}", machine.efficiency), "--efficiency",
-                     "give a share above 0 and up to 1");
-  }
+  machine.peak = request.peak * 1e12;
+  machine.bandwidth = request.bandwidth * 1e9;
+  machine.network = request.network * 1e9;
+  machine.disk = request.disk * 1e9;
   return machine;
 }
 
-ModelSizes read_model(const std::string& name, const Options& options, Device device,
+ModelSizes read_model(const std::filesystem::path& path, std::optional<DType> precision, Device device,
                       std::vector<std::string>& assumed) {
   ModelSizes model;
-  model.config = read_shape(name);
+  model.config = read_shape(path);
   const std::string& type = model.config.torch_dtype;
   model.stored = type == "float32" ? DType::f32 : type == "float16" ? DType::f16 : DType::bf16;
   if (type.empty()) assumed.push_back("weights in bf16, as config.json names no type");
-  model.precision = ops::working_type(device, precision_of(options).value_or(model.stored));
+  model.precision = ops::working_type(device, precision.value_or(model.stored));
   return model;
 }
 
@@ -219,15 +222,15 @@ class Planner {
  public:
   explicit Planner(Commands& commands)
       : commands_(commands),
-        machine_(read_machine(commands.plan)),
-        model_(read_model(commands.plan.get<std::string>("model"), commands.plan, machine_.device(),
+        machine_(read_machine(commands.plan.request)),
+        model_(read_model(commands.plan.request.model, commands.plan.request.precision, machine_.device(),
                           assumed_)) {}
 
   void plan() {
     const bool all = commands_.planned.size() > 1;
     for (const std::string& name : commands_.planned) {
       // The pruned model is trained on only where that is asked for.
-      if (all && name == "train" && !commands_.train.has("tokens")) continue;
+      if (all && name == "train" && !commands_.train.options.has("tokens")) continue;
       if (all && name == "distil") continue;
       phases_.push_back(phase(name));
     }
@@ -242,11 +245,11 @@ class Planner {
   PlannedPhase of_eval();
   PlannedPhase of_distil();
   PlannedPhase of_train();
-  std::optional<ModelSizes> reference_of(const Options& options);
+  std::optional<ModelSizes> reference_of(const std::optional<std::filesystem::path>& folder);
   std::int64_t tokens_or(std::int64_t asked, std::int64_t otherwise, const char* of_what);
   DatabaseOptions database_options();
   SearchOptions search_options();
-  StitchOptions stitch_options();
+  StitchOptions of_refit();
   void make_space();
 
   Commands& commands_;
@@ -265,7 +268,7 @@ std::int64_t Planner::tokens_or(std::int64_t asked, std::int64_t otherwise, cons
 }
 
 DatabaseOptions Planner::database_options() {
-  DatabaseOptions options = read_database(commands_.database);
+  DatabaseOptions options = commands_.database.read(machine_.ranks);
   check_options(options);
   options.calibration_tokens =
       tokens_or(options.calibration_tokens, assumed_calibration, "calibration tokens of the database");
@@ -273,8 +276,9 @@ DatabaseOptions Planner::database_options() {
 }
 
 SearchOptions Planner::search_options() {
-  SearchOptions options = read_search(commands_.search, machine_.ranks);
-  if (!options.target.given()) {
+  SearchOptions options = commands_.search.read(machine_.ranks);
+  resolve(options);
+  if (options.target.count() == 0) {
     options.target.sparsity = assumed_sparsity;
     const std::string said = fmt::format("a target sparsity of {}", assumed_sparsity);
     if (std::find(assumed_.begin(), assumed_.end(), said) == assumed_.end()) assumed_.push_back(said);
@@ -283,8 +287,9 @@ SearchOptions Planner::search_options() {
   return options;
 }
 
-StitchOptions Planner::stitch_options() {
-  StitchOptions options = read_stitch(commands_.stitch);
+StitchOptions Planner::of_refit() {
+  commands_.stitch.read(machine_.ranks);
+  StitchOptions options = stitch_options(commands_.stitch);
   if (!options.refit) return options;
   options.refit->calibration_tokens =
       tokens_or(options.refit->calibration_tokens, assumed_calibration, "calibration tokens of the refit");
@@ -295,25 +300,25 @@ StitchOptions Planner::stitch_options() {
 /// The levels of the database that is there, else of the one that the options would give.
 void Planner::make_space() {
   if (header_) return;
-  if (const auto path = commands_.search.find<std::string>("database")) {
-    const DatabaseReader database(*path);
+  if (const auto& path = commands_.search.read(machine_.ranks).database; !path.empty()) {
+    const DatabaseReader database(path);
     header_ = database.header();
     if (header_->config.source != model_.config.source) {
-      throw InputError("the database was made from another model", *path, "give the model it was made from");
+      throw InputError("the database was made from another model", path.string(),
+                       "give the model it was made from");
     }
     space_ = galapagos::make_space(*header_, orders_of(database));
     return;
   }
-  header_ = make_header(read_database(commands_.database), model_.config, model_.stored);
-  if (commands_.database.given("sensitivity") &&
-      read_sensitivity(commands_.sensitivity, machine_.ranks).divergence) {
+  header_ = make_header(commands_.database.read(machine_.ranks), model_.config, model_.stored);
+  if (commands_.database.request.sensitivity && commands_.sensitivity.read(machine_.ranks).divergence) {
     header_->end_loss_from = "kl";
   }
   space_ = expected_space(*header_);
 }
 
 PlannedPhase Planner::of_sensitivity() {
-  SensitivityOptions options = read_sensitivity(commands_.sensitivity, machine_.ranks);
+  SensitivityOptions options = commands_.sensitivity.read(machine_.ranks);
   check_options(options);
   options.calibration_tokens =
       tokens_or(options.calibration_tokens, assumed_calibration, "tokens of the sensitivity");
@@ -322,23 +327,22 @@ PlannedPhase Planner::of_sensitivity() {
 }
 
 PlannedPhase Planner::of_eval() {
-  const auto tokens =
-      tokens_or(commands_.eval.get<std::int64_t>("tokens"), assumed_data, "tokens to evaluate");
-  const auto length =
-      checked_sequence_length(commands_.eval.get<std::int64_t>("sequence-length"), model_.config);
-  return plan_eval(machine_, model_, reference_of(commands_.eval), read_evaluation(commands_.eval), length,
-                   tokens, shards_of(commands_.eval, machine_.ranks));
+  const EvalRequest& request = commands_.eval.read(machine_.ranks);
+  commands_.eval.options.check();
+  const auto tokens = tokens_or(request.tokens, assumed_data, "tokens to evaluate");
+  const auto length = checked_sequence_length(request.sequence_length, model_.config);
+  return plan_eval(machine_, model_, reference_of(request.reference),
+                   {request.batch_tokens, request.memory_limit}, length, tokens, request.shards);
 }
 
-std::optional<ModelSizes> Planner::reference_of(const Options& options) {
-  const auto folder = options.find<std::string>("reference");
+std::optional<ModelSizes> Planner::reference_of(const std::optional<std::filesystem::path>& folder) {
   if (!folder) return std::nullopt;
-  return read_model(*folder, commands_.plan, machine_.device(), assumed_);
+  return read_model(*folder, commands_.plan.request.precision, machine_.device(), assumed_);
 }
 
 /// Of the model itself, or among all commands of what `stitch` writes.
 PlannedPhase Planner::of_train() {
-  TrainOptions options = read_train(commands_.train, machine_.ranks);
+  TrainOptions options = commands_.train.read(machine_.ranks);
   options.tokens = tokens_or(options.tokens, assumed_training, "tokens to train on");
   check_options(options);
   ModelSizes model = model_;
@@ -348,17 +352,17 @@ PlannedPhase Planner::of_train() {
         space_.shapes(model.config, make_budget(space_, search_options().target).uniform());
   }
   const std::int64_t length = checked_sequence_length(options.sequence_length, model.config);
-  return plan_train(machine_, model, reference_of(commands_.train), options, length, options.shards);
+  return plan_train(machine_, model, reference_of(options.reference), options, length, options.shards);
 }
 
 PlannedPhase Planner::of_distil() {
-  DistilOptions options = read_distil(commands_.distil);
-  check_options(options);
-  const std::optional<ModelSizes> reference = reference_of(commands_.distil);
-  if (!reference) {
+  const DistilOptions& options = commands_.distil.read(machine_.ranks);
+  check_ranges(options);
+  if (options.reference.empty()) {
     throw UsageError("no model to learn from", "--reference",
                      "give the unpruned model's folder or config.json, which may be --model itself");
   }
+  const std::optional<ModelSizes> reference = reference_of(options.reference);
   const std::int64_t tokens = tokens_or(options.tokens, assumed_calibration, "tokens to distil on");
   const std::int64_t length = checked_sequence_length(options.sequence_length, model_.config);
   return plan_distil(machine_, model_, *reference, options, length, tokens);
@@ -377,7 +381,7 @@ PlannedPhase Planner::phase(const std::string& name) {
   }
   make_space();
   SearchOptions options = search_options();
-  if (name == "stitch") return plan_stitch(machine_, model_, stitch_options(), *header_, space_, options);
+  if (name == "stitch") return plan_stitch(machine_, model_, of_refit(), *header_, space_, options);
   options.calibration_tokens =
       tokens_or(options.calibration_tokens, assumed_pool, "calibration tokens of the search");
   return plan_search(machine_, model_, options, space_, header_->dtype);
@@ -463,15 +467,14 @@ void plan(const Communicator& world, const std::vector<std::string>& words) {
   });
   if (!begin(world, commands.plan, dealt["plan"])) return;
   agree_at_root(world, [&] {
-    if (commands.plan.has("command") && commands.planned.size() > 1) {
+    if (commands.plan.request.command && commands.planned.size() > 1) {
       throw UsageError("a command after the options", "galapagos plan", "name it right after 'plan'");
     }
-    for (const char* name : {"model", "ranks"}) commands.plan.require(name);
     for (const char* name : phase_names) commands.of(name).parse(dealt[name]);
     Planner planner(commands);
     planner.plan();
-    print(world, commands.plan.flag("json") ? planner.json().dump(2) + "\n" : planner.text());
-    if (const auto warning = planner.first_warning(); warning && commands.plan.flag("strict")) {
+    print(world, commands.plan.request.json ? planner.json().dump(2) + "\n" : planner.text());
+    if (const auto warning = planner.first_warning(); warning && commands.plan.request.strict) {
       throw ResourceError("the plan does not fit", *warning, "see the plan");
     }
   });

@@ -9,21 +9,9 @@
 #include <galapagos/core/text.hpp>
 
 namespace galapagos::app {
-namespace po = boost::program_options;
 namespace {
 
 constexpr std::array shard_counts = {1, 2, 4, 8};
-
-Options declare() {
-  Options options("plan collectives",
-                  "bytes that a rank sends to the other shards of its replica, and receives, for one token: "
-                  "of an evaluation without a reference, and of training, forward and back");
-  options.declared().add_options()("model", po::value<std::string>(),
-                                   "folder of a Hugging Face model, or its config.json")(
-      "json", po::bool_switch(), "print JSON");
-  declare_common(options, false);
-  return options;
-}
 
 struct Pass {
   const char* name;
@@ -78,12 +66,22 @@ Json as_json(const HfConfig& config) {
 }  // namespace
 
 void plan_collectives(const Communicator& world, const std::vector<std::string>& words) {
-  Options options = declare();
+  std::filesystem::path model;
+  bool json = false;
+  std::string log_level = "info";
+  Options options;
+  options.describe("plan collectives",
+                   "bytes that a rank sends to the other shards of its replica, and receives, for one token: "
+                   "of an evaluation without a reference, and of training, forward and back");
+  options.add("model", model, "folder of a Hugging Face model, or its config.json", {.required = true});
+  options.add("json", json, "print JSON");
+  bind_log_level(options, log_level);
   if (!begin(world, options, words)) return;
   agree_at_root(world, [&] {
-    options.require("model");
-    const HfConfig config = read_shape(options.get<std::string>("model"));
-    print(world, options.flag("json") ? as_json(config).dump(2) + "\n" : table(config));
+    options.require_all();
+    options.take();
+    const HfConfig config = read_shape(model);
+    print(world, json ? as_json(config).dump(2) + "\n" : table(config));
   });
 }
 

@@ -12,31 +12,39 @@
 #include <galapagos/model/weights.hpp>
 
 namespace galapagos::app {
-namespace po = boost::program_options;
 namespace fs = std::filesystem;
 namespace {
 
-Options declare_prune() {
-  Options options("prune",
-                  "a model pruned in stages, each with sensitivity, database, assignment and distillation of "
-                  "what the stage before has left; the sections [sensitivity], [database] and [distil] of "
-                  "--config FILE are for the steps");
-  declare_steps(options, "text on which the model of each stage is measured",
-                "folder, in which model is the result");
-  options.declared().add_options()("target-params", po::value<std::int64_t>(),
-                                   "the size: at most so many parameters in all")(
-      "target-sparsity", po::value<double>(), "or: this share of the prunable parameters goes, as 0.5")(
-      "stages", po::value<std::int64_t>()->default_value(4),
-      "each takes away as many parameters, and leaves a model of its size")(
-      "keep-files", po::bool_switch(), "keep the database and the undistilled model of a stage that is done");
-  declare_common(options, true);
-  return options;
-}
-
 constexpr std::int64_t most_stages = 1000;
 
+struct PruneRequest : StepsRequest {
+  std::int64_t stages = 4;
+  bool keep_files = false;
+};
+
+void bind(Options& list, PruneRequest& request) {
+  list.describe("prune",
+                "a model pruned in stages, each with sensitivity, database, assignment and distillation of "
+                "what the stage before has left; the sections [sensitivity], [database] and [distil] of "
+                "--config FILE are for the steps");
+  bind_steps(list, request, "text on which the model of each stage is measured",
+             "folder, in which model is the result");
+  list.add("target-params", request.target.parameters, "the size: at most so many parameters in all",
+           {.decides = true});
+  bind_sparsity(list, request.target);
+  list.add("stages", request.stages, "each takes away as many parameters, and leaves a model of its size",
+           {.least = 1,
+            .most = most_stages,
+            .refusal = "{} stages",
+            .remedy = fmt::format("give 1 to {}", most_stages),
+            .decides = true});
+  list.add("keep-files", request.keep_files,
+           "keep the database and the undistilled model of a stage that is done");
+  bind_computing(list, request);
+}
+
 /// Parameters in all of what the stages leave.
-std::vector<std::int64_t> sizes_of_stages(const HfConfig& config, const Options& options) {
+std::vector<std::int64_t> sizes_of_stages(const HfConfig& config, const PruneRequest& request) {
   const std::int64_t fixed = embedding_parameters(config) + head_parameters(config);
   std::int64_t prunable = 0;
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
@@ -46,7 +54,7 @@ std::vector<std::int64_t> sizes_of_stages(const HfConfig& config, const Options&
       prunable += parameters_of_module(config, {layer, kind}, all);
     }
   }
-  const SizeTarget target = target_of(options);
+  const SizeTarget& target = request.target;
   if (target.parameters && (*target.parameters < fixed || *target.parameters >= fixed + prunable)) {
     throw UsageError(
         fmt::format("a target of {}",
@@ -58,7 +66,7 @@ std::vector<std::int64_t> sizes_of_stages(const HfConfig& config, const Options&
   }
   const double goes = target.parameters ? static_cast<double>(fixed + prunable - *target.parameters)
                                         : *target.sparsity * static_cast<double>(prunable);
-  const auto stages = options.get<std::int64_t>("stages");
+  const std::int64_t stages = request.stages;
   // All stages read what the first one measures of the unpruned model.
   if (goes < static_cast<double>(stages)) {
     throw UsageError(fmt::format("{} stages for {:.0f} parameters", stages, goes), "--stages",
@@ -94,15 +102,15 @@ struct Result {
 
 class Prune {
  public:
-  Prune(const Communicator& world, const Options& options, std::vector<std::int64_t> sizes)
+  Prune(const Communicator& world, const Asked<PruneRequest>& asked, std::vector<std::int64_t> sizes)
       : world_(world),
-        options_(options),
-        words_(options),
-        context_(make_context(world, options)),
-        unpruned_(options.get<std::string>("model")),
-        output_(options.get<std::string>("output")),
+        request_(asked.request),
+        words_(asked.options),
+        context_(make_context(world, request_)),
+        unpruned_(request_.model),
+        output_(request_.output),
         sizes_(std::move(sizes)),
-        steps_(world, options, "stages") {}
+        steps_(world, request_, "stages") {}
 
   /// Collective.
   void run();
@@ -119,7 +127,7 @@ class Prune {
   void conclude(const std::vector<Result>& results) const;
 
   const Communicator& world_;
-  const Options& options_;
+  const PruneRequest& request_;
   StepWords words_;
   ops::Context context_;
   fs::path unpruned_, output_;
@@ -194,7 +202,7 @@ void Prune::clear(const Stage& stage) const {
   agree_at_root(world_, [&] {
     // Left where a distillation was killed at its very end.
     fs::remove_all(stage.distillation() / "layers");
-    if (options_.flag("keep-files")) return;
+    if (request_.keep_files) return;
     fs::remove(stage.levels());
     fs::remove_all(stage.pruned());
     if (stage.number > 1) fs::remove(stage.sensitivities());
@@ -202,12 +210,11 @@ void Prune::clear(const Stage& stage) const {
 }
 
 std::optional<HeldOut> Prune::measure(const Stage& stage) const {
-  if (!options_.has("held-out")) return std::nullopt;
+  if (request_.held_out.empty()) return std::nullopt;
   steps_.make_folder(stage.folder);
-  const auto precision = precision_of(options_);
-  const auto model = open_model(world_, stage.model, std::nullopt, std::nullopt, precision);
-  const auto dense = open_model(world_, unpruned_, std::nullopt, std::nullopt, precision);
-  return measure_held_out(steps_, context_, options_, *model, *dense, stage.folder / "held-out.json",
+  const auto model = open_model(world_, stage.model, std::nullopt, std::nullopt, request_.precision);
+  const auto dense = open_model(world_, unpruned_, std::nullopt, std::nullopt, request_.precision);
+  return measure_held_out(steps_, context_, request_, *model, *dense, stage.folder / "held-out.json",
                           stage.name());
 }
 
@@ -260,49 +267,42 @@ void Prune::run() {
 }
 
 /// What a step would refuse only after hours. Reads no file but the configuration.
-void check_steps(const Options& options, int ranks) {
-  const StepWords words(options);
-  Options sensitivity = declare_sensitivity(), database = declare_database(), distil = declare_distil();
-  sensitivity.parse(words.on_calibration({}, false));
-  check_options(read_sensitivity(sensitivity, ranks));
-  database.parse(words.on_calibration({}, true));
-  check_options(read_database(database));
-  distil.parse(words.on_data({}));
-  check_options(read_distil(distil));
-  refuse_in_section(sensitivity, "sensitivity", {"database", "assignment", "from", "reference"});
+void check_steps(const Asked<PruneRequest>& asked, int ranks) {
+  const StepWords words(asked.options);
+  Asked<SensitivityOptions> sensitivity;
+  Asked<DatabaseOptions> database;
+  Asked<DistilOptions> distil;
+  sensitivity.options.parse(words.on_calibration({}, false));
+  check_options(sensitivity.read(ranks));
+  database.options.parse(words.on_calibration({}, true));
+  check_options(database.read(ranks));
+  distil.options.parse(words.on_data({}));
+  check_ranges(distil.read(ranks));
+  refuse_in_section(sensitivity.options, "sensitivity", {"database", "assignment", "from", "reference"});
   // Lists of what to remove fit the first stage alone.
-  refuse_in_section(database, "database",
+  refuse_in_section(database.options, "database",
                     {"path", "compensate", "sensitivity", "attn-removed", "ffn-removed"});
-  refuse_in_section(distil, "distil", {"reference", "sensitivity", "data"});
+  refuse_in_section(distil.options, "distil", {"reference", "sensitivity", "data"});
 }
 
 /// Of the stages.
-std::vector<std::int64_t> check_prune(const Options& options, int ranks) {
-  for (const char* name : {"model", "calibration", "output"}) options.require(name);
-  check_target(options, "prune", "--target-params and --target-sparsity");
-  if (const auto stages = options.get<std::int64_t>("stages"); stages < 1 || stages > most_stages) {
-    throw UsageError(fmt::format("{} stages", stages), "--stages", fmt::format("give 1 to {}", most_stages));
-  }
-  parse_duration(options.get<std::string>("max-walltime"), "--max-walltime");
-  check_steps(options, ranks);
-  return sizes_of_stages(read_hf_config(options.get<std::string>("model")), options);
-}
-
-std::string identity_of(const Options& options) {
-  Json json = identity_of_steps(options);
-  json["stages"] = options.get<std::int64_t>("stages");
-  return json.dump(2);
+std::vector<std::int64_t> check_prune(const Asked<PruneRequest>& asked, int ranks) {
+  const PruneRequest& request = asked.request;
+  check_target(request.target, "prune", "--target-params and --target-sparsity");
+  check_steps(asked, ranks);
+  return sizes_of_stages(read_hf_config(request.model), request);
 }
 
 }  // namespace
 
 void prune(const Communicator& world, const Words& words) {
-  Options options = declare_prune();
-  if (!begin(world, options, words)) return;
-  std::vector<std::int64_t> sizes = agree_on(world, [&] { return check_prune(options, world.size()); });
-  Prune all(world, options, std::move(sizes));
+  Asked<PruneRequest> asked;
+  if (!begin(world, asked, words)) return;
+  std::vector<std::int64_t> sizes = agree_on(world, [&] { return check_prune(asked, world.size()); });
+  Prune all(world, asked, std::move(sizes));
   agree_at_root(world, [&] {
-    open_steps(options, identity_of(options), "run of stages", {"model", "stage-1", "prune.json"});
+    open_steps(asked.request, identity_of_steps(asked.options), "run of stages",
+               {"model", "stage-1", "prune.json"});
   });
   all.run();
 }

@@ -7,31 +7,39 @@
 #include <galapagos/core/text.hpp>
 
 namespace galapagos::app {
-namespace po = boost::program_options;
 namespace fs = std::filesystem;
 namespace {
 
-Options declare_rounds() {
-  Options options("rounds",
-                  "sensitivity, database and assignment again and again, each round on the path of the best "
-                  "model so far, as "
-                  "long as it gets better on text that none of them sees; the sections [sensitivity], "
-                  "[database] and [search] of "
-                  "--config FILE are for the steps");
-  declare_steps(options, "text on which rounds are compared", "folder, with one for each round");
-  declare_target(options);
-  options.declared().add_options()("rounds", po::value<std::int64_t>()->default_value(3),
-                                   "at most, after the first, which is on the unpruned model's path")(
-      "compensate", po::value<std::string>()->default_value("auto"),
-      "ridge of the databases' compensation, auto, or none")(
-      "steps", po::value<std::int64_t>()->default_value(2),
-      "by how many levels a module may change from one round to the next; 0: by any number")(
-      "from", po::value<std::string>()->default_value("drawn"),
-      "what rounds after the first measure sensitivities from: drawn or kl, see 'galapagos sensitivity'")(
-      "generations", po::value<std::int64_t>()->default_value(0),
-      "of a search in each round; 0: its start alone, the assignment of least predicted loss");
-  declare_common(options, true);
-  return options;
+struct RoundsRequest : StepsRequest {
+  std::int64_t rounds = 3, steps = 2, generations = 0;
+  std::string compensate = "auto";
+  bool divergence = false;  ///< rounds after the first measure it
+};
+
+void bind(Options& list, RoundsRequest& request) {
+  list.describe(
+      "rounds",
+      "sensitivity, database and assignment again and again, each round on the path of the best model so "
+      "far, as long as it gets better on text that none of them sees; the sections [sensitivity], "
+      "[database] and [search] of --config FILE are for the steps");
+  bind_steps(list, request, "text on which rounds are compared", "folder, with one for each round");
+  bind(list, request.target);
+  const auto number = [&](const char* name, std::int64_t& member, const char* help, bool decides) {
+    list.add(name, member, help,
+             {.least = 0, .refusal = "a negative number", .remedy = "give 0 or more", .decides = decides});
+  };
+  number("rounds", request.rounds, "at most, after the first, which is on the unpruned model's path", false);
+  list.add("compensate", request.compensate, "ridge of the databases' compensation, auto, or none",
+           {.decides = true});
+  number("steps", request.steps,
+         "by how many levels a module may change from one round to the next; 0: by any number", true);
+  list.add_choice(
+      "from", request.divergence, "word", {{"drawn", false}, {"kl", true}},
+      "what rounds after the first measure sensitivities from: drawn or kl, see 'galapagos sensitivity'",
+      {.decides = true});
+  number("generations", request.generations,
+         "of a search in each round; 0: its start alone, the assignment of least predicted loss", true);
+  bind_computing(list, request);
 }
 
 /// A database and an assignment of it, by their files, and what they lose on the held-out text.
@@ -41,32 +49,24 @@ struct Pruned {
   HeldOut held_out = {};
 };
 
-Words search_words(const StepWords& words, Words own, const Options& options) {
+Words search_words(const StepWords& words, Words own, const RoundsRequest& request) {
   Words all = words.on_calibration(std::move(own), true);
-  all.insert(all.end(), {"--generations", std::to_string(options.get<std::int64_t>("generations"))});
+  all.insert(all.end(), {"--generations", std::to_string(request.generations)});
   words.add_target(all);
   return all;
-}
-
-/// Everything that decides what the rounds find.
-std::string identity_of(const Options& options) {
-  Json json = identity_of_steps(options);
-  for (const char* name : {"compensate", "from"}) json[name] = options.get<std::string>(name);
-  for (const char* name : {"generations", "steps"}) json[name] = options.get<std::int64_t>(name);
-  return json.dump(2);
 }
 
 /// The steps of the rounds.
 class Rounds {
  public:
-  Rounds(const Communicator& world, const Options& options)
+  Rounds(const Communicator& world, const Asked<RoundsRequest>& asked)
       : world_(world),
-        options_(options),
-        words_(options),
-        context_(make_context(world, options)),
-        model_(options.get<std::string>("model")),
-        output_(options.get<std::string>("output")),
-        steps_(world, options, "rounds") {}
+        request_(asked.request),
+        words_(asked.options),
+        context_(make_context(world, request_)),
+        model_(request_.model.string()),
+        output_(request_.output),
+        steps_(world, request_, "rounds") {}
 
   /// Collective.
   void run();
@@ -86,7 +86,7 @@ class Rounds {
   void conclude(const std::vector<Pruned>& all, const Pruned& best) const;
 
   const Communicator& world_;
-  const Options& options_;
+  const RoundsRequest& request_;
   StepWords words_;
   ops::Context context_;
   std::string model_;
@@ -108,17 +108,17 @@ fs::path Rounds::least(const fs::path& output, const fs::path& database, const W
 /// from it finds.
 fs::path Rounds::choose(const fs::path& folder, const fs::path& database, const fs::path& near) const {
   Words within;
-  if (const auto steps = options_.get<std::int64_t>("steps"); !near.empty() && steps > 0)
-    within = {"--near", near.string(), "--steps", std::to_string(steps)};
+  if (!near.empty() && request_.steps > 0)
+    within = {"--near", near.string(), "--steps", std::to_string(request_.steps)};
   const fs::path start = least(folder / "assignment.txt", database, within);
-  if (options_.get<std::int64_t>("generations") == 0) return start;
+  if (request_.generations == 0) return start;
   const fs::path run = folder / "search", best = run / "best.txt";
   // A search writes its best before its end, too.
   if (const fs::path ended = folder / "searched"; !steps_.exists(ended)) {
     steps_.stop_where_asked();
     Words own = {"--database", database.string()};
     if (!near.empty()) own.insert(own.end(), {"--start", start.string()});
-    Words words = steps_.with_limit(search_words(words_, of_model(own), options_));
+    Words words = steps_.with_limit(search_words(words_, of_model(own), request_));
     words.insert(words.end(), {"--output", run.string()});
     if (steps_.exists(run / "checkpoint.h5") || steps_.exists(run / "checkpoint.previous.h5"))
       words.push_back("--resume");
@@ -130,11 +130,10 @@ fs::path Rounds::choose(const fs::path& folder, const fs::path& database, const 
 
 Pruned Rounds::measure(std::string name, const fs::path& folder, const fs::path& database,
                        const fs::path& assignment) const {
-  const auto precision = precision_of(options_);
-  const auto model = open_model(world_, model_, database.string(), assignment.string(), precision);
-  const auto dense = open_model(world_, model_, std::nullopt, std::nullopt, precision);
+  const auto model = open_model(world_, model_, database, assignment, request_.precision);
+  const auto dense = open_model(world_, model_, std::nullopt, std::nullopt, request_.precision);
   const HeldOut found =
-      measure_held_out(steps_, context_, options_, *model, *dense, folder / (name + ".json"), name);
+      measure_held_out(steps_, context_, request_, *model, *dense, folder / (name + ".json"), name);
   return {std::move(name), database, assignment, found};
 }
 
@@ -158,12 +157,11 @@ std::vector<Pruned> Rounds::next_round(std::int64_t round, const Pruned& path) c
                  levels = folder / "database.h5";
   steps_.make_folder(folder);
   Words at_path = {"--database", path.database.string(), "--assignment", path.assignment.string()};
-  if (from_divergence(options_)) at_path.insert(at_path.end(), {"--from", "kl", "--reference", model_});
+  if (request_.divergence) at_path.insert(at_path.end(), {"--from", "kl", "--reference", model_});
   steps_.run_or_resume(sensitivity, steps_.with_limit(words_.on_calibration(of_model(at_path), false)),
                        sensitivities);
   Words own = {"--sensitivity", sensitivities.string(), "--path", path.assignment.string()};
-  if (const auto& ridge = options_.get<std::string>("compensate"); ridge != "none")
-    own.insert(own.end(), {"--compensate", ridge});
+  if (request_.compensate != "none") own.insert(own.end(), {"--compensate", request_.compensate});
   steps_.run_or_resume(database, steps_.with_limit(words_.on_calibration(of_model(own), true)), levels);
   // Another order of removal may leave other KV heads, and the path's assignment too many parameters.
   const fs::path own_path =
@@ -206,7 +204,7 @@ bool Rounds::same(const fs::path& one, const fs::path& other) const {
 void Rounds::run() {
   std::vector<Pruned> all = {first_round()};
   Pruned best = all.front(), path = best;
-  for (std::int64_t round = 1; round <= options_.get<std::int64_t>("rounds"); ++round) {
+  for (std::int64_t round = 1; round <= request_.rounds; ++round) {
     const std::vector<Pruned> found = next_round(round, path);
     all.insert(all.end(), found.begin(), found.end());
     const Pruned& better = found[0].held_out.kl < found[1].held_out.kl ? found[0] : found[1];
@@ -220,46 +218,44 @@ void Rounds::run() {
 }
 
 /// What a step would refuse only after hours. Reads no file but the configuration.
-void check_steps(const Options& options, int ranks) {
-  const StepWords words(options);
-  Options sensitivity = declare_sensitivity(), database = declare_database(), search = declare_search();
-  sensitivity.parse(words.on_calibration({}, false));
-  check_options(read_sensitivity(sensitivity, ranks));
-  database.parse(words.on_calibration({}, true));
-  check_options(read_database(database));
-  refuse_in_section(database, "database", {"path", "compensate", "sensitivity"});
-  refuse_in_section(sensitivity, "sensitivity", {"database", "assignment", "from", "reference"});
-  if (options.get<std::int64_t>("generations") == 0) return;
-  search.parse(search_words(words, {}, options));
-  refuse_in_section(search, "search", {"database"});
-  read_search(search, ranks);
-  if (targets_of(search) != 1)
+void check_steps(const Asked<RoundsRequest>& asked, int ranks) {
+  const RoundsRequest& request = asked.request;
+  const StepWords words(asked.options);
+  Asked<SensitivityOptions> sensitivity;
+  Asked<DatabaseOptions> database;
+  sensitivity.options.parse(words.on_calibration({}, false));
+  check_options(sensitivity.read(ranks));
+  database.options.parse(words.on_calibration({}, true));
+  check_options(database.read(ranks));
+  refuse_in_section(database.options, "database", {"path", "compensate", "sensitivity"});
+  refuse_in_section(sensitivity.options, "sensitivity", {"database", "assignment", "from", "reference"});
+  if (request.generations == 0) return;
+  Asked<SearchOptions> search;
+  search.options.parse(search_words(words, {}, request));
+  refuse_in_section(search.options, "search", {"database"});
+  resolve(search.read(ranks));
+  if (search.request.target.count() != 1)
     throw UsageError("the rounds' target is that of the searches", "[search]", "leave targets out there");
 }
 
-void check_rounds(const Options& options, int ranks) {
-  for (const char* name : {"model", "calibration", "held-out", "output"}) options.require(name);
-  for (const char* name : {"rounds", "generations", "steps"}) {
-    if (options.get<std::int64_t>(name) < 0)
-      throw UsageError("a negative number", std::string("--") + name, "give 0 or more");
-  }
-  check_target(options, "rounds", "--target-level, --target-params and --target-sparsity");
-  if (const auto& ridge = options.get<std::string>("compensate"); ridge != "none")
-    compensation_of(ridge, "--compensate");
-  from_divergence(options);
-  parse_duration(options.get<std::string>("max-walltime"), "--max-walltime");
-  check_steps(options, ranks);
+void check_rounds(const Asked<RoundsRequest>& asked, int ranks) {
+  const RoundsRequest& request = asked.request;
+  asked.options.require("held-out");
+  check_target(request.target, "rounds", "--target-level, --target-params and --target-sparsity");
+  if (request.compensate != "none") compensation_of(request.compensate, "--compensate");
+  check_steps(asked, ranks);
 }
 
 }  // namespace
 
 void rounds(const Communicator& world, const Words& words) {
-  Options options = declare_rounds();
-  if (!begin(world, options, words)) return;
-  agree(world, [&] { check_rounds(options, world.size()); });
-  Rounds all(world, options);
+  Asked<RoundsRequest> asked;
+  if (!begin(world, asked, words)) return;
+  agree(world, [&] { check_rounds(asked, world.size()); });
+  Rounds all(world, asked);
   agree_at_root(world, [&] {
-    open_steps(options, identity_of(options), "run of rounds", {"round-0", "best.txt", "rounds.json"});
+    open_steps(asked.request, identity_of_steps(asked.options), "run of rounds",
+               {"round-0", "best.txt", "rounds.json"});
   });
   all.run();
 }

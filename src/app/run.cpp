@@ -52,8 +52,10 @@ std::string usage() {
     text += fmt::format("  {:<11} {}\n", subcommand.name, subcommand.summary);
   }
   return text +
-         "\n  galapagos <command> --help   the options of a command\n  galapagos --version          "
-         "versions\n";
+         "\n  galapagos <command> --help   the options of a command\n"
+         "  galapagos help --all         all options: defaults, ranges, and which decide the course of a "
+         "run\n"
+         "  galapagos --version          versions\n";
 }
 
 std::string versions() {
@@ -65,7 +67,18 @@ std::string versions() {
       ops::cudnn_version());
 }
 
+/// The reference of all commands' options.
+void print_reference(const Communicator& world) {
+  app::print(
+      world,
+      "An option's default, 'decides' where --resume refuses another value, what it is for and [what it "
+      "takes].\nEvery command takes --config FILE, --print-config, --print-options and --help besides.\n\n");
+  for (const Subcommand& subcommand : subcommands) subcommand.command(world, {"--print-options"});
+  app::plan(world, {"collectives", "--print-options"});
+}
+
 void dispatch(const Communicator& world, const std::vector<std::string>& words) {
+  if (words.size() == 2 && words[0] == "help" && words[1] == "--all") return print_reference(world);
   if (words.empty() || words[0] == "--help" || words[0] == "help") return app::print(world, usage());
   if (words[0] == "--version") return app::print(world, versions());
   for (const Subcommand& subcommand : subcommands) {

@@ -18,6 +18,16 @@ namespace galapagos::app {
 
 using Words = std::vector<std::string>;
 
+/// What these commands are asked for.
+struct StepsRequest : RunOptions {
+  Words calibration, held_out;
+  std::int64_t calibration_tokens = 0;
+  SizeTarget target;
+};
+
+/// Binds all but the target and what a command computes with; with the help for two options.
+void bind_steps(Options& list, StepsRequest& request, const char* held_out, const char* output);
+
 /// The words of the steps, from the options of the command that takes them: what was given there is handed
 /// on, and goes before what stands in a step's own section.
 class StepWords {
@@ -35,40 +45,33 @@ class StepWords {
   void add_target(Words& words) const;
 
  private:
-  void add_text_where_given(Words& words, const char* name) const;
-  void add_number_where_given(Words& words, const char* name, const char* as) const;
+  void add_where_given(Words& words, const char* name, const std::string& as) const;
   void add_calibration(Words& words, const char* as) const;
 
   const Options& options_;
 };
-
-/// Declares --model, --calibration, --held-out, --output, --calibration-tokens, --sequence-length, --add-bos,
-/// --max-walltime and --resume; with the help for two of them.
-void declare_steps(Options& options, const char* held_out, const char* output);
 
 /// UsageError where a step's section of the config file says what the command tells its steps itself: files,
 /// whether to go on, and `names`.
 void refuse_in_section(const Options& section, const std::string& title,
                        std::initializer_list<const char*> names);
 
-/// How many targets are given.
-int targets_of(const Options& options);
-/// UsageError where that is not one of the `choices`, or it is no share.
-void check_target(const Options& options, const std::string& command, const std::string& choices);
+/// UsageError where that is not one of the `choices`.
+void check_target(const SizeTarget& target, const std::string& command, const std::string& choices);
 
-/// Those of the options above that decide on what is found, the target and the config file's text.
-Json identity_of_steps(const Options& options);
+/// What decides on what is found: options, of which these come first, and the config file's text.
+std::string identity_of_steps(const Options& options);
 
 /// On the root: makes `output` with what tells this run from others, or sees that it belongs to it.
 /// InputError where it is another's, or is there and --resume was not given, or has one of the `results`
 /// without it; and where a text is missing. `what` as "run of rounds".
-void open_steps(const Options& options, const std::string& identity, const std::string& what,
+void open_steps(const StepsRequest& request, const std::string& identity, const std::string& what,
                 const std::vector<std::string>& results);
 
 /// Runs steps. All functions are collective.
 class Steps {
  public:
-  Steps(const Communicator& world, const Options& options, std::string what);
+  Steps(const Communicator& world, const StepsRequest& request, std::string what);
 
   bool exists(const std::filesystem::path& path) const;
   void make_folder(const std::filesystem::path& folder) const;
@@ -84,9 +87,8 @@ class Steps {
 
  private:
   const Communicator& world_;
-  const Options& options_;
+  const StepsRequest& request_;
   std::string what_;
-  double most_seconds_;
   StopRule stop_;
   Stopwatch watch_;
 };
@@ -99,7 +101,7 @@ struct HeldOut {
 
 /// Collective. Measures a model, whole or by its assignment, against the unpruned one, unless the file
 /// `known` says what was found before; writes it. The log gives it `name`.
-HeldOut measure_held_out(const Steps& steps, const ops::Context& context, const Options& options,
+HeldOut measure_held_out(const Steps& steps, const ops::Context& context, const StepsRequest& request,
                          const NamedModel& model, const NamedModel& dense, const std::filesystem::path& known,
                          const std::string& name);
 

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <fmt/format.h>
 #include <fstream>
 #include <sstream>
@@ -17,7 +16,7 @@ constexpr int style = po::command_line_style::unix_style & ~po::command_line_sty
 
 // What stands in an INI file: everything but what only makes sense on the command line.
 bool is_setting(const std::string& name) {
-  return name != "config" && name != "print-config" && name != "help";
+  return name != "config" && name != "print-config" && name != "print-options" && name != "help";
 }
 
 // The text of an INI file without the sections of other commands; their lines stay as empty ones, so that the
@@ -68,11 +67,17 @@ std::vector<std::string> words_of(const boost::any& value) {
 
 }  // namespace
 
-Options::Options(std::string command, std::string summary, std::string positional)
-    : command_(std::move(command)), summary_(std::move(summary)), positional_(std::move(positional)) {
+Options::Options() {
   declared_.add_options()("config", po::value<std::string>(), "read further options from this INI file")(
-      "print-config", po::bool_switch(), "print the options as resolved and leave")("help", po::bool_switch(),
-                                                                                    "print this and leave");
+      "print-config", po::bool_switch(), "print the options as resolved and leave")(
+      "print-options", po::bool_switch(), "print what the options take and decide and leave")(
+      "help", po::bool_switch(), "print this and leave");
+}
+
+void Options::describe(std::string command, std::string summary, std::string positional) {
+  command_ = std::move(command);
+  summary_ = std::move(summary);
+  positional_ = std::move(positional);
 }
 
 void Options::parse(const std::vector<std::string>& words) {
@@ -84,7 +89,7 @@ void Options::parse(const std::vector<std::string>& words) {
     const auto parsed = po::command_line_parser(words).options(declared_).positional(bare).style(style).run();
     for (const auto& option : parsed.options) from_command_line_.push_back(option.string_key);
     po::store(parsed, values_);
-    if (flag("help")) return;
+    if (flag("help") || flag("print-options")) return;
     if (has("config")) {
       const std::string path = values_["config"].as<std::string>();
       std::ifstream file(path);
@@ -115,10 +120,26 @@ void Options::parse(const std::vector<std::string>& words) {
         throw UsageError(error.what(), path, remedy);
       }
     }
-    po::notify(values_);
   } catch (const po::error& error) {
     throw UsageError(error.what(), where, remedy);
   }
+}
+
+void Options::require_all() const {
+  for (const Bound& option : bound_)
+    if (option.rules.required) require(option.name);
+}
+
+void Options::take() {
+  po::notify(values_);
+}
+
+std::vector<std::string> Options::words(const std::string& name) const {
+  return words_of(values_[name].value());
+}
+
+bool Options::declares(const std::string& name) const {
+  return declared_.find_nothrow(name, false) != nullptr;
 }
 
 bool Options::on_command_line(const std::string& name) const {
@@ -145,6 +166,22 @@ std::string Options::help() const {
   return text.str();
 }
 
+std::string Options::reference() const {
+  std::string text = fmt::format("galapagos {}: {}\n\n", command_, summary_);
+  for (const auto& [name, help, rules, value, absent] : bound_) {
+    boost::any usual;
+    const bool has_default = declared_.find(name, false).semantic()->apply_default(usual);
+    const bool said = rules.takes.empty() || help.find(rules.takes) != std::string::npos;
+    text += fmt::format("  --{:<21} {:<20} {:<8} {}{}\n", name,
+                        rules.required ? "required"
+                        : has_default  ? words_of(usual).front()
+                                       : "",
+                        declares("resume") && (rules.decides || rules.indirectly) ? "decides" : "", help,
+                        said ? "" : " [" + rules.takes + "]");
+  }
+  return text + "\n";
+}
+
 std::string Options::resolved() const {
   std::string text = fmt::format("# galapagos {}\n", command_);
   for (const auto& option : declared_.options()) {
@@ -158,27 +195,9 @@ std::string Options::resolved() const {
                          : on_command_line(name)   ? "command line"
                                                    : "configuration file";
     text += fmt::format("# {}\n", source);
-    for (const std::string& word : words_of(values_[name].value()))
-      text += fmt::format("{} = {}\n", name, word);
+    for (const std::string& word : words(name)) text += fmt::format("{} = {}\n", name, word);
   }
   return text;
-}
-
-std::vector<std::int64_t> parse_integers(const std::string& text, const std::string& option) {
-  std::vector<std::int64_t> numbers;
-  std::string spaced = text;
-  std::replace(spaced.begin(), spaced.end(), ',', ' ');
-  std::istringstream stream(spaced);
-  for (std::string word; stream >> word;) {
-    std::int64_t number = 0;
-    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
-    if (error != std::errc() || end != word.data() + word.size()) {
-      throw UsageError("'" + printable(word) + "' is not a whole number", option,
-                       "write whole numbers separated by spaces");
-    }
-    numbers.push_back(number);
-  }
-  return numbers;
 }
 
 }  // namespace galapagos

@@ -6,14 +6,6 @@
 
 namespace galapagos {
 
-CollectivesKind collectives_kind(const std::string& word) {
-  if (word == "auto") return CollectivesKind::automatic;
-  if (word == "nccl") return CollectivesKind::nccl;
-  if (word == "mpi") return CollectivesKind::mpi;
-  throw UsageError("unknown collectives '" + printable(word) + "'", "--collectives",
-                   "choose auto, nccl or mpi");
-}
-
 void check_collectives(const ops::Context& context, CollectivesKind kind) {
   if (kind != CollectivesKind::nccl) return;
   if (context.device() == Device::cpu) {

@@ -11,7 +11,10 @@
 namespace galapagos {
 
 void check_shards(int ranks, int shards) {
-  if (shards < 1) throw UsageError(fmt::format("{} shards", shards), "--shards", "give 1 or more");
+  if (shards < 1 || shards > ranks) {
+    throw UsageError(fmt::format("{} shards on {} ranks", shards, ranks), "--shards",
+                     "give 1 to the number of ranks");
+  }
   if (ranks % shards != 0) {
     throw UsageError(fmt::format("{} ranks do not divide into replicas of {} shards", ranks, shards),
                      "--shards", fmt::format("start a multiple of {} ranks", shards));

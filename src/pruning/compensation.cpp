@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/options.hpp>
 #include <galapagos/pruning/compensation.hpp>
 
 namespace galapagos {
@@ -20,6 +21,12 @@ Compensation compensation_of(const std::string& text, const std::string& option)
                      "give auto, or a number above 0 and up to 1e6, as 1");
   }
   return {ridge};
+}
+
+void bind_compensation(Options& list, const std::string& name, std::optional<Compensation>& member,
+                       const std::string& help) {
+  const auto read = [&member, name](const std::string& text) { member = compensation_of(text, "--" + name); };
+  list.add_text(name, [&member] { return member ? name_of(*member) : ""; }, read, help, {.decides = true});
 }
 
 }  // namespace galapagos

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <fmt/format.h>
 
@@ -9,23 +10,8 @@
 namespace galapagos {
 
 std::string name_of(AttentionUnit unit) {
-  switch (unit) {
-    case AttentionUnit::head:
-      return "head";
-    case AttentionUnit::group:
-      return "group";
-    case AttentionUnit::per_group:
-      return "per-group";
-  }
-  return "unknown";
-}
-
-AttentionUnit attention_unit_of(const std::string& name) {
-  for (const AttentionUnit unit : {AttentionUnit::head, AttentionUnit::group, AttentionUnit::per_group}) {
-    if (name == name_of(unit)) return unit;
-  }
-  throw UsageError("unknown attention unit '" + printable(name) + "'", "--attention-unit",
-                   "choose head, group or per-group");
+  constexpr std::array names = {"head", "group", "per-group"};
+  return names[static_cast<std::size_t>(unit)];
 }
 
 StructureLayout attention_layout(const LayerShape& shape, std::int64_t head_dim, AttentionUnit unit) {

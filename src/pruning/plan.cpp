@@ -101,26 +101,6 @@ DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& confi
   return header;
 }
 
-void check_options(const DatabaseOptions& options) {
-  if (options.batch_tokens < 1)
-    throw UsageError("fewer than one token at a time", "--batch-tokens", "give 1 or more");
-  if (options.calibration_tokens < 0)
-    throw UsageError("a negative number", "--calibration-tokens", "give 1 or more");
-  if (!(options.relative_damping >= 0 && options.relative_damping <= 1e3)) {
-    throw UsageError(fmt::format("a damping of {:g}", options.relative_damping), "--rel-damp",
-                     "give 0 or more, as 0.01");
-  }
-  if (options.path && options.lanes > 0) {
-    throw UsageError("on a path every rank is a lane", "--lanes", "leave it out");
-  }
-  if (options.compensation && !options.path) {
-    throw UsageError("only on a path is there anything to compensate", "--compensate",
-                     "use it together with --path");
-  }
-  if (options.repair && !options.resume)
-    throw UsageError("nothing to repair", "--repair", "use it together with --resume");
-}
-
 std::vector<ModuleId> missing_modules(const Communicator& comm, const std::filesystem::path& path,
                                       bool repair) {
   std::vector<ModuleId> modules;

@@ -13,6 +13,7 @@
 #include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/logging.hpp>
+#include <galapagos/core/options.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/core/signals.hpp>
 #include <galapagos/core/text.hpp>
@@ -127,11 +128,17 @@ void report_ridges(std::vector<double> ridges) {
 
 }  // namespace
 
+void bind(Options& list, RefitOptions& options) {
+  list.add("calibration", options.calibration,
+           "with --refit: text (.txt, .jsonl, also .gz and .zst) or token files (.bin)");
+  list.add("calibration-tokens", options.calibration_tokens, "tokens to use; 0: all",
+           {.least = 0, .refusal = "a negative number", .remedy = "give 1 or more"});
+  bind_sequences(list, options);
+  bind_computing(list, options);
+}
+
 void check_options(const RefitOptions& options) {
-  if (options.batch_tokens < 1)
-    throw UsageError("fewer than one token at a time", "--batch-tokens", "give 1 or more");
-  if (options.calibration_tokens < 0)
-    throw UsageError("a negative number", "--calibration-tokens", "give 1 or more");
+  check_ranges(options);
   if (options.calibration.empty())
     throw UsageError("a refit needs text", "--calibration", "give files as to 'galapagos database'");
 }

@@ -311,25 +311,6 @@ void resume(const Communicator& comm, const fs::path& part, Setup& setup, Sensit
 
 }  // namespace
 
-void check_options(const SensitivityOptions& options) {
-  const auto at_least = [](std::int64_t value, std::int64_t least, const char* option) {
-    if (value >= least) return;
-    throw UsageError(fmt::format("{}", value), option, fmt::format("give {} or more", least));
-  };
-  at_least(options.batch_tokens, 1, "--batch-tokens");
-  at_least(options.calibration_tokens, 0, "--calibration-tokens");
-  at_least(options.checkpoint_tokens, 1, "--checkpoint-tokens");
-  at_least(options.samples, 1, "--samples");
-  if (options.samples >= 1 << 24) throw UsageError("too many", "--samples", "give fewer than 2^24");
-  if (options.form == SensitivityForm::lowrank && options.rank == 0)
-    throw UsageError("a sketch of no rank", "--form lowrank", "give --rank besides, as --rank 64");
-  at_least(options.rank, 0, "--rank");
-  if (options.form != SensitivityForm::lowrank && options.rank != 0)
-    throw UsageError("a rank is of a sketch", "--rank", "use it together with --form lowrank");
-  if (options.shards > 1 && options.lanes > 0)
-    throw UsageError("both of them", "--lanes, --shards", "give one: replicas of shards are the lanes then");
-}
-
 void measure_sensitivities(const Communicator& world, const ops::Context& context,
                            const SensitivityOptions& options, const SensitivityModel& model) {
   const Communicator comm = world.duplicate();

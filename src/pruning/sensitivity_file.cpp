@@ -139,24 +139,8 @@ std::uint64_t checksum_of(const std::vector<float>& values) {
 }  // namespace
 
 std::string name_of(SensitivityForm form) {
-  switch (form) {
-    case SensitivityForm::full:
-      return "full";
-    case SensitivityForm::diagonal:
-      return "diagonal";
-    case SensitivityForm::lowrank:
-      return "lowrank";
-    default:
-      return "scalar";
-  }
-}
-
-SensitivityForm sensitivity_form_of(const std::string& name) {
-  for (const SensitivityForm form : forms) {
-    if (name_of(form) == name) return form;
-  }
-  throw UsageError("unknown form '" + printable(name) + "'", "--form",
-                   "choose full, lowrank, diagonal or scalar");
+  constexpr std::array names = {"full", "diagonal", "scalar", "lowrank"};
+  return names[static_cast<std::size_t>(form)];
 }
 
 std::string SensitivityHeader::form_text() const {

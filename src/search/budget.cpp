@@ -139,31 +139,4 @@ Assignment Budget::uniform() const {
   return assignment;
 }
 
-SizeTarget resolved(const SearchSpace& space, const SizeTarget& target) {
-  const int given = (target.level ? 1 : 0) + (target.parameters ? 1 : 0) + (target.sparsity ? 1 : 0);
-  if (given != 1) {
-    throw UsageError(fmt::format("{} targets", given), "--target-level, --target-params, --target-sparsity",
-                     "give one of them");
-  }
-  if (!target.sparsity) return target;
-  const double sparsity = *target.sparsity;
-  if (!(sparsity > 0 && sparsity <= 1)) {
-    throw UsageError(fmt::format("a sparsity of {:g}", sparsity), "--target-sparsity",
-                     "give a share above 0 and up to 1, as 0.5");
-  }
-  const auto dense = static_cast<double>(space.dense_parameters());
-  const std::int64_t kept = std::llround(std::min((1 - sparsity) * dense, dense - 1));
-  if (kept < space.smallest_parameters()) {
-    throw UsageError(fmt::format("a sparsity of {:g}, but this database goes to {:.4f}", sparsity,
-                                 1 - static_cast<double>(space.smallest_parameters()) / dense),
-                     "--target-sparsity", "choose a smaller one");
-  }
-  return {{}, space.fixed_parameters + kept, {}};
-}
-
-Budget make_budget(const SearchSpace& space, const SizeTarget& target) {
-  const SizeTarget one = resolved(space, target);
-  return one.level ? Budget::of_level(space, *one.level) : Budget::of_parameters(space, *one.parameters);
-}
-
 }  // namespace galapagos

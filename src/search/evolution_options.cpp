@@ -1,18 +1,13 @@
 #include <algorithm>
+#include <array>
 
 #include <galapagos/search/evolution_options.hpp>
 
 namespace galapagos {
 
 std::string name_of(StrategyKind strategy) {
-  switch (strategy) {
-    case StrategyKind::random:
-      return "random";
-    case StrategyKind::sensitivity:
-      return "sensitivity";
-    default:
-      return "evolution";
-  }
+  constexpr std::array names = {"evolution", "random", "sensitivity"};
+  return names[static_cast<std::size_t>(strategy)];
 }
 
 bool trains(const EvolutionOptions& options) {

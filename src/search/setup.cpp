@@ -7,6 +7,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
+#include <galapagos/core/options.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/search/footprint.hpp>
@@ -18,28 +19,6 @@ std::string count(std::int64_t number) {
   return human_count(static_cast<std::uint64_t>(number));
 }
 
-void check_counts(const SearchOptions& options) {
-  const EvolutionOptions& evolution = options.evolution;
-  const auto at_least = [](std::int64_t value, std::int64_t least, const char* option) {
-    if (value < least)
-      throw UsageError(fmt::format("{}", value), option, fmt::format("give {} or more", least));
-  };
-  at_least(evolution.islands, 1, "--islands");
-  if (evolution.strategy != StrategyKind::sensitivity) at_least(evolution.generations, 1, "--generations");
-  at_least(evolution.offspring, 1, "--offspring");
-  at_least(evolution.proposals, 0, "--proposals");
-  at_least(evolution.eval_every, 0, "--eval-every");
-  at_least(options.calibration_tokens, 0, "--calibration-tokens");
-  at_least(evolution.compare_tokens, 0, "--compare-tokens");
-  at_least(options.batch_tokens, 1, "--batch-tokens");
-  at_least(options.fitness.top_k, 1, "--kl-topk");
-  if (const double rate = options.tuning.options.learning_rate; !(rate > 0 && rate <= 1)) {
-    throw UsageError(fmt::format("{:g}", rate), "--learning-rate", "give a number above 0 and up to 1");
-  }
-  if (options.max_seconds < 0)
-    throw UsageError("a negative time", "--max-walltime", "give a time, as 01:30:00");
-}
-
 /// What decides the course of a search; --resume compares it.
 std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
                         const std::string& model_fingerprint) {
@@ -48,7 +27,9 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
     for (const auto& kept : module.kept) orders.add(std::as_bytes(std::span(kept)));
   }
   const EvolutionOptions& evolution = setup.evolution;
-  Json json;
+  Json json = deciding(options);
+  for (const char* name : {"target-params", "target-sparsity"})
+    json.erase(name);  // "parameters" stands for them
   json["model"] = model_fingerprint;
   json["database"] = hex64(orders.value());
   const DatabaseHeader& header = setup.database->header();
@@ -58,27 +39,17 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
   if (!header.path.empty()) json["database-path"] = header.path;
   if (!header.compensation.empty()) json["database-compensate"] = header.compensation;
   json["calibration"] = hex64(setup.pools.compared.fingerprint());
-  const SizeTarget target = resolved(setup.space, options.target);
-  json["target-level"] = target.level.value_or(-1);
-  json["parameters"] = target.parameters.value_or(-1);
-  json["islands"] = evolution.islands;
-  json["offspring"] = evolution.offspring;
-  if (evolution.proposals > 0) json["proposals"] = evolution.proposals;
+  json["parameters"] = resolved(setup.space, options.target).parameters.value_or(-1);
   for (const SelectionStage& stage : evolution.stages) {
     json["survivors"].push_back(stage.survivors);
     json["tokens"].push_back(stage.tokens);
     json["training-tokens"].push_back(stage.training_tokens);
   }
-  if (trains(evolution)) {
-    json["training-data"] = hex64(setup.pools.training.fingerprint());
-    json["learning-rate"] = options.tuning.options.learning_rate;
-    json["reference-finetuning"] = options.tuning.unmasked;
-  }
+  if (trains(evolution)) json["training-data"] = hex64(setup.pools.training.fingerprint());
   json["topology"] = name_of(evolution.topology.kind);
   json["migration-interval"] = evolution.topology.interval;
   json["migrants"] = evolution.topology.migrants;
   json["matrix"] = evolution.topology.matrix;
-  json["strategy"] = name_of(evolution.strategy);
   json["start"] = setup.start_name;
   if (evolution.start.kind == StartKind::given) {
     json["start"] = hex64(Hash64().add(std::as_bytes(std::span(evolution.start.given))).value());
@@ -90,14 +61,9 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
     }
     json["end-losses"] = hex64(losses.value());
   }
-  json["fitness"] = name_of(options.fitness.kind);
-  json["kl-topk"] = options.fitness.top_k;
   json["compare-tokens"] = evolution.compare_tokens;
-  json["eval-every"] = evolution.eval_every;
   for (const TokenSet& set : setup.eval_sets) json["eval-data"].push_back(hex64(set.fingerprint()));
   json["precision"] = name_of(setup.precision);
-  json["batch-tokens"] = options.batch_tokens;
-  json["seed"] = evolution.seed;
   return json.dump();
 }
 
@@ -173,7 +139,7 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& options, D
   SearchSetup setup;
   setup.evolution = options.evolution;
   agree(comm, [&] {
-    check_counts(options);
+    check_options(options);
     setup.config = read_hf_config(options.model);
     setup.checkpoint.emplace(options.model);
     setup.database.emplace(options.database);

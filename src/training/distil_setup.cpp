@@ -1,7 +1,5 @@
 #include "distil_setup.hpp"
 
-#include "option_ranges.hpp"
-
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
@@ -12,6 +10,7 @@
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/logging.hpp>
+#include <galapagos/core/options.hpp>
 #include <galapagos/core/random.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/pruning/calibration_batches.hpp>
@@ -92,7 +91,7 @@ void deal(const TokenSet& all, std::size_t fitted, const DistilOptions& options,
 }
 
 std::string identity_of(const DistilSetup& setup, const TokenSet& text, const DistilOptions& options) {
-  Json json;
+  Json json = deciding(options);
   json["model"] = hex64(setup.model.checkpoint->fingerprint());
   json["reference"] = hex64(setup.reference.checkpoint->fingerprint());
   json["configs"] =
@@ -100,41 +99,21 @@ std::string identity_of(const DistilSetup& setup, const TokenSet& text, const Di
   json["sensitivity"] = setup.sensitivities ? setup.sensitivities->fingerprint() : "";
   json["data"] = hex64(text.fingerprint());
   json["refit"] = options.refit;
-  json["epochs"] = options.epochs;
-  json["step-tokens"] = options.step_tokens;
-  json["batch-tokens"] = options.batch_tokens;
-  json["learning-rate"] = options.learning_rate;
-  json["min-learning-rate"] = options.least_rate_share;
-  json["warmup"] = options.warmup_share;
   json["beta1"] = options.adamw.beta1;
   json["beta2"] = options.adamw.beta2;
   json["epsilon"] = options.adamw.epsilon;
-  json["weight-decay"] = options.adamw.weight_decay;
   json["precision"] = name_of(setup.model.precision);
   json["reference-precision"] = name_of(setup.reference.precision);
-  json["seed"] = options.seed;
   return json.dump();
 }
 
 }  // namespace
 
-void check_options(const DistilOptions& options) {
-  at_least(options.tokens, 0, "--tokens");
-  at_least(options.epochs, options.refit ? 0 : 1, "--epochs");
-  at_least(options.step_tokens, 1, "--step-tokens");
-  at_least(options.batch_tokens, 1, "--batch-tokens");
-  between(options.learning_rate, 0, 1e3, "--learning-rate");
-  between(options.least_rate_share, 0, 1, "--min-learning-rate");
-  between(options.warmup_share, 0, 1, "--warmup");
-  between(options.adamw.weight_decay, 0, 1e3, "--weight-decay");
-  between(options.max_seconds, 0, 1e12, "--max-walltime");
-}
-
 void prepare_distillation(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
                           DistilSetup& setup) {
   SequenceRequest request;
   agree(comm, [&] {
-    check_options(options);
+    check_ranges(options);
     open_models(setup, context, options);
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.model.config);
     request.token_budget = options.tokens;

@@ -6,6 +6,7 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/hash.hpp>
+#include <galapagos/core/identity.hpp>
 #include <galapagos/io/safetensors.hpp>
 #include <galapagos/model/weights.hpp>
 
@@ -60,10 +61,8 @@ void LayerFiles::check(std::int64_t layer) const {
     const auto found = file->metadata().find(key);
     return found == file->metadata().end() ? std::string() : found->second;
   };
-  if (said(identity_key) != identity_) {
-    throw InputError("this layer was trained with other models, text or options", path.string(),
-                     "give those of the run that is to go on, or choose another --output");
-  }
+  if (said(identity_key).empty()) throw damaged();
+  check_identity(said(identity_key), identity_, "distillation", path.string());
   if (said(checksum_key) != checksum_of(file->entries())) throw damaged();
 }
 

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/options.hpp>
 #include <galapagos/training/loss_options.hpp>
 
 namespace galapagos {
@@ -33,18 +34,26 @@ std::optional<std::int64_t> number_of(std::string_view text, std::int64_t least,
   return value;
 }
 
-std::string name_of(const std::optional<ops::HiddenLoss>& loss) {
-  if (!loss) return "none";
-  return *loss == ops::HiddenLoss::cosine ? "cosine" : "normalised";
-}
-
 }  // namespace
 
-std::optional<ops::HiddenLoss> hidden_loss_of(const std::string& name) {
-  if (name == "none") return std::nullopt;
-  if (name == "cosine") return ops::HiddenLoss::cosine;
-  if (name == "normalised") return ops::HiddenLoss::normalised;
-  throw UsageError("'" + name + "'", "--hidden-loss", "give none, cosine or normalised");
+void bind(Options& list, LossOptions& options, bool with_reference) {
+  list.add("logit-weight", options.logit_weight, "of the divergence from the reference's probabilities",
+           {.least = 0, .most = 1e6, .decides = with_reference, .indirectly = true});
+  list.add("temperature", options.temperature, "of that divergence",
+           {.least = 1e-2, .most = 1e2, .decides = with_reference, .indirectly = true});
+  list.add("text-weight", options.text_weight, "of the text's own loss beside a reference",
+           {.least = 0, .most = 1e6, .decides = with_reference, .indirectly = true});
+  list.add_choice("hidden-loss", options.hidden_loss, "",
+                  {{"none", std::nullopt},
+                   {"cosine", ops::HiddenLoss::cosine},
+                   {"normalised", ops::HiddenLoss::normalised}},
+                  "of hidden states against the reference's: none, cosine or normalised",
+                  {.decides = with_reference, .indirectly = true});
+  list.add("hidden-weight", options.hidden_weight, "of that loss, a mean over layers",
+           {.least = 0, .most = 1e6, .decides = with_reference, .indirectly = true});
+  list.add("hidden-layers", options.hidden_layers,
+           "after which they are compared: last, all, every:K or numbers",
+           {.decides = with_reference, .indirectly = true});
 }
 
 void check_losses(const LossOptions& options, bool with_reference) {
@@ -55,15 +64,7 @@ void check_losses(const LossOptions& options, bool with_reference) {
         "--hidden-loss, --hidden-weight, --hidden-layers, --logit-weight, --text-weight, --temperature",
         "give the model to learn from as --reference, or leave them out");
   }
-  const auto between = [](double value, double least, double most, const char* option) {
-    if (value >= least && value <= most) return;
-    throw UsageError(fmt::format("{:g}", value), option,
-                     fmt::format("give a number from {:g} to {:g}", least, most));
-  };
-  between(options.logit_weight, 0, 1e6, "--logit-weight");
-  between(options.text_weight, 0, 1e6, "--text-weight");
-  between(options.hidden_weight, 0, 1e6, "--hidden-weight");
-  between(options.temperature, 1e-2, 1e2, "--temperature");
+  check_ranges(options);
   if (options.logit_weight == 0 && options.text_weight == 0 && !options.hidden_loss) {
     throw UsageError("no loss has a weight", "--logit-weight, --text-weight, --hidden-weight",
                      "give one of them a weight above 0");
@@ -128,15 +129,6 @@ TrainingLoss training_loss(const LossOptions& options, bool with_reference, cons
   loss.hidden_loss = *options.hidden_loss;
   loss.layers = compared_layers(options.hidden_layers, config);
   return loss;
-}
-
-void describe(const LossOptions& options, Json& json) {
-  json["logit-weight"] = options.logit_weight;
-  json["text-weight"] = options.text_weight;
-  json["temperature"] = options.temperature;
-  json["hidden-loss"] = name_of(options.hidden_loss);
-  json["hidden-weight"] = options.hidden_weight;
-  json["hidden-layers"] = options.hidden_layers;
 }
 
 }  // namespace galapagos

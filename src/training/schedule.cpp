@@ -2,20 +2,12 @@
 #include <cmath>
 #include <numbers>
 
-#include <galapagos/core/error.hpp>
 #include <galapagos/training/schedule.hpp>
 
 namespace galapagos {
 
 std::string name_of(Decay decay) {
   return decay == Decay::constant ? "constant" : decay == Decay::linear ? "linear" : "cosine";
-}
-
-Decay decay_of(const std::string& name) {
-  for (const Decay decay : {Decay::constant, Decay::linear, Decay::cosine})
-    if (name == name_of(decay)) return decay;
-  throw UsageError("unknown schedule '" + printable(name) + "'", "--schedule",
-                   "choose constant, linear or cosine");
 }
 
 double Schedule::at(std::int64_t step) const {

@@ -1,7 +1,5 @@
 #include "setup.hpp"
 
-#include "option_ranges.hpp"
-
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
@@ -11,6 +9,7 @@
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/logging.hpp>
+#include <galapagos/core/options.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/io/model_sequences.hpp>
@@ -31,27 +30,11 @@ DType stored_type(const OpenModel& model) {
 
 std::string identity_of(const TrainSetup& setup, const TrainOptions& options, const std::string& model,
                         const std::string& reference) {
-  Json json;
+  Json json = deciding(options);
   json["model"] = model;
   json["reference"] = reference;
   json["data"] = hex64(setup.data.fingerprint());
-  json["tokens"] = options.tokens;
-  json["step-tokens"] = options.step_tokens;
-  json["batch-tokens"] = options.batch_tokens;
-  json["schedule"] = name_of(options.decay);
-  json["learning-rate"] = options.learning_rate;
-  json["min-learning-rate"] = options.least_rate_share;
-  json["warmup"] = options.warmup_share;
-  json["clip"] = options.clip;
-  json["beta1"] = options.adamw.beta1;
-  json["beta2"] = options.adamw.beta2;
-  json["epsilon"] = options.adamw.epsilon;
-  json["weight-decay"] = options.adamw.weight_decay;
   json["precision"] = name_of(setup.precision);
-  json["seed"] = options.seed;
-  if (options.shards > 1) json["shards"] = options.shards;
-  if (options.responses_only) json["loss-on"] = "response";
-  if (options.reference) describe(options.loss, json);
   return json.dump();
 }
 
@@ -107,24 +90,6 @@ void open_models(TrainSetup& setup, const ReplicaGrid& grid, const ops::Context&
 }
 
 }  // namespace
-
-void check_options(const TrainOptions& options) {
-  at_least(options.tokens, 1, "--tokens");
-  at_least(options.step_tokens, 1, "--step-tokens");
-  at_least(options.batch_tokens, 1, "--batch-tokens");
-  at_least(options.eval_every, 0, "--eval-every");
-  at_least(options.checkpoint_every, 0, "--checkpoint-every");
-  between(options.learning_rate, 0, 1e3, "--learning-rate");
-  between(options.least_rate_share, 0, 1, "--min-learning-rate");
-  between(options.warmup_share, 0, 1, "--warmup");
-  between(options.clip, 0, 1e9, "--clip");
-  between(options.adamw.beta1, 0, 1 - 1e-9, "--beta1");
-  between(options.adamw.beta2, 0, 1 - 1e-9, "--beta2");
-  between(options.adamw.epsilon, 1e-30, 1, "--epsilon");
-  between(options.adamw.weight_decay, 0, 1e3, "--weight-decay");
-  between(options.max_seconds, 0, 1e12, "--max-walltime");
-  check_losses(options.loss, options.reference.has_value());
-}
 
 void prepare(const Communicator& comm, const ReplicaGrid& grid, const ops::Context& context,
              const TrainOptions& options, TrainSetup& setup) {

@@ -25,6 +25,27 @@ TEST_CASE("versions, help and resolved options, printed once", "[app]") {
   CHECK(test::count_lines(config.output, "levels = 7") == 1);
 }
 
+TEST_CASE("the reference has the options of every command", "[app]") {
+  const test::Ended all = run_galapagos(2, {"help", "--all"});
+  CHECK(all.code == 0);
+  for (const char* command : {"sensitivity", "database", "assign", "search", "prune", "rounds", "stitch",
+                              "eval", "distil", "train", "tokenize", "plan", "info", "plan collectives"})
+    CHECK(test::count_lines(all.output, std::string("galapagos ") + command + ": ") == 1);
+  for (const char* line : {
+           "  --islands               1                    decides  subpopulations [1 or more]",
+           "  --fitness               kl                   decides  kl, sparse_kl or ppl",
+           "  --target-sparsity                            decides  or: this share of the prunable",
+           "  --max-walltime          0                             stop in time to resume",
+           "  --tokens                required             decides  to train on; a shorter text is read "
+           "again",
+           "  --shard-size            5G                            most bytes of one file of the model",
+       })
+    CHECK(all.output.find(line) != std::string::npos);
+  const test::Ended one = run_galapagos(1, {"stitch", "--print-options"});
+  CHECK(one.code == 0);
+  CHECK(all.output.find(one.output) != std::string::npos);
+}
+
 TEST_CASE("from text to tokens, a database and an evaluation", "[app]") {
   const test::TemporaryFolder folder;
   const std::string model = test::data_file("models/qwen2_tiny").string(),

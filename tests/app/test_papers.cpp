@@ -54,6 +54,7 @@ const std::map<std::string, Words>& options_of_commands() {
       options[command] = options_in(of_command.output);
       options[""].insert(options[command].begin(), options[command].end());
     }
+    options["help"] = {"--all"};
     return options;
   }();
   return known;

@@ -58,10 +58,3 @@ TEST_CASE("explicit levels are given in columns", "[levels]") {
     }
   }
 }
-
-TEST_CASE("names of attention units", "[levels]") {
-  for (const AttentionUnit unit : {AttentionUnit::head, AttentionUnit::group, AttentionUnit::per_group}) {
-    CHECK(attention_unit_of(name_of(unit)) == unit);
-  }
-  CHECK_THROWS_AS(attention_unit_of("heads"), UsageError);
-}

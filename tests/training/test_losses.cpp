@@ -281,7 +281,4 @@ TEST_CASE("losses that cannot be are refused", "[training]") {
   CHECK_THROWS_AS(check_losses(options, true), UsageError);
   options.temperature = std::nan("");
   CHECK_THROWS_AS(check_losses(options, true), UsageError);
-  CHECK(!hidden_loss_of("none"));
-  CHECK(hidden_loss_of("normalised") == HiddenLoss::normalised);
-  CHECK_THROWS_AS(hidden_loss_of("mse"), UsageError);
 }

@@ -48,10 +48,3 @@ TEST_CASE("a schedule of one update, without warm-up or with nothing else", "[sc
   CHECK(schedule.at(0) == 1);
   CHECK(schedule.at(1) == 1);
 }
-
-TEST_CASE("schedules by name", "[schedule]") {
-  CHECK(decay_of("constant") == Decay::constant);
-  CHECK(decay_of("linear") == Decay::linear);
-  CHECK(decay_of("cosine") == Decay::cosine);
-  CHECK_THROWS_AS(decay_of("Cosine"), UsageError);
-}

@@ -33,7 +33,7 @@ struct EvaluationOptions {
   std::int64_t batch_tokens = 4096;
   std::uint64_t memory_limit = 0;  ///< bytes a rank may use; 0: its share of what the node has free
   /// For each sequence, how many of its tokens are only context and not scored; empty: the first one.
-  std::vector<std::int64_t> context;
+  std::vector<std::int64_t> context = {};
   /// Where a replica is held by several shards: how the ranks are dealt, of which the models given are the
   /// parts.
   const ReplicaGrid* grid = nullptr;

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 
 #include <galapagos/comm/collectives.hpp>
 #include <galapagos/ops/context.hpp>
@@ -11,9 +10,6 @@ namespace galapagos {
 
 /// What sums over the ranks of a replica go through.
 enum class CollectivesKind : std::uint8_t { automatic, nccl, mpi };
-
-/// The kind meant by --collectives auto|nccl|mpi; UsageError for another word.
-CollectivesKind collectives_kind(const std::string& word);
 
 /// ResourceError where NCCL is asked for and either the context is not on a GPU or the build lacks it.
 void check_collectives(const ops::Context& context, CollectivesKind kind);

@@ -14,8 +14,6 @@ namespace galapagos {
 enum class AttentionUnit : std::uint8_t { head, group, per_group };
 
 std::string name_of(AttentionUnit unit);
-/// UsageError for anything but head, group, per-group.
-AttentionUnit attention_unit_of(const std::string& name);
 
 /// How the modules of one kind are cut into structures.
 struct StructureLayout {

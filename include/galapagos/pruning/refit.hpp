@@ -11,6 +11,7 @@
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/io/checkpoint.hpp>
+#include <galapagos/model/computing_options.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/pruning/compensation.hpp>
 #include <galapagos/pruning/database.hpp>
@@ -21,18 +22,16 @@
 namespace galapagos {
 
 /// What `--refit` and the options of its text are given.
-struct RefitOptions {
+struct RefitOptions : ComputingOptions {
   std::vector<std::filesystem::path> calibration;
   std::int64_t calibration_tokens = 0;  ///< 0: all there are
-  std::int64_t sequence_length = 0;     ///< 0: the model's longest, at most 8192
-  bool add_bos = false;
   Compensation ridge;
-  std::int64_t batch_tokens = 4096;
-  std::uint64_t memory_limit = 0;  ///< bytes a rank may use; 0: its share of what the node has free
-  std::optional<DType> precision;  ///< of the working weights; the checkpoint's where not given
 };
 
-/// UsageError where a number is out of its range.
+/// Binds all but the ridge.
+void bind(Options& list, RefitOptions& options);
+
+/// UsageError where a number is out of its range, or there is no text.
 void check_options(const RefitOptions& options);
 
 /// What a refit has found, and on what.

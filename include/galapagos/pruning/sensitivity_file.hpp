@@ -18,8 +18,6 @@ namespace galapagos {
 enum class SensitivityForm : std::uint8_t { full, diagonal, scalar, lowrank };
 
 std::string name_of(SensitivityForm form);
-/// UsageError for anything but full, diagonal, scalar, lowrank.
-SensitivityForm sensitivity_form_of(const std::string& name);
 
 /// Everything about a file of sensitivities but the sensitivities.
 struct SensitivityHeader {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,21 +40,5 @@ class Budget {
  private:
   std::vector<BudgetRule> rules_;
 };
-
-/// The size that is asked for, in one of several ways.
-struct SizeTarget {
-  std::optional<std::int64_t> level, parameters;
-  std::optional<double> sparsity;  ///< share of the prunable parameters that goes
-
-  bool given() const { return level || parameters || sparsity; }
-};
-
-/// The same target as a level or as parameters. UsageError where there is none or another, or the sparsity
-/// cannot be met.
-SizeTarget resolved(const SearchSpace& space, const SizeTarget& target);
-
-/// The budget that a target asks for; UsageError as resolved(), Budget::of_level() and
-/// Budget::of_parameters().
-Budget make_budget(const SearchSpace& space, const SizeTarget& target);
 
 }  // namespace galapagos

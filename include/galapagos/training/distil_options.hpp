@@ -7,39 +7,30 @@
 #include <vector>
 
 #include <galapagos/io/hf_config.hpp>
+#include <galapagos/model/computing_options.hpp>
 #include <galapagos/model/replicas.hpp>
 #include <galapagos/training/optimiser.hpp>
 
 namespace galapagos {
 
 /// What `galapagos distil` is asked for.
-struct DistilOptions {
-  std::filesystem::path model;      ///< pruned
+struct DistilOptions : RunOptions {
   std::filesystem::path reference;  ///< the unpruned model
   std::vector<std::filesystem::path> data;
-  std::filesystem::path output;
   std::optional<std::filesystem::path> sensitivity;  ///< of the unpruned model; weighs the error
   std::int64_t tokens = 0;                           ///< of the text; 0: all there are
-  std::int64_t sequence_length = 0;                  ///< 0: the model's longest, at most 8192
-  bool add_bos = false;
   bool refit = true;        ///< first fit what a layer's two parts put out, by least squares
   std::int64_t epochs = 2;  ///< times that every layer sees the text; 0: only fit
   std::int64_t step_tokens = 512;
-  std::int64_t batch_tokens = 4096;
   double learning_rate = 5e-4, least_rate_share = 0.05, warmup_share = 0.03;
   AdamWOptions adamw = {0.9, 0.95, 1e-8, 0};
-  std::optional<DType> precision;
   std::uint64_t seed = 0;
-  std::uint64_t memory_limit = 0;
   std::uint64_t shard_bytes = 5ull << 30;
-  double max_seconds = 0;
-  bool resume = false, dry_run = false;
   MakeCollectives make_collectives = make_mpi_collectives;
   std::string config_ini;
 };
 
-/// UsageError where a number is out of its range.
-void check_options(const DistilOptions& options);
+void bind(Options& list, DistilOptions& options);
 
 /// What a distillation takes on a rank, in bytes.
 struct DistilFootprint {

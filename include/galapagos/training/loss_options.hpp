@@ -5,11 +5,12 @@
 #include <string>
 #include <vector>
 
-#include <galapagos/core/json.hpp>
 #include <galapagos/io/hf_config.hpp>
 #include <galapagos/model/training_loss.hpp>
 
 namespace galapagos {
+
+class Options;
 
 /// What is learnt of a reference; without one the text is learnt and nothing of this may be changed.
 struct LossOptions {
@@ -20,8 +21,8 @@ struct LossOptions {
   bool operator==(const LossOptions&) const = default;
 };
 
-/// UsageError for anything but none, cosine, normalised.
-std::optional<ops::HiddenLoss> hidden_loss_of(const std::string& name);
+/// Without a reference they decide nothing.
+void bind(Options& list, LossOptions& options, bool with_reference = true);
 
 /// UsageError where a number is out of its range, no loss has a weight, or without a reference anything is
 /// not as usual.
@@ -43,8 +44,5 @@ std::vector<std::int64_t> compared_layers(const std::string& choice, const HfCon
 
 /// The loss of a training of a model with that configuration, of which no shard's part will do.
 TrainingLoss training_loss(const LossOptions& options, bool with_reference, const HfConfig& config);
-
-/// What of them decides the course of a run.
-void describe(const LossOptions& options, Json& json);
 
 }  // namespace galapagos

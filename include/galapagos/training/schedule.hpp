@@ -9,8 +9,6 @@ enum class Decay : std::uint8_t { constant, linear, cosine };
 
 /// "cosine" and so on.
 std::string name_of(Decay decay);
-/// UsageError for anything but constant, linear, cosine.
-Decay decay_of(const std::string& name);
 
 /// Learning rates of a run of `steps` updates: linear warm-up over the first `warmup` of them, then a decay
 /// from `peak` to `least`.

@@ -1,0 +1,146 @@
+#include <fmt/format.h>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/options.hpp>
+#include <galapagos/search/search_options.hpp>
+
+namespace galapagos {
+
+namespace {
+
+void bind_islands(Options& list, SearchOptions& options) {
+  EvolutionOptions& evolution = options.evolution;
+  list.add("islands", evolution.islands, "subpopulations", {.least = 1, .decides = true});
+  list.add("shards", options.shards, "ranks that hold one replica of the model");
+  list.add("generations", evolution.generations, "of every island; none with --strategy sensitivity",
+           {.least = 0});
+  list.add("offspring", evolution.offspring, "per generation", {.least = 1, .decides = true});
+  list.add("proposals", evolution.proposals,
+           "of the offspring, made from what was predicted and measured so far; needs end losses",
+           {.least = 0, .decides = evolution.proposals > 0, .indirectly = true});
+  list.add("survivors", options.words.survivors, "of each stage of the selection", {.indirectly = true});
+  list.add("tokens", options.words.tokens, "compared on in each stage", {.indirectly = true});
+}
+
+void bind_tuning(Options& list, SearchOptions& options) {
+  const bool tunes = trains(options.evolution);
+  list.add("training-tokens", options.words.training_tokens,
+           "fine-tuned on in each stage before the comparison; 0: nothing", {.indirectly = true});
+  list.add("training-data", options.training_data, "files for that; the calibration files where not given",
+           {.indirectly = true});
+  list.add("learning-rate", options.tuning.options.learning_rate, "of the fine-tuning",
+           {.least = 0, .most = 1, .above = true, .decides = tunes, .indirectly = true});
+  list.add("recompute", options.tuning.options.recompute,
+           "fine-tune with less memory: keep only what goes into each layer");
+  list.add("reference-finetuning", options.tuning.unmasked,
+           "fine-tune as DarwinLM's code does, where pruned weights are trained too (for comparison only)",
+           {.decides = tunes, .indirectly = true});
+}
+
+std::vector<SelectionStage> stages_of(const SearchWords& words) {
+  const auto survivors = parse_integers(words.survivors, "--survivors");
+  const auto tokens = parse_integers(words.tokens, "--tokens");
+  const auto training = parse_integers(words.training_tokens, "--training-tokens");
+  if (survivors.size() != tokens.size() || survivors.empty()) {
+    throw UsageError(fmt::format("{} stages of survivors, {} of tokens", survivors.size(), tokens.size()),
+                     "--survivors, --tokens", "give one number per stage in both");
+  }
+  const bool trains = training != std::vector<std::int64_t>{0};  // a single 0 stands for all stages
+  if (trains && training.size() != tokens.size()) {
+    throw UsageError(
+        fmt::format("{} stages of tokens, {} of training tokens", tokens.size(), training.size()),
+        "--training-tokens", "give one number per stage, or 0");
+  }
+  std::vector<SelectionStage> stages;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (survivors[i] < 1 || (i > 0 && survivors[i] > survivors[i - 1])) {
+      throw UsageError(fmt::format("{} survivors in stage {}", survivors[i], i + 1), "--survivors",
+                       "give numbers from 1 that do not grow");
+    }
+    if (tokens[i] < 2) {
+      throw UsageError(fmt::format("{} tokens in stage {}", tokens[i], i + 1), "--tokens", "give 2 or more");
+    }
+    const std::int64_t trained = trains ? training[i] : 0;
+    if (trained < 0) {
+      throw UsageError(fmt::format("{} training tokens in stage {}", trained, i + 1), "--training-tokens",
+                       "give 0 or more");
+    }
+    stages.push_back({survivors[i], tokens[i], trained});
+  }
+  if (stages.back().survivors != 1) {
+    throw UsageError(fmt::format("{} survivors of the last stage", stages.back().survivors), "--survivors",
+                     "end with 1: the parent of the next generation");
+  }
+  return stages;
+}
+
+}  // namespace
+
+void bind(Options& list, SearchOptions& options) {
+  list.describe("search", "looks for the level of every module that loses the least quality at a given size");
+  EvolutionOptions& evolution = options.evolution;
+  list.add("model", options.model, "folder of a Hugging Face model", {.required = true, .indirectly = true});
+  list.add("database", options.database, "its pruning database", {.required = true, .indirectly = true});
+  list.add("calibration", options.calibration, "text or token files on which candidates are compared",
+           {.required = true, .indirectly = true});
+  list.add("output", options.output, "folder of the run", {.required = true});
+  bind(list, options.target);
+  bind_islands(list, options);
+  bind_tuning(list, options);
+  list.add_choice("fitness", options.fitness.kind, "fitness",
+                  named({FitnessKind::kl, FitnessKind::sparse_kl, FitnessKind::ppl}), "kl, sparse_kl or ppl",
+                  {.decides = true});
+  list.add("kl-topk", options.fitness.top_k, "tokens of the vocabulary for sparse_kl",
+           {.least = 1, .decides = true});
+  list.add("topology", options.words.topology, "of migration: ring, complete, star, random, none or matrix",
+           {.indirectly = true});
+  list.add("migration-interval", options.words.migration_interval, "generations between migrations",
+           {.indirectly = true});
+  list.add("migrants", options.words.migrants, "candidates along each edge; for matrix, rows as \"0 1; 1 0\"",
+           {.indirectly = true});
+  list.add_choice("strategy", evolution.strategy, "strategy",
+                  named({StrategyKind::evolution, StrategyKind::random, StrategyKind::sensitivity}),
+                  "evolution, random (the baseline), or sensitivity (no generations)", {.decides = true});
+  list.add("start", options.start,
+           "sensitivity (least sum of the database's end losses), uniform, or a file with an assignment; "
+           "auto: the "
+           "first that can be had",
+           {.indirectly = true});
+  list.add("calibration-tokens", options.calibration_tokens, "tokens to draw from; 0: all there are",
+           {.least = 0, .indirectly = true});
+  bind_sequences(list, options);
+  list.add("compare-tokens", evolution.compare_tokens,
+           "on which the islands' best are compared; 0: 8 times the last stage's",
+           {.least = 0, .indirectly = true});
+  list.add("eval-data", options.eval_data, "files for the perplexity of the best at each comparison",
+           {.indirectly = true});
+  list.add("eval-every", evolution.eval_every, "generations between comparisons; 0: only at the end",
+           {.least = 0, .decides = true});
+  list.add("seed", evolution.seed, "of all random numbers", {.decides = true});
+  list.add_choice("level-cache", options.level_cache, "level cache",
+                  {{"auto", std::nullopt},
+                   {"device", LevelHome::device},
+                   {"host", LevelHome::host},
+                   {"file", LevelHome::file}},
+                  "auto, device, host or file");
+  bind_run(list, options, "go on from the run's checkpoint");
+  bind_computing(list, options);
+}
+
+void check_options(const SearchOptions& options) {
+  check_ranges(options);
+  const EvolutionOptions& evolution = options.evolution;
+  if (evolution.strategy != StrategyKind::sensitivity && evolution.generations < 1)
+    throw UsageError(fmt::format("{}", evolution.generations), "--generations", "give 1 or more");
+}
+
+void resolve(SearchOptions& options) {
+  check_options(options);
+  EvolutionOptions& evolution = options.evolution;
+  evolution.stages = stages_of(options.words);
+  if (evolution.strategy == StrategyKind::sensitivity) evolution.generations = 0;
+  evolution.topology = make_topology(options.words.topology, options.words.migrants,
+                                     options.words.migration_interval, evolution.islands, evolution.seed);
+}
+
+}  // namespace galapagos
