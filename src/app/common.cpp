@@ -12,6 +12,7 @@
 #include <galapagos/core/system.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/model/collectives_check.hpp>
+#include <galapagos/ops/tuning.hpp>
 
 namespace galapagos::app {
 namespace {
@@ -44,6 +45,16 @@ DType products_of(Device device, std::optional<DType> weights, const std::filesy
   return weights.value_or(DType::f32) == DType::f32 ? DType::f32 : DType::bf16;
 }
 
+/// What was chosen by measuring and is no option, as comments of an INI file.
+std::string tuning_text() {
+  std::string text;
+  for (const Device device : {Device::cpu, Device::cuda}) {
+    for (const ops::Tuning& one : ops::tuning_of(device))
+      text += fmt::format("# {} {} = {}\n", device == Device::cpu ? "cpu" : "cuda", one.name, one.value);
+  }
+  return text.empty() ? text : "\n# built in, by device:\n" + text;
+}
+
 }  // namespace
 
 bool begin(const Communicator& world, Options& options, const std::vector<std::string>& words) {
@@ -53,7 +64,10 @@ bool begin(const Communicator& world, Options& options, const std::vector<std::s
   });
   if (options.flag("help")) print(world, options.help());
   if (options.flag("print-options")) print(world, options.reference());
-  if (options.flag("print-config")) print(world, options.resolved());
+  if (options.flag("print-config")) {
+    print(world, options.resolved());
+    if (options.declares("backend")) print(world, tuning_text());
+  }
   return !options.flag("help") && !options.flag("print-options") && !options.flag("print-config");
 }
 

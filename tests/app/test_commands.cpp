@@ -23,6 +23,12 @@ TEST_CASE("versions, help and resolved options, printed once", "[app]") {
   const test::Ended config = run_galapagos(1, {"database", "--levels", "7", "--print-config"});
   CHECK(config.code == 0);
   CHECK(test::count_lines(config.output, "levels = 7") == 1);
+  for (const char* tuning : {"# cpu obs_block = ", "# cpu logit_tile = "})
+    CHECK(test::count_lines(config.output, tuning) == 1);
+  const test::TemporaryFolder folder;
+  test::write_text(folder / "again.ini", config.output);
+  CHECK(run_galapagos(1, {"database", "--config", (folder / "again.ini").string(), "--print-config"}).code ==
+        0);
 }
 
 TEST_CASE("the reference has the options of every command", "[app]") {
