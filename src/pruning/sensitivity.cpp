@@ -61,6 +61,7 @@ struct Contribution {
 };
 
 struct Setup {
+  SensitivityOptions options;  ///< as they were asked for
   SensitivityHeader header;
   TokenSet calibration;
   std::vector<NumberedBatch> batches;
@@ -91,6 +92,7 @@ void look_for_output(const SensitivityOptions& options) {
 Setup make_setup(const Communicator& comm, const ops::Context& context, const SensitivityOptions& options,
                  const SensitivityModel& model) {
   Setup setup;
+  setup.options = options;
   SensitivityHeader& header = setup.header;
   agree(comm, [&] {
     check_options(options);
@@ -165,7 +167,8 @@ Setup make_setup(const Communicator& comm, const ops::Context& context, const Se
   return setup;
 }
 
-void log_setup(const SensitivityOptions& options, const Setup& setup) {
+void log_setup(const Setup& setup) {
+  const SensitivityOptions& options = setup.options;
   const Dealing& dealing = setup.dealing;
   log_info("sensitivities of {} modules, {}; {} tokens of context, {} ids drawn for each{}",
            setup.modules.size(), setup.header.form_text(),
@@ -280,7 +283,8 @@ void finish(const Setup& setup, const SensitivityModel& model, Sensitivities& to
 }
 
 /// Collective. Whether the run was complete but for the removal of its sums, which is made up for.
-bool ended_before(const Communicator& comm, const SensitivityOptions& options, const Setup& setup) {
+bool ended_before(const Communicator& comm, const Setup& setup) {
+  const SensitivityOptions& options = setup.options;
   bool ended = false;
   agree_at_root(comm, [&] {
     ended = options.resume && fs::exists(options.output);
@@ -320,8 +324,8 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   Setup setup = make_setup(comm, context, options, model);
-  log_setup(options, setup);
-  if (options.dry_run || ended_before(comm, options, setup)) return;
+  log_setup(setup);
+  if (options.dry_run || ended_before(comm, setup)) return;
   const fs::path part = part_path(options.output);
   // Sums that are saved lie beside those that they replace, and the result beside the last ones.
   agree_at_root(comm, [&] { check_room(setup.header, part, options.resume ? 1 : 2); });

@@ -78,7 +78,7 @@ void Recorder::comparison(const Population& population, const Comparison& compar
       nll += comparison.extra[i] * predicted;
       tokens += predicted;
     }
-    const std::string name = options_.eval_data[set].string();
+    const std::string name = setup_.options.eval_data[set].string();
     line["perplexity"][name] = std::exp(nll / tokens);
     said += fmt::format(", perplexity {:.4f} on {}", std::exp(nll / tokens), name);
   }
@@ -93,22 +93,22 @@ void Recorder::comparison(const Population& population, const Comparison& compar
     surrogate_ranks_so_far_ += island.surrogate_ranks;
   }
   log_info("generation {}: best fitness {:.6g} on {} tokens, island {}, {} of {} parameters{}",
-           population.generation, comparison.fitness[best], count(setup_.evolution.compare_tokens), best,
-           count(parameters), count(dense), said);
+           population.generation, comparison.fitness[best], count(setup_.options.evolution.compare_tokens),
+           best, count(parameters), count(dense), said);
 
   Json& manifest = manifest_;
   manifest["tool_version"] = version_with_revision();
   manifest["command"] = "search";
   manifest["started"] = started_;
   manifest["ranks"] = ranks_;
-  manifest["shards"] = options_.shards;
-  manifest["islands"] = setup_.evolution.islands;
-  manifest["seed"] = setup_.evolution.seed;
-  manifest["strategy"] = name_of(setup_.evolution.strategy);
+  manifest["shards"] = setup_.options.shards;
+  manifest["islands"] = setup_.options.evolution.islands;
+  manifest["seed"] = setup_.options.evolution.seed;
+  manifest["strategy"] = name_of(setup_.options.evolution.strategy);
   manifest["start"] = setup_.start_name;
   manifest["options"] = Json::parse(setup_.identity);
-  manifest["model"] = options_.model.string();
-  manifest["database"] = options_.database.string();
+  manifest["model"] = setup_.options.model.string();
+  manifest["database"] = setup_.options.database.string();
   manifest["generations"] = population.generation;
   manifest["evaluations"] = evaluations;
   manifest["seconds"] = elapsed();
@@ -136,17 +136,17 @@ void Recorder::finish(const Json& phases) {
 }
 
 SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, const SearchSetup& setup,
-                          const Strategy& strategy, const SearchOptions& options) {
+                          const Strategy& strategy) {
   SearchCheckpoint start;
   std::int64_t generation = 0;
   agree_at_root(comm, [&] {
-    if (options.resume) {
-      start = folder.resume(setup.space, setup.identity, setup.evolution.islands);
+    if (setup.options.resume) {
+      start = folder.resume(setup.space, setup.identity, setup.options.evolution.islands);
       folder.rewind(start.population.generation);
       log_info("going on after generation {}", start.population.generation);
     } else {
-      folder.begin(options.config_ini);
-      start = {setup.identity, initial_population(strategy, setup.evolution.islands), 0};
+      folder.begin(setup.options.config_ini);
+      start = {setup.identity, initial_population(strategy, setup.options.evolution.islands), 0};
       folder.write_uniform(to_text(setup.space, setup.budget->uniform()));
       folder.write_start(to_text(setup.space, start.population.islands.front().elites.front().assignment));
       folder.save(start);
@@ -157,7 +157,7 @@ SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, con
   if (comm.is_root()) records = pack(start.population);
   comm.broadcast(records);
   start.population =
-      unpack(records, setup.space.modules.size(), static_cast<std::size_t>(setup.evolution.islands));
+      unpack(records, setup.space.modules.size(), static_cast<std::size_t>(setup.options.evolution.islands));
   start.population.generation = comm.broadcast_value(generation);
   return start;
 }

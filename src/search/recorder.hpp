@@ -19,15 +19,14 @@ namespace galapagos {
 /// Writes the run's folder as the search goes on, on rank 0.
 class Recorder {
  public:
-  Recorder(RunFolder folder, const SearchSetup& setup, const SearchOptions& options, int ranks,
-           const std::vector<EvalPart>& parts, const SearchCheckpoint& start)
+  Recorder(RunFolder folder, const SearchSetup& setup, int ranks, const std::vector<EvalPart>& parts,
+           const SearchCheckpoint& start)
       : folder_(std::move(folder)),
         setup_(setup),
-        options_(options),
         ranks_(ranks),
         parts_(parts),
         spent_before_(start.seconds),
-        progress_("generations", setup.evolution.generations, start.population.generation) {}
+        progress_("generations", setup.options.evolution.generations, start.population.generation) {}
 
   void generation(const Population& population, std::span<const Migration> migrations);
   void comparison(const Population& population, const Comparison& comparison);
@@ -39,7 +38,6 @@ class Recorder {
 
   RunFolder folder_;
   const SearchSetup& setup_;
-  const SearchOptions& options_;
   int ranks_;
   const std::vector<EvalPart>& parts_;
   double spent_before_;
@@ -52,6 +50,6 @@ class Recorder {
 
 /// Collective. The checkpoint to go on from, or a new run's first.
 SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, const SearchSetup& setup,
-                          const Strategy& strategy, const SearchOptions& options);
+                          const Strategy& strategy);
 
 }  // namespace galapagos

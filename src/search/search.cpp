@@ -23,36 +23,36 @@ std::string count(std::int64_t number) {
   return human_count(static_cast<std::uint64_t>(number));
 }
 
-void log_beginning(const SearchSetup& setup, const ReplicaGrid& grid, const SearchOptions& options) {
+void log_beginning(const SearchSetup& setup, const ReplicaGrid& grid) {
   const std::int64_t dense = setup.space.fixed_parameters + setup.space.dense_parameters();
   const Assignment uniform = setup.budget->uniform();
   log_info("{} modules, {} parameters of {} prunable; the uniform assignment leaves {} of {}",
            setup.space.modules.size(), count(setup.space.dense_parameters()), count(dense),
            count(setup.space.parameters(uniform)), count(dense));
   log_info("{} islands on {}, {} generations of {} offspring; pool of {} calibration tokens",
-           setup.evolution.islands,
+           setup.options.evolution.islands,
            grid.shards() == 1 ? fmt::format("{} ranks", grid.replicas())
                               : fmt::format("{} replicas of {} shards", grid.replicas(), grid.shards()),
-           setup.evolution.generations, setup.evolution.offspring,
+           setup.options.evolution.generations, setup.options.evolution.offspring,
            count(static_cast<std::int64_t>(setup.pools.compared.tokens.size())));
-  const FineTuning& tuning = options.tuning;
-  if (!trains(setup.evolution) &&
-      (!options.training_data.empty() || tuning.options.recompute || tuning.unmasked)) {
+  const FineTuning& tuning = setup.options.tuning;
+  if (!trains(setup.options.evolution) &&
+      (!setup.options.training_data.empty() || tuning.options.recompute || tuning.unmasked)) {
     log_warning("options of the fine-tuning are given, but without --training-tokens nothing is fine-tuned");
   }
 }
 
 /// What a replica is asked to measure.
-Followers::Work measurements(Replica& replica, const SearchSetup& setup, const SearchOptions& options,
-                             const DenseAnswers& answers, const std::vector<EvalPart>& parts) {
+Followers::Work measurements(Replica& replica, const SearchSetup& setup, const DenseAnswers& answers,
+                             const std::vector<EvalPart>& parts) {
   Followers::Work work;
   work.fitness = [&](const Assignment& base, std::span<const Assignment> candidates,
                      const StageTokens& tokens, const std::function<bool()>& stop) {
     if (tokens.training.tokens.empty()) {
-      return replica.fitness(options.fitness, base, candidates, setup.pools.compared, tokens.compared,
+      return replica.fitness(setup.options.fitness, base, candidates, setup.pools.compared, tokens.compared,
                              answers, stop);
     }
-    return replica.tuned_fitness(options.fitness, options.tuning, candidates, tokens.training,
+    return replica.tuned_fitness(setup.options.fitness, setup.options.tuning, candidates, tokens.training,
                                  setup.pools.compared, tokens.compared, answers, stop);
   };
   work.extra = [&](const Assignment& assignment, std::size_t item) {
@@ -87,8 +87,8 @@ void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& str
     if (!reason && followers.asked_to_stop()) reason = "a signal";
     return reason;
   };
-  evolve(grid.same_shard(), setup.space, strategy, setup.evolution, setup.pools, std::move(start), evaluator,
-         observer, any_interrupted, &times);
+  evolve(grid.same_shard(), setup.space, strategy, setup.options.evolution, setup.pools, std::move(start),
+         evaluator, observer, any_interrupted, &times);
 }
 
 /// Collective. Work of some ranks, which have agreed on its errors among themselves; then all do. `finally`
@@ -115,24 +115,25 @@ void run_and_agree(const Communicator& comm, const std::function<void()>& work,
 
 }  // namespace
 
-void run_search(const Communicator& world, const ops::Context& context, const SearchOptions& options) {
+void run_search(const Communicator& world, const ops::Context& context, const SearchOptions& asked) {
   const Communicator comm = world.duplicate();
-  agree(comm, [&] { check_shards(comm.size(), options.shards); });
-  const ReplicaGrid grid(comm, options.shards);
+  agree(comm, [&] { check_shards(comm.size(), asked.shards); });
+  const ReplicaGrid grid(comm, asked.shards);
   const Communicator node = comm.split_node();
   watch_signals();
   const Stopwatch watch;
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
-  const RunFolder folder(options.output);
-  agree_at_root(comm, [&] { folder.check(options.resume); });  // before the work that comes first
-  const SearchSetup setup = make_setup(comm, options, context.device());
-  const SearchMemory memory = plan_memory(comm, node, grid, setup, options, context.device());
-  if (comm.is_root()) log_beginning(setup, grid, options);
+  const RunFolder folder(asked.output);
+  agree_at_root(comm, [&] { folder.check(asked.resume); });  // before the work that comes first
+  const SearchSetup setup = make_setup(comm, asked, context.device());
+  const SearchOptions& options = setup.options;
+  const SearchMemory memory = plan_memory(comm, node, grid, setup, context.device());
+  if (comm.is_root()) log_beginning(setup, grid);
   if (options.dry_run) return;
 
-  const auto strategy = make_strategy(setup.space, *setup.budget, setup.evolution);
-  SearchCheckpoint start = open_run(comm, folder, setup, *strategy, options);
+  const auto strategy = make_strategy(setup.space, *setup.budget, setup.options.evolution);
+  SearchCheckpoint start = open_run(comm, folder, setup, *strategy);
   const LevelStore store(comm, *setup.database, setup.space, memory.home, context.device());
   const Shards shards = make_shards(grid, options.make_collectives, setup.config.vocab_size);
   std::optional<Replica> replica;
@@ -158,10 +159,10 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
 
   const double sums_before = shards.seconds();
   const std::vector<EvalPart> parts = cut_eval_data(setup.eval_sets, options.batch_tokens);
-  const Followers::Work work = measurements(*replica, setup, options, answers, parts);
+  const Followers::Work work = measurements(*replica, setup, answers, parts);
   Followers followers(grid.of_replica(), work);
   std::optional<Recorder> recorder;
-  if (comm.is_root()) recorder.emplace(folder, setup, options, comm.size(), parts, start);
+  if (comm.is_root()) recorder.emplace(folder, setup, comm.size(), parts, start);
   Json phases;
   run_and_agree(
       comm,

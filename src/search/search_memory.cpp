@@ -32,7 +32,8 @@ void check_fits(const SearchFootprint& footprint, std::uint64_t limit) {
 }  // namespace
 
 SearchMemory plan_memory(const Communicator& comm, const Communicator& node, const ReplicaGrid& grid,
-                         const SearchSetup& setup, const SearchOptions& options, Device device) {
+                         const SearchSetup& setup, Device device) {
+  const SearchOptions& options = setup.options;
   const SearchExtent extent{setup.precision,
                             setup.database->header().dtype,
                             options.batch_tokens,
@@ -42,7 +43,7 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
                             device};
   const SearchFootprint footprint = agree_on(comm, [&] {
     const SpacePart part = part_of_space(setup.space, setup.config, grid.shard(), grid.shards());
-    return search_footprint(setup.space, part, setup.evolution, options.fitness, options.tuning, extent);
+    return search_footprint(setup.space, part, options.evolution, options.fitness, options.tuning, extent);
   });
   SearchMemory memory;
   if (row_of(options.fitness.kind).with_dense) {

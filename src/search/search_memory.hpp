@@ -19,6 +19,6 @@ struct SearchMemory {
 
 /// Collective. Decides where the weights of levels live; ResourceError where a replica does not fit at all.
 SearchMemory plan_memory(const Communicator& comm, const Communicator& node, const ReplicaGrid& grid,
-                         const SearchSetup& setup, const SearchOptions& options, Device device);
+                         const SearchSetup& setup, Device device);
 
 }  // namespace galapagos

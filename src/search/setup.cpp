@@ -20,14 +20,13 @@ std::string count(std::int64_t number) {
 }
 
 /// What decides the course of a search; --resume compares it.
-std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
-                        const std::string& model_fingerprint) {
+std::string identity_of(const SearchSetup& setup, const std::string& model_fingerprint) {
   Hash64 orders;
   for (const ModuleChoices& module : setup.space.modules) {
     for (const auto& kept : module.kept) orders.add(std::as_bytes(std::span(kept)));
   }
-  const EvolutionOptions& evolution = setup.evolution;
-  Json json = deciding(options);
+  const EvolutionOptions& evolution = setup.options.evolution;
+  Json json = deciding(setup.options);
   for (const char* name : {"target-params", "target-sparsity"})
     json.erase(name);  // "parameters" stands for them
   json["model"] = model_fingerprint;
@@ -39,7 +38,7 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
   if (!header.path.empty()) json["database-path"] = header.path;
   if (!header.compensation.empty()) json["database-compensate"] = header.compensation;
   json["calibration"] = hex64(setup.pools.compared.fingerprint());
-  json["parameters"] = resolved(setup.space, options.target).parameters.value_or(-1);
+  json["parameters"] = setup.options.target.parameters.value_or(-1);
   for (const SelectionStage& stage : evolution.stages) {
     json["survivors"].push_back(stage.survivors);
     json["tokens"].push_back(stage.tokens);
@@ -68,8 +67,9 @@ std::string identity_of(const SearchSetup& setup, const SearchOptions& options,
 }
 
 /// Where the islands begin. UsageError where the strategy does not go with that.
-Start start_for(const SearchSetup& setup, const SearchOptions& options) {
-  const StrategyKind strategy = setup.evolution.strategy;
+Start start_for(const SearchSetup& setup) {
+  const SearchOptions& options = setup.options;
+  const StrategyKind strategy = setup.options.evolution.strategy;
   const bool asked = options.start != "auto";
   if (strategy == StrategyKind::random) {
     if (!asked) return {};
@@ -85,7 +85,7 @@ Start start_for(const SearchSetup& setup, const SearchOptions& options) {
 
 /// UsageError where the surrogate has nothing to propose from, or too much is asked of it.
 void check_proposals(const SearchSetup& setup) {
-  const EvolutionOptions& evolution = setup.evolution;
+  const EvolutionOptions& evolution = setup.options.evolution;
   if (evolution.proposals == 0) return;
   if (evolution.proposals > evolution.offspring) {
     throw UsageError(fmt::format("{} proposals of {} offspring", evolution.proposals, evolution.offspring),
@@ -112,7 +112,7 @@ void check_stages(SearchSetup& setup) {
     throw InputError("only sequences of one token, which predict nothing", "--calibration, --eval-data",
                      "give longer texts or a greater --sequence-length");
   }
-  for (const SelectionStage& stage : setup.evolution.stages) {
+  for (const SelectionStage& stage : setup.options.evolution.stages) {
     if (stage.tokens > pool) {
       throw UsageError(fmt::format("a stage of {} tokens, but there are {} calibration tokens",
                                    count(stage.tokens), count(pool)),
@@ -125,19 +125,20 @@ void check_stages(SearchSetup& setup) {
                        "--training-tokens", "give more --training-data, or fewer tokens per stage");
     }
   }
-  if (const std::int64_t compared = setup.evolution.compare_tokens; compared > pool) {
+  if (const std::int64_t compared = setup.options.evolution.compare_tokens; compared > pool) {
     throw UsageError(fmt::format("{} tokens to compare the islands on, but there are {} calibration tokens",
                                  count(compared), count(pool)),
                      "--compare-tokens", "give more calibration data, or fewer tokens");
   }
-  setup.evolution.compare_tokens = compare_tokens(setup.evolution, pool);
+  setup.options.evolution.compare_tokens = compare_tokens(setup.options.evolution, pool);
 }
 
 }  // namespace
 
-SearchSetup make_setup(const Communicator& comm, const SearchOptions& options, Device device) {
+SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Device device) {
   SearchSetup setup;
-  setup.evolution = options.evolution;
+  setup.options = asked;
+  SearchOptions& options = setup.options;
   agree(comm, [&] {
     check_options(options);
     setup.config = read_hf_config(options.model);
@@ -151,12 +152,14 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& options, D
   setup.space = load_space(comm, *setup.database, setup.config, fingerprint);
   SequenceRequest request;
   agree(comm, [&] {
+    options.target = resolved(setup.space, options.target);
     setup.budget = make_budget(setup.space, options.target);
-    setup.evolution.start = start_for(setup, options);
+    options.evolution.start = start_for(setup);
     check_proposals(setup);
-    setup.start_name = setup.evolution.strategy == StrategyKind::random ? "random"
-                       : setup.evolution.start.kind == StartKind::given ? options.start
-                                                                        : name_of(setup.evolution.start.kind);
+    setup.start_name = options.evolution.strategy == StrategyKind::random ? "random"
+                       : options.evolution.start.kind == StartKind::given
+                           ? options.start
+                           : name_of(options.evolution.start.kind);
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.config);
     request.token_budget = options.calibration_tokens;
     request.add_bos = options.add_bos;
@@ -164,7 +167,7 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& options, D
   setup.pools.compared =
       load_model_sequences(comm, options.calibration, options.model, setup.config, request);
   request.token_budget = 0;
-  if (trains(setup.evolution)) {
+  if (trains(options.evolution)) {
     setup.pools.training =
         options.training_data.empty()
             ? setup.pools.compared
@@ -175,7 +178,7 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& options, D
   }
   agree(comm, [&] { check_stages(setup); });
   setup.longest = request.sequence_length;
-  setup.identity = identity_of(setup, options, fingerprint);
+  setup.identity = identity_of(setup, fingerprint);
   return setup;
 }
 

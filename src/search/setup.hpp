@@ -12,6 +12,7 @@ namespace galapagos {
 
 /// Everything that all ranks agree on before the work begins.
 struct SearchSetup {
+  SearchOptions options;  ///< with the target, the start and the tokens of comparison that they came to
   HfConfig config;
   std::optional<Checkpoint> checkpoint;
   std::optional<DatabaseReader> database;
@@ -20,13 +21,12 @@ struct SearchSetup {
   TokenPools pools;
   std::vector<TokenSet> eval_sets;
   DType precision = DType::f32;
-  EvolutionOptions evolution;
   std::string start_name;  ///< "sensitivity", "uniform", "random" or the file that was given
   std::string identity;
   std::int64_t longest = 1;  ///< tokens of the longest sequence
 };
 
 /// Collective. Checks the options, opens the files and reads the texts.
-SearchSetup make_setup(const Communicator& comm, const SearchOptions& options, Device device);
+SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Device device);
 
 }  // namespace galapagos

@@ -46,8 +46,7 @@ void log_updates(const Communicator& comm, const DistilSetup& setup) {
 }
 
 /// Collective. Says what a rank needs, and refuses what it has not with a ResourceError.
-void check_memory(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
-                  const DistilSetup& setup) {
+void check_memory(const Communicator& comm, const ops::Context& context, const DistilSetup& setup) {
   const DistilFootprint footprint =
       distil_footprint(setup.model.config, setup.reference.config,
                        std::max(size_of(setup.model.precision), size_of(setup.reference.precision)),
@@ -57,7 +56,7 @@ void check_memory(const Communicator& comm, const ops::Context& context, const D
            human_bytes(footprint.weights), human_bytes(footprint.training),
            context.device() == Device::cpu ? "" : " on the host", human_bytes(footprint.states));
   const std::uint64_t need = footprint.on(context.device());
-  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, context.device());
+  const std::uint64_t limit = memory_per_rank(comm, setup.options.memory_limit, context.device());
   agree(comm, [&] {
     if (need <= limit) return;
     throw ResourceError(fmt::format("distillation needs {} on a rank, which may use {}", human_bytes(need),
@@ -109,8 +108,8 @@ void cut_metrics(const fs::path& path, std::int64_t done) {
   });
 }
 
-void write_manifest(const DistilOptions& options, const DistilSetup& setup, int ranks, double seconds,
-                    const Json& phases) {
+void write_manifest(const DistilSetup& setup, int ranks, double seconds, const Json& phases) {
+  const DistilOptions& options = setup.options;
   Json manifest;
   manifest["tool_version"] = version_with_revision();
   manifest["finished"] = utc_now();
@@ -150,20 +149,21 @@ DistilFootprint distil_footprint(const HfConfig& model, const HfConfig& referenc
   return footprint;
 }
 
-void run_distillation(const Communicator& world, const ops::Context& context, const DistilOptions& options,
+void run_distillation(const Communicator& world, const ops::Context& context, const DistilOptions& asked,
                       const ChangedModelWriter& write_model) {
   const Communicator comm = world.duplicate();
   watch_signals();
   const Stopwatch begun;
-  const StopRule stop(options.max_seconds);
+  const StopRule stop(asked.max_seconds);
   PhaseTimes times;
   std::optional<PhaseScope> reading(std::in_place, &times, "reading");
-  agree_at_root(comm, [&] { check_folder(options); });  // before the work that comes first
+  agree_at_root(comm, [&] { check_folder(asked); });  // before the work that comes first
   DistilSetup setup;
-  prepare_distillation(comm, context, options, setup);
+  prepare_distillation(comm, context, asked, setup);
+  const DistilOptions& options = setup.options;
   const HfConfig& config = setup.model.config;
   log_updates(comm, setup);
-  check_memory(comm, context, options, setup);
+  check_memory(comm, context, setup);
   if (options.dry_run) return;
   const LayerFiles files(options.output, config, *setup.model.checkpoint, setup.identity);
   std::int64_t done = 0;
@@ -176,7 +176,7 @@ void run_distillation(const Communicator& world, const ops::Context& context, co
   if (done > 0) log_info("going on after layer {}", done - 1);
   const std::unique_ptr<Collectives> replicas = options.make_collectives(comm);
   std::optional<Distillation> distillation;
-  agree(comm, [&] { distillation.emplace(comm, context, options, setup, files, *replicas, stop, times); });
+  agree(comm, [&] { distillation.emplace(comm, context, setup, files, *replicas, stop, times); });
   reading.reset();
   distillation->run(done);
   distillation.reset();
@@ -192,7 +192,7 @@ void run_distillation(const Communicator& world, const ops::Context& context, co
   changed.clear();
   const Json phases = report_phases(comm, times);
   agree_at_root(comm, [&] {
-    write_manifest(options, setup, comm.size(), begun.seconds(), phases);
+    write_manifest(setup, comm.size(), begun.seconds(), phases);
     fs::remove_all(options.output / "layers");
   });
 }

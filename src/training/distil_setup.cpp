@@ -31,7 +31,8 @@ DistilSource open_source(const fs::path& folder, const ops::Context& context,
   return source;
 }
 
-void open_models(DistilSetup& setup, const ops::Context& context, const DistilOptions& options) {
+void open_models(DistilSetup& setup, const ops::Context& context) {
+  const DistilOptions& options = setup.options;
   setup.model = open_source(options.model, context, options.precision);
   setup.reference = open_source(options.reference, context, options.precision);
   const HfConfig &model = setup.model.config, &reference = setup.reference.config;
@@ -52,8 +53,8 @@ void open_models(DistilSetup& setup, const ops::Context& context, const DistilOp
 
 /// Deals the sequences before `fitted` to updates in random order and, update by update, to the ranks in
 /// turn; and the others, which are held out, to the ranks in turn.
-void deal(const TokenSet& all, std::size_t fitted, const DistilOptions& options, int rank, int ranks,
-          DistilSetup& setup) {
+void deal(const TokenSet& all, std::size_t fitted, int rank, int ranks, DistilSetup& setup) {
+  const DistilOptions& options = setup.options;
   std::vector<std::uint32_t> order(fitted);
   std::iota(order.begin(), order.end(), 0u);
   RandomStream(options.seed, {0, 0, 0, text_order}).shuffle(order, order.size());
@@ -90,7 +91,8 @@ void deal(const TokenSet& all, std::size_t fitted, const DistilOptions& options,
   }
 }
 
-std::string identity_of(const DistilSetup& setup, const TokenSet& text, const DistilOptions& options) {
+std::string identity_of(const DistilSetup& setup, const TokenSet& text) {
+  const DistilOptions& options = setup.options;
   Json json = deciding(options);
   json["model"] = hex64(setup.model.checkpoint->fingerprint());
   json["reference"] = hex64(setup.reference.checkpoint->fingerprint());
@@ -109,12 +111,14 @@ std::string identity_of(const DistilSetup& setup, const TokenSet& text, const Di
 
 }  // namespace
 
-void prepare_distillation(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
+void prepare_distillation(const Communicator& comm, const ops::Context& context, const DistilOptions& asked,
                           DistilSetup& setup) {
+  setup.options = asked;
+  const DistilOptions& options = setup.options;
   SequenceRequest request;
   agree(comm, [&] {
     check_ranges(options);
-    open_models(setup, context, options);
+    open_models(setup, context);
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.model.config);
     request.token_budget = options.tokens;
     request.add_bos = options.add_bos;
@@ -128,8 +132,8 @@ void prepare_distillation(const Communicator& comm, const ops::Context& context,
   agree(comm, [&] {
     setup.tokens = std::ssize(all.tokens);
     setup.fitted_sequences = hold_out(all, "--data");
-    setup.identity = identity_of(setup, all, options);
-    deal(all, setup.fitted_sequences, options, comm.rank(), comm.size(), setup);
+    setup.identity = identity_of(setup, all);
+    deal(all, setup.fitted_sequences, comm.rank(), comm.size(), setup);
     for (std::size_t s = 0; s < all.sequences(); ++s)
       setup.longest = std::max<std::int64_t>(setup.longest, std::ssize(all.sequence(s)));
     setup.longest = std::max(setup.longest, std::min(options.batch_tokens, setup.tokens));

@@ -21,6 +21,7 @@ struct DistilSource {
 
 /// What all ranks agree on before the work begins.
 struct DistilSetup {
+  DistilOptions options;  ///< as they were asked for
   DistilSource model, reference;
   std::optional<SensitivityReader> sensitivities;
   TokenSet mine;  ///< this rank's part of the text, as `text` has it
@@ -32,7 +33,7 @@ struct DistilSetup {
 };
 
 /// Collective. Checks the options, opens the models, reads the text and deals it.
-void prepare_distillation(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
+void prepare_distillation(const Communicator& comm, const ops::Context& context, const DistilOptions& asked,
                           DistilSetup& setup);
 
 }  // namespace galapagos

@@ -26,18 +26,17 @@ struct LayerState {
 /// layer of the pruned one on its way. The references must outlive this.
 class Distillation {
  public:
-  Distillation(const Communicator& comm, const ops::Context& context, const DistilOptions& options,
-               const DistilSetup& setup, const LayerFiles& files, Collectives& replicas, const StopRule& stop,
-               PhaseTimes& times)
+  Distillation(const Communicator& comm, const ops::Context& context, const DistilSetup& setup,
+               const LayerFiles& files, Collectives& replicas, const StopRule& stop, PhaseTimes& times)
       : comm_(comm),
         context_(context),
-        options_(options),
+        options_(setup.options),
         setup_(setup),
         times_(times),
         stop_(stop),
         files_(files),
         distiller_(context, setup.model.config, setup.text, setup.longest, replicas, setup.model.precision,
-                   setup.schedule, options.adamw, options.seed),
+                   setup.schedule, setup.options.adamw, setup.options.seed),
         model_forward_(context, setup.model.config, setup.longest),
         reference_forward_(context, setup.reference.config, setup.longest),
         inputs_(setup.text.batches, setup.model.config.hidden_size, "hidden states of the pruned model"),

@@ -28,9 +28,8 @@ DType stored_type(const OpenModel& model) {
   return DType::bf16;
 }
 
-std::string identity_of(const TrainSetup& setup, const TrainOptions& options, const std::string& model,
-                        const std::string& reference) {
-  Json json = deciding(options);
+std::string identity_of(const TrainSetup& setup, const std::string& model, const std::string& reference) {
+  Json json = deciding(setup.options);
   json["model"] = model;
   json["reference"] = reference;
   json["data"] = hex64(setup.data.fingerprint());
@@ -49,8 +48,8 @@ std::string fingerprint_of(const Communicator& comm, const OpenModel& model, con
   return comm.broadcast_string(fingerprint);
 }
 
-void open_models(TrainSetup& setup, const ReplicaGrid& grid, const ops::Context& context,
-                 const TrainOptions& options) {
+void open_models(TrainSetup& setup, const ReplicaGrid& grid, const ops::Context& context) {
+  const TrainOptions& options = setup.options;
   const auto part_of = [&](const HfConfig& config) {
     return part_of_model(config, grid.shard(), grid.shards());
   };
@@ -92,11 +91,13 @@ void open_models(TrainSetup& setup, const ReplicaGrid& grid, const ops::Context&
 }  // namespace
 
 void prepare(const Communicator& comm, const ReplicaGrid& grid, const ops::Context& context,
-             const TrainOptions& options, TrainSetup& setup) {
+             const TrainOptions& asked, TrainSetup& setup) {
+  setup.options = asked;
+  const TrainOptions& options = setup.options;
   SequenceRequest request;
   agree(comm, [&] {
     check_options(options);
-    open_models(setup, grid, context, options);
+    open_models(setup, grid, context);
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.model.config);
     request.add_bos = options.add_bos;
     request.responses_only = options.responses_only;
@@ -135,11 +136,12 @@ void prepare(const Communicator& comm, const ReplicaGrid& grid, const ops::Conte
   });
   const std::string model = fingerprint_of(comm, setup.model, options);
   const std::string reference = setup.reference ? fingerprint_of(comm, *setup.reference, options) : "";
-  setup.identity = identity_of(setup, options, model, reference);
+  setup.identity = identity_of(setup, model, reference);
 }
 
 void check_memory(const Communicator& comm, const ReplicaGrid& grid, const TrainSetup& setup,
-                  const TrainOptions& options, const ops::Context& context) {
+                  const ops::Context& context) {
+  const TrainOptions& options = setup.options;
   TrainExtent extent;
   extent.precision = setup.precision;
   extent.stored = setup.stored;

@@ -25,6 +25,7 @@ struct OpenModel {
 /// What all ranks of a training agree on before the work begins. It holds pointers into itself and must not
 /// move.
 struct TrainSetup {
+  TrainOptions options;  ///< as they were asked for
   OpenModel model;
   std::optional<OpenModel> reference;
   DType precision = DType::f32;  ///< of the working weights
@@ -41,10 +42,10 @@ struct TrainSetup {
 
 /// Collective. Checks the options, opens the models and reads the texts.
 void prepare(const Communicator& comm, const ReplicaGrid& grid, const ops::Context& context,
-             const TrainOptions& options, TrainSetup& setup);
+             const TrainOptions& asked, TrainSetup& setup);
 
 /// Collective. Says what a rank needs, and refuses what it has not with a ResourceError.
 void check_memory(const Communicator& comm, const ReplicaGrid& grid, const TrainSetup& setup,
-                  const TrainOptions& options, const ops::Context& context);
+                  const ops::Context& context);
 
 }  // namespace galapagos

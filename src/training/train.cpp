@@ -35,20 +35,20 @@ class Training {
  public:
   /// `begun`: since the command was started.
   Training(const Communicator& comm, const ReplicaGrid& grid, const Shards& shards, Collectives& replicas,
-           const ops::Context& context, const TrainOptions& options, TrainSetup& setup,
-           const Stopwatch& begun, PhaseTimes& times)
+           const ops::Context& context, TrainSetup& setup, const Stopwatch& begun, PhaseTimes& times)
       : comm_(comm),
         grid_(grid),
         shards_(shards),
         replicas_(replicas),
         context_(context),
-        options_(options),
+        options_(setup.options),
         setup_(setup),
         watch_(begun),
         times_(times),
         weights_(load_model_weights(setup.model.source)),
         gradients_(weights_, context.device()),
-        pass_(context, setup.model.source.config, setup.longest, options.recompute, shards, setup.loss) {
+        pass_(context, setup.model.source.config, setup.longest, setup.options.recompute, shards,
+              setup.loss) {
     if (setup.reference)
       teacher_.emplace(context, setup.reference->source, setup.longest, shards, setup.loss.layers);
   }
@@ -396,18 +396,19 @@ void make_folder(const TrainOptions& options) {
 
 }  // namespace
 
-void run_training(const Communicator& world, const ops::Context& context, const TrainOptions& options,
+void run_training(const Communicator& world, const ops::Context& context, const TrainOptions& asked,
                   const ModelWriter& write_model) {
   const Communicator comm = world.duplicate();
   watch_signals();
   const Stopwatch begun;
   PhaseTimes times;
   std::optional<PhaseScope> reading(std::in_place, &times, "reading");
-  agree_at_root(comm, [&] { check_folder(options); });  // before the work that comes first
-  agree(comm, [&] { check_shards(comm.size(), options.shards); });
-  const ReplicaGrid grid(comm, options.shards);
+  agree_at_root(comm, [&] { check_folder(asked); });  // before the work that comes first
+  agree(comm, [&] { check_shards(comm.size(), asked.shards); });
+  const ReplicaGrid grid(comm, asked.shards);
   TrainSetup setup;
-  prepare(comm, grid, context, options, setup);
+  prepare(comm, grid, context, asked, setup);
+  const TrainOptions& options = setup.options;
   log_info("{} parameters, {} in memory; {} updates of about {} tokens; {} tokens of text",
            count(setup.parameters), name_of(setup.precision), count(setup.schedule.steps),
            count(options.step_tokens), count(setup.sampler->tokens()));
@@ -416,7 +417,7 @@ void run_training(const Communicator& world, const ops::Context& context, const 
                 count(options.tokens),
                 static_cast<double>(options.tokens) / static_cast<double>(setup.sampler->tokens()));
   }
-  check_memory(comm, grid, setup, options, context);
+  check_memory(comm, grid, setup, context);
   if (options.dry_run) return;
   agree_at_root(comm, [&] {
     if (!options.resume) make_folder(options);
@@ -426,8 +427,7 @@ void run_training(const Communicator& world, const ops::Context& context, const 
       grid.replicas() > 1 ? make_for_group(grid, grid.same_shard(), options.make_collectives)
                           : make_mpi_collectives(grid.same_shard());
   std::optional<Training> training;
-  agree(comm,
-        [&] { training.emplace(comm, grid, shards, *replicas, context, options, setup, begun, times); });
+  agree(comm, [&] { training.emplace(comm, grid, shards, *replicas, context, setup, begun, times); });
   training->begin();
   reading.reset();
   training->run();
