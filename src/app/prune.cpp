@@ -28,7 +28,7 @@ void bind(Options& list, PruneRequest& request) {
                 "what the stage before has left; the sections [sensitivity], [database] and [distil] of "
                 "--config FILE are for the steps");
   bind_steps(list, request, "text on which the model of each stage is measured",
-             "folder, in which model is the result");
+             "folder, in which model is the result", false);
   list.add("target-params", request.target.parameters, "the size: at most so many parameters in all",
            {.decides = true});
   bind_sparsity(list, request.target);

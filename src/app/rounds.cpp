@@ -22,7 +22,7 @@ void bind(Options& list, RoundsRequest& request) {
       "sensitivity, database and assignment again and again, each round on the path of the best model so "
       "far, as long as it gets better on text that none of them sees; the sections [sensitivity], "
       "[database] and [search] of --config FILE are for the steps");
-  bind_steps(list, request, "text on which rounds are compared", "folder, with one for each round");
+  bind_steps(list, request, "text on which rounds are compared", "folder, with one for each round", true);
   bind(list, request.target);
   const auto number = [&](const char* name, std::int64_t& member, const char* help, bool decides) {
     list.add(name, member, help,
@@ -240,7 +240,6 @@ void check_steps(const Asked<RoundsRequest>& asked, int ranks) {
 
 void check_rounds(const Asked<RoundsRequest>& asked, int ranks) {
   const RoundsRequest& request = asked.request;
-  asked.options.require("held-out");
   check_target(request.target, "rounds", "--target-level, --target-params and --target-sparsity");
   if (request.compensate != "none") compensation_of(request.compensate, "--compensate");
   check_steps(asked, ranks);

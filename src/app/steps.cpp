@@ -59,11 +59,12 @@ void StepWords::add_target(Words& words) const {
     if (options_.has(name)) words.insert(words.end(), {"--" + name, options_.words(name).front()});
 }
 
-void bind_steps(Options& list, StepsRequest& request, const char* held_out, const char* output) {
+void bind_steps(Options& list, StepsRequest& request, const char* held_out, const char* output,
+                bool needs_held_out) {
   list.add("model", request.model, "folder of a Hugging Face model", {.required = true, .decides = true});
   list.add("calibration", request.calibration, "text (.txt, .jsonl, also .gz and .zst) or token files (.bin)",
            {.required = true, .decides = true});
-  list.add("held-out", request.held_out, held_out, {.decides = true});
+  list.add("held-out", request.held_out, held_out, {.required = needs_held_out, .decides = true});
   list.add("output", request.output, output, {.required = true});
   list.add("calibration-tokens", request.calibration_tokens, "of all steps but the sensitivities; 0: all",
            {.decides = true});

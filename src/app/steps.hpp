@@ -26,7 +26,8 @@ struct StepsRequest : RunOptions {
 };
 
 /// Binds all but the target and what a command computes with; with the help for two options.
-void bind_steps(Options& list, StepsRequest& request, const char* held_out, const char* output);
+void bind_steps(Options& list, StepsRequest& request, const char* held_out, const char* output,
+                bool needs_held_out);
 
 /// The words of the steps, from the options of the command that takes them: what was given there is handed
 /// on, and goes before what stands in a step's own section.

@@ -127,7 +127,7 @@ void Options::add_word(const std::string& name, const std::string& kind, const W
     throw UsageError("unknown " + kind + " " + quoted, "--" + name, "choose " + rules.takes);
   };
   add_text(
-      name, [=] { return words[static_cast<std::size_t>(place())]; }, read, help, rules);
+      name, [=] { return words.at(static_cast<std::size_t>(place())); }, read, help, rules);
 }
 
 void Options::keep(const po::value_semantic* semantic, Bound option) {

@@ -26,7 +26,7 @@ struct OptionRules {
   bool required = false;    ///< the command does not run without
   bool decides = false;     ///< the course of a run: stands in its identity
   bool indirectly = false;  ///< what becomes of it does, as a text's fingerprint
-  std::string takes = {};   ///< the words, where they are few
+  std::string takes = {};   ///< its words or its range, made from the choices or the above
 };
 
 /// Words that an option takes and what they stand for.
@@ -63,7 +63,7 @@ class Options {
   /// Bytes, as 64G, and seconds, as 01:30:00.
   void add_bytes(const std::string& name, std::uint64_t& member, const std::string& help);
   void add_seconds(const std::string& name, double& member, const std::string& help);
-  /// One of some words, each of which stands for a value; of another it is said that it is no such `kind`.
+  /// One of some words, each of which stands for a value; any other is an unknown `kind`.
   template <typename T>
   void add_choice(const std::string& name, T& member, const std::string& kind, const Choices<T>& choices,
                   const std::string& help, const OptionRules& rules = {});
