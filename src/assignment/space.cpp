@@ -9,6 +9,7 @@
 #include <galapagos/pruning/pruned_module.hpp>
 
 namespace galapagos {
+
 std::size_t first_difference(const Assignment& a, const Assignment& b) {
   return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin()).first - a.begin());
 }

@@ -11,7 +11,7 @@ namespace galapagos {
 
 std::string name_of(AttentionUnit unit) {
   constexpr std::array names = {"head", "group", "per-group"};
-  return names[static_cast<std::size_t>(unit)];
+  return names.at(static_cast<std::size_t>(unit));
 }
 
 StructureLayout attention_layout(const LayerShape& shape, std::int64_t head_dim, AttentionUnit unit) {

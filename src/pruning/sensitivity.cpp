@@ -316,14 +316,15 @@ void resume(const Communicator& comm, const fs::path& part, Setup& setup, Sensit
 }  // namespace
 
 void measure_sensitivities(const Communicator& world, const ops::Context& context,
-                           const SensitivityOptions& options, const SensitivityModel& model) {
+                           const SensitivityOptions& asked, const SensitivityModel& model) {
   const Communicator comm = world.duplicate();
   watch_signals();
   const Stopwatch watch;
-  const StopRule rule(options.max_seconds);
+  const StopRule rule(asked.max_seconds);
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
-  Setup setup = make_setup(comm, context, options, model);
+  Setup setup = make_setup(comm, context, asked, model);
+  const SensitivityOptions& options = setup.options;
   log_setup(setup);
   if (options.dry_run || ended_before(comm, setup)) return;
   const fs::path part = part_path(options.output);

@@ -140,7 +140,7 @@ std::uint64_t checksum_of(const std::vector<float>& values) {
 
 std::string name_of(SensitivityForm form) {
   constexpr std::array names = {"full", "diagonal", "scalar", "lowrank"};
-  return names[static_cast<std::size_t>(form)];
+  return names.at(static_cast<std::size_t>(form));
 }
 
 std::string SensitivityHeader::form_text() const {

@@ -48,8 +48,8 @@ class Crew {
     const bool complete = waiting([&] { return exchange_.wait(board); });
     failed_ = failed_ || !complete;
     const char fine = failed_ ? 0 : 1;
-    return waiting([&] { return group.all_gather<char>(fine); }) ==
-           std::vector<char>(static_cast<std::size_t>(group.size()), 1);
+    const PhaseScope agreeing = phase("waiting");
+    return group.all_gather<char>(fine) == std::vector<char>(static_cast<std::size_t>(group.size()), 1);
   }
   /// Whether all have told the same already.
   bool told() { return exchange_.done(); }

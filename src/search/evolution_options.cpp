@@ -7,7 +7,7 @@ namespace galapagos {
 
 std::string name_of(StrategyKind strategy) {
   constexpr std::array names = {"evolution", "random", "sensitivity"};
-  return names[static_cast<std::size_t>(strategy)];
+  return names.at(static_cast<std::size_t>(strategy));
 }
 
 bool trains(const EvolutionOptions& options) {

@@ -1,7 +1,6 @@
 #include <array>
 #include <cmath>
 
-#include <galapagos/core/error.hpp>
 #include <galapagos/search/fitness.hpp>
 
 namespace galapagos {
@@ -56,11 +55,12 @@ std::string name_of(FitnessKind kind) {
   return row_of(kind).name;
 }
 
-FitnessKind fitness_kind_of(const std::string& name) {
+std::vector<std::pair<std::string, FitnessKind>> fitness_choices() {
+  std::vector<std::pair<std::string, FitnessKind>> choices;
   for (std::size_t kind = 0; kind < rows.size(); ++kind) {
-    if (rows[kind].chosen && name == rows[kind].name) return static_cast<FitnessKind>(kind);
+    if (rows[kind].chosen) choices.emplace_back(rows[kind].name, static_cast<FitnessKind>(kind));
   }
-  throw UsageError("unknown fitness '" + printable(name) + "'", "--fitness", "choose kl, sparse_kl or ppl");
+  return choices;
 }
 
 }  // namespace galapagos

@@ -119,6 +119,11 @@ bool run_generation(const SearchSpace& space, const Strategy& strategy, const Ev
     for (std::size_t i = 0; i < survivors; ++i) candidates.push_back(order[i].assignment);
   }
   strategy.accept(turn, std::move(order), state);
+  if (state.memory.size() > strategy.memory()) {
+    throw FailureError(fmt::format("a strategy remembers {} numbers instead of up to {}", state.memory.size(),
+                                   strategy.memory()),
+                       "search", "report this as a defect");
+  }
   report.improved = state.elites.front().assignment != parent;
   return true;
 }

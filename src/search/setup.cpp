@@ -26,9 +26,7 @@ std::string identity_of(const SearchSetup& setup, const std::string& model_finge
     for (const auto& kept : module.kept) orders.add(std::as_bytes(std::span(kept)));
   }
   const EvolutionOptions& evolution = setup.options.evolution;
-  Json json = deciding(setup.options);
-  for (const char* name : {"target-params", "target-sparsity"})
-    json.erase(name);  // "parameters" stands for them
+  Json json;  // files first: where they differ, a refusal names them
   json["model"] = model_fingerprint;
   json["database"] = hex64(orders.value());
   const DatabaseHeader& header = setup.database->header();
@@ -38,6 +36,9 @@ std::string identity_of(const SearchSetup& setup, const std::string& model_finge
   if (!header.path.empty()) json["database-path"] = header.path;
   if (!header.compensation.empty()) json["database-compensate"] = header.compensation;
   json["calibration"] = hex64(setup.pools.compared.fingerprint());
+  json.update(deciding(setup.options));
+  for (const char* name : {"target-params", "target-sparsity"})
+    json.erase(name);  // "parameters" stands for them
   json["parameters"] = setup.options.target.parameters.value_or(-1);
   for (const SelectionStage& stage : evolution.stages) {
     json["survivors"].push_back(stage.survivors);

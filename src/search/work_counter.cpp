@@ -6,6 +6,7 @@
 #include <galapagos/training/optimiser.hpp>
 
 namespace galapagos {
+
 WorkCounter::WorkCounter(const SearchSpace& space, const HfConfig& config, const SearchOptions& options,
                          DType precision, std::int64_t sequence_length)
     : space_(space),

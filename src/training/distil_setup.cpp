@@ -93,13 +93,14 @@ void deal(const TokenSet& all, std::size_t fitted, int rank, int ranks, DistilSe
 
 std::string identity_of(const DistilSetup& setup, const TokenSet& text) {
   const DistilOptions& options = setup.options;
-  Json json = deciding(options);
+  Json json;  // files first: where they differ, a refusal names them
   json["model"] = hex64(setup.model.checkpoint->fingerprint());
   json["reference"] = hex64(setup.reference.checkpoint->fingerprint());
   json["configs"] =
       hex64(Hash64().add(setup.model.config.source.dump()).add(setup.reference.config.source.dump()).value());
   json["sensitivity"] = setup.sensitivities ? setup.sensitivities->fingerprint() : "";
   json["data"] = hex64(text.fingerprint());
+  json.update(deciding(options));
   json["refit"] = options.refit;
   json["beta1"] = options.adamw.beta1;
   json["beta2"] = options.adamw.beta2;

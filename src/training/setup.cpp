@@ -29,10 +29,11 @@ DType stored_type(const OpenModel& model) {
 }
 
 std::string identity_of(const TrainSetup& setup, const std::string& model, const std::string& reference) {
-  Json json = deciding(setup.options);
+  Json json;  // files first: where they differ, a refusal names them
   json["model"] = model;
   json["reference"] = reference;
   json["data"] = hex64(setup.data.fingerprint());
+  json.update(deciding(setup.options));
   json["precision"] = name_of(setup.precision);
   return json.dump();
 }

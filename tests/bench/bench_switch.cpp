@@ -16,6 +16,7 @@
 #include <galapagos/model/forward.hpp>
 #include <galapagos/model/logit_losses.hpp>
 #include <galapagos/ops/transfer.hpp>
+#include <galapagos/ops/tuning.hpp>
 #include <galapagos/pruning/pruned_module.hpp>
 #include <galapagos/search/draw_answers.hpp>
 #include <galapagos/search/replica.hpp>

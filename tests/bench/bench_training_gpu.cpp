@@ -19,6 +19,7 @@
 #include <galapagos/model/cost.hpp>
 #include <galapagos/model/training_pass.hpp>
 #include <galapagos/model/weights.hpp>
+#include <galapagos/ops/tuning.hpp>
 #include <galapagos/tensor/gpu.hpp>
 #include <galapagos/training/optimiser.hpp>
 

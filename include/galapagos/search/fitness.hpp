@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <galapagos/model/logit_losses.hpp>
 #include <galapagos/model/shard_traffic.hpp>
@@ -36,7 +38,7 @@ const FitnessRow& row_of(FitnessKind kind);
 
 /// "kl" and so on.
 std::string name_of(FitnessKind kind);
-/// UsageError for anything but kl, sparse_kl, ppl.
-FitnessKind fitness_kind_of(const std::string& name);
+/// Those that --fitness may ask for, by their names.
+std::vector<std::pair<std::string, FitnessKind>> fitness_choices();
 
 }  // namespace galapagos

@@ -225,12 +225,12 @@ bool cudnn_loads() {
 AttentionPlan* attention_plan(Resources& gpu, AttentionStep step, const AttentionShape& shape,
                               std::size_t most_workspace) {
   if (!cudnn_loads()) return nullptr;
-  // A plan takes a while to make: input of ever other lengths must not wait for one each time.
   using Plans = std::map<std::pair<AttentionStep, AttentionShape>, std::unique_ptr<AttentionPlan>>;
   static Plans& plans = *new Plans;  // never destroyed, as the handle
   const std::pair key(step, shape);
   const auto known = plans.find(key);
   if (known != plans.end()) return known->second.get();
+  // A plan takes a while to make: input of ever other lengths must not wait for one each time.
   if (plans.size() >= cudnn_plans) {
     static const bool told = [] {
       log_info("our own kernels compute attention of further lengths: cuDNN has {} plans by now",

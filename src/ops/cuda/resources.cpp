@@ -9,7 +9,6 @@
 #include <galapagos/core/error.hpp>
 
 namespace galapagos::ops::cuda {
-namespace {}  // namespace
 
 void check_blas(cublasStatus_t status, const char* call) {
   if (status == CUBLAS_STATUS_SUCCESS) return;

@@ -13,19 +13,23 @@ constexpr int block_threads = 256;
 constexpr int row_threads = 512, logits_ahead = 4;
 /// Most neighbouring values that an elementwise kernel takes together, up to 16 bytes.
 constexpr int pack_size = 8;
-/// Columns of a sum over rows that a block has; many threads, so that many rows are on their way.
+/// Columns of a sum over rows that a block has, as a warp has lanes; many threads, so that many rows are on
+/// their way.
 constexpr int sum_columns = 32, sum_threads = 1024;
 /// Elements of a thread of AdamW: 16 bytes of 16-bit weights.
 constexpr int adamw_elements = 8;
 /// Partial sums of a norm, of an inner product and of a head norm's gradient: about what a GPU holds at a
 /// time, and the same on every GPU, so that sums are.
 constexpr int norm_blocks = 1024, inner_product_blocks = 512, head_norm_blocks = 1024;
-/// Sides of a tile of shared memory whose rows become columns.
+/// Sides of a tile of shared memory whose rows become columns, as a warp has lanes.
 constexpr int transposed_side = 32;
 /// Warps of a tile of attention, each with 16 rows; rows of the tiles that pass by on the way back.
 constexpr int tensor_warps = 4, attention_moving_rows = 32;
-/// Removals of structured OBS that share a pass over M and W, at most, and columns that a block ranks.
-constexpr int obs_block = 128, obs_widest_block = 192, obs_group_columns = 32;
+/// Removals of structured OBS that share a pass over M and W: about so many, and never more than the second.
+constexpr int obs_block = 128, obs_widest_block = 192;
+static_assert(obs_widest_block >= obs_block + obs_block / 2);
+/// Columns that a block ranks, one for each lane of a warp.
+constexpr int obs_group_columns = 32;
 /// Extent of the blocks of an inverse, and of the panels of X^T X in 16 bits.
 constexpr std::int64_t inverse_block = 512, product_panel = 1024;
 /// Bytes of host memory for small copies and for long ones, a piece at a time.
