@@ -17,6 +17,7 @@
 #include <galapagos/ops/divergence.hpp>
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/transformer.hpp>
+#include <galapagos/search/mutation.hpp>
 
 using namespace galapagos;
 using bench::SearchModel;
@@ -50,12 +51,14 @@ struct DenseShaped {
   DenseShaped copy() const {
     DenseShaped other;
     for (const LayerWeights& layer : layers) {
-      const AttentionWeights& a = layer.attention;
-      const FfnWeights& f = layer.ffn;
-      other.layers.push_back(
-          {{a.kv_heads, a.kv_of_head, copy_of(a.norm), copy_of(a.q), copy_of(a.k), copy_of(a.v), copy_of(a.o),
-            copy_of(a.q_bias), copy_of(a.k_bias), copy_of(a.v_bias)},
-           {f.columns, copy_of(f.norm), copy_of(f.gate), copy_of(f.up), copy_of(f.down)}});
+      LayerWeights& same = other.layers.emplace_back();
+      same.attention.kv_heads = layer.attention.kv_heads;
+      same.attention.kv_of_head = layer.attention.kv_of_head;
+      same.ffn.columns = layer.ffn.columns;
+      for (const auto& one : layer_tensors::attention)
+        same.attention.*one.weight = copy_of(layer.attention.*one.weight);
+      for (const auto& one : layer_tensors::feed_forward)
+        same.ffn.*one.weight = copy_of(layer.ffn.*one.weight);
     }
     other.embedding = copy_of(embedding);
     other.head = {copy_of(head.norm), copy_of(head.head)};
@@ -194,7 +197,7 @@ class DenseBuild {
 /// A parent some way from the uniform assignment, and its offspring as a generation has them.
 std::vector<Assignment> make_offspring(const SearchModel& model, Assignment& parent) {
   RandomStream random(1, {});
-  parent = model.budget->uniform(model.space);
+  parent = model.budget->uniform();
   for (int i = 0; i < 20; ++i) parent = mutate(*model.budget, parent, random);
   std::set<Assignment> known = {parent};
   std::vector<Assignment> found;

@@ -19,6 +19,7 @@
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/pruning/build.hpp>
 #include <galapagos/search/evolution.hpp>
+#include <galapagos/search/replica.hpp>
 
 namespace galapagos::bench {
 
