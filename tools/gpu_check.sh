@@ -4,13 +4,13 @@
 # It needs no compiler.
 #   tools/gpu_check.sh [BUILD = build/cuda] [--parts "LIST"] [--keep DIR] [--archive FILE] [--dry-run]
 # BUILD: a build folder, an installed tree, or a packed one or a tarball of such (programs in BUILD/bin, started through BUILD/run
-# where there is one); it says which programs are missing. Parts: libraries operations pipeline training head64 large bench torch
+# where there is one); it says which programs are missing. Parts: libraries operations pipeline training recovery head64 large bench torch
 # sanitizer, or single benchmarks (bench_gpu bench_attention bench_database bench_switch bench_training); without --parts all of
 # them. --keep keeps logs and files in DIR; --archive packs the logs into one .tar.gz; --dry-run prints each command instead of
 # running it, and looks for libraries. Fails where anything fails.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-all_parts="libraries operations pipeline training head64 large bench torch sanitizer"
+all_parts="libraries operations pipeline training recovery head64 large bench torch sanitizer"
 benches="bench_gpu bench_attention bench_database bench_switch bench_training"
 build=$root/build/cuda parts=$all_parts keep='' archive='' dry=no
 while [[ $# -gt 0 ]]; do
@@ -206,6 +206,47 @@ check_training() {
   for way in shards replicas; do
     compare "loss of the training, 2 $way" "$(value "$work/train_cpu/metrics.jsonl" loss)" "$(value "$work/train_$way/metrics.jsonl" loss)" 1e-2
   done
+}
+
+# What comes after pruning, and a model with norms of heads: the same files go into both backends.
+check_recovery() {
+  local r=$work/recovery qwen=$root/tests/data/models/qwen3_tiny
+  mkdir -p "$r"
+  step "recovery: sensitivities" 60 recovery_sensitivity.log galapagos sensitivity --model "$model" "${calibrate[@]}" \
+    --calibration-tokens 4096 "${data[@]}" --output "$r/s.h5" --backend cpu --precision fp32
+  step "recovery: database" 60 recovery_database.log galapagos database --model "$model" "${calibrate[@]}" --calibration-tokens 20000 \
+    "${data[@]}" --levels 8 --sensitivity "$r/s.h5" --output "$r/db.h5" --backend cpu --precision fp32
+  step "recovery: assignment" 30 recovery_assign.log galapagos assign --model "$model" --database "$r/db.h5" --target-sparsity 0.5 \
+    --output "$r/assigned.txt"
+  step "recovery: stitch" 30 recovery_stitch.log galapagos stitch --model "$model" --database "$r/db.h5" --assignment "$r/assigned.txt" \
+    --output "$r/stitched"
+  for backend in cpu cuda; do
+    step "distil, $backend" 90 "distil_$backend.log" galapagos distil --model "$r/stitched" --reference "$model" "${learn[@]}" \
+      --sensitivity "$r/s.h5" --output "$r/distil_$backend" --backend $backend --precision fp32
+    step "prune in two stages, $backend" 120 "prune_$backend.log" galapagos prune --model "$model" "${calibrate[@]}" "${data[@]}" \
+      --calibration-tokens 8192 --target-sparsity 0.5 --stages 2 --held-out "$text/tiny_heldout.jsonl" --output "$r/prune_$backend" --backend $backend --precision fp32
+    for name in distil prune; do
+      step "eval after $name, $backend" 60 "${name}_eval_$backend.json" galapagos eval --model "$r/${name}_$backend/model" \
+        --reference "$model" --data "$text/tiny_heldout.jsonl" "${data[@]}" --json --backend cpu --precision fp32
+    done
+    step "training by hidden states, $backend" 60 "hidden_$backend.log" galapagos train --model "$r/stitched" --reference "$model" \
+      --hidden-loss normalised "${learn[@]}" --output "$r/hidden_$backend" --backend $backend --precision fp32
+    step "norms of heads: database, $backend" 60 "qwen3_database_$backend.log" galapagos database --model "$qwen" "${calibrate[@]}" \
+      --calibration-tokens 4096 "${data[@]}" --levels 4 --output "$r/qwen3_$backend.h5" --backend $backend --precision fp32
+    step "norms of heads: eval, $backend" 60 "qwen3_eval_$backend.json" galapagos eval --model "$qwen" --data "$text/tiny_heldout.jsonl" \
+      "${data[@]}" --json --backend $backend --precision fp32
+    step "norms of heads: training, $backend" 60 "qwen3_train_$backend.log" galapagos train --model "$qwen" "${learn[@]}" \
+      --output "$r/qwen3_train_$backend" --backend $backend --precision fp32
+  done
+  # A ridge or a level that is as good as its neighbour may be the other one on a GPU.
+  for name in distil prune; do
+    compare "kl after $name" "$(value "$work/logs/${name}_eval_cpu.json" kl)" "$(value "$work/logs/${name}_eval_cuda.json" kl)" 3e-2
+  done
+  for key in loss gradient_norm; do
+    compare "$key of training by hidden states" "$(value "$r/hidden_cpu/metrics.jsonl" $key)" "$(value "$r/hidden_cuda/metrics.jsonl" $key)" 1e-2
+    compare "$key with norms of heads" "$(value "$r/qwen3_train_cpu/metrics.jsonl" $key)" "$(value "$r/qwen3_train_cuda/metrics.jsonl" $key)" 1e-2
+  done
+  compare "nll with norms of heads" "$(value "$work/logs/qwen3_eval_cpu.json" nll)" "$(value "$work/logs/qwen3_eval_cuda.json" nll)" 1e-3
 }
 
 # A small model with heads of 64, as the models of practice have them: only such heads reach the tensor cores. It is trained from

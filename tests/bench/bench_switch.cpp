@@ -15,7 +15,9 @@
 #include <galapagos/core/progress.hpp>
 #include <galapagos/model/forward.hpp>
 #include <galapagos/model/logit_losses.hpp>
+#include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transfer.hpp>
+#include <galapagos/ops/transformer.hpp>
 #include <galapagos/ops/tuning.hpp>
 #include <galapagos/pruning/pruned_module.hpp>
 #include <galapagos/search/draw_answers.hpp>
@@ -95,6 +97,7 @@ class Bench {
       line(fmt::format("the same, {} columns", half - 1), seconds,
            fmt::format("{:.3f} of {} columns", seconds / pruned, half));
     }
+    measure_parts(candidate.front(), dense / count(), pruned / count());
     std::int64_t tile = ops::logit_tile(Device::cuda);
     double kept = 0, made = 0;
     for (const std::int64_t rows :
@@ -237,6 +240,56 @@ class Bench {
         for (const LayerWeights& layer : layers) forward.run(layer, batch.offsets, rows);
       }
     });
+  }
+
+  /// Where the time of a layer goes, of the dense one and of the candidate's: products, attention, the rest.
+  void measure_parts(const LayerWeights& half, double dense_layer, double half_layer) {
+    const std::vector<Batch> batches = make_batches(draw_.tokens, draw_.offsets, sizes_.batch);
+    const auto for_batches = [&](const auto& work) {
+      return seconds_of([&] {
+        for (const Batch& batch : batches) work(batch, static_cast<std::int64_t>(batch.tokens.size()));
+      });
+    };
+    const OwnedTensor normed = tensor({sizes_.batch, config_.hidden_size}, context_.activations(), 1);
+    const auto product = [&](const Tensor& weight) {  // of the norm's output
+      const OwnedTensor y({sizes_.batch, weight.rows()}, context_.activations(), context_.device(),
+                          "benchmark");
+      return for_batches([&](const Batch&, std::int64_t rows) {
+        ops::linear(context_, normed->slice(0, rows), weight, nullptr, y->slice(0, rows));
+      });
+    };
+    const auto sum = [&](const Tensor& weight) {  // to the hidden states
+      const OwnedTensor x = tensor({sizes_.batch, weight.columns()}, context_.activations(), 1);
+      return for_batches([&](const Batch&, std::int64_t rows) {
+        ops::linear(context_, x->slice(0, rows), weight, nullptr, hidden_->slice(0, rows), true);
+      });
+    };
+    const auto mixing = [&](const AttentionWeights& weights) {
+      const std::int64_t q_width = weights.heads() * config_.head_dim;
+      const OwnedTensor q = tensor({sizes_.batch, q_width}, context_.activations(), 1),
+                        k = tensor({sizes_.batch, weights.kv_heads * config_.head_dim},
+                                   context_.activations(), 1),
+                        out = tensor({sizes_.batch, q_width}, context_.activations(), 1);
+      return for_batches([&](const Batch& batch, std::int64_t rows) {
+        ops::attention(context_, q->slice(0, rows), k->slice(0, rows), k->slice(0, rows), config_.head_dim,
+                       weights.kv_of_head, batch.offsets, out->slice(0, rows), {});
+      });
+    };
+    double dense_rest = dense_layer, half_rest = half_layer;
+    const auto part = [&](const std::string& name, double whole, double pruned) {
+      dense_rest -= whole;
+      half_rest -= pruned;
+      line("  " + name, whole, fmt::format("half {:.3f} ms, {:.3f} of it", 1e3 * pruned, pruned / whole));
+    };
+    const AttentionWeights &a = dense_.front().attention, &b = half.attention;
+    const FfnWeights &f = dense_.front().ffn, &g = half.ffn;
+    part("a layer's q", product(a.q), product(b.q));
+    part("k and v", product(a.k) + product(a.v), product(b.k) + product(b.v));
+    part("attention", mixing(a), mixing(b));
+    part("o", sum(a.o), sum(b.o));
+    part("gate and up", product(f.gate) + product(f.up), product(g.gate) + product(g.up));
+    part("down", sum(f.down), sum(g.down));
+    part("all else: norms, rotation, gating", dense_rest, half_rest);
   }
 
   DenseAnswers answers() const { return answers_->float_span(); }

@@ -101,13 +101,13 @@ struct Published {
   bool bias;
 };
 
-HfConfig config_of(const Published& model, bool halved) {
+HfConfig config_of(const Published& model, bool halved, std::int64_t layers = measured_layers) {
   const std::int64_t part = halved ? 2 : 1;
   HfConfig config;
   config.model_type = model.bias ? "qwen2" : "llama";
   config.hidden_size = model.hidden;
   config.intermediate_size = model.columns;
-  config.layers = measured_layers;
+  config.layers = layers;
   config.heads = model.heads;
   config.kv_heads = model.kv_heads;
   config.head_dim = 128;
@@ -117,7 +117,8 @@ HfConfig config_of(const Published& model, bool halved) {
   config.rope_theta = 1e4;
   config.features.qkv_bias = model.bias;
   config.layer_shapes.assign(
-      measured_layers, even_layer_shape(model.heads / part, model.kv_heads / part, model.columns / part));
+      static_cast<std::size_t>(layers),
+      even_layer_shape(model.heads / part, model.kv_heads / part, model.columns / part));
   return config;
 }
 
@@ -210,6 +211,49 @@ double head_seconds(const ops::Context& context, const HfConfig& config, const M
       runs);
 }
 
+Batch batch_of(std::vector<std::int32_t>& ids, std::int64_t tokens, std::int64_t vocabulary) {
+  ids.clear();
+  for (std::int64_t i = 0; i < tokens; ++i) ids.push_back(static_cast<std::int32_t>(i * 7919 % vocabulary));
+  Batch batch{ids, {0}};
+  while (batch.offsets.back() < tokens)
+    batch.offsets.push_back(batch.offsets.back() + std::min(tokens, longest_sequence));
+  return batch;
+}
+
+/// Whole updates of a whole model of half the size, as recovery makes them: batches of gradients, the norm,
+/// AdamW. Layers are recomputed on the way back, which is not counted as work.
+void measure_updates(const ops::Context& context, const Report& report, const RandomTensors& random,
+                     const Published& model, int runs) {
+  const HfConfig config = config_of(model, true, model.layers);
+  const ModelWeights weights = random_weights(config, random);
+  const Gradients gradients(weights, Device::cuda);
+  const std::int64_t parameters = gradients.all().elements();
+  fmt::print("half of {}, all {} layers, {} parameters: whole updates\n", model.name, model.layers,
+             human_count(static_cast<std::uint64_t>(parameters)));
+  const auto itself = make_mpi_collectives(Communicator::self());
+  ShardedAdamW optimiser(*itself, context, weights, DType::bf16, {});
+  std::vector<std::int32_t> ids;
+  for (const std::int64_t tokens : {2048, 4096}) {
+    const Batch batch = batch_of(ids, tokens, config.vocab_size);
+    TrainingPass pass(context, config, tokens, true);
+    const TokenWork work = work_of(config, std::min(tokens, longest_sequence));
+    for (const std::int64_t batches : {1, 4, 8}) {
+      const auto count = static_cast<double>(tokens * batches);
+      const double seconds = seconds_of(
+          [&] {
+            for (std::int64_t i = 0; i < batches; ++i)
+              pass.run(weights, batch, 1 / static_cast<float>(count), {}, gradients);
+            optimiser.step(gradients, 1e-5, 1);
+          },
+          runs);
+      report.work(
+          fmt::format("  an update of {} x {} tokens, {:.0f} tokens/s", batches, tokens, count / seconds),
+          count * (work.layers + work.head), seconds);
+    }
+    std::fflush(stdout);
+  }
+}
+
 void measure(const ops::Context& context, const Report& report, const RandomTensors& random,
              const Published& model, bool halved, int runs) {
   const HfConfig config = config_of(model, halved);
@@ -236,10 +280,7 @@ void measure(const ops::Context& context, const Report& report, const RandomTens
   for (const std::int64_t tokens : {512, 2048, 4096}) {
     const std::int64_t sequence = std::min(tokens, longest_sequence);
     std::vector<std::int32_t> ids;
-    for (std::int64_t i = 0; i < tokens; ++i)
-      ids.push_back(static_cast<std::int32_t>(i * 7919 % config.vocab_size));
-    Batch batch{ids, {0}};
-    while (batch.offsets.back() < tokens) batch.offsets.push_back(batch.offsets.back() + sequence);
+    const Batch batch = batch_of(ids, tokens, config.vocab_size);
     double all = 0;
     {
       TrainingPass pass(context, config, tokens, false);
@@ -285,6 +326,7 @@ int main(int argc, char** argv) {
     for (const Published& model : models) {
       for (const bool halved : {false, true}) measure(context, report, random, model, halved, runs);
     }
+    measure_updates(context, report, random, models.front(), runs);
     fmt::print("all in {:.1f} s\n", watch.seconds());
     return 0;
   } catch (const Error& error) {

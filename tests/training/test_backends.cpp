@@ -15,9 +15,12 @@ using namespace galapagos;
 
 namespace {
 
-HfConfig small_model(std::int64_t head_dim, bool biased) {
+/// model_type: llama, qwen2 (biases, one matrix for both ends) or qwen3 (norms of heads).
+HfConfig small_model(std::int64_t head_dim, const std::string& model_type) {
+  const bool biased = model_type == "qwen2";
   Json json;
-  json["model_type"] = biased ? "qwen2" : "llama";
+  json["model_type"] = model_type;
+  json["head_dim"] = head_dim;
   json["hidden_size"] = 4 * head_dim;
   json["num_attention_heads"] = 4;
   json["num_key_value_heads"] = 2;
@@ -86,8 +89,8 @@ double relative(const float* found, const float* wanted, std::int64_t count) {
 
 TEST_CASE("a model in bf16 on a GPU is the CPU's in fp32, for the usual head sizes", "[training][backends]") {
   const std::int64_t head_dim = GENERATE(64, 80, 96, 128, 16);
-  const bool biased = head_dim == 64 || head_dim == 128;
-  const HfConfig config = small_model(head_dim, biased);
+  const std::string model_type = GENERATE(as<std::string>(), "llama", "qwen2", "qwen3");
+  const HfConfig config = small_model(head_dim, model_type);
   const Computed wanted = compute(ops::Context(), config, DType::bf16, false);
   CHECK(std::abs(wanted.nll - wanted.loss) < 1e-5 * wanted.loss);
   const Computed recomputed = compute(ops::Context(), config, DType::bf16, true);
@@ -105,7 +108,8 @@ TEST_CASE("a model in bf16 on a GPU is the CPU's in fp32, for the usual head siz
     const Computed& expected = way.weights == DType::f32 ? wanted32 : wanted;
     for (const bool recompute : {false, true}) {
       const Computed found = compute(context, config, way.weights, recompute);
-      INFO("heads of " << head_dim << ", " << name_of(way.products) << (recompute ? ", recomputed" : ""));
+      INFO(model_type << ", heads of " << head_dim << ", " << name_of(way.products)
+                      << (recompute ? ", recomputed" : ""));
       CHECK(relative(found.hidden.data(), expected.hidden.data(),
                      static_cast<std::int64_t>(expected.hidden.size())) < way.hidden);
       CHECK(std::abs(found.nll - expected.nll) < way.hidden * expected.nll);

@@ -50,49 +50,40 @@ __device__ inline void step_one(const Factors& f, const Pointers& p, Weight* wei
   weights[i] = working<Weight, Rounded>(element.master);
 }
 
-/// `adamw_elements` fp32 values, read and written 16 bytes at a time.
-struct Run {
-  float values[adamw_elements];
+/// Four neighbouring fp32 values, so that a warp's accesses lie side by side.
+struct Four {
+  float values[4];
 
-  __device__ static Run load(const float* from) {
-    Run run;
-#pragma unroll
-    for (int k = 0; k < adamw_elements; k += 4) {
-      const float4 four = *reinterpret_cast<const float4*>(from + k);
-      run.values[k] = four.x, run.values[k + 1] = four.y, run.values[k + 2] = four.z,
-      run.values[k + 3] = four.w;
-    }
-    return run;
+  __device__ static Four load(const float* from) {
+    const float4 four = *reinterpret_cast<const float4*>(from);
+    return {{four.x, four.y, four.z, four.w}};
   }
   __device__ void store(float* to) const {
-#pragma unroll
-    for (int k = 0; k < adamw_elements; k += 4)
-      *reinterpret_cast<float4*>(to + k) =
-          make_float4(values[k], values[k + 1], values[k + 2], values[k + 3]);
+    *reinterpret_cast<float4*>(to) = make_float4(values[0], values[1], values[2], values[3]);
   }
 };
 
-/// The same of the working weights.
+/// Four working weights.
 template <typename Weight>
-struct alignas(16) Weights {
-  Weight values[adamw_elements];
+struct alignas(4 * sizeof(Weight)) Weights {
+  Weight values[4];
 };
 
-/// A thread does `adamw_elements` elements; all places begin at 16 bytes. The last `count` % `adamw_elements`
-/// are done one by one, by as many threads.
+/// A thread does four elements at a time; all places begin at 16 bytes. The last `count` % 4 are done one by
+/// one, by as many threads.
 template <typename Weight, typename Rounded>
 __global__ void __launch_bounds__(block_threads)
     update(Factors f, Pointers p, Weight* weights, float* bad, std::int64_t count) {
-  const std::int64_t runs = count / adamw_elements;
-  for (std::int64_t i = global_thread(); i < runs; i += global_threads()) {
-    const std::int64_t at = i * adamw_elements;
-    const Run gradients = Run::load(p.gradients + at);
-    Run master = Run::load(p.master + at), first = Run::load(p.first + at), second = Run::load(p.second + at);
+  const std::int64_t packs = count / 4;
+  for (std::int64_t i = global_thread(); i < packs; i += global_threads()) {
+    const std::int64_t at = 4 * i;
+    const Four gradients = Four::load(p.gradients + at);
+    Four master = Four::load(p.master + at), first = Four::load(p.first + at),
+         second = Four::load(p.second + at);
     Weights<Weight> stored;
-    const Run zeros{};
-    zeros.store(p.gradients + at);
+    Four{}.store(p.gradients + at);
 #pragma unroll
-    for (int k = 0; k < adamw_elements; ++k) {
+    for (int k = 0; k < 4; ++k) {
       if (bad != nullptr && !isfinite(gradients.values[k])) *bad = gradients.values[k];
       const Element element =
           stepped(f, gradients.values[k], {master.values[k], first.values[k], second.values[k]});
@@ -106,7 +97,7 @@ __global__ void __launch_bounds__(block_threads)
     second.store(p.second + at);
     *reinterpret_cast<Weights<Weight>*>(weights + at) = stored;
   }
-  const std::int64_t last = runs * adamw_elements + global_thread();
+  const std::int64_t last = packs * 4 + global_thread();
   if (last < count) step_one<Weight, Rounded>(f, p, weights, bad, last);
 }
 
@@ -193,7 +184,7 @@ void adamw(const Context& context, const AdamWStep& step, const AdamWState& stat
   float* const found = bad.empty() ? nullptr : bad.floats();
   const auto run = [&]<typename Weight, typename Rounded>(const Weight*, const Rounded*) {
     if (aligned(state)) {
-      launch(context.cuda(), update<Weight, Rounded>, blocks_for(count, adamw_elements * block_threads),
+      launch(context.cuda(), update<Weight, Rounded>, blocks_for(count, 4 * block_threads),
              block_threads, 0, factors, pointers, data_as<Weight>(state.weights), found, count);
     } else {
       launch(context.cuda(), update_one_by_one<Weight, Rounded>, blocks_for(count), block_threads, 0, factors,

@@ -10,7 +10,7 @@ namespace {
 constexpr int key_rows = tile_rows;  // a tile of queries meets its diagonal in one tile of keys
 
 template <int columns>
-__global__ void __launch_bounds__(tensor_threads)
+__global__ void __launch_bounds__(tensor_threads, tensor_blocks<columns>)
     attend(TensorInput x, const std::int32_t* kv_of_head, const SequenceTile* tiles, __nv_bfloat16* out,
            float* log_sums) {
   constexpr int tile_size = key_rows * stride_of<columns>;

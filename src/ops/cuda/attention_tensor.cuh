@@ -9,6 +9,10 @@ namespace galapagos::ops::cuda {
 
 constexpr int tensor_threads = 32 * tensor_warps;
 constexpr int tile_rows = 16 * tensor_warps;
+/// Blocks that a multiprocessor is to hold: left alone, heads of 128 take registers for two. Three are 4 %
+/// faster on an H100; smaller heads lose by the same.
+template <int columns>
+constexpr int tensor_blocks = columns >= 128 ? 3 : 1;
 
 constexpr float log2_e = 1.44269504f;
 constexpr float ln_2 = 0.693147181f;

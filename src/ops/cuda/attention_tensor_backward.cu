@@ -39,7 +39,7 @@ __device__ void multiply(float (&s)[attention_moving_rows / 8][4], float (&t)[at
 }
 
 template <int columns>
-__global__ void __launch_bounds__(tensor_threads)
+__global__ void __launch_bounds__(tensor_threads, tensor_blocks<columns>)
     query_gradient(TensorInput x, const float* log_sums, const float* products,
                    const std::int32_t* kv_of_head, const SequenceTile* tiles, __nv_bfloat16* d_q) {
   constexpr int stride = stride_of<columns>;

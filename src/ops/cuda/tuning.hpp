@@ -16,8 +16,6 @@ constexpr int pack_size = 8;
 /// Columns of a sum over rows that a block has, as a warp has lanes; many threads, so that many rows are on
 /// their way.
 constexpr int sum_columns = 32, sum_threads = 1024;
-/// Elements of a thread of AdamW: 16 bytes of 16-bit weights.
-constexpr int adamw_elements = 8;
 /// Partial sums of a norm, of an inner product and of a head norm's gradient: about what a GPU holds at a
 /// time, and the same on every GPU, so that sums are.
 constexpr int norm_blocks = 1024, inner_product_blocks = 512, head_norm_blocks = 1024;
@@ -50,7 +48,6 @@ inline constexpr std::array tuning = {
     Tuning{"pack_size", pack_size},
     Tuning{"sum_columns", sum_columns},
     Tuning{"sum_threads", sum_threads},
-    Tuning{"adamw_elements", adamw_elements},
     Tuning{"norm_blocks", norm_blocks},
     Tuning{"inner_product_blocks", inner_product_blocks},
     Tuning{"head_norm_blocks", head_norm_blocks},
