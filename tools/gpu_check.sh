@@ -8,6 +8,9 @@
 # sanitizer, or single benchmarks (bench_gpu bench_attention bench_database bench_switch bench_training); without --parts all of
 # them. --keep keeps logs and files in DIR; --archive packs the logs into one .tar.gz; --dry-run prints each command instead of
 # running it, and looks for libraries. Fails where anything fails.
+# Two more parts run only where they are named: whole7b and whole14b, all commands on a model of Llama-2-7B's or Qwen2.5-14B's
+# shapes with random weights. They want NumPy and 40 and 65 GB of disk, in --keep and WHOLE_MODEL, the model's folder, which is made
+# where it does not exist.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 all_parts="libraries operations pipeline training recovery head64 large bench torch sanitizer"
@@ -24,8 +27,10 @@ while [[ $# -gt 0 ]]; do
   esac
   shift
 done
+on_request="whole7b whole14b"
 for part in $parts; do
-  [[ " $all_parts $benches " == *" $part "* ]] || { echo "gpu_check: unknown part '$part'; choose of: $all_parts $benches" >&2; exit 2; }
+  [[ " $all_parts $benches $on_request " == *" $part "* ]] ||
+    { echo "gpu_check: unknown part '$part'; choose of: $all_parts $benches $on_request" >&2; exit 2; }
 done
 [[ -e $build ]] || { echo "gpu_check: no such folder or tarball $build; build the preset 'cuda' or give the folder of a build" >&2; exit 2; }
 [[ -z $archive || $archive == /* ]] || archive=$PWD/$archive
@@ -83,25 +88,28 @@ start() { # seconds, log, program, arguments...: runs it from its own place, on 
 told() { # log -> its last line that says anything
   grep '[[:alnum:]]' "$1" 2>/dev/null | grep -vE ' info (  |seconds by phase)' | tail -1 | tr -s ' ' | cut -c1-90
 }
-step() { # name, seconds, log, program, arguments...: a row of the table, with the log's last line
-  local name=$1 limit=$2 log=$work/logs/$3 begin=$SECONDS status
-  shift 3
-  start "$limit" "$log" "$@"
-  status=$?
+ended() { # name, limit, log, program, seconds, status: a row of the table, with the log's last line
+  local name=$1 limit=$2 log=$3 program=$4 seconds=$5 status=$6
   [[ $dry == no ]] || return 0
   case $status in
     0) if grep -qE 'SKIPPED( on the GPU|: no GPU)' "$log"; then
-         row "$name" FAILED $((SECONDS - begin)) "no GPU is visible"
+         row "$name" FAILED "$seconds" "no GPU is visible"
        elif grep -q '^No tests ran' "$log"; then
-         row "$name" FAILED $((SECONDS - begin)) "the build's $1 has no such tests"
+         row "$name" FAILED "$seconds" "the build's $program has no such tests"
        else
-         row "$name" ok $((SECONDS - begin)) "$(told "$log")"
+         row "$name" ok "$seconds" "$(told "$log")"
        fi ;;
-    125) row "$name" skipped 0 "the build has no $1" ;;
-    124 | 137) row "$name" FAILED $((SECONDS - begin)) "not done in $limit s" ;;
-    *) row "$name" FAILED $((SECONDS - begin)) "exit code $status: $(grep -iE 'error|failed' "$log" | tail -1 | cut -c1-100)"; tail -20 "$log" ;;
+    125) row "$name" skipped 0 "the build has no $program" ;;
+    124 | 137) row "$name" FAILED "$seconds" "not done in $limit s" ;;
+    *) row "$name" FAILED "$seconds" "exit code $status: $(grep -iE 'error|failed' "$log" | tail -1 | cut -c1-100)"; tail -20 "$log" ;;
   esac
-  return $status
+  return "$status"
+}
+step() { # name, seconds, log, program, arguments...
+  local name=$1 limit=$2 log=$work/logs/$3 begin=$SECONDS
+  shift 3
+  start "$limit" "$log" "$@"
+  ended "$name" "$limit" "$log" "$1" $((SECONDS - begin)) $?
 }
 value() { # file, key -> the number of a line of JSON
   sed -nE 's/.*"'"$2"'": ?(-?[0-9.eE+-]+).*/\1/p' "$1" 2>/dev/null | tail -1
@@ -285,15 +293,22 @@ phases() { # log: what a run says of its seconds, into the table
   while IFS= read -r line; do table+=("    ${line#* info }"); done < <(grep -A12 'seconds by phase' "$work/logs/$1" 2>/dev/null | grep ' info ')
 }
 
+# A config.json of the tiny model's tokenizer and of other shapes.
+config_of() { # folder, model_type, hidden size, columns, heads, KV heads, layers, vocabulary
+  mkdir -p "$1"
+  cp "$model"/tokenizer*.json "$1/"
+  sed -e "s/\"model_type\": [^,]*/\"model_type\": \"$2\"/" -e "s/\"hidden_size\": [^,]*/\"hidden_size\": $3/" \
+    -e "s/\"intermediate_size\": [^,]*/\"intermediate_size\": $4/" -e "s/\"num_attention_heads\": [^,]*/\"num_attention_heads\": $5/" \
+    -e "s/\"num_key_value_heads\": [^,]*/\"num_key_value_heads\": $6/" -e "s/\"num_hidden_layers\": [^,]*/\"num_hidden_layers\": $7/" \
+    -e "s/\"vocab_size\": [^,]*/\"vocab_size\": $8/" -e 's/"head_dim": [^,]*/"head_dim": 128/' -e 's/"initializer_range": [^,]*/"initializer_range": 0.02/' \
+    -e 's/"max_position_embeddings": [^,]*/"max_position_embeddings": 4096/' -e 's/"tie_word_embeddings": [^,]*/"tie_word_embeddings": false/' \
+    "$model/config.json" >"$1/config.json"
+}
+
 # Two layers of Qwen2.5-14B's shapes with random weights: how long a layer of a large model takes, by phase, files included.
 check_large() {
   local l=$work/large dense=$work/large/trained/model
-  mkdir -p "$l/config"
-  cp "$model"/tokenizer*.json "$l/config/"
-  sed -e 's/"hidden_size": 128/"hidden_size": 5120/' -e 's/"head_dim": 16/"head_dim": 128/' -e 's/"intermediate_size": 352/"intermediate_size": 13824/' \
-    -e 's/"num_attention_heads": 8/"num_attention_heads": 40/' -e 's/"num_key_value_heads": 4/"num_key_value_heads": 8/' \
-    -e 's/"num_hidden_layers": 8/"num_hidden_layers": 2/' -e 's/"vocab_size": 1024/"vocab_size": 32000/' \
-    -e 's/"initializer_range": 0.05/"initializer_range": 0.02/' "$model/config.json" >"$l/config/config.json"
+  config_of "$l/config" llama 5120 13824 40 8 2 32000
   step "large: training" 90 large_train.log galapagos train --model "$l/config" --random-weights --data "$text/tiny_calibration.jsonl" \
     --sequence-length 512 --tokens 32768 --step-tokens 8192 --learning-rate 1e-4 --checkpoint-every 0 --precision bf16 --output "$l/trained" --backend cuda
   phases large_train.log
@@ -305,6 +320,53 @@ check_large() {
   phases large_search.log
   rm -rf "$l"
 }
+
+# All commands on a whole model of published shapes with random weights: by phase, and what of the GPU's memory was in use at most.
+whole() { # name, config_of's shapes...
+  local name=$1 w=$work/$1 dense=${WHOLE_MODEL:-$work/$1/model} begin=$SECONDS watch
+  shift
+  mkdir -p "$w"
+  config_of "$w/config" "$@"
+  local made=no
+  [[ $dry == yes || -d $dense ]] || made=yes
+  if [[ $dry == no ]]; then
+    if [[ $made == yes ]] && ! python3 "$root/tools/checks/make_random_model.py" "$w/config/config.json" "$model" "$dense"; then
+      row "$name: random weights" FAILED $((SECONDS - begin)) "make_random_model.py"
+      return
+    fi
+    row "$name: random weights" ok $((SECONDS - begin)) "$(du -sh "$dense" | cut -f1)"
+    # One long text, so that sequences are full.
+    python3 -c 'import json, sys; print("\n".join(json.loads(line)["text"] for line in open(sys.argv[1])))' \
+      "$text/tiny_calibration.jsonl" >"$w/text.txt"
+  fi
+  local input=(--calibration "$w/text.txt" --sequence-length 2048)
+  part() { # command's name, limit, arguments...
+    local command=$1 limit=$2
+    shift 2
+    [[ $dry == yes ]] || { nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -lms 200 >"$w/memory" & watch=$!; }
+    step "$name: $command" "$limit" "${name}_$command.log" galapagos "$command" "$@"
+    local status=$?
+    [[ $dry == no ]] || return $status
+    kill "$watch" 2>/dev/null; wait "$watch" 2>/dev/null
+    phases "${name}_$command.log"
+    table+=("    at most $(sort -n "$w/memory" | tail -1) MiB of the GPU in use")
+    return $status
+  }
+  part database 240 --model "$dense" "${input[@]}" --calibration-tokens 65536 --levels 8 --output "$w/db.h5" --backend cuda &&
+    part search 150 --model "$dense" --database "$w/db.h5" "${input[@]}" --target-sparsity 0.5 --generations 3 --offspring 8 \
+      --survivors "4 1" --tokens "2048 8192" --training-tokens "0 0" --output "$w/run" --backend cuda &&
+    part stitch 120 --model "$dense" --database "$w/db.h5" --assignment "$w/run/best.txt" --output "$w/stitched" &&
+    part eval 90 --model "$w/stitched" --data "$w/text.txt" --sequence-length 2048 --tokens 65536 --backend cuda
+  local done=$?
+  rm -f "$w/db.h5"
+  [[ $made == no ]] || rm -rf "$dense"
+  ((done == 0)) && [[ $name == whole7b ]] || return
+  part train 180 --model "$w/stitched" --data "$w/text.txt" --sequence-length 2048 --tokens 131072 --step-tokens 32768 --recompute \
+    --learning-rate 1e-5 --checkpoint-every 0 --output "$w/trained" --backend cuda
+  rm -rf "$w/stitched" "$w/trained"
+}
+check_whole7b() { whole whole7b llama 4096 11008 32 32 32 32000; }
+check_whole14b() { whole whole14b qwen2 5120 13824 40 8 48 152064; }
 
 check_bench_gpu() { show "benchmark, operations" 100 bench_gpu.log bench_gpu 4; }
 check_bench_attention() { show "benchmark, attention" 60 bench_attention.log bench_attention; }
@@ -325,15 +387,42 @@ check_torch() {
   while IFS= read -r line; do table+=("    $line"); done <"$log"
 }
 
+# Side by side, each on its own cases, as most of the time goes into one thread; cuBLAS's and cuDNN's kernels are left out.
 check_sanitizer() {
-  local tool name=() place
+  local tool name=() place limit=400 job
   for place in "$(command -v compute-sanitizer)" "${CUDA_HOME:-/usr/local/cuda}/bin/compute-sanitizer"; do
     [[ -x $place ]] && tool=$place && break
   done
   if [[ -z ${tool:-} ]]; then row "compute-sanitizer" skipped 0 "not found"; return; fi
-  # Racecheck is slow, so it gets the kernels that share memory among threads.
-  under="$tool --tool memcheck --error-exitcode 86" step "memcheck, operations" 75 memcheck.log test_ops
-  under="$tool --tool racecheck --error-exitcode 86" step "racecheck, attention and OBS" 150 racecheck.log test_ops "attention*,gradients of attention*,single columns*,structures*,gradients of the losses,divergences*"
+  local jobs=(
+    "racecheck, attention|test_ops|attention for*"
+    "racecheck, attention in 16 bits|test_ops|attention and its gradients in 16*"
+    "racecheck, gradients of attention|test_ops|gradients of attention*"
+    "racecheck, columns|test_ops|single columns*,a follower*"
+    "racecheck, structures|test_ops|structures*,what is not*"
+    "racecheck, inverse|test_ops|every way*,the inverse of*"
+    "racecheck, losses|test_ops|gradients of the losses*,divergences*,losses*,negative*,ids are*"
+    "racecheck, norms and sums|test_ops|*norm*,squares*,rows are*,the gated*,weighed*,sums of squares*,the rotation*"
+    "memcheck, operations|test_ops|"
+    "memcheck, models|test_training|[backends]"
+    "synccheck, operations|test_ops|attention*,gradients*,single*,structures*,every way*,*norm*"
+  )
+  for job in "${!jobs[@]}"; do
+    (
+      IFS='|' read -r name program filter <<<"${jobs[job]}"
+      begin=$SECONDS
+      export OMP_NUM_THREADS=1
+      under="$tool --tool ${name%%,*} --kernel-name kernel_substring=galapagos --error-exitcode 86" \
+        start $limit "$work/logs/sanitizer_$job.log" "$program" ${filter:+"$filter"}
+      echo "$? $((SECONDS - begin))" >"$work/logs/sanitizer_$job.status"
+    ) &
+  done
+  wait
+  for job in "${!jobs[@]}"; do
+    IFS='|' read -r name program filter <<<"${jobs[job]}"
+    read -r status seconds <"$work/logs/sanitizer_$job.status"
+    ended "$name" $limit "$work/logs/sanitizer_$job.log" "$program" "$seconds" "$status"
+  done
 }
 
 for part in $parts; do

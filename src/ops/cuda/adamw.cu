@@ -184,8 +184,8 @@ void adamw(const Context& context, const AdamWStep& step, const AdamWState& stat
   float* const found = bad.empty() ? nullptr : bad.floats();
   const auto run = [&]<typename Weight, typename Rounded>(const Weight*, const Rounded*) {
     if (aligned(state)) {
-      launch(context.cuda(), update<Weight, Rounded>, blocks_for(count, 4 * block_threads),
-             block_threads, 0, factors, pointers, data_as<Weight>(state.weights), found, count);
+      launch(context.cuda(), update<Weight, Rounded>, blocks_for(count, 4 * block_threads), block_threads, 0,
+             factors, pointers, data_as<Weight>(state.weights), found, count);
     } else {
       launch(context.cuda(), update_one_by_one<Weight, Rounded>, blocks_for(count), block_threads, 0, factors,
              pointers, data_as<Weight>(state.weights), found, count);
