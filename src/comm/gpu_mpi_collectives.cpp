@@ -155,6 +155,12 @@ class DirectCollectives : public Collectives {
   void all_gather_parts(std::span<const GatheredPart> parts) override {
     galapagos::all_gather_parts(ranks(), *staging_, parts);
   }
+  void send(const std::byte* data, std::size_t bytes, int to) override {
+    galapagos::send(ranks(), *staging_, data, bytes, to);
+  }
+  void receive(std::byte* data, std::size_t bytes, int from) override {
+    galapagos::receive(ranks(), *staging_, data, bytes, from);
+  }
 
  private:
   std::unique_ptr<GpuStaging> staging_;

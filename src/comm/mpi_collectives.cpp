@@ -80,6 +80,13 @@ class MpiCollectives : public Collectives {
     galapagos::all_gather_parts(ranks(), staging, parts);
   }
 
+  void send(const std::byte* data, std::size_t bytes, int to) override {
+    ranks().send(std::span(data, bytes), to, message_tag);
+  }
+  void receive(std::byte* data, std::size_t bytes, int from) override {
+    ranks().receive(std::span(data, bytes), from, message_tag);
+  }
+
  private:
   std::unique_ptr<Communicator> of_sums_;
   std::vector<MPI_Request> pending_;

@@ -43,6 +43,12 @@ class StagedCollectives : public Collectives {
   void all_gather_parts(std::span<const GatheredPart> parts) override {
     galapagos::all_gather_parts(ranks(), *staging_, parts);
   }
+  void send(const std::byte* data, std::size_t bytes, int to) override {
+    galapagos::send(ranks(), *staging_, data, bytes, to);
+  }
+  void receive(std::byte* data, std::size_t bytes, int from) override {
+    galapagos::receive(ranks(), *staging_, data, bytes, from);
+  }
 
  private:
   std::size_t pieces() const { return (count_ + piece_ - 1) / piece_; }

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <galapagos/comm/agreement.hpp>
@@ -41,12 +42,13 @@ class Pattern {
 
 class Checker {
  public:
-  Checker(Collectives& collectives, const ops::Context& context, std::size_t largest)
+  Checker(Collectives& collectives, const ops::Context& context, std::size_t largest,
+          bool with_messages = false)
       : collectives_(collectives),
         rank_(collectives.ranks().rank()),
         size_(collectives.ranks().size()),
-        values_({static_cast<std::int64_t>(largest)}, DType::f32, context.device(),
-                "a check of what ranks exchange"),
+        values_(room(context, largest)),
+        received_(with_messages ? room(context, largest) : OwnedTensor()),
         host_(std::min(chunk, largest)) {}
 
   void sums(std::size_t count) {
@@ -79,10 +81,30 @@ class Checker {
     compare("a gathering", count, 0, count, [&](std::size_t i) { return pattern.sum(i); });
   }
 
+  /// From each rank to the next, one after the other.
+  void messages(std::size_t count) {
+    const Pattern pattern(size_, ++number_);
+    put(0, count, [&](std::size_t i) { return pattern.of(rank_, i); });
+    const std::size_t bytes = count * sizeof(float);
+    for (int from = 0; from < size_; ++from) {
+      const int to = (from + 1) % size_;
+      if (from == rank_) collectives_.send(values_->data, bytes, to);
+      if (to != rank_) continue;
+      collectives_.receive(received_->data, bytes, from);
+    }
+    std::swap(values_, received_);
+    const int before = (rank_ + size_ - 1) % size_;
+    compare("a message", count, 0, count, [&](std::size_t i) { return pattern.of(before, i); });
+  }
+
   /// What was wrong first on this rank.
   const std::optional<std::string>& fault() const { return fault_; }
 
  private:
+  static OwnedTensor room(const ops::Context& context, std::size_t count) {
+    return OwnedTensor({static_cast<std::int64_t>(count)}, DType::f32, context.device(),
+                       "a check of what ranks exchange");
+  }
   Tensor slice(std::size_t begin, std::size_t count) const {
     return values_->slice(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(count));
   }
@@ -117,11 +139,42 @@ class Checker {
 
   Collectives& collectives_;
   int rank_, size_;
-  OwnedTensor values_;
+  OwnedTensor values_, received_;
   std::vector<float> host_;
   std::uint64_t number_ = 0;
   std::optional<std::string> fault_;
 };
+
+/// Lengths that are tried: those of all powers of 2, and others.
+std::vector<std::size_t> lengths_up_to(std::size_t largest) {
+  std::vector<std::size_t> counts;
+  for (std::size_t count = 1; count < largest; count *= 2) counts.push_back(count);
+  counts.push_back(largest);
+  counts.push_back(std::min((3 * largest / 4) | 1, largest));
+  return counts;
+}
+
+// Damage that comes and goes was seen in messages of this size and less.
+constexpr std::size_t often_up_to = std::size_t{1} << 21;
+
+int times_to_try(const ops::Context& context, std::size_t count) {
+  return context.device() == Device::cpu || count > often_up_to ? 1 : 4;
+}
+
+/// Collective. FailureError where any rank has seen a fault.
+void agree_on_fault(const Communicator& ranks, const Checker& checker) {
+  agree(ranks, [&] {
+    if (!checker.fault()) return;
+    throw FailureError(*checker.fault(), "a check of the network between ranks",
+                       "another protocol of NCCL (NCCL_PROTO=^LL128 or Simple) or version of it, or "
+                       "--collectives mpi may be right; --no-collectives-check computes with it as it is");
+  });
+}
+
+void log_checked(const Communicator& ranks, std::size_t largest, const Stopwatch& watch) {
+  log_info("what {} ranks exchange arrives as it is, up to {} values at a time: checked in {:.2f} s",
+           ranks.size(), largest, watch.seconds());
+}
 
 }  // namespace
 
@@ -130,28 +183,28 @@ void check_exchange(Collectives& collectives, const ops::Context& context, std::
   if (ranks.size() == 1 || largest == 0) return;
   const Stopwatch watch;
   Checker checker = agree_on(ranks, [&] { return Checker(collectives, context, largest); });
-  std::vector<std::size_t> counts;
-  for (std::size_t count = 1; count < largest; count *= 2) counts.push_back(count);
-  counts.push_back(largest);
-  counts.push_back((3 * largest / 4) | 1);
-  // Damage that comes and goes was seen in messages of this size and less.
-  constexpr std::size_t often_up_to = std::size_t{1} << 21;
-  const int often = context.device() == Device::cpu ? 1 : 4;
   run_or_abort([&] {
-    for (const std::size_t count : counts) {
-      const std::size_t some = std::min(count, largest);
-      for (int i = 0; i < (some <= often_up_to ? often : 1); ++i) checker.sums(some);
-      checker.parts(some);
+    for (const std::size_t count : lengths_up_to(largest)) {
+      for (int i = 0; i < times_to_try(context, count); ++i) checker.sums(count);
+      checker.parts(count);
     }
-    agree(ranks, [&] {
-      if (!checker.fault()) return;
-      throw FailureError(*checker.fault(), "a check of the network between ranks",
-                         "another protocol of NCCL (NCCL_PROTO=^LL128 or Simple) or version of it, or "
-                         "--collectives mpi may be right; --no-collectives-check computes with it as it is");
-    });
+    agree_on_fault(ranks, checker);
   });
-  log_info("what {} ranks exchange arrives as it is, up to {} values at a time: checked in {:.2f} s",
-           ranks.size(), largest, watch.seconds());
+  log_checked(ranks, largest, watch);
+}
+
+void check_messages(Collectives& collectives, const ops::Context& context, std::size_t largest) {
+  const Communicator& ranks = collectives.ranks();
+  if (ranks.size() == 1 || largest == 0) return;
+  const Stopwatch watch;
+  Checker checker = agree_on(ranks, [&] { return Checker(collectives, context, largest, true); });
+  run_or_abort([&] {
+    for (const std::size_t count : lengths_up_to(largest)) {
+      for (int i = 0; i < times_to_try(context, count); ++i) checker.messages(count);
+    }
+    agree_on_fault(ranks, checker);
+  });
+  log_checked(ranks, largest, watch);
 }
 
 }  // namespace galapagos

@@ -65,4 +65,29 @@ inline void check_parts(Collectives& collectives, std::uint64_t unit, bool even)
   collectives.all_gather_parts({});
 }
 
+/// A message of so many bytes from every rank to every other, in one order, all in host memory.
+inline void check_messages(Collectives& collectives, std::size_t bytes) {
+  const int ranks = collectives.ranks().size(), me = collectives.ranks().rank();
+  const auto value = [](int from, int to, std::size_t i) {
+    return static_cast<std::byte>((i * 7 + static_cast<std::size_t>(from * 41 + to * 13)) % 251);
+  };
+  std::vector<std::byte> data(bytes + 1);
+  std::size_t wrong = 0;
+  for (int from = 0; from < ranks; ++from) {
+    for (int to = 0; to < ranks; ++to) {
+      if (from == to || (me != from && me != to)) continue;
+      data.assign(bytes + 1, std::byte{255});
+      if (me == from) {
+        for (std::size_t i = 0; i < bytes; ++i) data[i] = value(from, to, i);
+        collectives.send(data.data(), bytes, to);
+        continue;
+      }
+      collectives.receive(data.data(), bytes, from);
+      for (std::size_t i = 0; i < bytes; ++i) wrong += data[i] != value(from, to, i) ? 1 : 0;
+      wrong += data[bytes] != std::byte{255} ? 1 : 0;
+    }
+  }
+  CHECK(wrong == 0);
+}
+
 }  // namespace galapagos::test

@@ -123,6 +123,13 @@ TEST_CASE("parts of a sum go through host memory to their owners, and parts to a
   }
 }
 
+TEST_CASE("messages go through host memory from rank to rank, in one piece and in many", "[staged]") {
+  const Communicator world = Communicator::world();
+  const auto collectives = make_staged_collectives(world, std::make_unique<LateStaging>(1000));
+  for (const std::size_t bytes : {0, 1, 3999, 4000, 4001, 8000, 12'001, 123'457})
+    test::check_messages(*collectives, bytes);
+}
+
 TEST_CASE("no copy is on its way after a sum was abandoned", "[staged]") {
   const Communicator world = Communicator::world();
   auto made = std::make_unique<LateStaging>(1000);

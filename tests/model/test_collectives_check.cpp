@@ -10,7 +10,7 @@ using namespace galapagos;
 
 namespace {
 
-enum class Damage { none, sum, sum_to_owners, gathering };
+enum class Damage { none, sum, sum_to_owners, gathering, message };
 
 /// A network that changes one value of long messages on the last rank, and says nothing.
 class DamagingCollectives : public Collectives {
@@ -37,6 +37,12 @@ class DamagingCollectives : public Collectives {
     for (const GatheredPart& part : parts) bytes += part.bytes;
     damage(Damage::gathering, reinterpret_cast<float*>(parts.front().data), 1, bytes / sizeof(float));
   }
+  void send(const std::byte* data, std::size_t bytes, int to) override { sound_->send(data, bytes, to); }
+  void receive(std::byte* data, std::size_t bytes, int from) override {
+    sound_->receive(data, bytes, from);
+    const std::size_t count = bytes / sizeof(float);
+    damage(Damage::message, reinterpret_cast<float*>(data), count, count);
+  }
 
  private:
   void damage(Damage what, float* values, std::size_t count, std::size_t length) const {
@@ -55,6 +61,7 @@ bool found(const Communicator& world, Damage damage, std::size_t from, std::size
   DamagingCollectives collectives(world, damage, from);
   try {
     check_exchange(collectives, ops::Context(), largest);
+    check_messages(collectives, ops::Context(), largest);
     return false;
   } catch (const Error& error) {
     CHECK(error.agreed());
@@ -69,7 +76,7 @@ bool found(const Communicator& world, Damage damage, std::size_t from, std::size
 
 TEST_CASE("the check of what ranks exchange finds one wrong value on one rank", "[collectives]") {
   const Communicator world = Communicator::world();
-  for (const Damage damage : {Damage::sum, Damage::sum_to_owners, Damage::gathering}) {
+  for (const Damage damage : {Damage::sum, Damage::sum_to_owners, Damage::gathering, Damage::message}) {
     CHECK(found(world, damage, 1, 5000) == (world.size() > 1));
     CHECK(found(world, damage, 5000, 5000) == (world.size() > 1));  // of the longest message alone
     CHECK(!found(world, damage, 5001, 5000));

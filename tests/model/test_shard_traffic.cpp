@@ -47,6 +47,8 @@ class Counting : public Collectives {
     mpi_->sum_to_owners(values, bounds);
   }
   void all_gather_parts(std::span<const GatheredPart> parts) override { mpi_->all_gather_parts(parts); }
+  void send(const std::byte* data, std::size_t bytes, int to) override { mpi_->send(data, bytes, to); }
+  void receive(std::byte* data, std::size_t bytes, int from) override { mpi_->receive(data, bytes, from); }
 
  private:
   double& bytes_;

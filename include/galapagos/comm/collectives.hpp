@@ -11,8 +11,8 @@
 namespace galapagos {
 
 /// What ranks of a group exchange of tensors, in the memory where those lie: one interface over MPI and over
-/// NCCL. All ranks make the same calls in the same order. What is small and lies in host memory goes over
-/// ranks() instead.
+/// NCCL. All ranks make the same calls in the same order, but for send() and receive(). What is small and
+/// lies in host memory goes over ranks() instead.
 class Collectives {
  public:
   explicit Collectives(const Communicator& ranks) : ranks_(ranks.duplicate()) {}
@@ -36,6 +36,12 @@ class Collectives {
   virtual void sum_to_owners(float* values, std::span<const std::uint64_t> bounds) = 0;
   /// Every rank gets all parts from their owners. What is computed after this sees them.
   virtual void all_gather_parts(std::span<const GatheredPart> parts) = 0;
+
+  /// One message from a rank to another: one calls send, the other receive with as many bytes. Either may
+  /// wait for the other, so that all ranks take their messages from one list, in its order. What is computed
+  /// after this sees what has come, and may overwrite what was sent.
+  virtual void send(const std::byte* data, std::size_t bytes, int to) = 0;
+  virtual void receive(std::byte* data, std::size_t bytes, int from) = 0;
 
  private:
   Communicator ranks_;

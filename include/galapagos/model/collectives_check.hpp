@@ -14,4 +14,7 @@ namespace galapagos {
 /// on every rank where any value on any rank is wrong. Does nothing on one rank.
 void check_exchange(Collectives& collectives, const ops::Context& context, std::size_t largest);
 
+/// Collective. The same of messages from each rank to the next.
+void check_messages(Collectives& collectives, const ops::Context& context, std::size_t largest);
+
 }  // namespace galapagos
