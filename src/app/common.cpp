@@ -93,7 +93,8 @@ MakeCollectives collectives_for(const ops::Context& context, const ComputingOpti
       return config.hidden_size *
              std::max(options.batch_tokens, checked_sequence_length(options.sequence_length, config));
     });
-    check_exchange(*collectives, context, static_cast<std::size_t>(std::max<std::int64_t>(largest, 1)));
+    check_exchange(*collectives, context, static_cast<std::size_t>(std::max<std::int64_t>(largest, 1)),
+                   context.activations());
     return collectives;
   };
 }

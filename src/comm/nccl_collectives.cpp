@@ -40,14 +40,9 @@ class NcclCollectives : public Collectives {
   }
   ~NcclCollectives() override { std::erase(alive(), this); }
 
-  void start_sum(float* values, std::size_t count) override {
-    guarded([&] {
-      stream_->follow_main();
-      const ncclResult_t begun =
-          ncclAllReduce(values, values, count, ncclFloat32, ncclSum, nccl_->get(), stream_->get());
-      // The stream has the sum only when this is known to have gone well.
-      nccl_->request(begun, "ncclAllReduce", deadline_, [] { return false; });
-    });
+  void start_sum(float* values, std::size_t count) override { start(values, count, ncclFloat32); }
+  void start_sum_bf16(std::uint16_t* values, std::size_t count) override {
+    start(values, count, ncclBfloat16);
   }
 
   void finish_sum() override {
@@ -121,6 +116,16 @@ class NcclCollectives : public Collectives {
   }
 
  private:
+  void start(void* values, std::size_t count, ncclDataType_t type) {
+    guarded([&] {
+      stream_->follow_main();
+      const ncclResult_t begun =
+          ncclAllReduce(values, values, count, type, ncclSum, nccl_->get(), stream_->get());
+      // The stream has the sum only when this is known to have gone well.
+      nccl_->request(begun, "ncclAllReduce", deadline_, [] { return false; });
+    });
+  }
+
   std::size_t index() const { return static_cast<std::size_t>(ranks().rank()); }
 
   /// One exchange, made of what `work` hands to the function that it is given: what comes before it is

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -40,6 +41,33 @@ class Pattern {
   std::uint64_t ranks_, modulus_, shift_;
 };
 
+/// The same as words of bf16: sums over all ranks stay up to 2^8.
+class Bf16Pattern {
+ public:
+  Bf16Pattern(int ranks, std::uint64_t number)
+      : ranks_(static_cast<std::uint64_t>(ranks)),
+        modulus_(std::max<std::uint64_t>(1, 255 / ranks_)),
+        shift_(number * 0x9e3779b97f4a7c15u) {}
+
+  std::uint16_t of(int rank, std::size_t i) const {
+    return word(base(i) + ((i + shift_) % ranks_ == static_cast<std::uint64_t>(rank) ? 1 : 0));
+  }
+  std::uint16_t sum(std::size_t i) const { return word(ranks_ * base(i) + 1); }
+
+ private:
+  static std::uint16_t word(std::uint64_t value) { return to_bfloat16(static_cast<float>(value)).bits; }
+  std::uint64_t base(std::size_t i) const { return ((i + shift_) * 2654435761u >> 16) % modulus_; }
+
+  std::uint64_t ranks_, modulus_, shift_;
+};
+
+float number_of(float value) {
+  return value;
+}
+float number_of(std::uint16_t word) {
+  return to_float(BFloat16{word});
+}
+
 class Checker {
  public:
   Checker(Collectives& collectives, const ops::Context& context, std::size_t largest,
@@ -49,7 +77,7 @@ class Checker {
         size_(collectives.ranks().size()),
         values_(room(context, largest)),
         received_(with_messages ? room(context, largest) : OwnedTensor()),
-        host_(std::min(chunk, largest)) {}
+        host_(std::min(chunk, largest) * sizeof(float)) {}
 
   void sums(std::size_t count) {
     const Pattern pattern(size_, ++number_);
@@ -57,6 +85,14 @@ class Checker {
     collectives_.start_sum(values_->floats(), count);
     collectives_.finish_sum();
     compare("a sum", count, 0, count, [&](std::size_t i) { return pattern.sum(i); });
+  }
+
+  void bf16_sums(std::size_t count) {
+    const Bf16Pattern pattern(size_, ++number_);
+    put(0, count, [&](std::size_t i) { return pattern.of(rank_, i); });
+    collectives_.start_sum_bf16(reinterpret_cast<std::uint16_t*>(values_->data), count);
+    collectives_.finish_sum();
+    compare("a sum of bf16", count, 0, count, [&](std::size_t i) { return pattern.sum(i); });
   }
 
   void parts(std::size_t count) {
@@ -105,42 +141,51 @@ class Checker {
     return OwnedTensor({static_cast<std::int64_t>(count)}, DType::f32, context.device(),
                        "a check of what ranks exchange");
   }
-  Tensor slice(std::size_t begin, std::size_t count) const {
-    return values_->slice(static_cast<std::int64_t>(begin), static_cast<std::int64_t>(count));
+
+  template <typename Value>
+  using Word = std::invoke_result_t<Value, std::size_t>;
+
+  /// Calls work(first, count, host words, their bytes, where they lie) for chunks of [begin, end).
+  template <typename T, typename Work>
+  void for_chunks(std::size_t begin, std::size_t end, const Work& work) {
+    const std::size_t most = host_.size() / sizeof(T);
+    for (std::size_t at = begin; at < end; at += most) {
+      const std::size_t count = std::min(most, end - at);
+      work(at, count, reinterpret_cast<T*>(host_.data()), count * sizeof(T), values_->data + at * sizeof(T));
+    }
   }
-  std::byte* host_bytes() { return reinterpret_cast<std::byte*>(host_.data()); }
 
   template <typename Value>
   void put(std::size_t begin, std::size_t end, const Value& value) {
-    for (std::size_t at = begin; at < end; at += host_.size()) {
-      const std::size_t count = std::min(host_.size(), end - at);
-      for (std::size_t i = 0; i < count; ++i) host_[i] = value(at + i);
-      const Tensor to = slice(at, count);
-      copy_bytes(to.data, to.device, host_bytes(), Device::cpu, to.bytes());
-    }
+    for_chunks<Word<Value>>(
+        begin, end, [&](std::size_t at, std::size_t count, auto* host, std::size_t bytes, std::byte* place) {
+          for (std::size_t i = 0; i < count; ++i) host[i] = value(at + i);
+          copy_bytes(place, values_->device, host_.data(), Device::cpu, bytes);
+        });
   }
 
   template <typename Value>
   void compare(const char* what, std::size_t all, std::size_t begin, std::size_t end, const Value& value) {
-    for (std::size_t at = begin; at < end && !fault_; at += host_.size()) {
-      const std::size_t count = std::min(host_.size(), end - at);
-      const Tensor from = slice(at, count);
-      copy_bytes(host_bytes(), Device::cpu, from.data, from.device, from.bytes());
-      for (std::size_t i = 0; i < count; ++i) {
-        const float expected = value(at + i);
-        if (host_[i] == expected) continue;
-        fault_ =
-            fmt::format("{} of {} values over {} ranks is wrong on rank {} of them: value {} is {}, not {}",
-                        what, all, size_, rank_, at + i, host_[i], expected);
-        return;
-      }
-    }
+    for_chunks<Word<Value>>(
+        begin, end,
+        [&](std::size_t at, std::size_t count, auto* host, std::size_t bytes, const std::byte* place) {
+          if (fault_) return;
+          copy_bytes(host_.data(), Device::cpu, place, values_->device, bytes);
+          for (std::size_t i = 0; i < count; ++i) {
+            const auto expected = value(at + i);
+            if (host[i] == expected) continue;
+            fault_ = fmt::format(
+                "{} of {} values over {} ranks is wrong on rank {} of them: value {} is {}, not {}", what,
+                all, size_, rank_, at + i, number_of(host[i]), number_of(expected));
+            return;
+          }
+        });
   }
 
   Collectives& collectives_;
   int rank_, size_;
   OwnedTensor values_, received_;
-  std::vector<float> host_;
+  std::vector<std::byte> host_;
   std::uint64_t number_ = 0;
   std::optional<std::string> fault_;
 };
@@ -178,14 +223,18 @@ void log_checked(const Communicator& ranks, std::size_t largest, const Stopwatch
 
 }  // namespace
 
-void check_exchange(Collectives& collectives, const ops::Context& context, std::size_t largest) {
+void check_exchange(Collectives& collectives, const ops::Context& context, std::size_t largest,
+                    DType activations) {
   const Communicator& ranks = collectives.ranks();
   if (ranks.size() == 1 || largest == 0) return;
   const Stopwatch watch;
   Checker checker = agree_on(ranks, [&] { return Checker(collectives, context, largest); });
   run_or_abort([&] {
     for (const std::size_t count : lengths_up_to(largest)) {
-      for (int i = 0; i < times_to_try(context, count); ++i) checker.sums(count);
+      for (int i = 0; i < times_to_try(context, count); ++i) {
+        checker.sums(count);
+        if (activations == DType::bf16) checker.bf16_sums(count);
+      }
       checker.parts(count);
     }
     agree_on_fault(ranks, checker);

@@ -1,7 +1,7 @@
 #include "pruning/reduction.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
-#include "support/random.hpp"
+#include "support/small_run.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -108,4 +108,27 @@ TEST_CASE("Hessians come to their owners from device to device as through host m
       }
     }
   }
+}
+
+TEST_CASE("a database has the same bits, whichever way its Hessians go", "[reduction]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const std::optional<Compensation> given = Compensation{1e-2};
+  int number = 0;
+  const auto check = [&](const DatabaseOptions& through_host) {
+    DatabaseOptions direct = through_host;
+    direct.output = folder / ("direct" + std::to_string(++number) + ".h5");
+    direct.make_collectives = make_mpi_collectives;
+    CHECK(test::code_of_build(world, through_host) == 0);
+    CHECK(test::code_of_build(world, direct) == 0);
+    if (world.is_root()) CHECK(test::compare(through_host.output, direct.output).same_bits);
+    world.barrier();
+  };
+  for (int lanes = 1; lanes <= world.size(); lanes += std::max(1, world.size() - 1)) {
+    DatabaseOptions options =
+        test::small_database("llama3_tiny", folder / ("lanes" + std::to_string(lanes) + ".h5"));
+    options.lanes = lanes;
+    check(options);
+  }
+  check(test::on_path(world, test::small_database("llama3_tiny", folder / "path.h5"), 1, 2, given));
 }

@@ -25,6 +25,8 @@ class Collectives {
   /// Begins to replace `count` fp32 values by their sums over all ranks, the same bits on each of them. The
   /// values are not to be touched before finish_sum(); one sum at a time.
   virtual void start_sum(float* values, std::size_t count) = 0;
+  /// The same of bf16 values: whenever two are added, the sum is rounded to bf16.
+  virtual void start_sum_bf16(std::uint16_t* values, std::size_t count) = 0;
   /// What is computed after this sees the sums.
   virtual void finish_sum() = 0;
   /// In place of finish_sum() on the way of an exception, without the other ranks: what the values' memory is
