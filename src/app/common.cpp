@@ -14,6 +14,7 @@
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/model/collectives_check.hpp>
 #include <galapagos/ops/tuning.hpp>
+#include <galapagos/pruning/hessian.hpp>
 
 namespace galapagos::app {
 namespace {
