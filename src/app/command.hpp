@@ -108,6 +108,10 @@ ops::Context make_context(const Communicator& world, const ComputingOptions& opt
 /// batch.
 MakeCollectives collectives_for(const ops::Context& context, const ComputingOptions& options);
 
+/// The same for Hessians of GPUs, which go over NCCL where ranks have one each and --collectives does not say
+/// otherwise; nothing, or of all ranks nothing, where they go through host memory.
+MakeCollectives hessian_collectives_for(const ops::Context& context, const ComputingOptions& options);
+
 /// A model named by --model and, where they are given, --database and --assignment.
 struct NamedModel {
   HfConfig config;

@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/nccl_collectives.hpp>
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/model/collectives_check.hpp>
 #include <galapagos/ops/tuning.hpp>
+#include <galapagos/pruning/hessian.hpp>
 
 namespace galapagos::app {
 namespace {
@@ -92,7 +94,24 @@ MakeCollectives collectives_for(const ops::Context& context, const ComputingOpti
       return config.hidden_size *
              std::max(options.batch_tokens, checked_sequence_length(options.sequence_length, config));
     });
-    check_exchange(*collectives, context, static_cast<std::size_t>(std::max<std::int64_t>(largest, 1)));
+    check_exchange(*collectives, context, static_cast<std::size_t>(std::max<std::int64_t>(largest, 1)),
+                   context.activations());
+    return collectives;
+  };
+}
+
+MakeCollectives hessian_collectives_for(const ops::Context& context, const ComputingOptions& options) {
+  const CollectivesKind kind = options.collectives;
+  if (context.device() == Device::cpu || kind == CollectivesKind::mpi || !built_with_nccl()) return {};
+  return [&context, options](const Communicator& ranks) -> std::unique_ptr<Collectives> {
+    if (ranks.size() == 1) return nullptr;
+    if (options.collectives == CollectivesKind::automatic && !nccl_can_connect(ranks)) {
+      log_info("ranks share a GPU: Hessians go over MPI");
+      return nullptr;
+    }
+    std::unique_ptr<Collectives> collectives = make_collectives(ranks, context, options.collectives);
+    if (!options.no_collectives_check)
+      check_messages(*collectives, context, static_cast<std::size_t>(device_message_values));
     return collectives;
   };
 }

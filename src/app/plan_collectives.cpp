@@ -50,7 +50,9 @@ std::string table(const HfConfig& config) {
     line("losses", &ShardTraffic::losses);
     line("all", nullptr);
   }
-  return text + "recomputing: training with --recompute. Sums in a ring, fp32; losses are gathered.\n";
+  return text +
+         "recomputing: training with --recompute. Sums in a ring, fp32; losses are gathered.\n"
+         "On a GPU with weights of 16 bits, the layers' sums on the way forward are bf16: half of that.\n";
 }
 
 Json as_json(const HfConfig& config) {

@@ -113,7 +113,7 @@ Load load_of_shards(PlannedPhase& phase, const Machine& machine, const Evaluated
   load.operations = of_replica * operations_of(evaluated, all) / shards;
   ShardTraffic of_token = nll_traffic;
   for (const ModelSizes* one : evaluated.models()) {
-    of_token += forward_traffic(one->config.hidden_size, one->config.layer_shapes);
+    of_token += forward_traffic(one->config.hidden_size, one->config.layer_shapes, evaluated.activations);
     of_token += likeliest_traffic;
   }
   if (evaluated.reference) {

@@ -73,16 +73,19 @@ std::int64_t parameters_of_model(const HfConfig& config) {
 
 /// Of one token, with the reference's forward pass. All shards have the hidden states that are compared.
 ShardTraffic traffic_of(const HfConfig& config, const std::optional<ModelSizes>& reference, bool recompute,
-                        const TrainingLoss& loss) {
-  ShardTraffic traffic = forward_traffic(config.hidden_size, config.layer_shapes);
-  traffic += backward_traffic(config.hidden_size, config.layer_shapes, recompute);
+                        const TrainExtent& extent) {
+  const TrainingLoss& loss = extent.loss;
+  ShardTraffic traffic = forward_traffic(config.hidden_size, config.layer_shapes, extent.activations);
+  traffic += backward_traffic(config.hidden_size, config.layer_shapes, recompute, extent.activations);
   if (loss.text == 0 && loss.logits == 0) traffic.head = 0;
   if (loss.text != 0) traffic += nll_traffic;
   if (loss.logits != 0) {
     traffic += reference_traffic;
     traffic += divergence_traffic;
   }
-  if (reference) traffic += forward_traffic(reference->config.hidden_size, reference->config.layer_shapes);
+  if (reference)
+    traffic +=
+        forward_traffic(reference->config.hidden_size, reference->config.layer_shapes, extent.activations);
   return traffic;
 }
 
@@ -128,7 +131,7 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
   const std::uint64_t of_shard = footprint.gradients / sizeof(float);
   const double moved = moved_by_sum(static_cast<double>(of_shard * sizeof(float)), replicas);
   const double adamw = ShardedAdamW::streamed(static_cast<std::int64_t>(of_shard), replicas, model.precision);
-  const ShardTraffic summed = traffic_of(config, reference, options.recompute, extent.loss)
+  const ShardTraffic summed = traffic_of(config, reference, options.recompute, extent)
                                   .times(share_of_replica * static_cast<double>(update_tokens))
                                   .moved(shards);
   const std::uint64_t checkpoint = 3 * whole * sizeof(float), file = whole * size_of(model.stored);

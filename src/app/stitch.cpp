@@ -42,12 +42,13 @@ void stitch(const Communicator& world, const std::vector<std::string>& words) {
   Asked<StitchRequest> asked;
   if (!begin(world, asked, words)) return;
   const StitchRequest& request = asked.request;
-  const StitchOptions options = agree_on(world, [&] {
+  StitchOptions options = agree_on(world, [&] {
     StitchOptions read = stitch_options(asked);
     if (read.refit) check_options(*read.refit);
     return read;
   });
   const ops::Context context = options.refit ? make_context(world, request) : ops::Context();
+  if (options.refit) options.refit->make_collectives = hessian_collectives_for(context, request);
   const auto model = open_model(world, request.model, request.database, request.assignment, std::nullopt);
   galapagos::stitch(world, *model->checkpoint, model->config, *model->database, model->space,
                     model->assignment, options, context);

@@ -24,6 +24,15 @@ std::string text_of_uuid(const GpuUuid& uuid) {
   return text;
 }
 
+bool one_rank_per_gpu(std::span<const GpuOfRank> ranks) {
+  for (std::size_t i = 0; i < ranks.size(); ++i) {
+    for (std::size_t j = i + 1; j < ranks.size(); ++j) {
+      if (same_gpu(ranks[i], ranks[j])) return false;
+    }
+  }
+  return true;
+}
+
 void check_one_rank_per_gpu(std::span<const GpuOfRank> ranks) {
   constexpr std::size_t named = 4;  // a line is no place for the GPUs of a hundred nodes
   std::vector<std::string> shared;

@@ -3,6 +3,7 @@
 #include "staged_parts.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/environment.hpp>
@@ -122,16 +123,23 @@ class GpuStaging : public Staging {
 /// MPI is handed GPU memory. The sums block: few MPI libraries take GPU memory in non-blocking reductions.
 class DirectCollectives : public Collectives {
  public:
-  DirectCollectives(const Communicator& ranks, std::unique_ptr<GpuStaging> staging)
-      : Collectives(ranks), staging_(std::move(staging)) {}
+  /// `staged` sums bf16, which is no type of MPI's: it would add what lies on a GPU on the CPU, if at all.
+  DirectCollectives(const Communicator& ranks, std::unique_ptr<GpuStaging> staging,
+                    std::unique_ptr<Collectives> staged)
+      : Collectives(ranks), staging_(std::move(staging)), staged_(std::move(staged)) {}
 
   void start_sum(float* values, std::size_t count) override {
     values_ = values;
     count_ = count;
     staging_->begin();
   }
+  void start_sum_bf16(std::uint16_t* values, std::size_t count) override {
+    staged_->start_sum_bf16(values, count);
+    in_bf16_ = true;
+  }
 
   void finish_sum() override {
+    if (std::exchange(in_bf16_, false)) return staged_->finish_sum();
     const std::size_t piece = staging_->piece();
     int place = 0;
     for (std::size_t at = 0; at < count_; at += piece, place = (place + 1) % Staging::places) {
@@ -147,7 +155,10 @@ class DirectCollectives : public Collectives {
     count_ = 0;
   }
 
-  void abandon_sum() noexcept override { staging_->wait(); }
+  void abandon_sum() noexcept override {
+    staged_->abandon_sum();
+    staging_->wait();
+  }
 
   void sum_to_owners(float* values, std::span<const std::uint64_t> bounds) override {
     galapagos::sum_to_owners(ranks(), *staging_, values, bounds);
@@ -155,9 +166,17 @@ class DirectCollectives : public Collectives {
   void all_gather_parts(std::span<const GatheredPart> parts) override {
     galapagos::all_gather_parts(ranks(), *staging_, parts);
   }
+  void send(const std::byte* data, std::size_t bytes, int to) override {
+    galapagos::send(ranks(), *staging_, data, bytes, to);
+  }
+  void receive(std::byte* data, std::size_t bytes, int from) override {
+    galapagos::receive(ranks(), *staging_, data, bytes, from);
+  }
 
  private:
   std::unique_ptr<GpuStaging> staging_;
+  std::unique_ptr<Collectives> staged_;
+  bool in_bf16_ = false;
   float* values_ = nullptr;
   std::size_t count_ = 0;
 };
@@ -166,13 +185,13 @@ class DirectCollectives : public Collectives {
 
 std::unique_ptr<Collectives> make_gpu_mpi_collectives(const Communicator& ranks, void* stream) {
   // All ranks of a program have one MPI library, but its answer may depend on the node.
-  if (ranks.all(mpi_reads_gpu_memory())) {
-    return std::make_unique<DirectCollectives>(
-        ranks, agree_on(ranks, [&] { return std::make_unique<GpuStaging>(stream); }));
-  }
-  return make_staged_collectives(ranks, agree_on(ranks, [&]() -> std::unique_ptr<Staging> {
-                                   return std::make_unique<PinnedStaging>(stream);
-                                 }));
+  const bool direct = ranks.all(mpi_reads_gpu_memory());
+  auto staged = make_staged_collectives(ranks, agree_on(ranks, [&]() -> std::unique_ptr<Staging> {
+                                          return std::make_unique<PinnedStaging>(stream);
+                                        }));
+  if (!direct) return staged;
+  auto staging = agree_on(ranks, [&] { return std::make_unique<GpuStaging>(stream); });
+  return std::make_unique<DirectCollectives>(ranks, std::move(staging), std::move(staged));
 }
 
 }  // namespace galapagos

@@ -1,3 +1,4 @@
+#include "bf16_sum.hpp"
 #include "mpi_check.hpp"
 #include "staged_parts.hpp"
 
@@ -51,14 +52,9 @@ class MpiCollectives : public Collectives {
     for (MPI_Request& request : pending_) MPI_Wait(&request, MPI_STATUS_IGNORE);
   }
 
-  void start_sum(float* values, std::size_t count) override {
-    constexpr std::size_t piece = std::size_t{1} << 28;  // MPI 3 counts are int
-    for (std::size_t at = 0; at < count; at += piece) {
-      MPI_Request request = MPI_REQUEST_NULL;
-      GALAPAGOS_MPI(MPI_Iallreduce(MPI_IN_PLACE, values + at, static_cast<int>(std::min(piece, count - at)),
-                                   MPI_FLOAT, MPI_SUM, of_sums_->handle(), &request));
-      pending_.push_back(request);
-    }
+  void start_sum(float* values, std::size_t count) override { start(values, count, MPI_FLOAT, MPI_SUM); }
+  void start_sum_bf16(std::uint16_t* values, std::size_t count) override {
+    start(values, count, MPI_UINT16_T, bf16_sum_.get());
   }
 
   void finish_sum() override {
@@ -80,7 +76,26 @@ class MpiCollectives : public Collectives {
     galapagos::all_gather_parts(ranks(), staging, parts);
   }
 
+  void send(const std::byte* data, std::size_t bytes, int to) override {
+    ranks().send(std::span(data, bytes), to, message_tag);
+  }
+  void receive(std::byte* data, std::size_t bytes, int from) override {
+    ranks().receive(std::span(data, bytes), from, message_tag);
+  }
+
  private:
+  template <typename Value>
+  void start(Value* values, std::size_t count, MPI_Datatype type, MPI_Op op) {
+    constexpr std::size_t piece = std::size_t{1} << 28;  // MPI 3 counts are int
+    for (std::size_t at = 0; at < count; at += piece) {
+      MPI_Request request = MPI_REQUEST_NULL;
+      GALAPAGOS_MPI(MPI_Iallreduce(MPI_IN_PLACE, values + at, static_cast<int>(std::min(piece, count - at)),
+                                   type, op, of_sums_->handle(), &request));
+      pending_.push_back(request);
+    }
+  }
+
+  Bf16Sum bf16_sum_;
   std::unique_ptr<Communicator> of_sums_;
   std::vector<MPI_Request> pending_;
 };

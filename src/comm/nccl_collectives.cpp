@@ -40,14 +40,9 @@ class NcclCollectives : public Collectives {
   }
   ~NcclCollectives() override { std::erase(alive(), this); }
 
-  void start_sum(float* values, std::size_t count) override {
-    guarded([&] {
-      stream_->follow_main();
-      const ncclResult_t begun =
-          ncclAllReduce(values, values, count, ncclFloat32, ncclSum, nccl_->get(), stream_->get());
-      // The stream has the sum only when this is known to have gone well.
-      nccl_->request(begun, "ncclAllReduce", deadline_, [] { return false; });
-    });
+  void start_sum(float* values, std::size_t count) override { start(values, count, ncclFloat32); }
+  void start_sum_bf16(std::uint16_t* values, std::size_t count) override {
+    start(values, count, ncclBfloat16);
   }
 
   void finish_sum() override {
@@ -91,6 +86,20 @@ class NcclCollectives : public Collectives {
     });
   }
 
+  void send(const std::byte* data, std::size_t bytes, int to) override {
+    if (bytes == 0) return;
+    exchange("a message to another rank", [&](const auto& queue) {
+      queue(ncclSend(data, bytes, ncclUint8, to, nccl_->get(), stream_->get()));
+    });
+  }
+
+  void receive(std::byte* data, std::size_t bytes, int from) override {
+    if (bytes == 0) return;
+    exchange("a message from another rank", [&](const auto& queue) {
+      queue(ncclRecv(data, bytes, ncclUint8, from, nccl_->get(), stream_->get()));
+    });
+  }
+
   void check_while_waiting(std::chrono::duration<double> waited) {
     guarded([&] {
       nccl_->check("a sum over ranks");
@@ -107,6 +116,16 @@ class NcclCollectives : public Collectives {
   }
 
  private:
+  void start(void* values, std::size_t count, ncclDataType_t type) {
+    guarded([&] {
+      stream_->follow_main();
+      const ncclResult_t begun =
+          ncclAllReduce(values, values, count, type, ncclSum, nccl_->get(), stream_->get());
+      // The stream has the sum only when this is known to have gone well.
+      nccl_->request(begun, "ncclAllReduce", deadline_, [] { return false; });
+    });
+  }
+
   std::size_t index() const { return static_cast<std::size_t>(ranks().rank()); }
 
   /// One exchange, made of what `work` hands to the function that it is given: what comes before it is
@@ -144,20 +163,25 @@ class NcclCollectives : public Collectives {
   std::chrono::seconds deadline_;
 };
 
-void check_gpus(const Communicator& ranks) {
+/// Collective.
+std::vector<GpuOfRank> gpus_of(const Communicator& ranks) {
   GpuOfRank mine;
   mine.rank = Communicator::world().rank();
   mine.node = ranks.split_node().broadcast_value(mine.rank);
   agree(ranks, [&] { describe(mine); });
-  const std::vector<GpuOfRank> all = ranks.all_gather(mine);
-  agree(ranks, [&] { check_one_rank_per_gpu(all); });
+  return ranks.all_gather(mine);
 }
 
 }  // namespace
 
+bool nccl_can_connect(const Communicator& ranks) {
+  return one_rank_per_gpu(gpus_of(ranks));
+}
+
 std::unique_ptr<Collectives> make_nccl_collectives(const Communicator& ranks, void* stream,
                                                    const NcclDeadlines& deadlines) {
-  check_gpus(ranks);
+  const std::vector<GpuOfRank> gpus = gpus_of(ranks);
+  agree(ranks, [&] { check_one_rank_per_gpu(gpus); });
   ncclUniqueId id{};
   agree_at_root(ranks, [&] {
     const ncclResult_t status = ncclGetUniqueId(&id);

@@ -4,6 +4,10 @@
 // Builds without NCCL.
 namespace galapagos {
 
+bool nccl_can_connect(const Communicator&) {
+  return false;
+}
+
 std::unique_ptr<Collectives> make_nccl_collectives(const Communicator&, void*, const NcclDeadlines&) {
   throw ResourceError(
       "this build has no NCCL", "--collectives nccl",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cuda_bf16.h>
 #include <exception>
 #include <fmt/format.h>
 #include <nccl.h>

@@ -3,6 +3,8 @@
 #include "mpi_check.hpp"
 #include "rounds.hpp"
 
+#include <algorithm>
+
 namespace galapagos {
 namespace {
 
@@ -60,6 +62,40 @@ void all_gather_parts(const Communicator& ranks, Staging& staging, std::span<con
         staging.copy_up(place, at, data, bytes);
       });
     }
+  }
+  staging.end();
+}
+
+void send(const Communicator& ranks, Staging& staging, const std::byte* data, std::size_t bytes, int to) {
+  const std::size_t room = staging.piece() * sizeof(float);
+  const auto down = [&](std::size_t at, int place) {
+    if (at < bytes) staging.copy_down(data + at, place, 0, std::min(room, bytes - at));
+  };
+  int place = 0;
+  staging.begin();
+  down(0, place);
+  for (std::size_t at = 0; at < bytes; at += room) {
+    staging.wait_down(place);
+    const int next = (place + 1) % Staging::places;
+    down(at + room, next);  // while this one is sent
+    const auto* const part = reinterpret_cast<const std::byte*>(staging.host(place));
+    ranks.send(std::span(part, std::min(room, bytes - at)), to, message_tag);
+    place = next;
+  }
+  staging.end();
+}
+
+void receive(const Communicator& ranks, Staging& staging, std::byte* data, std::size_t bytes, int from) {
+  const std::size_t room = staging.piece() * sizeof(float);
+  int place = 0;
+  staging.begin();
+  for (std::size_t at = 0; at < bytes; at += room, place = (place + 1) % Staging::places) {
+    const std::size_t length = std::min(room, bytes - at);
+    auto* const part = reinterpret_cast<std::byte*>(staging.host(place));
+    staging.copy_down(nullptr, place, 0, 0);  // until what came here before has gone up
+    staging.wait_down(place);
+    ranks.receive(std::span(part, length), from, message_tag);
+    staging.copy_up(place, 0, data + at, length);
   }
   staging.end();
 }

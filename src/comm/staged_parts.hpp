@@ -15,4 +15,10 @@ void sum_to_owners(const Communicator& ranks, Staging& staging, float* values,
                    std::span<const std::uint64_t> bounds);
 void all_gather_parts(const Communicator& ranks, Staging& staging, std::span<const GatheredPart> parts);
 
+/// MPI's tag of what Collectives send.
+inline constexpr int message_tag = 31001;
+/// Collectives::send() and receive(), piece by piece in the same way.
+void send(const Communicator& ranks, Staging& staging, const std::byte* data, std::size_t bytes, int to);
+void receive(const Communicator& ranks, Staging& staging, std::byte* data, std::size_t bytes, int from);
+
 }  // namespace galapagos

@@ -74,7 +74,7 @@ void LayerForward::feed_forward(const FfnWeights& weights, const Tensor& hidden,
     ops::swiglu(context_, gate, buffers_.up->view(shape), gate);
     if (tap) tap(gate);
   }
-  shards_.add_product(context_, gate, weights.down, hidden);
+  steps_.add_product(gate, weights.down, hidden);
 }
 
 void compute_logits(const ops::Context& context, const HfConfig& config, const Tensor& norm,

@@ -104,7 +104,7 @@ Tensor LayerPass::activate(const FfnWeights& weights, const LayerTape& tape, std
 void LayerPass::finish(const LayerWeights& weights, const LayerTape& tape, const Tensor& hidden) {
   if (!weights.ffn.present()) return;
   const Tensor active = weights.ffn.columns > 0 ? activate(weights.ffn, tape, hidden.rows()) : hidden;
-  shards_.add_product(context_, active, weights.ffn.down, hidden);
+  steps_.add_product(active, weights.ffn.down, hidden);
 }
 
 /// Of a half layer that begins with a norm of x: goes on from this shard's gradient by the norm's output, in

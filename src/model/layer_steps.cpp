@@ -74,6 +74,10 @@ Tensor LayerSteps::normed_of(const Tensor& x, const Tensor& weight) {
   return normed;
 }
 
+void LayerSteps::add_product(const Tensor& x, const Tensor& weight, const Tensor& hidden) {
+  shards_.add_product(context_, x, weight, hidden, normed_->view({hidden.rows(), config_.hidden_size}));
+}
+
 void LayerSteps::attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
                            const Tensor& hidden, const LayerBuffers& buffers, const Tensor& log_sums,
                            const std::function<void(const Tensor& input)>& tap) {
@@ -101,7 +105,7 @@ void LayerSteps::attention(const AttentionWeights& weights, std::span<const std:
     ops::attention(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed, log_sums);
     if (tap) tap(mixed);
   }
-  shards_.add_product(context_, mixed, weights.o, hidden);
+  add_product(mixed, weights.o, hidden);
 }
 
 void LayerSteps::gate_and_up(const FfnWeights& weights, const Tensor& hidden, const LayerBuffers& buffers) {

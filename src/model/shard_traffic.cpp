@@ -16,8 +16,8 @@ std::int64_t feed_forwards(std::span<const LayerShape> layers) {
   return count;
 }
 
-double states(std::int64_t hidden_size, std::int64_t times = 1) {
-  return static_cast<double>(hidden_size * times) * sizeof(float);
+double states(std::int64_t hidden_size, std::int64_t times = 1, DType type = DType::f32) {
+  return static_cast<double>(hidden_size * times) * static_cast<double>(size_of(type));
 }
 
 }  // namespace
@@ -47,19 +47,21 @@ double moved_by_gather(double bytes, int ranks) {
   return bytes * (ranks - 1);
 }
 
-ShardTraffic forward_traffic(std::int64_t hidden_size, std::span<const LayerShape> layers) {
+ShardTraffic forward_traffic(std::int64_t hidden_size, std::span<const LayerShape> layers,
+                             DType activations) {
   ShardTraffic traffic;
-  traffic.layers = states(hidden_size, attentions(layers) + feed_forwards(layers));
+  traffic.layers = states(hidden_size, attentions(layers) + feed_forwards(layers), activations);
   traffic.embedding = states(hidden_size);
   return traffic;
 }
 
-ShardTraffic backward_traffic(std::int64_t hidden_size, std::span<const LayerShape> layers, bool recompute) {
+ShardTraffic backward_traffic(std::int64_t hidden_size, std::span<const LayerShape> layers, bool recompute,
+                              DType activations) {
   ShardTraffic traffic;
-  std::int64_t sums = attentions(layers) + feed_forwards(layers);
+  traffic.layers = states(hidden_size, attentions(layers) + feed_forwards(layers));
   // A tape needs what leaves the attention, not what leaves the layer; the last layer's is still there.
-  if (recompute && !layers.empty()) sums += attentions(layers.first(layers.size() - 1));
-  traffic.layers = states(hidden_size, sums);
+  if (recompute && !layers.empty())
+    traffic.layers += states(hidden_size, attentions(layers.first(layers.size() - 1)), activations);
   traffic.head = states(hidden_size);
   return traffic;
 }

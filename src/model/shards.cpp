@@ -3,6 +3,7 @@
 #include <galapagos/core/progress.hpp>
 #include <galapagos/model/shards.hpp>
 #include <galapagos/ops/linear.hpp>
+#include <galapagos/ops/rows.hpp>
 
 namespace galapagos {
 
@@ -10,7 +11,12 @@ void Shards::start_sum(const Tensor& values) const {
   if (alone()) return;
   const Stopwatch watch;
   summing_ = true;
-  collectives_->start_sum(values.floats(), static_cast<std::size_t>(values.elements()));
+  const auto count = static_cast<std::size_t>(values.elements());
+  if (values.dtype == DType::bf16) {
+    collectives_->start_sum_bf16(reinterpret_cast<std::uint16_t*>(values.data), count);
+  } else {
+    collectives_->start_sum(values.floats(), count);
+  }
   seconds_ += watch.seconds();
 }
 
@@ -49,7 +55,16 @@ void Shards::take_from_root(std::span<const Tensor> values) const {
 }
 
 void Shards::add_product(const ops::Context& context, const Tensor& x, const Tensor& weight,
-                         const Tensor& hidden) const {
+                         const Tensor& hidden, const Tensor& room) const {
+  if (!alone() && room.dtype == DType::bf16) {
+    if (weight.empty()) {
+      fill_zero(room);
+    } else {
+      ops::linear(context, x, weight, nullptr, room);
+    }
+    sum(room);
+    return ops::add(context, room, hidden);
+  }
   // One shard adds its part to what is there, the others put theirs in its place: the sum has all of it.
   const bool keeps = is_root();
   if (!weight.empty()) {

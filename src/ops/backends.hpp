@@ -31,6 +31,7 @@
   decltype(ops::gather_rows) gather_rows;                                   \
   decltype(ops::transpose) transpose;                                       \
   decltype(ops::convert) convert;                                           \
+  decltype(ops::add) add;                                                   \
   decltype(ops::softmax_scale) softmax_scale;                               \
   decltype(ops::kl_divergence) kl_divergence;                               \
   decltype(ops::sparse_kl_divergence) sparse_kl_divergence;                 \

@@ -92,6 +92,10 @@ void convert(const Context& context, const Tensor& in, const Tensor& out) {
   GALAPAGOS_DISPATCH(convert, in, out);
 }
 
+void add(const Context& context, const Tensor& x, const Tensor& y) {
+  GALAPAGOS_DISPATCH(add, x, y);
+}
+
 void softmax_scale(const Context& context, const Tensor& logits, const Tensor& scale) {
   GALAPAGOS_DISPATCH(softmax_scale, logits, scale);
 }

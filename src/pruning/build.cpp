@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include <galapagos/comm/agreement.hpp>
@@ -54,9 +56,23 @@ void prune(const ops::Context& context, const Plan& plan, const ModuleId& module
   prune_module(context, plan.header, std::move(task), files.writer, times);
 }
 
+/// How a pass's Hessians go between devices: this rank may use what was planned for its stage, whose
+/// activations are gone by then and whose pruning has not begun.
+std::optional<DeviceSums> device_sums(const ops::Context& context, const Plan& plan, int rank,
+                                      std::span<const ModuleId> modules, Collectives* collectives) {
+  if (collectives == nullptr) return std::nullopt;
+  DeviceSums sums{context, *collectives};
+  if (!plan.grid.member(rank)) return sums;
+  const LayerSpan& span = plan.grid.spans[static_cast<std::size_t>(plan.grid.stage_of(rank))];
+  const StageMemory memory = stage_memory(plan.config, span, plan.extent(), modules);
+  sums.owned = memory.hessians + memory.activations;
+  sums.reducing = sums.owned + memory.pruning;
+  return sums;
+}
+
 void run_pass(const Communicator& comm, const ops::Context& context, const Plan& plan,
               const StageWeights& stage, std::span<const ModuleId> modules, const Files& files,
-              PhaseTimes& times) {
+              Collectives* collectives, PhaseTimes& times) {
   Hessians hessians;
   {
     const PhaseScope waiting(&times, "waiting");
@@ -70,7 +86,10 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
   if (const auto first = first_of(comm.rank(), modules, owners)) files.weights.read_ahead(*first);
   {
     const PhaseScope communicating(&times, "communicating");
-    hessians = reduce_to_owners(comm, plan.grid, plan.config, modules, owners, std::move(hessians));
+    const auto device = device_sums(context, plan, comm.rank(), modules, collectives);
+    run_or_abort([&] {
+      hessians = reduce_to_owners(comm, plan.grid, plan.config, modules, owners, std::move(hessians), device);
+    });
   }
   FailureBoard board(comm);
   Progress progress("pruned modules of this rank", static_cast<std::int64_t>(hessians.size()));
@@ -90,7 +109,7 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
 
 void build_in_passes(const Communicator& comm, const ops::Context& context, const Plan& plan,
                      const SensitivityReader* sensitivities, const std::filesystem::path& part,
-                     const std::function<void()>& check, PhaseTimes& times) {
+                     const std::function<void()>& check, Collectives* collectives, PhaseTimes& times) {
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   const StageWeights stage =
       agree_on(comm, [&] { return load_my_stage(plan, comm.rank(), context.device()); });
@@ -100,7 +119,7 @@ void build_in_passes(const Communicator& comm, const ops::Context& context, cons
   const Files files{weights, sensitivities, writer, check};
   phase.reset();
   for (const std::vector<ModuleId>& pass : plan.passes)
-    run_pass(comm, context, plan, stage, pass, files, times);
+    run_pass(comm, context, plan, stage, pass, files, collectives, times);
   phase.emplace(&times, "writing");
   agree(comm, [&] { writer.close(); });  // drained at the end of each pass
 }
@@ -122,6 +141,8 @@ void build_database(const Communicator& world, const ops::Context& context, cons
   log_plan(comm, options, plan);
   if (options.dry_run) return;
 
+  const std::unique_ptr<Collectives> collectives =
+      options.make_collectives ? options.make_collectives(comm) : nullptr;
   const std::filesystem::path part = part_path(options.output);
   agree_at_root(comm, [&] {
     if (plan.found == Found::nothing) {
@@ -135,14 +156,14 @@ void build_database(const Communicator& world, const ops::Context& context, cons
     const auto sensitivities = agree_on(comm, [&] { return open_sensitivities(options, plan); });
     const SensitivityReader* reader = sensitivities ? &*sensitivities : nullptr;
     if (options.path) {
-      build_on_path(comm, context, options, plan, reader, part, stop, times);
+      build_on_path(comm, context, options, plan, reader, collectives.get(), part, stop, times);
     } else {
       // Whichever rank sees it first, all of them stop.
       const auto check = [&] {
         if (!stop.holds()) return;
         throw StoppedEarly("stopped; what modules are done is kept", part.string(), "go on with --resume");
       };
-      build_in_passes(comm, context, plan, reader, part, check, times);
+      build_in_passes(comm, context, plan, reader, part, check, collectives.get(), times);
     }
   }
   phase.emplace(&times, "writing");

@@ -1,3 +1,5 @@
+#include "reduction.hpp"
+
 #include <algorithm>
 #include <map>
 
@@ -88,10 +90,6 @@ void follow_pass(const DatabaseHeader& header, const PipelineGrid& grid, std::sp
   }
 }
 
-std::uint64_t lower_bytes(const HfConfig& config, const ModuleId& module) {
-  return hessian_bytes(config, module) / 2;  // only the lower triangle travels
-}
-
 }  // namespace
 
 double obs_operations(std::int64_t rows, std::int64_t columns, std::int64_t kept, std::int64_t unit,
@@ -137,6 +135,7 @@ DatabaseForecast forecast_database(const DatabaseHeader& header, const DatabaseO
   const auto passes = static_cast<double>(forecast.passes.size()), lanes = static_cast<double>(grid.lanes);
   const double seen = mean_seen(header.sequence_length);
 
+  const double share = share_sent(device, options.collectives);
   Traffic hidden(ranks, ranks_per_node), hessians(ranks, ranks_per_node);
   const auto states = static_cast<std::uint64_t>(passes * static_cast<double>(tokens) / lanes *
                                                  static_cast<double>(config.hidden_size)) *
@@ -183,7 +182,9 @@ DatabaseForecast forecast_database(const DatabaseHeader& header, const DatabaseO
           static_cast<std::uint64_t>(layout.columns * config.hidden_size) * size_of(header.dtype);
       for (int lane = 0; lane < grid.lanes; ++lane) {
         const int holder = grid.rank_of(lane, grid.stage_of_layer(pass[i].layer));
-        if (holder != owners[i]) hessians.add(holder, owners[i], lower_bytes(config, pass[i]));
+        if (holder == owners[i]) continue;
+        hessians.add(holder, owners[i],
+                     static_cast<std::uint64_t>(share * static_cast<double>(hessian_bytes(config, pass[i]))));
       }
     }
     forecast.pruning_rank += *std::max_element(work.begin(), work.end());

@@ -9,6 +9,7 @@
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/pruning/hessian.hpp>
+#include <galapagos/pruning/passes.hpp>
 
 namespace galapagos {
 namespace {
@@ -19,6 +20,28 @@ OwnedTensor zero_hessian(const HfConfig& config, const ModuleId& module, Device 
   fill_zero(h);
   return h;
 }
+
+/// What a rank holds of Hessians on its device while they are reduced.
+class DeviceRoom {
+ public:
+  DeviceRoom(const DeviceSums& device, const Hessians& partial) : device_(device) {
+    for (const auto& [module, hessian] : partial) partial_ += hessian->bytes();
+  }
+
+  /// Where the sum of a module comes that this rank owns.
+  Device place(std::uint64_t bytes, bool holds) const {
+    const bool fits = partial_ + owned_ + bytes <= device_.reducing && owned_ + bytes <= device_.owned;
+    return holds || fits ? device_.context.device() : Device::cpu;
+  }
+  void note(std::uint64_t bytes, bool held, bool owned) {
+    if (held) partial_ -= bytes;
+    if (owned) owned_ += bytes;
+  }
+
+ private:
+  const DeviceSums& device_;
+  std::uint64_t partial_ = 0, owned_ = 0;
+};
 
 }  // namespace
 
@@ -88,8 +111,11 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
 }
 
 Hessians reduce_to_owners(const Communicator& comm, const PipelineGrid& grid, const HfConfig& config,
-                          std::span<const ModuleId> modules, std::span<const int> owners, Hessians partial) {
+                          std::span<const ModuleId> modules, std::span<const int> owners, Hessians partial,
+                          const std::optional<DeviceSums>& device) {
   Hessians owned;
+  std::optional<DeviceRoom> room;
+  if (device) room.emplace(*device, partial);
   // Every rank goes through the modules in the same order, so that blocking transfers cannot wait in a
   // circle.
   for (std::size_t i = 0; i < modules.size(); ++i) {
@@ -99,10 +125,20 @@ Hessians reduce_to_owners(const Communicator& comm, const PipelineGrid& grid, co
     std::vector<int> holders;
     for (int lane = 0; lane < grid.lanes; ++lane) holders.push_back(grid.rank_of(lane, stage));
     auto mine = partial.extract(module);
-    OwnedTensor sum = sum_at_owner(comm, {holders, owner, {n, n}, Triangle::lower},
-                                   mine.empty() ? OwnedTensor() : std::move(mine.mapped()),
-                                   "the Hessian of " + name_of(module));
-    if (comm.rank() == owner) owned.emplace(module, std::move(sum));
+    const bool holds = !mine.empty(), owns = comm.rank() == owner;
+    OwnedTensor summand = holds ? std::move(mine.mapped()) : OwnedTensor();
+    const Reduction reduction = {holders, owner, {n, n}, Triangle::lower};
+    const std::string purpose = "the Hessian of " + name_of(module);
+    OwnedTensor sum;
+    if (device) {
+      const std::uint64_t bytes = hessian_bytes(config, module);
+      sum = sum_at_owner(device->context, device->collectives, reduction, std::move(summand),
+                         room->place(bytes, holds), purpose);
+      room->note(bytes, holds, owns && sum->device == device->context.device());
+    } else {
+      sum = sum_at_owner(comm, reduction, std::move(summand), purpose);
+    }
+    if (owns) owned.emplace(module, std::move(sum));
   }
   return owned;
 }

@@ -27,16 +27,17 @@ std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module, cons
   return std::max(plain + 3 * n * hidden * sizeof(float) + root, n * hidden * sizeof(float) + 5 * root);
 }
 
-std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, const PassExtent& extent,
-                          std::span<const ModuleId> modules) {
-  std::uint64_t hessians = 0, pruning = 0;
+StageMemory stage_memory(const HfConfig& config, const LayerSpan& span, const PassExtent& extent,
+                         std::span<const ModuleId> modules) {
+  StageMemory memory;
   for (const ModuleId& module : modules) {
     if (module.layer < span.first || module.layer >= span.last) continue;
-    hessians += hessian_bytes(config, module);
-    pruning = std::max(pruning, pruning_bytes(config, module, extent));
+    memory.hessians += hessian_bytes(config, module);
+    memory.pruning = std::max(memory.pruning, pruning_bytes(config, module, extent));
   }
-  return stage_weight_bytes(config, span, extent.precision) +
-         activation_bytes(config, extent.most_tokens, extent.activations()) + hessians + pruning;
+  memory.weights = stage_weight_bytes(config, span, extent.precision);
+  memory.activations = activation_bytes(config, extent.most_tokens, extent.activations());
+  return memory;
 }
 
 std::vector<std::vector<ModuleId>> plan_passes(const HfConfig& config, const PipelineGrid& grid,
@@ -53,10 +54,10 @@ std::vector<std::vector<ModuleId>> plan_passes(const HfConfig& config, const Pip
     for (const ModuleId& module : modules) {
       if (module.layer < span.first || module.layer >= span.last) continue;
       together.push_back(module);
-      if (limit > 0 && stage_bytes(config, span, extent, together) > limit) {
+      if (limit > 0 && stage_memory(config, span, extent, together).peak() > limit) {
         if (together.size() > 1) ++pass;
         together = {module};
-        if (const std::uint64_t least = stage_bytes(config, span, extent, together); least > limit) {
+        if (const std::uint64_t least = stage_memory(config, span, extent, together).peak(); least > limit) {
           throw ResourceError(fmt::format("a rank with layers {} to {} needs at least {} and may use {}",
                                           span.first, span.last - 1, human_bytes(least), human_bytes(limit)),
                               "--memory-limit",

@@ -23,7 +23,8 @@ namespace {
 class PathBuilder {
  public:
   PathBuilder(const Communicator& comm, const ops::Context& context, const DatabaseOptions& options,
-              const Plan& plan, const SensitivityReader* sensitivities, PhaseTimes& times)
+              const Plan& plan, const SensitivityReader* sensitivities, Collectives* collectives,
+              PhaseTimes& times)
       : comm_(comm),
         context_(context),
         compensation_(options.compensation),
@@ -33,11 +34,11 @@ class PathBuilder {
         modules_(plan.header.modules()),
         times_(times),
         weights_(context, *plan.checkpoint, plan.config),
-        streams_(
-            comm, context,
-            {*plan.checkpoint, plan.config, plan.precision, plan.header.dtype, plan.batches,
-             plan.fitted_batches, plan.most_tokens, plan.header.calibration_sequences, options.compensation},
-            times) {}
+        streams_(comm, context,
+                 {*plan.checkpoint, plan.config, plan.precision, plan.header.dtype, plan.batches,
+                  plan.fitted_batches, plan.most_tokens, plan.header.calibration_sequences,
+                  options.compensation, collectives},
+                 times) {}
 
   void run(const std::filesystem::path& part, const StopRule& stop) {
     const auto first_missing = static_cast<std::size_t>(
@@ -228,9 +229,9 @@ class PathBuilder {
 }  // namespace
 
 void build_on_path(const Communicator& comm, const ops::Context& context, const DatabaseOptions& options,
-                   const Plan& plan, const SensitivityReader* sensitivities,
+                   const Plan& plan, const SensitivityReader* sensitivities, Collectives* collectives,
                    const std::filesystem::path& part, const StopRule& stop, PhaseTimes& times) {
-  PathBuilder(comm, context, options, plan, sensitivities, times).run(part, stop);
+  PathBuilder(comm, context, options, plan, sensitivities, collectives, times).run(part, stop);
 }
 
 }  // namespace galapagos

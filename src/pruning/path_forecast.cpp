@@ -1,4 +1,5 @@
 #include "path_memory.hpp"
+#include "reduction.hpp"
 
 #include <algorithm>
 
@@ -101,7 +102,8 @@ DatabaseForecast forecast_path(const DatabaseHeader& header, const DatabaseOptio
       forecast.pruning += fit_operations(header.kept_columns(modules[i], level), hidden, false);
     const auto width = static_cast<double>(n), d = static_cast<double>(hidden);
     const double parts = chosen ? 2 : 1, words = static_cast<double>(size_of(header.dtype));
-    add_traffic(parts * sizeof(float) * (width * width / 2 + (fitted ? width * d : 0)),
+    add_traffic(parts * sizeof(float) *
+                    (share_sent(device, options.collectives) * width * width + (fitted ? width * d : 0)),
                 static_cast<double>(kept) * d * words, ranks, ranks_per_node, forecast);
     forecast.read += static_cast<std::uint64_t>(n * hidden) * size_of(header.dtype);
   }
@@ -139,7 +141,7 @@ DatabaseForecast forecast_refit(const DatabaseHeader& header, std::span<const st
                 2 * module_operations(config, modules[i], kept, seen) + sum_operations(kept, hidden, true);
     forecast.pruning += fit_operations(kept, hidden, chosen);
     const auto k = static_cast<double>(kept), d = static_cast<double>(hidden);
-    add_traffic((chosen ? 2 : 1) * sizeof(float) * (k * k / 2 + k * d),
+    add_traffic((chosen ? 2 : 1) * sizeof(float) * (share_sent(device, options.collectives) * k * k + k * d),
                 2 * k * d * static_cast<double>(size_of(header.dtype)), ranks, ranks_per_node, forecast);
     owners.push_back(static_cast<int>(i * static_cast<std::size_t>(writers) / modules.size()));
   }

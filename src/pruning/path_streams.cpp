@@ -157,8 +157,12 @@ std::vector<FitSums> PathStreams::collect(const ModuleId& module, const StoredLe
 
 OwnedTensor PathStreams::at_owner(OwnedTensor partial, int owner, Triangle triangle,
                                   const std::string& purpose) {
-  const Shape shape = partial->shape;
-  OwnedTensor sum = sum_at_owner(comm_, {holders_, owner, shape, triangle}, std::move(partial), purpose);
+  const Reduction reduction = {holders_, owner, partial->shape, triangle};
+  if (input_.collectives != nullptr) {
+    return sum_at_owner(context_, *input_.collectives, reduction, std::move(partial), context_.device(),
+                        purpose);
+  }
+  OwnedTensor sum = sum_at_owner(comm_, reduction, std::move(partial), purpose);
   if (comm_.rank() != owner || sum->device == context_.device()) return sum;
   return copy_of(sum, context_.device(), purpose);
 }

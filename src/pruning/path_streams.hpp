@@ -36,6 +36,7 @@ struct PathInput {
   std::int64_t most_tokens = 1;                     ///< of a batch
   std::int64_t sequences = 1;                       ///< in all batches
   const std::optional<Compensation>& compensation;  ///< whether, and how, weights are fitted
+  Collectives* collectives = nullptr;               ///< of all ranks, for sums on their devices; or null
   bool chooses() const { return compensation && !compensation->ridge; }
 };
 

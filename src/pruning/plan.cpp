@@ -277,7 +277,7 @@ void log_plan(const Communicator& comm, const DatabaseOptions& options, const Pl
   std::uint64_t most = 0;
   for (const LayerSpan& span : plan.grid.spans) {
     for (const auto& pass : plan.passes) {
-      most = std::max(most, stage_bytes(plan.config, span, plan.extent(), pass));
+      most = std::max(most, stage_memory(plan.config, span, plan.extent(), pass).peak());
     }
   }
   log_info("memory per rank up to {}", human_bytes(most));

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <vector>
 
+#include <galapagos/ops/least_squares.hpp>
+#include <galapagos/pruning/hessian.hpp>
+
 namespace galapagos {
 namespace {
 
@@ -52,7 +55,66 @@ void send(const Communicator& comm, const Reduction& reduction, const Tensor& su
   });
 }
 
+/// Rows of a matrix that go in one message between devices.
+std::int64_t rows_of_message(const Shape& shape) {
+  const std::int64_t columns = std::max<std::int64_t>(1, shape[1]);
+  return std::min(shape[0], std::max<std::int64_t>(1, device_message_values / columns));
+}
+
+/// On the owner: what the holders have of some rows is added up in `own`, which holds its own part of them
+/// where it has any. `spare`: twice as much.
+void add_up(const ops::Context& context, Collectives& collectives, const Reduction& reduction,
+            const Tensor& own, const Tensor& spare) {
+  const bool holds = std::find(reduction.holders.begin(), reduction.holders.end(), reduction.owner) !=
+                     reduction.holders.end();
+  const Tensor before = holds ? spare.slice(0, own.rows()) : own;  // what is added up before its own
+  const Tensor theirs = spare.slice(spare.rows() / 2, own.rows());
+  Tensor sum;
+  for (const int holder : reduction.holders) {
+    if (holder == reduction.owner) {
+      if (!sum.empty()) ops::combine(context, 1, sum, 1, own);
+      sum = own;
+      continue;
+    }
+    const Tensor& to = sum.empty() ? before : theirs;
+    collectives.receive(to.data, to.bytes(), holder);
+    if (sum.empty()) {
+      sum = to;
+    } else {
+      ops::combine(context, 1, to, 1, sum);
+    }
+  }
+}
+
 }  // namespace
+
+OwnedTensor sum_at_owner(const ops::Context& context, Collectives& collectives, const Reduction& reduction,
+                         OwnedTensor summand, Device place, const std::string& purpose) {
+  const bool owns = collectives.ranks().rank() == reduction.owner;
+  if (owns && reduction.holders.size() == 1 && reduction.holders[0] == reduction.owner) return summand;
+  const std::int64_t most = rows_of_message(reduction.shape);
+  OwnedTensor sum = std::move(summand), spare;
+  if (owns) {
+    if (sum->empty()) sum = OwnedTensor(reduction.shape, DType::f32, place, purpose);
+    spare =
+        OwnedTensor({2 * most, reduction.shape[1]}, DType::f32, context.device(), "summands of " + purpose);
+  }
+  for (std::int64_t first = 0; first < reduction.shape[0]; first += most) {
+    const std::int64_t rows = std::min(most, reduction.shape[0] - first);
+    if (!owns) {
+      if (sum->empty()) break;  // no holder
+      const Tensor part = sum->slice(first, rows);
+      collectives.send(part.data, part.bytes(), reduction.owner);
+      continue;
+    }
+    const Tensor part = sum->slice(first, rows);
+    const bool there = part.device == context.device();
+    const Tensor on_device = there ? part : spare.view().slice(0, rows);
+    add_up(context, collectives, reduction, on_device, spare);
+    if (!there) copy_values(on_device, part);
+  }
+  return owns ? std::move(sum) : OwnedTensor();
+}
 
 OwnedTensor sum_at_owner(const Communicator& comm, const Reduction& reduction, OwnedTensor summand,
                          const std::string& purpose) {

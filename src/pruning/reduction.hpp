@@ -3,8 +3,9 @@
 #include <span>
 #include <string>
 
+#include <galapagos/comm/collectives.hpp>
 #include <galapagos/comm/communicator.hpp>
-#include <galapagos/tensor/tensor.hpp>
+#include <galapagos/model/make_collectives.hpp>
 
 namespace galapagos {
 
@@ -23,5 +24,16 @@ struct Reduction {
 /// where there is no other, else in host memory; nothing elsewhere.
 OwnedTensor sum_at_owner(const Communicator& comm, const Reduction& reduction, OwnedTensor summand,
                          const std::string& purpose);
+
+/// The same through `collectives`, moved and added in the memory of the context's device, where all summands
+/// lie, every element in the order of the holders. The owner's summand becomes the sum; where it has none,
+/// that comes to `place`. Above a lower triangle the sum is undefined.
+OwnedTensor sum_at_owner(const ops::Context& context, Collectives& collectives, const Reduction& reduction,
+                         OwnedTensor summand, Device place, const std::string& purpose);
+
+/// What share of a lower triangle's square goes to its owner from tensors on `device`.
+constexpr double share_sent(Device device, CollectivesKind kind) {
+  return device == Device::cuda && kind != CollectivesKind::mpi ? 1 : 0.5;
+}
 
 }  // namespace galapagos

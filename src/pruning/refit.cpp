@@ -171,6 +171,8 @@ RefittedLevels refit_levels(const Communicator& world, const ops::Context& conte
                                ridge->ridge ? std::nullopt : std::optional<std::string>("--refit auto"));
   });
   found.calibration_fingerprint = hex64(calibration.fingerprint());
+  const std::unique_ptr<Collectives> collectives =
+      options.make_collectives ? options.make_collectives(comm) : nullptr;
   const PathInput input = {checkpoint,
                            config,
                            found.precision,
@@ -179,7 +181,8 @@ RefittedLevels refit_levels(const Communicator& world, const ops::Context& conte
                            batches.fitted,
                            most_tokens_of(batches.all),
                            found.calibration_sequences,
-                           ridge};
+                           ridge,
+                           collectives.get()};
   check_memory(comm, options, header, levels, owners, batches.all,
                {found.precision, input.most_tokens, context.device()});
   phase.reset();

@@ -154,7 +154,8 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   const Budget budget = make_budget(space, options.target);
   const auto strategy = make_strategy(space, budget, evolution);
   const Assignment uniform = budget.uniform();
-  const WorkCounter counter(space, config, resolved, sizes.precision, sizes.sequence_length);
+  const DType activations = ops::activation_type(sizes.device, sizes.precision);
+  const WorkCounter counter(space, config, resolved, sizes.precision, activations, sizes.sequence_length);
   check_shards(sizes.ranks, options.shards);
   const int replicas = sizes.ranks / options.shards;
 
@@ -182,7 +183,7 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
     forecast.answering = options.shards == 1 ? nodes * once : sizes.ranks * forecast.answering_rank;
     forecast.answering_moved =
         static_cast<double>(sizes.pool_tokens) / turns *
-        forward_traffic(config.hidden_size, config.layer_shapes).moved(options.shards).total();
+        forward_traffic(config.hidden_size, config.layer_shapes, activations).moved(options.shards).total();
   }
   for (std::size_t i = 0; i < uniform.size(); ++i) {
     if (uniform[i] > 0) {

@@ -8,11 +8,12 @@
 namespace galapagos {
 
 WorkCounter::WorkCounter(const SearchSpace& space, const HfConfig& config, const SearchOptions& options,
-                         DType precision, std::int64_t sequence_length)
+                         DType precision, DType activations, std::int64_t sequence_length)
     : space_(space),
       config_(config),
       options_(options),
       precision_(precision),
+      activations_(activations),
       sequence_length_(sequence_length) {
   const FitnessRow& row = row_of(options.fitness.kind);
   dense_logits_ = row.with_dense ? logit_operations(config) : 0;
@@ -33,7 +34,8 @@ Work WorkCounter::modules(const Assignment& assignment, std::size_t from, std::s
     work.layers += attends ? attention_operations(config_, shape.heads(), shape.kv_heads, seen)
                            : ffn_operations(config_, shape.columns);
     if ((attends ? shape.heads() : shape.columns) > 0)
-      work.traffic.layers += static_cast<double>(config_.hidden_size) * sizeof(float);
+      work.traffic.layers +=
+          static_cast<double>(config_.hidden_size) * static_cast<double>(size_of(activations_));
     work.streamed += parameter_bytes(i, assignment[i]);
   }
   work.layers *= static_cast<double>(tokens);
@@ -84,8 +86,8 @@ Work WorkCounter::training(const Assignment& candidate, std::int64_t tokens) con
   work.streamed = steps * (passes * static_cast<double>(parameters) * size_of(precision_) +
                            ShardedAdamW::streamed(parameters, 1, precision_));
   const std::vector<LayerShape> shapes = space_.shapes(config_, shape);
-  ShardTraffic of_token = forward_traffic(config_.hidden_size, shapes);
-  of_token += backward_traffic(config_.hidden_size, shapes, options_.tuning.options.recompute);
+  ShardTraffic of_token = forward_traffic(config_.hidden_size, shapes, activations_);
+  of_token += backward_traffic(config_.hidden_size, shapes, options_.tuning.options.recompute, activations_);
   of_token += nll_traffic;
   work.traffic = of_token.times(static_cast<double>(tokens));
   return work;

@@ -26,9 +26,10 @@ struct Work {
 /// Counts the work of a replica, from shapes alone.
 class WorkCounter {
  public:
-  /// The references must outlive this. Weights are of `precision`, sequences of up to `sequence_length`.
+  /// The references must outlive this. Weights are of `precision`, activations of theirs,
+  /// sequences of up to `sequence_length`.
   WorkCounter(const SearchSpace& space, const HfConfig& config, const SearchOptions& options, DType precision,
-              std::int64_t sequence_length);
+              DType activations, std::int64_t sequence_length);
 
   /// Modules [from, to) of an assignment for some tokens.
   Work modules(const Assignment& assignment, std::size_t from, std::size_t to, std::int64_t tokens) const;
@@ -51,7 +52,7 @@ class WorkCounter {
   const SearchSpace& space_;
   const HfConfig& config_;
   const SearchOptions& options_;
-  DType precision_;
+  DType precision_, activations_;
   std::int64_t sequence_length_;
   double dense_logits_;                                            // operations of a token
   ShardTraffic dense_traffic_, loss_traffic_, embedding_traffic_;  // of a token

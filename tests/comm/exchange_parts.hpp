@@ -2,6 +2,10 @@
 
 #include "support/catch.hpp"
 
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <iterator>
 #include <vector>
 
 #include <galapagos/comm/collectives.hpp>
@@ -63,6 +67,77 @@ inline void check_parts(Collectives& collectives, std::uint64_t unit, bool even)
     CHECK(wrong == 0);
   }
   collectives.all_gather_parts({});
+}
+
+/// Sums of bf16 in host memory, against what is known of them: whole numbers up to 256, and of two values at
+/// the ends of the communicator one sum that is rounded, to nearest and ties to even.
+inline void check_bf16_sum(Collectives& collectives, std::size_t count) {
+  struct Rounded {
+    float first, last, sum;
+  };
+  // 8 bits: 1 + 1/256 is a tie that goes down, 1 1/128 + 1/256 one that goes up.
+  static constexpr Rounded rounded[] = {{1, 0.00390625F, 1},
+                                        {1.0078125F, 0.00390625F, 1.015625F},
+                                        {1, 0.005F, 1.0078125F},
+                                        {-1, -0.00390625F, -1},
+                                        {256, 1, 256},
+                                        {3e38F, 3e38F, INFINITY},
+                                        {1, -0.99609375F, 0.00390625F},
+                                        {-INFINITY, 1, -INFINITY}};
+  const int ranks = collectives.ranks().size(), me = collectives.ranks().rank();
+  const auto word = [](float value) {
+    return static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
+  };
+  const auto nearest = [&](float value) {  // of one that has no more bits than bf16, or 0.005
+    return static_cast<std::uint16_t>((std::bit_cast<std::uint32_t>(value) + 0x8000u) >> 16);
+  };
+  std::vector<std::uint16_t> values(count);
+  const auto whole = [](std::size_t i) { return i % 26; };
+  for (std::size_t i = 0; i < count; ++i) {
+    const Rounded& one = rounded[i % std::size(rounded)];
+    if (i % 3 == 0) {
+      values[i] = word(static_cast<float>(whole(i) * static_cast<std::size_t>(me + 1)));
+    } else {
+      values[i] = nearest(me == 0 ? one.first : me + 1 == ranks ? one.last : 0);
+    }
+  }
+  collectives.start_sum_bf16(values.data(), count);
+  collectives.finish_sum();
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Rounded& one = rounded[i % std::size(rounded)];
+    const std::size_t factor = static_cast<std::size_t>(ranks * (ranks + 1) / 2);
+    const std::uint16_t expected = i % 3 == 0   ? word(static_cast<float>(whole(i) * factor))
+                                   : ranks == 1 ? nearest(one.first)
+                                                : nearest(one.sum);
+    wrong += values[i] != expected ? 1 : 0;
+  }
+  CHECK(wrong == 0);
+}
+
+/// A message of so many bytes from every rank to every other, in one order, all in host memory.
+inline void check_messages(Collectives& collectives, std::size_t bytes) {
+  const int ranks = collectives.ranks().size(), me = collectives.ranks().rank();
+  const auto value = [](int from, int to, std::size_t i) {
+    return static_cast<std::byte>((i * 7 + static_cast<std::size_t>(from * 41 + to * 13)) % 251);
+  };
+  std::vector<std::byte> data(bytes + 1);
+  std::size_t wrong = 0;
+  for (int from = 0; from < ranks; ++from) {
+    for (int to = 0; to < ranks; ++to) {
+      if (from == to || (me != from && me != to)) continue;
+      data.assign(bytes + 1, std::byte{255});
+      if (me == from) {
+        for (std::size_t i = 0; i < bytes; ++i) data[i] = value(from, to, i);
+        collectives.send(data.data(), bytes, to);
+        continue;
+      }
+      collectives.receive(data.data(), bytes, from);
+      for (std::size_t i = 0; i < bytes; ++i) wrong += data[i] != value(from, to, i) ? 1 : 0;
+      wrong += data[bytes] != std::byte{255} ? 1 : 0;
+    }
+  }
+  CHECK(wrong == 0);
 }
 
 }  // namespace galapagos::test

@@ -38,7 +38,9 @@ TEST_CASE("ranks with a GPU each are let through", "[gpu]") {
   CHECK(refusal_of({gpu(0, 0, "a", 1, "0000:01:00.0"), gpu(1, 0, "a", 2, "0000:02:00.0"),
                     gpu(2, 2, "a", 3, "0000:01:00.0"), gpu(3, 2, "a", 4, "0000:02:00.0")})
             .empty());
-  CHECK(refusal_of({gpu(0, 0, "a", 1, ""), gpu(1, 0, "a", 2, "")}).empty());
+  const std::vector<GpuOfRank> two = {gpu(0, 0, "a", 1, ""), gpu(1, 0, "a", 2, "")};
+  CHECK(refusal_of(two).empty());
+  CHECK(one_rank_per_gpu(two));
 }
 
 TEST_CASE("ranks that share a GPU are named in one line", "[gpu]") {
@@ -49,6 +51,7 @@ TEST_CASE("ranks that share a GPU are named in one line", "[gpu]") {
   // Parts of one GPU have UUIDs of their own; NCCL takes them for one.
   const std::string parts =
       refusal_of({gpu(0, 0, "a", 1, "0000:01:00.0"), gpu(1, 0, "a", 2, "0000:01:00.0")});
+  CHECK(!one_rank_per_gpu(std::vector{gpu(0, 0, "a", 1, "0000:01:00.0"), gpu(1, 0, "a", 2, "0000:01:00.0")}));
   CHECK(parts.find("ranks 0, 1 on a share GPU-01010101-") != std::string::npos);
   std::vector<GpuOfRank> many;
   for (int rank = 0; rank < 24; ++rank)

@@ -36,3 +36,13 @@ TEST_CASE("parts of a sum go to their owners, and parts come from their owners t
       test::check_parts(*collectives, unit, even);
   }
 }
+
+TEST_CASE("sums of bf16 are rounded to nearest whenever two values are added", "[collectives]") {
+  const auto collectives = make_mpi_collectives(Communicator::world());
+  for (const std::size_t count : {0, 1, 24, 100'000}) test::check_bf16_sum(*collectives, count);
+}
+
+TEST_CASE("messages go from rank to rank", "[collectives]") {
+  const auto collectives = make_mpi_collectives(Communicator::world());
+  for (const std::size_t bytes : {0, 1, 1000, 1'300'007}) test::check_messages(*collectives, bytes);
+}

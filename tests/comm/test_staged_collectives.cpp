@@ -123,6 +123,25 @@ TEST_CASE("parts of a sum go through host memory to their owners, and parts to a
   }
 }
 
+TEST_CASE("sums of bf16 go through host memory, in one piece and in many", "[staged]") {
+  const auto collectives =
+      make_staged_collectives(Communicator::world(), std::make_unique<LateStaging>(1000));
+  for (const std::size_t count : {0, 1, 24, 1999, 2000, 2001, 4001, 100'001})
+    test::check_bf16_sum(*collectives, count);
+  std::vector<float> values(2500, 1.0F);  // and fp32 after them
+  collectives->start_sum(values.data(), values.size());
+  collectives->finish_sum();
+  const auto ranks = static_cast<float>(collectives->ranks().size());
+  CHECK(std::all_of(values.begin(), values.end(), [&](float value) { return value == ranks; }));
+}
+
+TEST_CASE("messages go through host memory from rank to rank, in one piece and in many", "[staged]") {
+  const Communicator world = Communicator::world();
+  const auto collectives = make_staged_collectives(world, std::make_unique<LateStaging>(1000));
+  for (const std::size_t bytes : {0, 1, 3999, 4000, 4001, 8000, 12'001, 123'457})
+    test::check_messages(*collectives, bytes);
+}
+
 TEST_CASE("no copy is on its way after a sum was abandoned", "[staged]") {
   const Communicator world = Communicator::world();
   auto made = std::make_unique<LateStaging>(1000);

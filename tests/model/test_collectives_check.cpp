@@ -1,6 +1,8 @@
 #include "support/catch.hpp"
 
+#include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <galapagos/core/error.hpp>
@@ -10,7 +12,7 @@ using namespace galapagos;
 
 namespace {
 
-enum class Damage { none, sum, sum_to_owners, gathering };
+enum class Damage { none, sum, bf16_sum, sum_to_owners, gathering, message };
 
 /// A network that changes one value of long messages on the last rank, and says nothing.
 class DamagingCollectives : public Collectives {
@@ -23,9 +25,18 @@ class DamagingCollectives : public Collectives {
     values_ = values;
     count_ = count;
   }
+  void start_sum_bf16(std::uint16_t* values, std::size_t count) override {
+    sound_->start_sum_bf16(values, count);
+    words_ = values;
+    count_ = count;
+  }
   void finish_sum() override {
     sound_->finish_sum();
-    damage(Damage::sum, values_, count_, count_);
+    if (words_ != nullptr) {
+      damage(Damage::bf16_sum, std::exchange(words_, nullptr), count_, count_);
+    } else {
+      damage(Damage::sum, values_, count_, count_);
+    }
   }
   void sum_to_owners(float* values, std::span<const std::uint64_t> bounds) override {
     sound_->sum_to_owners(values, bounds);
@@ -37,16 +48,24 @@ class DamagingCollectives : public Collectives {
     for (const GatheredPart& part : parts) bytes += part.bytes;
     damage(Damage::gathering, reinterpret_cast<float*>(parts.front().data), 1, bytes / sizeof(float));
   }
+  void send(const std::byte* data, std::size_t bytes, int to) override { sound_->send(data, bytes, to); }
+  void receive(std::byte* data, std::size_t bytes, int from) override {
+    sound_->receive(data, bytes, from);
+    const std::size_t count = bytes / sizeof(float);
+    damage(Damage::message, reinterpret_cast<float*>(data), count, count);
+  }
 
  private:
-  void damage(Damage what, float* values, std::size_t count, std::size_t length) const {
-    if (what == damage_ && length >= from_ && ranks().rank() == ranks().size() - 1) values[count - 1] += 1;
+  template <typename Value>
+  void damage(Damage what, Value* values, std::size_t count, std::size_t length) const {
+    if (what == damage_ && length >= from_ && ranks().rank() == ranks().size() - 1) ++values[count - 1];
   }
 
   std::unique_ptr<Collectives> sound_;
   Damage damage_;
   std::size_t from_;
   float* values_ = nullptr;
+  std::uint16_t* words_ = nullptr;
   std::size_t count_ = 0;
 };
 
@@ -54,7 +73,8 @@ class DamagingCollectives : public Collectives {
 bool found(const Communicator& world, Damage damage, std::size_t from, std::size_t largest) {
   DamagingCollectives collectives(world, damage, from);
   try {
-    check_exchange(collectives, ops::Context(), largest);
+    check_exchange(collectives, ops::Context(), largest, DType::bf16);
+    check_messages(collectives, ops::Context(), largest);
     return false;
   } catch (const Error& error) {
     CHECK(error.agreed());
@@ -69,7 +89,8 @@ bool found(const Communicator& world, Damage damage, std::size_t from, std::size
 
 TEST_CASE("the check of what ranks exchange finds one wrong value on one rank", "[collectives]") {
   const Communicator world = Communicator::world();
-  for (const Damage damage : {Damage::sum, Damage::sum_to_owners, Damage::gathering}) {
+  for (const Damage damage :
+       {Damage::sum, Damage::bf16_sum, Damage::sum_to_owners, Damage::gathering, Damage::message}) {
     CHECK(found(world, damage, 1, 5000) == (world.size() > 1));
     CHECK(found(world, damage, 5000, 5000) == (world.size() > 1));  // of the longest message alone
     CHECK(!found(world, damage, 5001, 5000));

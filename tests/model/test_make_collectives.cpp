@@ -70,6 +70,7 @@ TEST_CASE("sums of values in GPU memory see what was computed, and are seen by w
         wrong += found[i] != static_cast<float>((i % 1009) * (ranks * (ranks + 1) / 2)) ? 1 : 0;
       CHECK(wrong == 0);
     }
-    CHECK_NOTHROW(check_exchange(*collectives, context, 9'000'001));  // parts too
+    CHECK_NOTHROW(check_exchange(*collectives, context, 9'000'001, DType::bf16));  // parts too
+    CHECK_NOTHROW(check_messages(*collectives, context, 9'000'001));
   }
 }

@@ -42,11 +42,17 @@ class Counting : public Collectives {
     bytes_ += static_cast<double>(count * sizeof(float));
     mpi_->start_sum(values, count);
   }
+  void start_sum_bf16(std::uint16_t* values, std::size_t count) override {
+    bytes_ += static_cast<double>(count * sizeof(std::uint16_t));
+    mpi_->start_sum_bf16(values, count);
+  }
   void finish_sum() override { mpi_->finish_sum(); }
   void sum_to_owners(float* values, std::span<const std::uint64_t> bounds) override {
     mpi_->sum_to_owners(values, bounds);
   }
   void all_gather_parts(std::span<const GatheredPart> parts) override { mpi_->all_gather_parts(parts); }
+  void send(const std::byte* data, std::size_t bytes, int to) override { mpi_->send(data, bytes, to); }
+  void receive(std::byte* data, std::size_t bytes, int from) override { mpi_->receive(data, bytes, from); }
 
  private:
   double& bytes_;

@@ -7,7 +7,8 @@ using test::on;
 using test::random_tensor;
 using test::read;
 
-TEST_CASE("rows are gathered and matrices transposed, of any type and width", "[ops]") {
+TEST_CASE("rows are gathered, matrices transposed, values converted and added, of any type and width",
+          "[ops]") {
   const Device device = GENERATE_DEVICE();
   const ops::Context context(device);
   std::mt19937 random(12);
@@ -45,6 +46,18 @@ TEST_CASE("rows are gathered and matrices transposed, of any type and width", "[
       const OwnedTensor found({3, 777}, to, device, "test");
       ops::convert(context, on(device, values), found);
       CHECK(read(found) == read(test::rounded(values, to)));
+    }
+  }
+  for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
+    for (const std::int64_t width : {1, 7, 64, 777}) {
+      const OwnedTensor added = random_tensor({3, width}, random, type, 100);
+      const OwnedTensor before = random_tensor({3, width}, random, DType::f32, 100);
+      const OwnedTensor sum = on(device, before);
+      ops::add(context, on(device, added), sum);
+      const std::vector<float> x = read(added), y = read(before), found = read(sum);
+      std::size_t wrong = 0;
+      for (std::size_t i = 0; i < found.size(); ++i) wrong += found[i] != y[i] + x[i] ? 1 : 0;
+      CHECK(wrong == 0);
     }
   }
   const OwnedTensor nothing({0, 4}, DType::f32, device, "test"),

@@ -46,7 +46,8 @@ TEST_CASE("passes cover every module once and keep within the limit", "[passes]"
       for (const auto& pass : passes) {
         CHECK(!pass.empty());
         for (const ModuleId& module : pass) CHECK(seen.insert(module).second);
-        for (const LayerSpan& span : grid.spans) CHECK(stage_bytes(config, span, extent, pass) <= limit);
+        for (const LayerSpan& span : grid.spans)
+          CHECK(stage_memory(config, span, extent, pass).peak() <= limit);
       }
       CHECK(seen.size() == modules.size());
     }

@@ -22,6 +22,9 @@ struct GpuOfRank {
   GpuUuid uuid = {};
 };
 
+/// Whether no two of the ranks use one GPU, or parts of one.
+bool one_rank_per_gpu(std::span<const GpuOfRank> ranks);
+
 /// ResourceError, naming ranks, hosts and UUIDs, where two of the ranks use one GPU, or parts of one: NCCL
 /// would refuse them, in words of its own.
 void check_one_rank_per_gpu(std::span<const GpuOfRank> ranks);

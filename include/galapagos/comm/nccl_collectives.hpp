@@ -14,6 +14,10 @@ struct NcclDeadlines {
   std::chrono::seconds sum{1800};   ///< until a sum is done, what the slowest rank does before it included
 };
 
+/// Collective. Whether each of the ranks, all of which compute on GPUs, has one of its own, as NCCL wants it;
+/// false in a build without NCCL.
+bool nccl_can_connect(const Communicator& ranks);
+
 /// Collective. Over NCCL, for values in the memory of each rank's own GPU, on whose `stream` (a cudaStream_t)
 /// all else is computed: sums run beside it. Every rank throws where any cannot be connected: ResourceError
 /// in a build without NCCL and where two ranks have one GPU, else FailureError. Later failures are thrown on

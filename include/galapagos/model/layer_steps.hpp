@@ -51,6 +51,9 @@ class LayerSteps {
   /// gate and up from the norm of hidden; nothing where this shard has no columns.
   void gate_and_up(const FfnWeights& weights, const Tensor& hidden, const LayerBuffers& buffers);
 
+  /// hidden [t, hidden_size] fp32 += x weight^T, summed over the shards; the norm last made is overwritten.
+  void add_product(const Tensor& x, const Tensor& weight, const Tensor& hidden);
+
   /// The norm of x [t, hidden_size] fp32, until the next.
   Tensor normed_of(const Tensor& x, const Tensor& weight);
   const Tensor& frequencies() const { return frequencies_; }
@@ -59,7 +62,8 @@ class LayerSteps {
   const ops::Context& context_;
   const Shards& shards_;
   HfConfig config_;
-  OwnedTensor frequencies_, normed_;
+  OwnedTensor frequencies_;
+  OwnedTensor normed_;  // a norm, and once that is used what shards sum up
 };
 
 }  // namespace galapagos

@@ -4,6 +4,7 @@
 #include <span>
 
 #include <galapagos/io/hf_config.hpp>
+#include <galapagos/tensor/dtype.hpp>
 
 // What the shards of a replica exchange, from shapes alone.
 namespace galapagos {
@@ -27,11 +28,14 @@ struct ShardTraffic {
 double moved_by_sum(double bytes, int ranks);
 double moved_by_gather(double bytes, int ranks);
 
-/// Of one token through the embedding and all layers, fp32: LayerForward's sums.
-ShardTraffic forward_traffic(std::int64_t hidden_size, std::span<const LayerShape> layers);
-/// Of one token back through the head and all layers; with `recompute` the sums that TrainingPass makes once
-/// more are among them. What shards exchange of norms in an update is left out.
-ShardTraffic backward_traffic(std::int64_t hidden_size, std::span<const LayerShape> layers, bool recompute);
+/// Of one token through the embedding, in fp32, and all layers, in bf16 where `activations` are:
+/// LayerForward's sums.
+ShardTraffic forward_traffic(std::int64_t hidden_size, std::span<const LayerShape> layers,
+                             DType activations = DType::f32);
+/// Of one token back through the head and all layers, gradients in fp32; with `recompute` the sums that
+/// TrainingPass makes once more are among them. What shards exchange of norms in an update is left out.
+ShardTraffic backward_traffic(std::int64_t hidden_size, std::span<const LayerShape> layers, bool recompute,
+                              DType activations = DType::f32);
 
 /// Of one token in LogitLosses: a model's negative log-likelihood, its likeliest id, what is needed of a
 /// reference, and the divergence from it. Two doubles a row are the scale of a slice's logits.

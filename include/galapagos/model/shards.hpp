@@ -28,8 +28,8 @@ class Shards {
   /// Of more than one.
   const Communicator& ranks() const { return collectives_->ranks(); }
 
-  /// Collective. Values become their sums over the shards, the same bits on each. Between the two, other
-  /// tensors may be computed with.
+  /// Collective. Values, fp32 or bf16, become their sums over the shards, the same bits on each. Between the
+  /// two, other tensors may be computed with.
   void start_sum(const Tensor& values) const;
   void finish_sum() const;
   void sum(const Tensor& values) const {
@@ -56,8 +56,9 @@ class Shards {
   void take_from_root(std::span<const Tensor> values) const;
 
   /// Collective. hidden [t, hidden] += x weight^T, summed over the shards. A shard may have no columns of x.
-  void add_product(const ops::Context& context, const Tensor& x, const Tensor& weight,
-                   const Tensor& hidden) const;
+  /// `room`, an activation as large as hidden, holds what is summed where it is bf16: hidden stays fp32.
+  void add_product(const ops::Context& context, const Tensor& x, const Tensor& weight, const Tensor& hidden,
+                   const Tensor& room) const;
 
   /// Runs work with sums in it.
   template <typename Work>

@@ -14,6 +14,9 @@ void gather_rows(const Context& context, const Tensor& table, std::span<const st
 /// out = in, as many values, rounded to the type of out.
 void convert(const Context& context, const Tensor& in, const Tensor& out);
 
+/// y += x, as many values; y fp32, x of any type.
+void add(const Context& context, const Tensor& x, const Tensor& y);
+
 /// out [c, r] = in [r, c] transposed, both of the same type.
 void transpose(const Context& context, const Tensor& in, const Tensor& out);
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <galapagos/model/computing_options.hpp>
+#include <galapagos/model/replicas.hpp>
 #include <galapagos/pruning/compensation.hpp>
 #include <galapagos/pruning/database.hpp>
 #include <galapagos/pruning/levels.hpp>
@@ -29,6 +30,8 @@ struct DatabaseOptions : RunOptions {
   std::optional<std::filesystem::path> sensitivity;  ///< weighs the order and gives end losses
   int lanes = 0;                                     ///< 0: as few as keep every rank busy
   bool repair = false;  ///< on resume, do modules again whose checksums do not fit
+  /// What sums of Hessians go through between GPUs; host memory and MPI without.
+  MakeCollectives make_collectives = {};
 };
 
 void bind(Options& list, DatabaseOptions& options);

@@ -2,9 +2,11 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include <galapagos/comm/collectives.hpp>
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/model/pipeline.hpp>
 #include <galapagos/model/stage.hpp>
@@ -32,10 +34,24 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
                           const StageWeights& stage, std::span<const ModuleId> modules, FailureBoard& board,
                           PhaseTimes* times = nullptr);
 
+/// Values of Hessians that go between GPUs in one message.
+constexpr std::int64_t device_message_values = std::int64_t{1} << 23;
+
+/// How Hessians go from a device to another.
+struct DeviceSums {
+  const ops::Context& context;
+  Collectives& collectives;  ///< of all ranks
+  /// Bytes of Hessians that this rank may hold there: while some are its own lane's alone, and of those that
+  /// it owns in the end. What it owns and has no part of goes to host memory where it has no room.
+  std::uint64_t reducing = 0, owned = 0;
+};
+
 /// Collective. Brings each module's Hessian, summed over the lanes in their order, to the rank owners[i] of
-/// modules[i].
+/// modules[i]: through host memory, or with `device` from device to device. A rank that throws in the middle
+/// leaves the others waiting.
 Hessians reduce_to_owners(const Communicator& comm, const PipelineGrid& grid, const HfConfig& config,
-                          std::span<const ModuleId> modules, std::span<const int> owners, Hessians partial);
+                          std::span<const ModuleId> modules, std::span<const int> owners, Hessians partial,
+                          const std::optional<DeviceSums>& device = {});
 
 /// Which rank prunes which module: the costliest first, each to the rank with the least to do so far.
 std::vector<int> assign_owners(std::span<const ModuleId> modules, const HfConfig& config,

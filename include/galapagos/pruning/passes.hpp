@@ -22,10 +22,17 @@ struct PassExtent {
 std::uint64_t hessian_bytes(const HfConfig& config, const ModuleId& module);
 std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module, const PassExtent& extent);
 
-/// Bytes that a rank of a stage needs at its peak: its layers' weights, the activations of a batch, the
-/// Hessians of `modules` that it owns, and the pruning of the largest of them.
-std::uint64_t stage_bytes(const HfConfig& config, const LayerSpan& span, const PassExtent& extent,
-                          std::span<const ModuleId> modules);
+/// Bytes that a rank of a stage needs.
+struct StageMemory {
+  std::uint64_t weights = 0;      ///< of its layers
+  std::uint64_t activations = 0;  ///< of a batch
+  std::uint64_t hessians = 0;     ///< of the modules of its layers
+  std::uint64_t pruning = 0;      ///< of the largest of them
+
+  std::uint64_t peak() const { return weights + activations + hessians + pruning; }
+};
+StageMemory stage_memory(const HfConfig& config, const LayerSpan& span, const PassExtent& extent,
+                         std::span<const ModuleId> modules);
 
 /// Deals modules into as few passes over the calibration data as keep every rank within `limit` bytes (0: no
 /// limit). ResourceError where even one module at a time does not fit.

@@ -12,6 +12,7 @@
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/model/computing_options.hpp>
+#include <galapagos/model/replicas.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/pruning/compensation.hpp>
 #include <galapagos/pruning/database.hpp>
@@ -26,6 +27,8 @@ struct RefitOptions : ComputingOptions {
   std::vector<std::filesystem::path> calibration;
   std::int64_t calibration_tokens = 0;  ///< 0: all there are
   Compensation ridge;
+  /// What sums of Hessians go through between GPUs; host memory and MPI without.
+  MakeCollectives make_collectives = {};
 };
 
 /// Binds all but the ridge.

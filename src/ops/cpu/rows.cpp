@@ -56,6 +56,18 @@ void convert(const Context&, const Tensor& in, const Tensor& out) {
   }
 }
 
+void add(const Context&, const Tensor& x, const Tensor& y) {
+  const std::int64_t count = y.elements();
+#pragma omp parallel for schedule(static)
+  for (std::int64_t first = 0; first < count; first += piece_of_elements) {
+    const auto length = static_cast<std::size_t>(std::min(piece_of_elements, count - first));
+    std::vector<float> wide(length);
+    convert_to_float(x.dtype, x.data + static_cast<std::size_t>(first) * size_of(x.dtype), wide);
+    float* const to = y.floats() + first;
+    for (std::size_t i = 0; i < length; ++i) to[i] += wide[i];
+  }
+}
+
 void transpose(const Context&, const Tensor& in, const Tensor& out) {
   if (size_of(in.dtype) == 2) {
     transpose_words(reinterpret_cast<const std::uint16_t*>(in.data),

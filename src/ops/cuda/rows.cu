@@ -21,6 +21,18 @@ __global__ void convert_values(const From* from, To* to, std::int64_t count) {
   });
 }
 
+template <int size, typename From>
+__global__ void add_values(const From* from, float* to, std::int64_t count) {
+  for_packs<size>(count, [=]<int some>(PackSize<some>, std::int64_t i) {
+    float values[some], sums[some];
+    load_pack(from + i, values);
+    load_pack(to + i, sums);
+#pragma unroll
+    for (int k = 0; k < some; ++k) sums[k] += values[k];
+    store_pack(sums, to + i);
+  });
+}
+
 template <typename Word>
 __global__ void transpose_tiles(const Word* in, Word* out, std::int64_t rows, std::int64_t columns) {
   __shared__ Word tile[transposed_side][transposed_side + 1];
@@ -75,6 +87,16 @@ void convert(const Context& context, const Tensor& in, const Tensor& out) {
       with_stored(out.dtype, [&](const auto* to) { run(size, from, to); });
     });
   });
+}
+
+void add(const Context& context, const Tensor& x, const Tensor& y) {
+  const std::int64_t count = y.elements();
+  const auto run = [&]<int size, typename From>(PackSize<size>, const From*) {
+    launch(context.cuda(), add_values<size, From>, blocks_for((count + size - 1) / size), block_threads, 0,
+           data_as<From>(x), y.floats(), count);
+  };
+  with_pack_size(aligned_for_packs(x.data, y.data),
+                 [&](auto size) { with_stored(x.dtype, [&](const auto* from) { run(size, from); }); });
 }
 
 void transpose(const Context& context, const Tensor& in, const Tensor& out) {
