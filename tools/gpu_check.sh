@@ -157,7 +157,7 @@ check_operations() {
 data=(--sequence-length 128)
 calibrate=(--calibration "$text/tiny_calibration.jsonl")
 learn=(--data "$text/tiny_calibration.jsonl" "${data[@]}" --tokens 8192 --step-tokens 1024 --learning-rate 1e-3)
-sharing=(--backend cuda --collectives mpi --allow-gpu-sharing --precision fp32)
+sharing=(--backend cuda --collectives mpi --allow-gpu-sharing)
 search_options=("${calibrate[@]}" "${data[@]}" --target-level 4 --generations 5 --offspring 8 --survivors "4 1" --tokens "512 2048"
   --training-tokens "0 0")
 
@@ -192,10 +192,15 @@ check_pipeline() {
   done
   # One model on two ranks, which share the GPU and sum through the host: NCCL wants a GPU for each.
   ranks=2 step "eval, 2 shards" 90 eval_shards.json galapagos eval --model "$work/stitched" --reference "$model" \
-    --data "$text/tiny_heldout.jsonl" "${data[@]}" --json "${sharing[@]}" --shards 2
+    --data "$text/tiny_heldout.jsonl" "${data[@]}" --json "${sharing[@]}" --precision fp32 --shards 2
   ranks=2 step "search, 2 shards" 90 search_shards.log galapagos search --model "$model" --database "$work/cpu.h5" "${search_options[@]}" \
-    --output "$work/run_shards" "${sharing[@]}" --shards 2
+    --output "$work/run_shards" "${sharing[@]}" --precision fp32 --shards 2
+  ranks=2 step "eval, bf16, 2 shards" 90 eval_shards_bf16.json galapagos eval --model "$work/stitched" --reference "$model" \
+    --data "$text/tiny_heldout.jsonl" "${data[@]}" --json "${sharing[@]}" --precision bf16 --shards 2
   compare "nll, 2 shards" "$(value "$work/logs/eval_fp32_cpu.json" nll)" "$(value "$work/logs/eval_shards.json" nll)" 1e-3
+  for key in nll kl; do
+    compare "$key, bf16, 2 shards" "$(value "$work/logs/eval_bf16_cpu.json" $key)" "$(value "$work/logs/eval_shards_bf16.json" $key)" 1e-2
+  done
   compare "fitness of the search, 2 shards" "$(value "$work/run_cpu/metrics.jsonl" fitness)" "$(value "$work/run_shards/metrics.jsonl" fitness)" 1e-3
 }
 
@@ -208,9 +213,9 @@ check_training() {
     compare "$key of the training" "$(value "$work/train_cpu/metrics.jsonl" $key)" "$(value "$work/train_cuda/metrics.jsonl" $key)" 1e-2
   done
   ranks=2 step "training, 2 shards" 90 train_shards.log galapagos train --model "$model" "${learn[@]}" --output "$work/train_shards" \
-    "${sharing[@]}" --shards 2
+    "${sharing[@]}" --precision fp32 --shards 2
   ranks=2 step "training, 2 replicas" 90 train_replicas.log galapagos train --model "$model" "${learn[@]}" --output "$work/train_replicas" \
-    "${sharing[@]}"
+    "${sharing[@]}" --precision fp32
   for way in shards replicas; do
     compare "loss of the training, 2 $way" "$(value "$work/train_cpu/metrics.jsonl" loss)" "$(value "$work/train_$way/metrics.jsonl" loss)" 1e-2
   done
