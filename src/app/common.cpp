@@ -14,7 +14,6 @@
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/model/collectives_check.hpp>
 #include <galapagos/ops/tuning.hpp>
-#include <galapagos/pruning/hessian.hpp>
 
 namespace galapagos::app {
 namespace {
@@ -111,7 +110,7 @@ MakeCollectives hessian_collectives_for(const ops::Context& context, const Compu
     }
     std::unique_ptr<Collectives> collectives = make_collectives(ranks, context, options.collectives);
     if (!options.no_collectives_check)
-      check_messages(*collectives, context, static_cast<std::size_t>(device_message_values));
+      check_messages(*collectives, context, static_cast<std::size_t>(message_values));
     return collectives;
   };
 }

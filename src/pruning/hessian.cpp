@@ -9,7 +9,6 @@
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/pruning/hessian.hpp>
-#include <galapagos/pruning/passes.hpp>
 
 namespace galapagos {
 namespace {
@@ -30,7 +29,10 @@ class DeviceRoom {
 
   /// Where the sum of a module comes that this rank owns.
   Device place(std::uint64_t bytes, bool holds) const {
-    const bool fits = partial_ + owned_ + bytes <= device_.reducing && owned_ + bytes <= device_.owned;
+    // Beside it lie pieces of what comes.
+    const std::uint64_t spare = 2 * std::min<std::uint64_t>(bytes, message_values * sizeof(float));
+    const bool fits =
+        partial_ + owned_ + bytes + spare <= device_.reducing && owned_ + bytes <= device_.owned;
     return holds || fits ? device_.context.device() : Device::cpu;
   }
   void note(std::uint64_t bytes, bool held, bool owned) {
@@ -131,7 +133,7 @@ Hessians reduce_to_owners(const Communicator& comm, const PipelineGrid& grid, co
     const std::string purpose = "the Hessian of " + name_of(module);
     OwnedTensor sum;
     if (device) {
-      const std::uint64_t bytes = hessian_bytes(config, module);
+      const std::uint64_t bytes = static_cast<std::uint64_t>(n * n) * sizeof(float);
       sum = sum_at_owner(device->context, device->collectives, reduction, std::move(summand),
                          room->place(bytes, holds), purpose);
       room->note(bytes, holds, owns && sum->device == device->context.device());

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include <galapagos/ops/least_squares.hpp>
-#include <galapagos/pruning/hessian.hpp>
 
 namespace galapagos {
 namespace {
@@ -58,7 +57,7 @@ void send(const Communicator& comm, const Reduction& reduction, const Tensor& su
 /// Rows of a matrix that go in one message between devices.
 std::int64_t rows_of_message(const Shape& shape) {
   const std::int64_t columns = std::max<std::int64_t>(1, shape[1]);
-  return std::min(shape[0], std::max<std::int64_t>(1, device_message_values / columns));
+  return std::min(shape[0], std::max<std::int64_t>(1, message_values / columns));
 }
 
 /// On the owner: what the holders have of some rows is added up in `own`, which holds its own part of them

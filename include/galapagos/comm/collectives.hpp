@@ -10,6 +10,9 @@
 
 namespace galapagos {
 
+/// fp32 values that long messages between devices are cut into.
+constexpr std::int64_t message_values = std::int64_t{1} << 23;
+
 /// What ranks of a group exchange of tensors, in the memory where those lie: one interface over MPI and over
 /// NCCL. All ranks make the same calls in the same order, but for send() and receive(). What is small and
 /// lies in host memory goes over ranks() instead.

@@ -34,9 +34,6 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
                           const StageWeights& stage, std::span<const ModuleId> modules, FailureBoard& board,
                           PhaseTimes* times = nullptr);
 
-/// Values of Hessians that go between GPUs in one message.
-constexpr std::int64_t device_message_values = std::int64_t{1} << 23;
-
 /// How Hessians go from a device to another.
 struct DeviceSums {
   const ops::Context& context;
