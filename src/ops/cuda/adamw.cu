@@ -21,13 +21,20 @@ struct Element {
   float master, first, second;
 };
 
+/// To about an ulp, in one instruction. The exact root and the exact quotient of a zero take calls.
+__device__ inline float near_root(float value) {
+  float root;
+  asm("sqrt.approx.f32 %0, %1;" : "=f"(root) : "f"(value));
+  return root;
+}
+
 __device__ inline Element stepped(const Factors& f, float gradient, const Element& old) {
   const float g = gradient * f.gradient;
   Element element;
   element.first = f.beta1 * old.first + f.rest1 * g;
   element.second = f.beta2 * old.second + f.rest2 * g * g;
-  element.master =
-      old.master * f.decay - f.step_size * element.first / (sqrtf(element.second) * f.root + f.epsilon);
+  element.master = old.master * f.decay - __fdividef(f.step_size * element.first,
+                                                     near_root(element.second) * f.root + f.epsilon);
   return element;
 }
 
