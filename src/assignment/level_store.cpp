@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <fmt/format.h>
 
 #include <galapagos/assignment/level_store.hpp>
@@ -38,10 +37,9 @@ LevelStore::LevelStore(const Communicator& world, const DatabaseReader& database
     for (std::size_t i = 0; i < space.modules.size(); ++i) {
       for (std::int64_t level = space.first_stored; level <= space.modules[i].last(); ++level, ++item) {
         if (item % static_cast<std::size_t>(node_.size()) != static_cast<std::size_t>(node_.rank())) continue;
-        const std::vector<std::byte> bytes = database.level_bytes(space.modules[i].id, level, true);
-        std::copy(bytes.begin(), bytes.end(),
-                  window_.bytes().begin() +
-                      static_cast<std::ptrdiff_t>(offsets_[i][static_cast<std::size_t>(level)]));
+        database.read_level(
+            space.modules[i].id, level,
+            window_.bytes().subspan(offsets_[i][static_cast<std::size_t>(level)], bytes_of(i, level)));
       }
     }
   });

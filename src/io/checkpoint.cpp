@@ -181,24 +181,43 @@ std::vector<float> Checkpoint::read_float(std::string_view name, const Shape& ex
   return values;
 }
 
+/// Rows [first, last) of a 2-D tensor of values of `size` bytes.
+std::span<const std::byte> Checkpoint::rows_of(const TensorEntry& found, std::size_t size, std::int64_t first,
+                                               std::int64_t last) const {
+  if (found.shape.size() != 2 || first < 0 || first > last || last > found.shape[0]) {
+    throw FailureError(fmt::format("rows {} to {} of tensor '{}' [{}]", first, last, printable(found.name),
+                                   fmt::join(found.shape, ", ")),
+                       folder_.string(), "report this");
+  }
+  const std::size_t row = static_cast<std::size_t>(found.shape[1]) * size;
+  return found.data.subspan(static_cast<std::size_t>(first) * row,
+                            static_cast<std::size_t>(last - first) * row);
+}
+
 void Checkpoint::read_rows(std::string_view name, const Shape& expected, std::int64_t first,
                            std::int64_t last, DType type, std::span<std::byte> out) const {
   const TensorEntry& found = entry_of_shape(name, expected);
   const DType stored = float_type_of(found, folder_);
-  if (expected.size() != 2 || first < 0 || first > last || last > expected[0] ||
-      out.size() != static_cast<std::size_t>((last - first) * expected[1]) * size_of(type)) {
+  const std::span<const std::byte> source = rows_of(found, size_of(stored), first, last);
+  if (out.size() != source.size() / size_of(stored) * size_of(type)) {
     throw FailureError(fmt::format("rows {} to {} of tensor '{}' [{}] asked into {} bytes", first, last,
                                    printable(found.name), fmt::join(expected, ", "), out.size()),
                        folder_.string(), "report this");
   }
   if (out.empty()) return;
-  const std::byte* source =
-      found.data.data() + static_cast<std::size_t>(first * expected[1]) * size_of(stored);
   if (stored == type) {
-    std::memcpy(out.data(), source, out.size());
+    std::memcpy(out.data(), source.data(), out.size());
   } else {
-    convert(found, stored, source, type, out.data(), out.size() / size_of(type), folder_);
+    convert(found, stored, source.data(), type, out.data(), out.size() / size_of(type), folder_);
   }
+}
+
+std::optional<std::span<const std::byte>> Checkpoint::rows_in_file(std::string_view name,
+                                                                   const Shape& expected, std::int64_t first,
+                                                                   std::int64_t last, DType type) const {
+  const TensorEntry& found = entry_of_shape(name, expected);
+  if (float_type_of(found, folder_) != type) return std::nullopt;
+  return rows_of(found, size_of(type), first, last);
 }
 
 void Checkpoint::read_columns(std::string_view name, const Shape& expected, std::int64_t first,

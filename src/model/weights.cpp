@@ -12,7 +12,18 @@ class Loader {
 
   /// Rows of a matrix.
   OwnedTensor rows(const std::string& name, const Shape& shape, const Range& range) const {
-    OwnedTensor host({range.count(), shape[1]}, precision_, Device::cpu, name);
+    const Shape part{range.count(), shape[1]};
+    if (device_ != Device::cpu) {
+      // What a GPU gets as it is stored needs no memory of the host.
+      const auto stored =
+          checkpoint_.rows_in_file(name, {shape[0], shape[1]}, range.first, range.last, precision_);
+      if (stored) {
+        const Tensor in_file{const_cast<std::byte*>(stored->data()), part, precision_, Device::cpu};
+        check(in_file, name);
+        return copy_of(in_file, device_, name);
+      }
+    }
+    OwnedTensor host(part, precision_, Device::cpu, name);
     checkpoint_.read_rows(name, {shape[0], shape[1]}, range.first, range.last, precision_,
                           {host->data, host->bytes()});
     return checked(std::move(host), name);
@@ -45,15 +56,15 @@ class Loader {
   }
 
  private:
+  void check(const Tensor& host, const std::string& name) const {
+    if (ops::all_finite(ops::Context(Device::cpu), host)) return;
+    throw InputError("tensor '" + name + "' holds NaN or infinity", checkpoint_.folder().string(),
+                     "repair or replace the checkpoint");
+  }
+
   OwnedTensor checked(OwnedTensor host, const std::string& name) const {
-    if (!ops::all_finite(ops::Context(Device::cpu), host)) {
-      throw InputError("tensor '" + name + "' holds NaN or infinity", checkpoint_.folder().string(),
-                       "repair or replace the checkpoint");
-    }
-    if (device_ == Device::cpu) return host;
-    OwnedTensor moved(host->shape, host->dtype, device_, name);
-    copy_bytes(moved->data, device_, host->data, Device::cpu, host->bytes());
-    return moved;
+    check(host, name);
+    return device_ == Device::cpu ? std::move(host) : copy_of(host, device_, name);
   }
 
   const Checkpoint& checkpoint_;

@@ -179,20 +179,26 @@ std::vector<std::int64_t> DatabaseReader::kept(const ModuleId& module, std::int6
 
 std::vector<std::byte> DatabaseReader::level_bytes(const ModuleId& module, std::int64_t level,
                                                    bool verified) const {
-  std::vector<std::byte> bytes;
-  read_level(module, level, verified, bytes);
+  std::vector<std::byte> bytes(bytes_of(module, level));
+  if (verified) {
+    read_level(module, level, bytes);
+  } else {
+    file_.read(layout::level_path(module, level) + "/weight", layout::weight_type(header_.dtype), bytes);
+  }
   return bytes;
 }
 
-void DatabaseReader::read_level(const ModuleId& module, std::int64_t level, bool verified,
-                                std::vector<std::byte>& bytes) const {
-  bytes.resize(static_cast<std::size_t>(header_.kept_columns(module, level) * header_.config.hidden_size) *
-               size_of(header_.dtype));
+std::size_t DatabaseReader::bytes_of(const ModuleId& module, std::int64_t level) const {
+  return static_cast<std::size_t>(header_.kept_columns(module, level) * header_.config.hidden_size) *
+         size_of(header_.dtype);
+}
+
+void DatabaseReader::read_level(const ModuleId& module, std::int64_t level,
+                                std::span<std::byte> words) const {
   const std::string at = layout::level_path(module, level);
-  file_.read(at + "/weight", layout::weight_type(header_.dtype), bytes);
-  if (verified && stored_checksum(at) != Hash64().add(bytes).value()) {
+  file_.read(at + "/weight", layout::weight_type(header_.dtype), words);
+  if (stored_checksum(at) != Hash64().add(words).value())
     misfit(fmt::format("{} level {}", name_of(module), level), path_.string());
-  }
 }
 
 std::span<const std::byte> DatabaseReader::read_level_rows(const ModuleId& module, std::int64_t level,
@@ -203,7 +209,8 @@ std::span<const std::byte> DatabaseReader::read_level_rows(const ModuleId& modul
   const std::size_t begin = static_cast<std::size_t>(first) * row,
                     bytes = static_cast<std::size_t>(count) * row;
   if (verified) {
-    read_level(module, level, true, storage);
+    storage.resize(bytes_of(module, level));
+    read_level(module, level, storage);
     return std::span<const std::byte>(storage).subspan(begin, bytes);
   }
   storage.resize(bytes);

@@ -37,6 +37,9 @@ std::vector<float> rows(const Checkpoint& checkpoint, const std::string& name, c
                         std::int64_t first, std::int64_t last, DType type) {
   std::vector<std::byte> out(static_cast<std::size_t>((last - first) * shape[1]) * size_of(type));
   checkpoint.read_rows(name, shape, first, last, type, out);
+  const auto there = checkpoint.rows_in_file(name, shape, first, last, type);
+  CHECK(there.has_value() == (checkpoint.dtype_of(name) == type));
+  if (there) CHECK(std::ranges::equal(*there, out));
   return widened(type, out);
 }
 
@@ -177,6 +180,7 @@ TEST_CASE("tensors are asked for by name, shape and type") {
   CHECK_THROWS_AS(checkpoint.read_rows("w", {2, 3}, 1, 3, DType::f32, out), FailureError);
   CHECK_THROWS_AS(checkpoint.read_rows("w", {2, 3}, -1, 0, DType::f32, out), FailureError);
   CHECK_THROWS_AS(checkpoint.read_rows("w", {2, 3}, 2, 1, DType::f32, out), FailureError);
+  CHECK_THROWS_AS(checkpoint.rows_in_file("w", {2, 3}, 1, 3, DType::f32), FailureError);
   CHECK_THROWS_AS(checkpoint.read_columns("w", {2, 3}, 2, 4, DType::f32, out), FailureError);
   CHECK_THROWS_AS(checkpoint.read_columns("w", {2, 3}, -1, 1, DType::f32, out), FailureError);
   CHECK_THROWS_AS(checkpoint.read_columns("w", {2, 3}, 0, 1, DType::f32, out), FailureError);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -44,6 +45,10 @@ class Checkpoint {
   /// too large for `type`.
   void read_rows(std::string_view name, const Shape& expected, std::int64_t first, std::int64_t last,
                  DType type, std::span<std::byte> out) const;
+  /// The same rows where they lie in the file, which is mapped, if the tensor is stored as `type`.
+  std::optional<std::span<const std::byte>> rows_in_file(std::string_view name, const Shape& expected,
+                                                         std::int64_t first, std::int64_t last,
+                                                         DType type) const;
   /// Columns [first, last) of a 2-D tensor into `out`, row by row; otherwise as read_rows.
   void read_columns(std::string_view name, const Shape& expected, std::int64_t first, std::int64_t last,
                     DType type, std::span<std::byte> out) const;
@@ -56,6 +61,8 @@ class Checkpoint {
   void add_file(const std::filesystem::path& path);
   void add_indexed_files(const std::filesystem::path& index);
   const TensorEntry& entry_of_shape(std::string_view name, const Shape& expected) const;
+  std::span<const std::byte> rows_of(const TensorEntry& found, std::size_t size, std::int64_t first,
+                                     std::int64_t last) const;
 
   std::filesystem::path folder_;
   std::vector<SafetensorsFile> files_;

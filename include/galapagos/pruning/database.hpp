@@ -134,6 +134,8 @@ class DatabaseReader {
   /// The compact weight as stored: [kept, d_row] words of header().dtype; ChecksumError where `verified` and
   /// its checksum does not fit.
   std::vector<std::byte> level_bytes(const ModuleId& module, std::int64_t level, bool verified = false) const;
+  /// The same, verified, to `words`, of as many bytes.
+  void read_level(const ModuleId& module, std::int64_t level, std::span<std::byte> words) const;
   /// `count` rows of it from `first` on, that is columns of the weight; with `verified` all of it is read and
   /// compared. In `storage`, which may have held other levels before, so that the system need not clear it
   /// anew.
@@ -144,8 +146,7 @@ class DatabaseReader {
   void verify(const ModuleId& module) const;
 
  private:
-  void read_level(const ModuleId& module, std::int64_t level, bool verified,
-                  std::vector<std::byte>& bytes) const;
+  std::size_t bytes_of(const ModuleId& module, std::int64_t level) const;
   std::uint64_t stored_checksum(const std::string& at) const;
 
   std::filesystem::path path_;

@@ -33,8 +33,8 @@ __device__ inline Element stepped(const Factors& f, float gradient, const Elemen
   Element element;
   element.first = f.beta1 * old.first + f.rest1 * g;
   element.second = f.beta2 * old.second + f.rest2 * g * g;
-  element.master = old.master * f.decay - __fdividef(f.step_size * element.first,
-                                                     near_root(element.second) * f.root + f.epsilon);
+  element.master = old.master * f.decay -
+                   __fdividef(f.step_size * element.first, near_root(element.second) * f.root + f.epsilon);
   return element;
 }
 
