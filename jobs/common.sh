@@ -194,7 +194,7 @@ run_database() {
   mkdir -p "$(dirname "$DATABASE")"
   if [[ -n $STRIPES ]]; then lfs setstripe -c "$STRIPES" -S 16M "$(dirname "$DATABASE")"; fi
   run_program "" "${launch[@]}" "$GALAPAGOS" database --resume ${CONFIG:+--config "$CONFIG"} \
-    --model "$MODEL" --calibration "${files[@]}" --output "$DATABASE" "${words[@]}"
+    --model "$MODEL" --calibration "${files[@]}" --output "$DATABASE" ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}"
 }
 
 # Whatever ended the last job, node failures too: where a run has a checkpoint, go on from it.
@@ -259,7 +259,7 @@ run_stitch() {
   read -r -a words <<<"$STITCH_OPTIONS"
   # shellcheck disable=SC2153 # PRUNED comes from settings.sh
   run_program "" "${launch[@]}" "$GALAPAGOS" stitch --model "$MODEL" --database "$DATABASE" \
-    --assignment "$RUN/best.txt" --output "$PRUNED" "${words[@]}"
+    --assignment "$RUN/best.txt" --output "$PRUNED" ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}"
 }
 
 run_train() {

@@ -48,7 +48,7 @@ if [[ -f $GALAPAGOS_JOBS/machines/$MACHINE.sh ]]; then
 fi
 
 # Ranks that hold one replica of the model, of search, training and evaluation; the ranks must be a
-# multiple. What sums over them on GPUs: auto, nccl or mpi. Empty: as in CONFIG, or the default.
+# multiple. What all ranks on GPUs exchange through: auto, nccl or mpi. Empty: as in CONFIG, or the default.
 SHARDS="${SHARDS:-}"
 COLLECTIVES="${COLLECTIVES:-}"
 

@@ -10,7 +10,7 @@
 # running it, and looks for libraries. Fails where anything fails.
 # Two more parts run only where they are named: whole7b and whole14b, all commands on a model of Llama-2-7B's or Qwen2.5-14B's
 # shapes with random weights. They want NumPy and 40 and 65 GB of disk, in --keep and WHOLE_MODEL, the model's folder, which is made
-# where it does not exist.
+# where it does not exist and stays.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 all_parts="libraries operations pipeline training recovery head64 large bench torch sanitizer"
@@ -329,14 +329,18 @@ check_large() {
 # All commands on a whole model of published shapes with random weights: by phase, and what of the GPU's memory was in use at most.
 whole() { # name, config_of's shapes...
   local name=$1 w=$work/$1 dense=${WHOLE_MODEL:-$work/$1/model} begin=$SECONDS watch
+  [[ $dense == /* ]] || dense=$PWD/$dense
   shift
   mkdir -p "$w"
   config_of "$w/config" "$@"
-  local made=no
-  [[ $dry == yes || -d $dense ]] || made=yes
   if [[ $dry == no ]]; then
-    if [[ $made == yes ]] && ! python3 "$root/tools/checks/make_random_model.py" "$w/config/config.json" "$model" "$dense"; then
+    if [[ ! -d $dense ]] && ! python3 "$root/tools/checks/make_random_model.py" "$w/config/config.json" "$model" "$dense"; then
       row "$name: random weights" FAILED $((SECONDS - begin)) "make_random_model.py"
+      rm -rf "$dense"
+      return
+    fi
+    if ! cmp -s "$w/config/config.json" "$dense/config.json"; then
+      row "$name: random weights" FAILED $((SECONDS - begin)) "$dense holds a model of other shapes"
       return
     fi
     row "$name: random weights" ok $((SECONDS - begin)) "$(du -sh "$dense" | cut -f1)"
@@ -364,9 +368,8 @@ whole() { # name, config_of's shapes...
     part eval 90 --model "$w/stitched" --data "$w/text.txt" --sequence-length 2048 --tokens 65536 --backend cuda
   local done=$?
   rm -f "$w/db.h5"
-  [[ $made == no ]] || rm -rf "$dense"
-  ((done == 0)) && [[ $name == whole7b ]] || return
-  part train 180 --model "$w/stitched" --data "$w/text.txt" --sequence-length 2048 --tokens 131072 --step-tokens 32768 --recompute \
+  [[ -n ${WHOLE_MODEL:-} ]] || rm -rf "$dense"
+  [[ $done != 0 || $name != whole7b ]] || part train 180 --model "$w/stitched" --data "$w/text.txt" --sequence-length 2048 --tokens 131072 --step-tokens 32768 --recompute \
     --learning-rate 1e-5 --checkpoint-every 0 --output "$w/trained" --backend cuda
   rm -rf "$w/stitched" "$w/trained"
 }
@@ -394,7 +397,7 @@ check_torch() {
 
 # Side by side, each on its own cases, as most of the time goes into one thread; cuBLAS's and cuDNN's kernels are left out.
 check_sanitizer() {
-  local tool name=() place limit=400 job
+  local tool name program filter status seconds place limit=400 job
   for place in "$(command -v compute-sanitizer)" "${CUDA_HOME:-/usr/local/cuda}/bin/compute-sanitizer"; do
     [[ -x $place ]] && tool=$place && break
   done

@@ -21,9 +21,9 @@ void bind_computing(Options& list, ComputingOptions& options) {
   list.add_choice(
       "collectives", options.collectives, "collectives",
       {{"auto", CollectivesKind::automatic}, {"nccl", CollectivesKind::nccl}, {"mpi", CollectivesKind::mpi}},
-      "what ranks on GPUs sum and gather through: auto, nccl or mpi");
+      "what ranks on GPUs exchange through: auto, nccl or mpi");
   list.add("no-collectives-check", options.no_collectives_check,
-           "do not look at the start whether sums over the ranks are right");
+           "do not look at the start whether what ranks on GPUs exchange arrives");
   list.add_choice("precision", options.precision, "precision",
                   {{"auto", std::nullopt}, {"fp32", DType::f32}, {"bf16", DType::bf16}, {"fp16", DType::f16}},
                   "of the working weights: auto (as the checkpoint), fp32, bf16, or fp16 (on a GPU bf16)",

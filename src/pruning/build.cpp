@@ -141,8 +141,6 @@ void build_database(const Communicator& world, const ops::Context& context, cons
   log_plan(comm, options, plan);
   if (options.dry_run) return;
 
-  const std::unique_ptr<Collectives> collectives =
-      options.make_collectives ? options.make_collectives(comm) : nullptr;
   const std::filesystem::path part = part_path(options.output);
   agree_at_root(comm, [&] {
     if (plan.found == Found::nothing) {
@@ -153,6 +151,8 @@ void build_database(const Communicator& world, const ops::Context& context, cons
   });
   phase.reset();
   if (!plan.missing.empty()) {
+    const std::unique_ptr<Collectives> collectives =
+        options.make_collectives ? options.make_collectives(comm) : nullptr;
     const auto sensitivities = agree_on(comm, [&] { return open_sensitivities(options, plan); });
     const SensitivityReader* reader = sensitivities ? &*sensitivities : nullptr;
     if (options.path) {

@@ -9,6 +9,7 @@
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/pruning/hessian.hpp>
+#include <galapagos/pruning/passes.hpp>
 
 namespace galapagos {
 namespace {
@@ -23,7 +24,9 @@ OwnedTensor zero_hessian(const HfConfig& config, const ModuleId& module, Device 
 /// What a rank holds of Hessians on its device while they are reduced.
 class DeviceRoom {
  public:
-  DeviceRoom(const DeviceSums& device, const Hessians& partial) : device_(device) {
+  /// `stay`: bytes of those sums of this rank that come where its summand lies.
+  DeviceRoom(const DeviceSums& device, const Hessians& partial, std::uint64_t stay)
+      : device_(device), stay_(stay) {
     for (const auto& [module, hessian] : partial) partial_ += hessian->bytes();
   }
 
@@ -32,17 +35,18 @@ class DeviceRoom {
     // Beside it lie pieces of what comes.
     const std::uint64_t spare = 2 * std::min<std::uint64_t>(bytes, message_values * sizeof(float));
     const bool fits =
-        partial_ + owned_ + bytes + spare <= device_.reducing && owned_ + bytes <= device_.owned;
+        partial_ + owned_ + bytes + spare <= device_.reducing && owned_ + stay_ + bytes <= device_.owned;
     return holds || fits ? device_.context.device() : Device::cpu;
   }
   void note(std::uint64_t bytes, bool held, bool owned) {
     if (held) partial_ -= bytes;
     if (owned) owned_ += bytes;
+    if (held && owned) stay_ -= bytes;
   }
 
  private:
   const DeviceSums& device_;
-  std::uint64_t partial_ = 0, owned_ = 0;
+  std::uint64_t stay_, partial_ = 0, owned_ = 0;
 };
 
 }  // namespace
@@ -117,7 +121,13 @@ Hessians reduce_to_owners(const Communicator& comm, const PipelineGrid& grid, co
                           const std::optional<DeviceSums>& device) {
   Hessians owned;
   std::optional<DeviceRoom> room;
-  if (device) room.emplace(*device, partial);
+  if (device) {
+    std::uint64_t stay = 0;
+    for (std::size_t i = 0; i < modules.size(); ++i) {
+      if (owners[i] == comm.rank() && partial.contains(modules[i])) stay += hessian_bytes(config, modules[i]);
+    }
+    room.emplace(*device, partial, stay);
+  }
   // Every rank goes through the modules in the same order, so that blocking transfers cannot wait in a
   // circle.
   for (std::size_t i = 0; i < modules.size(); ++i) {
@@ -133,7 +143,7 @@ Hessians reduce_to_owners(const Communicator& comm, const PipelineGrid& grid, co
     const std::string purpose = "the Hessian of " + name_of(module);
     OwnedTensor sum;
     if (device) {
-      const std::uint64_t bytes = static_cast<std::uint64_t>(n * n) * sizeof(float);
+      const std::uint64_t bytes = hessian_bytes(config, module);
       sum = sum_at_owner(device->context, device->collectives, reduction, std::move(summand),
                          room->place(bytes, holds), purpose);
       room->note(bytes, holds, owns && sum->device == device->context.device());

@@ -31,7 +31,8 @@ OwnedTensor sum_at_owner(const Communicator& comm, const Reduction& reduction, O
 OwnedTensor sum_at_owner(const ops::Context& context, Collectives& collectives, const Reduction& reduction,
                          OwnedTensor summand, Device place, const std::string& purpose);
 
-/// What share of a lower triangle's square goes to its owner from tensors on `device`.
+/// What share of a lower triangle's square goes to its owner from tensors on `device`; `automatic` counts as
+/// NCCL, as where each rank has a GPU.
 constexpr double share_sent(Device device, CollectivesKind kind) {
   return device == Device::cuda && kind != CollectivesKind::mpi ? 1 : 0.5;
 }

@@ -21,13 +21,14 @@ struct Element {
   float master, first, second;
 };
 
-/// To about an ulp, in one instruction. The exact root and the exact quotient of a zero take calls.
+/// To an ulp or so, in one instruction.
 __device__ inline float near_root(float value) {
   float root;
   asm("sqrt.approx.f32 %0, %1;" : "=f"(root) : "f"(value));
   return root;
 }
 
+/// Root and quotient are within two ulps; exact ones, of a zero, take calls.
 __device__ inline Element stepped(const Factors& f, float gradient, const Element& old) {
   const float g = gradient * f.gradient;
   Element element;
