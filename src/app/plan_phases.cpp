@@ -72,7 +72,7 @@ PlannedPhase plan_database(const Machine& machine, const DatabaseOptions& option
                    {"written", forecast.file}};
   Clock clock(machine);
   clock.add("collection", clock.compute(forecast.collecting_rank) / (1 - forecast.waiting));
-  clock.add("pruning", clock.compute(forecast.pruning_rank, forecast.pruning_streamed));
+  clock.add("pruning", clock.compute_in_fp32(forecast.pruning_rank, forecast.pruning_streamed));
   clock.add("network", clock.network(static_cast<double>(forecast.busiest_node)));
   clock.add("disk", clock.disk(static_cast<double>(forecast.read + forecast.file)));
   clock.write_to(phase);
@@ -238,7 +238,7 @@ void add_refit(const Machine& machine, const ModelSizes& model, const RefitOptio
        {{"path", forecast.collecting}, {"path_rank", forecast.collecting_rank}, {"fits", forecast.pruning}}},
       {"moved", {{"sums", forecast.hessians_moved}, {"busiest_node", forecast.busiest_node}}}};
   clock.add("path", clock.compute(forecast.collecting_rank));
-  clock.add("fits", clock.compute(forecast.pruning));
+  clock.add("fits", clock.compute_in_fp32(forecast.pruning));
   clock.add("network", clock.network(static_cast<double>(forecast.busiest_node)));
   if (!forecast.too_small.empty()) phase.warnings.push_back(forecast.too_small);
 }

@@ -49,10 +49,6 @@ LayerForward::LayerForward(const ops::Context& context, const HfConfig& config, 
       steps_(context, config, most_tokens, shards),
       buffers_(context, config, widest(config), most_tokens) {}
 
-std::int64_t LayerForward::width(const HfConfig& config) {
-  return LayerSteps::width(config) + LayerBuffers::width(config, widest(config));
-}
-
 void LayerForward::run(const LayerWeights& weights, std::span<const std::int64_t> offsets,
                        const Tensor& hidden, const LayerTaps& taps) {
   attention(weights.attention, offsets, hidden, taps.attention_output);

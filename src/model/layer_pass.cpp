@@ -17,12 +17,6 @@ OwnedTensor activation(const ops::Context& context, std::int64_t tokens, std::in
   return matrix(context, tokens, width, context.activations());
 }
 
-/// Bytes of a token with so many activations and so many fp32 values.
-std::int64_t bytes_of(std::int64_t activations, DType type, std::int64_t floats) {
-  return activations * static_cast<std::int64_t>(size_of(type)) +
-         floats * static_cast<std::int64_t>(sizeof(float));
-}
-
 Tensor rows(const OwnedTensor& tensor, std::int64_t count, std::int64_t width) {
   return tensor->view({count, width});
 }
@@ -50,11 +44,6 @@ LayerTape::LayerTape(const ops::Context& context, const HfConfig& config, const 
       log_sums(matrix(context, most_tokens, shape.heads(), DType::f32)),
       between(matrix(context, most_tokens, config.hidden_size, DType::f32)) {}
 
-std::int64_t LayerTape::width(const HfConfig& config, const LayerShape& shape, DType activations) {
-  return bytes_of(LayerBuffers::width(config, LayerWidths::of(shape), true), activations,
-                  shape.heads() + config.hidden_size);
-}
-
 LayerPass::LayerPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
                      const Shards& shards)
     : context_(context),
@@ -72,13 +61,6 @@ LayerPass::LayerPass(const ops::Context& context, const HfConfig& config, std::i
   d_k_ = of_width(most.kv_heads * config.head_dim);
   d_v_ = of_width(most.kv_heads * config.head_dim);
   fill_zero(unused_);
-}
-
-std::int64_t LayerPass::width(const HfConfig& config, DType activations) {
-  const LayerShape most = widest_shape(config);
-  return bytes_of(
-      LayerSteps::width(config) + most.columns + (2 * most.heads() + 2 * most.kv_heads) * config.head_dim,
-      activations, config.hidden_size);
 }
 
 void LayerPass::fill_tape(const LayerWeights& weights, std::span<const std::int64_t> offsets,

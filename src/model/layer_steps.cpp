@@ -54,12 +54,6 @@ LayerBuffers::LayerBuffers(const ops::Context& context, const HfConfig& config, 
   k_in = activation(widths.kv_heads * config.head_dim);
 }
 
-std::int64_t LayerBuffers::width(const HfConfig& config, const LayerWidths& widths, bool for_backward) {
-  const std::int64_t heads = widths.heads + widths.kv_heads;
-  const std::int64_t before_norms = for_backward && config.features.qk_norm ? heads : 0;
-  return (2 * heads + before_norms) * config.head_dim + 2 * widths.columns;
-}
-
 LayerSteps::LayerSteps(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
                        const Shards& shards)
     : context_(context),

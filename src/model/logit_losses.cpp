@@ -27,10 +27,6 @@ LogitLosses::LogitLosses(const ops::Context& context, const Shards& shards, std:
   reference_scale_ = OwnedTensor({most_rows, 2}, DType::f32, context.device(), "logits of the reference");
 }
 
-std::uint64_t LogitLosses::bytes(std::int64_t most_rows, std::int64_t vocabulary, bool with_reference) {
-  return with_reference ? static_cast<std::uint64_t>(most_rows * (vocabulary + 2)) * sizeof(float) : 0;
-}
-
 std::vector<double> LogitLosses::slice_scales_of_all(const Tensor& logits) const {
   std::vector<double> mine(static_cast<std::size_t>(2 * logits.rows()));
   ops::slice_scales(context_, logits, mine);

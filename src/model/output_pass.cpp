@@ -22,12 +22,6 @@ OutputPass::OutputPass(const ops::Context& context, const HfConfig& config, std:
   fill_zero(unused_);
 }
 
-std::uint64_t OutputPass::bytes(const HfConfig& config, std::int64_t most_tokens, Device device) {
-  return static_cast<std::uint64_t>(ops::logit_tile(device, most_tokens) *
-                                    (2 * config.hidden_size + config.vocab_size)) *
-         sizeof(float);
-}
-
 double OutputPass::run(const Tensor& norm, const Tensor& head, const Tensor& hidden, const Tensor& d_hidden,
                        const Loss& loss, const OutputGradients& gradients) {
   const auto epsilon = static_cast<float>(config_.rms_norm_eps);

@@ -5,6 +5,7 @@
 #include <galapagos/model/forward.hpp>
 #include <galapagos/model/stage.hpp>
 #include <galapagos/tensor/gpu.hpp>
+#include <galapagos/tensor/memory_count.hpp>
 
 namespace galapagos {
 
@@ -36,8 +37,9 @@ std::uint64_t stage_weight_bytes(const HfConfig& config, const LayerSpan& span, 
 }
 
 std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens, DType activations) {
+  const ops::Context context = ops::Context::planned(Device::cuda, activations);
   // And three buffers of hidden states.
-  return static_cast<std::uint64_t>(most_tokens * LayerForward::width(config)) * size_of(activations) +
+  return bytes_held([&] { return LayerForward(context, config, most_tokens); }) +
          static_cast<std::uint64_t>(most_tokens * 3 * config.hidden_size) * sizeof(float);
 }
 

@@ -5,6 +5,7 @@
 #include <galapagos/model/training_pass.hpp>
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/least_squares.hpp>
+#include <galapagos/tensor/memory_count.hpp>
 
 namespace galapagos {
 namespace {
@@ -24,19 +25,8 @@ std::int64_t predicted_tokens(std::span<const std::int64_t> offsets) {
 
 std::uint64_t TrainingPass::bytes(const HfConfig& config, std::int64_t most_tokens, bool recompute,
                                   Device device, DType activations, const TrainingLoss& loss) {
-  std::int64_t width = (config.layers + 2) * config.hidden_size * static_cast<std::int64_t>(sizeof(float)) +
-                       LayerPass::width(config, activations);
-  if (recompute) {
-    width += LayerTape::width(config, widest_shape(config), activations);
-  } else {
-    for (const LayerShape& shape : config.layer_shapes) width += LayerTape::width(config, shape, activations);
-  }
-  const std::int64_t tile = ops::logit_tile(device, most_tokens);
-  std::uint64_t bytes = static_cast<std::uint64_t>(most_tokens * width) +
-                        OutputPass::bytes(config, most_tokens, device) +
-                        LogitLosses::bytes(tile, config.vocab_size, loss.logits != 0);
-  if (both_of_logits(loss)) bytes += static_cast<std::uint64_t>(tile * config.vocab_size) * sizeof(float);
-  return bytes;
+  const ops::Context context = ops::Context::planned(device, activations);
+  return bytes_held([&] { return TrainingPass(context, config, most_tokens, recompute, alone(), loss); });
 }
 
 TrainingPass::TrainingPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,

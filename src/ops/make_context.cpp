@@ -33,6 +33,13 @@ Context::Context(Device device, int threads, DType products) : device_(device), 
 #endif
 }
 
+Context Context::planned(Device device, DType activations) {
+  Context context;
+  context.device_ = device;
+  context.products_ = activations;
+  return context;
+}
+
 void* Context::stream() const {
 #ifdef GALAPAGOS_CUDA
   if (resources_) return resources_->stream();

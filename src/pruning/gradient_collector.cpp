@@ -12,6 +12,7 @@
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/pruning/sketch.hpp>
+#include <galapagos/tensor/memory_count.hpp>
 
 namespace galapagos {
 namespace {
@@ -92,16 +93,20 @@ GradientCollector::GradientCollector(const ops::Context& context, const Communic
 std::uint64_t GradientCollector::bytes(const HfConfig& config, const HfConfig* dense, DType precision,
                                        const LayerSpan& span, bool one_stage, const GradientGathering& how) {
   const auto hidden = static_cast<std::uint64_t>(config.hidden_size);
-  std::int64_t width = (span.count() + 5) * config.hidden_size * static_cast<std::int64_t>(sizeof(float)) +
-                       LayerPass::width(config, how.activations);
-  if (how.recompute) width += LayerTape::width(config, widest_shape(config), how.activations);
-  for (std::int64_t layer = span.first; layer < span.last && !how.recompute; ++layer)
-    width += LayerTape::width(config, config.shape(layer), how.activations);
+  const ops::Context context = ops::Context::planned(how.device, how.activations);
+  const auto tape = [&](const LayerShape& shape) {
+    return bytes_held([&] { return LayerTape(context, config, shape, how.most_tokens); });
+  };
   std::uint64_t bytes =
-      stage_weight_bytes(config, span, precision) + static_cast<std::uint64_t>(how.most_tokens * width);
+      stage_weight_bytes(config, span, precision) +
+      static_cast<std::uint64_t>((span.count() + 5) * how.most_tokens) * hidden * sizeof(float) +
+      bytes_held([&] { return LayerPass(context, config, how.most_tokens); });
+  if (how.recompute) bytes += tape(widest_shape(config));
+  for (std::int64_t layer = span.first; layer < span.last && !how.recompute; ++layer)
+    bytes += tape(config.shape(layer));
   if (span.last == config.layers) {
     bytes += static_cast<std::uint64_t>(config.vocab_size * config.hidden_size) * size_of(precision) +
-             OutputPass::bytes(config, how.most_tokens, how.device);
+             bytes_held([&] { return OutputPass(context, config, how.most_tokens); });
   }
   // What waits on the host between the way up and the way down, and the sums: as they are, and packed.
   const bool last = span.last == config.layers;

@@ -1,4 +1,5 @@
 #include "device.hpp"
+#include "memory_count.hpp"
 
 #include <algorithm>
 #include <cstdlib>
@@ -6,6 +7,7 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/tensor/memory_count.hpp>
 #include <galapagos/tensor/tensor.hpp>
 
 namespace galapagos {
@@ -28,6 +30,10 @@ std::byte* cpu_allocate(std::size_t bytes, const std::string& purpose) {
 Buffer::Buffer(std::size_t bytes, Device device, const std::string& purpose)
     : bytes_(bytes), device_(device) {
   if (bytes == 0) return;
+  if (MemoryCount::counting()) {
+    memory_count::add(bytes);
+    return;
+  }
   data_ = device == Device::cpu ? cpu_allocate(bytes, purpose) : device::cuda_allocate(bytes, purpose);
 }
 
@@ -39,7 +45,9 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 }
 
 Buffer::~Buffer() {
-  if (device_ == Device::cpu) {
+  if (data_ == nullptr) {
+    memory_count::remove(bytes_);
+  } else if (device_ == Device::cpu) {
     std::free(data_);
   } else {
     device::cuda_free(data_);
@@ -48,7 +56,7 @@ Buffer::~Buffer() {
 
 void copy_bytes(std::byte* to, Device to_device, const std::byte* from, Device from_device,
                 std::size_t bytes) {
-  if (bytes == 0) return;
+  if (bytes == 0 || MemoryCount::counting()) return;
   if (to_device == Device::cpu && from_device == Device::cpu) {
     std::memcpy(to, from, bytes);
   } else {
@@ -61,7 +69,7 @@ void synchronise(Device device) {
 }
 
 void fill_zero(const Tensor& tensor) {
-  if (tensor.empty()) return;
+  if (tensor.empty() || MemoryCount::counting()) return;
   if (tensor.device == Device::cpu) {
     std::memset(tensor.data, 0, tensor.bytes());
   } else {

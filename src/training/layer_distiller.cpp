@@ -13,6 +13,7 @@
 #include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/rows.hpp>
+#include <galapagos/tensor/memory_count.hpp>
 
 namespace galapagos {
 namespace {
@@ -42,17 +43,19 @@ LayerDistiller::LayerDistiller(const ops::Context& context, const HfConfig& conf
 
 std::uint64_t LayerDistiller::bytes(const HfConfig& config, std::int64_t most_tokens, int ranks,
                                     DType activations) {
-  std::int64_t parameters = 0, tape = 0;
+  const ops::Context context = ops::Context::planned(Device::cuda, activations);
+  std::int64_t parameters = 0;
+  std::uint64_t tape = 0;
   for (const LayerShape& shape : config.layer_shapes) {
     parameters = std::max(parameters, layer_parameters(config, shape));
-    tape = std::max(tape, LayerTape::width(config, shape, activations));
+    tape = std::max(tape, bytes_held([&] { return LayerTape(context, config, shape, most_tokens); }));
   }
-  const std::int64_t of_token =
-      LayerPass::width(config, activations) + tape + 4 * config.hidden_size * std::int64_t{sizeof(float)};
-  const std::int64_t metric = 3 * config.hidden_size * config.hidden_size * std::int64_t{sizeof(float)};
+  const std::int64_t states = 4 * most_tokens * config.hidden_size;
+  const std::int64_t metric = 3 * config.hidden_size * config.hidden_size;
   return activation_bytes(config, most_tokens, activations) +
-         static_cast<std::uint64_t>(most_tokens * of_token + metric) +
-         2 * static_cast<std::uint64_t>(parameters) * sizeof(float) + ShardedAdamW::bytes(parameters, ranks);
+         bytes_held([&] { return LayerPass(context, config, most_tokens); }) + tape +
+         static_cast<std::uint64_t>(states + metric + 2 * parameters) * sizeof(float) +
+         ShardedAdamW::bytes(parameters, ranks);
 }
 
 Tensor LayerDistiller::states_of(const OwnedTensor& buffer, std::size_t batch) const {

@@ -37,8 +37,6 @@ class LayerForward {
   /// The references must outlive this.
   LayerForward(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
                const Shards& shards = alone());
-  /// Activations per token that this holds.
-  static std::int64_t width(const HfConfig& config);
 
   /// hidden [t, hidden_size] fp32 becomes the layer's output.
   void run(const LayerWeights& weights, std::span<const std::int64_t> offsets, const Tensor& hidden,

@@ -19,8 +19,6 @@ struct LayerTape : LayerBuffers {
 
   LayerTape(const ops::Context& context, const HfConfig& config, const LayerShape& shape,
             std::int64_t most_tokens);
-  /// Bytes per token that it holds, with activations of that type.
-  static std::int64_t width(const HfConfig& config, const LayerShape& shape, DType activations);
 };
 
 /// The gradients by what a layer's attention and feed-forward part add to the hidden states, [t, hidden]
@@ -35,9 +33,6 @@ class LayerPass {
  public:
   LayerPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
             const Shards& shards = alone());
-
-  /// Bytes per token that this holds, with activations of that type.
-  static std::int64_t width(const HfConfig& config, DType activations);
 
   /// The layer's forward pass but for its last product: on the way back nobody needs what comes out. hidden
   /// [t, hidden_size] becomes what lies between its two parts.

@@ -29,8 +29,6 @@ struct LayerBuffers {
 
   LayerBuffers(const ops::Context& context, const HfConfig& config, const LayerWidths& widths,
                std::int64_t most_tokens, bool for_backward = false);
-  /// Activations per token that it holds.
-  static std::int64_t width(const HfConfig& config, const LayerWidths& widths, bool for_backward = false);
 };
 
 /// The forward pass of a layer in steps, or on each of several shards of its part of it; alone or with what
@@ -40,8 +38,6 @@ class LayerSteps {
   /// The references must outlive this.
   LayerSteps(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
              const Shards& shards);
-  /// Activations per token that this holds.
-  static std::int64_t width(const HfConfig& config) { return config.hidden_size; }
 
   /// hidden [t, hidden_size] fp32 += the attention of its norm; nothing where there are no heads on any
   /// shard. `tap` sees the input of o_proj; log_sums [t, heads] as for ops::attention.

@@ -19,9 +19,6 @@ class LogitLosses {
   LogitLosses(const ops::Context& context, const Shards& shards, std::int64_t most_rows,
               std::int64_t vocabulary, bool with_reference);
 
-  /// Bytes that this holds.
-  static std::uint64_t bytes(std::int64_t most_rows, std::int64_t vocabulary, bool with_reference);
-
   /// Where the reference's logits of the next `rows` rows go; take_reference() once they are there.
   Tensor reference(std::int64_t rows) const { return room_->slice(0, rows); }
   void take_reference(std::int64_t rows) { take_reference(reference(rows)); }

@@ -23,9 +23,6 @@ class OutputPass {
   OutputPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
              const Shards& shards = alone());
 
-  /// Bytes that this holds.
-  static std::uint64_t bytes(const HfConfig& config, std::int64_t most_tokens, Device device);
-
   /// The sum of the tiles' losses. Adds its gradient by hidden [t, hidden_size], the states before the final
   /// norm, to d_hidden, and those of the parameters to `gradients`. A loss that is not finite is returned as
   /// it is.

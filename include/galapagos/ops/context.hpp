@@ -33,6 +33,10 @@ class Context {
   /// gradients do not leave. ResourceError where the device cannot be had.
   explicit Context(Device device = Device::cpu, int threads = 0, DType products = DType::f32);
 
+  /// What is good for a MemoryCount alone: on that device, which need not be there, with activations of that
+  /// type. No operation takes it.
+  static Context planned(Device device, DType activations);
+
   Device device() const { return device_; }
   DType products() const { return products_; }
   DType activations() const { return activation_type(device_, products_); }

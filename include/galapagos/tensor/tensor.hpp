@@ -17,7 +17,7 @@ enum class Device : std::uint8_t { cpu, cuda };
 std::string name_of(Device device);
 
 /// Owned, uninitialised memory on a device, aligned to 64 bytes; on a GPU from a pool that keeps what is
-/// freed. ResourceError, naming the purpose, where there is not enough.
+/// freed. ResourceError, naming the purpose, where there is not enough. Under a MemoryCount there is none.
 class Buffer {
  public:
   Buffer() = default;
