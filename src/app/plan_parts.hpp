@@ -40,8 +40,8 @@ class Clock {
   explicit Clock(const Machine& machine) : machine_(machine) {}
 
   double compute(double operations, double streamed = 0) const;
-  /// A GPU, whose peak is that of 16 bits, multiplies fp32 matrices at about a sixteenth of it (H100: 67 of 989
-  /// TFLOP/s).
+  /// A GPU, whose peak is that of 16 bits, multiplies fp32 matrices at about a sixteenth of it (H100: 67 of
+  /// 989 TFLOP/s).
   double compute_in_fp32(double operations, double streamed = 0) const {
     return compute(machine_.device() == Device::cuda ? 16 * operations : operations, streamed);
   }

@@ -9,7 +9,6 @@
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/pruning/hessian.hpp>
-#include <galapagos/pruning/passes.hpp>
 
 namespace galapagos {
 namespace {
@@ -124,7 +123,8 @@ Hessians reduce_to_owners(const Communicator& comm, const PipelineGrid& grid, co
   if (device) {
     std::uint64_t stay = 0;
     for (std::size_t i = 0; i < modules.size(); ++i) {
-      if (owners[i] == comm.rank() && partial.contains(modules[i])) stay += hessian_bytes(config, modules[i]);
+      const auto held = partial.find(modules[i]);
+      if (owners[i] == comm.rank() && held != partial.end()) stay += held->second->bytes();
     }
     room.emplace(*device, partial, stay);
   }
@@ -143,7 +143,7 @@ Hessians reduce_to_owners(const Communicator& comm, const PipelineGrid& grid, co
     const std::string purpose = "the Hessian of " + name_of(module);
     OwnedTensor sum;
     if (device) {
-      const std::uint64_t bytes = hessian_bytes(config, module);
+      const std::uint64_t bytes = static_cast<std::uint64_t>(n * n) * sizeof(float);
       sum = sum_at_owner(device->context, device->collectives, reduction, std::move(summand),
                          room->place(bytes, holds), purpose);
       room->note(bytes, holds, owns && sum->device == device->context.device());
