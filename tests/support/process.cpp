@@ -29,10 +29,26 @@ void collect(pid_t process, std::vector<pid_t>& all) {
   for (const pid_t child : children_of(process)) collect(child, all);
 }
 
+/// Whether a process still holds its files and their locks.
+bool alive(pid_t process) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/stat");
+  std::string line;
+  if (!std::getline(file, line)) return false;
+  const std::size_t name = line.rfind(')');  // and a state behind it
+  return name != std::string::npos && name + 2 < line.size() && line[name + 2] != 'Z' &&
+         line[name + 2] != 'X';
+}
+
+/// Returns when all of them are gone: children of a killed process outlive it by a moment.
 void kill_family(pid_t process) {
   std::vector<pid_t> family;
   collect(process, family);
   for (const pid_t member : family) ::kill(member, SIGKILL);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  for (const pid_t member : family) {
+    while (alive(member) && std::chrono::steady_clock::now() < end)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 std::string slurp(const std::filesystem::path& path) {
