@@ -37,6 +37,7 @@ std::uint64_t stage_weight_bytes(const HfConfig& config, const LayerSpan& span, 
 }
 
 std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens, DType activations) {
+  // A CPU would have them in fp32, whatever is asked for.
   const ops::Context context = ops::Context::planned(Device::cuda, activations);
   // And three buffers of hidden states.
   return bytes_held([&] { return LayerForward(context, config, most_tokens); }) +

@@ -43,6 +43,7 @@ LayerDistiller::LayerDistiller(const ops::Context& context, const HfConfig& conf
 
 std::uint64_t LayerDistiller::bytes(const HfConfig& config, std::int64_t most_tokens, int ranks,
                                     DType activations) {
+  // A CPU would have them in fp32, whatever is asked for.
   const ops::Context context = ops::Context::planned(Device::cuda, activations);
   std::int64_t parameters = 0;
   std::uint64_t tape = 0;
