@@ -120,7 +120,7 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
   reading.reset();
   const std::vector<SequenceScore> scores =
       score_sequences(world, context, source, compared ? &*reference : nullptr, data.all, how, &times);
-  report_phases(world, times);
+  report_run(world, times);
   const Evaluation whole = summarise(scores);
   agree(world, [&] {
     if (whole.tokens == 0) {

@@ -108,7 +108,7 @@ Load load_of_shards(PlannedPhase& phase, const Machine& machine, const Evaluated
   for (int shard = 0; shard < shards; ++shard) {
     const std::vector<ModelSource> sources = sources_of(evaluated, shard, shards);
     load.memory = std::max(load.memory, evaluation_bytes(pointers_to(sources), all, evaluated.most_tokens,
-                                                         machine.device(), evaluated.activations));
+                                                         machine.device(), evaluated.activations, 1));
   }
   load.operations = of_replica * operations_of(evaluated, all) / shards;
   ShardTraffic of_token = nll_traffic;

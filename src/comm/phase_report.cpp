@@ -3,6 +3,8 @@
 
 #include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/logging.hpp>
+#include <galapagos/core/memory_gauge.hpp>
+#include <galapagos/core/text.hpp>
 
 namespace galapagos {
 namespace {
@@ -56,15 +58,39 @@ Json spread_over_ranks(const Communicator& comm, std::span<const PhaseTimes::Pha
   return spread;
 }
 
-Json report_phases(const Communicator& comm, PhaseTimes& times) {
-  const Json spread = spread_over_ranks(comm, times.phases());
-  if (!comm.is_root()) return spread;
+namespace {
+
+Json most_memory(const Communicator& comm) {
+  const auto most = [&](MemoryGauge& gauge) {
+    const auto mine = static_cast<std::int64_t>(gauge.most());
+    gauge.restart();  // for the next run of this process
+    return comm.max(mine);
+  };
+  const std::int64_t host = most(host_tensors()), gpu = most(gpu_tensors());
+  Json memory = {{"host", host}};
+  if (gpu > 0) memory["gpu"] = gpu;
+  return memory;
+}
+
+}  // namespace
+
+void RunReport::add_to(Json& manifest) const {
+  manifest["phases"] = phases;
+  manifest["memory"] = memory;
+}
+
+RunReport report_run(const Communicator& comm, PhaseTimes& times) {
+  const RunReport report{spread_over_ranks(comm, times.phases()), most_memory(comm)};
+  if (!comm.is_root()) return report;
   log_info("{:<30}{:>10}{:>10}{:>10}{:>8}", "seconds by phase and rank", "min", "mean", "max", "share");
-  for (const auto& [name, phase] : spread.items()) {
+  for (const auto& [name, phase] : report.phases.items()) {
     log_info("  {:<28}{:>10.2f}{:>10.2f}{:>10.2f}{:>6.1f} %", name, phase["min"].get<double>(),
              phase["mean"].get<double>(), phase["max"].get<double>(), 100 * phase["share"].get<double>());
   }
-  return spread;
+  const auto text = [&](const char* where) { return human_bytes(report.memory[where].get<std::uint64_t>()); };
+  log_info("tensors of a rank: at most {} in host memory{}", text("host"),
+           report.memory.contains("gpu") ? ", " + text("gpu") + " on its GPU" : "");
+  return report;
 }
 
 }  // namespace galapagos

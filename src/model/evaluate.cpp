@@ -36,13 +36,15 @@ void check_comparable(const HfConfig& model, std::int64_t ids, const HfConfig& r
 }  // namespace
 
 std::uint64_t evaluation_bytes(std::span<const ModelSource* const> models, const LayerSpan& span,
-                               std::int64_t most_tokens, Device device, DType activations) {
+                               std::int64_t most_tokens, Device device, DType activations,
+                               std::size_t batches) {
   std::uint64_t bytes = 0;
   for (const ModelSource* model : models) {
-    bytes += activation_bytes(model->config, most_tokens, activations) +
+    bytes += activation_bytes(model->config, most_tokens, activations, batches) +
              stage_weight_bytes(model->config, span, model->precision);
   }
-  if (span.last == models[0]->config.layers) bytes += Scorer::bytes({models.begin(), models.end()}, device);
+  if (span.last == models[0]->config.layers)
+    bytes += Scorer::bytes({models.begin(), models.end()}, device, activations);
   return bytes;
 }
 
@@ -161,7 +163,7 @@ std::vector<SequenceScore> score_on_shards(const Communicator& comm, const ops::
   const LayerSpan span = {0, models[0]->config.layers};
   agree(comm, [&] {
     const std::uint64_t need =
-        evaluation_bytes(models, span, batches.most_tokens, context.device(), context.activations());
+        evaluation_bytes(models, span, batches.most_tokens, context.device(), context.activations(), 1);
     if (need <= limit) return;
     throw ResourceError(fmt::format("a shard of the model needs {} on a rank, which may use {}",
                                     human_bytes(need), human_bytes(limit)),
@@ -170,16 +172,13 @@ std::vector<SequenceScore> score_on_shards(const Communicator& comm, const ops::
   const Shards shards =
       make_shards(grid, options.make_collectives, grid.of_replica().sum(models[0]->config.vocab_size));
   std::vector<StageWeights> weights;
-  std::vector<LayerForward> forward;
-  std::vector<OwnedTensor> hidden;
+  std::vector<ForwardBuffers> buffers;
   std::optional<Scorer> scorer;
   agree(comm, [&] {
     const PhaseScope reading(times, "reading");
     for (const ModelSource* source : models) {
       weights.push_back(load_stage(*source, span));
-      forward.emplace_back(context, source->config, batches.most_tokens, shards);
-      hidden.emplace_back(Shape{batches.most_tokens, source->config.hidden_size}, DType::f32,
-                          context.device(), "hidden states");
+      buffers.emplace_back(context, source->config, batches.most_tokens, 1, shards);
     }
     scorer.emplace(context, models, shards);
   });
@@ -195,9 +194,10 @@ std::vector<SequenceScore> score_on_shards(const Communicator& comm, const ops::
     std::vector<Tensor> states;
     shards.run([&] {
       for (std::size_t m = 0; m < models.size(); ++m) {
-        states.push_back(hidden[m]->slice(0, static_cast<std::int64_t>(batch.tokens.size())));
+        states.push_back(buffers[m].hidden[0]->slice(0, static_cast<std::int64_t>(batch.tokens.size())));
         embed_tokens(context, shards, batch.tokens, weights[m].embedding, states[m]);
-        for (const LayerWeights& layer : weights[m].layers) forward[m].run(layer, batch.offsets, states[m]);
+        for (const LayerWeights& layer : weights[m].layers)
+          buffers[m].layers.run(layer, batch.offsets, states[m]);
       }
     });
     if (shards.is_root()) {  // all shards have the same states
@@ -237,7 +237,7 @@ std::vector<SequenceScore> score_on_stages(const Communicator& comm, const ops::
   const auto copies = static_cast<std::int64_t>(models.size());
   const std::int64_t width = models[0]->config.hidden_size;
   std::vector<StageWeights> stages;
-  OwnedTensor hidden[3];
+  OwnedTensor hidden[streamed_batches];
   std::vector<LayerForward> forward;
   std::optional<Scorer> scorer;
   agree(comm, [&] {

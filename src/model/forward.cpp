@@ -42,6 +42,10 @@ std::vector<Batch> make_batches(const TokenSet& sequences, std::int64_t most_tok
   return batches;
 }
 
+OwnedTensor hidden_states(const ops::Context& context, const HfConfig& config, std::int64_t tokens) {
+  return {{tokens, config.hidden_size}, DType::f32, context.device(), "hidden states"};
+}
+
 LayerForward::LayerForward(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
                            const Shards& shards)
     : context_(context),
@@ -73,9 +77,13 @@ void LayerForward::feed_forward(const FfnWeights& weights, const Tensor& hidden,
   steps_.add_product(gate, weights.down, hidden);
 }
 
+OwnedTensor logits_scratch(const ops::Context& context, const HfConfig& config, std::int64_t tokens) {
+  return {{tokens, config.hidden_size}, context.activations(), context.device(), "normed hidden states"};
+}
+
 void compute_logits(const ops::Context& context, const HfConfig& config, const Tensor& norm,
                     const Tensor& head, const Tensor& hidden, const Tensor& logits) {
-  const OwnedTensor normed(hidden.shape, context.activations(), context.device(), "normed hidden states");
+  const OwnedTensor normed = logits_scratch(context, config, hidden.rows());
   ops::rms_norm(context, hidden, norm, static_cast<float>(config.rms_norm_eps), normed);
   ops::linear(context, normed, head, nullptr, logits);
 }

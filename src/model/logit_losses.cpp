@@ -122,7 +122,7 @@ void LogitLosses::divergence(const Tensor& logits, const ops::RowValues& found) 
 OwnedTensor LogitLosses::whole(const Tensor& slice) const {
   const std::int64_t rows = slice.rows(), width = slice.columns();
   const std::int64_t vocabulary = shards_.ranks().sum(width);
-  OwnedTensor all({rows, vocabulary}, DType::f32, slice.device, "logits of all shards");
+  OwnedTensor all = gathered_logits(slice.device, rows, vocabulary);
   fill_zero(all);
   for (std::int64_t row = 0; row < rows; ++row) {
     copy_bytes(reinterpret_cast<std::byte*>(all->floats() + row * vocabulary + shards_.first_id()),
@@ -173,6 +173,10 @@ void LogitLosses::divergence_backward(std::span<const float> weights, const Tens
     return ops::kl_backward(context_, reference_, reference_scale_->slice(0, rows), weights, logits);
   }
   ops::slice_kl_backward(context_, reference_, reference_scales_.shifts, weights, scales_.shifts, logits);
+}
+
+OwnedTensor gathered_logits(Device device, std::int64_t tokens, std::int64_t vocabulary) {
+  return {{tokens, vocabulary}, DType::f32, device, "logits of all shards"};
 }
 
 void embed_tokens(const ops::Context& context, const Shards& shards, std::span<const std::int32_t> tokens,

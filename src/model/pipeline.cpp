@@ -15,7 +15,7 @@ constexpr int hidden_tag = 11;
 /// What MPI is handed for the three tensors: themselves, or places beside them.
 class Handed {
  public:
-  Handed(const Tensor (&tensors)[3], std::optional<Device> beside) {
+  Handed(const Tensor (&tensors)[streamed_batches], std::optional<Device> beside) {
     if (!beside) return;
     for (std::size_t i = 0; i < 3; ++i)
       places_[i] = MessageBuffer(tensors[i].bytes(), *beside, "hidden states on their way");
@@ -41,7 +41,7 @@ class Handed {
   }
 
  private:
-  MessageBuffer places_[3];
+  MessageBuffer places_[streamed_batches];
 };
 
 /// Where messages are to lie; nothing where MPI takes them from the tensors.
@@ -82,7 +82,7 @@ void check_message(std::int64_t tokens, std::int64_t columns) {
 }
 
 void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::span<const Batch> batches,
-                    const Tensor (&buffers)[3], FailureBoard& board,
+                    const Tensor (&buffers)[streamed_batches], FailureBoard& board,
                     const std::function<void(const Batch&, const Tensor& hidden)>& begin,
                     const std::function<void(const Batch&, const Tensor& hidden)>& work, HandOver hand_over,
                     Direction direction) {
@@ -93,14 +93,14 @@ void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::spa
   const int after = direction == Direction::forward ? above : below;
   // Outlives the requests.
   const Handed handed(buffers, grid.stages() > 1 ? place_beside(hand_over, buffers[0].device) : std::nullopt);
-  Request sent[3], coming;
+  Request sent[streamed_batches], coming;
   const auto hidden_of = [&](std::size_t index) {
-    return buffers[index % 3].view(
+    return buffers[index % streamed_batches].view(
         {static_cast<std::int64_t>(batches[index].tokens.size()), buffers[0].columns()});
   };
   const auto expect = [&](std::size_t index) {
     if (before < 0 || index >= batches.size()) return;
-    sent[index % 3].wait();
+    sent[index % streamed_batches].wait();
     coming = comm.receive_async(handed.bytes(index % 3, hidden_of(index)), before, hidden_tag);
   };
   // An empty message tells the next stage that no more will come. After a failure a stage still takes what
@@ -121,7 +121,7 @@ void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::spa
     expect(index + 1);
     board.attempt([&] {
       if (before < 0) {
-        sent[index % 3].wait();
+        sent[index % streamed_batches].wait();
         begin(batches[index], hidden);
       } else {
         handed.received(index % 3, hidden);
@@ -132,7 +132,7 @@ void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::spa
     if (board.failed()) {
       end_downstream();
     } else if (after >= 0) {
-      sent[index % 3] = comm.send_async(handed.bytes(index % 3, hidden), after, hidden_tag);
+      sent[index % streamed_batches] = comm.send_async(handed.bytes(index % 3, hidden), after, hidden_tag);
     }
   }
 }

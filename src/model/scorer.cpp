@@ -1,26 +1,26 @@
 #include "scorer.hpp"
 
 #include <galapagos/model/logit_tiles.hpp>
+#include <galapagos/tensor/memory_count.hpp>
 
 namespace galapagos {
 Scorer::Scorer(const ops::Context& context, const Models& models, const Shards& shards)
     : context_(context),
       models_(models),
-      logits_({ops::logit_tile(context.device()), models[0]->config.vocab_size}, DType::f32, context.device(),
-              "logits"),
-      losses_(context, shards, ops::logit_tile(context.device()), models[0]->config.vocab_size,
-              models.size() > 1) {
+      buffers_(context, shards, ops::logit_tile(context.device()), models[0]->config.vocab_size,
+               models.size() > 1) {
   for (const ModelSource* model : models) heads_.push_back(model->head());
 }
 
-std::uint64_t Scorer::bytes(const Models& models, Device device) {
+std::uint64_t Scorer::bytes(const Models& models, Device device, DType activations) {
+  const ops::Context context = ops::Context::planned(device, activations);
+  const HfConfig& config = models[0]->config;
   const std::int64_t rows = ops::logit_tile(device);
-  std::uint64_t bytes = 0;
-  for (const ModelSource* model : models) {
-    bytes += static_cast<std::uint64_t>(embedding_parameters(model->config)) * size_of(model->precision) +
-             static_cast<std::uint64_t>(rows * (model->config.vocab_size + model->config.hidden_size)) *
-                 sizeof(float);
-  }
+  std::uint64_t bytes =
+      bytes_held([&] { return LogitBuffers(context, alone(), rows, config.vocab_size, models.size() > 1); }) +
+      bytes_held([&] { return logits_scratch(context, config, rows); });
+  for (const ModelSource* model : models)  // a tied head is a copy
+    bytes += static_cast<std::uint64_t>(embedding_parameters(model->config)) * size_of(model->precision);
   return bytes;
 }
 
@@ -29,6 +29,7 @@ std::vector<SequenceScore> Scorer::score(const Batch& batch, std::span<const Ten
   const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
   const auto size = batch.tokens.size();
   const bool compare = models_.size() > 1;
+  LogitLosses& losses = buffers_.losses;
   std::vector<double> nll(size), kl(size, 0.0);
   std::vector<std::int32_t> targets(batch.tokens.begin() + 1, batch.tokens.end()), likely(size), wanted(size);
   targets.push_back(0);  // the last token predicts nothing; nor does the last of any sequence, left out below
@@ -38,15 +39,15 @@ std::vector<SequenceScore> Scorer::score(const Batch& batch, std::span<const Ten
       compute_logits(context_, models_[model]->config, heads_[model], hidden[model].slice(first, rows),
                      logits);
     };
-    const Tensor logits = logits_->slice(0, rows);
+    const Tensor logits = buffers_.logits->slice(0, rows);
     fill(0, logits);
-    losses_.nll(logits, std::span(targets).subspan(at, count), std::span(nll).subspan(at, count));
-    losses_.arg_max(logits, std::span(likely).subspan(at, count));
+    losses.nll(logits, std::span(targets).subspan(at, count), std::span(nll).subspan(at, count));
+    losses.arg_max(logits, std::span(likely).subspan(at, count));
     if (!compare) return true;
-    fill(1, losses_.reference(rows));
-    losses_.take_reference(rows);
-    losses_.divergence(logits, std::span(kl).subspan(at, count));
-    losses_.arg_max(losses_.reference(rows), std::span(wanted).subspan(at, count));
+    fill(1, losses.reference(rows));
+    losses.take_reference(rows);
+    losses.divergence(logits, std::span(kl).subspan(at, count));
+    losses.arg_max(losses.reference(rows), std::span(wanted).subspan(at, count));
     return true;
   });
   std::vector<SequenceScore> scores;

@@ -19,7 +19,7 @@ class Scorer {
  public:
   Scorer(const ops::Context& context, const Models& models, const Shards& shards);
 
-  static std::uint64_t bytes(const Models& models, Device device);
+  static std::uint64_t bytes(const Models& models, Device device, DType activations);
 
   /// Collective over the shards. The scores of a batch's sequences from the models' hidden states, which are
   /// changed; `unscored` holds the tokens of each that are only context.
@@ -30,8 +30,7 @@ class Scorer {
   const ops::Context& context_;
   const Models& models_;
   std::vector<HeadWeights> heads_;
-  OwnedTensor logits_;
-  LogitLosses losses_;
+  LogitBuffers buffers_;
 };
 
 }  // namespace galapagos

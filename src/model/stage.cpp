@@ -19,6 +19,12 @@ StageWeights load_stage(const ModelSource& source, const LayerSpan& span) {
   return stage;
 }
 
+ForwardBuffers::ForwardBuffers(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
+                               std::size_t batches, const Shards& shards)
+    : layers(context, config, most_tokens, shards) {
+  for (std::size_t i = 0; i < batches; ++i) hidden.push_back(hidden_states(context, config, most_tokens));
+}
+
 std::vector<double> layer_costs(const HfConfig& config) {
   std::vector<double> costs;
   for (const LayerShape& shape : config.layer_shapes) {
@@ -36,12 +42,11 @@ std::uint64_t stage_weight_bytes(const HfConfig& config, const LayerSpan& span, 
   return static_cast<std::uint64_t>(parameters) * size_of(precision);
 }
 
-std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens, DType activations) {
+std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens, DType activations,
+                               std::size_t batches) {
   // A CPU would have them in fp32, whatever is asked for.
   const ops::Context context = ops::Context::planned(Device::cuda, activations);
-  // And three buffers of hidden states.
-  return bytes_held([&] { return LayerForward(context, config, most_tokens); }) +
-         static_cast<std::uint64_t>(most_tokens * 3 * config.hidden_size) * sizeof(float);
+  return bytes_held([&] { return ForwardBuffers(context, config, most_tokens, batches); });
 }
 
 std::uint64_t memory_share(std::uint64_t free_bytes, int ranks_on_node) {

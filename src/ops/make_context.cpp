@@ -40,6 +40,12 @@ Context Context::planned(Device device, DType activations) {
   return context;
 }
 
+Context Context::exact() const {
+  Context same = *this;
+  same.products_ = DType::f32;
+  return same;
+}
+
 void* Context::stream() const {
 #ifdef GALAPAGOS_CUDA
   if (resources_) return resources_->stream();

@@ -174,7 +174,7 @@ void build_database(const Communicator& world, const ops::Context& context, cons
   log_info("{} is complete: {} modules in {}", options.output.string(), plan.header.modules().size(),
            human_duration(watch.seconds()));
   phase.reset();
-  report_phases(comm, times);
+  report_run(comm, times);
 }
 
 }  // namespace galapagos

@@ -30,21 +30,6 @@ CurvatureSum::CurvatureSum(const ops::Context& context, SensitivityForm form, st
   squares_ = zeros({hidden});
 }
 
-std::uint64_t CurvatureSum::bytes(SensitivityForm form, std::int64_t hidden, std::int64_t rank) {
-  const auto n = static_cast<std::uint64_t>(hidden);
-  const std::uint64_t values = form == SensitivityForm::full      ? n * n + n * (n + 1) / 2
-                               : form == SensitivityForm::lowrank ? 2 * sketch_values(rank, hidden)
-                                                                  : 2 * n;
-  return values * sizeof(float);
-}
-
-std::uint64_t CurvatureSum::shared_bytes(SensitivityForm form, std::int64_t hidden, std::int64_t rank,
-                                         std::int64_t most_tokens) {
-  return form == SensitivityForm::lowrank
-             ? static_cast<std::uint64_t>(rank * (hidden + most_tokens)) * sizeof(float)
-             : 0;
-}
-
 void CurvatureSum::add(const Tensor& gradients) const {
   if (form_ == SensitivityForm::full) return ops::accumulate_gram(context_, gradients, 1.0f, square_);
   ops::add_column_squares(context_, gradients, squares_);

@@ -24,12 +24,6 @@ class CurvatureSum {
   CurvatureSum(const ops::Context& context, SensitivityForm form, std::int64_t hidden,
                const SketchDirections* directions, const std::string& purpose);
 
-  /// Bytes of it, and of the same packed.
-  static std::uint64_t bytes(SensitivityForm form, std::int64_t hidden, std::int64_t rank);
-  /// Bytes of the directions.
-  static std::uint64_t shared_bytes(SensitivityForm form, std::int64_t hidden, std::int64_t rank,
-                                    std::int64_t most_tokens);
-
   /// Gradients [t, hidden] fp32 of t tokens.
   void add(const Tensor& gradients) const;
   /// The numbers as an unfinished file has them, in host memory; the sum begins at zero again.

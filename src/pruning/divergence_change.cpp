@@ -11,7 +11,7 @@ namespace galapagos {
 
 DivergenceChange::DivergenceChange(const ops::Context& context, const FirstOrder& first,
                                    const Sensitivity& sensitivity, const Tensor& hessian, double per_token)
-    : exact_(context.device()),
+    : exact_(context.exact()),
       first_(first),
       sensitivity_(sensitivity),
       hessian_(hessian),

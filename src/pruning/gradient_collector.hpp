@@ -1,6 +1,6 @@
 #pragma once
 
-#include "curvature_sum.hpp"
+#include "gradient_buffers.hpp"
 
 #include <cstdint>
 #include <map>
@@ -9,11 +9,6 @@
 #include <vector>
 
 #include <galapagos/comm/failure_board.hpp>
-#include <galapagos/model/layer_pass.hpp>
-#include <galapagos/model/logit_losses.hpp>
-#include <galapagos/model/output_pass.hpp>
-#include <galapagos/model/stage.hpp>
-#include <galapagos/pruning/sensitivity_file.hpp>
 
 namespace galapagos {
 
@@ -21,20 +16,6 @@ namespace galapagos {
 struct NumberedBatch {
   Batch batch;
   std::uint64_t first_token = 0;
-};
-
-/// How gradients are gathered.
-struct GradientGathering {
-  SensitivityForm form = SensitivityForm::full;
-  std::int64_t rank = 0;  ///< of sketches
-  std::int64_t samples = 1;
-  std::uint64_t seed = 0;
-  std::int64_t most_tokens = 1;    ///< of a batch
-  std::int64_t window_tokens = 1;  ///< of a lane between one reduction and the next
-  bool recompute = false;  ///< keep only what goes into each layer, and compute it again on the way back
-  // Of the context, for those that count bytes without one:
-  Device device = Device::cpu;
-  DType activations = DType::f32;
 };
 
 /// Sums g g^T over tokens, g [hidden] being the gradient by a module's output of the negative log-likelihood
@@ -58,9 +39,11 @@ class GradientCollector {
                     const ModelSource* dense, std::span<const ModuleId> modules, const PipelineGrid& grid,
                     int rank_in_grid, const Shards& shards, const GradientGathering& how);
 
-  /// Bytes of a rank with layers `span` of several stages, or of one; `dense` may be null.
+  /// Bytes of a rank with layers `span` of several stages, or of one, and these of their modules; `dense` may
+  /// be null.
   static std::uint64_t bytes(const HfConfig& config, const HfConfig* dense, DType precision,
-                             const LayerSpan& span, bool one_stage, const GradientGathering& how);
+                             const LayerSpan& span, std::span<const ModuleId> modules, bool one_stage,
+                             const GradientGathering& how);
 
   /// The way up of this lane's batches, and on the last stage back through it. On all ranks of the grid;
   /// errors go to the board, which all ranks then settle.
@@ -69,14 +52,14 @@ class GradientCollector {
   void go_down(FailureBoard& board);
 
   /// Of this rank's modules, g g^T.
-  const std::map<ModuleId, CurvatureSum>& sums() const { return sums_; }
+  const std::map<ModuleId, CurvatureSum>& sums() const { return buffers_.sums; }
   /// Of its stage's, sums of a g^T [columns of this shard, hidden] fp32.
-  const std::map<ModuleId, OwnedTensor>& first_orders() const { return first_orders_; }
+  const std::map<ModuleId, OwnedTensor>& first_orders() const { return buffers_.first_orders; }
 
  private:
   /// Ways back of a batch: the divergence's, where there is one, and one for each sample.
-  std::size_t ways() const { return static_cast<std::size_t>(how_.samples) + (dense_ ? 1 : 0); }
-  bool of_divergence(std::size_t way) const { return dense_ && way == 0; }
+  std::size_t ways() const { return static_cast<std::size_t>(how_.samples) + (buffers_.dense ? 1 : 0); }
+  bool of_divergence(std::size_t way) const { return buffers_.dense && way == 0; }
 
   void run_layers(const Batch& batch, const Tensor& hidden);
   void run_dense(const Batch& batch, const Tensor& hidden);
@@ -102,24 +85,10 @@ class GradientCollector {
   GradientGathering how_;
   HfConfig config_;
   StageWeights stage_;
-  std::optional<HeadWeights> head_;  // on the last stage
-  std::optional<SketchDirections> directions_;
-  std::map<ModuleId, CurvatureSum> sums_;
-  std::map<ModuleId, OwnedTensor> first_orders_;
-  LayerPass layers_;
-  std::vector<OwnedTensor> before_;  // what goes into each layer
-  std::vector<LayerTape> tapes_;     // of each layer, or one for all
-  std::optional<OutputPass> output_;
-  std::optional<LogitLosses> losses_;
-  /// The unpruned model's part of this stage.
-  struct Dense {
-    std::vector<LayerWeights> layers;
-    LayerForward forward;
-    ops::Context exact;  // whose products keep fp32
-    OwnedTensor answer;  // of a batch
-  };
-  std::optional<Dense> dense_;
-  OwnedTensor hidden_[3], again_, d_hidden_;
+  std::optional<HeadWeights> head_;         // on the last stage
+  std::vector<LayerWeights> dense_layers_;  // the unpruned model's, of this stage
+  ops::Context exact_;                      // whose products keep fp32
+  GradientBuffers buffers_;
   std::vector<Batch> batches_;  // that went up
   std::vector<OwnedTensor>
       waiting_;  // on the host: what went into this stage, or on the last what comes down

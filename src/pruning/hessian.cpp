@@ -64,8 +64,7 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
       mine.push_back(collection.batches[b]);
     }
   }
-  OwnedTensor hidden[3];
-  std::optional<LayerForward> forward;
+  std::optional<ForwardBuffers> buffers;
   board.attempt([&] {
     if (!member) return;
     const PhaseScope scope(times, "collecting Hessians");
@@ -73,11 +72,7 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
       if (module.layer < stage.span.first || module.layer >= stage.span.last) continue;
       hessians.emplace(module, zero_hessian(collection.config, module, context.device()));
     }
-    for (OwnedTensor& buffer : hidden) {
-      buffer = OwnedTensor({most_tokens, collection.config.hidden_size}, DType::f32, context.device(),
-                           "hidden states");
-    }
-    forward.emplace(context, collection.config, most_tokens);
+    buffers.emplace(context, collection.config, most_tokens, streamed_batches);
   });
   // A rank without memory for its part must not leave the others waiting for its messages.
   if (comm.any(board.failed()) || !member) return hessians;
@@ -90,6 +85,7 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
       ops::accumulate_gram(context, input, scale, h);
     };
   };
+  const std::vector<OwnedTensor>& hidden = buffers->hidden;
   Progress progress("calibration batches", static_cast<std::int64_t>(mine.size()));
   stream_batches(
       comm, grid, mine, {hidden[0], hidden[1], hidden[2]}, board,
@@ -102,8 +98,8 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
         const PhaseScope scope(times, "collecting Hessians");
         for (std::size_t i = 0; i < stage.layers.size(); ++i) {
           const std::int64_t layer = stage.span.first + static_cast<std::int64_t>(i);
-          forward->run(stage.layers[i], batch.offsets, states,
-                       {tap({layer, ModuleKind::attention}), tap({layer, ModuleKind::ffn})});
+          buffers->layers.run(stage.layers[i], batch.offsets, states,
+                              {tap({layer, ModuleKind::attention}), tap({layer, ModuleKind::ffn})});
         }
         if (!ops::all_finite(context, states)) {
           throw NumericalError("activations became NaN or infinite",

@@ -91,7 +91,7 @@ ops::ObsState first_state(const ops::Context& context, const ObsProblem& problem
   state.follower = std::move(state.weight);
   state.weight = OwnedTensor(state.follower->shape, DType::f32, context.device(),
                              "the weighed weight of " + problem.name);
-  const ops::Context exact(context.device());  // its products keep fp32
+  const ops::Context exact = context.exact();
   ops::linear(exact, state.follower, problem.sensitivity->root, nullptr, state.weight);
   return state;
 }
@@ -170,6 +170,15 @@ std::optional<ObsSummary> attempt(const ops::Context& context, const ObsProblem&
 }
 
 }  // namespace
+
+std::uint64_t obs_bytes(std::int64_t columns, std::int64_t hidden, Device device, bool weighed) {
+  const auto n = static_cast<std::uint64_t>(columns), rows = static_cast<std::uint64_t>(hidden);
+  // An inverse that has to be tried again in fp64: a copy of the Hessian, and cuSOLVER's workspace of that
+  // size. On a node, what a limit leaves of its memory has room for the copy.
+  const std::uint64_t retry = device == Device::cuda ? 2 * n * n * sizeof(double) : 0;
+  // The inverse and the weight; the weight that decides, and what both began with.
+  return retry + n * (n + (weighed ? 4 : 1) * rows) * sizeof(float);
+}
 
 ObsSummary structured_obs(const ops::Context& context, const ObsProblem& problem, const LevelSink& sink) {
   double damping = problem.relative_damping;

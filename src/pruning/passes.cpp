@@ -3,6 +3,7 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/pruning/obs.hpp>
 #include <galapagos/pruning/passes.hpp>
 
 namespace galapagos {
@@ -13,18 +14,15 @@ std::uint64_t hessian_bytes(const HfConfig& config, const ModuleId& module) {
 }
 
 std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module, const PassExtent& extent) {
-  const auto n = static_cast<std::uint64_t>(module_columns(config, module));
-  const auto hidden = static_cast<std::uint64_t>(config.hidden_size);
-  // An inverse that has to be tried again in fp64: a copy of the Hessian, and cuSOLVER's workspace of that
-  // size. On a node, what a limit leaves of its memory has room for the copy.
-  const std::uint64_t retry = extent.device == Device::cuda ? 2 * n * n * sizeof(double) : 0;
-  // inverse; weight: transposed, pruned, two levels that wait to be written
-  const std::uint64_t plain = retry + n * (n + 4 * hidden) * sizeof(float);
-  if (!extent.weighed) return plain;
-  // Beside it the weight that decides, what both began with, and the root of G; before it, G as it is read,
-  // its factor in fp64 and in fp32.
-  const std::uint64_t root = hidden * hidden * sizeof(float);
-  return std::max(plain + 3 * n * hidden * sizeof(float) + root, n * hidden * sizeof(float) + 5 * root);
+  const std::int64_t n = module_columns(config, module);
+  const std::uint64_t weight = static_cast<std::uint64_t>(n * config.hidden_size) * sizeof(float);
+  const std::uint64_t root =
+      static_cast<std::uint64_t>(config.hidden_size * config.hidden_size) * sizeof(float);
+  // The weight as it is, and two levels that wait to be written.
+  const std::uint64_t pruning = 3 * weight + obs_bytes(n, config.hidden_size, extent.device, extent.weighed);
+  if (!extent.weighed) return pruning;
+  // Beside it the root of G; before it, G as it is read, its factor in fp64 and in fp32.
+  return std::max(pruning + root, weight + 5 * root);
 }
 
 StageMemory stage_memory(const HfConfig& config, const LayerSpan& span, const PassExtent& extent,

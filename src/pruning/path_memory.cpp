@@ -1,5 +1,7 @@
 #include "path_memory.hpp"
 
+#include "path_streams.hpp"
+
 #include <algorithm>
 #include <fmt/format.h>
 
@@ -22,7 +24,8 @@ PathMemory of_streams(const HfConfig& config, bool fitted, std::int64_t tokens, 
   memory.states = (fitted ? 2u : 1u) * static_cast<std::uint64_t>(tokens) *
                   static_cast<std::uint64_t>(config.hidden_size) * sizeof(float);
   memory.embedding = static_cast<std::uint64_t>(embedding_parameters(config)) * size_of(extent.precision);
-  memory.activations = activation_bytes(config, extent.most_tokens, extent.activations());
+  memory.activations =
+      activation_bytes(config, extent.most_tokens, extent.activations(), PathStreams::batches_at_once);
   for (const LayerShape& shape : config.layer_shapes)
     memory.weights =
         std::max(memory.weights,
@@ -69,9 +72,10 @@ PathMemory refit_memory(const DatabaseHeader& header, std::span<const std::int16
     const std::uint64_t values = kept * static_cast<std::uint64_t>(header.config.hidden_size);
     const std::uint64_t square = kept * kept * sizeof(float), weight = values * sizeof(float);
     memory.sums = std::max(memory.sums, parts * (square + weight));
-    // The sum over the ranks of one of them, or the sum of both parts; a factor; the level, a solution and
-    // what it explains, and the best.
-    memory.pruning = std::max(memory.pruning, (parts + 1) * square + (parts + 3) * weight);
+    // As the ranks' sums come together, one of them; then the fit, the level and its sum with it.
+    const std::uint64_t fit =
+        fit_parts_bytes(static_cast<std::int64_t>(kept), header.config.hidden_size, !ridge.ridge);
+    memory.pruning = std::max(memory.pruning, std::max(square, fit + 2 * weight));
     held[static_cast<std::size_t>(owners[i])] += values * size_of(header.dtype);
   }
   memory.states += *std::max_element(held.begin(), held.end());

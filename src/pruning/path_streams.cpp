@@ -15,7 +15,7 @@ PathStreams::PathStreams(const Communicator& comm, const ops::Context& context, 
                          PhaseTimes& times)
     : comm_(comm),
       context_(context),
-      exact_(context.device()),
+      exact_(context.exact()),
       input_(input),
       times_(times),
       source_(checkpoint_source(input.checkpoint, input.config, input.precision, context.device())),
@@ -34,20 +34,18 @@ void PathStreams::begin() {
   const std::int64_t hidden = input_.config.hidden_size;
   pruned_.emplace(batches_, hidden, "hidden states of the pruned path");
   if (input_.compensation) dense_.emplace(batches_, hidden, "hidden states of the unpruned model");
-  for (OwnedTensor* states : {&states_, &target_})
-    *states = OwnedTensor({input_.most_tokens, hidden}, DType::f32, context_.device(), "hidden states");
-  forward_.emplace(context_, input_.config, input_.most_tokens);
+  buffers_.emplace(context_, input_.config, input_.most_tokens, batches_at_once);
   const OwnedTensor embedding = source_.embedding();
   for (std::size_t b = 0; b < batches_.size(); ++b) {
-    const Tensor states = states_of(states_, b);
+    const Tensor states = states_of(b);
     ops::embed(context_, batches_[b].tokens, embedding, states);
     pruned_->store(b, states);
     if (dense_) dense_->store(b, states);
   }
 }
 
-Tensor PathStreams::states_of(const OwnedTensor& buffer, std::size_t batch) const {
-  return buffer->slice(0, static_cast<std::int64_t>(batches_[batch].tokens.size()));
+Tensor PathStreams::rows_of(std::size_t buffer, std::size_t batch) const {
+  return buffers_->hidden[buffer]->slice(0, static_cast<std::int64_t>(batches_[batch].tokens.size()));
 }
 
 /// The module entered last with what a level keeps of it, alone in its layer.
@@ -71,9 +69,9 @@ Tensor PathStreams::run_module(const ModuleId& module, const LayerWeights& weigh
   Tensor input;
   const auto tap = [&](const Tensor& seen) { input = seen; };
   if (module.kind == ModuleKind::attention) {
-    forward_->attention(weights.attention, batches_[batch].offsets, states, tap);
+    buffers_->layers.attention(weights.attention, batches_[batch].offsets, states, tap);
   } else {
-    forward_->feed_forward(weights.ffn, states, tap);
+    buffers_->layers.feed_forward(weights.ffn, states, tap);
   }
   return input;
 }
@@ -81,7 +79,7 @@ Tensor PathStreams::run_module(const ModuleId& module, const LayerWeights& weigh
 /// Moves a stream on through a module.
 void PathStreams::advance(const ModuleId& module, const LayerWeights& weights, ResidualStream& stream) {
   for (std::size_t b = 0; b < batches_.size(); ++b) {
-    const Tensor states = states_of(states_, b);
+    const Tensor states = states_of(b);
     stream.load(b, states);
     run_module(module, weights, b, states);
     if (!ops::all_finite(context_, states)) {
@@ -141,13 +139,13 @@ std::vector<FitSums> PathStreams::collect(const ModuleId& module, const StoredLe
   const float scale = 2.0f / static_cast<float>(input_.sequences);
   for (std::size_t b = 0; b < batches_.size(); ++b) {
     const FitSums& part = sums[input_.chooses() && held_out_[b] ? 1 : 0];
-    const Tensor states = states_of(states_, b);
+    const Tensor states = states_of(b);
     pruned_->load(b, states);
     const Tensor input = run_module(module, weights, b, states);
     ops::accumulate_gram(context_, input, scale, part.gram);
     if (!dense_) continue;
     // What the module with this weight leaves to the unpruned stream behind it.
-    const Tensor left = states_of(target_, b);
+    const Tensor left = target_of(b);
     dense_->load(b, left);
     ops::combine(context_, -scale, states, scale, left);
     ops::linear_weight_gradient(exact_, input, left, part.residual);

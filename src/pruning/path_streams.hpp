@@ -11,9 +11,9 @@
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/io/checkpoint.hpp>
-#include <galapagos/model/forward.hpp>
 #include <galapagos/model/residual_stream.hpp>
 #include <galapagos/model/source.hpp>
+#include <galapagos/model/stage.hpp>
 #include <galapagos/pruning/database.hpp>
 #include <galapagos/pruning/weight_fit.hpp>
 
@@ -45,6 +45,9 @@ struct PathInput {
 /// errors as agree() unless it says otherwise.
 class PathStreams {
  public:
+  /// Of ForwardBuffers: a batch's hidden states, and what they are to become.
+  static constexpr std::size_t batches_at_once = 2;
+
   /// Collective. Both streams at the embedding.
   PathStreams(const Communicator& comm, const ops::Context& context, const PathInput& input,
               PhaseTimes& times);
@@ -65,7 +68,9 @@ class PathStreams {
 
  private:
   void begin();
-  Tensor states_of(const OwnedTensor& buffer, std::size_t batch) const;
+  Tensor states_of(std::size_t batch) const { return rows_of(0, batch); }
+  Tensor target_of(std::size_t batch) const { return rows_of(1, batch); }
+  Tensor rows_of(std::size_t buffer, std::size_t batch) const;
   LayerWeights at_level(const ModuleId& module, const StoredLevel& level) const;
   Tensor run_module(const ModuleId& module, const LayerWeights& weights, std::size_t batch,
                     const Tensor& states);
@@ -83,8 +88,7 @@ class PathStreams {
   std::vector<bool> held_out_;  // each of them
   std::vector<int> holders_;    // all ranks
   std::optional<ResidualStream> pruned_, dense_;
-  std::optional<LayerForward> forward_;
-  OwnedTensor states_, target_;  // of a batch
+  std::optional<ForwardBuffers> buffers_;  // the hidden states of a batch, and what they are to become
   LayerWeights layer_;
   std::int64_t layer_number_ = -1;
 };

@@ -203,7 +203,7 @@ RefittedLevels refit_levels(const Communicator& world, const ops::Context& conte
   }
   report_ridges(found.ridges);
   log_info("refitted in {}", human_duration(watch.seconds()));
-  report_phases(comm, times);
+  report_run(comm, times);
   return found;
 }
 

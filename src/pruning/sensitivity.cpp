@@ -381,7 +381,7 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
     unsaved = 0;
     if (!stop) continue;
     phase.reset();
-    report_phases(comm, times);
+    report_run(comm, times);
     agree(comm, [&] {
       throw StoppedEarly(fmt::format("stopped after {} of {} batches", done, setup.batches.size()),
                          options.output.string(), "go on with --resume");
@@ -393,7 +393,7 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
   log_info("{} is complete: {} modules in {}", options.output.string(), setup.modules.size(),
            human_duration(watch.seconds()));
   phase.reset();
-  report_phases(comm, times);
+  report_run(comm, times);
 }
 
 }  // namespace galapagos

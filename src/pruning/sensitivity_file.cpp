@@ -147,18 +147,22 @@ std::string SensitivityHeader::form_text() const {
   return name_of(form) + (form == SensitivityForm::lowrank ? fmt::format(" of rank {}", rank) : "");
 }
 
-std::uint64_t SensitivityHeader::values() const {
-  const auto n = static_cast<std::uint64_t>(config.hidden_size);
+std::uint64_t sensitivity_values(SensitivityForm form, std::int64_t rank, std::int64_t hidden) {
+  const auto n = static_cast<std::uint64_t>(hidden);
   switch (form) {
     case SensitivityForm::full:
       return n * (n + 1) / 2;
     case SensitivityForm::diagonal:
       return n;
     case SensitivityForm::lowrank:
-      return sketch_values(rank, config.hidden_size);
+      return sketch_values(rank, hidden);
     default:
       return 1;
   }
+}
+
+std::uint64_t SensitivityHeader::values() const {
+  return sensitivity_values(form, rank, config.hidden_size);
 }
 
 std::uint64_t SensitivityHeader::weight_values(const ModuleId& module) const {

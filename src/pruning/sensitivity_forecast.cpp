@@ -57,6 +57,17 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
   how.most_tokens = extent.most_tokens;
   how.activations = extent.activations;
   how.device = extent.device;
+  // Of these the shards of a replica take turns.
+  const auto modules_of = [&](const LayerSpan& span, std::size_t shard) {
+    std::vector<ModuleId> modules;
+    std::size_t index = 0;
+    for (std::int64_t layer = 0; layer < span.last; ++layer) {
+      for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
+        if (index++ % parts.size() == shard && layer >= span.first) modules.push_back({layer, kind});
+      }
+    }
+    return modules;
+  };
   const auto fits = [&](int stages, int lanes) {
     forecast.grid.lanes = lanes;
     forecast.grid.spans = balanced_spans(layer_costs(config), stages);
@@ -70,8 +81,9 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
       for (const LayerSpan& span : forecast.grid.spans) {
         for (std::size_t shard = 0; shard < parts.size(); ++shard) {
           const HfConfig* dense = extent.dense ? &dense_parts[shard] : nullptr;
-          forecast.bytes = std::max(forecast.bytes, GradientCollector::bytes(parts[shard], dense, precision,
-                                                                             span, stages == 1, how));
+          forecast.bytes =
+              std::max(forecast.bytes, GradientCollector::bytes(parts[shard], dense, precision, span,
+                                                                modules_of(span, shard), stages == 1, how));
         }
       }
       if (limit == 0 || forecast.bytes <= limit) return true;

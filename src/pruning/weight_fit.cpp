@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <fmt/format.h>
@@ -81,6 +82,15 @@ PartsFit fit_parts(const ops::Context& context, std::vector<FitSums>& parts, con
   return found;
 }
 
+std::uint64_t fit_parts_bytes(std::int64_t columns, std::int64_t hidden, bool chosen) {
+  const std::int64_t square = columns * columns, weight = columns * hidden;
+  // A factor and a change; where a ridge is chosen, beside the sum of the parts, and then the change with its
+  // product and with two of what the root of a sensitivity makes.
+  const std::int64_t solution = square + weight;
+  return static_cast<std::uint64_t>(chosen ? solution + std::max(solution, 4 * weight) : solution) *
+         sizeof(float);
+}
+
 double change_of_error(const ops::Context& context, const FitSums& sums, const Tensor& change,
                        const Sensitivity* sensitivity) {
   const OwnedTensor product = matrix(context, change.rows(), change.columns(), "a change's own part");
@@ -90,7 +100,7 @@ double change_of_error(const ops::Context& context, const FitSums& sums, const T
            2 * ops::inner_product(context, change, sums.residual);
   }
   // e^T G e = |R e|^2.
-  const ops::Context exact(context.device());  // its products keep fp32
+  const ops::Context exact = context.exact();
   const auto weighed = [&](const Tensor& values) {
     OwnedTensor rows = matrix(context, values.rows(), values.columns(), "a weighed change");
     ops::linear(exact, values, sensitivity->root, nullptr, rows);

@@ -4,6 +4,7 @@
 #include <galapagos/ops/transfer.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/search/draw_answers.hpp>
+#include <galapagos/tensor/memory_count.hpp>
 
 namespace galapagos {
 namespace {
@@ -16,9 +17,14 @@ DrawAnswers::DrawAnswers(const ops::Context& context, const HfConfig& config, co
                          std::uint64_t kept_bytes)
     : context_(context), config_(config), head_(head), kept_bytes_(kept_bytes) {}
 
-std::uint64_t DrawAnswers::bytes(const HfConfig& config, std::int64_t tokens, DType activations) {
-  return static_cast<std::uint64_t>(tokens * config.hidden_size) * size_of(activations) +
-         static_cast<std::uint64_t>(std::min(tokens, rows_at_once) * config.hidden_size) * sizeof(float);
+DrawAnswers::Buffers::Buffers(const ops::Context& context, const HfConfig& config, std::int64_t tokens)
+    : normed(logits_scratch(context, config, tokens)),
+      wide(hidden_states(context, config, std::min(tokens, rows_at_once))) {}
+
+std::uint64_t DrawAnswers::bytes(const HfConfig& config, std::int64_t tokens, Device device,
+                                 DType activations) {
+  const ops::Context context = ops::Context::planned(device, activations);
+  return bytes_held([&] { return Buffers(context, config, tokens); });
 }
 
 void DrawAnswers::take(DenseAnswers answers, const TokenSet& pool, const TokenDraw& draw) {
@@ -28,11 +34,9 @@ void DrawAnswers::take(DenseAnswers answers, const TokenSet& pool, const TokenDr
   kept_ = {};
   made_ = 0;
   const std::int64_t hidden = config_.hidden_size, tokens = static_cast<std::int64_t>(draw.tokens.size());
-  const auto matrix = [&](std::int64_t rows, std::int64_t width, DType type) {
-    return OwnedTensor({rows, width}, type, context_.device(), "logits of the unpruned model");
-  };
-  normed_ = matrix(tokens, hidden, context_.activations());
-  const OwnedTensor wide = matrix(std::min(tokens, rows_at_once), hidden, DType::f32);
+  Buffers buffers(context_, config_, tokens);
+  normed_ = std::move(buffers.normed);
+  const OwnedTensor& wide = buffers.wide;
   std::int64_t next = 0;  // token of the draw
   std::int64_t held = 0;  // rows in `wide`
   const auto norm_held = [&] {
@@ -56,8 +60,9 @@ void DrawAnswers::take(DenseAnswers answers, const TokenSet& pool, const TokenDr
     }
   }
   const auto row = static_cast<std::uint64_t>(config_.vocab_size) * sizeof(float);
+  const std::int64_t kept = std::min(tokens, static_cast<std::int64_t>(kept_bytes_ / row));
   kept_ =
-      matrix(std::min(tokens, static_cast<std::int64_t>(kept_bytes_ / row)), config_.vocab_size, DType::f32);
+      OwnedTensor({kept, config_.vocab_size}, DType::f32, context_.device(), "logits of the unpruned model");
   answers_ = answers;
   sequences_ = draw.sequences;
   offsets_ = draw.offsets;

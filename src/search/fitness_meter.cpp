@@ -3,12 +3,19 @@
 #include <galapagos/model/logit_tiles.hpp>
 #include <galapagos/ops/transfer.hpp>
 #include <galapagos/search/fitness_meter.hpp>
+#include <galapagos/tensor/memory_count.hpp>
 
 namespace galapagos {
 namespace {
 
 std::uint64_t states_bytes(const HfConfig& config, std::int64_t tokens) {
-  return static_cast<std::uint64_t>(tokens * config.hidden_size) * sizeof(float);
+  const ops::Context context = ops::Context::planned(Device::cpu, DType::f32);
+  return bytes_held([&] { return hidden_states(context, config, tokens); });
+}
+
+/// Where what is found for each token of some candidates stays until all is there.
+Buffer found_losses(std::size_t values, Device device) {
+  return {values * sizeof(double), device, "losses"};
 }
 
 /// Sums over the predicted tokens, sequence by sequence, divided by their number.
@@ -42,12 +49,15 @@ FitnessMeter::Bytes FitnessMeter::bytes(const HfConfig& config, FitnessKind kind
   Bytes bytes;
   // The first: the way of the base.
   bytes.states = (1 + held) * states_bytes(config, tokens);
-  if (row.with_dense) bytes.states += DrawAnswers::bytes(config, tokens, activations);
-  std::uint64_t of_token =
-      (row.with_dense ? 2 : 1) * static_cast<std::uint64_t>(config.vocab_size) * sizeof(float);
-  if (row.gathers_rows && shards > 1) of_token *= static_cast<std::uint64_t>(1 + shards);
-  of_token += static_cast<std::uint64_t>(config.hidden_size) * size_of(activations);
-  bytes.logits = static_cast<std::uint64_t>(ops::logit_tile(device)) * of_token;
+  if (row.with_dense) bytes.states += DrawAnswers::bytes(config, tokens, device, activations);
+  const ops::Context context = ops::Context::planned(device, activations);
+  const std::int64_t tile = ops::logit_tile(device, tokens);
+  bytes.logits =
+      bytes_held([&] { return LogitBuffers(context, alone(), tile, config.vocab_size, row.with_dense); }) +
+      bytes_held([&] { return logits_scratch(context, config, tile); }) +
+      bytes_held([&] { return found_losses(held * static_cast<std::size_t>(tokens), device); });
+  if (row.gathers_rows && shards > 1)
+    bytes.logits += 2 * bytes_held([&] { return gathered_logits(device, tile, shards * config.vocab_size); });
   return bytes;
 }
 
@@ -58,14 +68,12 @@ std::vector<double> FitnessMeter::measure(const Fitness& fitness, std::span<cons
   const FitnessRow& row = row_of(fitness.kind);
   const auto tokens = static_cast<std::int64_t>(draw.tokens.size());
   const std::int64_t tile = ops::logit_tile(context_.device(), tokens);
-  const OwnedTensor logits({tile, config_.vocab_size}, DType::f32, context_.device(), "logits");
-  LogitLosses losses(context_, shards_, tile, config_.vocab_size, row.with_dense);
+  LogitBuffers buffers(context_, shards_, tile, config_.vocab_size, row.with_dense);
+  LogitLosses& losses = buffers.losses;
   std::vector<std::int32_t> targets(draw.tokens.begin() + 1, draw.tokens.end());
   targets.push_back(0);  // the last token of a sequence predicts nothing and is left out of the mean
   std::vector<double> values(finals.size() * draw.tokens.size());
-  // They stay on the device until all are there.
-  const Buffer found(values.size() * sizeof(double), shards_.alone() ? context_.device() : Device::cpu,
-                     "losses");
+  const Buffer found = found_losses(values.size(), shards_.alone() ? context_.device() : Device::cpu);
   const ops::RowValues all(reinterpret_cast<double*>(found.data()), static_cast<std::int64_t>(values.size()),
                            found.device());
   if (row.with_dense) shards_.run([&] { dense_.take(answers, pool, draw); });
@@ -74,7 +82,7 @@ std::vector<double> FitnessMeter::measure(const Fitness& fitness, std::span<cons
         if (stop()) return false;
         const std::span<const std::int32_t> next =
             std::span(targets).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows));
-        const Tensor other = logits->slice(0, rows);
+        const Tensor other = buffers.logits->slice(0, rows);
         shards_.run([&] {
           if (row.with_dense) losses.take_reference(dense_.logits(first, rows, losses.reference(rows)));
           for (std::size_t c = 0; c < finals.size(); ++c) {

@@ -64,7 +64,7 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
     footprint.dense += static_cast<std::uint64_t>(embedding_parameters(config)) * word;
   }
   footprint.activations =
-      activation_bytes(config, std::max(extent.batch_tokens, extent.longest), extent.activations());
+      activation_bytes(config, std::max(extent.batch_tokens, extent.longest), extent.activations(), 1);
   const auto note = [&](std::int64_t tokens, std::int64_t candidates) {
     const FitnessMeter::Bytes bytes = FitnessMeter::bytes(
         config, fitness.kind, tokens, candidates, part.model.shards, extent.device, extent.activations());

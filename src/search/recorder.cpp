@@ -125,8 +125,8 @@ void Recorder::comparison(const Population& population, const Comparison& compar
   folder_.write_manifest(manifest);
 }
 
-void Recorder::finish(const Json& phases) {
-  manifest_["phases"] = phases;
+void Recorder::finish(const RunReport& report) {
+  report.add_to(manifest_);
   folder_.write_manifest(manifest_);
   if (ranks_so_far_.count == 0) return;
   log_info(

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/core/system.hpp>
@@ -31,7 +32,7 @@ class Recorder {
   void generation(const Population& population, std::span<const Migration> migrations);
   void comparison(const Population& population, const Comparison& comparison);
   /// Adds where the time went to the manifest, and says how well losses were predicted.
-  void finish(const Json& phases);
+  void finish(const RunReport& report);
 
  private:
   double elapsed() const { return spent_before_ + watch_.seconds(); }

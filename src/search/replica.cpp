@@ -48,8 +48,7 @@ void Replica::dense_answers(const Batch& batch, std::span<float> answers) {
   OwnedTensor hidden;
   bool finite = true;
   shards_.run([&] {
-    hidden = OwnedTensor({static_cast<std::int64_t>(batch.tokens.size()), config_.hidden_size}, DType::f32,
-                         context_.device(), "hidden states");
+    hidden = hidden_states(context_, config_, std::ssize(batch.tokens));
     embed_tokens(context_, shards_, batch.tokens, embedding_, hidden);
     for (const LayerWeights& layer : dense_) forward_.run(layer, batch.offsets, hidden);
     finite = ops::all_finite(context_, hidden);
@@ -117,9 +116,7 @@ std::optional<std::vector<double>> Replica::fitness(const Fitness& fitness, cons
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
     return first_difference(base, candidates[a]) < first_difference(base, candidates[b]);
   });
-  const auto states = [&] {
-    return OwnedTensor({tokens, config_.hidden_size}, DType::f32, context_.device(), "hidden states");
-  };
+  const auto states = [&] { return hidden_states(context_, config_, tokens); };
   const std::size_t at_once = FitnessMeter::candidates_at_once(config_, tokens, context_.device());
   std::vector<double> found(candidates.size());
   for (std::size_t done = 0; done < order.size(); done += at_once) {
@@ -175,8 +172,7 @@ std::optional<std::vector<double>> Replica::tuned_fitness(const Fitness& fitness
     }
     watch = Stopwatch();
     std::vector<OwnedTensor> final;
-    final.emplace_back(Shape{static_cast<std::int64_t>(draw.tokens.size()), config_.hidden_size}, DType::f32,
-                       context_.device(), "hidden states");
+    final.push_back(hidden_states(context_, config_, std::ssize(draw.tokens)));
     for (const Batch& batch : batches) {
       if (stop_asked(stop)) return std::nullopt;
       const Tensor rows = rows_of(final.front(), batch, draw.tokens.data());

@@ -163,7 +163,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   Followers followers(grid.of_replica(), work);
   std::optional<Recorder> recorder;
   if (comm.is_root()) recorder.emplace(folder, setup, comm.size(), parts, start);
-  Json phases;
+  RunReport report;
   run_and_agree(
       comm,
       [&] {
@@ -178,9 +178,9 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
         times.move("evaluating", "fine-tuning", replica->seconds().training);
         times.move("evaluating", "building levels", replica->seconds().switching);
         times.move("evaluating", "communicating", shards.seconds() - sums_before);
-        phases = report_phases(comm, times);
+        report = report_run(comm, times);
       });
-  agree_at_root(comm, [&] { recorder->finish(phases); });
+  agree_at_root(comm, [&] { recorder->finish(report); });
 }
 
 }  // namespace galapagos

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/memory_gauge.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/tensor/memory_count.hpp>
 #include <galapagos/tensor/tensor.hpp>
@@ -25,6 +26,10 @@ std::byte* cpu_allocate(std::size_t bytes, const std::string& purpose) {
   return static_cast<std::byte*>(data);
 }
 
+MemoryGauge& gauge_of(Device device) {
+  return device == Device::cpu ? host_tensors() : gpu_tensors();
+}
+
 }  // namespace
 
 Buffer::Buffer(std::size_t bytes, Device device, const std::string& purpose)
@@ -35,6 +40,7 @@ Buffer::Buffer(std::size_t bytes, Device device, const std::string& purpose)
     return;
   }
   data_ = device == Device::cpu ? cpu_allocate(bytes, purpose) : device::cuda_allocate(bytes, purpose);
+  gauge_of(device).add(bytes);
 }
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
@@ -47,7 +53,10 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 Buffer::~Buffer() {
   if (data_ == nullptr) {
     memory_count::remove(bytes_);
-  } else if (device_ == Device::cpu) {
+    return;
+  }
+  gauge_of(device_).remove(bytes_);
+  if (device_ == Device::cpu) {
     std::free(data_);
   } else {
     device::cuda_free(data_);

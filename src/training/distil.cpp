@@ -108,7 +108,7 @@ void cut_metrics(const fs::path& path, std::int64_t done) {
   });
 }
 
-void write_manifest(const DistilSetup& setup, int ranks, double seconds, const Json& phases) {
+void write_manifest(const DistilSetup& setup, int ranks, double seconds, const RunReport& report) {
   const DistilOptions& options = setup.options;
   Json manifest;
   manifest["tool_version"] = version_with_revision();
@@ -121,7 +121,7 @@ void write_manifest(const DistilSetup& setup, int ranks, double seconds, const J
   manifest["held_out_tokens"] = setup.text.held_tokens;
   manifest["updates"] = setup.schedule.steps;
   manifest["seconds"] = seconds;
-  manifest["phases"] = phases;
+  report.add_to(manifest);
   write_file_atomically(options.output / "manifest.json", manifest.dump(2) + "\n");
 }
 
@@ -141,11 +141,13 @@ DistilFootprint distil_footprint(const HfConfig& model, const HfConfig& referenc
   std::int64_t columns = 0;
   for (const LayerShape& shape : model.layer_shapes)
     columns = std::max({columns, shape.columns, shape.heads() * model.head_dim});
-  // A layer is fitted before it is trained; LayerDistiller's buffers are there all the time.
-  footprint.training = LayerDistiller::bytes(model, most_tokens, ranks, activations) +
-                       OutputFit::bytes(columns, model.hidden_size) +
+  // A layer is fitted before it is trained; what it was fitted to stays.
+  footprint.training = LayerDistiller::bytes(model, most_tokens, activations) +
+                       std::max(OutputFit::bytes(columns, model.hidden_size),
+                                LayerDistiller::training_bytes(model, most_tokens, ranks, activations)) +
                        bytes(largest_layer(model), sizeof(float)) +
-                       2 * activation_bytes(reference, most_tokens, activations);
+                       activation_bytes(model, most_tokens, activations, 1) +
+                       activation_bytes(reference, most_tokens, activations, 1);
   return footprint;
 }
 
@@ -190,9 +192,9 @@ void run_distillation(const Communicator& world, const ops::Context& context, co
   });
   write_model(*setup.model.checkpoint, config, changed, options.output / "model");
   changed.clear();
-  const Json phases = report_phases(comm, times);
+  const RunReport report = report_run(comm, times);
   agree_at_root(comm, [&] {
-    write_manifest(setup, comm.size(), begun.seconds(), phases);
+    write_manifest(setup, comm.size(), begun.seconds(), report);
     fs::remove_all(options.output / "layers");
   });
 }

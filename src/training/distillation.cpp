@@ -21,20 +21,20 @@ void Distillation::embed(const DistilSource& source, ResidualStream& stream) {
   const OwnedTensor embedding =
       load_embedding(*source.checkpoint, source.config, source.precision, context_.device());
   for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
-    const Tensor states = rows_of(states_, b);
+    const Tensor states = rows_of(of_model_, b);
     ops::embed(context_, setup_.text.batches[b].tokens, embedding, states);
     stream.store(b, states);
   }
 }
 
 /// Moves a stream through a layer.
-void Distillation::advance(LayerForward& forward, const LayerWeights& weights, std::int64_t layer,
+void Distillation::advance(ForwardBuffers& forward, const LayerWeights& weights, std::int64_t layer,
                            ResidualStream& stream) {
   const PhaseScope moving(&times_, "moving along the path");
   for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
-    const Tensor states = rows_of(states_, b);
+    const Tensor states = rows_of(forward, b);
     stream.load(b, states);
-    forward.run(weights, setup_.text.batches[b].offsets, states);
+    forward.layers.run(weights, setup_.text.batches[b].offsets, states);
     if (!ops::all_finite(context_, states)) {
       throw NumericalError("activations became NaN or infinite", fmt::format("layer {}", layer),
                            "check the checkpoint, or use --precision fp32");
@@ -107,7 +107,7 @@ void Distillation::record(std::int64_t layer, const std::vector<LayerState>& sta
 }
 
 void Distillation::leave_off(std::int64_t done) {
-  report_phases(comm_, times_);
+  report_run(comm_, times_);
   agree(comm_, [&] {
     throw StoppedEarly(fmt::format("stopped after {} of {} layers", done, setup_.model.config.layers),
                        options_.output.string(), "go on with --resume");
@@ -122,12 +122,12 @@ OutputFit Distillation::attention_sums(std::int64_t layer, const LayerWeights& w
                 name_of(ModuleId{layer, ModuleKind::attention}));
   for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
     const std::vector<std::int64_t>& offsets = setup_.text.batches[b].offsets;
-    const Tensor states = rows_of(states_, b), left = rows_of(left_, b);
+    const Tensor states = rows_of(of_model_, b), left = rows_of(of_reference_, b);
     targets_.load(b, left);
-    reference_forward_.attention(reference.attention, offsets, left);
+    of_reference_.layers.attention(reference.attention, offsets, left);
     inputs_.load(b, states);
     Tensor input;
-    model_forward_.attention(weights.attention, offsets, states, [&](const Tensor& seen) { input = seen; });
+    of_model_.layers.attention(weights.attention, offsets, states, [&](const Tensor& seen) { input = seen; });
     ops::combine(context_, -1, states, 1, left);
     fit.add(input, left, b >= setup_.text.updates.back());
   }
@@ -139,11 +139,11 @@ OutputFit Distillation::ffn_sums(std::int64_t layer, const LayerWeights& weights
   OutputFit fit(context_, weights.ffn.down->columns(), setup_.model.config.hidden_size,
                 name_of(ModuleId{layer, ModuleKind::ffn}));
   for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
-    const Tensor states = rows_of(states_, b), left = rows_of(left_, b);
+    const Tensor states = rows_of(of_model_, b), left = rows_of(of_reference_, b);
     inputs_.load(b, states);
-    model_forward_.attention(weights.attention, setup_.text.batches[b].offsets, states);
+    of_model_.layers.attention(weights.attention, setup_.text.batches[b].offsets, states);
     Tensor input;
-    model_forward_.feed_forward(weights.ffn, states, [&](const Tensor& seen) { input = seen; });
+    of_model_.layers.feed_forward(weights.ffn, states, [&](const Tensor& seen) { input = seen; });
     targets_.load(b, left);
     ops::combine(context_, -1, states, 1, left);
     fit.add(input, left, b >= setup_.text.updates.back());
@@ -183,7 +183,7 @@ void Distillation::distil(std::int64_t layer, ModelWeights& weights, const Layer
   agree(comm_, [&] {
     if (options_.refit && weights.layers[0].attention.heads() > 0)
       attention.emplace(attention_sums(layer, weights.layers[0], reference));
-    advance(reference_forward_, reference, layer, targets_);
+    advance(of_reference_, reference, layer, targets_);
   });
   std::vector<LayerState> states;
   const auto measure = [&](const char* name) {
@@ -248,8 +248,8 @@ void Distillation::run(std::int64_t done) {
     const bool trains = layer >= done && has_parameters(setup_.model.config, layer);
     if (trains) distil(layer, weights, reference);
     agree(comm_, [&] {
-      if (!trains) advance(reference_forward_, reference, layer, targets_);
-      advance(model_forward_, weights.layers[0], layer, inputs_);
+      if (!trains) advance(of_reference_, reference, layer, targets_);
+      advance(of_model_, weights.layers[0], layer, inputs_);
     });
     if (layer < done) continue;
     progress.advance();

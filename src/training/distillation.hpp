@@ -11,8 +11,8 @@
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/core/stop_rule.hpp>
-#include <galapagos/model/forward.hpp>
 #include <galapagos/model/residual_stream.hpp>
+#include <galapagos/model/stage.hpp>
 
 namespace galapagos {
 
@@ -37,14 +37,11 @@ class Distillation {
         files_(files),
         distiller_(context, setup.model.config, setup.text, setup.longest, replicas, setup.model.precision,
                    setup.schedule, setup.options.adamw, setup.options.seed),
-        model_forward_(context, setup.model.config, setup.longest),
-        reference_forward_(context, setup.reference.config, setup.longest),
+        of_model_(context, setup.model.config, setup.longest, 1),
+        of_reference_(context, setup.reference.config, setup.longest, 1),
         inputs_(setup.text.batches, setup.model.config.hidden_size, "hidden states of the pruned model"),
         targets_(setup.text.batches, setup.model.config.hidden_size, "hidden states of the unpruned model"),
-        replicas_(replicas),
-        states_({setup.longest, setup.model.config.hidden_size}, DType::f32, context.device(),
-                "hidden states"),
-        left_(states_->shape, DType::f32, context.device(), "hidden states") {
+        replicas_(replicas) {
     embed(setup.model, inputs_);
     embed(setup.reference, targets_);
   }
@@ -54,11 +51,12 @@ class Distillation {
 
  private:
   void embed(const DistilSource& source, ResidualStream& stream);
-  void advance(LayerForward& forward, const LayerWeights& weights, std::int64_t layer,
+  void advance(ForwardBuffers& forward, const LayerWeights& weights, std::int64_t layer,
                ResidualStream& stream);
   LayerWeights layer_of(const DistilSource& source, std::int64_t layer) const;
-  Tensor rows_of(const OwnedTensor& buffer, std::size_t batch) const {
-    return buffer->slice(0, std::ssize(setup_.text.batches[batch].tokens));
+  /// A batch's hidden states.
+  Tensor rows_of(const ForwardBuffers& buffers, std::size_t batch) const {
+    return buffers.hidden[0]->slice(0, std::ssize(setup_.text.batches[batch].tokens));
   }
   ErrorMetric metric_of(std::int64_t layer) const;
   OutputFit attention_sums(std::int64_t layer, const LayerWeights& weights, const LayerWeights& reference);
@@ -79,10 +77,9 @@ class Distillation {
   const StopRule& stop_;
   const LayerFiles& files_;
   LayerDistiller distiller_;
-  LayerForward model_forward_, reference_forward_;
+  ForwardBuffers of_model_, of_reference_;
   ResidualStream inputs_, targets_;
   Collectives& replicas_;
-  OwnedTensor states_, left_;  // of a batch
 };
 
 }  // namespace galapagos

@@ -30,14 +30,11 @@ TrainFootprint train_footprint(const HfConfig& config, const ModelSource* refere
   footprint.activations = TrainingPass::bytes(config, extent.longest_batch, extent.recompute, extent.device,
                                               extent.activations, extent.loss);
   if (reference != nullptr) {
-    const auto of_teacher = [&](std::int64_t layers) {
+    const auto of_teacher = [&](std::span<const std::int64_t> layers) {
       return Teacher::bytes(*reference, extent.longest_batch, extent.device, extent.activations, layers);
     };
-    // The last layer's states are there anyway.
-    const auto kept = std::count_if(extent.loss.layers.begin(), extent.loss.layers.end(),
-                                    [&](std::int64_t layer) { return layer + 1 < reference->config.layers; });
-    footprint.reference = of_teacher(kept);
-    footprint.hidden = footprint.reference - of_teacher(0);
+    footprint.reference = of_teacher(extent.loss.layers);
+    footprint.hidden = footprint.reference - of_teacher({});
   }
   footprint.data = static_cast<std::uint64_t>(extent.data_tokens) *
                    (sizeof(std::int32_t) + (extent.marked ? sizeof(std::uint8_t) : 0));

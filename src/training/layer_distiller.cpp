@@ -22,6 +22,14 @@ constexpr std::uint8_t update_order = 17;  // apart from a sampler's draws
 
 }  // namespace
 
+DistilBuffers::DistilBuffers(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens)
+    : pass(context, config, most_tokens),
+      forward(context, config, most_tokens),
+      before(hidden_states(context, config, most_tokens)),
+      states(hidden_states(context, config, most_tokens)),
+      error(hidden_states(context, config, most_tokens)),
+      weighed(hidden_states(context, config, most_tokens)) {}
+
 LayerDistiller::LayerDistiller(const ops::Context& context, const HfConfig& config, const DistilText& text,
                                std::int64_t most_tokens, Collectives& replicas, DType precision,
                                const Schedule& schedule, const AdamWOptions& adamw, std::uint64_t seed)
@@ -34,29 +42,30 @@ LayerDistiller::LayerDistiller(const ops::Context& context, const HfConfig& conf
       schedule_(schedule),
       adamw_(adamw),
       seed_(seed),
-      exact_(context.device()),
-      pass_(context, config, most_tokens),
-      forward_(context, config, most_tokens) {
-  for (OwnedTensor* buffer : {&before_, &states_, &error_, &weighed_})
-    *buffer = OwnedTensor({most_tokens, config.hidden_size}, DType::f32, context.device(), "hidden states");
-}
+      exact_(context.exact()),
+      buffers_(context, config, most_tokens) {}
 
-std::uint64_t LayerDistiller::bytes(const HfConfig& config, std::int64_t most_tokens, int ranks,
-                                    DType activations) {
+std::uint64_t LayerDistiller::bytes(const HfConfig& config, std::int64_t most_tokens, DType activations) {
   // A CPU would have them in fp32, whatever is asked for.
   const ops::Context context = ops::Context::planned(Device::cuda, activations);
-  std::int64_t parameters = 0;
-  std::uint64_t tape = 0;
-  for (const LayerShape& shape : config.layer_shapes) {
-    parameters = std::max(parameters, layer_parameters(config, shape));
-    tape = std::max(tape, bytes_held([&] { return LayerTape(context, config, shape, most_tokens); }));
-  }
-  const std::int64_t states = 4 * most_tokens * config.hidden_size;
+  // The root of a sensitivity, what it was made from, and its transpose.
   const std::int64_t metric = 3 * config.hidden_size * config.hidden_size;
-  return activation_bytes(config, most_tokens, activations) +
-         bytes_held([&] { return LayerPass(context, config, most_tokens); }) + tape +
-         static_cast<std::uint64_t>(states + metric + 2 * parameters) * sizeof(float) +
-         ShardedAdamW::bytes(parameters, ranks);
+  return bytes_held([&] { return DistilBuffers(context, config, most_tokens); }) +
+         static_cast<std::uint64_t>(metric) * sizeof(float);
+}
+
+std::uint64_t LayerDistiller::training_bytes(const HfConfig& config, std::int64_t most_tokens, int ranks,
+                                             DType activations) {
+  const ops::Context context = ops::Context::planned(Device::cuda, activations);
+  std::uint64_t most = 0;
+  for (const LayerShape& shape : config.layer_shapes) {
+    const std::int64_t parameters = layer_parameters(config, shape);
+    // Beside the state of AdamW gradients, and the layer that is returned.
+    most = std::max(most, bytes_held([&] { return LayerTape(context, config, shape, most_tokens); }) +
+                              static_cast<std::uint64_t>(2 * parameters) * sizeof(float) +
+                              ShardedAdamW::bytes(parameters, ranks));
+  }
+  return most;
 }
 
 Tensor LayerDistiller::states_of(const OwnedTensor& buffer, std::size_t batch) const {
@@ -70,7 +79,7 @@ double LayerDistiller::weigh(const Tensor& error, const ErrorMetric& metric, flo
     ops::combine(context_, scale, error, 0, error);
     return sum;
   }
-  const Tensor weighed = weighed_->slice(0, error.rows());
+  const Tensor weighed = buffers_.weighed->slice(0, error.rows());
   ops::linear(exact_, error, metric.sensitivity.root, nullptr, weighed);
   const double sum = ops::sum_of_squares(context_, weighed);
   ops::linear(exact_, weighed, metric.transposed, nullptr, error);
@@ -83,10 +92,10 @@ double LayerDistiller::errors_of(const LayerWeights& weights, std::size_t first,
                                  const ErrorMetric& metric) {
   double sum = 0;
   for (std::size_t b = first; b < last; ++b) {
-    const Tensor states = states_of(states_, b), error = states_of(error_, b);
+    const Tensor states = states_of(buffers_.states, b), error = states_of(buffers_.error, b);
     inputs.load(b, states);
     targets.load(b, error);
-    forward_.run(weights, text_.batches[b].offsets, states);
+    buffers_.forward.run(weights, text_.batches[b].offsets, states);
     ops::combine(context_, 1, states, -1, error);
     sum += weigh(error, metric, 1);
   }
@@ -114,16 +123,16 @@ void LayerDistiller::add_gradient(const ModelWeights& weights, std::size_t batch
                                   const Gradients& gradients) {
   const LayerWeights& layer = weights.layers[0];
   const std::span<const std::int64_t> offsets = text_.batches[batch].offsets;
-  const Tensor before = states_of(before_, batch), states = states_of(states_, batch),
-               error = states_of(error_, batch);
+  const Tensor before = states_of(buffers_.before, batch), states = states_of(buffers_.states, batch),
+               error = states_of(buffers_.error, batch);
   inputs.load(batch, before);
   copy_values(before, states);
   targets.load(batch, error);
-  pass_.fill_tape(layer, offsets, tape, states);
-  pass_.finish(layer, tape, states);
+  buffers_.pass.fill_tape(layer, offsets, tape, states);
+  buffers_.pass.finish(layer, tape, states);
   ops::combine(context_, 1, states, -1, error);
   weigh(error, metric, scale);
-  pass_.backward(layer, offsets, tape, before, error, gradients.layer(0));
+  buffers_.pass.backward(layer, offsets, tape, before, error, gradients.layer(0));
 }
 
 std::optional<OwnedTensor> LayerDistiller::train(const ModelWeights& weights, std::int64_t number,

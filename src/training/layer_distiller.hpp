@@ -33,6 +33,17 @@ struct LayerErrors {
   double fitted = 0, held_out = 0;
 };
 
+/// What layers are run and trained with: for a batch its hidden states before a layer, those that go through
+/// it, what they differ by from the layer's target, and that weighed.
+struct DistilBuffers {
+  LayerPass pass;
+  LayerForward forward;
+  OwnedTensor before, states, error, weighed;
+
+  /// The references must outlive this.
+  DistilBuffers(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens);
+};
+
 /// Trains single layers. The references must outlive this; calls are collective over `replicas`.
 class LayerDistiller {
  public:
@@ -40,8 +51,11 @@ class LayerDistiller {
                  std::int64_t most_tokens, Collectives& replicas, DType precision, const Schedule& schedule,
                  const AdamWOptions& adamw, std::uint64_t seed);
 
-  /// Bytes of a rank beside weights and streams, for the layers of this model.
-  static std::uint64_t bytes(const HfConfig& config, std::int64_t most_tokens, int ranks, DType activations);
+  /// Bytes of a rank beside weights and streams, for the layers of this model: of this and of a metric, and
+  /// of what train() takes meanwhile.
+  static std::uint64_t bytes(const HfConfig& config, std::int64_t most_tokens, DType activations);
+  static std::uint64_t training_bytes(const HfConfig& config, std::int64_t most_tokens, int ranks,
+                                      DType activations);
 
   LayerErrors errors(const LayerWeights& weights, const ResidualStream& inputs, const ResidualStream& targets,
                      const ErrorMetric& metric);
@@ -71,9 +85,7 @@ class LayerDistiller {
   AdamWOptions adamw_;
   std::uint64_t seed_;
   ops::Context exact_;  // whose products keep fp32
-  LayerPass pass_;
-  LayerForward forward_;
-  OwnedTensor before_, states_, error_, weighed_;  // of a batch
+  DistilBuffers buffers_;
 };
 
 }  // namespace galapagos

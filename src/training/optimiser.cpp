@@ -4,6 +4,7 @@
 
 #include <galapagos/ops/adamw.hpp>
 #include <galapagos/ops/rows.hpp>
+#include <galapagos/tensor/memory_count.hpp>
 #include <galapagos/training/optimiser.hpp>
 
 namespace galapagos {
@@ -32,10 +33,17 @@ void round_to(DType precision, const ops::Context& context, const Tensor& weight
 
 }  // namespace
 
+AdamWTensors::AdamWTensors(Device device, std::uint64_t parameters)
+    : master({static_cast<std::int64_t>(parameters)}, DType::f32, device, "master weights"),
+      first_moment(master->shape, DType::f32, device, "first moments"),
+      second_moment(master->shape, DType::f32, device, "second moments") {
+  fill_zero(first_moment);
+  fill_zero(second_moment);
+}
+
 std::uint64_t ShardedAdamW::bytes(std::int64_t parameters, int ranks) {
-  const auto part = (static_cast<std::uint64_t>(parameters) + static_cast<std::uint64_t>(ranks) - 1) /
-                    static_cast<std::uint64_t>(ranks);
-  return 3 * part * sizeof(float);
+  const std::uint64_t largest = even_bounds(static_cast<std::uint64_t>(parameters), ranks)[1];
+  return bytes_held([&] { return AdamWTensors(Device::cpu, largest); });
 }
 
 double ShardedAdamW::streamed(std::int64_t parameters, int ranks, DType precision) {
@@ -54,15 +62,7 @@ ShardedAdamW::ShardedAdamW(Collectives& replicas, const ops::Context& context, c
   for (const NamedTensor& weight : parameters) count += static_cast<std::uint64_t>(weight.tensor.elements());
   bounds_ = even_bounds(count, replicas.ranks().size());
   const auto me = static_cast<std::size_t>(replicas.ranks().rank());
-  const auto part = [&](const char* purpose) {
-    return OwnedTensor({static_cast<std::int64_t>(bounds_[me + 1] - bounds_[me])}, DType::f32,
-                       context.device(), purpose);
-  };
-  master_ = part("master weights");
-  first_moment_ = part("first moments");
-  second_moment_ = part("second moments");
-  fill_zero(first_moment_);
-  fill_zero(second_moment_);
+  own_ = AdamWTensors(context.device(), bounds_[me + 1] - bounds_[me]);
   bad_ = OwnedTensor({1}, DType::f32, context.device(), "a flag");
   std::uint64_t at = 0;
   for (const NamedTensor& weight : parameters) {
@@ -79,7 +79,7 @@ ShardedAdamW::ShardedAdamW(Collectives& replicas, const ops::Context& context, c
       of_replicas_.push_back({piece.data, piece.bytes(), static_cast<int>(r)});
       if (r != me) continue;
       pieces_.push_back({piece, static_cast<std::int64_t>(from - bounds_[r]), everywhere});
-      ops::convert(context, piece, master_->slice(pieces_.back().at, piece.elements()));
+      ops::convert(context, piece, own_.master->slice(pieces_.back().at, piece.elements()));
     }
     at += elements;
     round_to(precision, context, flat);  // norms are rounded from the start, and the master weights are not
@@ -90,12 +90,12 @@ ShardedAdamW::ShardedAdamW(Collectives& replicas, const ops::Context& context, c
 Tensor ShardedAdamW::own_part(const Gradients& gradients) const {
   return gradients.all()
       .view({static_cast<std::int64_t>(parameters())})
-      .slice(static_cast<std::int64_t>(first()), master_->elements());
+      .slice(static_cast<std::int64_t>(first()), own_.master->elements());
 }
 
 void ShardedAdamW::gather_master(const Gradients& gradients) const {
   const Tensor mine = own_part(gradients);
-  copy_bytes(mine.data, mine.device, master_->data, master_->device, mine.bytes());
+  copy_bytes(mine.data, mine.device, own_.master->data, own_.master->device, mine.bytes());
   if (single()) return;
   std::vector<GatheredPart> parts;
   for (std::size_t r = 0; r + 1 < bounds_.size(); ++r) {
@@ -147,8 +147,8 @@ void ShardedAdamW::update(const Gradients& gradients, double learning_rate, doub
   const Tensor mine = own_part(gradients);
   for (const Piece& piece : pieces_) {
     const auto slice = [&](const Tensor& of) { return of.slice(piece.at, piece.weight.elements()); };
-    const ops::AdamWState state{slice(mine), slice(master_), slice(first_moment_), slice(second_moment_),
-                                piece.weight};
+    const ops::AdamWState state{slice(mine), slice(own_.master), slice(own_.first_moment),
+                                slice(own_.second_moment), piece.weight};
     ops::adamw(context_, step, state, precision_, bad);
   }
   // The update has set its own gradients to zero.
@@ -180,7 +180,7 @@ bool ShardedAdamW::step_unclipped(const Gradients& gradients, double learning_ra
 void ShardedAdamW::restore(std::int64_t steps, const Gradients& scratch) {
   steps_ = steps;
   for (const Piece& piece : pieces_) {
-    ops::convert(context_, master_->slice(piece.at, piece.weight.elements()), piece.weight);
+    ops::convert(context_, own_.master->slice(piece.at, piece.weight.elements()), piece.weight);
     round_to(precision_, context_, piece.weight);
   }
   fill_zero(scratch.all());

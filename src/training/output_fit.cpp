@@ -7,12 +7,13 @@
 #include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/rows.hpp>
+#include <galapagos/tensor/memory_count.hpp>
 
 namespace galapagos {
 
 OutputFit::OutputFit(const ops::Context& context, std::int64_t columns, std::int64_t hidden,
                      const std::string& purpose)
-    : context_(context), exact_(context.device()), name_(purpose) {
+    : context_(context), exact_(context.exact()), name_(purpose) {
   for (int part = 0; part < 2; ++part) {
     FitSums& sums = parts_.emplace_back();
     sums.gram = OwnedTensor({columns, columns}, DType::f32, context.device(), "second moments of " + purpose);
@@ -23,8 +24,11 @@ OutputFit::OutputFit(const ops::Context& context, std::int64_t columns, std::int
 }
 
 std::uint64_t OutputFit::bytes(std::int64_t columns, std::int64_t hidden) {
-  // Both parts, their sum, and a factor; the same of targets, a change and its products.
-  return static_cast<std::uint64_t>(4 * columns * columns + 6 * columns * hidden) * sizeof(float);
+  const ops::Context context = ops::Context::planned(Device::cpu, DType::f32);
+  // And the change of the weight, as all ranks get it.
+  return bytes_held([&] { return OutputFit(context, columns, hidden, "a module"); }) +
+         fit_parts_bytes(columns, hidden, true) +
+         static_cast<std::uint64_t>(columns * hidden) * sizeof(float);
 }
 
 void OutputFit::add(const Tensor& input, const Tensor& left, bool held_out) {

@@ -275,7 +275,7 @@ void Training::run() {
   while (position_.tokens < options_.tokens) {
     if (interrupted()) {
       save();
-      report_phases(comm_, times_);
+      report_run(comm_, times_);
       agree(comm_, [&] {
         throw StoppedEarly(
             fmt::format("stopped after update {} of {}", optimiser_->steps(), setup_.schedule.steps),
@@ -332,7 +332,7 @@ void Training::finish(const ModelWriter& write_model) {
     check_weights();
   }
   write_result(write_model);
-  const Json phases = report_phases(comm_, times_);
+  const RunReport report = report_run(comm_, times_);
   agree_at_root(comm_, [&] {
     Json manifest;
     manifest["tool_version"] = version_with_revision();
@@ -345,7 +345,7 @@ void Training::finish(const ModelWriter& write_model) {
     manifest["tokens"] = position_.tokens;
     manifest["parameters"] = setup_.parameters;
     manifest["seconds"] = elapsed();
-    manifest["phases"] = phases;
+    report.add_to(manifest);
     for (std::size_t set = 0; set < perplexities_.size(); ++set)
       manifest["perplexity"][options_.eval_data[set].string()] = perplexities_[set];
     write_file_atomically(options_.output / "manifest.json", manifest.dump(2) + "\n");

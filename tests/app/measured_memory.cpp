@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <sstream>
 #include <unistd.h>
 
 #include <galapagos/io/safetensors.hpp>
@@ -154,6 +155,18 @@ class Watch {
   double shared_ = 0;
 };
 
+/// "tensors of a rank: at most 12.3 MiB in host memory".
+double tensors_of(const std::string& log) {
+  const std::string said = "tensors of a rank: at most ";
+  const std::size_t at = log.rfind(said);
+  if (at == std::string::npos) return 0;
+  std::istringstream words(log.substr(at + said.size()));
+  double count = 0;
+  std::string unit;
+  words >> count >> unit;
+  return count * static_cast<double>(unit == "GiB" ? 1 << 30 : unit == "MiB" ? 1 << 20 : 1 << 10);
+}
+
 }  // namespace
 
 LargeModel::LargeModel() {
@@ -174,7 +187,9 @@ Held measure(int ranks, const Words& words) {
   });
   INFO(ended.errors);
   REQUIRE(ended.code == 0);
-  return watch.held();
+  Held held = watch.held();
+  held.tensors = tensors_of(ended.errors);
+  return held;
 }
 
 Held measure_idle(int ranks, const LargeModel& model) {
@@ -200,6 +215,13 @@ void compare(const std::string& what, double planned, double measured, double lo
 #else
   CHECK(measured / planned < high);
 #endif
+}
+
+void compare_tensors(const std::string& what, double planned, const Held& held, double low) {
+  constexpr double rounding = 0.01;  // of what the program says
+  std::cout << what << ", tensors: measured / planned " << held.tensors / planned << '\n';
+  CHECK(held.tensors / planned > low);
+  CHECK(held.tensors / planned < 1 + rounding);
 }
 
 double bytes(const Json& plan, const char* pointer) {

@@ -25,9 +25,10 @@ class LargeModel {
 
 /// Bytes that ranks have held at most: of their own, and shared; without pages of files.
 struct Held {
-  double own = 0;     ///< of the rank with the most
-  double sum = 0;     ///< of all ranks
-  double shared = 0;  ///< by the ranks
+  double own = 0;      ///< of the rank with the most
+  double sum = 0;      ///< of all ranks
+  double shared = 0;   ///< by the ranks
+  double tensors = 0;  ///< of a rank, as the program says itself at its end; 0 where it does not
 };
 
 using Words = std::vector<std::string>;
@@ -48,5 +49,7 @@ double bytes(const Json& plan, const char* pointer);
 
 /// Says both and checks that they agree within a factor.
 void compare(const std::string& what, double planned, double measured, double low, double high);
+/// The same of tensors alone, which `planned` of a rank's memory are for. They are no more than that.
+void compare_tensors(const std::string& what, double planned, const Held& held, double low);
 
 }  // namespace galapagos::test

@@ -22,16 +22,28 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
     const Json json = plan(model, joined({{"database"}, sizes, levels}), 1);
     const Held held = measure(1, joined({{"database", "--output", database}, build, sizes, levels}));
     compare("database, 1 rank", bytes(json, "/database/memory/total"), held.own - one.own, 0.7, 1.25);
+    compare_tensors("database, 1 rank", bytes(json, "/database/memory/total"), held, 0.9);
   }
   {
     const std::string sensitivity = model.file("s.h5");
-    measure(1, joined({{"sensitivity", "--output", sensitivity}, build, sizes}));
+    for (const int shards : {1, 2}) {
+      const Words split = {"--shards", std::to_string(shards)};
+      const std::string file = shards == 1 ? sensitivity : model.file("s2.h5");
+      const Json json = plan(model, joined({{"sensitivity"}, sizes, split}), shards);
+      const Held held = measure(shards, joined({{"sensitivity", "--output", file}, build, sizes, split}));
+      const double planned = bytes(json, "/sensitivity/memory/total");
+      compare("sensitivity, shards: " + std::to_string(shards), planned,
+              held.own - (shards == 1 ? one.own : two.own), 0.7, 1.25);
+      compare_tensors("sensitivity", planned, held, 0.6);
+    }
     const Words weighed = {"--sensitivity", sensitivity};
     const Json json = plan(model, joined({{"database"}, sizes, levels, weighed}), 1);
     const Held held =
         measure(1, joined({{"database", "--output", model.file("w.h5")}, build, sizes, levels, weighed}));
     compare("database weighed by the end loss, 1 rank", bytes(json, "/database/memory/total"),
             held.own - one.own, 0.7, 1.25);
+    compare_tensors("database weighed by the end loss, 1 rank", bytes(json, "/database/memory/total"), held,
+                    0.9);
   }
   {
     const Json info = galapagos::parse_json(run_galapagos(1, {"info", database, "--json"}).output, "info");
@@ -47,6 +59,7 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
         measure(1, joined({{"database", "--output", model.file("p.h5")}, build, shape, more, levels, path}));
     compare("database on a path, 1 rank", bytes(json, "/database/memory/total"), held.own - one.own, 0.7,
             1.4);
+    compare_tensors("database on a path, 1 rank", bytes(json, "/database/memory/total"), held, 0.75);
     const Words refit = {"--refit", "auto"};
     const Json stitching =
         plan(model, joined({{"stitch", "--target-level", "1"}, shape, more, levels, refit}), 1);
@@ -59,6 +72,8 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
     // Counted together: the embedding, of the beginning, and the levels, of the end.
     compare("stitch with a refit, 1 rank", bytes(stitching, "/stitch/refit/memory/total"),
             stitched.own - one.own, 0.7, 2.0);
+    compare_tensors("stitch with a refit, 1 rank", bytes(stitching, "/stitch/refit/memory/total"), stitched,
+                    0.65);
   }
   const Words search = {"--target-level", "2",   "--generations", "1",       "--offspring",      "4",
                         "--survivors",    "2 1", "--tokens",      "256 512", "--compare-tokens", "512"};
@@ -73,6 +88,7 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
     compare("search, levels in the file, 1 rank",
             bytes(json, "/search/memory/total") + bytes(json, "/search/memory/node_shared"),
             held.own - one.own + held.shared, 0.7, 1.25);
+    compare_tensors("search", bytes(json, "/search/memory/total"), held, 0.9);
   }
   {
     const Words home = {"--level-cache", "host"};
@@ -85,6 +101,7 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
     compare("search, levels on the host, 2 ranks of a node",
             2 * bytes(json, "/search/memory/total") + bytes(json, "/search/memory/node_shared"),
             held.sum - two.sum + held.shared, 0.7, 1.25);
+    compare_tensors("search of 2 ranks", bytes(json, "/search/memory/total"), held, 0.9);
   }
   const Words training = {"--sequence-length", "256",  "--batch-tokens", "512",
                           "--step-tokens",     "1024", "--tokens",       "2048"};
@@ -93,6 +110,7 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
     const Json json = plan(model, joined({{"train"}, training}), 1);
     const Held held = measure(1, joined({{"train", "--output", model.file("train1")}, taught, training}));
     compare("train on 1 rank", bytes(json, "/train/memory/total"), held.own - one.own, 0.85, 1.15);
+    compare_tensors("train on 1 rank", bytes(json, "/train/memory/total"), held, 0.8);
   }
   {
     const Words reference = {"--recompute", "--reference", model.path()};
@@ -101,6 +119,8 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
         measure(2, joined({{"train", "--output", model.file("train2")}, taught, training, reference}));
     compare("distillation with --recompute, a rank of 2", bytes(json, "/train/memory/total"),
             held.own - two.own, 0.85, 1.15);
+    compare_tensors("distillation with --recompute, a rank of 2", bytes(json, "/train/memory/total"), held,
+                    0.8);
   }
   for (const int ranks : {1, 2}) {
     const Words distilling = {"--sequence-length", "256",       "--batch-tokens", "512",
@@ -112,5 +132,6 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
         joined({{"distil", "--output", model.file("distil" + std::to_string(ranks))}, taught, distilling}));
     compare("distil, " + std::to_string(ranks) + " ranks", bytes(json, "/distil/memory/total"),
             held.own - (ranks == 1 ? one.own : two.own), 0.7, 1.3);
+    compare_tensors("distil", bytes(json, "/distil/memory/total"), held, 0.8);
   }
 }

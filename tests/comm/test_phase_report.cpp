@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <galapagos/comm/phase_report.hpp>
+#include <galapagos/core/memory_gauge.hpp>
 
 using namespace galapagos;
 
@@ -55,4 +56,25 @@ TEST_CASE("phases are spread over the ranks, also those that some ranks lack", "
   CHECK(shares == Approx(1));
   CHECK(spread["work"]["share"].get<double>() ==
         Approx(50.0 * (size + 1) / (50.0 * (size + 1) + 40.0 / size + 3)));
+}
+
+TEST_CASE("a run reports the most that a rank's tensors took since the last report", "[phases]") {
+  const Communicator world = Communicator::world();
+  PhaseTimes times;
+  report_run(world, times);
+  const std::uint64_t before = host_tensors().now();
+  const auto mine = static_cast<std::uint64_t>(1000 * (1 + world.rank()));
+  host_tensors().add(mine);
+  host_tensors().add(70);
+  host_tensors().remove(mine);
+  const RunReport first = report_run(world, times), second = report_run(world, times);
+  host_tensors().remove(70);
+  if (!world.is_root()) return;
+  CHECK(first.memory["host"] == before + 70 + 1000 * static_cast<std::uint64_t>(world.size()));
+  CHECK(second.memory["host"] == before + 70);
+  CHECK(!first.memory.contains("gpu"));
+  Json manifest;
+  first.add_to(manifest);
+  CHECK(manifest["memory"] == first.memory);
+  CHECK(manifest["phases"] == first.phases);
 }

@@ -12,7 +12,15 @@ namespace galapagos {
 /// some may lack the phase, and the mean's share of the means of all phases. Empty on other ranks.
 Json spread_over_ranks(const Communicator& comm, std::span<const PhaseTimes::Phase> phases);
 
-/// Collective, at the end of a run. The same of all times so far, and logs it as a table.
-Json report_phases(const Communicator& comm, PhaseTimes& times);
+/// Where a run's time and memory went; on the root.
+struct RunReport {
+  Json phases;  ///< as above, of all times so far
+  Json memory;  ///< bytes that a rank's tensors took at most: of "host", and of "gpu" where they were on one
+
+  void add_to(Json& manifest) const;
+};
+
+/// Collective, at the end of a run. Logs it as well.
+RunReport report_run(const Communicator& comm, PhaseTimes& times);
 
 }  // namespace galapagos

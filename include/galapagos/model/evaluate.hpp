@@ -44,9 +44,11 @@ struct EvaluationOptions {
 /// within `limit` bytes. ResourceError where all ranks together cannot.
 PipelineGrid evaluation_grid(std::span<const ModelSource* const> models, int ranks, std::int64_t most_tokens,
                              std::uint64_t limit, Device device, DType activations = DType::f32);
-/// Bytes of a rank that evaluates layers `span` of all models.
+/// Bytes of a rank that evaluates layers `span` of all models, with so many batches on their way: one where
+/// shards compute them together.
 std::uint64_t evaluation_bytes(std::span<const ModelSource* const> models, const LayerSpan& span,
-                               std::int64_t most_tokens, Device device, DType activations = DType::f32);
+                               std::int64_t most_tokens, Device device, DType activations = DType::f32,
+                               std::size_t batches = streamed_batches);
 
 /// Collective. The scores of all sequences, in their order, on every rank, whatever the number of ranks. Each
 /// rank holds the whole model (and the reference, or null) where that fits, else as few consecutive ranks as

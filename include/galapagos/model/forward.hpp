@@ -23,6 +23,9 @@ std::vector<Batch> make_batches(std::span<const std::int32_t> tokens, std::span<
                                 std::int64_t most_tokens);
 std::vector<Batch> make_batches(const TokenSet& sequences, std::int64_t most_tokens);
 
+/// Uninitialised hidden states of a batch, [tokens, hidden_size] fp32.
+OwnedTensor hidden_states(const ops::Context& context, const HfConfig& config, std::int64_t tokens);
+
 /// The inputs of a layer's two pruned products, of the type of activations, shown as they pass: of o_proj [t,
 /// heads * head_dim] and of down_proj [t, columns]. Either may be empty.
 struct LayerTaps {
@@ -59,6 +62,8 @@ class LayerForward {
 /// final norm's weight and the head [vocabulary, hidden_size].
 void compute_logits(const ops::Context& context, const HfConfig& config, const Tensor& norm,
                     const Tensor& head, const Tensor& hidden, const Tensor& logits);
+/// What it holds meanwhile, for logits of t tokens: [t, hidden_size] of the type of activations.
+OwnedTensor logits_scratch(const ops::Context& context, const HfConfig& config, std::int64_t tokens);
 inline void compute_logits(const ops::Context& context, const HfConfig& config, const HeadWeights& head,
                            const Tensor& hidden, const Tensor& logits) {
   compute_logits(context, config, head.norm, head.head, hidden, logits);

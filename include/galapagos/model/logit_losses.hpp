@@ -66,6 +66,22 @@ class LogitLosses {
   Scales reference_scales_, scales_;
 };
 
+/// Where shards gather the logits of t tokens, [t, vocabulary of all] fp32, for sparse_divergence(): once the
+/// reference's and once those that are compared.
+OwnedTensor gathered_logits(Device device, std::int64_t tokens, std::int64_t vocabulary);
+
+/// The logits of a tile of tokens, and what their losses take.
+struct LogitBuffers {
+  OwnedTensor logits;  ///< [most_rows, vocabulary] fp32
+  LogitLosses losses;
+
+  /// As of LogitLosses.
+  LogitBuffers(const ops::Context& context, const Shards& shards, std::int64_t most_rows,
+               std::int64_t vocabulary, bool with_reference)
+      : logits({most_rows, vocabulary}, DType::f32, context.device(), "logits"),
+        losses(context, shards, most_rows, vocabulary, with_reference) {}
+};
+
 /// Collective over the shards. out [t, hidden] = rows `tokens` of an embedding of which each has a slice.
 void embed_tokens(const ops::Context& context, const Shards& shards, std::span<const std::int32_t> tokens,
                   const Tensor& table, const Tensor& out);

@@ -43,12 +43,15 @@ enum class HandOver : std::uint8_t {
 /// From the first stage to the last, or as gradients go, from the last to the first.
 enum class Direction : std::uint8_t { forward, backward };
 
+/// Batches on their way through a stage: received, computed, sent.
+constexpr std::size_t streamed_batches = 3;
+
 /// Streams this lane's batches through its stages, on every member of the grid. `begin` fills hidden [t,
 /// hidden_size] on the stage where the stream begins; `work` is a stage's part; receiving, computing and
 /// sending overlap. An exception in either goes to the board and ends the stream on all ranks; it is raised
 /// by the board's settle().
 void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::span<const Batch> batches,
-                    const Tensor (&buffers)[3], FailureBoard& board,
+                    const Tensor (&buffers)[streamed_batches], FailureBoard& board,
                     const std::function<void(const Batch&, const Tensor& hidden)>& begin,
                     const std::function<void(const Batch&, const Tensor& hidden)>& work,
                     HandOver hand_over = HandOver::automatic, Direction direction = Direction::forward);

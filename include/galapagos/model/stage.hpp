@@ -20,11 +20,22 @@ StageWeights load_stage(const ModelSource& source, const LayerSpan& span);
 /// What the layers cost, for make_pipeline_grid: their parameters.
 std::vector<double> layer_costs(const HfConfig& config);
 
-/// Bytes of a stage's weights at `precision`, and of the hidden states and activations of a batch of
-/// `most_tokens` tokens, forwards.
+/// What batches of at most `most_tokens` tokens go through layers with: the layers' activations, and hidden
+/// states of as many batches as are on their way at a time.
+struct ForwardBuffers {
+  LayerForward layers;
+  std::vector<OwnedTensor> hidden;
+
+  /// The references must outlive this.
+  ForwardBuffers(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
+                 std::size_t batches, const Shards& shards = alone());
+};
+
+/// Bytes of a stage's weights at `precision`, and of its ForwardBuffers; by default of those that
+/// stream_batches() wants.
 std::uint64_t stage_weight_bytes(const HfConfig& config, const LayerSpan& span, DType precision);
 std::uint64_t activation_bytes(const HfConfig& config, std::int64_t most_tokens,
-                               DType activations = DType::f32);
+                               DType activations = DType::f32, std::size_t batches = streamed_batches);
 
 /// What a rank takes of a node's free memory where no limit is given: its share, less a margin.
 std::uint64_t memory_share(std::uint64_t free_bytes, int ranks_on_node);

@@ -37,6 +37,9 @@ class Context {
   /// type. No operation takes it.
   static Context planned(Device device, DType activations);
 
+  /// The same, but products of fp32 operands keep them.
+  Context exact() const;
+
   Device device() const { return device_; }
   DType products() const { return products_; }
   DType activations() const { return activation_type(device_, products_); }

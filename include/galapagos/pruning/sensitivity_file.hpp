@@ -19,6 +19,9 @@ enum class SensitivityForm : std::uint8_t { full, diagonal, scalar, lowrank };
 
 std::string name_of(SensitivityForm form);
 
+/// Numbers of a module in a form, of `rank` where that is a sketch.
+std::uint64_t sensitivity_values(SensitivityForm form, std::int64_t rank, std::int64_t hidden);
+
 /// Everything about a file of sensitivities but the sensitivities.
 struct SensitivityHeader {
   std::string tool_version;

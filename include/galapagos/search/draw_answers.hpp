@@ -23,7 +23,7 @@ class DrawAnswers {
               std::uint64_t kept_bytes);
 
   /// Bytes that it holds for a draw of so many tokens beside the logits that are kept.
-  static std::uint64_t bytes(const HfConfig& config, std::int64_t tokens, DType activations);
+  static std::uint64_t bytes(const HfConfig& config, std::int64_t tokens, Device device, DType activations);
 
   /// Brings the answers for a draw from the pool to the device, if they are not there yet. `answers` must
   /// stay as they are while this lives.
@@ -33,6 +33,13 @@ class DrawAnswers {
   Tensor logits(std::int64_t first, std::int64_t rows, const Tensor& room);
 
  private:
+  /// Of a draw of so many tokens: their normed states, and some on their way to be normed.
+  struct Buffers {
+    OwnedTensor normed, wide;
+
+    Buffers(const ops::Context& context, const HfConfig& config, std::int64_t tokens);
+  };
+
   const ops::Context& context_;
   const HfConfig& config_;
   const HeadWeights& head_;

@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include <galapagos/io/token_source.hpp>
+#include <galapagos/model/stage.hpp>
 #include <galapagos/model/training_pass.hpp>
 
 namespace galapagos {
@@ -18,9 +20,9 @@ class Teacher {
   Teacher(const ops::Context& context, const ModelSource& source, std::int64_t most_tokens,
           const Shards& shards = alone(), std::vector<std::int64_t> layers = {});
 
-  /// `layers`: how many are compared.
+  /// Bytes of it, weights included.
   static std::uint64_t bytes(const ModelSource& source, std::int64_t most_tokens, Device device,
-                             DType activations = DType::f32, std::int64_t layers = 0);
+                             DType activations = DType::f32, std::span<const std::int64_t> layers = {});
 
   /// Computes the batch's hidden states and gives its logits from the last ones, once for each token; valid
   /// until the next call.
@@ -31,10 +33,8 @@ class Teacher {
   const Shards& shards_;
   HfConfig config_;
   ModelWeights weights_;
-  LayerForward forward_;
-  OwnedTensor hidden_;
   std::vector<std::int64_t> layers_;
-  std::vector<OwnedTensor> kept_;  // of each compared layer but a last one
+  ForwardBuffers buffers_;  // the states, then those of each compared layer but a last one
 };
 
 /// The sums of the losses of all predicted tokens of `sequences` that count, in batches of at most

@@ -18,6 +18,14 @@ struct AdamWOptions {
   double weight_decay = 0.01;
 };
 
+/// The state of consecutive parameters in fp32; moments of zero, weights not yet there.
+struct AdamWTensors {
+  OwnedTensor master, first_moment, second_moment;
+
+  AdamWTensors() = default;
+  AdamWTensors(Device device, std::uint64_t parameters);
+};
+
 /// AdamW with fp32 master weights and moments, of which every rank holds one consecutive part (as ZeRO stage
 /// 1, Rajbhandari et al. 2020). Where a model is held by several shards, the ranks are those that hold the
 /// same part of it, and only the gradient's norm is common to all. After a step every rank's working weights
@@ -48,9 +56,9 @@ class ShardedAdamW {
   /// This rank's part: elements [first(), first() + master().elements()) of all parameters, in their order.
   std::uint64_t first() const { return bounds_[static_cast<std::size_t>(replicas_.ranks().rank())]; }
   std::uint64_t parameters() const { return bounds_.back(); }
-  const Tensor& master() const { return master_.view(); }
-  const Tensor& first_moment() const { return first_moment_.view(); }
-  const Tensor& second_moment() const { return second_moment_.view(); }
+  const Tensor& master() const { return own_.master.view(); }
+  const Tensor& first_moment() const { return own_.first_moment.view(); }
+  const Tensor& second_moment() const { return own_.second_moment.view(); }
 
   /// Collective, after the state has been read from a checkpoint.
   void restore(std::int64_t steps, const Gradients& scratch);
@@ -81,7 +89,7 @@ class ShardedAdamW {
   std::vector<Piece> pieces_;
   std::vector<GatheredPart> of_replicas_;  // all working weights, each part with its owner
   std::vector<Tensor> of_shards_;          // those that all shards hold
-  OwnedTensor master_, first_moment_, second_moment_;
+  AdamWTensors own_;
   OwnedTensor bad_;  // a gradient that is not finite, after step_unclipped()
   std::int64_t steps_ = 0;
 };
