@@ -86,7 +86,7 @@ start() { # seconds, log, program, arguments...: runs it from its own place, on 
   (cd "$build" && timeout -k 5 "$limit" "${launch[@]}" ${under:-} "$program" "$@") >"$log" 2>&1
 }
 told() { # log -> its last line that says anything
-  grep '[[:alnum:]]' "$1" 2>/dev/null | grep -vE ' info (  |seconds by phase)' | tail -1 | tr -s ' ' | cut -c1-90
+  grep '[[:alnum:]]' "$1" 2>/dev/null | grep -vE ' info (  |seconds by phase|tensors of a rank)' | tail -1 | tr -s ' ' | cut -c1-90
 }
 ended() { # name, limit, log, program, seconds, status: a row of the table, with the log's last line
   local name=$1 limit=$2 log=$3 program=$4 seconds=$5 status=$6
@@ -294,8 +294,8 @@ check_head64() {
   done
 }
 
-phases() { # log: what a run says of its seconds, into the table
-  while IFS= read -r line; do table+=("    ${line#* info }"); done < <(grep -A12 'seconds by phase' "$work/logs/$1" 2>/dev/null | grep ' info ')
+phases() { # log: what a run says of its seconds and memory, into the table
+  while IFS= read -r line; do table+=("    ${line#* info }"); done < <(grep -A24 'seconds by phase' "$work/logs/$1" 2>/dev/null | grep -E ' info (  |seconds|tensors)')
 }
 
 # A config.json of the tiny model's tokenizer and of other shapes.

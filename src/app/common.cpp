@@ -122,8 +122,7 @@ HfConfig NamedModel::shape() const {
 }
 
 std::int64_t NamedModel::parameters() const {
-  const HfConfig own = shape();
-  return parameters_in_layers(own) + embedding_parameters(own) + head_parameters(own);
+  return parameters_in_model(shape());
 }
 
 ModelSource NamedModel::source(const ops::Context& context, int shard, int shards) const {

@@ -24,7 +24,7 @@ Description describe_model(const std::filesystem::path& folder) {
   const HfConfig config = read_hf_config(folder);
   const Checkpoint checkpoint(folder);
   const std::int64_t in_layers = parameters_in_layers(config);
-  const std::int64_t total = in_layers + embedding_parameters(config) + head_parameters(config);
+  const std::int64_t total = parameters_in_model(config);
   std::int64_t prunable = 0, heads = 0, kv_heads = 0, columns = 0;
   for (const LayerShape& shape : config.layer_shapes) {
     prunable += config.hidden_size * (shape.heads() * config.head_dim + shape.columns);

@@ -45,8 +45,8 @@ PlannedPhase plan_distil(const Machine& machine, const ModelSizes& model, const 
   const std::int64_t of_rank = (tokens + machine.ranks - 1) / machine.ranks;
   const DistilFootprint footprint = distil_footprint(
       config, reference.config, std::max(size_of(model.precision), size_of(reference.precision)),
-      activations_of(machine, model), std::max(sequence_length, std::min(options.batch_tokens, tokens)),
-      of_rank, machine.ranks);
+      machine.device(), activations_of(machine, model),
+      std::max(sequence_length, std::min(options.batch_tokens, tokens)), of_rank, machine.ranks);
   const std::int64_t trained_on = tokens - tokens / 8;  // the rest is held out
   const std::int64_t updates =
       options.epochs * ((trained_on + options.step_tokens - 1) / options.step_tokens);
@@ -67,8 +67,7 @@ PlannedPhase plan_distil(const Machine& machine, const ModelSizes& model, const 
   const double adamw = ShardedAdamW::streamed(parameters, machine.ranks, model.precision);
   const std::uint64_t layers = static_cast<std::uint64_t>(parameters) * size_of(model.stored);
   const std::uint64_t file =
-      layers + static_cast<std::uint64_t>(embedding_parameters(config) + head_parameters(config)) *
-                   size_of(model.stored);
+      layers + static_cast<std::uint64_t>(parameters_outside_layers(config)) * size_of(model.stored);
 
   PlannedPhase phase;
   phase.name = "distil";

@@ -67,10 +67,6 @@ std::uint64_t most_activations(const HfConfig& config, const TrainExtent& extent
   return most;
 }
 
-std::int64_t parameters_of_model(const HfConfig& config) {
-  return parameters_in_layers(config) + embedding_parameters(config) + head_parameters(config);
-}
-
 /// Of one token, with the reference's forward pass. All shards have the hidden states that are compared.
 ShardTraffic traffic_of(const HfConfig& config, const std::optional<ModelSizes>& reference, bool recompute,
                         const TrainExtent& extent) {
@@ -95,7 +91,7 @@ PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,
                         const std::optional<ModelSizes>& reference, const TrainOptions& options,
                         std::int64_t sequence_length, int shards) {
   const HfConfig& config = model.config;
-  const std::int64_t parameters = parameters_of_model(config);
+  const std::int64_t parameters = parameters_in_model(config);
   const auto whole = static_cast<std::uint64_t>(parameters);
   const int replicas = machine.ranks / shards;
   TrainExtent extent;

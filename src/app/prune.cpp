@@ -45,7 +45,7 @@ void bind(Options& list, PruneRequest& request) {
 
 /// Parameters in all of what the stages leave.
 std::vector<std::int64_t> sizes_of_stages(const HfConfig& config, const PruneRequest& request) {
-  const std::int64_t fixed = embedding_parameters(config) + head_parameters(config);
+  const std::int64_t fixed = parameters_outside_layers(config);
   std::int64_t prunable = 0;
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {

@@ -120,7 +120,7 @@ SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_
                        std::span<const double> end_losses) {
   const HfConfig& config = header.config;
   SearchSpace space;
-  space.fixed_parameters = embedding_parameters(config) + head_parameters(config);
+  space.fixed_parameters = parameters_outside_layers(config);
   space.first_stored = header.first_stored();
   auto next = orders.begin();
   for (const ModuleId& module : header.modules()) {

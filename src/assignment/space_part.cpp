@@ -56,7 +56,7 @@ std::vector<LayerCosts> costs_of_assignment(const SearchSpace& space, const HfCo
 SpacePart part_of_space(const SearchSpace& space, const HfConfig& config,
                         const std::vector<LayerCosts>& costs, int shard, int shards) {
   SpacePart part{part_of_model(config, costs, shard, shards), space, {}, {}};
-  part.space.fixed_parameters = embedding_parameters(part.model.config) + head_parameters(part.model.config);
+  part.space.fixed_parameters = parameters_outside_layers(part.model.config);
   for (ModuleChoices& module : part.space.modules) {
     const LayerPart& layer = part.model.layers[static_cast<std::size_t>(module.id.layer)];
     const Range columns = module.id.kind == ModuleKind::ffn ? layer.columns

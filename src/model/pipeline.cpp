@@ -12,12 +12,12 @@ namespace {
 
 constexpr int hidden_tag = 11;
 
-/// What MPI is handed for the three tensors: themselves, or places beside them.
+/// What MPI is handed for the tensors: themselves, or places beside them.
 class Handed {
  public:
   Handed(const Tensor (&tensors)[streamed_batches], std::optional<Device> beside) {
     if (!beside) return;
-    for (std::size_t i = 0; i < 3; ++i)
+    for (std::size_t i = 0; i < streamed_batches; ++i)
       places_[i] = MessageBuffer(tensors[i].bytes(), *beside, "hidden states on their way");
   }
 
@@ -101,7 +101,7 @@ void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::spa
   const auto expect = [&](std::size_t index) {
     if (before < 0 || index >= batches.size()) return;
     sent[index % streamed_batches].wait();
-    coming = comm.receive_async(handed.bytes(index % 3, hidden_of(index)), before, hidden_tag);
+    coming = comm.receive_async(handed.bytes(index % streamed_batches, hidden_of(index)), before, hidden_tag);
   };
   // An empty message tells the next stage that no more will come. After a failure a stage still takes what
   // the stage before it sends, so that no send is left waiting.
@@ -124,15 +124,16 @@ void stream_batches(const Communicator& comm, const PipelineGrid& grid, std::spa
         sent[index % streamed_batches].wait();
         begin(batches[index], hidden);
       } else {
-        handed.received(index % 3, hidden);
+        handed.received(index % streamed_batches, hidden);
       }
       work(batches[index], hidden);
-      handed.computed(index % 3, hidden, after >= 0);
+      handed.computed(index % streamed_batches, hidden, after >= 0);
     });
     if (board.failed()) {
       end_downstream();
     } else if (after >= 0) {
-      sent[index % streamed_batches] = comm.send_async(handed.bytes(index % 3, hidden), after, hidden_tag);
+      sent[index % streamed_batches] =
+          comm.send_async(handed.bytes(index % streamed_batches, hidden), after, hidden_tag);
     }
   }
 }

@@ -157,4 +157,12 @@ std::int64_t head_parameters(const HfConfig& config) {
   return config.hidden_size + (config.tie_word_embeddings ? 0 : config.vocab_size * config.hidden_size);
 }
 
+std::int64_t parameters_outside_layers(const HfConfig& config) {
+  return embedding_parameters(config) + head_parameters(config);
+}
+
+std::int64_t parameters_in_model(const HfConfig& config) {
+  return parameters_in_layers(config) + parameters_outside_layers(config);
+}
+
 }  // namespace galapagos

@@ -2,7 +2,6 @@
 
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/linear.hpp>
-#include <galapagos/pruning/sketch.hpp>
 
 namespace galapagos {
 namespace {

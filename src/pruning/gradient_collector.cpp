@@ -1,8 +1,6 @@
 #include "gradient_collector.hpp"
 
 #include <fmt/format.h>
-#include <tuple>
-#include <utility>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
@@ -44,8 +42,9 @@ GradientCollector::GradientCollector(const ops::Context& context, const Communic
       how_(how),
       config_(source.config),
       stage_(load_stage(source, grid.spans[static_cast<std::size_t>(grid.stage_of(rank_in_grid))])),
+      dense_config_(dense != nullptr ? std::optional(dense->config) : std::nullopt),
       exact_(context.exact()),
-      buffers_(context, config_, dense != nullptr ? &dense->config : nullptr, stage_.span, modules, shards,
+      buffers_(context, config_, dense_config_ ? &*dense_config_ : nullptr, stage_.span, modules, shards,
                how) {
   if (buffers_.directions) {
     copy_values(sketch_matrix(how.seed, how.rank, config_.hidden_size), buffers_.directions->matrix);
@@ -63,13 +62,9 @@ std::uint64_t GradientCollector::bytes(const HfConfig& config, const HfConfig* d
   std::uint64_t bytes =
       bytes_held([&] { return GradientBuffers(context, config, dense, span, modules, alone(), how); });
   std::int64_t weights = last ? embedding_parameters(config) : 0;  // a tied head is a copy
-  std::uint64_t packed = modules.size() * sensitivity_values(how.form, how.rank, config.hidden_size);
   if (dense != nullptr) {
-    for (std::int64_t layer = span.first; layer < span.last; ++layer) {
+    for (std::int64_t layer = span.first; layer < span.last; ++layer)
       weights += layer_parameters(*dense, dense->shape(layer));
-      for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn})
-        packed += static_cast<std::uint64_t>(module_columns(*dense, {layer, kind}) * config.hidden_size);
-    }
     if (last) {
       bytes += bytes_held(
           [&] { return logits_scratch(context, *dense, ops::logit_tile(how.device, how.most_tokens)); });
@@ -77,12 +72,10 @@ std::uint64_t GradientCollector::bytes(const HfConfig& config, const HfConfig* d
   }
   bytes +=
       stage_weight_bytes(config, span, precision) + static_cast<std::uint64_t>(weights) * size_of(precision);
-  // On the host: the sums of all lanes as they are written, and what waits between the way up and the way
-  // down.
+  // On the host, between the way up and the way down.
   const std::int64_t ways = how.samples + (dense != nullptr ? 1 : 0), answers = last && dense != nullptr;
   const std::int64_t waiting = (one_stage ? 0 : last ? ways : 1) + answers;
-  return bytes + (packed + static_cast<std::uint64_t>(how.window_tokens * waiting * config.hidden_size)) *
-                     sizeof(float);
+  return bytes + static_cast<std::uint64_t>(how.window_tokens * waiting * config.hidden_size) * sizeof(float);
 }
 
 void GradientCollector::check_finite(const Tensor& hidden) const {

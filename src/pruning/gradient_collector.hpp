@@ -86,7 +86,8 @@ class GradientCollector {
   HfConfig config_;
   StageWeights stage_;
   std::optional<HeadWeights> head_;         // on the last stage
-  std::vector<LayerWeights> dense_layers_;  // the unpruned model's, of this stage
+  std::optional<HfConfig> dense_config_;    // the unpruned model's
+  std::vector<LayerWeights> dense_layers_;  // of this stage
   ops::Context exact_;                      // whose products keep fp32
   GradientBuffers buffers_;
   std::vector<Batch> batches_;  // that went up

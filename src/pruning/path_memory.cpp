@@ -73,8 +73,8 @@ PathMemory refit_memory(const DatabaseHeader& header, std::span<const std::int16
     const std::uint64_t square = kept * kept * sizeof(float), weight = values * sizeof(float);
     memory.sums = std::max(memory.sums, parts * (square + weight));
     // As the ranks' sums come together, one of them; then the fit, the level and its sum with it.
-    const std::uint64_t fit =
-        fit_parts_bytes(static_cast<std::int64_t>(kept), header.config.hidden_size, !ridge.ridge);
+    const std::uint64_t fit = fit_parts_bytes(static_cast<std::int64_t>(kept), header.config.hidden_size,
+                                              !ridge.ridge, extent.device);
     memory.pruning = std::max(memory.pruning, std::max(square, fit + 2 * weight));
     held[static_cast<std::size_t>(owners[i])] += values * size_of(header.dtype);
   }

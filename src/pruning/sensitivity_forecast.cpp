@@ -57,16 +57,27 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
   how.most_tokens = extent.most_tokens;
   how.activations = extent.activations;
   how.device = extent.device;
-  // Of these the shards of a replica take turns.
-  const auto modules_of = [&](const LayerSpan& span, std::size_t shard) {
-    std::vector<ModuleId> modules;
-    std::size_t index = 0;
-    for (std::int64_t layer = 0; layer < span.last; ++layer) {
-      for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
-        if (index++ % parts.size() == shard && layer >= span.first) modules.push_back({layer, kind});
-      }
+  SensitivityHeader header;
+  header.config = extent.dense.value_or(config);
+  header.form = options.form;
+  header.rank = options.rank;
+  if (extent.dense) header.kept.assign(header.modules().size(), 0);
+  const std::vector<ModuleId> modules = header.modules();
+  // The modules of a shard, as the shards of a replica take turns; or with lanes, as these do with the sums.
+  const auto turns_of = [&](const LayerSpan& span, std::size_t shard, int lanes) {
+    std::vector<ModuleId> some;
+    for (std::size_t i = shard; i < modules.size(); i += parts.size()) {
+      const bool mine = i / parts.size() % static_cast<std::size_t>(lanes) == 0;
+      if (mine && modules[i].layer >= span.first && modules[i].layer < span.last) some.push_back(modules[i]);
     }
-    return modules;
+    return some;
+  };
+  // On the host: sums of all lanes, and at the end the weights in place.
+  const auto totals = [&](const std::vector<ModuleId>& owned) {
+    std::uint64_t values = 0;
+    for (const ModuleId& module : owned)
+      values += header.values() + (extent.dense ? 2 * header.weight_values(module) : 0);
+    return values * sizeof(float);
   };
   const auto fits = [&](int stages, int lanes) {
     forecast.grid.lanes = lanes;
@@ -81,9 +92,9 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
       for (const LayerSpan& span : forecast.grid.spans) {
         for (std::size_t shard = 0; shard < parts.size(); ++shard) {
           const HfConfig* dense = extent.dense ? &dense_parts[shard] : nullptr;
-          forecast.bytes =
-              std::max(forecast.bytes, GradientCollector::bytes(parts[shard], dense, precision, span,
-                                                                modules_of(span, shard), stages == 1, how));
+          const std::uint64_t gathering = GradientCollector::bytes(
+              parts[shard], dense, precision, span, turns_of(span, shard, 1), stages == 1, how);
+          forecast.bytes = std::max(forecast.bytes, gathering + totals(turns_of(span, shard, lanes)));
         }
       }
       if (limit == 0 || forecast.bytes <= limit) return true;
@@ -101,11 +112,6 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
     forecast.too_small = fmt::format("the model and its gradients need {} on a rank, which may use {}",
                                      human_bytes(forecast.bytes), human_bytes(limit));
   }
-  SensitivityHeader header;
-  header.config = extent.dense.value_or(config);
-  header.form = options.form;
-  header.rank = options.rank;
-  if (extent.dense) header.kept.assign(header.modules().size(), 0);
   forecast.file = header.file_bytes();
   forecast.operations = operations_of(options, config, extent, forecast);
   return forecast;

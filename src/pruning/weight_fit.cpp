@@ -82,12 +82,13 @@ PartsFit fit_parts(const ops::Context& context, std::vector<FitSums>& parts, con
   return found;
 }
 
-std::uint64_t fit_parts_bytes(std::int64_t columns, std::int64_t hidden, bool chosen) {
+std::uint64_t fit_parts_bytes(std::int64_t columns, std::int64_t hidden, bool chosen, Device device) {
   const std::int64_t square = columns * columns, weight = columns * hidden;
   // A factor and a change; where a ridge is chosen, beside the sum of the parts, and then the change with its
   // product and with two of what the root of a sensitivity makes.
-  const std::int64_t solution = square + weight;
-  return static_cast<std::uint64_t>(chosen ? solution + std::max(solution, 4 * weight) : solution) *
+  // cuSOLVER's workspace is taken to be as large as the factor.
+  const std::int64_t solution = (device == Device::cuda ? 2 : 1) * square + weight;
+  return static_cast<std::uint64_t>(chosen ? square + weight + std::max(solution, 4 * weight) : solution) *
          sizeof(float);
 }
 

@@ -78,6 +78,7 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
     note(stage.tokens, chunk_size(candidates, group));
     candidates = stage.survivors;
   }
+  if (extent.evaluates) note(std::max(extent.batch_tokens, extent.longest), 1);
   note(evolution.compare_tokens, (evolution.islands + replicas - 1) / replicas);
   if (trains(evolution)) {
     const std::int64_t all = space.fixed_parameters + space.dense_parameters();

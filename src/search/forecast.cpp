@@ -165,11 +165,11 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   forecast.parameters = space.parameters(uniform);
   forecast.dense_parameters = space.fixed_parameters + space.dense_parameters();
   for (int shard = 0; shard < options.shards; ++shard) {
-    const SearchFootprint footprint =
-        search_footprint(space, part_of_space(space, config, shard, options.shards), evolution,
-                         options.fitness, options.tuning,
-                         {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
-                          most_parameters(space, budget), replicas, sizes.device});
+    const SearchFootprint footprint = search_footprint(
+        space, part_of_space(space, config, shard, options.shards), evolution, options.fitness,
+        options.tuning,
+        {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
+         most_parameters(space, budget), replicas, sizes.device, !options.eval_data.empty()});
     if (shard == 0 || all_of(footprint) > all_of(forecast.footprint)) forecast.footprint = footprint;
   }
   const auto nodes = static_cast<double>((sizes.ranks + sizes.ranks_per_node - 1) / sizes.ranks_per_node);

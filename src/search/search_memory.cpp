@@ -40,7 +40,8 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
                             setup.longest,
                             most_parameters(setup.space, *setup.budget),
                             grid.replicas(),
-                            device};
+                            device,
+                            !options.eval_data.empty()};
   const SearchFootprint footprint = agree_on(comm, [&] {
     const SpacePart part = part_of_space(setup.space, setup.config, grid.shard(), grid.shards());
     return search_footprint(setup.space, part, options.evolution, options.fitness, options.tuning, extent);

@@ -47,10 +47,10 @@ void log_updates(const Communicator& comm, const DistilSetup& setup) {
 
 /// Collective. Says what a rank needs, and refuses what it has not with a ResourceError.
 void check_memory(const Communicator& comm, const ops::Context& context, const DistilSetup& setup) {
-  const DistilFootprint footprint =
-      distil_footprint(setup.model.config, setup.reference.config,
-                       std::max(size_of(setup.model.precision), size_of(setup.reference.precision)),
-                       context.activations(), setup.longest, std::ssize(setup.mine.tokens), comm.size());
+  const DistilFootprint footprint = distil_footprint(
+      setup.model.config, setup.reference.config,
+      std::max(size_of(setup.model.precision), size_of(setup.reference.precision)), context.device(),
+      context.activations(), setup.longest, std::ssize(setup.mine.tokens), comm.size());
   log_info("memory of a rank: {} = layers {}, training one {}, hidden states{} {}",
            human_bytes(footprint.weights + footprint.training + footprint.states),
            human_bytes(footprint.weights), human_bytes(footprint.training),
@@ -128,8 +128,8 @@ void write_manifest(const DistilSetup& setup, int ranks, double seconds, const R
 }  // namespace
 
 DistilFootprint distil_footprint(const HfConfig& model, const HfConfig& reference, std::size_t value_bytes,
-                                 DType activations, std::int64_t most_tokens, std::int64_t tokens,
-                                 int ranks) {
+                                 Device device, DType activations, std::int64_t most_tokens,
+                                 std::int64_t tokens, int ranks) {
   const auto bytes = [](std::int64_t count, std::size_t of_each) {
     return static_cast<std::uint64_t>(count) * of_each;
   };
@@ -143,7 +143,7 @@ DistilFootprint distil_footprint(const HfConfig& model, const HfConfig& referenc
     columns = std::max({columns, shape.columns, shape.heads() * model.head_dim});
   // A layer is fitted before it is trained; what it was fitted to stays.
   footprint.training = LayerDistiller::bytes(model, most_tokens, activations) +
-                       std::max(OutputFit::bytes(columns, model.hidden_size),
+                       std::max(OutputFit::bytes(columns, model.hidden_size, device),
                                 LayerDistiller::training_bytes(model, most_tokens, ranks, activations)) +
                        bytes(largest_layer(model), sizeof(float)) +
                        activation_bytes(model, most_tokens, activations, 1) +

@@ -20,8 +20,7 @@ std::string reference_text(const TrainFootprint& footprint, const std::string& s
 
 TrainFootprint train_footprint(const HfConfig& config, const ModelSource* reference,
                                const TrainExtent& extent) {
-  const std::int64_t count =
-      parameters_in_layers(config) + embedding_parameters(config) + head_parameters(config);
+  const std::int64_t count = parameters_in_model(config);
   const auto parameters = static_cast<std::uint64_t>(count);
   TrainFootprint footprint;
   footprint.weights = parameters * size_of(extent.precision);

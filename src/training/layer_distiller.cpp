@@ -8,7 +8,6 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/random.hpp>
-#include <galapagos/model/stage.hpp>
 #include <galapagos/ops/adamw.hpp>
 #include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/linear.hpp>

@@ -23,11 +23,11 @@ OutputFit::OutputFit(const ops::Context& context, std::int64_t columns, std::int
   }
 }
 
-std::uint64_t OutputFit::bytes(std::int64_t columns, std::int64_t hidden) {
-  const ops::Context context = ops::Context::planned(Device::cpu, DType::f32);
+std::uint64_t OutputFit::bytes(std::int64_t columns, std::int64_t hidden, Device device) {
+  const ops::Context context = ops::Context::planned(device, DType::f32);
   // And the change of the weight, as all ranks get it.
   return bytes_held([&] { return OutputFit(context, columns, hidden, "a module"); }) +
-         fit_parts_bytes(columns, hidden, true) +
+         fit_parts_bytes(columns, hidden, true, device) +
          static_cast<std::uint64_t>(columns * hidden) * sizeof(float);
 }
 

@@ -20,7 +20,7 @@ class OutputFit {
             const std::string& purpose);
 
   /// Bytes of it, while it solves included.
-  static std::uint64_t bytes(std::int64_t columns, std::int64_t hidden);
+  static std::uint64_t bytes(std::int64_t columns, std::int64_t hidden, Device device);
 
   /// Adds a batch: the projection's input a [t, n], and `left` = t - x - W_0 a [t, hidden] fp32.
   void add(const Tensor& input, const Tensor& left, bool held_out);

@@ -63,8 +63,7 @@ void open_models(TrainSetup& setup, const ReplicaGrid& grid, const ops::Context&
                                                       setup.precision, context.device())
                                   : random_source(model.config, part_of(model.config), setup.precision,
                                                   context.device(), options.seed);
-  setup.parameters =
-      parameters_in_layers(model.config) + embedding_parameters(model.config) + head_parameters(model.config);
+  setup.parameters = parameters_in_model(model.config);
   setup.loss = training_loss(options.loss, options.reference.has_value(), model.config);
   if (!options.reference) return;
   OpenModel& reference = setup.reference.emplace();

@@ -71,10 +71,10 @@ TEST_CASE("a fit of parts takes the memory that it says") {
     const auto taken = [&](const Compensation& compensation, const Sensitivity* sensitivity) {
       return most_of([&] { fit_parts(ops::Context(), parts, compensation, "test", sensitivity); });
     };
-    const auto chosen = static_cast<double>(fit_parts_bytes(columns, hidden, true));
+    const auto chosen = static_cast<double>(fit_parts_bytes(columns, hidden, true, Device::cpu));
     CHECK(taken({}, &metric) == chosen);
     CHECK(taken({}, nullptr) <= chosen);
     CHECK(taken({}, nullptr) > 0.7 * chosen);
-    CHECK(taken({0.3}, nullptr) == static_cast<double>(fit_parts_bytes(columns, hidden, false)));
+    CHECK(taken({0.3}, nullptr) == static_cast<double>(fit_parts_bytes(columns, hidden, false, Device::cpu)));
   }
 }

@@ -80,5 +80,8 @@ std::int64_t layer_parameters(const HfConfig& config, const LayerShape& shape);
 std::int64_t parameters_in_layers(const HfConfig& config);
 std::int64_t embedding_parameters(const HfConfig& config);
 std::int64_t head_parameters(const HfConfig& config);
+/// Of what no layer has: embedding and head; and of all.
+std::int64_t parameters_outside_layers(const HfConfig& config);
+std::int64_t parameters_in_model(const HfConfig& config);
 
 }  // namespace galapagos

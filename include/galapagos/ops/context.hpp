@@ -37,7 +37,7 @@ class Context {
   /// type. No operation takes it.
   static Context planned(Device device, DType activations);
 
-  /// The same, but products of fp32 operands keep them.
+  /// This one, but products of fp32 operands keep them.
   Context exact() const;
 
   Device device() const { return device_; }

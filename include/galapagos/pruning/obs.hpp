@@ -47,8 +47,8 @@ using LevelSink =
 /// depend on it. Throws NumericalError naming the module where H stays indefinite after raising the damping.
 ObsSummary structured_obs(const ops::Context& context, const ObsProblem& problem, const LevelSink& sink);
 
-/// Bytes that it takes beside the problem, of that many columns with weights of `hidden` rows; `weighed` by a
-/// sensitivity or not.
+/// Bytes that it takes beside the problem, of that many columns with weights of `hidden` rows, `weighed` by a
+/// sensitivity or not; but for blocks of a few columns on their way.
 std::uint64_t obs_bytes(std::int64_t columns, std::int64_t hidden, Device device, bool weighed);
 
 }  // namespace galapagos

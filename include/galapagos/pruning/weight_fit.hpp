@@ -62,9 +62,9 @@ struct PartsFit {
 PartsFit fit_parts(const ops::Context& context, std::vector<FitSums>& parts, const Compensation& compensation,
                    const std::string& name, const Sensitivity* sensitivity = nullptr);
 
-/// Bytes of what it returns and takes meanwhile, beside the parts: of n columns, with a ridge given or one
-/// `chosen`.
-std::uint64_t fit_parts_bytes(std::int64_t columns, std::int64_t hidden, bool chosen);
+/// Bytes of what it returns and takes meanwhile, beside the parts: of that many columns, with a ridge given
+/// or one `chosen`.
+std::uint64_t fit_parts_bytes(std::int64_t columns, std::int64_t hidden, bool chosen, Device device);
 
 /// What is left to explain where only the columns `kept` are there with weight [kept, d], of a module with
 /// `gram` and `cross` = sum a (t - x)^T [n, d].

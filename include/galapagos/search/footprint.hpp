@@ -32,6 +32,7 @@ struct SearchExtent {
   std::int64_t most_parameters = 0;  ///< of a candidate
   int replicas = 1;                  ///< of the whole search
   Device device = Device::cpu;
+  bool evaluates = false;  ///< the best on other text, a batch at a time
 
   DType activations() const { return ops::activation_type(device, precision); }
 };

@@ -44,6 +44,7 @@ struct DistilFootprint {
 
 /// `value_bytes` of a working weight of either model; `most_tokens` of a batch, `tokens` of a rank's text.
 DistilFootprint distil_footprint(const HfConfig& model, const HfConfig& reference, std::size_t value_bytes,
-                                 DType activations, std::int64_t most_tokens, std::int64_t tokens, int ranks);
+                                 Device device, DType activations, std::int64_t most_tokens,
+                                 std::int64_t tokens, int ranks);
 
 }  // namespace galapagos

@@ -1,0 +1,186 @@
+#include "planner.hpp"
+
+#include "plan_parts.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include <galapagos/core/text.hpp>
+#include <galapagos/io/model_sequences.hpp>
+#include <galapagos/search/forecast.hpp>
+
+namespace galapagos::app {
+namespace {
+
+// What a command uses where it is to use everything there is, which nobody can know here.
+constexpr std::int64_t assumed_calibration = 1 << 22;
+constexpr std::int64_t assumed_pool = 100000;
+constexpr std::int64_t assumed_data = 1 << 18;
+constexpr std::int64_t assumed_training = 1 << 30;
+constexpr double assumed_sparsity = 0.5;
+
+ModelSizes read_model(const std::filesystem::path& path, std::optional<DType> precision, Device device,
+                      std::vector<std::string>& assumed) {
+  ModelSizes model;
+  model.config = read_shape(path);
+  const std::string& type = model.config.torch_dtype;
+  model.stored = type == "float32" ? DType::f32 : type == "float16" ? DType::f16 : DType::bf16;
+  if (type.empty()) assumed.push_back("weights in bf16, as config.json names no type");
+  model.precision = ops::working_type(device, precision.value_or(model.stored));
+  return model;
+}
+
+std::vector<std::int32_t> orders_of(const DatabaseReader& database) {
+  std::vector<std::int32_t> orders;
+  for (const ModuleId& module : database.header().modules()) {
+    const std::vector<std::int32_t> order = database.order(module);
+    orders.insert(orders.end(), order.begin(), order.end());
+  }
+  return orders;
+}
+
+}  // namespace
+
+Planner::Planner(Commands& commands)
+    : commands_(commands),
+      machine_(read_machine(commands.plan.request)),
+      model_(read_model(commands.plan.request.model, commands.plan.request.precision, machine_.device(),
+                        assumed_)) {}
+
+void Planner::plan() {
+  const bool all = commands_.planned.size() > 1;
+  for (const std::string& name : commands_.planned) {
+    // The pruned model is trained on only where that is asked for.
+    if (all && name == "train" && !commands_.train.options.has("tokens")) continue;
+    if (all && name == "distil") continue;
+    phases_.push_back(phase(name));
+  }
+}
+
+std::int64_t Planner::tokens_or(std::int64_t asked, std::int64_t otherwise, const char* of_what) {
+  if (asked > 0) return asked;
+  assumed_.push_back(fmt::format("{} {}", human_count(static_cast<std::uint64_t>(otherwise)), of_what));
+  return otherwise;
+}
+
+DatabaseOptions Planner::database_options() {
+  DatabaseOptions options = commands_.database.read(machine_.ranks);
+  check_options(options);
+  options.calibration_tokens =
+      tokens_or(options.calibration_tokens, assumed_calibration, "calibration tokens of the database");
+  return options;
+}
+
+SearchOptions Planner::search_options() {
+  SearchOptions options = commands_.search.read(machine_.ranks);
+  resolve(options);
+  if (options.target.count() == 0) {
+    options.target.sparsity = assumed_sparsity;
+    const std::string said = fmt::format("a target sparsity of {}", assumed_sparsity);
+    if (std::find(assumed_.begin(), assumed_.end(), said) == assumed_.end()) assumed_.push_back(said);
+  }
+  options.sequence_length = checked_sequence_length(options.sequence_length, model_.config);
+  return options;
+}
+
+StitchOptions Planner::of_refit() {
+  commands_.stitch.read(machine_.ranks);
+  StitchOptions options = stitch_options(commands_.stitch);
+  if (!options.refit) return options;
+  options.refit->calibration_tokens =
+      tokens_or(options.refit->calibration_tokens, assumed_calibration, "calibration tokens of the refit");
+  options.refit->sequence_length = checked_sequence_length(options.refit->sequence_length, model_.config);
+  return options;
+}
+
+/// The levels of the database that is there, else of the one that the options would give.
+void Planner::make_space() {
+  if (header_) return;
+  if (const auto& path = commands_.search.read(machine_.ranks).database; !path.empty()) {
+    const DatabaseReader database(path);
+    header_ = database.header();
+    if (header_->config.source != model_.config.source) {
+      throw InputError("the database was made from another model", path.string(),
+                       "give the model it was made from");
+    }
+    space_ = galapagos::make_space(*header_, orders_of(database));
+    return;
+  }
+  header_ = make_header(commands_.database.read(machine_.ranks), model_.config, model_.stored);
+  if (commands_.database.request.sensitivity && commands_.sensitivity.read(machine_.ranks).divergence) {
+    header_->end_loss_from = "kl";
+  }
+  space_ = expected_space(*header_);
+}
+
+PlannedPhase Planner::of_sensitivity() {
+  SensitivityOptions options = commands_.sensitivity.read(machine_.ranks);
+  check_options(options);
+  options.calibration_tokens =
+      tokens_or(options.calibration_tokens, assumed_calibration, "tokens of the sensitivity");
+  return plan_sensitivity(machine_, model_, options,
+                          checked_sequence_length(options.sequence_length, model_.config));
+}
+
+PlannedPhase Planner::of_eval() {
+  const EvalRequest& request = commands_.eval.read(machine_.ranks);
+  commands_.eval.options.check();
+  const auto tokens = tokens_or(request.tokens, assumed_data, "tokens to evaluate");
+  const auto length = checked_sequence_length(request.sequence_length, model_.config);
+  return plan_eval(machine_, model_, reference_of(request.reference),
+                   {request.batch_tokens, request.memory_limit}, length, tokens, request.shards);
+}
+
+std::optional<ModelSizes> Planner::reference_of(const std::optional<std::filesystem::path>& folder) {
+  if (!folder) return std::nullopt;
+  return read_model(*folder, commands_.plan.request.precision, machine_.device(), assumed_);
+}
+
+/// Of the model itself, or among all commands of what `stitch` writes.
+PlannedPhase Planner::of_train() {
+  TrainOptions options = commands_.train.read(machine_.ranks);
+  options.tokens = tokens_or(options.tokens, assumed_training, "tokens to train on");
+  check_options(options);
+  ModelSizes model = model_;
+  if (commands_.planned.size() > 1) {
+    make_space();
+    model.config.layer_shapes =
+        space_.shapes(model.config, make_budget(space_, search_options().target).uniform());
+  }
+  const std::int64_t length = checked_sequence_length(options.sequence_length, model.config);
+  return plan_train(machine_, model, reference_of(options.reference), options, length, options.shards);
+}
+
+PlannedPhase Planner::of_distil() {
+  const DistilOptions& options = commands_.distil.read(machine_.ranks);
+  check_ranges(options);
+  if (options.reference.empty()) {
+    throw UsageError("no model to learn from", "--reference",
+                     "give the unpruned model's folder or config.json, which may be --model itself");
+  }
+  const std::optional<ModelSizes> reference = reference_of(options.reference);
+  const std::int64_t tokens = tokens_or(options.tokens, assumed_calibration, "tokens to distil on");
+  const std::int64_t length = checked_sequence_length(options.sequence_length, model_.config);
+  return plan_distil(machine_, model_, *reference, options, length, tokens);
+}
+
+PlannedPhase Planner::phase(const std::string& name) {
+  if (name == "sensitivity") return of_sensitivity();
+  if (name == "eval") return of_eval();
+  if (name == "distil") return of_distil();
+  if (name == "train") return of_train();
+  if (name == "database") {
+    const DatabaseOptions options = database_options();
+    DatabaseHeader header = make_header(options, model_.config, model_.stored);
+    header.precision = model_.precision;
+    return plan_database(machine_, options, header);
+  }
+  make_space();
+  SearchOptions options = search_options();
+  if (name == "stitch") return plan_stitch(machine_, model_, of_refit(), *header_, space_, options);
+  options.calibration_tokens =
+      tokens_or(options.calibration_tokens, assumed_pool, "calibration tokens of the search");
+  return plan_search(machine_, model_, options, space_, header_->dtype);
+}
+
+}  // namespace galapagos::app
