@@ -1,5 +1,4 @@
-#include "plan.hpp"
-
+#include "plan_commands.hpp"
 #include "planner.hpp"
 
 #include <fmt/format.h>

@@ -1,5 +1,5 @@
 #include "command.hpp"
-#include "plan.hpp"
+#include "plan_commands.hpp"
 #include "plan_parts.hpp"
 
 #include <array>

@@ -1,4 +1,4 @@
-#include "plan.hpp"
+#include "plan_commands.hpp"
 #include "plan_parts.hpp"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "plan.hpp"
+#include "plan_commands.hpp"
 #include "plan_request.hpp"
 
 #include <cstdint>

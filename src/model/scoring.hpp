@@ -7,7 +7,8 @@
 #include <cstdint>
 #include <vector>
 
-#include <galapagos/model/evaluate.hpp>
+#include <galapagos/core/phase_times.hpp>
+#include <galapagos/model/evaluation_grid.hpp>
 
 namespace galapagos {
 

@@ -12,6 +12,7 @@
 #include <galapagos/core/stop_rule.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/pruning/sensitivity.hpp>
 #include <galapagos/pruning/sketch.hpp>
 
 namespace galapagos {

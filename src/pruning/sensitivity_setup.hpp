@@ -7,8 +7,9 @@
 
 #include <galapagos/io/token_source.hpp>
 #include <galapagos/model/partition.hpp>
-#include <galapagos/pruning/sensitivity.hpp>
 #include <galapagos/pruning/sensitivity_forecast.hpp>
+#include <galapagos/pruning/sensitivity_model.hpp>
+#include <galapagos/pruning/sensitivity_options.hpp>
 
 namespace galapagos {
 

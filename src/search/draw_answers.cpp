@@ -3,23 +3,18 @@
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transfer.hpp>
 #include <galapagos/ops/transformer.hpp>
+#include <galapagos/ops/tuning.hpp>
 #include <galapagos/search/draw_answers.hpp>
 #include <galapagos/tensor/memory_count.hpp>
 
 namespace galapagos {
-namespace {
-
-constexpr std::int64_t rows_at_once = 2048;  // brought to the device before they are normed
-
-}  // namespace
-
 DrawAnswers::DrawAnswers(const ops::Context& context, const HfConfig& config, const HeadWeights& head,
                          std::uint64_t kept_bytes)
     : context_(context), config_(config), head_(head), kept_bytes_(kept_bytes) {}
 
 DrawAnswers::Buffers::Buffers(const ops::Context& context, const HfConfig& config, std::int64_t tokens)
     : normed(logits_scratch(context, config, tokens)),
-      wide(hidden_states(context, config, std::min(tokens, rows_at_once))) {}
+      wide(hidden_states(context, config, std::min(tokens, ops::rows_brought))) {}
 
 std::uint64_t DrawAnswers::bytes(const HfConfig& config, std::int64_t tokens, Device device,
                                  DType activations) {

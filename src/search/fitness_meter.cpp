@@ -36,8 +36,8 @@ FitnessMeter::FitnessMeter(const ops::Context& context, const HfConfig& config, 
     : context_(context), config_(config), shards_(shards), dense_(context, config, head, kept_bytes) {}
 
 std::size_t FitnessMeter::candidates_at_once(const HfConfig& config, std::int64_t tokens, Device device) {
-  const std::uint64_t limit = (device == Device::cpu ? 512ull : 2048ull) << 20;
-  return std::max<std::size_t>(1, limit / std::max<std::uint64_t>(1, states_bytes(config, tokens)));
+  return std::max<std::size_t>(
+      1, ops::compared_states(device) / std::max<std::uint64_t>(1, states_bytes(config, tokens)));
 }
 
 FitnessMeter::Bytes FitnessMeter::bytes(const HfConfig& config, FitnessKind kind, std::int64_t tokens,

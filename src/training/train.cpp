@@ -6,6 +6,7 @@
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/signals.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/training/train.hpp>
 
 namespace galapagos {
 namespace {

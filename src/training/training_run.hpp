@@ -12,8 +12,8 @@
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/training/batch_gradient.hpp>
+#include <galapagos/training/model_writer.hpp>
 #include <galapagos/training/optimiser.hpp>
-#include <galapagos/training/train.hpp>
 
 namespace galapagos {
 

@@ -27,4 +27,14 @@ constexpr std::int64_t logit_tile(Device device, std::int64_t most_tokens) {
   return std::min(logit_tile(device), most_tokens);
 }
 
+/// Bytes of the candidates' last hidden states that a search holds at a time. More candidates share what they
+/// are compared with, and the layers up to their first difference.
+constexpr std::uint64_t compared_states(Device device) {
+  return (device == Device::cpu ? std::uint64_t{512} : std::uint64_t{2048}) << 20;
+}
+
+/// Rows of the unpruned model's hidden states that are brought to the device at a time, to be normed there:
+/// enough that the norm's launch is nothing beside the copy.
+constexpr std::int64_t rows_brought = 2048;
+
 }  // namespace galapagos::ops

@@ -1,21 +1,11 @@
 #pragma once
 
-#include <filesystem>
-#include <functional>
-#include <span>
-
 #include <galapagos/comm/communicator.hpp>
-#include <galapagos/model/replicas.hpp>
 #include <galapagos/ops/context.hpp>
+#include <galapagos/training/model_writer.hpp>
 #include <galapagos/training/train_options.hpp>
 
 namespace galapagos {
-
-/// Collective. Writes a model's folder from its parameters' values, stored as `dtype`: fp32, all of them on
-/// every rank, or of a replica on several shards each one's slices.
-using ModelWriter =
-    std::function<void(const HfConfig& config, std::span<const NamedTensor> values, const ReplicaGrid& grid,
-                       DType dtype, const std::filesystem::path& folder)>;
 
 /// Collective. Trains a model on text, the same on every replica, each with its share of every update's
 /// sequences, and writes the run's folder: config.ini, metrics.jsonl, checkpoint.h5, manifest.json and at the

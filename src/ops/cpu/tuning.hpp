@@ -32,6 +32,8 @@ constexpr std::int64_t transposed_block = 32;
 
 inline constexpr std::array tuning = {
     Tuning{"logit_tile", logit_tile(Device::cpu)},
+    Tuning{"compared_states", static_cast<std::int64_t>(compared_states(Device::cpu))},
+    Tuning{"rows_brought", rows_brought},
     Tuning{"cholesky_leaf", cholesky_leaf},
     Tuning{"obs_block", obs_block},
     Tuning{"obs_columns_at_once", obs_columns_at_once},

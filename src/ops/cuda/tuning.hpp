@@ -42,6 +42,8 @@ constexpr std::size_t cudnn_lengths = 8, cudnn_plans = 256;
 
 inline constexpr std::array tuning = {
     Tuning{"logit_tile", logit_tile(Device::cuda)},
+    Tuning{"compared_states", static_cast<std::int64_t>(compared_states(Device::cuda))},
+    Tuning{"rows_brought", rows_brought},
     Tuning{"block_threads", block_threads},
     Tuning{"row_threads", row_threads},
     Tuning{"logits_ahead", logits_ahead},
