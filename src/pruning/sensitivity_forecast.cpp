@@ -64,10 +64,10 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
   if (extent.dense) header.kept.assign(header.modules().size(), 0);
   const std::vector<ModuleId> modules = header.modules();
   // The modules of a shard, as the shards of a replica take turns; or with lanes, as these do with the sums.
-  const auto turns_of = [&](const LayerSpan& span, std::size_t shard, int lanes) {
+  const auto turns_of = [&](const LayerSpan& span, std::size_t shard, int lane, int lanes) {
     std::vector<ModuleId> some;
     for (std::size_t i = shard; i < modules.size(); i += parts.size()) {
-      const bool mine = i / parts.size() % static_cast<std::size_t>(lanes) == 0;
+      const bool mine = i / parts.size() % static_cast<std::size_t>(lanes) == static_cast<std::size_t>(lane);
       if (mine && modules[i].layer >= span.first && modules[i].layer < span.last) some.push_back(modules[i]);
     }
     return some;
@@ -93,8 +93,9 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
         for (std::size_t shard = 0; shard < parts.size(); ++shard) {
           const HfConfig* dense = extent.dense ? &dense_parts[shard] : nullptr;
           const std::uint64_t gathering = GradientCollector::bytes(
-              parts[shard], dense, precision, span, turns_of(span, shard, 1), stages == 1, how);
-          forecast.bytes = std::max(forecast.bytes, gathering + totals(turns_of(span, shard, lanes)));
+              parts[shard], dense, precision, span, turns_of(span, shard, 0, 1), stages == 1, how);
+          for (int lane = 0; lane < lanes; ++lane)
+            forecast.bytes = std::max(forecast.bytes, gathering + totals(turns_of(span, shard, lane, lanes)));
         }
       }
       if (limit == 0 || forecast.bytes <= limit) return true;
