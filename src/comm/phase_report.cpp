@@ -80,7 +80,8 @@ void RunReport::add_to(Json& manifest) const {
 }
 
 RunReport report_run(const Communicator& comm, PhaseTimes& times) {
-  const RunReport report{spread_over_ranks(comm, times.phases()), most_memory(comm)};
+  const Json memory = most_memory(comm);
+  const RunReport report{spread_over_ranks(comm, times.phases()), memory};
   if (!comm.is_root()) return report;
   log_info("{:<30}{:>10}{:>10}{:>10}{:>8}", "seconds by phase and rank", "min", "mean", "max", "share");
   for (const auto& [name, phase] : report.phases.items()) {
