@@ -61,12 +61,15 @@ int PipelineGrid::stage_of_layer(std::int64_t layer) const {
   throw FailureError("a layer beyond the last stage", "PipelineGrid", "report this as a defect");
 }
 
+void check_lanes(int lanes, int ranks) {
+  if (lanes >= 0 && lanes <= ranks) return;
+  throw UsageError(fmt::format("{} lanes do not fit {} ranks", lanes, ranks), "--lanes",
+                   "use at most one lane per rank");
+}
+
 PipelineGrid make_pipeline_grid(std::span<const double> layer_costs, int ranks, int lanes) {
   const int layers = static_cast<int>(layer_costs.size());
-  if (lanes < 0 || lanes > ranks) {
-    throw UsageError(fmt::format("{} lanes do not fit {} ranks", lanes, ranks), "--lanes",
-                     "use at most one lane per rank");
-  }
+  check_lanes(lanes, ranks);
   if (lanes == 0) lanes = (ranks + layers - 1) / layers;
   PipelineGrid grid;
   grid.lanes = lanes;

@@ -1,7 +1,9 @@
 #include "gradient_collector.hpp"
+#include "gradient_dealing.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <map>
 #include <vector>
 
 #include <galapagos/core/text.hpp>
@@ -43,6 +45,7 @@ double operations_of(const SensitivityOptions& options, const HfConfig& config,
 SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, const HfConfig& config,
                                          DType precision, const SensitivityExtent& extent, int ranks,
                                          std::uint64_t limit) {
+  check_lanes(options.lanes, ranks);
   std::vector<HfConfig> parts, dense_parts;
   for (int shard = 0; shard < options.shards; ++shard) {
     parts.push_back(part_of_model(config, shard, options.shards).config);
@@ -63,21 +66,21 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
   header.rank = options.rank;
   if (extent.dense) header.kept.assign(header.modules().size(), 0);
   const std::vector<ModuleId> modules = header.modules();
-  // The modules of a shard, as the shards of a replica take turns; or with lanes, as these do with the sums.
-  const auto turns_of = [&](const LayerSpan& span, std::size_t shard, int lane, int lanes) {
-    std::vector<ModuleId> some;
-    for (std::size_t i = shard; i < modules.size(); i += parts.size()) {
-      const bool mine = i / parts.size() % static_cast<std::size_t>(lanes) == static_cast<std::size_t>(lane);
-      if (mine && modules[i].layer >= span.first && modules[i].layer < span.last) some.push_back(modules[i]);
-    }
-    return some;
+  // Those that a rank of the first lane gathers; ranks count as in the dealing.
+  const auto held_by = [&](const GradientDealing& dealing, int rank) {
+    std::vector<ModuleId> held;
+    for (std::size_t i = 0; i < modules.size(); ++i)
+      if (dealing.holder(0, i, modules[i]) == rank) held.push_back(modules[i]);
+    return held;
   };
-  // On the host: sums of all lanes, and at the end the weights in place.
-  const auto totals = [&](const std::vector<ModuleId>& owned) {
-    std::uint64_t values = 0;
-    for (const ModuleId& module : owned)
-      values += header.values() + (extent.dense ? 2 * header.weight_values(module) : 0);
-    return values * sizeof(float);
+  // On the hosts of those ranks that own sums of all lanes; at the end the weights in place lie beside them.
+  const auto totals_of = [&](const GradientDealing& dealing) {
+    std::map<int, std::uint64_t> totals;
+    for (std::size_t i = 0; i < modules.size(); ++i) {
+      const std::uint64_t weights = extent.dense ? 2 * header.weight_values(modules[i]) : 0;
+      totals[dealing.owner(i, modules[i])] += (header.values() + weights) * sizeof(float);
+    }
+    return totals;
   };
   const auto fits = [&](int stages, int lanes) {
     forecast.grid.lanes = lanes;
@@ -89,14 +92,20 @@ SensitivityForecast forecast_sensitivity(const SensitivityOptions& options, cons
     for (const bool recompute : {false, true}) {
       how.recompute = forecast.recompute = recompute;
       forecast.bytes = 0;
-      for (const LayerSpan& span : forecast.grid.spans) {
-        for (std::size_t shard = 0; shard < parts.size(); ++shard) {
-          const HfConfig* dense = extent.dense ? &dense_parts[shard] : nullptr;
-          const std::uint64_t gathering = GradientCollector::bytes(
-              parts[shard], dense, precision, span, turns_of(span, shard, 0, 1), stages == 1, how);
-          for (int lane = 0; lane < lanes; ++lane)
-            forecast.bytes = std::max(forecast.bytes, gathering + totals(turns_of(span, shard, lane, lanes)));
-        }
+      const GradientDealing dealing{forecast.grid, options.shards};
+      // What the ranks of all lanes have alike: of each stage and shard, those of the first lane.
+      std::vector<std::uint64_t> gathering;
+      for (int rank = 0; rank < stages * options.shards; ++rank) {
+        const auto shard = static_cast<std::size_t>(rank % options.shards);
+        gathering.push_back(
+            GradientCollector::bytes(parts[shard], extent.dense ? &dense_parts[shard] : nullptr, precision,
+                                     forecast.grid.spans[static_cast<std::size_t>(rank / options.shards)],
+                                     held_by(dealing, rank), stages == 1, how));
+        forecast.bytes = std::max(forecast.bytes, gathering.back());
+      }
+      for (const auto& [rank, bytes] : totals_of(dealing)) {
+        const auto alike = static_cast<std::size_t>(rank) % gathering.size();
+        forecast.bytes = std::max(forecast.bytes, gathering[alike] + bytes);
       }
       if (limit == 0 || forecast.bytes <= limit) return true;
     }

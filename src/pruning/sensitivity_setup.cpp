@@ -54,10 +54,7 @@ SensitivitySetup make_sensitivity_setup(const Communicator& comm, const ops::Con
     header.rank = options.rank;
     if (options.divergence) header.kept = model.kept;
     header.batch_tokens = options.batch_tokens;
-    if (options.lanes > comm.size()) {
-      throw UsageError(fmt::format("{} lanes do not fit {} ranks", options.lanes, comm.size()), "--lanes",
-                       "use at most one lane per rank");
-    }
+    check_lanes(options.lanes, comm.size());
     setup.modules = header.modules();
     if (options.rank > header.config.hidden_size) {
       throw UsageError(

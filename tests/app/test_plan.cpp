@@ -572,6 +572,8 @@ TEST_CASE("what does not fit is said, and fails where that is asked for", "[plan
   CHECK(test::count_lines(failed.errors, "--memory-limit") == 1);
 
   CHECK(plan(model, {"plan", "database"}).code == 2);
+  CHECK(plan(model, {"plan", "database", "--ranks", "2", "--lanes", "5"}).code == 2);
+  CHECK(plan(model, {"plan", "sensitivity", "--ranks", "2", "--lanes", "5"}).code == 2);
   CHECK(plan(model, {"plan", "cooking", "--ranks", "4"}).code == 2);
   CHECK(plan(model, {"plan", "--ranks", "4", "search"}).code == 2);
   CHECK(plan(model, {"plan", "--ranks", "4", "--no-such-option", "4"}).code == 2);

@@ -26,8 +26,11 @@ struct PipelineGrid {
   int stage_of_layer(std::int64_t layer) const;
 };
 
-/// Deals layers of the given costs to `ranks` ranks. lanes = 0 takes as few lanes as keep every rank busy.
 /// UsageError where there are more lanes than ranks.
+void check_lanes(int lanes, int ranks);
+
+/// Deals layers of the given costs to `ranks` ranks. lanes = 0 takes as few lanes as keep every rank busy.
+/// UsageError as check_lanes().
 PipelineGrid make_pipeline_grid(std::span<const double> layer_costs, int ranks, int lanes);
 
 /// UsageError where the hidden states of a batch, [tokens, columns] fp32, are too long for one message.
