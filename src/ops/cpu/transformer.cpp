@@ -74,7 +74,8 @@ void embed(const Context&, std::span<const std::int32_t> tokens, const Tensor& t
   }
 }
 
-void rms_norm(const Context&, const Tensor& x, const Tensor& weight, float epsilon, const Tensor& out) {
+void rms_norm(const Context&, const Tensor& x, const Tensor& weight, const NormRule& rule,
+              const Tensor& out) {
   const std::int64_t hidden = x.columns();
   std::vector<float> storage;
   const std::span<const float> scale = floats_of(weight, storage);
@@ -85,8 +86,9 @@ void rms_norm(const Context&, const Tensor& x, const Tensor& weight, float epsil
     double squares = 0;
     for (std::int64_t i = 0; i < hidden; ++i) squares += static_cast<double>(in[i]) * in[i];
     const float factor =
-        1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(hidden)) + epsilon);
-    for (std::int64_t i = 0; i < hidden; ++i) result[i] = in[i] * factor * scale[static_cast<std::size_t>(i)];
+        1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(hidden)) + rule.epsilon);
+    for (std::int64_t i = 0; i < hidden; ++i)
+      result[i] = in[i] * factor * (scale[static_cast<std::size_t>(i)] + rule.shift);
   }
 }
 
@@ -100,10 +102,15 @@ void rope_backward(const Context&, const Tensor& d_q, const Tensor& d_k, std::in
   rotate({d_q, d_k}, head_dim, frequencies, offsets, -1);
 }
 
-void swiglu(const Context&, const Tensor& gate, const Tensor& up, const Tensor& out) {
+void swiglu(const Context&, const Tensor& gate, const Tensor& up, const Tensor& out, GateKind kind) {
   const float *g = gate.floats(), *u = up.floats();
   float* y = out.floats();
   const std::int64_t count = gate.elements();
+  if (kind == GateKind::gelu_tanh) {
+#pragma omp parallel for simd schedule(static)
+    for (std::int64_t i = 0; i < count; ++i) y[i] = g[i] * gelu_share(g[i]) * u[i];
+    return;
+  }
 #pragma omp parallel for simd schedule(static)
   for (std::int64_t i = 0; i < count; ++i) y[i] = g[i] / (1.0f + vector_exp(-g[i])) * u[i];
 }

@@ -1,4 +1,5 @@
 #include "../backends.hpp"
+#include "gelu.cuh"
 #include "packs.cuh"
 #include "reduce.cuh"
 
@@ -23,7 +24,7 @@ __global__ void look_up(const std::int32_t* tokens, const Stored* table, std::in
 /// A thread block per row. What the threads can keep of it in registers is read once.
 template <int size, typename Stored, typename Out>
 __global__ void __launch_bounds__(block_threads)
-    normalise(const float* x, const Stored* weight, std::int64_t hidden, float epsilon, Out* out) {
+    normalise(const float* x, const Stored* weight, std::int64_t hidden, NormRule rule, Out* out) {
   constexpr int kept_packs = size == 1 ? 8 : 32 / size;
   const float* in = x + blockIdx.x * hidden;
   Out* result = out + blockIdx.x * hidden;
@@ -46,12 +47,12 @@ __global__ void __launch_bounds__(block_threads)
     for (int j = 0; j < size; ++j) squares += static_cast<double>(values[j]) * values[j];
   }
   squares = block_reduce(squares, Sum{});
-  const float factor = 1.0f / sqrtf(static_cast<float>(squares / static_cast<double>(hidden)) + epsilon);
+  const float factor = 1.0f / sqrtf(static_cast<float>(squares / static_cast<double>(hidden)) + rule.epsilon);
   const auto finish = [&](float(&values)[size], std::int64_t i) {
     float scales[size];
     load_pack(weight + i, scales);
 #pragma unroll
-    for (int j = 0; j < size; ++j) values[j] = values[j] * factor * scales[j];
+    for (int j = 0; j < size; ++j) values[j] = values[j] * factor * (scales[j] + rule.shift);
     store_pack(values, result + i);
   };
 #pragma unroll
@@ -120,14 +121,20 @@ void turn(const Context& context, const Tensor& q, const Tensor& k, std::int64_t
   });
 }
 
-template <int size, typename T>
+template <GateKind kind, int size, typename T>
 __global__ void gated(const T* gate, const T* up, std::int64_t count, T* out) {
   for_packs<size>(count, [=]<int some>(PackSize<some>, std::int64_t i) {
     float g[some], u[some];
     load_pack(gate + i, g);
     load_pack(up + i, u);
 #pragma unroll
-    for (int j = 0; j < some; ++j) g[j] = g[j] / (1.0f + expf(-g[j])) * u[j];
+    for (int j = 0; j < some; ++j) {
+      if constexpr (kind == GateKind::gelu_tanh) {
+        g[j] = g[j] * gelu_share(g[j]) * u[j];
+      } else {
+        g[j] = g[j] / (1.0f + expf(-g[j])) * u[j];
+      }
+    }
     store_pack(g, out + i);
   });
 }
@@ -161,12 +168,12 @@ void embed(const Context& context, std::span<const std::int32_t> tokens, const T
       });
 }
 
-void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, const NormRule& rule,
               const Tensor& out) {
   const std::int64_t hidden = x.columns();
   const auto run = [&]<int size, typename Stored, typename Out>(PackSize<size>, const Stored*, const Out*) {
     launch(context.cuda(), normalise<size, Stored, Out>, dim3(static_cast<unsigned>(x.rows())), block_threads,
-           0, x.floats(), data_as<Stored>(weight), hidden, epsilon, data_as<Out>(out));
+           0, x.floats(), data_as<Stored>(weight), hidden, rule, data_as<Out>(out));
   };
   with_pack_size(hidden % pack_size == 0 && aligned_for_packs(x.data, weight.data, out.data), [&](auto size) {
     with_stored(weight.dtype, [&](const auto* stored) {
@@ -185,12 +192,14 @@ void rope_backward(const Context& context, const Tensor& d_q, const Tensor& d_k,
   turn(context, d_q, d_k, head_dim, frequencies, offsets, -1);
 }
 
-void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out) {
+void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out, GateKind kind) {
   const std::int64_t count = gate.elements();
   with_pack_size(aligned_for_packs(gate.data, up.data, out.data), [&]<int size>(PackSize<size>) {
     with_stored(gate.dtype, [&]<typename T>(const T*) {
-      launch(context.cuda(), gated<size, T>, blocks_for((count + size - 1) / size), block_threads, 0,
-             data_as<T>(gate), data_as<T>(up), count, data_as<T>(out));
+      launch(context.cuda(),
+             kind == GateKind::silu ? gated<GateKind::silu, size, T> : gated<GateKind::gelu_tanh, size, T>,
+             blocks_for((count + size - 1) / size), block_threads, 0, data_as<T>(gate), data_as<T>(up), count,
+             data_as<T>(out));
     });
   });
 }
