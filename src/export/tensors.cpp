@@ -25,7 +25,7 @@ bool beside(std::string_view a, std::string_view b) {
 }
 
 /// Of "model.layers.3.mlp.up_proj.weight"; nothing where it is of no layer's attention or feed-forward part.
-std::optional<Place> place_of(const std::string& name) {
+std::optional<Place> place_of(const HfConfig& config, const std::string& name) {
   constexpr std::string_view prefix = "model.layers.";
   if (!name.starts_with(prefix)) return std::nullopt;
   std::int64_t layer = 0;
@@ -36,7 +36,7 @@ std::optional<Place> place_of(const std::string& name) {
   std::optional<Place> place;
   const auto look = [&](ModuleKind kind, const auto& table) {
     for (const auto& tensor : table) {
-      if (!beside(part, tensor.spec.name)) continue;
+      if (!tensor.spec.present(config) || !beside(part, tensor.spec.name)) continue;
       if (!place) place = {{layer, kind}};
       if (part == tensor.spec.name) place->spec = &tensor.spec;
     }
@@ -117,7 +117,7 @@ std::vector<ExportedTensor> plan_tensors(const Checkpoint& checkpoint, const HfC
   std::vector<std::pair<std::int64_t, ExportedTensor>> planned;  // with the layer, or one before or after all
   for (const std::string& name : checkpoint.names()) {
     const TensorEntry& entry = checkpoint.entry(name);
-    const std::optional<Place> place = place_of(name);
+    const std::optional<Place> place = place_of(config, name);
     const auto plan = [&](ExportedTensor tensor) {
       planned.emplace_back(layer_of(name, place, config.layers), std::move(tensor));
     };

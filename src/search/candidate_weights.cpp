@@ -15,6 +15,7 @@ void copy_tensors(const auto& from, auto& to) {
 
 AttentionWeights copy(const AttentionWeights& attention) {
   AttentionWeights own;
+  own.kind = attention.kind;
   own.kv_heads = attention.kv_heads;
   own.kv_of_head = attention.kv_of_head;
   copy_tensors(attention, own);

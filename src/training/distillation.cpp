@@ -9,6 +9,7 @@
 #include <galapagos/core/line_file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/model/source.hpp>
 #include <galapagos/model/stage.hpp>
 #include <galapagos/ops/least_squares.hpp>
@@ -22,7 +23,7 @@ void Distillation::embed(const DistilSource& source, ResidualStream& stream) {
       load_embedding(*source.checkpoint, source.config, source.precision, context_.device());
   for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
     const Tensor states = rows_of(of_model_, b);
-    ops::embed(context_, setup_.text.batches[b].tokens, embedding, states);
+    embed_tokens(context_, source.config, alone(), setup_.text.batches[b].tokens, embedding, states);
     stream.store(b, states);
   }
 }

@@ -114,7 +114,8 @@ TEST_CASE("what shards exchange on the way forward is as planned", "[shards]") {
     ShardTraffic planned = forward_traffic(bench.config.hidden_size, bench.config.layer_shapes);
     LayerForward forward(bench.context, bench.part.config, Bench::count, bench.shards);
     const auto embedding = bench.counted([&] {
-      embed_tokens(bench.context, bench.shards, bench.tokens, bench.weights.embedding, bench.hidden);
+      embed_tokens(bench.context, bench.config, bench.shards, bench.tokens, bench.weights.embedding,
+                   bench.hidden);
     });
     const auto layers = bench.counted([&] {
       for (const LayerWeights& layer : bench.weights.layers)

@@ -39,7 +39,7 @@ States states_of(const HfConfig& config, const ModelWeights& weights, const Batc
   const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
   const OwnedTensor hidden({tokens, config.hidden_size}, DType::f32, Device::cpu, "test"),
       logits({tokens, config.vocab_size}, DType::f32, Device::cpu, "test");
-  embed_tokens(context, alone(), batch.tokens, weights.embedding, hidden);
+  embed_tokens(context, config, alone(), batch.tokens, weights.embedding, hidden);
   LayerForward forward(context, config, tokens);
   States states;
   for (const LayerWeights& layer : weights.layers) {

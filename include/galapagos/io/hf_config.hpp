@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <galapagos/core/json.hpp>
+#include <galapagos/io/attention_kind.hpp>
 
 namespace galapagos {
 
@@ -36,8 +37,12 @@ LayerShape even_layer_shape(std::int64_t heads, std::int64_t kv_heads, std::int6
 
 /// What families of models differ in.
 struct ModelFeatures {
-  bool qkv_bias = false;  ///< biases on q, k and v
-  bool qk_norm = false;   ///< every head of q and k is normed before the rotation
+  bool qkv_bias = false;          ///< biases on q, k and v
+  bool qk_norm = false;           ///< every head of q and k is normed before the rotation
+  bool post_norms = false;        ///< what o_proj and down_proj put out is normed before it is added
+  bool shifted_norms = false;     ///< norms multiply by 1 + weight
+  bool gelu = false;              ///< gates go through gelu (by tanh), not through silu
+  bool scaled_embedding = false;  ///< rows of the embedding are multiplied by sqrt(hidden_size)
 
   bool operator==(const ModelFeatures&) const = default;
 };
@@ -57,6 +62,10 @@ struct HfConfig {
   double rms_norm_eps = 0;
   double rope_theta = 0;
   std::optional<Llama3RopeScaling> rope_scaling;
+  std::vector<AttentionKind> attention_kinds;  ///< of each layer; empty: nothing special in any
+  double attention_scale = 0;                  ///< of the scores; 0: 1 / sqrt(head_dim)
+  double attention_cap = 0;                    ///< scores s become cap * tanh(s / cap); 0: they stay
+  double logit_cap = 0;                        ///< the same of logits
   ModelFeatures features;
   bool tie_word_embeddings = false;
   std::string torch_dtype;  ///< as written there ("bfloat16"), empty where it says nothing
@@ -65,6 +74,9 @@ struct HfConfig {
   Json source;                         ///< the parsed file
 
   const LayerShape& shape(std::int64_t layer) const { return layer_shapes[static_cast<std::size_t>(layer)]; }
+  AttentionKind attention_kind(std::int64_t layer) const {
+    return attention_kinds.empty() ? AttentionKind() : attention_kinds[static_cast<std::size_t>(layer)];
+  }
   /// Whether all layers have the same shape.
   bool even() const;
   /// Whether Galapagos has pruned it: the layers' shapes are its own, even or not.

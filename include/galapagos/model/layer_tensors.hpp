@@ -41,8 +41,11 @@ struct TensorSpec {
   InitialValues initial = InitialValues::normal;
   std::uint32_t stream = 0;              ///< of its random numbers, where it begins with such; no other's
   bool ModelFeatures::*needs = nullptr;  ///< without this feature a model has no such tensor
+  bool ModelFeatures::*lacks = nullptr;  ///< nor with this one
 
-  bool present(const HfConfig& config) const { return needs == nullptr || config.features.*needs; }
+  bool present(const HfConfig& config) const {
+    return (needs == nullptr || config.features.*needs) && (lacks == nullptr || !(config.features.*lacks));
+  }
   bool vector() const { return columns == Axis::none; }
   Slicing slicing() const;
   /// Whether shards, each with its own heads, have but terms of its gradient although all have the tensor.
@@ -53,11 +56,27 @@ struct TensorSpec {
 template <typename T>
 struct AttentionTensors {
   T norm, q, k, v, o, q_bias, k_bias, v_bias, q_norm, k_norm;
+  T post_norm;  ///< of what o_proj puts out
 };
 template <typename T>
 struct FfnTensors {
   T norm, gate, up, down;
+  T pre_norm;   ///< in place of norm where there are norms behind both parts, which change the names
+  T post_norm;  ///< of what down_proj puts out
+
+  const T& input_norm() const;
 };
+
+inline bool none_of(const Tensor& tensor) {
+  return tensor.empty();
+}
+inline bool none_of(const OwnedTensor& tensor) {
+  return tensor->empty();
+}
+template <typename T>
+const T& FfnTensors<T>::input_norm() const {
+  return none_of(pre_norm) ? norm : pre_norm;
+}
 
 template <template <typename> class Tensors>
 struct LayerTensor {
@@ -73,7 +92,8 @@ using A = AttentionTensors<OwnedTensor>;
 using DA = AttentionTensors<Tensor>;
 using F = FfnTensors<OwnedTensor>;
 using DF = FfnTensors<Tensor>;
-constexpr auto qkv_bias = &ModelFeatures::qkv_bias, qk_norm = &ModelFeatures::qk_norm;
+constexpr auto qkv_bias = &ModelFeatures::qkv_bias, qk_norm = &ModelFeatures::qk_norm,
+               post_norms = &ModelFeatures::post_norms;
 
 /// In the order of the parameters.
 inline constexpr auto attention = std::to_array<LayerTensor<AttentionTensors>>({
@@ -87,12 +107,15 @@ inline constexpr auto attention = std::to_array<LayerTensor<AttentionTensors>>({
     {{"self_attn.v_proj.weight", kv, hidden, normal, 2}, &A::v, &DA::v},
     {{"self_attn.v_proj.bias", kv, none, zeros, 0, qkv_bias}, &A::v_bias, &DA::v_bias},
     {{"self_attn.o_proj.weight", hidden, q, normal, 3}, &A::o, &DA::o},
+    {{"post_attention_layernorm.weight", hidden, none, ones, 0, post_norms}, &A::post_norm, &DA::post_norm},
 });
 inline constexpr auto feed_forward = std::to_array<LayerTensor<FfnTensors>>({
-    {{"post_attention_layernorm.weight", hidden, none, ones}, &F::norm, &DF::norm},
+    {{"post_attention_layernorm.weight", hidden, none, ones, 0, nullptr, post_norms}, &F::norm, &DF::norm},
+    {{"pre_feedforward_layernorm.weight", hidden, none, ones, 0, post_norms}, &F::pre_norm, &DF::pre_norm},
     {{"mlp.gate_proj.weight", ffn, hidden, normal, 4}, &F::gate, &DF::gate},
     {{"mlp.up_proj.weight", ffn, hidden, normal, 5}, &F::up, &DF::up},
     {{"mlp.down_proj.weight", hidden, ffn, normal, 6}, &F::down, &DF::down},
+    {{"post_feedforward_layernorm.weight", hidden, none, ones, 0, post_norms}, &F::post_norm, &DF::post_norm},
 });
 
 inline constexpr TensorSpec embedding = {"model.embed_tokens.weight", vocabulary, hidden, normal, 7};
