@@ -5,8 +5,8 @@ For each model: config.json and its weights as safetensors in tests/data/models/
 tests/data/forward/<name>.safetensors the token ids `tokens` [2, 96] I32, the `positions` [p] I32 at which
 logits are kept, and the `logits` [2, p, vocab] F32, computed in float32 from the weights as stored.
 
-How to run, from the root of the source tree (the data were made with torch 1.13, but for qwen3_tiny: with torch 2.15 and
-transformers 5.24.0, and its tokenizer is qwen2_tiny's):
+How to run, from the root of the source tree (the data were made with torch 1.13, but for those from qwen3_tiny on: with torch 2.15 and
+transformers 5.24.0; the tokenizers of qwen3_tiny and gemma3_tiny are qwen2_tiny's):
 
     python3 -m venv .venv
     .venv/bin/pip install 'torch' 'transformers==4.45.2' 'numpy<2' safetensors
@@ -63,6 +63,47 @@ if hasattr(transformers, "Qwen3Config"):  # since 4.51
             intermediate_size=160, vocab_size=VOCAB, max_position_embeddings=512, rms_norm_eps=1e-6,
             tie_word_embeddings=False, use_sliding_window=False, bos_token_id=0, eos_token_id=1),
         torch.bfloat16, 1)
+if hasattr(transformers, "SmolLM3Config"):  # since 4.53
+    # A window in every layer, shorter than the sequences.
+    MODELS["mistral_tiny"] = (
+        transformers.MistralConfig(
+            hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+            intermediate_size=56, vocab_size=96, max_position_embeddings=512, sliding_window=13,
+            tie_word_embeddings=False, bos_token_id=0, eos_token_id=1),
+        torch.bfloat16, 1)
+    # Every second layer without rope.
+    MODELS["smollm3_tiny"] = (
+        transformers.SmolLM3Config(
+            hidden_size=32, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+            intermediate_size=56, vocab_size=96, max_position_embeddings=512, no_rope_layer_interval=2,
+            bos_token_id=0, eos_token_id=1, pad_token_id=1),
+        torch.bfloat16, 1)
+    # Norms behind both parts, windows and a rope of their own in some layers, norms of heads, gelu, a scaled embedding,
+    # scores scaled otherwise. The square root of the hidden size is the same in every type.
+    MODELS["gemma3_tiny"] = (
+        transformers.Gemma3TextConfig(
+            hidden_size=36, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2, head_dim=8,
+            intermediate_size=56, vocab_size=VOCAB, max_position_embeddings=512, sliding_window=11,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"], query_pre_attn_scalar=13,
+            rope_parameters={"sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                             "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0}},
+            bos_token_id=0, eos_token_id=1, pad_token_id=1),
+        torch.bfloat16, 1)
+    # Caps on scores and on logits, that many reach.
+    MODELS["gemma2_tiny"] = (
+        transformers.Gemma2Config(
+            hidden_size=36, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+            intermediate_size=56, vocab_size=96, max_position_embeddings=512, sliding_window=17,
+            query_pre_attn_scalar=6, attn_logit_softcapping=2.0, final_logit_softcapping=3.0,
+            bos_token_id=0, eos_token_id=1, pad_token_id=1),
+        torch.bfloat16, 1)
+    # Norms that multiply by 1 + weight and gelu alone.
+    MODELS["gemma_tiny"] = (
+        transformers.GemmaConfig(
+            hidden_size=36, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=1, head_dim=10,
+            intermediate_size=56, vocab_size=96, max_position_embeddings=512, bos_token_id=0, eos_token_id=1,
+            pad_token_id=1),
+        torch.bfloat16, 1)
 
 
 def randomize(model, seed):
@@ -75,7 +116,10 @@ def randomize(model, seed):
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
             if "norm" in name:
-                normal(parameter, 1.0, 0.2)
+                # Gemma's multiply by 1 + weight. Normed heads get their size from the norm alone.
+                shift = 1.0 if model.config.model_type.startswith("gemma") else 0.0
+                size = 1.8 if shift and ("q_norm" in name or "k_norm" in name) else 1.0
+                normal(parameter, size - shift, 0.2)
             elif "embed_tokens" in name:
                 # Tied, it is also the head, which turns hidden states of size 1 into logits.
                 normal(parameter, 0.0, 2.0 / model.config.hidden_size**0.5)
@@ -134,7 +178,7 @@ def make_goldens(folder, output, seed):
     model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32,
                                                  attn_implementation="eager")
     model.eval()
-    tokens = torch.randint(0, VOCAB, (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(seed))
+    tokens = torch.randint(0, model.config.vocab_size, (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         result = model(tokens, output_attentions=True)
     logits = result.logits
