@@ -78,7 +78,7 @@ def _read_rope(theta, scaling, parameters):
 
 class GalapagosConfig(PretrainedConfig):
     model_type = "galapagos"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = ["past_key_values", "cache"]
 
     def __init__(
         self,

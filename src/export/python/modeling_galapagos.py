@@ -6,6 +6,7 @@ Written for transformers from 4.45 on and PyTorch from 1.13 on; configuration_ga
 
 import functools
 import math
+import re
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,33 @@ except ImportError:  # before 4.48
 TRANSFORMERS_VERSION = tuple(int(part) for part in transformers.__version__.split(".")[:2])
 # What is computed here; any other attention comes from ALL_ATTENTION_FUNCTIONS.
 OWN_ATTENTION = ("eager", "sdpa")
+
+# What transformers calls the KV cache in outputs: past_key_values up to 5.23, and cache since.
+CACHE_NAME = "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"
+# Further arguments go to the attention of other engines, and most may be ignored here; not what earlier tokens left
+# behind, under whatever name.
+NAME_OF_STATE = re.compile(r"cache|(^|_)(past|mems|memory|states?)(_|$)")
+NO_STATE = ("cache_position",)  # the cache itself knows
+
+
+def one_cache(past_key_values, cache):
+    """The KV cache, whichever of its two names it was given under."""
+    if past_key_values is not None and cache is not None and past_key_values is not cache:
+        raise ValueError("past_key_values and cache are given and differ; they are two names of the same, give one")
+    name, found = ("cache", cache) if past_key_values is None else ("past_key_values", past_key_values)
+    if found is not None and not (hasattr(found, "update") and hasattr(found, "get_seq_length")):
+        raise ValueError(f"{name} is a {type(found).__name__}; give a Cache, such as transformers.DynamicCache")
+    return found
+
+
+def refuse_state(arguments):
+    """Raises ValueError if an argument that nobody reads carries state, which would silently be lost."""
+    for name, value in arguments.items():
+        if value is None or name in NO_STATE:
+            continue
+        if NAME_OF_STATE.search(name) or hasattr(value, "get_seq_length"):
+            raise ValueError(f"{name} is an unknown argument that carries state; the KV cache is called "
+                             f"past_key_values or cache")
 
 
 def rotary_frequencies(config):
@@ -218,7 +246,7 @@ class GalapagosPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
     _no_split_modules = ["GalapagosDecoderLayer"]
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = ["past_key_values", "cache"]
     _supports_sdpa = True
     _supports_cache_class = True
     # Static caches before that take their sizes from the global values of the configuration.
@@ -278,8 +306,10 @@ class GalapagosModel(GalapagosPreTrainedModel):
 
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None,
                 inputs_embeds=None, use_cache=None, output_attentions=None, output_hidden_states=None,
-                return_dict=None, **kwargs):
+                return_dict=None, cache=None, **kwargs):
         config = self.config
+        past_key_values = one_cache(past_key_values, cache)
+        refuse_state(kwargs)
         output_attentions = config.output_attentions if output_attentions is None else output_attentions
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return_dict = config.return_dict if return_dict is None else return_dict
@@ -289,8 +319,6 @@ class GalapagosModel(GalapagosPreTrainedModel):
         checkpointing = self.gradient_checkpointing and self.training
         if checkpointing:
             use_cache = False
-        if isinstance(past_key_values, (list, tuple)):
-            raise ValueError("past_key_values is a tuple; give a Cache, such as transformers.DynamicCache")
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache()
 
@@ -304,7 +332,7 @@ class GalapagosModel(GalapagosPreTrainedModel):
             position_ids = torch.arange(past, past + length, device=device)[None]
         angles = position_ids[:, None, :, None].to(torch.float32) * self.rotary.on(device)
         cos, sin = angles.cos().to(hidden_states.dtype), angles.sin().to(hidden_states.dtype)
-        kwargs.pop("cache_position", None)  # the cache itself knows
+        kwargs.pop("cache_position", None)
         kwargs.update(
             attention_mask=self._attention_mask(attention_mask, past, length, device, output_attentions),
             past_key_values=past_key_values, past_length=past, output_attentions=output_attentions)
@@ -324,9 +352,9 @@ class GalapagosModel(GalapagosPreTrainedModel):
 
         output = BaseModelOutputWithPast(
             last_hidden_state=hidden_states,
-            past_key_values=past_key_values if use_cache else None,
             hidden_states=(*all_states, hidden_states) if output_hidden_states else None,
-            attentions=tuple(all_weights) if output_attentions else None)
+            attentions=tuple(all_weights) if output_attentions else None,
+            **{CACHE_NAME: past_key_values if use_cache else None})
         return output if return_dict else output.to_tuple()
 
 
@@ -361,11 +389,12 @@ class GalapagosForCausalLM(GalapagosPreTrainedModel, GenerationMixin):
 
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None,
                 inputs_embeds=None, labels=None, use_cache=None, output_attentions=None, output_hidden_states=None,
-                return_dict=None, logits_to_keep=0, num_logits_to_keep=0, num_items_in_batch=None, **kwargs):
+                return_dict=None, logits_to_keep=0, num_logits_to_keep=0, num_items_in_batch=None, cache=None,
+                **kwargs):
         return_dict = self.config.return_dict if return_dict is None else return_dict
         output = self.model(
             input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids,
-            past_key_values=past_key_values, inputs_embeds=inputs_embeds, use_cache=use_cache,
+            past_key_values=one_cache(past_key_values, cache), inputs_embeds=inputs_embeds, use_cache=use_cache,
             output_attentions=output_attentions, output_hidden_states=output_hidden_states, return_dict=True, **kwargs)
         hidden_states = output.last_hidden_state
         keep = num_logits_to_keep or logits_to_keep  # its name up to 4.49, and since
@@ -384,8 +413,8 @@ class GalapagosForCausalLM(GalapagosPreTrainedModel, GenerationMixin):
                 loss = F.cross_entropy(predictions, targets, reduction="sum") / num_items_in_batch
 
         result = CausalLMOutputWithPast(
-            loss=loss, logits=logits, past_key_values=output.past_key_values, hidden_states=output.hidden_states,
-            attentions=output.attentions)
+            loss=loss, logits=logits, hidden_states=output.hidden_states, attentions=output.attentions,
+            **{CACHE_NAME: output[CACHE_NAME] if CACHE_NAME in output else None})
         return result if return_dict else result.to_tuple()
 
     def _get_static_cache_init_shape(self):
@@ -395,6 +424,7 @@ class GalapagosForCausalLM(GalapagosPreTrainedModel, GenerationMixin):
 
         def prepare_inputs_for_generation(self, input_ids, past_key_values=None, attention_mask=None,
                                           inputs_embeds=None, position_ids=None, cache_position=None, **kwargs):
+            refuse_state({key: value for key, value in kwargs.items() if key != "use_cache"})
             past = 0 if past_key_values is None else past_key_values.get_seq_length()
             inputs = {"past_key_values": past_key_values, "attention_mask": attention_mask}
             if inputs_embeds is not None and (cache_position is None or cache_position[0] == 0):
