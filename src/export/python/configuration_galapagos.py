@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of a model whose layers differ in attention heads, KV heads and feed-forward columns.
 
-It is the configuration of the unpruned Llama, Mistral, Qwen2 or Qwen3 model (all global values are that model's) and:
+It is the configuration of the unpruned model of one of the FEATURES' families (all global values are that model's) and:
 
-base_model_type  "llama", "mistral", "qwen2" or "qwen3"; FEATURES says in what they differ.
+base_model_type  the family; FEATURES says in what they differ.
+layer_windows    of each layer, how many positions a position sees, itself included; 0: all before it. Without the
+                 list all layers see everything.
+layer_ropes      of each layer, "usual", "local" (rope_parameters' sliding_attention) or "none". Without the list all are
+                 usual.
 pruned_layers    what each layer still has, a list of objects:
                    kv_of_head           for each query head, the KV head it attends with; empty: no attention
                    num_key_value_heads  KV heads
@@ -15,8 +19,17 @@ pruned_layers    what each layer still has, a list of objects:
 import transformers
 from transformers import PretrainedConfig
 
-# qkv_bias: q, k and v have biases. qk_norm: every head of q and k is normed before the rotation.
-FEATURES = {"llama": (), "mistral": (), "qwen2": ("qkv_bias",), "qwen3": ("qk_norm",)}
+# qkv_bias: q, k and v have biases. qk_norm: every head of q and k is normed before the rotation. gemma: norms multiply by
+# 1 + weight, gates go through gelu, the embedding is multiplied by the root of the hidden size. post_norms: what attention
+# and feed-forward put out is normed before it is added; the feed-forward's first norm is pre_feedforward_layernorm.
+# scaled_scores: query_pre_attn_scalar stands for head_dim in the scores' scale. caps: soft caps on scores and logits.
+FEATURES = {
+    "llama": (), "mistral": (), "ministral": (), "smollm3": (), "qwen2": ("qkv_bias",), "qwen3": ("qk_norm",),
+    "gemma": ("gemma",),
+    "gemma2": ("gemma", "post_norms", "scaled_scores", "caps"),
+    "gemma3_text": ("gemma", "post_norms", "scaled_scores", "qk_norm"),
+}
+ROPES = ("usual", "local", "none")
 
 TRANSFORMERS_MAJOR = int(transformers.__version__.split(".")[0])
 
@@ -50,6 +63,14 @@ def check_pruned_layers(pruned_layers, num_hidden_layers):
                 )
         if not kv_of_head and kv_heads:
             raise ValueError(f"config: pruned_layers[{i}] has {kv_heads} KV heads, but no query head (kv_of_head)")
+
+
+def check_per_layer(name, values, num_hidden_layers, sound):
+    """Raises ValueError unless values is None or has a sound value for each layer."""
+    if values is None:
+        return
+    if not isinstance(values, (list, tuple)) or len(values) != num_hidden_layers or not all(map(sound, values)):
+        raise ValueError(f"config: {name} is {values!r}, not a list of {num_hidden_layers} sound values")
 
 
 def groups_are_even(layer):
@@ -91,7 +112,8 @@ class GalapagosConfig(PretrainedConfig):
         num_attention_heads=32,
         num_key_value_heads=None,
         head_dim=None,
-        hidden_act="silu",
+        hidden_act=None,
+        hidden_activation=None,
         max_position_embeddings=2048,
         initializer_range=0.02,
         rms_norm_eps=1e-6,
@@ -102,6 +124,12 @@ class GalapagosConfig(PretrainedConfig):
         rope_theta=None,
         rope_scaling=None,
         rope_parameters=None,
+        rope_local_base_freq=None,
+        layer_windows=None,
+        layer_ropes=None,
+        query_pre_attn_scalar=None,
+        attn_logit_softcapping=None,
+        final_logit_softcapping=None,
         pad_token_id=None,
         bos_token_id=None,
         eos_token_id=None,
@@ -110,14 +138,20 @@ class GalapagosConfig(PretrainedConfig):
     ):
         if base_model_type not in FEATURES:
             raise ValueError(f"config: base_model_type {base_model_type!r} is none of {', '.join(FEATURES)}")
-        if hidden_act != "silu":
-            raise ValueError(f"config: hidden_act {hidden_act!r} is not supported, only silu")
+        gemma = "gemma" in FEATURES[base_model_type]
+        hidden_act = (hidden_activation or hidden_act) if gemma else hidden_act
+        # Gemma's first release wrote "gelu" and meant its approximation.
+        if hidden_act not in ((None, "gelu_pytorch_tanh", "gelu") if gemma else (None, "silu")):
+            raise ValueError(f"config: hidden_act {hidden_act!r} is not supported for {base_model_type}")
+        hidden_act = "gelu_pytorch_tanh" if gemma else "silu"
         # A family with biases of its own has them whatever attention_bias says.
         if mlp_bias or (attention_bias and "qkv_bias" not in FEATURES[base_model_type]):
             raise ValueError("config: attention_bias and mlp_bias are not supported")
         # The library makes one without arguments to learn the defaults; the model insists on having pruned_layers.
         if pruned_layers is not None:
             check_pruned_layers(pruned_layers, num_hidden_layers)
+        check_per_layer("layer_windows", layer_windows, num_hidden_layers, _count)
+        check_per_layer("layer_ropes", layer_ropes, num_hidden_layers, lambda rope: rope in ROPES)
 
         self.base_model_type = base_model_type
         self.pruned_layers = pruned_layers
@@ -136,12 +170,21 @@ class GalapagosConfig(PretrainedConfig):
         self.attention_bias = attention_bias
         self.attention_dropout = attention_dropout
         self.mlp_bias = mlp_bias
-        # Only models without a sliding window are pruned. Qwen2 writes a size even where it is switched off, which
-        # caches would take for one that is on.
+        self.layer_windows = layer_windows
+        self.layer_ropes = layer_ropes
+        self.query_pre_attn_scalar = query_pre_attn_scalar
+        self.attn_logit_softcapping = attn_logit_softcapping
+        self.final_logit_softcapping = final_logit_softcapping
+        # Caches keep all positions, whatever the windows; by these names they would look for sliding ones.
         self.sliding_window = None
         for key in ("sliding_window", "layer_types"):
             kwargs.pop(key, None)
 
+        local = {"rope_theta": rope_local_base_freq or 10000.0}
+        if isinstance(rope_parameters, dict) and "full_attention" in rope_parameters:  # by kinds of layers
+            local.update(rope_parameters.get("sliding_attention") or {})
+            rope_parameters = rope_parameters["full_attention"]
+        self.local_rope_parameters = _read_rope(None, None, kwargs.pop("local_rope_parameters", None) or local)
         self.rope_parameters = _read_rope(rope_theta, rope_scaling, rope_parameters)
         if TRANSFORMERS_MAJOR < 5:  # later ones derive these from rope_parameters or do without
             self.rope_theta = self.rope_parameters["rope_theta"]
@@ -162,6 +205,12 @@ class GalapagosConfig(PretrainedConfig):
             **kwargs,
         )
         self._describe_layers()
+
+    def window(self, layer):
+        return self.layer_windows[layer] if self.layer_windows else 0
+
+    def rope(self, layer):
+        return self.layer_ropes[layer] if self.layer_ropes else "usual"
 
     def has(self, feature):
         return feature in FEATURES[self.base_model_type]
