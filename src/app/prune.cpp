@@ -267,7 +267,7 @@ void Prune::run() {
 }
 
 /// What a step would refuse only after hours. Reads no file but the configuration.
-void check_steps(const Asked<PruneRequest>& asked, int ranks) {
+void check_steps(const Asked<PruneRequest>& asked, const HfConfig& config, int ranks) {
   const StepWords words(asked.options);
   Asked<SensitivityOptions> sensitivity;
   Asked<DatabaseOptions> database;
@@ -277,7 +277,9 @@ void check_steps(const Asked<PruneRequest>& asked, int ranks) {
   database.options.parse(words.on_calibration({}, true));
   check_options(database.read(ranks));
   distil.options.parse(words.on_data({}));
-  check_ranges(distil.read(ranks));
+  const DistilOptions distilled = distil.read(ranks);
+  check_ranges(distilled);
+  if (distilled.refit) check_reaches_stream(config, "--refit", "give 'refit = none' in the section [distil]");
   refuse_in_section(sensitivity.options, "sensitivity", {"database", "assignment", "from", "reference"});
   // Lists of what to remove fit the first stage alone.
   refuse_in_section(database.options, "database",
@@ -289,8 +291,9 @@ void check_steps(const Asked<PruneRequest>& asked, int ranks) {
 std::vector<std::int64_t> check_prune(const Asked<PruneRequest>& asked, int ranks) {
   const PruneRequest& request = asked.request;
   check_target(request.target, "prune", "--target-params and --target-sparsity");
-  check_steps(asked, ranks);
-  return sizes_of_stages(read_hf_config(request.model), request);
+  const HfConfig config = read_hf_config(request.model);
+  check_steps(asked, config, ranks);
+  return sizes_of_stages(config, request);
 }
 
 }  // namespace

@@ -241,7 +241,12 @@ void check_steps(const Asked<RoundsRequest>& asked, int ranks) {
 void check_rounds(const Asked<RoundsRequest>& asked, int ranks) {
   const RoundsRequest& request = asked.request;
   check_target(request.target, "rounds", "--target-level, --target-params and --target-sparsity");
-  if (request.compensate != "none") compensation_of(request.compensate, "--compensate");
+  const HfConfig config = read_hf_config(request.model);
+  if (request.divergence) check_reaches_stream(config, "--from kl", "leave it out");
+  if (request.compensate != "none") {
+    compensation_of(request.compensate, "--compensate");
+    check_reaches_stream(config, "--compensate", "give --compensate none");
+  }
   check_steps(asked, ranks);
 }
 

@@ -51,6 +51,7 @@ void stitch(const Communicator& comm, const Checkpoint& checkpoint, const HfConf
   std::vector<ExportFile> files;
   Json description;
   agree(comm, [&] {
+    if (options.refit) check_reaches_stream(config, "--refit", "leave it out");
     description = pruning_description(checkpoint.folder(), config, space, assignment, format);
     model.config = parse_hf_config(format.config(config, space.shapes(config, assignment)),
                                    (options.output / "config.json").string());

@@ -94,6 +94,7 @@ DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& confi
       last.push_back(static_cast<std::int16_t>(header.removed(module).size() - 1));
     header.path = read_assignment_text(modules, last, *options.path);
     if (options.compensation) {
+      check_reaches_stream(config, "--compensate", "leave it out");
       header.compensation = name_of(*options.compensation);
       header.batch_tokens = options.batch_tokens;
     }

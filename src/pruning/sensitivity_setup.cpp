@@ -10,6 +10,7 @@
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/model_sequences.hpp>
+#include <galapagos/pruning/compensation.hpp>
 
 namespace galapagos {
 namespace {
@@ -42,6 +43,7 @@ SensitivitySetup make_sensitivity_setup(const Communicator& comm, const ops::Con
   SensitivityHeader& header = setup.header;
   agree(comm, [&] {
     check_options(options);
+    if (options.divergence) check_reaches_stream(model.config, "--from kl", "leave it out");
     header.tool_version = version_with_revision();
     header.config = model.config;
     header.model_fingerprint = model.fingerprint;

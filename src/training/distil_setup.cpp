@@ -14,6 +14,7 @@
 #include <galapagos/core/random.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/pruning/calibration_batches.hpp>
+#include <galapagos/pruning/compensation.hpp>
 
 namespace galapagos {
 namespace {
@@ -43,6 +44,7 @@ void open_models(DistilSetup& setup, const ops::Context& context) {
                                  model.hidden_size, model.vocab_size),
                      options.reference.string(), "give the model that this one was made from");
   }
+  if (options.refit) check_reaches_stream(model, "--refit", "give --refit none");
   if (!options.sensitivity) return;
   setup.sensitivities.emplace(*options.sensitivity);
   if (setup.sensitivities->header().model_fingerprint != hex64(setup.reference.checkpoint->fingerprint())) {

@@ -168,7 +168,8 @@ TEST_CASE("what shards exchange in training is as planned", "[shards]") {
         const auto counted = bench.counted(
             [&] { pass.run(bench.weights, bench.batch, 1.0f / Bench::count, reference, gradients); });
         ShardTraffic planned = forward_traffic(bench.config.hidden_size, bench.config.layer_shapes);
-        planned += backward_traffic(bench.config.hidden_size, bench.config.layer_shapes, recompute);
+        planned += backward_traffic(bench.config.hidden_size, bench.config.layer_shapes, recompute,
+                                    DType::f32, bench.config.features.post_norms);
         if (text) planned += nll_traffic;
         if (distilled) {
           planned += reference_traffic;
