@@ -10,6 +10,7 @@
 
 #include <galapagos/comm/collectives.hpp>
 #include <galapagos/io/checkpoint.hpp>
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/model/model_weights.hpp>
 #include <galapagos/model/shard_traffic.hpp>
 #include <galapagos/model/training_pass.hpp>
@@ -102,8 +103,8 @@ struct Bench {
   ops::Context context;
 };
 
-const std::vector<std::string> models = {"llama2_tiny", "llama3_pruned", "qwen2_tiny", "qwen2_pruned",
-                                         "qwen3_pruned"};
+const std::vector<std::string> models = {"llama2_tiny",  "llama3_pruned", "qwen2_tiny",   "qwen2_pruned",
+                                         "qwen3_pruned", "gemma2_tiny",   "gemma3_pruned"};
 
 }  // namespace
 

@@ -127,8 +127,8 @@ std::vector<std::vector<float>> all_values(const std::filesystem::path& path) {
 TEST_CASE("sensitivities equal PyTorch's in fp64, over stages, lanes and shards", "[sensitivity]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const std::string name :
-       {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama3_pruned", "qwen2_pruned", "qwen3_pruned"}) {
+  for (const std::string name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "gemma3_tiny", "llama3_pruned",
+                                 "qwen2_pruned", "qwen3_pruned", "gemma3_pruned"}) {
     const test::GoldenSensitivity golden(name);
     if (world.is_root()) golden.write_tokens(folder / name);
     world.barrier();

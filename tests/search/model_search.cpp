@@ -6,8 +6,8 @@
 #include <random>
 
 #include <galapagos/core/hash.hpp>
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/model/forward.hpp>
-#include <galapagos/ops/transformer.hpp>
 
 namespace galapagos::test {
 namespace {
@@ -67,7 +67,7 @@ std::vector<std::vector<double>> logits_of(const ModelSearch& model, DType preci
   const std::vector<std::int64_t> offsets = {0, count};
   const OwnedTensor hidden({count, model.config.hidden_size}, DType::f32, Device::cpu, "test");
   const OwnedTensor embedding = load_embedding(model.checkpoint, model.config, precision, Device::cpu);
-  ops::embed(context, tokens, embedding, hidden);
+  embed_tokens(context, model.config, alone(), tokens, embedding, hidden);
   LayerForward forward(context, model.config, count);
   for (const LayerWeights& layer : layers_of(model, precision, assignment))
     forward.run(layer, offsets, hidden);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/tensor/gpu.hpp>
 #include <galapagos/training/batch_gradient.hpp>
 #include <galapagos/training/random_weights.hpp>

@@ -46,7 +46,8 @@ TEST_CASE("gradients of whole pruned models equal PyTorch's in fp64, with and wi
   };
   for (const Case& of : {Case{"llama3_pruned", "llama3_tiny"},
                          {"qwen2_pruned", "qwen2_tiny"},
-                         {"qwen3_pruned", "qwen3_tiny"}}) {
+                         {"qwen3_pruned", "qwen3_tiny"},
+                         {"gemma3_pruned", "gemma3_tiny"}}) {
     const test::SmallModel model(of.model), reference(of.reference);
     const test::GoldenTraining golden(of.model);
     for (const std::string kind : {"gradient", "distillation"}) {

@@ -39,7 +39,7 @@ double greatest_difference(const std::vector<double>& a, const std::vector<doubl
 TEST_CASE("a run has the same loss curve on any number of ranks", "[training_run]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned"}) {
+  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "gemma3_pruned"}) {
     const std::filesystem::path model = folder / name;
     test::copy_with_tokenizer(world, name, model);
     for (const bool distilled : {false, true}) {

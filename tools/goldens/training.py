@@ -48,11 +48,12 @@ from transformers import AutoModelForCausalLM
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "tests/data/models"
-REFERENCES = {"llama3_pruned": "llama3_tiny", "qwen2_pruned": "qwen2_tiny", "qwen3_pruned": "qwen3_tiny"}  # of the distillation
+REFERENCES = {"llama3_pruned": "llama3_tiny", "qwen2_pruned": "qwen2_tiny", "qwen3_pruned": "qwen3_tiny",
+              "gemma3_pruned": "gemma3_tiny"}  # of the distillation
 # Of the tokens. AdamW's first step is as long for a gradient of 1e-8 as for one of 1, so that with some data rounding
 # grows to 1e-2 within the 20 steps. Of the seeds 40 to 59 these are ones where noise of 1e-7 on the initial weights
 # changes the float64 results least: losses by 1e-5, final values by 1e-4.
-SEEDS = {"llama3_pruned": 41, "qwen2_pruned": 56, "qwen3_pruned": 41}
+SEEDS = {"llama3_pruned": 41, "qwen2_pruned": 56, "qwen3_pruned": 41, "gemma3_pruned": 41}
 
 STEPS, LENGTHS = 20, (20, 13)
 PREDICTED = sum(length - 1 for length in LENGTHS)
@@ -98,6 +99,11 @@ def load_reference(code: ModuleType, name: str, dtype: torch.dtype, tokens: Tens
     heads, kv_heads = values["num_attention_heads"], values["num_key_value_heads"]
     layer = {"kv_of_head": [head // (heads // kv_heads) for head in range(heads)],
              "num_key_value_heads": kv_heads, "intermediate_size": values["intermediate_size"]}
+    sliding = [kind == "sliding_attention" for kind in values.get("layer_types") or []]
+    if any(sliding):
+        values["layer_windows"] = [values["sliding_window"] if slides else 0 for slides in sliding]
+        if values["model_type"] == "gemma3_text":
+            values["layer_ropes"] = ["local" if slides else "usual" for slides in sliding]
     config = code.GalapagosConfig(**values | {
         "model_type": "galapagos", "base_model_type": values["model_type"],
         "pruned_layers": [layer] * values["num_hidden_layers"]})
