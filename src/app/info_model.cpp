@@ -15,6 +15,9 @@ std::string features_of(const HfConfig& config) {
   std::string text;
   if (config.features.qkv_bias) text += ", q/k/v biases";
   if (config.features.qk_norm) text += ", q/k norms";
+  if (config.features.o_bias) text += ", o bias";
+  if (config.features.mlp_bias) text += ", gate/up/down biases";
+  if (config.window > 0) text += fmt::format(", window {}", config.window);
   return text;
 }
 
@@ -32,9 +35,10 @@ Description describe_model(const std::filesystem::path& folder) {
     kv_heads += shape.kv_heads;
     columns += shape.columns;
   }
-  const std::string rope = config.rope_scaling ? fmt::format("theta {:g}, llama3 scaling by {:g}",
-                                                             config.rope_theta, config.rope_scaling->factor)
-                                               : fmt::format("theta {:g}", config.rope_theta);
+  std::string rope = fmt::format("theta {:g}", config.rope.theta);
+  if (config.rope.kind != RopeKind::standard)
+    rope += fmt::format(", {} scaling by {:g}", name_of(config.rope.kind), config.rope.factor);
+  if (config.rope.rotated_share != 1) rope += fmt::format(", {:g} of a head", config.rope.rotated_share);
   const auto count = [](std::int64_t number) { return human_count(static_cast<std::uint64_t>(number)); };
 
   Description description;

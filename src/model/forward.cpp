@@ -74,7 +74,7 @@ void LayerForward::feed_forward(const FfnWeights& weights, const Tensor& hidden,
     ops::swiglu(context_, gate, buffers_.up->view(shape), gate);
     if (tap) tap(gate);
   }
-  steps_.add_product(gate, weights.down, hidden);
+  steps_.add_product(gate, weights.down, weights.down_bias, hidden);
 }
 
 OwnedTensor logits_scratch(const ops::Context& context, const HfConfig& config, std::int64_t tokens) {

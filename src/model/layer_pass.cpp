@@ -26,6 +26,16 @@ void add_weight_gradient(const ops::Context& context, const ops::Factor& d_y, co
   if (!d_weight.empty()) ops::linear_weight_gradient(context, d_y, x, d_weight);
 }
 
+void add_bias_gradient(const ops::Context& context, const Tensor& d_y, const Tensor& d_bias) {
+  if (!d_bias.empty()) ops::bias_gradient(context, d_y, d_bias);
+}
+
+void add_projection_gradient(const ops::Context& context, const ops::Factor& d_y, const ops::Factor& x,
+                             const Tensor& d_weight, const Tensor& d_bias) {
+  ops::linear_weight_gradient(context, d_y, x, d_weight);
+  add_bias_gradient(context, d_y.values(), d_bias);
+}
+
 }  // namespace
 
 LayerShape widest_shape(const HfConfig& config) {
@@ -85,8 +95,9 @@ Tensor LayerPass::activate(const FfnWeights& weights, const LayerTape& tape, std
 
 void LayerPass::finish(const LayerWeights& weights, const LayerTape& tape, const Tensor& hidden) {
   if (!weights.ffn.present()) return;
-  const Tensor active = weights.ffn.columns > 0 ? activate(weights.ffn, tape, hidden.rows()) : hidden;
-  steps_.add_product(active, weights.ffn.down, hidden);
+  const Tensor active =
+      weights.ffn.columns > 0 ? activate(weights.ffn, tape, hidden.rows()) : rows(wide_, hidden.rows(), 0);
+  steps_.add_product(active, weights.ffn.down, weights.ffn.down_bias, hidden);
 }
 
 /// Of a half layer that begins with a norm of x: goes on from this shard's gradient by the norm's output, in
@@ -122,8 +133,8 @@ void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, c
   finish_backward(between, weights.norm, d_hidden, gradients.norm, [&] {
     if (gradients.gate.empty()) return;
     const ops::Factor normed(steps_.normed_of(between, weights.norm));
-    ops::linear_weight_gradient(context_, d_gate, normed, gradients.gate);
-    ops::linear_weight_gradient(context_, d_up, normed, gradients.up);
+    add_projection_gradient(context_, d_gate, normed, gradients.gate, gradients.gate_bias);
+    add_projection_gradient(context_, d_up, normed, gradients.up, gradients.up_bias);
   });
 }
 
@@ -143,7 +154,7 @@ void LayerPass::backward_attention(const AttentionWeights& weights, std::span<co
   }
   ops::attention_backward(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed,
                           rows(tape.log_sums, tokens, weights.heads()), d_mixed, d_q, d_k, d_v);
-  ops::rope_backward(context_, d_q, d_k, config_.head_dim, steps_.frequencies(), offsets);
+  steps_.rope().turn_back(context_, d_q, d_k, offsets);
   if (config_.features.qk_norm) {
     const auto epsilon = static_cast<float>(config_.rms_norm_eps);
     ops::head_norm_backward(context_, rows(tape.q_in, tokens, q_width), weights.q_norm, epsilon, d_q,
@@ -159,13 +170,9 @@ void LayerPass::backward_attention(const AttentionWeights& weights, std::span<co
   finish_backward(before, weights.norm, d_hidden, gradients.norm, [&] {
     if (gradients.q.empty()) return;
     const ops::Factor normed(steps_.normed_of(before, weights.norm));
-    const auto projection = [&](const ops::Factor& d_y, const Tensor& d_weight, const Tensor& d_bias) {
-      ops::linear_weight_gradient(context_, d_y, normed, d_weight);
-      if (!d_bias.empty()) ops::bias_gradient(context_, d_y.values(), d_bias);
-    };
-    projection(by_q, gradients.q, gradients.q_bias);
-    projection(by_k, gradients.k, gradients.k_bias);
-    projection(by_v, gradients.v, gradients.v_bias);
+    add_projection_gradient(context_, by_q, normed, gradients.q, gradients.q_bias);
+    add_projection_gradient(context_, by_k, normed, gradients.k, gradients.k_bias);
+    add_projection_gradient(context_, by_v, normed, gradients.v, gradients.v_bias);
   });
 }
 
@@ -178,12 +185,14 @@ void LayerPass::backward(const LayerWeights& weights, std::span<const std::int64
     finish_backward(x, norm, d_hidden, d_norm, [] {});
   };
   if (taps.ffn) taps.ffn(d_hidden);
+  add_bias_gradient(context_, d_hidden, gradients.ffn.down_bias);  // the same on all shards
   if (weights.ffn.columns > 0) {
     backward_ffn(weights.ffn, tape, d_hidden, gradients.ffn);
   } else if (weights.ffn.present()) {
     only_sum(rows(tape.between, d_hidden.rows(), config_.hidden_size), weights.ffn.norm, gradients.ffn.norm);
   }
   if (taps.attention) taps.attention(d_hidden);
+  add_bias_gradient(context_, d_hidden, gradients.attention.o_bias);
   if (weights.attention.heads() > 0) {
     backward_attention(weights.attention, offsets, tape, before, d_hidden, gradients.attention);
   } else if (weights.attention.present()) {

@@ -7,18 +7,9 @@
 #include <vector>
 
 #include <galapagos/core/json.hpp>
+#include <galapagos/io/rope_settings.hpp>
 
 namespace galapagos {
-
-/// How Llama 3.1 and later stretch the rotary embedding's wavelengths.
-struct Llama3RopeScaling {
-  double factor = 1;
-  double low_freq_factor = 1;
-  double high_freq_factor = 4;
-  std::int64_t original_max_position_embeddings = 0;
-
-  bool operator==(const Llama3RopeScaling&) const = default;
-};
 
 /// What is left of a layer: its query heads, each with the KV head it attends with, and its feed-forward
 /// columns. Without heads there are no KV heads.
@@ -38,13 +29,15 @@ LayerShape even_layer_shape(std::int64_t heads, std::int64_t kv_heads, std::int6
 struct ModelFeatures {
   bool qkv_bias = false;  ///< biases on q, k and v
   bool qk_norm = false;   ///< every head of q and k is normed before the rotation
+  bool o_bias = false;    ///< a bias on the attention's output
+  bool mlp_bias = false;  ///< biases on gate, up and down
 
   bool operator==(const ModelFeatures&) const = default;
 };
 
 /// What a Hugging Face config.json says about a model, checked, with transformers' defaults filled in.
 struct HfConfig {
-  std::string model_type;  ///< "llama" (also for Mistral without a sliding window), "qwen2" or "qwen3"
+  std::string model_type;  ///< "llama" (also for Mistral), "qwen2", "qwen3" or "phi3"
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;  ///< of the unpruned model, as heads and kv_heads
   std::int64_t layers = 0;
@@ -55,9 +48,10 @@ struct HfConfig {
   std::int64_t vocab_size = 0;
   std::int64_t max_position_embeddings = 0;
   double rms_norm_eps = 0;
-  double rope_theta = 0;
-  std::optional<Llama3RopeScaling> rope_scaling;
+  RopeSettings rope;
+  std::int64_t window = 0;  ///< tokens that a token sees, itself included; 0: all before it
   ModelFeatures features;
+  bool fused = false;  ///< its files hold q, k and v as one tensor, and gate and up as another
   bool tie_word_embeddings = false;
   std::string torch_dtype;  ///< as written there ("bfloat16"), empty where it says nothing
   std::optional<std::int64_t> bos_id;
@@ -65,6 +59,10 @@ struct HfConfig {
   Json source;                         ///< the parsed file
 
   const LayerShape& shape(std::int64_t layer) const { return layer_shapes[static_cast<std::size_t>(layer)]; }
+  /// Tokens of the longest sequence that is computed as transformers does.
+  std::int64_t longest_sequence() const {
+    return window > 0 && window < max_position_embeddings ? window : max_position_embeddings;
+  }
   /// Whether all layers have the same shape.
   bool even() const;
   /// Whether Galapagos has pruned it: the layers' shapes are its own, even or not.
@@ -76,11 +74,17 @@ struct HfConfig {
 /// The model_type of a pruned model that Galapagos has written; `pruned_layers` holds the shapes.
 constexpr const char* pruned_model_type = "galapagos";
 
-/// Reads config.json of a model's folder. InputError where it is missing, malformed, or describes a model
-/// that Galapagos would compute wrongly; the message names the setting.
+/// Reads config.json of a model's folder, and adapts it to the weights there as transformers 5 does: a stored
+/// output head that differs from the embedding is not tied to it, biases that no layer has are none. Says so
+/// in warnings. InputError where it is missing, malformed, or describes a model that Galapagos would compute
+/// wrongly; the message names the setting.
 HfConfig read_hf_config(const std::filesystem::path& folder);
 
-/// The same from a parsed config.json; `where` names its source in messages.
-HfConfig parse_hf_config(const Json& json, const std::string& where);
+/// The same of config.json alone.
+HfConfig read_config_alone(const std::filesystem::path& folder);
+
+/// The same from a parsed config.json; `where` names its source in messages. Adds warnings to `warnings`.
+HfConfig parse_hf_config(const Json& json, const std::string& where,
+                         std::vector<std::string>* warnings = nullptr);
 
 }  // namespace galapagos

@@ -4,15 +4,12 @@
 #include <functional>
 #include <span>
 
+#include <galapagos/model/rope.hpp>
 #include <galapagos/model/shards.hpp>
 #include <galapagos/model/weights.hpp>
 #include <galapagos/ops/context.hpp>
 
 namespace galapagos {
-
-/// The angle per position of each pair of a head, [head_dim / 2] fp32, with llama3 scaling where the model
-/// has it.
-OwnedTensor rope_frequencies(const HfConfig& config, Device device);
 
 /// How many there are of what a layer's activations are as wide as.
 struct LayerWidths {
@@ -47,18 +44,19 @@ class LayerSteps {
   /// gate and up from the norm of hidden; nothing where this shard has no columns.
   void gate_and_up(const FfnWeights& weights, const Tensor& hidden, const LayerBuffers& buffers);
 
-  /// hidden [t, hidden_size] fp32 += x weight^T, summed over the shards; the norm last made is overwritten.
-  void add_product(const Tensor& x, const Tensor& weight, const Tensor& hidden);
+  /// hidden [t, hidden_size] fp32 += x weight^T, summed over the shards, + bias, where there is one; the norm
+  /// last made is overwritten.
+  void add_product(const Tensor& x, const Tensor& weight, const OwnedTensor& bias, const Tensor& hidden);
 
   /// The norm of x [t, hidden_size] fp32, until the next.
   Tensor normed_of(const Tensor& x, const Tensor& weight);
-  const Tensor& frequencies() const { return frequencies_; }
+  const Rope& rope() const { return rope_; }
 
  private:
   const ops::Context& context_;
   const Shards& shards_;
   HfConfig config_;
-  OwnedTensor frequencies_;
+  Rope rope_;
   OwnedTensor normed_;  // a norm, and once that is used what shards sum up
 };
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of a model whose layers differ in attention heads, KV heads and feed-forward columns.
 
-It is the configuration of the unpruned Llama, Mistral, Qwen2 or Qwen3 model (all global values are that model's) and:
+It is the configuration of the unpruned Llama, Mistral, Qwen2, Qwen3 or Phi-3 model (all global values are that
+model's) and:
 
-base_model_type  "llama", "mistral", "qwen2" or "qwen3"; FEATURES says in what they differ.
+base_model_type  "llama", "mistral", "qwen2", "qwen3" or "phi3"; FEATURES says in what they differ.
 pruned_layers    what each layer still has, a list of objects:
                    kv_of_head           for each query head, the KV head it attends with; empty: no attention
                    num_key_value_heads  KV heads
@@ -15,8 +16,25 @@ pruned_layers    what each layer still has, a list of objects:
 import transformers
 from transformers import PretrainedConfig
 
-# qkv_bias: q, k and v have biases. qk_norm: every head of q and k is normed before the rotation.
-FEATURES = {"llama": (), "mistral": (), "qwen2": ("qkv_bias",), "qwen3": ("qk_norm",)}
+# qkv_bias: q, k and v have biases. qk_norm: every head of q and k is normed before the rotation. o_bias, mlp_bias:
+# biases on the output of attention, and on gate, up and down.
+FEATURES = {"llama": (), "mistral": (), "qwen2": ("qkv_bias",), "qwen3": ("qk_norm",), "phi3": ()}
+# What keys of the configuration add; in other families they mean nothing.
+FEATURES_BY_KEY = {
+    "llama": {"attention_bias": ("qkv_bias", "o_bias"), "mlp_bias": ("mlp_bias",)},
+    "qwen3": {"attention_bias": ("qkv_bias", "o_bias")},
+}
+# Families in which partial_rotary_factor says how much of a head turns.
+PARTIAL_ROTARY = ("phi3",)
+# Kinds of rope scaling, and what each has to say.
+ROPE_KEYS = {
+    "default": (),
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "yarn": ("factor",),
+    "longrope": ("short_factor", "long_factor"),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+}
 
 TRANSFORMERS_MAJOR = int(transformers.__version__.split(".")[0])
 
@@ -60,19 +78,33 @@ def groups_are_even(layer):
     return list(layer["kv_of_head"]) == [head // (heads // kv_heads) for head in range(heads)]
 
 
-def _read_rope(theta, scaling, parameters):
-    """One dictionary out of transformers 4's rope_theta and rope_scaling and transformers 5's rope_parameters."""
-    rope = dict(parameters or scaling or {})
+def _read_rope(family, theta, scaling, parameters, partial, original, max_positions):
+    """One dictionary out of transformers 4's rope_theta and rope_scaling and transformers 5's rope_parameters.
+
+    Where they contradict each other, rope_scaling counts, as in transformers 5.
+    """
+    rope = dict(scaling or parameters or {})
     rope_type = rope.pop("rope_type", None) or rope.pop("type", None) or "default"
     rope.pop("type", None)
+    if family == "phi3" and rope_type in ("su", "yarn"):  # old names
+        rope_type = "longrope"
     rope["rope_type"] = rope_type
     rope["rope_theta"] = rope.get("rope_theta") or theta or 10000.0
-    if rope_type not in ("default", "llama3"):
-        raise ValueError(f"config: rope scaling of type {rope_type!r} is not supported, only default and llama3")
-    if rope_type == "llama3":
-        for key in ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"):
-            if key not in rope:
-                raise ValueError(f"config: rope scaling of type 'llama3' needs {key}")
+    if rope_type not in ROPE_KEYS:
+        raise ValueError(f"config: rope scaling of type {rope_type!r} is not supported, only {', '.join(ROPE_KEYS)}")
+    share = rope.pop("partial_rotary_factor", None) or partial or 1.0
+    if family in PARTIAL_ROTARY and share != 1.0:
+        rope["partial_rotary_factor"] = share
+    if rope_type in ("llama3", "yarn", "longrope"):
+        if original is None and family == "phi3":
+            original = 4096
+        inside = rope.get("original_max_position_embeddings")
+        rope["original_max_position_embeddings"] = original or inside or max_positions
+    if rope_type in ("yarn", "longrope") and rope.get("factor") is None:
+        rope["factor"] = max_positions / rope["original_max_position_embeddings"]
+    for key in ROPE_KEYS[rope_type]:
+        if key not in rope:
+            raise ValueError(f"config: rope scaling of type {rope_type!r} needs {key}")
     return rope
 
 
@@ -102,6 +134,8 @@ class GalapagosConfig(PretrainedConfig):
         rope_theta=None,
         rope_scaling=None,
         rope_parameters=None,
+        partial_rotary_factor=None,
+        original_max_position_embeddings=None,
         pad_token_id=None,
         bos_token_id=None,
         eos_token_id=None,
@@ -110,11 +144,8 @@ class GalapagosConfig(PretrainedConfig):
     ):
         if base_model_type not in FEATURES:
             raise ValueError(f"config: base_model_type {base_model_type!r} is none of {', '.join(FEATURES)}")
-        if hidden_act != "silu":
+        if hidden_act not in ("silu", "swish"):
             raise ValueError(f"config: hidden_act {hidden_act!r} is not supported, only silu")
-        # A family with biases of its own has them whatever attention_bias says.
-        if mlp_bias or (attention_bias and "qkv_bias" not in FEATURES[base_model_type]):
-            raise ValueError("config: attention_bias and mlp_bias are not supported")
         # The library makes one without arguments to learn the defaults; the model insists on having pruned_layers.
         if pruned_layers is not None:
             check_pruned_layers(pruned_layers, num_hidden_layers)
@@ -142,7 +173,11 @@ class GalapagosConfig(PretrainedConfig):
         for key in ("sliding_window", "layer_types"):
             kwargs.pop(key, None)
 
-        self.rope_parameters = _read_rope(rope_theta, rope_scaling, rope_parameters)
+        if base_model_type == "phi3":
+            self.original_max_position_embeddings = original_max_position_embeddings or 4096
+        self.rope_parameters = _read_rope(
+            base_model_type, rope_theta, rope_scaling, rope_parameters, partial_rotary_factor,
+            original_max_position_embeddings, max_position_embeddings)
         if TRANSFORMERS_MAJOR < 5:  # later ones derive these from rope_parameters or do without
             self.rope_theta = self.rope_parameters["rope_theta"]
             scaling = {key: value for key, value in self.rope_parameters.items() if key != "rope_theta"}
@@ -164,7 +199,9 @@ class GalapagosConfig(PretrainedConfig):
         self._describe_layers()
 
     def has(self, feature):
-        return feature in FEATURES[self.base_model_type]
+        by_key = FEATURES_BY_KEY.get(self.base_model_type, {})
+        return feature in FEATURES[self.base_model_type] or any(
+            feature in features and getattr(self, key) for key, features in by_key.items())
 
     # Set by _describe_layers and never saved: pruned_layers says the same.
     _derived = ("per_layer_config", "allow_global_per_layer_attribute_access")
