@@ -60,6 +60,12 @@ ExportedTensor copied(const TensorEntry& entry) {
   return tensor;
 }
 
+ExportedTensor zeros(const TensorEntry& entry) {
+  ExportedTensor tensor{entry.name, entry.dtype, entry.shape, entry.data.size(), {}};
+  tensor.fill = [](std::span<std::byte> out) { std::ranges::fill(out, std::byte{0}); };
+  return tensor;
+}
+
 /// Some rows of the parent's tensor.
 ExportedTensor rows_of(const TensorEntry& entry, std::vector<std::int64_t> rows) {
   ExportedTensor tensor{entry.name, entry.dtype, entry.shape, 0, {}};
@@ -135,6 +141,8 @@ std::vector<ExportedTensor> plan_tensors(const Checkpoint& checkpoint, const HfC
       plan(level_tensor(entry, checkpoint.dtype_of(name), levels, choices.id, level,
                         format.smaller ? std::ssize(kept) : entry.shape[1],
                         format.smaller ? first_columns(kept.size()) : kept));
+    } else if (kept.empty() && place->spec != nullptr && place->spec->output_bias()) {
+      plan(zeros(entry));  // a part that is gone adds nothing, whatever its bias was
     } else if (!format.smaller || pruned == Slicing::none) {
       plan(copied(entry));
     } else if (place->spec->rows == Axis::kv) {

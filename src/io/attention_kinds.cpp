@@ -100,11 +100,10 @@ class KindReader {
   std::vector<bool> sliding_layers(const std::vector<bool>& with_rope) const {
     const std::int64_t size = window();
     std::vector<bool> sliding(static_cast<std::size_t>(layers_), false);
-    const bool typed = family_.windows != WindowRule::everywhere || family_.types_make_sliding;
-    if (typed && !absent("layer_types")) {
+    if (!absent("layer_types") && (family_.typed || family_.windows == WindowRule::never)) {
       for (std::size_t i = 0; i < sliding.size(); ++i) {
         const Json& type = list("layer_types")[i];
-        sliding[i] = type == "sliding_attention";
+        sliding[i] = family_.typed && type == "sliding_attention";
         if (!sliding[i] && type != "full_attention")
           refuse("layer_types with " + printable(type.dump(-1, ' ', true), 60) + " is not supported");
       }
@@ -150,10 +149,17 @@ std::vector<AttentionKind> read_attention_kinds(const Json& json, const Family& 
   return KindReader(json, family, layers, where).read();
 }
 
-void write_attention_kinds(const std::vector<AttentionKind>& kinds, Json& json) {
-  if (kinds.empty()) return;
+void describe_attention(const HfConfig& config, Json& json) {
+  const auto describe = [&](const char* key, double value) {
+    if (!json.contains(key) && value != 0) json[key] = value;
+  };
+  if (config.attention_scale != 0)
+    describe("query_pre_attn_scalar", 1 / (config.attention_scale * config.attention_scale));
+  describe("attn_logit_softcapping", config.attention_cap);
+  describe("final_logit_softcapping", config.logit_cap);
+  if (config.attention_kinds.empty()) return;
   Json windows = Json::array(), ropes = Json::array();
-  for (const AttentionKind& kind : kinds) {
+  for (const AttentionKind& kind : config.attention_kinds) {
     windows.push_back(kind.window);
     ropes.push_back(rope_names[static_cast<std::size_t>(kind.rope)]);
   }

@@ -15,7 +15,4 @@ namespace galapagos {
 std::vector<AttentionKind> read_attention_kinds(const Json& json, const Family& family, std::int64_t layers,
                                                 const std::string& where);
 
-/// The same as an export of ours says it, layer_windows and layer_ropes.
-void write_attention_kinds(const std::vector<AttentionKind>& kinds, Json& json);
-
 }  // namespace galapagos

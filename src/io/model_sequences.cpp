@@ -12,10 +12,13 @@ namespace galapagos {
 
 std::int64_t checked_sequence_length(std::int64_t asked, const HfConfig& config) {
   constexpr std::int64_t longest_default = 8192;
-  if (asked == 0) return std::min(config.max_position_embeddings, longest_default);
-  if (asked < 0 || asked > config.max_position_embeddings) {
+  const std::int64_t longest = config.longest_sequence();
+  if (asked == 0) return std::min(longest, longest_default);
+  if (asked < 0 || asked > longest) {
+    const bool scaled = asked > longest && longest < config.max_position_embeddings;
     throw UsageError("a sequence length of " + std::to_string(asked), "--sequence-length",
-                     "this model takes 1 to " + std::to_string(config.max_position_embeddings) + " tokens");
+                     "this model takes 1 to " + std::to_string(longest) + " tokens" +
+                         (scaled ? ": that queries of later ones are scaled is not supported" : ""));
   }
   return asked;
 }

@@ -76,7 +76,8 @@ void LayerForward::feed_forward(const FfnWeights& weights, const Tensor& hidden,
     steps_.activate(gate, buffers_.up->view(shape), gate);
     if (tap) tap(gate);
   }
-  steps_.add_product(gate, weights.down, weights.post_norm, hidden, buffers_.output_of_ffn(hidden.rows()));
+  steps_.add_product(gate, weights.down, weights.down_bias, weights.post_norm, hidden,
+                     buffers_.output_of_ffn(hidden.rows()));
 }
 
 OwnedTensor logits_scratch(const ops::Context& context, const HfConfig& config, std::int64_t tokens) {

@@ -27,6 +27,16 @@ void add_weight_gradient(const ops::Context& context, const ops::Factor& d_y, co
   if (!d_weight.empty()) ops::linear_weight_gradient(context, d_y, x, d_weight);
 }
 
+void add_bias_gradient(const ops::Context& context, const Tensor& d_y, const Tensor& d_bias) {
+  if (!d_bias.empty()) ops::bias_gradient(context, d_y, d_bias);
+}
+
+void add_projection_gradient(const ops::Context& context, const ops::Factor& d_y, const ops::Factor& x,
+                             const Tensor& d_weight, const Tensor& d_bias) {
+  ops::linear_weight_gradient(context, d_y, x, d_weight);
+  add_bias_gradient(context, d_y.values(), d_bias);
+}
+
 }  // namespace
 
 LayerShape widest_shape(const HfConfig& config) {
@@ -73,8 +83,9 @@ void LayerPass::fill_tape(const LayerWeights& weights, std::span<const std::int6
   copy_values(hidden, rows(tape.between, tokens, config_.hidden_size));
   refill_tape(weights, tape, tokens);
   if (config_.features.post_norms && weights.ffn.present()) {
-    const Tensor active = weights.ffn.columns > 0 ? activate(weights.ffn, tape, tokens) : hidden;
-    steps_.put_out(active, weights.ffn.down, tape.output_of_ffn(tokens));
+    const Tensor active =
+        weights.ffn.columns > 0 ? activate(weights.ffn, tape, tokens) : rows(wide_, tokens, 0);
+    steps_.put_out(active, weights.ffn.down, weights.ffn.down_bias, tape.output_of_ffn(tokens));
   }
 }
 
@@ -92,8 +103,9 @@ void LayerPass::finish(const LayerWeights& weights, const LayerTape& tape, const
   if (!weights.ffn.present()) return;
   const Tensor output = tape.output_of_ffn(hidden.rows());
   if (config_.features.post_norms) return steps_.add_norm(output, weights.ffn.post_norm, hidden);
-  const Tensor active = weights.ffn.columns > 0 ? activate(weights.ffn, tape, hidden.rows()) : hidden;
-  steps_.add_product(active, weights.ffn.down, {}, hidden, output);
+  const Tensor active =
+      weights.ffn.columns > 0 ? activate(weights.ffn, tape, hidden.rows()) : rows(wide_, hidden.rows(), 0);
+  steps_.add_product(active, weights.ffn.down, weights.ffn.down_bias, {}, hidden, output);
 }
 
 /// Of a half layer that begins with a norm of x: goes on from this shard's gradient by the norm's output, in
@@ -140,8 +152,8 @@ void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, c
   finish_backward(between, weights.input_norm(), d_hidden, gradients.input_norm(), [&] {
     if (gradients.gate.empty()) return;
     const ops::Factor normed(steps_.normed_of(between, weights.input_norm()));
-    ops::linear_weight_gradient(context_, d_gate, normed, gradients.gate);
-    ops::linear_weight_gradient(context_, d_up, normed, gradients.up);
+    add_projection_gradient(context_, d_gate, normed, gradients.gate, gradients.gate_bias);
+    add_projection_gradient(context_, d_up, normed, gradients.up, gradients.up_bias);
   });
 }
 
@@ -162,7 +174,7 @@ void LayerPass::backward_attention(const AttentionWeights& weights, std::span<co
   ops::attention_backward(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed,
                           rows(tape.log_sums, tokens, weights.heads()), d_mixed, d_q, d_k, d_v,
                           attention_rule(config_, weights.kind));
-  ops::rope_backward(context_, d_q, d_k, config_.head_dim, steps_.frequencies(), offsets);
+  if (const Rope* rope = steps_.rope_of(weights.kind)) rope->turn_back(context_, d_q, d_k, offsets);
   if (config_.features.qk_norm) {
     const ops::NormRule rule = norm_rule(config_);
     ops::head_norm_backward(context_, rows(tape.q_in, tokens, q_width), weights.q_norm, rule, d_q,
@@ -178,13 +190,9 @@ void LayerPass::backward_attention(const AttentionWeights& weights, std::span<co
   finish_backward(before, weights.norm, d_hidden, gradients.norm, [&] {
     if (gradients.q.empty()) return;
     const ops::Factor normed(steps_.normed_of(before, weights.norm));
-    const auto projection = [&](const ops::Factor& d_y, const Tensor& d_weight, const Tensor& d_bias) {
-      ops::linear_weight_gradient(context_, d_y, normed, d_weight);
-      if (!d_bias.empty()) ops::bias_gradient(context_, d_y.values(), d_bias);
-    };
-    projection(by_q, gradients.q, gradients.q_bias);
-    projection(by_k, gradients.k, gradients.k_bias);
-    projection(by_v, gradients.v, gradients.v_bias);
+    add_projection_gradient(context_, by_q, normed, gradients.q, gradients.q_bias);
+    add_projection_gradient(context_, by_k, normed, gradients.k, gradients.k_bias);
+    add_projection_gradient(context_, by_v, normed, gradients.v, gradients.v_bias);
   });
 }
 
@@ -200,6 +208,7 @@ void LayerPass::backward(const LayerWeights& weights, std::span<const std::int64
   const Tensor by_down =
       by_output(tape.output_of_ffn(tokens), weights.ffn.post_norm, d_hidden, gradients.ffn.post_norm);
   if (taps.ffn) taps.ffn(by_down);
+  add_bias_gradient(context_, by_down, gradients.ffn.down_bias);  // the same on all shards
   if (weights.ffn.columns > 0) {
     backward_ffn(weights.ffn, tape, by_down, d_hidden, gradients.ffn);
   } else if (weights.ffn.present()) {
@@ -209,6 +218,7 @@ void LayerPass::backward(const LayerWeights& weights, std::span<const std::int64
   const Tensor by_o = by_output(tape.output_of_attention(tokens), weights.attention.post_norm, d_hidden,
                                 gradients.attention.post_norm);
   if (taps.attention) taps.attention(by_o);
+  add_bias_gradient(context_, by_o, gradients.attention.o_bias);
   if (weights.attention.heads() > 0) {
     backward_attention(weights.attention, offsets, tape, before, by_o, d_hidden, gradients.attention);
   } else if (weights.attention.present()) {

@@ -1,7 +1,3 @@
-#include <algorithm>
-#include <cmath>
-#include <numbers>
-
 #include <galapagos/model/family_rules.hpp>
 #include <galapagos/model/layer_steps.hpp>
 #include <galapagos/ops/head_norm.hpp>
@@ -17,28 +13,6 @@ const Tensor* bias_or_none(const OwnedTensor& bias) {
 }
 
 }  // namespace
-
-OwnedTensor rope_frequencies(const HfConfig& config, Device device) {
-  std::vector<float> frequencies;
-  for (std::int64_t i = 0; i < config.head_dim / 2; ++i) {
-    double frequency =
-        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
-    if (config.rope_scaling) {
-      // Long wavelengths are stretched by `factor`, short ones kept, with a linear passage between them.
-      const Llama3RopeScaling& scaling = *config.rope_scaling;
-      const double turns =
-          static_cast<double>(scaling.original_max_position_embeddings) * frequency / (2 * std::numbers::pi);
-      const double share = std::clamp(
-          (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor), 0.0, 1.0);
-      frequency *= share + (1 - share) / scaling.factor;
-    }
-    frequencies.push_back(static_cast<float>(frequency));
-  }
-  OwnedTensor tensor({config.head_dim / 2}, DType::f32, device, "rotary frequencies");
-  copy_bytes(tensor->data, device, reinterpret_cast<const std::byte*>(frequencies.data()), Device::cpu,
-             tensor->bytes());
-  return tensor;
-}
 
 LayerBuffers::LayerBuffers(const ops::Context& context, const HfConfig& config, const LayerWidths& widths,
                            std::int64_t most_tokens, bool for_backward) {
@@ -76,8 +50,15 @@ LayerSteps::LayerSteps(const ops::Context& context, const HfConfig& config, std:
     : context_(context),
       shards_(shards),
       config_(config),
-      frequencies_(rope_frequencies(config, context.device())),
-      normed_({most_tokens, config.hidden_size}, context.activations(), context.device(), "activations") {}
+      rope_(config.rope, config.head_dim, context.device()),
+      normed_({most_tokens, config.hidden_size}, context.activations(), context.device(), "activations") {
+  if (config.local_rope) local_rope_.emplace(*config.local_rope, config.head_dim, context.device());
+}
+
+const Rope* LayerSteps::rope_of(const AttentionKind& kind) const {
+  if (kind.rope == LayerRope::none) return nullptr;
+  return kind.rope == LayerRope::local ? &local_rope_.value() : &rope_;
+}
 
 Tensor LayerSteps::normed_of(const Tensor& x, const Tensor& weight) {
   const Tensor normed = normed_->view({x.rows(), config_.hidden_size});
@@ -89,18 +70,21 @@ void LayerSteps::activate(const Tensor& gate, const Tensor& up, const Tensor& ou
   ops::swiglu(context_, gate, up, out, gate_kind(config_));
 }
 
-void LayerSteps::add_product(const Tensor& x, const Tensor& weight, const Tensor& post_norm,
-                             const Tensor& hidden, const Tensor& output) {
+void LayerSteps::add_product(const Tensor& x, const Tensor& weight, const OwnedTensor& bias,
+                             const Tensor& post_norm, const Tensor& hidden, const Tensor& output) {
   if (config_.features.post_norms) {
-    put_out(x, weight, output);
+    put_out(x, weight, bias, output);
     return add_norm(output, post_norm, hidden);
   }
-  shards_.add_product(context_, x, weight, hidden, normed_->view({hidden.rows(), config_.hidden_size}));
+  shards_.add_product(context_, x, weight, bias_or_none(bias), hidden,
+                      normed_->view({hidden.rows(), config_.hidden_size}));
 }
 
-void LayerSteps::put_out(const Tensor& x, const Tensor& weight, const Tensor& output) {
+void LayerSteps::put_out(const Tensor& x, const Tensor& weight, const OwnedTensor& bias,
+                         const Tensor& output) {
   fill_zero(output);
-  shards_.add_product(context_, x, weight, output, normed_->view({output.rows(), config_.hidden_size}));
+  shards_.add_product(context_, x, weight, bias_or_none(bias), output,
+                      normed_->view({output.rows(), config_.hidden_size}));
 }
 
 void LayerSteps::add_norm(const Tensor& output, const Tensor& post_norm, const Tensor& hidden) {
@@ -129,20 +113,21 @@ void LayerSteps::attention(const AttentionWeights& weights, std::span<const std:
       ops::head_norm(context_, q_in, weights.q_norm, norm_rule(config_), q);
       ops::head_norm(context_, k_in, weights.k_norm, norm_rule(config_), k);
     }
-    ops::rope(context_, q, k, config_.head_dim, frequencies_, offsets);
+    if (const Rope* rope = rope_of(weights.kind)) rope->turn(context_, q, k, offsets);
     ops::attention(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed, log_sums,
                    attention_rule(config_, weights.kind));
     if (tap) tap(mixed);
   }
-  add_product(mixed, weights.o, weights.post_norm, hidden, buffers.output_of_attention(hidden.rows()));
+  add_product(mixed, weights.o, weights.o_bias, weights.post_norm, hidden,
+              buffers.output_of_attention(hidden.rows()));
 }
 
 void LayerSteps::gate_and_up(const FfnWeights& weights, const Tensor& hidden, const LayerBuffers& buffers) {
   if (weights.columns == 0) return;
   const Shape shape{hidden.rows(), weights.columns};
   const ops::Factor x(normed_of(hidden, weights.input_norm()));
-  ops::linear(context_, x, weights.gate, nullptr, buffers.gate->view(shape));
-  ops::linear(context_, x, weights.up, nullptr, buffers.up->view(shape));
+  ops::linear(context_, x, weights.gate, bias_or_none(weights.gate_bias), buffers.gate->view(shape));
+  ops::linear(context_, x, weights.up, bias_or_none(weights.up_bias), buffers.up->view(shape));
 }
 
 }  // namespace galapagos

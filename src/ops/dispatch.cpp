@@ -48,8 +48,8 @@ void head_norm_backward(const Context& context, const Tensor& x, const Tensor& w
 }
 
 void rope(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
-          const Tensor& frequencies, std::span<const std::int64_t> offsets) {
-  GALAPAGOS_DISPATCH(rope, q, k, head_dim, frequencies, offsets);
+          const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
+  GALAPAGOS_DISPATCH(rope, q, k, head_dim, frequencies, offsets, scale);
 }
 
 void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out, GateKind kind) {
@@ -147,8 +147,8 @@ void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& we
 }
 
 void rope_backward(const Context& context, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
-                   const Tensor& frequencies, std::span<const std::int64_t> offsets) {
-  GALAPAGOS_DISPATCH(rope_backward, d_q, d_k, head_dim, frequencies, offsets);
+                   const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
+  GALAPAGOS_DISPATCH(rope_backward, d_q, d_k, head_dim, frequencies, offsets, scale);
 }
 
 void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& gate, const Tensor& up,

@@ -11,9 +11,10 @@ using namespace galapagos::test;
 namespace {
 
 Json minimal(const std::string& model_type, int layers, const Json& more = Json::object()) {
-  Json json = {{"model_type", model_type},    {"hidden_size", 64},        {"intermediate_size", 96},
-               {"num_hidden_layers", layers}, {"num_attention_heads", 4}, {"num_key_value_heads", 2},
-               {"head_dim", 16},              {"vocab_size", 100}};
+  Json json = {{"model_type", model_type}, {"hidden_size", 64},
+               {"intermediate_size", 96},  {"num_hidden_layers", layers},
+               {"num_attention_heads", 4}, {"num_key_value_heads", 2},
+               {"head_dim", 16},           {"vocab_size", 100}};
   json.update(more);
   return json;
 }
@@ -105,14 +106,13 @@ TEST_CASE("windows, ropes and scales of Gemma") {
   CHECK(windows(read("gemma3_text", 3, {{"sliding_window_pattern", 2}})) == Sizes{4096, 0, 4096});
   // Written by transformers 4, and by 5.
   const Json stretched = {{"factor", 8.0}, {"rope_type", "linear"}};
-  const HfConfig old =
+  const HfConfig old = read(
+      "gemma3_text", 6, {{"rope_theta", 2e6}, {"rope_local_base_freq", 3e4}, {"rope_scaling", stretched}});
+  const HfConfig now =
       read("gemma3_text", 6,
-           {{"rope_theta", 2e6}, {"rope_local_base_freq", 3e4}, {"rope_scaling", stretched}});
-  const HfConfig now = read(
-      "gemma3_text", 6,
-      {{"rope_parameters",
-        {{"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 3e4}}},
-         {"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 2e6}}}}}});
+           {{"rope_parameters",
+             {{"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 3e4}}},
+              {"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 2e6}}}}}});
   CHECK(old.rope == now.rope);
   CHECK(old.local_rope == now.local_rope);
   CHECK(now.rope.kind == RopeKind::linear);

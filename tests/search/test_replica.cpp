@@ -351,6 +351,7 @@ TEST_CASE("the space of a database", "[replica]") {
         std::int64_t expected = 0;
         if (columns > 0 && module.id.kind == ModuleKind::ffn) {
           expected = config.hidden_size + 3 * columns * config.hidden_size;
+          if (config.features.mlp_bias) expected += 2 * columns + config.hidden_size;
         } else if (columns > 0) {
           std::vector<bool> used(static_cast<std::size_t>(config.kv_heads), false);
           for (const std::int64_t column : kept)
@@ -359,6 +360,7 @@ TEST_CASE("the space of a database", "[replica]") {
           const std::int64_t kv = config.head_dim * std::count(used.begin(), used.end(), true);
           expected = config.hidden_size + (2 * columns + 2 * kv) * config.hidden_size;
           if (config.features.qkv_bias) expected += columns + 2 * kv;
+          if (config.features.o_bias) expected += config.hidden_size;
           if (config.features.qk_norm) expected += 2 * config.head_dim;
         }
         right = right && module.parameters[at] == expected;

@@ -34,7 +34,7 @@ void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& we
 
 /// Turns the gradients by the rotated heads of rope() into those by the heads, in place.
 void rope_backward(const Context& context, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
-                   const Tensor& frequencies, std::span<const std::int64_t> offsets);
+                   const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale = 1);
 
 /// Of y = f(gate) * up, all [t, columns] of one type: overwrites gate and up with their gradients.
 void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& gate, const Tensor& up,

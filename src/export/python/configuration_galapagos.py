@@ -19,15 +19,37 @@ pruned_layers    what each layer still has, a list of objects:
 import transformers
 from transformers import PretrainedConfig
 
-# qkv_bias: q, k and v have biases. qk_norm: every head of q and k is normed before the rotation. gemma: norms multiply by
-# 1 + weight, gates go through gelu, the embedding is multiplied by the root of the hidden size. post_norms: what attention
-# and feed-forward put out is normed before it is added; the feed-forward's first norm is pre_feedforward_layernorm.
-# scaled_scores: query_pre_attn_scalar stands for head_dim in the scores' scale. caps: soft caps on scores and logits.
+# qkv_bias: q, k and v have biases. o_bias, mlp_bias: biases on the output of attention, and on gate, up and down. qk_norm:
+# every head of q and k is normed before the rotation. gemma: norms multiply by 1 + weight, gates go through gelu, the
+# embedding is multiplied by the root of the hidden size. post_norms: what attention and feed-forward put out is normed
+# before it is added, the feed-forward's first norm is pre_feedforward_layernorm, and logits may have a soft cap.
+# scaled_scores: query_pre_attn_scalar stands for head_dim in the scores' scale. capped_scores: scores have a soft cap.
 FEATURES = {
-    "llama": (), "mistral": (), "ministral": (), "smollm3": (), "qwen2": ("qkv_bias",), "qwen3": ("qk_norm",),
+    "llama": (), "mistral": (), "ministral": (), "ministral3": (), "phi3": (), "smollm3": (),
+    "qwen2": ("qkv_bias",), "qwen3": ("qk_norm",),
     "gemma": ("gemma",),
-    "gemma2": ("gemma", "post_norms", "scaled_scores", "caps"),
+    "gemma2": ("gemma", "post_norms", "scaled_scores", "capped_scores"),
     "gemma3_text": ("gemma", "post_norms", "scaled_scores", "qk_norm"),
+}
+# What keys of the configuration add; in other families they mean nothing.
+_ATTENTION_BIAS = {"attention_bias": ("qkv_bias", "o_bias")}
+FEATURES_BY_KEY = {
+    "llama": {**_ATTENTION_BIAS, "mlp_bias": ("mlp_bias",)},
+    "smollm3": {**_ATTENTION_BIAS, "mlp_bias": ("mlp_bias",)},
+    "qwen3": _ATTENTION_BIAS, "gemma": _ATTENTION_BIAS, "gemma2": _ATTENTION_BIAS, "gemma3_text": _ATTENTION_BIAS,
+}
+# Families in which partial_rotary_factor says how much of a head turns.
+PARTIAL_ROTARY = ("phi3",)
+# rope_theta where nothing says it; elsewhere 10000.
+THETAS = {"smollm3": 2000000.0, "gemma3_text": 1000000.0}
+# Kinds of rope scaling, and what each has to say.
+ROPE_KEYS = {
+    "default": (),
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "yarn": ("factor",),
+    "longrope": ("short_factor", "long_factor"),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
 }
 ROPES = ("usual", "local", "none")
 
@@ -81,19 +103,33 @@ def groups_are_even(layer):
     return list(layer["kv_of_head"]) == [head // (heads // kv_heads) for head in range(heads)]
 
 
-def _read_rope(theta, scaling, parameters):
-    """One dictionary out of transformers 4's rope_theta and rope_scaling and transformers 5's rope_parameters."""
-    rope = dict(parameters or scaling or {})
+def _read_rope(family, theta, scaling, parameters, partial, original, max_positions):
+    """One dictionary out of transformers 4's rope_theta and rope_scaling and transformers 5's rope_parameters.
+
+    Where they contradict each other, rope_scaling counts, as in transformers 5.
+    """
+    rope = dict(scaling or parameters or {})
     rope_type = rope.pop("rope_type", None) or rope.pop("type", None) or "default"
     rope.pop("type", None)
+    if family == "phi3" and rope_type in ("su", "yarn"):  # old names
+        rope_type = "longrope"
     rope["rope_type"] = rope_type
-    rope["rope_theta"] = rope.get("rope_theta") or theta or 10000.0
-    if rope_type not in ("default", "llama3"):
-        raise ValueError(f"config: rope scaling of type {rope_type!r} is not supported, only default and llama3")
-    if rope_type == "llama3":
-        for key in ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"):
-            if key not in rope:
-                raise ValueError(f"config: rope scaling of type 'llama3' needs {key}")
+    rope["rope_theta"] = rope.get("rope_theta") or theta or THETAS.get(family, 10000.0)
+    if rope_type not in ROPE_KEYS:
+        raise ValueError(f"config: rope scaling of type {rope_type!r} is not supported, only {', '.join(ROPE_KEYS)}")
+    share = rope.pop("partial_rotary_factor", None) or partial or 1.0
+    if family in PARTIAL_ROTARY and share != 1.0:
+        rope["partial_rotary_factor"] = share
+    if rope_type in ("llama3", "yarn", "longrope"):
+        if original is None and family == "phi3":
+            original = 4096
+        inside = rope.get("original_max_position_embeddings")
+        rope["original_max_position_embeddings"] = original or inside or max_positions
+    if rope_type in ("yarn", "longrope") and rope.get("factor") is None:
+        rope["factor"] = max_positions / rope["original_max_position_embeddings"]
+    for key in ROPE_KEYS[rope_type]:
+        if key not in rope:
+            raise ValueError(f"config: rope scaling of type {rope_type!r} needs {key}")
     return rope
 
 
@@ -130,6 +166,8 @@ class GalapagosConfig(PretrainedConfig):
         query_pre_attn_scalar=None,
         attn_logit_softcapping=None,
         final_logit_softcapping=None,
+        partial_rotary_factor=None,
+        original_max_position_embeddings=None,
         pad_token_id=None,
         bos_token_id=None,
         eos_token_id=None,
@@ -141,12 +179,9 @@ class GalapagosConfig(PretrainedConfig):
         gemma = "gemma" in FEATURES[base_model_type]
         hidden_act = (hidden_activation or hidden_act) if gemma else hidden_act
         # Gemma's first release wrote "gelu" and meant its approximation.
-        if hidden_act not in ((None, "gelu_pytorch_tanh", "gelu") if gemma else (None, "silu")):
+        if hidden_act not in ((None, "gelu_pytorch_tanh", "gelu") if gemma else (None, "silu", "swish")):
             raise ValueError(f"config: hidden_act {hidden_act!r} is not supported for {base_model_type}")
         hidden_act = "gelu_pytorch_tanh" if gemma else "silu"
-        # A family with biases of its own has them whatever attention_bias says.
-        if mlp_bias or (attention_bias and "qkv_bias" not in FEATURES[base_model_type]):
-            raise ValueError("config: attention_bias and mlp_bias are not supported")
         # The library makes one without arguments to learn the defaults; the model insists on having pruned_layers.
         if pruned_layers is not None:
             check_pruned_layers(pruned_layers, num_hidden_layers)
@@ -180,12 +215,16 @@ class GalapagosConfig(PretrainedConfig):
         for key in ("sliding_window", "layer_types"):
             kwargs.pop(key, None)
 
+        if base_model_type == "phi3":
+            self.original_max_position_embeddings = original_max_position_embeddings or 4096
         local = {"rope_theta": rope_local_base_freq or 10000.0}
         if isinstance(rope_parameters, dict) and "full_attention" in rope_parameters:  # by kinds of layers
             local.update(rope_parameters.get("sliding_attention") or {})
             rope_parameters = rope_parameters["full_attention"]
-        self.local_rope_parameters = _read_rope(None, None, kwargs.pop("local_rope_parameters", None) or local)
-        self.rope_parameters = _read_rope(rope_theta, rope_scaling, rope_parameters)
+        limits = partial_rotary_factor, original_max_position_embeddings, max_position_embeddings
+        self.local_rope_parameters = _read_rope(
+            base_model_type, None, None, kwargs.pop("local_rope_parameters", None) or local, *limits)
+        self.rope_parameters = _read_rope(base_model_type, rope_theta, rope_scaling, rope_parameters, *limits)
         if TRANSFORMERS_MAJOR < 5:  # later ones derive these from rope_parameters or do without
             self.rope_theta = self.rope_parameters["rope_theta"]
             scaling = {key: value for key, value in self.rope_parameters.items() if key != "rope_theta"}
@@ -213,7 +252,9 @@ class GalapagosConfig(PretrainedConfig):
         return self.layer_ropes[layer] if self.layer_ropes else "usual"
 
     def has(self, feature):
-        return feature in FEATURES[self.base_model_type]
+        by_key = FEATURES_BY_KEY.get(self.base_model_type, {})
+        return feature in FEATURES[self.base_model_type] or any(
+            feature in features and getattr(self, key) for key, features in by_key.items())
 
     # Set by _describe_layers and never saved: pruned_layers says the same.
     _derived = ("per_layer_config", "allow_global_per_layer_attribute_access")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Llama, Mistral, Qwen, SmolLM or Gemma model whose layers differ in attention heads, KV heads and feed-forward columns.
+"""A Llama, Mistral, Qwen, SmolLM, Phi-3 or Gemma model whose layers differ in heads, KV heads and feed-forward columns.
 
 Written for transformers from 4.45 on and PyTorch from 1.13 on; configuration_galapagos.py says what a layer looks like.
 """
@@ -57,20 +57,93 @@ def refuse_state(arguments):
                              f"past_key_values or cache")
 
 
-def rotary_frequencies(config, rope):
-    """The angle per position of each pair of dimensions, in the order of the half-split layout."""
-    size = config.head_dim
-    frequencies = [rope["rope_theta"] ** (-2.0 * i / size) for i in range(size // 2)]
-    if rope["rope_type"] == "default":
+def rotary_frequencies(config, rope, beyond=False):
+    """The angle per position of each pair that turns of a head, in the order of the half-split layout.
+
+    beyond: in texts longer than the model was first trained with, where that makes a difference.
+    """
+    kind, theta, factor = rope["rope_type"], rope["rope_theta"], rope.get("factor") or 1.0
+    size = int(config.head_dim * rope.get("partial_rotary_factor", 1.0))
+    frequencies = [theta ** (-2.0 * i / size) for i in range((size + 1) // 2)]
+    if kind in ("default", "dynamic"):
         return frequencies
-    # llama3: long wavelengths are stretched by `factor`, short ones stay, those between are blended.
-    factor, low, high = rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"]
+    if kind == "linear":
+        return [frequency / factor for frequency in frequencies]
+    if kind == "longrope":
+        factors = rope["long_factor" if beyond else "short_factor"]
+        return [frequency / own for frequency, own in zip(frequencies, factors)]
+
+    # llama3, yarn: long wavelengths are stretched by `factor`, short ones stay, those between are blended.
+    original = rope["original_max_position_embeddings"]
+
+    def kept_by_llama3(i):
+        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+        return (original * frequencies[i] / (2 * math.pi) - low) / (high - low)
+
+    def pair_that_turns(times):
+        return size * math.log(original / (times * 2 * math.pi)) / (2 * math.log(theta))
+
+    def kept_by_yarn(i):
+        low, high = pair_that_turns(rope.get("beta_fast") or 32), pair_that_turns(rope.get("beta_slow") or 1)
+        if rope.get("truncate", True):
+            low, high = math.floor(low), math.ceil(high)
+        low, high = max(low, 0), min(high, size - 1)
+        return 1 - (i - low) / (high - low if high != low else 0.001)
+
     scaled = []
-    for frequency in frequencies:
-        turns = rope["original_max_position_embeddings"] * frequency / (2 * math.pi)
-        kept = min(max((turns - low) / (high - low), 0.0), 1.0)
+    for i, frequency in enumerate(frequencies):
+        kept = min(max((kept_by_yarn if kind == "yarn" else kept_by_llama3)(i), 0.0), 1.0)
         scaled.append(frequency * (kept + (1 - kept) / factor))
     return scaled
+
+
+def rotary_scale(rope):
+    """What cosines and sines are multiplied by."""
+    kind, factor = rope["rope_type"], rope.get("factor") or 1.0
+    if kind not in ("yarn", "longrope"):
+        return 1.0
+    if rope.get("attention_factor") is not None:
+        return rope["attention_factor"]
+    if factor <= 1:
+        return 1.0
+    if kind == "longrope":
+        return math.sqrt(1 + math.log(factor) / math.log(rope["original_max_position_embeddings"]))
+
+    def growth(scale):
+        return 0.1 * scale * math.log(factor) + 1.0
+
+    scale, of_all = rope.get("mscale"), rope.get("mscale_all_dim")
+    return growth(scale) / growth(of_all) if scale and of_all else growth(1)
+
+
+class Rotary:
+    """Cosines and sines of positions. Where the frequencies depend on the length, the longest text decides."""
+
+    def __init__(self, config, rope):
+        self.rope, self.scale = rope, rotary_scale(rope)
+        self.size = int(config.head_dim * self.rope.get("partial_rotary_factor", 1.0))
+        self.longest = config.max_position_embeddings
+        self.plain = PerDevice(rotary_frequencies(config, rope), torch.float32)
+        self.beyond = PerDevice(rotary_frequencies(config, rope, True), torch.float32)
+
+    def frequencies(self, position_ids):
+        plain = self.plain.on(position_ids.device)
+        kind = self.rope["rope_type"]
+        if kind not in ("longrope", "dynamic"):
+            return plain
+        length = position_ids.max() + 1
+        if kind == "longrope":
+            is_long = length > self.rope["original_max_position_embeddings"]
+            return torch.where(is_long, self.beyond.on(position_ids.device), plain)
+        factor, size = self.rope["factor"], self.size
+        stretch = factor * length.clamp(min=self.longest) / self.longest - (factor - 1)
+        base = self.rope["rope_theta"] * stretch ** (size / (size - 2))
+        pairs = torch.arange(0, size, 2, device=position_ids.device, dtype=torch.float32)
+        return torch.where(length > self.longest, base ** (-pairs / size), plain)
+
+    def __call__(self, position_ids, dtype):
+        angles = position_ids[:, None, :, None].to(torch.float32) * self.frequencies(position_ids)
+        return (angles.cos() * self.scale).to(dtype), (angles.sin() * self.scale).to(dtype)
 
 
 class PerDevice:
@@ -92,8 +165,9 @@ class PerDevice:
 
 
 def rotate(x, cos, sin):
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    half = cos.shape[-1]
+    first, second, rest = x[..., :half], x[..., half:2 * half], x[..., 2 * half:]
+    return torch.cat((first * cos - second * sin, second * cos + first * sin, rest), dim=-1)
 
 
 def visible_positions(padding, past, length, device, window):
@@ -152,7 +226,7 @@ class GalapagosAttention(nn.Module):
         scaled = config.has("scaled_scores")
         self.scaling = (256 if config.query_pre_attn_scalar is None else config.query_pre_attn_scalar)**-0.5 if scaled \
             else self.head_dim**-0.5
-        self.cap = config.attn_logit_softcapping if config.has("caps") else None
+        self.cap = config.attn_logit_softcapping if config.has("capped_scores") else None
         self.window = config.window(layer_idx)
         self.attention_dropout = config.attention_dropout
         self.is_causal = True
@@ -169,7 +243,7 @@ class GalapagosAttention(nn.Module):
         self.q_proj = nn.Linear(config.hidden_size, self.num_heads * self.head_dim, bias=bias)
         self.k_proj = nn.Linear(config.hidden_size, self.num_key_value_heads * self.head_dim, bias=bias)
         self.v_proj = nn.Linear(config.hidden_size, self.num_key_value_heads * self.head_dim, bias=bias)
-        self.o_proj = nn.Linear(self.num_heads * self.head_dim, config.hidden_size, bias=False)
+        self.o_proj = nn.Linear(self.num_heads * self.head_dim, config.hidden_size, bias=config.has("o_bias"))
         self.has_norms = config.has("qk_norm")
         if self.has_norms:
             self.q_norm = GalapagosRMSNorm(config, self.head_dim)
@@ -228,9 +302,10 @@ class GalapagosAttention(nn.Module):
 class GalapagosMLP(nn.Module):
     def __init__(self, config, columns):
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, columns, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, columns, bias=False)
-        self.down_proj = nn.Linear(columns, config.hidden_size, bias=False)
+        bias = config.has("mlp_bias")
+        self.gate_proj = nn.Linear(config.hidden_size, columns, bias=bias)
+        self.up_proj = nn.Linear(config.hidden_size, columns, bias=bias)
+        self.down_proj = nn.Linear(columns, config.hidden_size, bias=bias)
         self.act_fn = ACT2FN[config.hidden_act]
 
     def forward(self, x):
@@ -309,8 +384,8 @@ class GalapagosModel(GalapagosPreTrainedModel):
         self.layers = nn.ModuleList(layers)
         self.norm = GalapagosRMSNorm(config, config.hidden_size)
         self.attentions = attentions
-        self.rotary = PerDevice(rotary_frequencies(config, config.rope_parameters), torch.float32)
-        self.local_rotary = PerDevice(rotary_frequencies(config, config.local_rope_parameters), torch.float32)
+        self.rotary = Rotary(config, config.rope_parameters)
+        self.local_rotary = Rotary(config, config.local_rope_parameters)
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -373,10 +448,8 @@ class GalapagosModel(GalapagosPreTrainedModel):
             del past_key_values.layers[self.attentions:]
         if position_ids is None:
             position_ids = torch.arange(past, past + length, device=device)[None]
-        turns = {"none": (None, None)}
-        for rope, rotary in (("usual", self.rotary), ("local", self.local_rotary)):
-            angles = position_ids[:, None, :, None].to(torch.float32) * rotary.on(device)
-            turns[rope] = angles.cos().to(hidden_states.dtype), angles.sin().to(hidden_states.dtype)
+        turns = {"none": (None, None), "usual": self.rotary(position_ids, hidden_states.dtype),
+                 "local": self.local_rotary(position_ids, hidden_states.dtype)}
         kwargs.pop("cache_position", None)
         masks = {window: self._attention_mask(attention_mask, past, length, device, output_attentions, window)
                  for window in {layer.window for layer in self.layers}}
@@ -446,7 +519,7 @@ class GalapagosForCausalLM(GalapagosPreTrainedModel, GenerationMixin):
         keep = num_logits_to_keep or logits_to_keep  # its name up to 4.49, and since
         if isinstance(keep, int):
             keep = slice(-keep, None) if keep else slice(None)
-        cap = self.config.final_logit_softcapping if self.config.has("caps") else None
+        cap = self.config.final_logit_softcapping if self.config.has("post_norms") else None
         logits = soft_cap(self.lm_head(hidden_states[:, keep]), cap)
 
         loss = None

@@ -17,10 +17,10 @@ std::span<const float> floats_of(const Tensor& tensor, std::vector<float>& stora
   return storage;
 }
 
-/// Rotates by `direction` (1 or -1) times the angles.
+/// Rotates by `direction` (1 or -1) times the angles, and scales.
 void rotate(std::initializer_list<Tensor> matrices, std::int64_t head_dim, const Tensor& frequencies,
-            std::span<const std::int64_t> offsets, float direction) {
-  const std::int64_t half = head_dim / 2;
+            std::span<const std::int64_t> offsets, float direction, float scale) {
+  const std::int64_t half = frequencies.elements();
   std::int64_t longest = 0;
   for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
     longest = std::max(longest, offsets[s + 1] - offsets[s]);
@@ -29,8 +29,8 @@ void rotate(std::initializer_list<Tensor> matrices, std::int64_t head_dim, const
   for (std::int64_t position = 0; position < longest; ++position) {
     for (std::int64_t i = 0; i < half; ++i) {
       const float angle = static_cast<float>(position) * frequencies.floats()[i];  // in fp32, as transformers
-      cosines[static_cast<std::size_t>(position * half + i)] = std::cos(angle);
-      sines[static_cast<std::size_t>(position * half + i)] = direction * std::sin(angle);
+      cosines[static_cast<std::size_t>(position * half + i)] = scale * std::cos(angle);
+      sines[static_cast<std::size_t>(position * half + i)] = scale * direction * std::sin(angle);
     }
   }
   for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
@@ -93,13 +93,13 @@ void rms_norm(const Context&, const Tensor& x, const Tensor& weight, const NormR
 }
 
 void rope(const Context&, const Tensor& q, const Tensor& k, std::int64_t head_dim, const Tensor& frequencies,
-          std::span<const std::int64_t> offsets) {
-  rotate({q, k}, head_dim, frequencies, offsets, 1);
+          std::span<const std::int64_t> offsets, float scale) {
+  rotate({q, k}, head_dim, frequencies, offsets, 1, scale);
 }
 
 void rope_backward(const Context&, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
-                   const Tensor& frequencies, std::span<const std::int64_t> offsets) {
-  rotate({d_q, d_k}, head_dim, frequencies, offsets, -1);
+                   const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
+  rotate({d_q, d_k}, head_dim, frequencies, offsets, -1, scale);
 }
 
 void swiglu(const Context&, const Tensor& gate, const Tensor& up, const Tensor& out, GateKind kind) {

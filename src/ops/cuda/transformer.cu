@@ -68,22 +68,24 @@ __global__ void __launch_bounds__(block_threads)
 
 extern __shared__ float sines_and_cosines[];
 
-/// A thread block per row, whose angles are the same for all heads.
+/// A thread block per row, whose angles are the same for all heads. Of each head, the first 2 * half elements
+/// are turned.
 template <int size, typename T>
-__global__ void rotate(T* q, T* k, std::int64_t q_width, std::int64_t k_width, std::int64_t half,
-                       const float* frequencies, const std::int32_t* positions, float direction) {
+__global__ void rotate(T* q, T* k, std::int64_t q_width, std::int64_t k_width, std::int64_t head_dim,
+                       std::int64_t half, const float* frequencies, const std::int32_t* positions,
+                       float direction, float scale) {
   float *sines = sines_and_cosines, *cosines = sines + half;
   const auto position = static_cast<float>(positions[blockIdx.x]);
   for (std::int64_t i = threadIdx.x; i < half; i += blockDim.x) {
     float sine = 0, cosine = 0;
     sincosf(position * frequencies[i], &sine, &cosine);  // the angle in fp32, as transformers
-    sines[i] = sine * direction;
-    cosines[i] = cosine;
+    sines[i] = scale * sine * direction;
+    cosines[i] = scale * cosine;
   }
   __syncthreads();
-  const std::int64_t packs = half / size;  // of a head's lower half
-  for (std::int64_t pack = threadIdx.x; pack < (q_width + k_width) / (2 * size); pack += blockDim.x) {
-    const std::int64_t head = pack / packs, i = (pack - head * packs) * size, column = head * 2 * half;
+  const std::int64_t packs = half / size;  // of the lower half of what turns of a head
+  for (std::int64_t pack = threadIdx.x; pack < (q_width + k_width) / head_dim * packs; pack += blockDim.x) {
+    const std::int64_t head = pack / packs, i = (pack - head * packs) * size, column = head * head_dim;
     T* low = column < q_width ? q + blockIdx.x * q_width + column + i
                               : k + blockIdx.x * k_width + column - q_width + i;
     float a[size], b[size];
@@ -101,8 +103,8 @@ __global__ void rotate(T* q, T* k, std::int64_t q_width, std::int64_t k_width, s
 }
 
 void turn(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
-          const Tensor& frequencies, std::span<const std::int64_t> offsets, float direction) {
-  const std::int64_t half = head_dim / 2, rows = offsets.back();
+          const Tensor& frequencies, std::span<const std::int64_t> offsets, float direction, float scale) {
+  const std::int64_t half = frequencies.elements(), rows = offsets.back();
   const std::int64_t q_width = q.empty() ? 0 : q.columns(), k_width = k.empty() ? 0 : k.columns();
   if (rows == 0 || half == 0 || q_width + k_width == 0) return;
   std::vector<std::int32_t> positions(static_cast<std::size_t>(rows));
@@ -113,10 +115,12 @@ void turn(const Context& context, const Tensor& q, const Tensor& k, std::int64_t
   Resources& gpu = context.cuda();
   const Array<std::int32_t> on_gpu = gpu.upload(std::span<const std::int32_t>(positions));
   const std::size_t table = 2 * static_cast<std::size_t>(half) * sizeof(float);
-  with_pack_size(half % pack_size == 0 && aligned_for_packs(q.data, k.data), [&]<int size>(PackSize<size>) {
+  const bool packs = half % pack_size == 0 && head_dim % pack_size == 0;
+  with_pack_size(packs && aligned_for_packs(q.data, k.data), [&]<int size>(PackSize<size>) {
     with_stored(q_width > 0 ? q.dtype : k.dtype, [&]<typename T>(const T*) {
       launch(gpu, rotate<size, T>, dim3(static_cast<unsigned>(rows)), block_threads, table, data_as<T>(q),
-             data_as<T>(k), q_width, k_width, half, frequencies.floats(), on_gpu.data(), direction);
+             data_as<T>(k), q_width, k_width, head_dim, half, frequencies.floats(), on_gpu.data(), direction,
+             scale);
     });
   });
 }
@@ -183,13 +187,13 @@ void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, con
 }
 
 void rope(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
-          const Tensor& frequencies, std::span<const std::int64_t> offsets) {
-  turn(context, q, k, head_dim, frequencies, offsets, 1);
+          const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
+  turn(context, q, k, head_dim, frequencies, offsets, 1, scale);
 }
 
 void rope_backward(const Context& context, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
-                   const Tensor& frequencies, std::span<const std::int64_t> offsets) {
-  turn(context, d_q, d_k, head_dim, frequencies, offsets, -1);
+                   const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
+  turn(context, d_q, d_k, head_dim, frequencies, offsets, -1, scale);
 }
 
 void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out, GateKind kind) {
