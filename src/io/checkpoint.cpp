@@ -1,3 +1,5 @@
+#include "text_config.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -81,7 +83,26 @@ Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
     throw InputError("no *.safetensors files", folder.string(),
                      "give the folder of a Hugging Face model with its weights as safetensors");
   }
+  take_text();
   split_fused();
+}
+
+/// Of a model of text and images the text model alone, under its own names.
+void Checkpoint::take_text() {
+  const auto other = [](const auto& item) { return text_name_of(item.first) != item.first; };
+  if (std::ranges::none_of(tensors_, other)) return;
+  std::map<std::string_view, const TensorEntry*> taken;
+  for (const auto& [name, entry] : tensors_) {
+    const std::string text_name = text_name_of(name);
+    if (text_name.empty()) continue;
+    const TensorEntry& own =
+        parts_.emplace_back(TensorEntry{text_name, entry->dtype, entry->shape, entry->data});
+    if (!taken.emplace(own.name, &own).second) {
+      throw InputError(fmt::format("tensor '{}' is there under two names", printable(text_name)),
+                       folder_.string(), "remove the files that do not belong to the model");
+    }
+  }
+  tensors_ = std::move(taken);
 }
 
 void Checkpoint::add_file(const fs::path& path) {

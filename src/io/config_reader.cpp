@@ -3,6 +3,7 @@
 #include "fit_to_weights.hpp"
 #include "pruned_layers.hpp"
 #include "rope_reader.hpp"
+#include "text_config.hpp"
 
 #include <cmath>
 #include <fmt/format.h>
@@ -25,8 +26,8 @@ constexpr std::int64_t max_heads = 1 << 16;
 /// The reading of one config.json.
 class ConfigReader {
  public:
-  ConfigReader(const Json& json, std::string where, std::vector<std::string>& warnings)
-      : json_(json), where_(std::move(where)), warnings_(warnings) {}
+  ConfigReader(Json json, std::string where, std::vector<std::string>& warnings)
+      : json_(std::move(json)), where_(std::move(where)), warnings_(warnings) {}
 
   HfConfig read();
 
@@ -55,7 +56,7 @@ class ConfigReader {
   std::optional<std::int64_t> token_id(const std::string& key, std::optional<std::int64_t> otherwise,
                                        std::int64_t vocab_size) const;
 
-  const Json& json_;
+  Json json_;
   std::string where_;
   std::vector<std::string>& warnings_;
 };
@@ -111,8 +112,9 @@ void ConfigReader::read_scores(const Family& family, HfConfig& config) const {
   if (family.logit_cap) config.logit_cap = number("final_logit_softcapping", *family.logit_cap);
   if (!std::isfinite(config.attention_scale)) inconsistent("query_pre_attn_scalar is null");
   if (!family.scaled_queries) return;
-  const Json& rope = json_["rope_parameters"];
-  if (rope.is_object() && !json_absent(rope, "llama_4_scaling_beta"))
+  if (absent("rope_parameters") || !json_["rope_parameters"].is_object())
+    inconsistent("no object 'rope_parameters'");
+  if (!json_absent(json_["rope_parameters"], "llama_4_scaling_beta"))
     config.unscaled_queries = config.rope.original_positions;
 }
 
@@ -246,7 +248,7 @@ HfConfig parse_hf_config(const Json& json, const std::string& where, std::vector
     throw InputError("is not a JSON object", where, "give the folder of a Hugging Face model");
   }
   std::vector<std::string> ignored;
-  return ConfigReader(json, where, warnings != nullptr ? *warnings : ignored).read();
+  return ConfigReader(text_config_of(json, where), where, warnings != nullptr ? *warnings : ignored).read();
 }
 
 }  // namespace galapagos
