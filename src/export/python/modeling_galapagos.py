@@ -457,7 +457,8 @@ class GalapagosModel(GalapagosPreTrainedModel):
             past_key_values=past_key_values, past_length=past, output_attentions=output_attentions)
 
         all_states, all_weights = [], []
-        for layer in self.layers:
+        # An early exit of assisted decoding makes the number smaller for a while.
+        for layer in self.layers[:config.num_hidden_layers]:
             if output_hidden_states:
                 all_states.append(hidden_states)
             if checkpointing:
