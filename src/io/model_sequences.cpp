@@ -32,6 +32,7 @@ TokenSet load_model_sequences(const Communicator& comm, const std::vector<std::f
   options.token_budget = request.token_budget;
   options.fewer = request.fewer;
   options.responses_only = request.responses_only;
+  options.text = request.text;
   agree(comm, [&] {
     const bool text =
         std::any_of(files.begin(), files.end(), [](const auto& file) { return !is_token_file(file); });

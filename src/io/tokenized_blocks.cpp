@@ -6,13 +6,14 @@ namespace galapagos {
 
 TokenizedBlocks::TokenizedBlocks(std::vector<std::filesystem::path> files, const Tokenizer& tokenizer,
                                  std::optional<std::int32_t> bos, std::uint64_t block_bytes, int rank,
-                                 int ranks, bool responses)
+                                 int ranks, TextOptions options, bool responses)
     : files_(std::move(files)),
       tokenizer_(tokenizer),
       bos_(bos),
       block_bytes_(block_bytes),
       rank_(rank),
       ranks_(ranks),
+      options_(std::move(options)),
       responses_(responses) {}
 
 TokenizedBlock TokenizedBlocks::next_round() {
@@ -27,15 +28,26 @@ bool TokenizedBlocks::visit_block(TokenizedBlock* block) {
   while (bytes < block_bytes_) {
     if (!reader_) {
       if (next_file_ == files_.size()) return false;
-      reader_.emplace(files_[next_file_++], responses_);
+      reader_.emplace(files_[next_file_++], options_, responses_);
     }
-    if (!(block != nullptr ? reader_->next(document_) : reader_->skip())) {
+    if (!(block != nullptr ? read_into(*block) : reader_->skip())) {
       reader_.reset();
       if (bytes > 0) return true;
       continue;
     }
     bytes += reader_->document_bytes();
-    if (block != nullptr) append(*block);
+  }
+  return true;
+}
+
+/// Appends the next document, or notes what is wrong with it; false at the end of the file.
+bool TokenizedBlocks::read_into(TokenizedBlock& block) {
+  block.facts.file = next_file_ - 1;
+  try {
+    if (!reader_->next(document_)) return false;
+    append(block);
+  } catch (const BadRecord& bad) {
+    if (block.facts.bad_records++ == 0) block.fault = options_.skip_bad_lines > 0 ? bad.fault() : bad.what();
   }
   return true;
 }
@@ -43,6 +55,10 @@ bool TokenizedBlocks::visit_block(TokenizedBlock* block) {
 /// Each part is tokenized by itself, so that no token belongs to two.
 void TokenizedBlocks::append(TokenizedBlock& block) const {
   const std::size_t before = block.tokens.size();
+  TextCounts& counts = block.facts.counts;
+  counts.characters += reader_->counts().characters;
+  counts.invalid += reader_->counts().invalid;
+  counts.surrogates += reader_->counts().surrogates;
   if (bos_) block.tokens.push_back(*bos_);
   const std::size_t first = block.tokens.size();
   std::vector<std::uint8_t> in_loss(first - before, 0);
@@ -53,9 +69,11 @@ void TokenizedBlocks::append(TokenizedBlock& block) const {
   }
   if (block.tokens.size() == first) {
     block.tokens.resize(before);
-    ++block.empty_documents;
+    ++block.facts.empty_documents;
     return;
   }
+  ++block.facts.documents;
+  block.facts.tokens += block.tokens.size() - before;
   block.lengths.push_back(static_cast<std::uint32_t>(block.tokens.size() - before));
   if (responses_) block.in_loss.insert(block.in_loss.end(), in_loss.begin(), in_loss.end());
 }
