@@ -27,7 +27,7 @@ bool TokenizedBlocks::visit_block(TokenizedBlock* block) {
   while (bytes < block_bytes_) {
     if (!reader_) {
       if (next_file_ == files_.size()) return false;
-      reader_.emplace(files_[next_file_++], responses_);
+      reader_.emplace(files_[next_file_++], TextOptions{}, responses_);
     }
     if (!(block != nullptr ? reader_->next(document_) : reader_->skip())) {
       reader_.reset();

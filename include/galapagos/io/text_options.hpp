@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace galapagos {
+
+class Options;
+
+/// How files of text are read.
+struct TextOptions {
+  std::string text_key;             ///< of a record's text, as "content" or "data.body"; empty: what there is
+  std::int64_t skip_bad_lines = 0;  ///< records without a usable text that are passed over, over all files
+  bool allow_invalid_utf8 = false;  ///< take files in which much is not UTF-8
+};
+
+/// `in_identity`: as they are given.
+void bind_text(Options& list, TextOptions& options, bool in_identity = false);
+
+}  // namespace galapagos
