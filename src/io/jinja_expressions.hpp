@@ -23,7 +23,7 @@ class ExpressionParser {
   /// Passes over what is there, if it is that.
   bool take_op(std::string_view sign);
   bool take_name(std::string_view name);
-  /// InputError where something else is there.
+  /// Throws a Fault where something else is there.
   void expect(LexedToken::Kind kind, const char* what);
   void expect_op(std::string_view sign);
   std::string expect_name();

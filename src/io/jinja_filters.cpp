@@ -97,6 +97,7 @@ Value joined(const Value& value, const Arguments& arguments) {
 
 Value to_integer(const Value& value, const Arguments& arguments) {
   const Value* otherwise = arguments.find(0, "default");
+  if (value.is_undefined()) fail("the number of what is undefined");
   if (arguments.find(1, "base") != nullptr) fail("int with a base is not supported");
   if (const auto integer = as_integer(value)) return *integer;
   if (const auto real = as_real(value)) return static_cast<std::int64_t>(*real);
@@ -113,6 +114,7 @@ Value to_integer(const Value& value, const Arguments& arguments) {
 }
 
 Value indented(const Value& value, const Arguments& arguments) {
+  if (value.text() == nullptr) fail(std::string("indents ") + value.kind());
   const Value* width = arguments.find(0, "width");
   const bool first = flag(arguments, 1, "first"), blank = flag(arguments, 2, "blank");
   const std::string space =
@@ -213,8 +215,9 @@ const std::map<std::string, Filter>& filters() {
        [](const Value& v, const Arguments& a) {
          const Value* characters = a.find(0, "chars");
          const bool given = characters != nullptr && !characters->is_none();
+         if (given && characters->text() == nullptr) fail("trim needs a text");
          return Value(
-             strip(printed(v), Strip::both, given ? std::optional(printed(*characters)) : std::nullopt));
+             strip(printed(v), Strip::both, given ? std::optional(*characters->text()) : std::nullopt));
        }},
       {"upper", [](const Value& v, const Arguments&) { return Value(upper(printed(v))); }},
       {"lower", [](const Value& v, const Arguments&) { return Value(lower(printed(v))); }},
@@ -223,6 +226,7 @@ const std::map<std::string, Filter>& filters() {
       {"safe", [](const Value& v, const Arguments&) { return Value::safe(printed(v)); }},
       {"replace",
        [](const Value& v, const Arguments& a) {
+         if (a.find(0, "old") == nullptr || a.find(1, "new") == nullptr) fail("replace needs two texts");
          const Value* count = a.find(2, "count");
          const std::int64_t most =
              count == nullptr || count->is_none() ? -1 : as_integer(*count).value_or(-1);

@@ -1,6 +1,7 @@
 #include "jinja_lexer.hpp"
 
 #include "jinja_text.hpp"
+#include "jinja_value.hpp"
 #include "utf8.hpp"
 
 #include <algorithm>
@@ -43,7 +44,7 @@ class Lexer {
   using Kind = LexedToken::Kind;
 
   [[noreturn]] void bad(const std::string& what) const {
-    throw InputError(what, fmt::format("chat template, line {}", line_), "");
+    fail(fmt::format("{} (line {})", what, line_));
   }
 
   std::string_view rest() const { return std::string_view(source_).substr(at_); }

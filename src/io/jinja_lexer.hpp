@@ -28,7 +28,7 @@ struct LexedToken {
 
 /// Cuts a template into tokens as Jinja2 does with transformers' settings: a line break behind a block or
 /// comment goes (trim_blocks), and so does the white space in front of one that begins its line
-/// (lstrip_blocks); one line break at the end of the template goes. InputError for what is not Jinja.
+/// (lstrip_blocks); one line break at the end of the template goes. Throws a Fault for what is not Jinja.
 std::vector<LexedToken> lex(std::string_view source);
 
 }  // namespace galapagos::jinja

@@ -17,8 +17,8 @@ struct Rendering {
   std::vector<std::pair<std::size_t, std::size_t>> generated;
 };
 
-/// What the template prints where its variables have these values. InputError where it cannot be rendered,
-/// or refuses what it is given.
+/// What the template prints where its variables have these values. Throws a Fault where it cannot be
+/// rendered, or refuses what it is given.
 Rendering render(const Block& statements, const Dict& variables);
 
 }  // namespace galapagos::jinja

@@ -72,8 +72,8 @@ struct Statement {
   int line = 1;
 };
 
-/// The template's statements. InputError where it is not Jinja, or uses what is not supported: a statement,
-/// a filter, a test.
+/// The template's statements. Throws a Fault where it is not Jinja, or uses what is not supported: a
+/// statement, a filter, a test.
 Block parse(std::string_view source);
 
 }  // namespace galapagos::jinja

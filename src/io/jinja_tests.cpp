@@ -43,7 +43,7 @@ const std::map<std::string, Test>& tests() {
         {"iterable", [](const Value& v, const Arguments&) { return is_iterable(v); }},
         {"sequence",
          [](const Value& v, const Arguments&) { return is_iterable(v) && length_of(v).has_value(); }},
-        {"callable", [](const Value& v, const Arguments&) { return v.function() != nullptr; }},
+        {"callable", [](const Value& v, const Arguments&) { return v.function() != nullptr || v.is_undefined(); }},
         {"odd", [](const Value& v, const Arguments&) { return whole(v) % 2 != 0; }},
         {"even", [](const Value& v, const Arguments&) { return whole(v) % 2 == 0; }},
         {"divisibleby",

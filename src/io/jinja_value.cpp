@@ -7,13 +7,12 @@
 #include <cmath>
 #include <cstdlib>
 
-#include <galapagos/core/error.hpp>
 #include <galapagos/core/utf8.hpp>
 
 namespace galapagos::jinja {
 
 void fail(const std::string& what) {
-  throw InputError(what, "chat template", "");
+  throw Fault{what};
 }
 
 const Value* Arguments::find(std::size_t index, const std::string& name) const {

@@ -85,7 +85,11 @@ class Value {
   bool marked_ = false;  // of a text: safe, of a list: lazy
 };
 
-/// A template cannot be rendered: what Python would have raised, or what is not supported.
+/// A template cannot be read or rendered: what Python would have raised, or what is not supported. Whoever
+/// knows where it lies makes an error of it.
+struct Fault {
+  std::string what;
+};
 [[noreturn]] void fail(const std::string& what);
 
 /// As Python's ==.

@@ -50,7 +50,7 @@ bool DocumentReader::next(std::vector<TextPart>& document) {
     return true;
   }
   try {
-    read_record_document(record_, options_, document, counts_);
+    read_record_document(record_, options_, responses_, document, counts_);
     const auto is_response = [](const TextPart& part) { return part.response; };
     if (responses_ && std::none_of(document.begin(), document.end(), is_response)) {
       throw RecordFault{"no response in this record",
