@@ -88,7 +88,8 @@ const Value* text_member(const Dict& message, const char* key) {
 /// As transformers hands a message to a template: without what is null, with the names under which
 /// reasoning goes.
 Value normalized(const Value& message) {
-  if (message.dict() == nullptr) throw RecordFault{"a message is no object", "give objects with \"role\" and \"content\""};
+  if (message.dict() == nullptr)
+    throw RecordFault{"a message is no object", "give objects with \"role\" and \"content\""};
   Dict kept;
   for (const auto& [key, value] : *message.dict()) {
     if (!value.is_none()) kept.emplace_back(key, value);
@@ -106,7 +107,8 @@ Value normalized(const Value& message) {
     const Value* found = jinja::find(kept, name);
     if (found == nullptr) continue;
     const Value reasoning = *found;
-    Dict all = {{"thinking", jinja::find(kept, "thinking") != nullptr ? *jinja::find(kept, "thinking") : reasoning}};
+    Dict all = {
+        {"thinking", jinja::find(kept, "thinking") != nullptr ? *jinja::find(kept, "thinking") : reasoning}};
     for (auto& [key, value] : kept) {
       if (key != "thinking" && key != "reasoning_content") all.emplace_back(key, std::move(value));
     }
@@ -118,7 +120,8 @@ Value normalized(const Value& message) {
 
 }  // namespace
 
-Conversation read_conversation(std::string_view messages, const std::vector<JsonMember>& record, TextCounts& counts) {
+Conversation read_conversation(std::string_view messages, const std::vector<JsonMember>& record,
+                               TextCounts& counts) {
   if (!messages.starts_with('[')) {
     throw RecordFault{"a conversation is no list", "give a list of objects with \"role\" and \"content\""};
   }
@@ -130,7 +133,8 @@ Conversation read_conversation(std::string_view messages, const std::vector<Json
     TextCounts ignored;
     if (const auto tools = find_member(record, "tools")) {
       Value value = value_of(*tools, ignored);
-      if (value.text() != nullptr && !value.text()->empty()) value = value_of(*value.text(), ignored);  // some store it so
+      if (value.text() != nullptr && !value.text()->empty())
+        value = value_of(*value.text(), ignored);  // some store it so
       if (value.list() != nullptr && value.truth()) conversation.tools = std::move(value);
     }
     if (const auto settings = find_member(record, "chat_template_kwargs")) {
@@ -150,8 +154,9 @@ std::vector<TextPart> bare_contents(const Conversation& conversation) {
     const Value* content = text_member(*message.dict(), "content");
     if (content == nullptr) {
       const Value* found = jinja::find(*message.dict(), "content");
-      throw RecordFault{found == nullptr ? std::string("missing key 'content' of a message")
-                                         : std::string("key 'content' should be a string but is ") + found->kind(),
+      throw RecordFault{found == nullptr
+                            ? std::string("missing key 'content' of a message")
+                            : std::string("key 'content' should be a string but is ") + found->kind(),
                         {}};
     }
     parts.push_back({*content->text(), *text_member(*message.dict(), "role")->text() == "assistant"});

@@ -13,9 +13,11 @@ namespace galapagos {
 namespace {
 
 constexpr const char* other_template =
-    "give one that can be run with --chat-template FILE, or take contents as they are with --chat-template none";
+    "give one that can be run with --chat-template FILE, or take contents as they are with --chat-template "
+    "none";
 constexpr const char* no_template =
-    "write the tokenizer's tokenizer.json (transformers: AutoTokenizer.from_pretrained(X).save_pretrained(X)), or take "
+    "write the tokenizer's tokenizer.json (transformers: "
+    "AutoTokenizer.from_pretrained(X).save_pretrained(X)), or take "
     "contents as they are with --chat-template none";
 
 std::size_t common_prefix(const std::string& a, const std::string& b) {
@@ -23,7 +25,8 @@ std::size_t common_prefix(const std::string& a, const std::string& b) {
 }
 
 std::size_t common_suffix(const std::string& a, const std::string& b) {
-  return static_cast<std::size_t>(std::mismatch(a.rbegin(), a.rend(), b.rbegin(), b.rend()).first - a.rbegin());
+  return static_cast<std::size_t>(std::mismatch(a.rbegin(), a.rend(), b.rbegin(), b.rend()).first -
+                                  a.rbegin());
 }
 
 bool is_assistant(const jinja::Value& message) {
@@ -47,7 +50,8 @@ class TurnFinder {
  public:
   using Print = std::function<std::string(const Conversation&, bool prompt)>;
 
-  TurnFinder(const Conversation& conversation, const std::string& text, const std::vector<std::string>& ends, Print print)
+  TurnFinder(const Conversation& conversation, const std::string& text, const std::vector<std::string>& ends,
+             Print print)
       : conversation_(conversation), text_(text), ends_(ends), print_(std::move(print)) {}
 
   /// Nothing where the template does not print it.
@@ -75,8 +79,8 @@ class TurnFinder {
   }
 
  private:
-  /// The conversation up to before message `count`; nothing where the template refuses it, as it may one without
-  /// a user's turn.
+  /// The conversation up to before message `count`; nothing where the template refuses it, as it may one
+  /// without a user's turn.
   std::optional<std::string> printed(std::size_t count, bool prompt) const {
     Conversation cut = conversation_;
     cut.messages.resize(count);
@@ -99,7 +103,8 @@ class TurnFinder {
     const auto begin = prompt_end(i);
     const auto until = printed(i + 1, false);
     if (!begin || !until || !text_.starts_with(*until))
-      jinja::fail(fmt::format("where the assistant's message {} begins and ends cannot be told; take --loss-on all", i + 1));
+      jinja::fail(fmt::format(
+          "where the assistant's message {} begins and ends cannot be told; take --loss-on all", i + 1));
     return {*begin, text_.find_last_not_of(" \n", until->size() - 1) + 1};
   }
 
@@ -111,8 +116,8 @@ class TurnFinder {
 
 }  // namespace
 
-ChatTemplate::ChatTemplate(const std::map<std::string, std::string>& sources, std::string where, jinja::Dict tokens,
-                           std::vector<std::string> ends, std::string fault)
+ChatTemplate::ChatTemplate(const std::map<std::string, std::string>& sources, std::string where,
+                           jinja::Dict tokens, std::vector<std::string> ends, std::string fault)
     : where_(std::move(where)), tokens_(std::move(tokens)), ends_(std::move(ends)), fault_(std::move(fault)) {
   for (const auto& [name, source] : sources) {
     Parsed& parsed = parsed_[name];

@@ -25,8 +25,8 @@ struct Conversation {
 class ChatTemplate {
  public:
   /// `sources`: templates by their names, of which "default" is the one for conversations without tools;
-  /// `where`: the file they are from; `tokens`: "bos_token" and the like; `ends`: texts of the tokens that may
-  /// end a turn; `fault`: why none can be used, if so.
+  /// `where`: the file they are from; `tokens`: "bos_token" and the like; `ends`: texts of the tokens that
+  /// may end a turn; `fault`: why none can be used, if so.
   ChatTemplate(const std::map<std::string, std::string>& sources, std::string where, jinja::Dict tokens,
                std::vector<std::string> ends, std::string fault = {});
 
@@ -43,7 +43,8 @@ class ChatTemplate {
   using Spans = std::vector<std::pair<std::size_t, std::size_t>>;
 
   const Parsed& choose(const Conversation& conversation) const;
-  std::string run(const Parsed& parsed, const Conversation& conversation, bool prompt, Spans* generated = nullptr) const;
+  std::string run(const Parsed& parsed, const Conversation& conversation, bool prompt,
+                  Spans* generated = nullptr) const;
   Spans response_spans(const Parsed& parsed, const Conversation& conversation, const std::string& text) const;
 
   std::map<std::string, Parsed> parsed_;

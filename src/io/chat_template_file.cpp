@@ -45,7 +45,8 @@ Found find_templates(const fs::path& folder) {
   if (fs::exists(file)) found.sources["default"] = read_template(file);
   if (fs::is_directory(more)) {
     for (const auto& entry : fs::directory_iterator(more)) {
-      if (entry.path().extension() == ".jinja") found.sources[entry.path().stem()] = read_template(entry.path());
+      if (entry.path().extension() == ".jinja")
+        found.sources[entry.path().stem()] = read_template(entry.path());
     }
   }
   found.where = file.string();
@@ -59,17 +60,20 @@ Found find_templates(const fs::path& folder) {
 
 /// "bos_token" and the like, as transformers gives them to a template.
 jinja::Dict tokens_of(const fs::path& folder) {
-  const Json config = settings_of(folder / "tokenizer_config.json"), map = settings_of(folder / "special_tokens_map.json");
+  const Json config = settings_of(folder / "tokenizer_config.json"),
+             map = settings_of(folder / "special_tokens_map.json");
   const Json* class_name = json_absent(config, "tokenizer_class") ? nullptr : &config["tokenizer_class"];
   const bool llama = class_name != nullptr && class_name->is_string() &&
                      class_name->get_ref<const std::string&>().starts_with("LlamaTokenizer");
   jinja::Dict tokens;
-  for (const char* name : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+  for (const char* name :
+       {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
     const bool none = config.is_object() && config.contains(name) && config[name].is_null();
     for (const Json* settings : {&config, &map}) {
       if (none || json_absent(*settings, name)) continue;
       const Json& value = (*settings)[name];
-      tokens.emplace_back(name, value.is_string() ? value.get<std::string>() : json_string(value, "content", name));
+      tokens.emplace_back(name,
+                          value.is_string() ? value.get<std::string>() : json_string(value, "content", name));
       break;
     }
     if (none || jinja::find(tokens, name) != nullptr || !llama) continue;
@@ -99,12 +103,14 @@ std::string unseen_tokens(const Tokenizer& tokenizer) {
   if (!id) return {};
   const std::string text = tokenizer.vocabulary()[static_cast<std::size_t>(*id)].text;
   if (tokenizer.encode(text) == std::vector<std::int32_t>{*id}) return {};
-  return "a chat template prints tokens like " + printable(text, 40) + ", which this tokenizer does not see in a text";
+  return "a chat template prints tokens like " + printable(text, 40) +
+         ", which this tokenizer does not see in a text";
 }
 
 }  // namespace
 
-std::shared_ptr<const ChatTemplate> load_chat_template(const fs::path& folder_or_file, const std::string& choice,
+std::shared_ptr<const ChatTemplate> load_chat_template(const fs::path& folder_or_file,
+                                                       const std::string& choice,
                                                        const Tokenizer& tokenizer) {
   if (choice == "none") return nullptr;
   const fs::path folder = fs::is_directory(folder_or_file) ? folder_or_file : folder_or_file.parent_path();
@@ -121,8 +127,8 @@ std::shared_ptr<const ChatTemplate> load_chat_template(const fs::path& folder_or
     found = {{{"default", read_template(choice)}}, choice};
   }
   if (found.sources.empty()) return nullptr;
-  return std::make_shared<ChatTemplate>(found.sources, found.where, tokens_of(folder), control_tokens(tokenizer),
-                                        unseen_tokens(tokenizer));
+  return std::make_shared<ChatTemplate>(found.sources, found.where, tokens_of(folder),
+                                        control_tokens(tokenizer), unseen_tokens(tokenizer));
 }
 
 }  // namespace galapagos

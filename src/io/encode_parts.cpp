@@ -27,9 +27,12 @@ void append_joined(const Tokenizer& tokenizer, const std::vector<TextPart>& docu
     bytes += part.text.size();
     const bool last = &part == &document.back();
     const std::size_t end =
-        last ? ids.size() : std::max(begin, shared(ids, tokenizer.encode(std::string_view(text).substr(0, bytes))));
-    append(encoded, Ids(ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.begin() + static_cast<std::ptrdiff_t>(end)),
-           part.response);
+        last ? ids.size()
+             : std::max(begin, shared(ids, tokenizer.encode(std::string_view(text).substr(0, bytes))));
+    append(
+        encoded,
+        Ids(ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.begin() + static_cast<std::ptrdiff_t>(end)),
+        part.response);
     begin = end;
   }
 }

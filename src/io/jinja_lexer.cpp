@@ -43,9 +43,7 @@ class Lexer {
  private:
   using Kind = LexedToken::Kind;
 
-  [[noreturn]] void bad(const std::string& what) const {
-    fail(fmt::format("{} (line {})", what, line_));
-  }
+  [[noreturn]] void bad(const std::string& what) const { fail(fmt::format("{} (line {})", what, line_)); }
 
   std::string_view rest() const { return std::string_view(source_).substr(at_); }
 
