@@ -1,7 +1,6 @@
 #include "record_document.hpp"
 #include "record_fault.hpp"
 #include "record_source.hpp"
-#include "record_splitter.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -25,12 +24,8 @@ std::string remedy_of(const RecordFault& fault, bool by_lines) {
 
 }  // namespace
 
-std::unique_ptr<RecordSource> open_records(const std::filesystem::path& path) {
-  return std::make_unique<RecordSplitter>(path);
-}
-
 DocumentReader::DocumentReader(const std::filesystem::path& path, const TextOptions& options, bool responses)
-    : path_(path), options_(options), responses_(responses), records_(open_records(path)) {
+    : path_(path), options_(options), responses_(responses), records_(open_records(path, options)) {
   if (responses && records_->plain_text()) {
     throw InputError("plain text does not say what is a response", path.string(),
                      "give .jsonl with \"prompt\" and \"response\" or \"messages\", or --loss-on all");
