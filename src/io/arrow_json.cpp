@@ -73,6 +73,10 @@ void append_json(std::string& out, const arrow::Array& array, std::int64_t row, 
   switch (array.type_id()) {
     case Type::STRING:
       return append_json_text(out, text_at<arrow::StringArray>(array, row));
+    case Type::BINARY:  // as Spark may write texts
+      return append_json_text(out, text_at<arrow::BinaryArray>(array, row));
+    case Type::LARGE_BINARY:
+      return append_json_text(out, text_at<arrow::LargeBinaryArray>(array, row));
     case Type::LARGE_STRING:
       return append_json_text(out, text_at<arrow::LargeStringArray>(array, row));
     case Type::LIST:

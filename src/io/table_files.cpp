@@ -30,6 +30,7 @@ TableKind table_kind(const fs::path& file) {
   if (head == "ARROW1\0\0"sv) return TableKind::arrow_file;
   if (head.starts_with("\xff\xff\xff\xff"sv)) return TableKind::arrow_stream;
   if (!head.starts_with("PAR1"sv)) return TableKind::none;
+  if (has_suffix(file, ".parquet")) return TableKind::parquet;
   in.clear();
   in.seekg(-4, std::ios::end);
   in.read(bytes.data(), 4);

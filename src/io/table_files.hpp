@@ -11,7 +11,7 @@ namespace galapagos {
 
 enum class TableKind { none, parquet, arrow_file, arrow_stream };
 
-/// By the first bytes of a file, of a Parquet file also the last ones.
+/// By the first bytes of a file, of a Parquet file also its name or its last ones.
 TableKind table_kind(const std::filesystem::path& file);
 
 /// The files of a folder that a data set was saved in: those of its state.json (Hugging Face's datasets), or
