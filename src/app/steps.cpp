@@ -36,6 +36,9 @@ Words StepWords::computing(Words own) const {
 void StepWords::add_calibration(Words& words, const char* as) const {
   add_where_given(words, "sequence-length", "sequence-length");
   if (options_.flag("add-bos")) words.emplace_back("--add-bos");
+  add_where_given(words, "text-key", "text-key");
+  add_where_given(words, "skip-bad-lines", "skip-bad-lines");
+  if (options_.flag("allow-invalid-utf8")) words.emplace_back("--allow-invalid-utf8");
   words.emplace_back(as);
   for (const std::string& file : options_.get<Words>("calibration")) words.push_back(file);
 }
@@ -62,7 +65,8 @@ void StepWords::add_target(Words& words) const {
 void bind_steps(Options& list, StepsRequest& request, const char* held_out, const char* output,
                 bool needs_held_out) {
   list.add("model", request.model, "folder of a Hugging Face model", {.required = true, .decides = true});
-  list.add("calibration", request.calibration, "text (.txt, .jsonl, also .gz and .zst) or token files (.bin)",
+  list.add("calibration", request.calibration,
+           "text (.txt, .jsonl, .json, also .gz and .zst) or token files (.bin)",
            {.required = true, .decides = true});
   list.add("held-out", request.held_out, held_out, {.required = needs_held_out, .decides = true});
   list.add("output", request.output, output, {.required = true});
@@ -186,6 +190,7 @@ Evaluation evaluate(const Communicator& world, const ops::Context& context, cons
   agree(world,
         [&] { text.sequence_length = checked_sequence_length(request.sequence_length, model.config); });
   text.add_bos = request.add_bos;
+  text.text = request.text;
   const TokenSet data = load_model_sequences(world, {request.held_out.begin(), request.held_out.end()},
                                              model.checkpoint->folder(), model.config, text);
   const ModelSource source = agree_on(world, [&] { return model.source(context); });

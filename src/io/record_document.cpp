@@ -63,6 +63,7 @@ void read_messages(std::string_view value, const Members& record, const TextOpti
                    std::vector<TextPart>& document, TextCounts& counts) {
   const Conversation conversation = read_conversation(value, record, counts);
   document = options.chat ? options.chat->render(conversation, responses) : bare_contents(conversation);
+  if (!options.chat && options.chat_template != "none") ++counts.bare_chats;
 }
 
 }  // namespace

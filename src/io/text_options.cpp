@@ -12,7 +12,7 @@ void bind_text(Options& list, TextOptions& options, bool in_identity) {
   OptionRules count = rules;
   count.least = 0;
   list.add("skip-bad-lines", options.skip_bad_lines,
-           "go on past as many records without a usable text, over all files", count);
+           "go on past as many records of a file without a usable text, counted, the first one named", count);
   list.add("allow-invalid-utf8", options.allow_invalid_utf8,
            "take a file of which more than 3 in 1000 characters have to be replaced, as they are not UTF-8",
            rules);

@@ -3,6 +3,8 @@
 #include "record_source.hpp"
 
 #include <algorithm>
+#include <fmt/format.h>
+#include <string_view>
 #include <utility>
 
 #include <galapagos/core/error.hpp>
@@ -13,13 +15,18 @@ namespace {
 
 constexpr const char* go_past = "or go on past such records with --skip-bad-lines N";
 
-/// What can be done about a fault, with what its place suggests.
-std::string remedy_of(const RecordFault& fault, bool by_lines) {
-  if (!fault.remedy.empty()) return fault.remedy + ", " + go_past;
-  const std::string correct =
-      by_lines ? "correct the line (if the file is one list or spread over lines, name it .json), "
-               : "correct the file, ";
-  return correct + go_past;
+/// Whether a line is the beginning of JSON that goes over several, or a list of records.
+bool is_of_larger(std::string_view line) {
+  const std::size_t begin = std::min(line.find_first_not_of(" \t\xef\xbb\xbf"), line.size());
+  return line.substr(begin).starts_with('[') ||
+         line.find_first_not_of(" \t\r", begin + 1) == std::string_view::npos;
+}
+
+std::string remedy_of(const RecordFault& fault, bool by_lines, std::string_view record) {
+  if (!fault.remedy.empty()) return fmt::format("{}, {}", fault.remedy, go_past);
+  if (by_lines && is_of_larger(record))
+    return fmt::format("name it .json if it is no record a line, {}", go_past);
+  return fmt::format("correct the record, {}", go_past);
 }
 
 }  // namespace
@@ -52,14 +59,14 @@ bool DocumentReader::next(std::vector<TextPart>& document) {
                         "give \"prompt\" and \"response\", or \"messages\" with one of the role assistant"};
     }
   } catch (const RecordFault& fault) {
-    throw BadRecord(fault.what, records_->where(), remedy_of(fault, records_->by_lines()));
+    throw BadRecord(fault.what, records_->where(), remedy_of(fault, records_->by_lines(), record_));
   }
   return true;
 }
 
 bool DocumentReader::skip() {
   const bool found = records_->next(record_);
-  document_bytes_ = record_.size();
+  document_bytes_ = std::max<std::uint64_t>(record_.size(), 1);
   return found;
 }
 

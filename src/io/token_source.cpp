@@ -1,3 +1,4 @@
+#include "text_tally.hpp"
 #include "tokenized_blocks.hpp"
 
 #include <algorithm>
@@ -23,6 +24,7 @@ struct Gathered {
   std::vector<std::uint64_t> lengths;
   std::vector<std::uint8_t> in_loss;  // of each token, where responses are asked for
   std::uint64_t total = 0;
+  std::string nothing_in;  // on the root: files of text without any
 };
 
 void check_ids(const std::vector<std::int32_t>& ids, std::int32_t vocab_size, const std::string& where,
@@ -72,16 +74,18 @@ void load_token_file(const Communicator& comm, const std::filesystem::path& path
 void load_text_files(const Communicator& comm, const Paths& files, const Tokenizer& tokenizer,
                      const SequenceOptions& options, std::uint64_t budget, std::int32_t vocab_size,
                      Gathered& gathered) {
-  TokenizedBlocks blocks(files, tokenizer, options.bos, block_bytes, comm.rank(), comm.size(),
+  TokenizedBlocks blocks(files, tokenizer, options.bos, block_bytes, comm.rank(), comm.size(), options.text,
                          options.responses_only);
-  while (!blocks.ended() && gathered.total < budget) {
+  TextTally tally(comm, files, options.text);
+  const std::uint64_t before = gathered.total;
+  while (!blocks.ended() && before + tally.tokens() < budget) {
     const TokenizedBlock mine = agree_on(comm, [&] {
       TokenizedBlock block = blocks.next_round();
       check_ids(block.tokens, vocab_size, tokenizer.description(), "use the tokenizer of this model");
       return block;
     });
-    std::vector<std::uint64_t> counts;
-    const auto tokens = comm.gather(std::span<const std::int32_t>(mine.tokens), &counts);
+    tally.add(mine, budget - before);
+    const auto tokens = comm.gather(std::span<const std::int32_t>(mine.tokens));
     const auto lengths = comm.gather(std::span<const std::uint32_t>(mine.lengths));
     const auto in_loss = comm.gather(std::span<const std::uint8_t>(mine.in_loss));
     agree(comm, [&] {
@@ -89,8 +93,10 @@ void load_text_files(const Communicator& comm, const Paths& files, const Tokeniz
       gathered.lengths.insert(gathered.lengths.end(), lengths.begin(), lengths.end());
       gathered.in_loss.insert(gathered.in_loss.end(), in_loss.begin(), in_loss.end());
     });
-    for (const std::uint64_t count : counts) gathered.total += count;
   }
+  tally.finish(before + tally.tokens() < budget);
+  gathered.total += tally.tokens();
+  gathered.nothing_in += tally.nothing_in();
 }
 
 Gathered gather_documents(const Communicator& comm, const Paths& files, const Tokenizer* tokenizer,
@@ -197,7 +203,8 @@ TokenSet load_sequences(const Communicator& comm, const std::vector<std::filesys
   agree(comm, [&] {
     const std::string where = files.empty() ? "" : files.front().string();
     if (gathered.total == 0) {
-      throw InputError("calibration data is empty", where, "give files with text or tokens");
+      throw InputError("the data is empty", gathered.nothing_in.empty() ? where : gathered.nothing_in,
+                       "give files with text or tokens");
     }
     if (!all && !options.fewer && gathered.total < budget) {
       throw InputError(fmt::format("calibration data too short: {} tokens, {} asked", gathered.total, budget),

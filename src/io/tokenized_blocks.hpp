@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <galapagos/io/text_reader.hpp>
@@ -10,12 +11,25 @@
 
 namespace galapagos {
 
+/// What is to be told of the text of a block. Goes through MPI as it is.
+struct TextFacts {
+  std::uint64_t file = 0;  ///< its place among all
+  std::uint64_t tokens = 0;
+  std::uint64_t documents = 0;        ///< with tokens
+  std::uint64_t empty_documents = 0;  ///< without any; left out
+  std::uint64_t bad_records = 0;      ///< left out, too
+  TextCounts counts;
+
+  std::uint64_t records() const { return documents + empty_documents + bad_records; }
+};
+
 /// The tokens of a block of consecutive documents of one file.
 struct TokenizedBlock {
   std::vector<std::int32_t> tokens;
   std::vector<std::uint32_t> lengths;  ///< of each document, none of them 0
   std::vector<std::uint8_t> in_loss;   ///< of each token whether it is of a response, where that is asked for
-  std::uint64_t empty_documents = 0;
+  TextFacts facts;
+  std::string fault;  ///< of the first bad record
 };
 
 /// Cuts text files into blocks of documents that do not depend on the number of ranks, and tokenizes every
@@ -23,11 +37,11 @@ struct TokenizedBlock {
 class TokenizedBlocks {
  public:
   /// A block ends with the document that makes it reach `block_bytes`, or with its file. `bos`, where given,
-  /// goes in front of every document that is not empty. `responses`: tell them from the rest, and refuse
-  /// documents without one.
+  /// goes in front of every document that is not empty. `responses`: tell them from the rest; documents
+  /// without one are bad records.
   TokenizedBlocks(std::vector<std::filesystem::path> files, const Tokenizer& tokenizer,
                   std::optional<std::int32_t> bos, std::uint64_t block_bytes, int rank, int ranks,
-                  bool responses = false);
+                  TextOptions options = {}, bool responses = false);
 
   /// This rank's block of the next round, empty where there is none any more.
   TokenizedBlock next_round();
@@ -36,6 +50,7 @@ class TokenizedBlocks {
 
  private:
   bool visit_block(TokenizedBlock* block);
+  bool read_into(TokenizedBlock& block);
   void append(TokenizedBlock& block) const;
 
   std::vector<std::filesystem::path> files_;
@@ -44,6 +59,7 @@ class TokenizedBlocks {
   std::uint64_t block_bytes_;
   int rank_;
   int ranks_;
+  TextOptions options_;
   bool responses_;
   std::size_t next_file_ = 0;
   std::optional<DocumentReader> reader_;

@@ -8,6 +8,7 @@ void bind_sequences(Options& list, ComputingOptions& options, bool in_identity) 
   list.add("sequence-length", options.sequence_length,
            "longest sequence in tokens; 0: what the model takes, at most 8192", rules);
   list.add("add-bos", options.add_bos, "put a BOS token in front of every document", rules);
+  bind_text(list, options.text, in_identity);
 }
 
 void bind_log_level(Options& list, std::string& level) {

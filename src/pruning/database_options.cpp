@@ -9,7 +9,8 @@ void bind(Options& list, DatabaseOptions& options) {
                 "collects Hessians on calibration data, prunes every module of a model at several levels and "
                 "writes them into one HDF5 file");
   list.add("model", options.model, "folder of a Hugging Face model", {.required = true, .indirectly = true});
-  list.add("calibration", options.calibration, "text (.txt, .jsonl, also .gz and .zst) or token files (.bin)",
+  list.add("calibration", options.calibration,
+           "text (.txt, .jsonl, .json, also .gz and .zst) or token files (.bin)",
            {.required = true, .indirectly = true});
   list.add("output", options.output, "the database, X.h5", {.required = true});
   list.add("calibration-tokens", options.calibration_tokens, "tokens to use; 0: all",

@@ -27,8 +27,9 @@ void load_calibration(const Communicator& comm, const DatabaseOptions& options, 
     plan.header.calibration_tokens = options.calibration_tokens;
     return;
   }
-  plan.calibration = load_model_sequences(comm, options.calibration, options.model, plan.config,
-                                          {length, options.calibration_tokens, options.add_bos});
+  plan.calibration =
+      load_model_sequences(comm, options.calibration, options.model, plan.config,
+                           {length, options.calibration_tokens, options.add_bos, false, false, options.text});
   const bool holds_out = options.compensation && !options.compensation->ridge;
   CalibrationBatches batches = agree_on(comm, [&] {
     return calibration_batches(plan.calibration, options.batch_tokens,

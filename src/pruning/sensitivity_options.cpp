@@ -13,7 +13,8 @@ void bind(Options& list, SensitivityOptions& options) {
   list.add("database", options.database, "with --assignment: put levels of this database in",
            {.indirectly = true});
   list.add("assignment", options.assignment, "a level for every module, as best.txt", {.indirectly = true});
-  list.add("calibration", options.calibration, "text (.txt, .jsonl, also .gz and .zst) or token files (.bin)",
+  list.add("calibration", options.calibration,
+           "text (.txt, .jsonl, .json, also .gz and .zst) or token files (.bin)",
            {.required = true, .indirectly = true});
   list.add("output", options.output, "the sensitivities, S.h5", {.required = true});
   list.add("calibration-tokens", options.calibration_tokens,

@@ -75,9 +75,9 @@ SensitivitySetup make_sensitivity_setup(const Communicator& comm, const ops::Con
     header.calibration_tokens = options.calibration_tokens;
     setup.how.most_tokens = std::max(options.batch_tokens, header.sequence_length);
   } else {
-    setup.calibration = load_model_sequences(
-        comm, options.calibration, options.model, model.config,
-        {header.sequence_length, options.calibration_tokens, options.add_bos, options.fewer_tokens});
+    setup.calibration = load_model_sequences(comm, options.calibration, options.model, model.config,
+                                             {header.sequence_length, options.calibration_tokens,
+                                              options.add_bos, options.fewer_tokens, false, options.text});
     header.calibration_tokens = static_cast<std::int64_t>(setup.calibration.tokens.size());
     header.calibration_fingerprint = hex64(setup.calibration.fingerprint());
     std::uint64_t first = 0;

@@ -123,6 +123,7 @@ void prepare_distillation(const Communicator& comm, const ops::Context& context,
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.model.config);
     request.token_budget = options.tokens;
     request.add_bos = options.add_bos;
+    request.text = options.text;
   });
   if (comm.is_root() && setup.sensitivities &&
       !setup.sensitivities->header().assignment_fingerprint.empty()) {

@@ -34,7 +34,8 @@ std::vector<Ids> tokens_of(const std::filesystem::path& folder) {
 
 /// A folder with one shard of the given columns and samples (their sizes and values, as stored).
 struct Written {
-  Written(const Json& names, const Json& encodings, const Json& sizes, const std::vector<std::string>& samples) {
+  Written(const Json& names, const Json& encodings, const Json& sizes,
+          const std::vector<std::string>& samples) {
     std::string head, body;
     const auto number = [](std::size_t value) {
       const auto bytes = static_cast<std::uint32_t>(value);
@@ -74,7 +75,10 @@ struct Written {
 };
 
 Written texts() {
-  return {{"text"}, {"str"}, Json::array({nullptr}), {std::string("\2\0\0\0Hi", 6), std::string("\3\0\0\0you", 7)}};
+  return {{"text"},
+          {"str"},
+          Json::array({nullptr}),
+          {std::string("\2\0\0\0Hi", 6), std::string("\3\0\0\0you", 7)}};
 }
 
 }  // namespace
@@ -99,13 +103,16 @@ TEST_CASE("MDS shards of tokens in all their layouts", "[mds]") {
 }
 
 TEST_CASE("MDS shards of texts and of conversations", "[mds]") {
-  CHECK(test::read_all(shards("text")) == Documents{"Hello", "", "Zwei\n\xc3\xbc \xe4\xbd\xa0\xe5\xa5\xbd", "end"});
+  CHECK(test::read_all(shards("text")) ==
+        Documents{"Hello", "", "Zwei\n\xc3\xbc \xe4\xbd\xa0\xe5\xa5\xbd", "end"});
   CHECK(test::read_all(shards("chat")) == Documents{"HiYes"});
   TextOptions options;
   options.text_key = "n";
-  CHECK(contains(input_error([&] { test::read_all(shards("text"), options); }), "a column 'n' of int, not str or json"));
+  CHECK(contains(input_error([&] { test::read_all(shards("text"), options); }),
+                 "a column 'n' of int, not str or json"));
   options.text_key = "m";
-  CHECK(contains(input_error([&] { test::read_all(shards("text"), options); }), "they have n (int), text (str)"));
+  CHECK(contains(input_error([&] { test::read_all(shards("text"), options); }),
+                 "they have n (int), text (str)"));
   CHECK(contains(input_error([&] { test::read_all(shards("tokens")); }), "holds tokens, not texts"));
   CHECK(contains(input_error([&] { test::read_all(shards("")); }), "a folder without index.json"));
 }

@@ -56,7 +56,8 @@ TEST_CASE("Parquet and Arrow files are read or refused with what converts them",
   CHECK(test::read_all(table("chat.parquet")) == Documents{"HiYes"});
   CHECK(test::read_all(table("chat.arrow")) == Documents{"HiYes"});
   options.text_key = "body";
-  CHECK(contains(input_error([&] { test::read_all(table("text.parquet"), options); }), "its columns are id, text, data"));
+  CHECK(contains(input_error([&] { test::read_all(table("text.parquet"), options); }),
+                 "its columns are id, text, data"));
   const std::string bytes = read_file(table("text.parquet"));
   const test::TemporaryFolder folder;
   test::write_text(folder / "cut.parquet", bytes.substr(0, bytes.size() / 2));
@@ -66,7 +67,8 @@ TEST_CASE("Parquet and Arrow files are read or refused with what converts them",
 TEST_CASE("a folder of several splits, or a text that begins as Parquet", "[tables]") {
   const test::TemporaryFolder folder;
   test::write_text(folder / "dataset_dict.json", "{\"splits\": [\"train\", \"test\"]}");
-  CHECK(contains(input_error([&] { test::read_all(folder.path()); }), "give the folder of one of them: train, test"));
+  CHECK(contains(input_error([&] { test::read_all(folder.path()); }),
+                 "give the folder of one of them: train, test"));
   test::write_text(folder / "a.txt", "PAR1 and more");
   CHECK(test::read_all(folder / "a.txt") == Documents{"PAR1 and more"});
 }

@@ -25,13 +25,21 @@ struct TextCounts {
   std::uint64_t characters = 0;
   std::uint64_t invalid = 0;     ///< maximal parts that are not UTF-8
   std::uint64_t surrogates = 0;  ///< escapes of half a character
+  std::uint64_t bare_chats = 0;  ///< conversations taken without a template, as the model has none
 
   std::uint64_t replaced() const { return invalid + surrogates; }
 };
 
 /// A record without a usable text. Those after it can be read.
 struct BadRecord : InputError {
-  using InputError::InputError;
+  BadRecord(const std::string& what, const std::string& where, const std::string& remedy)
+      : InputError(what, where, remedy), fault_(InputError(what, where, {}).what()) {}
+
+  /// The message without what to do.
+  const std::string& fault() const { return fault_; }
+
+ private:
+  std::string fault_;
 };
 
 /// Reads the documents of one text file one after the other, in memory of about one document: `.txt` (the
@@ -55,7 +63,7 @@ class DocumentReader {
   bool next(std::vector<TextPart>& document);
   /// Passes over a document without looking into it; false at the end.
   bool skip();
-  /// Bytes, as stored once decompressed, of the record that next() or skip() came to.
+  /// Bytes, at least 1, as stored once decompressed, of the record that next() or skip() came to.
   std::uint64_t document_bytes() const { return document_bytes_; }
   /// Of the document that next() came to.
   const TextCounts& counts() const { return counts_; }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include <galapagos/io/text_options.hpp>
 #include <galapagos/model/make_collectives.hpp>
 #include <galapagos/tensor/dtype.hpp>
 
@@ -17,6 +18,7 @@ struct ComputingOptions {
   std::filesystem::path model;
   std::int64_t sequence_length = 0;  ///< 0: the model's longest, at most 8192
   bool add_bos = false;
+  TextOptions text;
   std::string log_level = "info", backend = "auto";
   bool allow_gpu_sharing = false;
   CollectivesKind collectives = CollectivesKind::automatic;
