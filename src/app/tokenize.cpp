@@ -6,6 +6,7 @@
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/io/chat_template.hpp>
 #include <galapagos/io/tokenize.hpp>
 
 namespace galapagos::app {
@@ -20,7 +21,9 @@ void tokenize(const Communicator& world, const std::vector<std::string>& words) 
   options.describe("tokenize", "writes the tokens of text files as a Megatron pair X.bin, X.idx");
   options.add("tokenizer", tokens_of, "folder with tokenizer.json or tokenizer.model, or that file",
               {.required = true});
-  options.add("input", input, "text: .txt, .jsonl, .json, also .gz and .zst", {.required = true});
+  options.add("input", input,
+              "text: .txt, .jsonl, .json, also .gz and .zst; .parquet, .arrow and folders of MDS shards",
+              {.required = true});
   options.add("output", output, "X.bin; X.idx is written beside it", {.required = true});
   options.add("add-bos", add_bos, "put a BOS token in front of every document");
   bind_text(options, text);
@@ -31,7 +34,9 @@ void tokenize(const Communicator& world, const std::vector<std::string>& words) 
     options.require_all();
     options.take();
     options.check();
-    return Tokenizer::load(tokens_of);
+    auto loaded = Tokenizer::load(tokens_of);
+    text.chat = load_chat_template(tokens_of, text.chat_template, *loaded);
+    return loaded;
   });
   const TokenizeSummary summary = tokenize_files(world, *tokenizer, input, output, add_bos, text);
   log_info("{}: {} documents, {} tokens of {} bytes, {:.1f} s on {} ranks", summary.bin.string(),

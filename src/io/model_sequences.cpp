@@ -4,6 +4,7 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
+#include <galapagos/io/chat_template.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/io/token_file.hpp>
 #include <galapagos/io/tokenizer.hpp>
@@ -36,7 +37,10 @@ TokenSet load_model_sequences(const Communicator& comm, const std::vector<std::f
   agree(comm, [&] {
     const bool text =
         std::any_of(files.begin(), files.end(), [](const auto& file) { return !is_token_file(file); });
-    if (text) tokenizer = Tokenizer::load(model);
+    if (text) {
+      tokenizer = Tokenizer::load(model);
+      options.text.chat = load_chat_template(model, request.text.chat_template, *tokenizer);
+    }
     if (!request.add_bos) return;
     if (config.bos_id) options.bos = static_cast<std::int32_t>(*config.bos_id);
     if (tokenizer && tokenizer->bos_id()) options.bos = tokenizer->bos_id();

@@ -1,5 +1,6 @@
 #include "record_document.hpp"
 
+#include "chat_record.hpp"
 #include "record_fault.hpp"
 
 #include <fmt/format.h>
@@ -58,24 +59,16 @@ std::optional<std::string_view> find_path(const Members& members, std::string_vi
   return std::nullopt;
 }
 
-void read_messages(std::string_view value, std::vector<TextPart>& document, TextCounts& counts) {
-  if (!value.starts_with('[')) {
-    throw RecordFault{"\"messages\" is no list", "give a list of objects with \"role\" and \"content\""};
-  }
-  std::vector<std::string_view> messages;
-  scan_array(value, messages);
-  Members message;
-  for (const std::string_view each : messages) {
-    scan_object(each, message);
-    TextCounts of_role;
-    const std::string role = text_of(message, "role", of_role);
-    document.push_back({text_of(message, "content", counts), role == "assistant"});
-  }
+void read_messages(std::string_view value, const Members& record, const TextOptions& options, bool responses,
+                   std::vector<TextPart>& document, TextCounts& counts) {
+  const Conversation conversation = read_conversation(value, record, counts);
+  document = options.chat ? options.chat->render(conversation, responses) : bare_contents(conversation);
+  if (!options.chat && options.chat_template != "none") ++counts.bare_chats;
 }
 
 }  // namespace
 
-void read_record_document(std::string_view record, const TextOptions& options,
+void read_record_document(std::string_view record, const TextOptions& options, bool responses,
                           std::vector<TextPart>& document, TextCounts& counts) {
   document.clear();
   Members members;
@@ -83,6 +76,7 @@ void read_record_document(std::string_view record, const TextOptions& options,
   if (!options.text_key.empty()) {
     const auto value = find_path(members, options.text_key);
     if (!value) missing(options.text_key, members);
+    if (value->starts_with('[')) return read_messages(*value, members, options, responses, document, counts);
     document.push_back({text_of(options.text_key, *value, counts), false});
   } else if (const auto text = find_member(members, "text")) {
     document.push_back({text_of("text", *text, counts), false});
@@ -90,7 +84,9 @@ void read_record_document(std::string_view record, const TextOptions& options,
     document.push_back({text_of(members, "prompt", counts), false});
     document.push_back({text_of(members, "response", counts), true});
   } else if (const auto messages = find_member(members, "messages")) {
-    read_messages(*messages, document, counts);
+    read_messages(*messages, members, options, responses, document, counts);
+  } else if (const auto turns = find_member(members, "conversations")) {
+    read_messages(*turns, members, options, responses, document, counts);
   } else {
     missing("text", members);
   }

@@ -4,6 +4,8 @@
 #include <memory>
 #include <string>
 
+#include <galapagos/io/text_options.hpp>
+
 namespace galapagos {
 
 /// The records of one input, one after the other, in memory of about one of them.
@@ -21,8 +23,9 @@ class RecordSource {
   virtual std::string where() const = 0;
 };
 
-/// Opens a file by its name and content. InputError where it cannot be opened or is none of the kinds of
-/// DocumentReader.
-std::unique_ptr<RecordSource> open_records(const std::filesystem::path& path);
+/// Opens a file by its name and content, or a folder: of MDS shards, a data set that Hugging Face's datasets
+/// saved, or Parquet files. InputError where it cannot be opened, is none of the kinds of DocumentReader, or
+/// has no texts.
+std::unique_ptr<RecordSource> open_records(const std::filesystem::path& path, const TextOptions& options);
 
 }  // namespace galapagos

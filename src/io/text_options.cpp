@@ -16,6 +16,11 @@ void bind_text(Options& list, TextOptions& options, bool in_identity) {
   list.add("allow-invalid-utf8", options.allow_invalid_utf8,
            "take a file of which more than 3 in 1000 characters have to be replaced, as they are not UTF-8",
            rules);
+  list.add(
+      "chat-template", options.chat_template,
+      "layout of records with messages: a template of the model's by its name, a file with one, or none for "
+      "contents as they are; without it the model's own",
+      rules);
 }
 
 }  // namespace galapagos

@@ -1,7 +1,6 @@
 #include "record_document.hpp"
 #include "record_fault.hpp"
 #include "record_source.hpp"
-#include "record_splitter.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -32,12 +31,8 @@ std::string remedy_of(const RecordFault& fault, bool by_lines, std::string_view 
 
 }  // namespace
 
-std::unique_ptr<RecordSource> open_records(const std::filesystem::path& path) {
-  return std::make_unique<RecordSplitter>(path);
-}
-
 DocumentReader::DocumentReader(const std::filesystem::path& path, const TextOptions& options, bool responses)
-    : path_(path), options_(options), responses_(responses), records_(open_records(path)) {
+    : path_(path), options_(options), responses_(responses), records_(open_records(path, options)) {
   if (responses && records_->plain_text()) {
     throw InputError("plain text does not say what is a response", path.string(),
                      "give .jsonl with \"prompt\" and \"response\" or \"messages\", or --loss-on all");
@@ -57,7 +52,7 @@ bool DocumentReader::next(std::vector<TextPart>& document) {
     return true;
   }
   try {
-    read_record_document(record_, options_, document, counts_);
+    read_record_document(record_, options_, responses_, document, counts_);
     const auto is_response = [](const TextPart& part) { return part.response; };
     if (responses_ && std::none_of(document.begin(), document.end(), is_response)) {
       throw RecordFault{"no response in this record",

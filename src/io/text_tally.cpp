@@ -29,6 +29,7 @@ void add_counts(TextFacts& sum, const TextFacts& more) {
   sum.counts.characters += more.counts.characters;
   sum.counts.invalid += more.counts.invalid;
   sum.counts.surrogates += more.counts.surrogates;
+  sum.counts.bare_chats += more.counts.bare_chats;
 }
 
 /// Why there is no token in a file.
@@ -83,6 +84,10 @@ void TextTally::close_file() {
     if (counts.surrogates > 0) {
       log_warning("{}: {} escapes of half a character became U+FFFD", path.string(),
                   human_count(counts.surrogates));
+    }
+    if (counts.bare_chats > 0) {
+      log_warning("{}: {} conversations taken as their contents alone: the model has no chat template",
+                  path.string(), human_count(counts.bare_chats));
     }
     if (facts_.bad_records > 0) {
       log_warning("{}: {} of {} records passed over, the first: {}", path.string(),

@@ -7,6 +7,7 @@
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/hash.hpp>
+#include <galapagos/io/mds.hpp>
 #include <galapagos/io/token_file.hpp>
 #include <galapagos/io/token_source.hpp>
 
@@ -34,18 +35,32 @@ void check_ids(const std::vector<std::int32_t>& ids, std::int32_t vocab_size, co
                    remedy);
 }
 
+void append_document(std::vector<std::int32_t>& ids, const std::string& where, const SequenceOptions& options,
+                     std::int32_t vocab_size, Gathered& gathered) {
+  if (ids.empty()) return;
+  check_ids(ids, vocab_size, where, "was it made with another tokenizer?");
+  if (options.bos) ids.insert(ids.begin(), *options.bos);
+  gathered.tokens.insert(gathered.tokens.end(), ids.begin(), ids.end());
+  gathered.lengths.push_back(ids.size());
+  gathered.total += ids.size();
+}
+
 void read_token_file(const std::filesystem::path& path, const SequenceOptions& options, std::uint64_t budget,
                      std::int32_t vocab_size, Gathered& gathered) {
-  const TokenFile file = TokenFile::open(path);
   std::vector<std::int32_t> ids;
+  if (is_mds_folder(path)) {
+    MdsReader shards(path);
+    const std::size_t column = mds_token_column(shards).value();
+    while (gathered.total < budget && shards.next()) {
+      read_mds_tokens(shards, column, ids);
+      append_document(ids, shards.where(), options, vocab_size, gathered);
+    }
+    return;
+  }
+  const TokenFile file = TokenFile::open(path);
   for (std::size_t i = 0; i < file.documents() && gathered.total < budget; ++i) {
     file.read(i, ids, budget - gathered.total);
-    if (ids.empty()) continue;
-    check_ids(ids, vocab_size, path.string(), "was it made with another tokenizer?");
-    if (options.bos) ids.insert(ids.begin(), *options.bos);
-    gathered.tokens.insert(gathered.tokens.end(), ids.begin(), ids.end());
-    gathered.lengths.push_back(ids.size());
-    gathered.total += ids.size();
+    append_document(ids, path.string(), options, vocab_size, gathered);
   }
 }
 

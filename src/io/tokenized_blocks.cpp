@@ -1,5 +1,7 @@
 #include "tokenized_blocks.hpp"
 
+#include "encode_parts.hpp"
+
 #include <utility>
 
 namespace galapagos {
@@ -52,30 +54,22 @@ bool TokenizedBlocks::read_into(TokenizedBlock& block) {
   return true;
 }
 
-/// Each part is tokenized by itself, so that no token belongs to two.
 void TokenizedBlocks::append(TokenizedBlock& block) const {
-  const std::size_t before = block.tokens.size();
   TextCounts& counts = block.facts.counts;
   counts.characters += reader_->counts().characters;
   counts.invalid += reader_->counts().invalid;
   counts.surrogates += reader_->counts().surrogates;
-  if (bos_) block.tokens.push_back(*bos_);
-  const std::size_t first = block.tokens.size();
-  std::vector<std::uint8_t> in_loss(first - before, 0);
-  for (const TextPart& part : document_) {
-    const std::vector<std::int32_t> ids = tokenizer_.encode(part.text);
-    block.tokens.insert(block.tokens.end(), ids.begin(), ids.end());
-    in_loss.insert(in_loss.end(), ids.size(), part.response ? 1 : 0);
-  }
-  if (block.tokens.size() == first) {
-    block.tokens.resize(before);
+  counts.bare_chats += reader_->counts().bare_chats;
+  const EncodedParts encoded = encode_parts(tokenizer_, document_, bos_);
+  if (encoded.ids.empty()) {
     ++block.facts.empty_documents;
     return;
   }
+  block.tokens.insert(block.tokens.end(), encoded.ids.begin(), encoded.ids.end());
   ++block.facts.documents;
-  block.facts.tokens += block.tokens.size() - before;
-  block.lengths.push_back(static_cast<std::uint32_t>(block.tokens.size() - before));
-  if (responses_) block.in_loss.insert(block.in_loss.end(), in_loss.begin(), in_loss.end());
+  block.facts.tokens += encoded.ids.size();
+  block.lengths.push_back(static_cast<std::uint32_t>(encoded.ids.size()));
+  if (responses_) block.in_loss.insert(block.in_loss.end(), encoded.in_loss.begin(), encoded.in_loss.end());
 }
 
 }  // namespace galapagos

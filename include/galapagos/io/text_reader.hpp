@@ -17,6 +17,7 @@ class RecordSource;
 struct TextPart {
   std::string text;
   bool response = false;
+  bool joined = false;  ///< tokenized as one text with the others, not by itself
 };
 
 /// What a document's text consists of, and what of it had to be replaced by U+FFFD.
@@ -24,6 +25,7 @@ struct TextCounts {
   std::uint64_t characters = 0;
   std::uint64_t invalid = 0;     ///< maximal parts that are not UTF-8
   std::uint64_t surrogates = 0;  ///< escapes of half a character
+  std::uint64_t bare_chats = 0;  ///< conversations taken without a template, as the model has none
 
   std::uint64_t replaced() const { return invalid + surrogates; }
 };
@@ -44,9 +46,9 @@ struct BadRecord : InputError {
 /// whole file is one document), `.jsonl` (a record on each line that is not blank) and `.json` (a list of
 /// records, or one after the other), by the name in any case or else by the content, also compressed by gzip
 /// or zstd, which the content tells. Of a record it is the text under options.text_key, or else "text", the
-/// "prompt" and the "response", or the "content" of all "messages", of which those with the "role" assistant
-/// are responses. No chat template is applied. A byte order mark in front is no text. Errors are InputErrors
-/// that name the file and, but for `.txt`, the line.
+/// "prompt" and the "response", or "messages" ("conversations"), of which those with the "role" assistant are
+/// responses, laid out by options.chat where that is given. A byte order mark in front is no text. Errors are
+/// InputErrors that name the file and, but for `.txt`, the line.
 class DocumentReader {
  public:
   /// InputError where the file cannot be opened or is none of the above. With `responses` a document without
