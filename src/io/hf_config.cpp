@@ -7,6 +7,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/io/hf_config.hpp>
+#include <galapagos/io/hub_names.hpp>
 
 namespace galapagos {
 namespace {
@@ -301,7 +302,7 @@ bool HfConfig::pruned() const {
 HfConfig read_hf_config(const fs::path& folder) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored)) {
-    throw InputError("no such folder", folder.string(), "give the folder of a Hugging Face model");
+    throw InputError("no such folder", folder.string(), remedy_for_missing_model(folder.string()));
   }
   const fs::path path = folder / "config.json";
   if (!fs::exists(path, ignored)) {
