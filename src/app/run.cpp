@@ -1,4 +1,5 @@
 #include "command.hpp"
+#include "wait_policy.hpp"
 
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +13,7 @@
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/environment.hpp>
 #include <galapagos/comm/nccl_collectives.hpp>
+#include <galapagos/core/option_hints.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/hdf5.hpp>
@@ -85,7 +87,12 @@ void dispatch(const Communicator& world, const std::vector<std::string>& words) 
     if (words[0] == subcommand.name) return subcommand.command(world, {words.begin() + 1, words.end()});
   }
   agree(world, [&] {
-    throw UsageError("unknown command '" + printable(words[0]) + "'", "galapagos", "see 'galapagos --help'");
+    std::vector<std::string> known;
+    for (const Subcommand& subcommand : subcommands) known.emplace_back(subcommand.name);
+    const std::string nearest = nearest_name(words[0], known);
+    throw UsageError(
+        "unknown command '" + printable(words[0]) + "'", "galapagos",
+        (nearest.empty() ? "" : "did you mean '" + nearest + "'? ") + std::string("see 'galapagos --help'"));
   });
 }
 
@@ -100,6 +107,7 @@ int report(const std::string& message, ExitCode code) {
 }  // namespace
 
 int run(int argc, char** argv) {
+  app::choose_wait_policy(argv);
   if (const std::string missing = missing_instructions(); !missing.empty()) {
     return report("this processor lacks " + missing + "; build for it with -DGALAPAGOS_ARCH=...",
                   ExitCode::no_resources);

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/option_hints.hpp>
 #include <galapagos/core/options.hpp>
 
 namespace galapagos {
@@ -80,9 +81,32 @@ void Options::describe(std::string command, std::string summary, std::string pos
   positional_ = std::move(positional);
 }
 
-void Options::parse(const std::vector<std::string>& words) {
+/// The same error as the library's with what the user can do about it.
+UsageError Options::explained(const po::error& error, const std::vector<std::string>& words,
+                              const std::string& where) const {
   const std::string remedy = "see 'galapagos " + command_ + " --help'";
+  if (const auto* unknown = dynamic_cast<const po::unknown_option*>(&error)) {
+    const std::string name = unknown->get_option_name();
+    return {"there is no option '" + printable(name) + "'", where,
+            remedy_for_unknown_option(name, declared_, remedy)};
+  }
+  if (const auto* wrong = dynamic_cast<const po::invalid_option_value*>(&error)) {
+    const std::string name = wrong->get_option_name();  // with its hyphens
+    const auto bound = std::find_if(bound_.begin(), bound_.end(),
+                                    [&](const Bound& option) { return "--" + option.name == name; });
+    if (bound != bound_.end() && !bound->rules.remedy.empty())
+      return {error.what(), where, bound->rules.remedy};
+  }
+  if (dynamic_cast<const po::too_many_positional_options_error*>(&error) != nullptr)
+    return {
+        "'" + printable(bare_word(words, declared_, positional_.empty() ? 0 : 1)) + "' belongs to no option",
+        where, "put what belongs together in quotes; " + remedy};
+  return {error.what(), where, remedy};
+}
+
+void Options::parse(const std::vector<std::string>& given) {
   const std::string where = "galapagos " + command_;
+  const std::vector<std::string> words = with_lists_joined(given, declared_);
   try {
     po::positional_options_description bare;
     if (!positional_.empty()) bare.add(positional_.c_str(), 1);
@@ -117,11 +141,11 @@ void Options::parse(const std::vector<std::string>& words) {
                       [&](const auto& option) { return on_command_line(option.string_key); });
         po::store(from_file, values_);
       } catch (const po::error& error) {
-        throw UsageError(error.what(), path, remedy);
+        throw explained(error, words, path);
       }
     }
   } catch (const po::error& error) {
-    throw UsageError(error.what(), where, remedy);
+    throw explained(error, words, where);
   }
 }
 

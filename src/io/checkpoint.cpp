@@ -14,6 +14,7 @@
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/io/checkpoint.hpp>
+#include <galapagos/io/hub_names.hpp>
 #include <galapagos/io/fused_tensors.hpp>
 
 namespace galapagos {
@@ -63,7 +64,7 @@ void convert(const TensorEntry& entry, DType from, const std::byte* source, DTyp
 Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored)) {
-    throw InputError("no such folder", folder.string(), "give the folder of a Hugging Face model");
+    throw InputError("no such folder", folder.string(), remedy_for_missing_model(folder.string()));
   }
   const fs::path single = folder / "model.safetensors";
   const fs::path index = folder / "model.safetensors.index.json";

@@ -12,6 +12,7 @@
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/io/hf_config.hpp>
+#include <galapagos/io/hub_names.hpp>
 
 namespace galapagos {
 namespace {
@@ -218,7 +219,7 @@ HfConfig ConfigReader::read() {
 HfConfig read_config(const fs::path& folder, std::vector<std::string>& warnings) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored)) {
-    throw InputError("no such folder", folder.string(), "give the folder of a Hugging Face model");
+    throw InputError("no such folder", folder.string(), remedy_for_missing_model(folder.string()));
   }
   const fs::path path = folder / "config.json";
   if (!fs::exists(path, ignored)) {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <galapagos/core/error.hpp>
 #include <galapagos/core/json.hpp>
 
 namespace galapagos {
@@ -122,6 +123,8 @@ class Options {
                 const std::string& help, OptionRules rules);
   void keep(const boost::program_options::value_semantic* semantic, Bound option);
   bool on_command_line(const std::string& name) const;
+  UsageError explained(const boost::program_options::error& error, const std::vector<std::string>& words,
+                       const std::string& where) const;
 
   std::string command_;
   std::string summary_;
