@@ -14,8 +14,8 @@
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/io/checkpoint.hpp>
-#include <galapagos/io/hub_names.hpp>
 #include <galapagos/io/fused_tensors.hpp>
+#include <galapagos/io/hub_names.hpp>
 
 namespace galapagos {
 namespace {

@@ -5,11 +5,14 @@
 #include "table_files.hpp"
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/io/hub_names.hpp>
 #include <galapagos/io/mds.hpp>
 
 namespace galapagos {
 
 std::unique_ptr<RecordSource> open_records(const std::filesystem::path& path, const TextOptions& options) {
+  if (!std::filesystem::exists(path))
+    throw InputError("no such file", path.string(), remedy_for_missing_text(path.string()));
   if (std::filesystem::is_directory(path)) {
     if (is_mds_folder(path)) return open_mds_records(path, options);
     const auto files = table_files(path);

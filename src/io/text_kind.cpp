@@ -55,7 +55,10 @@ constexpr std::array signatures = {
               "7zXZ"sv,
               0, "compressed with xz", "unxz it, or make it .zst"},
     Signature{"\x04\x22\x4d\x18"sv, 0, "compressed with lz4", "unlz4 it, or make it .zst"},
-    Signature{"PK\x03\x04"sv, 0, "a zip archive", "unzip it and give the files in it"},
+    Signature{"PK\x03\x04"sv, 0, "a zip archive",
+              "unzip it and give the files in it; of a PyTorch file (.pt) write the texts as .jsonl or the "
+              "token ids as "
+              "Megatron's .bin"},
     Signature{"7z\xbc\xaf\x27\x1c"sv, 0, "a 7z archive", "unpack it and give the files in it"},
     Signature{"ustar"sv, 257, "a tar archive", "unpack it and give the files in it"},
     Signature{"\x89HDF"sv, 0, "an HDF5 file", "write its texts into .jsonl"},

@@ -70,6 +70,9 @@ TEST_CASE("missing, wrong and damaged files", "[app]") {
   };
   const std::string text = test::data_file("text/sample.jsonl").string();
   check_refused(database((folder / "none").string(), text), 3, "no such folder");
+  check_refused(database("no-such-org/Llama-9-7B", text), 3,
+                "hf download no-such-org/Llama-9-7B --local-dir Llama-9-7B");
+  check_refused(database(model, "wikitext2"), 3, "hf download Salesforce/wikitext --repo-type dataset");
   check_refused(database(folder.path().string(), text), 3, "no config.json");
   check_refused(database(model, (folder / "none.jsonl").string()), 3, "none.jsonl");
   check_refused({"info", (folder / "none.h5").string()}, 3, "no such file");
