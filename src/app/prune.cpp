@@ -9,6 +9,7 @@
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/core/version.hpp>
+#include <galapagos/io/model_files.hpp>
 #include <galapagos/model/weights.hpp>
 
 namespace galapagos::app {
@@ -180,8 +181,7 @@ void Prune::distil_layers(const Stage& stage) const {
     Words words = steps_.with_limit(
         words_.on_data({"--model", stage.pruned().string(), "--reference", unpruned_.string(),
                         "--sensitivity", this->stage(1).sensitivities().string()}));
-    words.insert(words.end(), {"--output", run.string()});
-    if (steps_.exists(run / "layers")) words.emplace_back("--resume");
+    words.insert(words.end(), {"--output", run.string(), "--resume", "auto"});
     distil(world_, words);
   }
   agree_at_root(world_, [&] { fs::rename(run / "model", stage.model); });
@@ -287,6 +287,17 @@ void check_steps(const Asked<PruneRequest>& asked, const HfConfig& config, int r
   refuse_in_section(distil.options, "distil", {"reference", "sensitivity", "data"});
 }
 
+OwnFiles own_files() {
+  OwnFiles files = {"identity.json*", "prune.json*"}, stage = step_files();
+  const auto add = [](OwnFiles& to, const OwnFiles& more) { to.insert(to.end(), more.begin(), more.end()); };
+  add(files, model_files("model"));
+  add(stage, {"distil.lock", "distil/config.ini*", "distil/metrics.jsonl*", "distil/manifest.json*",
+              "distil/layers/*/*.safetensors*"});
+  for (const char* folder : {"model", "pruned", "distil/model"}) add(stage, model_files(folder));
+  add(files, below("stage-*", stage));
+  return files;
+}
+
 /// Of the stages.
 std::vector<std::int64_t> check_prune(const Asked<PruneRequest>& asked, int ranks) {
   const PruneRequest& request = asked.request;
@@ -303,9 +314,11 @@ void prune(const Communicator& world, const Words& words) {
   if (!begin(world, asked, words)) return;
   std::vector<std::int64_t> sizes = agree_on(world, [&] { return check_prune(asked, world.size()); });
   Prune all(world, asked, std::move(sizes));
+  std::optional<RunLock> lock;
   agree_at_root(world, [&] {
-    open_steps(asked.request, identity_of_steps(asked.options), "run of stages",
-               {"model", "stage-1", "prune.json"});
+    lock.emplace(asked.request.output, true);
+    open_steps(asked.request, identity_of_steps(asked.options),
+               {"run of stages", "stages", {"model", "stage-1", "prune.json"}, "prune.json", own_files()});
   });
   all.run();
 }

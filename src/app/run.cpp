@@ -13,6 +13,7 @@
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/environment.hpp>
 #include <galapagos/comm/nccl_collectives.hpp>
+#include <galapagos/core/file_remedy.hpp>
 #include <galapagos/core/option_hints.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/version.hpp>
@@ -73,7 +74,8 @@ std::string versions() {
 void print_reference(const Communicator& world) {
   app::print(
       world,
-      "An option's default, 'decides' where --resume refuses another value, what it is for and [what it "
+      "An option's default, 'decides' where a run is not gone on with under another value, what it is for "
+      "and [what it "
       "takes].\nEvery command takes --config FILE, --print-config, --print-options and --help besides.\n\n");
   for (const Subcommand& subcommand : subcommands) subcommand.command(world, {"--print-options"});
   app::plan(world, {"collectives", "--print-options"});
@@ -132,9 +134,10 @@ int run(int argc, char** argv) {
     code = ExitCode::no_resources;
     report("out of memory; use more ranks or nodes, or lower --memory-limit", code);
   } catch (const std::filesystem::filesystem_error& error) {
-    code = ExitCode::bad_input;
-    report(fmt::format("{} [{}]; check the path and its permissions", error.code().message(),
-                       printable(error.path1().string())),
+    const int number = error.code().value();
+    code = is_shortage(number) ? ExitCode::no_resources : ExitCode::bad_input;
+    report(fmt::format("{} [{}]; {}", error.code().message(), printable(error.path1().string()),
+                       remedy_for(number)),
            code);
   } catch (const std::exception& error) {
     code = ExitCode::failure;

@@ -17,7 +17,8 @@ constexpr int style = po::command_line_style::unix_style & ~po::command_line_sty
 
 // What stands in an INI file: everything but what only makes sense on the command line.
 bool is_setting(const std::string& name) {
-  return name != "config" && name != "print-config" && name != "print-options" && name != "help";
+  return name != "config" && name != "print-config" && name != "print-options" && name != "help" &&
+         name != "fresh";
 }
 
 // The text of an INI file without the sections of other commands; their lines stay as empty ones, so that the
@@ -110,7 +111,11 @@ void Options::parse(const std::vector<std::string>& given) {
   try {
     po::positional_options_description bare;
     if (!positional_.empty()) bare.add(positional_.c_str(), 1);
-    const auto parsed = po::command_line_parser(words).options(declared_).positional(bare).style(style).run();
+    const auto parsed = po::command_line_parser(with_words_joined(words))
+                            .options(declared_)
+                            .positional(bare)
+                            .style(style)
+                            .run();
     for (const auto& option : parsed.options) from_command_line_.push_back(option.string_key);
     po::store(parsed, values_);
     if (flag("help") || flag("print-options")) return;
@@ -147,6 +152,23 @@ void Options::parse(const std::vector<std::string>& given) {
   } catch (const po::error& error) {
     throw explained(error, words, where);
   }
+}
+
+/// A word after an option that may stand alone is its own, where no bare words are taken.
+std::vector<std::string> Options::with_words_joined(const std::vector<std::string>& words) const {
+  std::vector<std::string> joined;
+  for (const std::string& word : words) {
+    const auto takes = [&](const Bound& option) {
+      return !option.rules.implied.empty() && joined.back() == "--" + option.name;
+    };
+    if (positional_.empty() && !joined.empty() && word.find('-') != 0 &&
+        std::any_of(bound_.begin(), bound_.end(), takes)) {
+      joined.back() += "=" + word;
+    } else {
+      joined.push_back(word);
+    }
+  }
+  return joined;
 }
 
 void Options::require_all() const {

@@ -14,6 +14,7 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
+#include <galapagos/core/file_remedy.hpp>
 
 namespace galapagos {
 namespace {
@@ -32,8 +33,9 @@ class PlainStream : public ByteStream {
       const ssize_t got = ::read(file_.get(), bytes.data() + done, bytes.size() - done);
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) {
-        throw InputError(std::string("cannot read: ") + std::strerror(errno), path_.string(),
-                         "check the file");
+        const int error = errno;
+        throw InputError(std::string("cannot read: ") + std::strerror(error), path_.string(),
+                         remedy_for(error));
       }
       if (got == 0) break;
       done += static_cast<std::size_t>(got);

@@ -47,7 +47,7 @@ void bind(Options& list, SensitivityOptions& options) {
   list.add("checkpoint-tokens", options.checkpoint_tokens, "tokens from one saving to the next",
            {.least = 1});
   list.add("seed", options.seed, "of the ids that are drawn", {.decides = true});
-  bind_run(list, options, "go on with an unfinished run");
+  bind_run(list, options, "an unfinished run");
   bind_computing(list, options);
 }
 

@@ -111,7 +111,7 @@ void Distillation::leave_off(std::int64_t done) {
   report_run(comm_, times_);
   agree(comm_, [&] {
     throw StoppedEarly(fmt::format("stopped after {} of {} layers", done, setup_.model.config.layers),
-                       options_.output.string(), "go on with --resume");
+                       options_.output.string(), go_on);
   });
   std::abort();  // agree() throws on every rank
 }

@@ -173,6 +173,30 @@ TEST_CASE("an identity has the options that decide, a reference all", "[options]
   has("  --colour                none                 decides  of the paint [none, red or green]\n");
 }
 
+TEST_CASE("an option that may stand alone takes a word of its own, too", "[options]") {
+  const auto parsed = [](const std::vector<std::string>& words) {
+    Options options;
+    Colour colour = Colour::green;
+    std::vector<std::string> list;
+    options.describe("test", "an example");
+    options.add_choice("colour", colour, "colour",
+                       Choices<Colour>{{"green", Colour::green}, {"red", Colour::red}}, "of the paint",
+                       {.implied = "red"});
+    options.add("list", list, "more");
+    options.parse(words);
+    options.take();
+    return std::pair(colour, list);
+  };
+  CHECK(parsed({}).first == Colour::green);
+  CHECK(parsed({"--colour"}).first == Colour::red);
+  CHECK(parsed({"--colour", "green"}).first == Colour::green);
+  CHECK(parsed({"--colour=red"}).first == Colour::red);
+  CHECK(parsed({"--colour", "--list", "a", "b"}) ==
+        std::pair(Colour::red, std::vector<std::string>{"a", "b"}));
+  CHECK(parsed({"--list", "a", "--colour", "red"}) == std::pair(Colour::red, std::vector<std::string>{"a"}));
+  CHECK_THROWS_AS(parsed({"--colour", "blue"}), UsageError);
+}
+
 TEST_CASE("a command's own words and section are told from what is for every command", "[options]") {
   const test::TemporaryFolder folder;
   const std::string file = (folder / "a.ini").string();

@@ -85,8 +85,9 @@ TEST_CASE("what an earlier run left behind is taken up, or refused where it does
   const DatabaseOptions reference = test::small_database("llama3_tiny", folder / "reference.h5");
   CHECK(test::code_of_build(world, options) == 0);
   CHECK(test::code_of_build(world, reference) == 0);
+  options.resume = Resume::no;
   CHECK(test::code_of_build(world, options) == 3);  // it exists
-  options.resume = true;
+  options.resume = Resume::yes;
   CHECK(test::code_of_build(world, options) == 0);  // nothing to do
 
   // As a run leaves it that was killed after its first modules.
@@ -103,9 +104,9 @@ TEST_CASE("what an earlier run left behind is taken up, or refused where it does
     file.close();
   }
   world.barrier();
-  options.resume = false;
+  options.resume = Resume::no;
   CHECK(test::code_of_build(world, options) == 3);  // an unfinished one is there
-  options.resume = true;
+  options.resume = Resume::yes;
   for (int change = 0; change < 6; ++change) {
     DatabaseOptions other = options;
     if (change == 0) other.model = test::data_file("models/qwen2_tiny");
@@ -148,7 +149,7 @@ TEST_CASE("a build whose time is up on one rank stops on all, and is taken up", 
   CHECK(std::filesystem::exists(part_path(stopped.output)));
   world.barrier();
   stopped.max_seconds = 0;
-  stopped.resume = true;
+  stopped.resume = Resume::yes;
   CHECK(test::code_of_build(world, stopped) == 0);
   if (world.is_root()) CHECK(test::compare(reference.output, stopped.output).same_bits);
   world.barrier();
@@ -172,7 +173,7 @@ TEST_CASE("damaged files are refused, never misread", "[database]") {
     CHECK_THROWS_AS(DatabaseReader(folder / "none.h5"), InputError);
   }
   world.barrier();
-  options.resume = true;
+  options.resume = Resume::yes;
   if (world.is_root()) test::write_text(part_path(folder / "y.h5"), "no HDF5 file");
   world.barrier();
   options.output = folder / "y.h5";
