@@ -250,7 +250,7 @@ class GalapagosAttention(nn.Module):
             self.k_norm = GalapagosRMSNorm(config, self.head_dim)
 
     def forward(self, hidden_states, cos, sin, attention_mask=None, past_key_values=None, past_length=0,
-                output_attentions=False, **kwargs):
+                output_attentions=False, query_scale=None, **kwargs):
         query = self.q_proj(hidden_states)
         key = self.k_proj(hidden_states)
         value = self.v_proj(hidden_states)
@@ -262,6 +262,8 @@ class GalapagosAttention(nn.Module):
         value = value.view(batch, length, -1, self.head_dim).transpose(1, 2)
         if cos is not None:
             query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        if query_scale is not None:
+            query = query * query_scale
 
         if past_key_values is not None:
             total = past_length + length
@@ -291,6 +293,8 @@ class GalapagosAttention(nn.Module):
         else:
             if implementation == "sdpa" and not output_attentions and self.cap is None:
                 causal = True if attention_mask is None and length > 1 else False  # a bool also in torch.compile
+                if self.scaling != self.head_dim**-0.5:  # PyTorch knows another scale from 2.1 on only
+                    query = query * (self.scaling * self.head_dim**0.5)
                 output = F.scaled_dot_product_attention(
                     query, key, value, attn_mask=attention_mask, dropout_p=dropout, is_causal=causal)
             else:
@@ -395,6 +399,14 @@ class GalapagosModel(GalapagosPreTrainedModel):
     def set_input_embeddings(self, value):
         self.embed_tokens = value
 
+    def _query_scale(self, position_ids, dtype):
+        """Ministral 3's factor on queries beyond the positions that the model was first trained with."""
+        rope = self.config.rope_parameters
+        if self.config.base_model_type != "ministral3" or rope.get("llama_4_scaling_beta") is None:
+            return None
+        turns = torch.floor(position_ids / rope["original_max_position_embeddings"])
+        return (1 + rope["llama_4_scaling_beta"] * torch.log(1 + turns))[:, None, :, None].to(dtype)
+
     def _attention_mask(self, mask, past, length, device, output_attentions, window):
         """What the attention of layers with this window takes: None wherever that is enough, since it is faster."""
         window = window if window < past + length else 0
@@ -454,7 +466,8 @@ class GalapagosModel(GalapagosPreTrainedModel):
         masks = {window: self._attention_mask(attention_mask, past, length, device, output_attentions, window)
                  for window in {layer.window for layer in self.layers}}
         kwargs.update(
-            past_key_values=past_key_values, past_length=past, output_attentions=output_attentions)
+            past_key_values=past_key_values, past_length=past, output_attentions=output_attentions,
+            query_scale=self._query_scale(position_ids, hidden_states.dtype))
 
         all_states, all_weights = [], []
         # An early exit of assisted decoding makes the number smaller for a while.
