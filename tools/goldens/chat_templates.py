@@ -208,10 +208,35 @@ def write(path):
             case["error"] = case["error"].split(":")[0]  # what it says is Python's own
         if not case.get("generated"):
             case.pop("generated", None)
-    document = {"tokens": TOKENS, "templates": {**FAMILIES, **LANGUAGE}, "conversations": conversations(), "cases": cases}
+    ids = [tokenized(model, family, title)
+           for model, family in (("qwen2_tiny", "chatml"), ("qwen2_tiny", "marked"), ("llama3_tiny", "llama3"), ("llama2_tiny", "llama2"))
+           for title in ("one", "system", "turns", "tags")]
+    document = {"tokens": TOKENS, "templates": {**FAMILIES, **LANGUAGE}, "conversations": conversations(), "cases": cases, "ids": ids}
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    line = lambda value: json.dumps(value, ensure_ascii=False)
+    parts = [f'"tokens": {line(TOKENS)}']
+    for name in ("templates", "conversations"):
+        parts.append(f'"{name}": {{\n' + ",\n".join(f"{line(key)}: {line(value)}" for key, value in document[name].items()) + "}")
+    for name in ("cases", "ids"):
+        parts.append(f'"{name}": [\n' + ",\n".join(map(line, document[name])) + "]")
+    path.write_text("{" + ",\n".join(parts) + "}\n", encoding="utf-8")
     print(f"{path}: {len(cases)} cases")
+
+
+def tokenized(model, family, title):
+    """The ids that transformers gives a conversation, and where the template marks them, which are the assistant's."""
+    from transformers import PreTrainedTokenizerFast
+    folder = ROOT / "tests" / "data" / "models" / model
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    text = lambda token: token["content"] if isinstance(token, dict) else token
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), bos_token=text(settings.get("bos_token")),
+                                        eos_token=text(settings.get("eos_token")))
+    given = tokenizer.apply_chat_template(conversations()[title], chat_template=FAMILIES[family], tokenize=True, return_dict=True,
+                                          return_assistant_tokens_mask="{% generation %}" in FAMILIES[family])
+    case = {"model": model, "template": family, "conversation": title, "ids": list(given["input_ids"])}
+    if "assistant_masks" in given:
+        case["assistant"] = list(given["assistant_masks"])
+    return case
 
 
 WORDS = ["Hello", "  spaces  ", "line\nbreak\n", "", "<think>\nhm\n</think>\n\nyes", "\u00e9\u00a0\u00fc", "\u4f60\u597d", "<|im_end|>",
