@@ -65,6 +65,7 @@ RecordSplitter::RecordSplitter(const std::filesystem::path& path)
   refill();
   const std::string_view head = buffer_;
   kind_ = text_kind(path, head.substr(0, text_head_bytes));
+  web_page_ = is_web_page(head);
   if (named_compressed(path) && !stream_->decompresses() && !head.empty()) {
     throw InputError("is not compressed, although its name says so", path.string(),
                      "get the file again, or give it a name without .gz or .zst");
