@@ -7,28 +7,12 @@
 #include <vector>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/io/document.hpp>
 #include <galapagos/io/text_options.hpp>
 
 namespace galapagos {
 
 class RecordSource;
-
-/// A piece of a document, and whether a model that is trained on it alone is to learn to write it.
-struct TextPart {
-  std::string text;
-  bool response = false;
-  bool joined = false;  ///< tokenized as one text with the others, not by itself
-};
-
-/// What a document's text consists of, and what of it had to be replaced by U+FFFD.
-struct TextCounts {
-  std::uint64_t characters = 0;
-  std::uint64_t invalid = 0;     ///< maximal parts that are not UTF-8
-  std::uint64_t surrogates = 0;  ///< escapes of half a character
-  std::uint64_t bare_chats = 0;  ///< conversations taken without a template, as the model has none
-
-  std::uint64_t replaced() const { return invalid + surrogates; }
-};
 
 /// A record without a usable text. Those after it can be read.
 struct BadRecord : InputError {
@@ -65,6 +49,8 @@ class DocumentReader {
   bool skip();
   /// Bytes, at least 1, as stored once decompressed, of the record that next() or skip() came to.
   std::uint64_t document_bytes() const { return document_bytes_; }
+  /// Whether a `.txt` begins like an HTML page, as a server may give in place of a file.
+  bool web_page() const;
   /// Of the document that next() came to.
   const TextCounts& counts() const { return counts_; }
 
