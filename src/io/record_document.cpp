@@ -12,22 +12,36 @@ namespace {
 
 using Members = std::vector<JsonMember>;
 
-/// Names the keys that there are, as far as they fit on a line.
-std::string list_keys(const Members& members) {
-  if (members.empty()) return "no key at all";
+std::string keys_within(std::string_view object, const std::string& outer);
+
+/// Names the keys that there are, those of objects within as far as one level, as much as fits on a line.
+std::string list_keys(const Members& members, const std::string& outer = {}) {
   std::string keys;
   for (const JsonMember& member : members) {
     if (keys.size() > 200) return keys + ", ...";
+    const std::string key = outer + printable(std::string(member.key), 60);
+    std::string inside;
+    if (outer.empty() && member.value.starts_with('{')) inside = keys_within(member.value, key + ".");
     if (!keys.empty()) keys += ", ";
-    keys += "'" + printable(std::string(member.key), 60) + "'";
+    keys += inside.empty() ? "'" + key + "'" : inside;
   }
   return keys;
 }
 
+std::string keys_within(std::string_view object, const std::string& outer) {
+  try {
+    Members members;
+    scan_object(object, members);
+    return list_keys(members, outer);
+  } catch (const RecordFault&) {
+    return {};
+  }
+}
+
 [[noreturn]] void missing(std::string_view key, const Members& members) {
-  throw RecordFault{
-      fmt::format("missing key '{}': the record has {}", printable(std::string(key)), list_keys(members)),
-      "name the one with the text by --text-key"};
+  throw RecordFault{fmt::format("missing key '{}': the record has {}", printable(std::string(key)),
+                                members.empty() ? "no key at all" : list_keys(members)),
+                    "name the one with the text by --text-key"};
 }
 
 std::string text_of(std::string_view key, std::string_view value, TextCounts& counts) {

@@ -17,6 +17,8 @@ class RecordSource {
   virtual bool next(std::string& record) = 0;
   /// Whether a record is a text itself, not a JSON object that holds one.
   virtual bool plain_text() const = 0;
+  /// Whether that begins like an HTML page.
+  virtual bool web_page() const { return false; }
   /// Whether records are the lines of a file.
   virtual bool by_lines() const { return false; }
   /// Where the record lies that next() came to, for messages.

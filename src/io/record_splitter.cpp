@@ -39,18 +39,23 @@ char line_end_of(std::string_view text) {
   return '\n';
 }
 
-/// Whether a text begins with an object that ends with its line.
-bool begins_with_record(std::string_view text, char line_end) {
-  text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
-  const std::size_t end = text.find(line_end);
-  if (!text.starts_with('{') || end == std::string_view::npos) return false;
-  try {
-    std::vector<JsonMember> members;
-    scan_object(text.substr(0, end), members);
-    return true;
-  } catch (const RecordFault&) {
-    return false;
+/// Whether one of the first lines is an object by itself, which is not indented.
+bool has_record_lines(std::string_view text, char line_end) {
+  std::vector<JsonMember> members;
+  for (int line = 0; line < 20; ++line) {
+    const std::size_t end = text.find(line_end);
+    if (end == std::string_view::npos) return false;
+    try {
+      if (text.starts_with('{')) {
+        scan_object(text.substr(0, end), members);
+        return true;
+      }
+    } catch (const RecordFault&) {
+      // A line that is not one.
+    }
+    text.remove_prefix(end + 1);
   }
+  return false;
 }
 
 }  // namespace
@@ -60,13 +65,17 @@ RecordSplitter::RecordSplitter(const std::filesystem::path& path)
   refill();
   const std::string_view head = buffer_;
   kind_ = text_kind(path, head.substr(0, text_head_bytes));
+  web_page_ = is_web_page(head);
   if (named_compressed(path) && !stream_->decompresses() && !head.empty()) {
     throw InputError("is not compressed, although its name says so", path.string(),
                      "get the file again, or give it a name without .gz or .zst");
   }
   if (head.starts_with("\xef\xbb\xbf")) used_ = 3;
   line_end_ = line_end_of(head.substr(used_));
-  if (kind_ == TextKind::json && begins_with_record(head.substr(used_), line_end_)) kind_ = TextKind::lines;
+  const std::string_view text = head.substr(used_);
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");
+  const bool list = begin != std::string_view::npos && text[begin] == '[';
+  if (kind_ == TextKind::json && !list && has_record_lines(text, line_end_)) kind_ = TextKind::lines;
 }
 
 bool RecordSplitter::next(std::string& record) {

@@ -21,6 +21,7 @@ class RecordSplitter : public RecordSource {
   bool next(std::string& record) override;
   bool plain_text() const override { return kind_ == TextKind::whole; }
   std::string where() const override;
+  bool web_page() const override { return web_page_; }
   bool by_lines() const override { return kind_ == TextKind::lines; }
 
  private:
@@ -45,6 +46,7 @@ class RecordSplitter : public RecordSource {
   std::uint64_t line_ = 0;    // the last one's where records are lines, else how many have ended
   std::uint64_t begun_line_ = 0;
   bool in_list_ = false;
+  bool web_page_ = false;
   bool ended_ = false;
 };
 

@@ -15,6 +15,8 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::string_view_literals;
 
+constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
+
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
   return text;
@@ -99,26 +101,31 @@ void refuse_signatures(const fs::path& path, std::string_view head, bool named_t
   }
 }
 
+/// The first letters, small ones.
+std::string start_of(std::string_view head) {
+  if (head.starts_with(byte_order_mark)) head.remove_prefix(byte_order_mark.size());
+  head.remove_prefix(std::min(head.find_first_not_of(" \t\r\n"), head.size()));
+  return lower(std::string(head.substr(0, 16)));
+}
+
 void refuse_stand_ins(const fs::path& path, std::string_view head, bool named_text) {
   if (head.starts_with("version https://git-lfs.github.com/spec/")) {
     throw InputError("is a Git LFS pointer, not the file itself", path.string(),
                      "get the file: git lfs pull, or download it from its page");
   }
-  const std::size_t begin = std::min(head.find_first_not_of(" \t\r\n"), head.size());
-  const std::string start = lower(std::string(head.substr(begin, 16)));
   if (named_text) return;
-  if (start.starts_with("<!doctype html") || start.starts_with("<html")) {
+  if (is_web_page(head)) {
     throw InputError("is an HTML page, not the data: perhaps one that asks for a login", path.string(),
                      "download the file again, with the rights that it needs");
   }
-  if (start.starts_with("<?xml")) {
+  if (start_of(head).starts_with("<?xml")) {
     throw InputError("is XML, not JSON: perhaps the answer of a server that refused", path.string(),
                      "download the file again, with the rights that it needs");
   }
 }
 
 std::optional<TextKind> kind_by_content(std::string_view head) {
-  if (head.starts_with("\xef\xbb\xbf")) head.remove_prefix(3);
+  if (head.starts_with(byte_order_mark)) head.remove_prefix(byte_order_mark.size());
   const auto skip = [&] { head.remove_prefix(std::min(head.find_first_not_of(" \t\r\n"), head.size())); };
   skip();
   if (head.starts_with('[')) {
@@ -130,6 +137,11 @@ std::optional<TextKind> kind_by_content(std::string_view head) {
 }
 
 }  // namespace
+
+bool is_web_page(std::string_view head) {
+  const std::string start = start_of(head);
+  return start.starts_with("<!doctype html") || start.starts_with("<html");
+}
 
 bool named_compressed(const fs::path& path) {
   return is_compression(lower(path.extension()));

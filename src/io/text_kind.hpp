@@ -19,6 +19,9 @@ constexpr std::size_t text_head_bytes = 4096;
 /// they are and what makes text of them.
 TextKind text_kind(const std::filesystem::path& path, std::string_view head);
 
+/// Whether a file that begins so is an HTML page.
+bool is_web_page(std::string_view head);
+
 /// Whether a file's name says that it is compressed.
 bool named_compressed(const std::filesystem::path& path);
 

@@ -1,5 +1,7 @@
 #include "text_tally.hpp"
 
+#include <algorithm>
+#include <exception>
 #include <fmt/format.h>
 #include <system_error>
 
@@ -22,6 +24,7 @@ bool is_no_utf8(const TextCounts& counts) {
 }
 
 void add_counts(TextFacts& sum, const TextFacts& more) {
+  sum.web_page = sum.web_page || more.web_page;
   sum.tokens += more.tokens;
   sum.documents += more.documents;
   sum.empty_documents += more.empty_documents;
@@ -44,10 +47,16 @@ std::string why_nothing(const std::filesystem::path& path, const TextFacts& fact
 
 void TextTally::add(const TokenizedBlock& mine, std::uint64_t budget) {
   const std::vector<TextFacts> all = comm_.all_gather(mine.facts);
-  for (int rank = 0; rank < comm_.size() && tokens_ < budget; ++rank) {
+  std::int32_t readable = INT32_MAX;
+  for (const TextFacts& facts : all) readable = std::min(readable, facts.failed_at);
+  for (int rank = 0; rank < std::min(comm_.size(), readable) && tokens_ < budget; ++rank) {
     const TextFacts& facts = all[static_cast<std::size_t>(rank)];
     if (facts.records() > 0) add_block(facts, mine.fault, rank);
   }
+  if (readable == INT32_MAX || tokens_ >= budget) return;
+  agree(comm_, [&] {
+    if (mine.failure) std::rethrow_exception(mine.failure);
+  });
 }
 
 void TextTally::add_block(const TextFacts& facts, const std::string& fault, int owner) {
@@ -77,6 +86,8 @@ void TextTally::close_file() {
   const TextCounts& counts = facts_.counts;
   if (!options_.allow_invalid_utf8 && is_hardly_utf8(counts)) refuse_invalid();
   if (comm_.is_root()) {
+    if (facts_.web_page)
+      log_warning("{} begins like an HTML page, and is taken as text all the same", path.string());
     if (counts.invalid > 0) {
       log_warning("{}: {} of {} characters are not UTF-8 and became U+FFFD", path.string(),
                   human_count(counts.invalid), human_count(counts.characters));

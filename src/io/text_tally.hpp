@@ -21,8 +21,8 @@ class TextTally {
       : comm_(comm), files_(std::move(files)), options_(options) {}
 
   /// Collective. Counts a round of blocks, this rank's with that of each other, up to the one that brings all
-  /// to `budget` tokens. InputError where a file has more bad records than may be passed over, or is hardly
-  /// UTF-8.
+  /// to `budget` tokens. InputError where a file has more bad records than may be passed over, is hardly
+  /// UTF-8, or cannot be read so far.
   void add(const TokenizedBlock& mine, std::uint64_t budget = UINT64_MAX);
   /// Collective. Ends the counting: of what was begun, or with `all` of all files. InputError as above.
   void finish(bool all);

@@ -20,7 +20,15 @@ TokenizedBlocks::TokenizedBlocks(std::vector<std::filesystem::path> files, const
 
 TokenizedBlock TokenizedBlocks::next_round() {
   TokenizedBlock mine;
-  for (int rank = 0; rank < ranks_ && !ended_; ++rank) ended_ = !visit_block(rank == rank_ ? &mine : nullptr);
+  int rank = 0;
+  try {
+    for (; rank < ranks_ && !ended_; ++rank) ended_ = !visit_block(rank == rank_ ? &mine : nullptr);
+  } catch (const Error&) {
+    if (rank == rank_) mine = {};
+    mine.failure = std::current_exception();
+    mine.facts.failed_at = rank;
+    ended_ = true;
+  }
   return mine;
 }
 
@@ -45,6 +53,7 @@ bool TokenizedBlocks::visit_block(TokenizedBlock* block) {
 /// Appends the next document, or notes what is wrong with it; false at the end of the file.
 bool TokenizedBlocks::read_into(TokenizedBlock& block) {
   block.facts.file = next_file_ - 1;
+  block.facts.web_page = reader_->web_page();
   try {
     if (!reader_->next(document_)) return false;
     append(block);

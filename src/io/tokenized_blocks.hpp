@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -15,9 +16,11 @@ namespace galapagos {
 struct TextFacts {
   std::uint64_t file = 0;  ///< its place among all
   std::uint64_t tokens = 0;
-  std::uint64_t documents = 0;        ///< with tokens
-  std::uint64_t empty_documents = 0;  ///< without any; left out
-  std::uint64_t bad_records = 0;      ///< left out, too
+  std::uint64_t documents = 0;         ///< with tokens
+  std::uint64_t empty_documents = 0;   ///< without any; left out
+  std::uint64_t bad_records = 0;       ///< left out, too
+  std::int32_t failed_at = INT32_MAX;  ///< the rank whose block of the round cannot be read, nor any after it
+  bool web_page = false;               ///< a plain text begins like one
   TextCounts counts;
 
   std::uint64_t records() const { return documents + empty_documents + bad_records; }
@@ -29,7 +32,8 @@ struct TokenizedBlock {
   std::vector<std::uint32_t> lengths;  ///< of each document, none of them 0
   std::vector<std::uint8_t> in_loss;   ///< of each token whether it is of a response, where that is asked for
   TextFacts facts;
-  std::string fault;  ///< of the first bad record
+  std::string fault;           ///< of the first bad record
+  std::exception_ptr failure;  ///< what was thrown where a block cannot be read
 };
 
 /// Cuts text files into blocks of documents that do not depend on the number of ranks, and tokenizes every
@@ -43,7 +47,8 @@ class TokenizedBlocks {
                   std::optional<std::int32_t> bos, std::uint64_t block_bytes, int rank, int ranks,
                   TextOptions options = {}, bool responses = false);
 
-  /// This rank's block of the next round, empty where there is none any more.
+  /// This rank's block of the next round, empty where there is none any more. What cannot be read is told in
+  /// it, as perhaps nobody asks for what lies there; no round comes after that.
   TokenizedBlock next_round();
   /// Whether the last round came to the end of the last file, on every rank alike.
   bool ended() const { return ended_; }

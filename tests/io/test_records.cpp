@@ -25,8 +25,10 @@ std::string one(const std::string& record, const std::string& key = {}) {
 std::string error(const std::string& record, const std::string& key = {}) {
   TextOptions options;
   options.text_key = key;
-  return read_error("a.jsonl", "{\"text\": \"\", \"content\": \"\", \"a\": {\"b\": \"\"}}\n" + record + "\n",
-                    options);
+  return read_error(
+      "a.jsonl",
+      "{\"text\": \"\", \"content\": \"\", \"a\": {\"b\": \"\"}, \"b\": {\"d\": \"\"}}\n" + record + "\n",
+      options);
 }
 
 TextCounts counts_of(const std::string& name, const std::string& content) {
@@ -114,6 +116,8 @@ TEST_CASE("records without a text are refused with what is there", "[records]") 
   CHECK(contains(other, "--text-key"));
   CHECK(contains(other, "--skip-bad-lines"));
   CHECK(contains(error(R"({"b": {"c": "d"}})", "a.b"), "missing key 'a.b'"));
+  CHECK(contains(error(R"({"b": {"c": "d", "e": {"f": 1}}, "g": 1})", "b.d"),
+                 "the record has 'b.c', 'b.e', 'g'"));
   CHECK(contains(error(R"({"content": 5})", "content"), "is a number"));
   CHECK(contains(error(R"({"text": null})"), "is null"));
   CHECK(contains(error(R"({"text": ["a"]})"), "is a list"));
@@ -139,6 +143,9 @@ TEST_CASE("a .json file is a list, an object, or one after the other", "[records
   CHECK(read_text("a.json", "[\n {\n  \"text\": \"one\"\n },\n {\n  \"text\": \"two\"\n }\n]\n") == two);
   CHECK(read_text("a.json", "{\n  \"text\": \"one\"\n}\n{\n  \"text\": \"two\"\n}\n") == two);
   CHECK(read_text("a.json", R"({"text": "one"}{"text": "two"})") == two);
+  CHECK(read_text("a.json", "{\n  \"x\": [\n  {\"text\": \"no\"}\n],\n  \"text\": \"one\"\n}\n") ==
+        Documents{"one"});
+  CHECK(read_text("a.json", "\n[\n{\"text\": \"one\"}\n,\n{\"text\": \"two\"}\n]") == two);
   CHECK(read_text("a.json", R"({"text": "one"})") == Documents{"one"});
   CHECK(read_text("a.json", R"([{"text": "[\\\"", "x": ["]", {"y": "}"}]}, {"text": "two"}])") ==
         Documents{"[\\\"", "two"});
@@ -175,6 +182,10 @@ TEST_CASE("after a bad record the next is read", "[records]") {
       read_past("a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\n{\"text\": 5}\n{\"text\": \"c\"}\n");
   CHECK(lines == Documents{"a", "c"});
   CHECK(bad_lines == 2);
+  const auto [named_json, bad_first] =
+      read_past("a.json", "{\"text\": \"a\n{\"text\": \"b\"}\n{\"text\": \"c\"}\n");
+  CHECK(named_json == Documents{"b", "c"});
+  CHECK(bad_first == 1);
   const auto [values, bad_values] =
       read_past("a.json", R"([{"text": "a"}, {"text": }, 7, null, ["x"], {"text": "c"})");
   CHECK(values == Documents{"a", "c"});

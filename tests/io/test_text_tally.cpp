@@ -128,6 +128,19 @@ TEST_CASE("what lies behind the last token that is used is not judged", "[tally]
                  "late.txt"));
 }
 
+TEST_CASE("what cannot be read matters only where it is needed, whatever the number of ranks", "[tally]") {
+  const auto world = Communicator::world();
+  const Text text(world);
+  text.write("good.jsonl", lines(2'000));  // 3 blocks
+  text.write("cut.jsonl.gz", std::string("\x1f\x8b\x08\0\0\0\0\0\0\x03", 10));
+  const std::int64_t tokens = std::ssize(text.load({"good.jsonl"}, {}).tokens);
+  for (const std::string other : {"cut.jsonl.gz", "none.jsonl", "x.doc"}) {
+    CHECK(text.error({"good.jsonl", other}, {}, tokens).empty());
+    CHECK(contains(text.error({"good.jsonl", other}, {}, tokens + 1), other));
+    CHECK(contains(text.error({other, "good.jsonl"}, {}, 1), other));
+  }
+}
+
 TEST_CASE("a file that is hardly UTF-8 is refused, one that nearly is is read", "[tally]") {
   const auto world = Communicator::world();
   const Text text(world);

@@ -65,6 +65,8 @@ class DocumentReader {
   bool skip();
   /// Bytes, at least 1, as stored once decompressed, of the record that next() or skip() came to.
   std::uint64_t document_bytes() const { return document_bytes_; }
+  /// Whether a `.txt` begins like an HTML page, as a server may give in place of a file.
+  bool web_page() const;
   /// Of the document that next() came to.
   const TextCounts& counts() const { return counts_; }
 
