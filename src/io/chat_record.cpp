@@ -2,8 +2,9 @@
 
 #include "record_fault.hpp"
 
+#include <algorithm>
 #include <array>
-#include <cmath>
+#include <cerrno>
 #include <cstdlib>
 #include <fmt/format.h>
 
@@ -47,8 +48,10 @@ Value value_of(std::string_view written, TextCounts& counts, int depth = 0) {
     for (const JsonMember& member : members) {
       const std::string key = decode_json_string(member.key, counts);
       Value value = value_of(member.value, counts, depth + 1);
-      if (auto* found = const_cast<Value*>(jinja::find(dict, key)); found != nullptr) {
-        *found = std::move(value);  // the last one counts, as in Python
+      const auto found =
+          std::find_if(dict.begin(), dict.end(), [&](const auto& entry) { return entry.first == key; });
+      if (found != dict.end()) {
+        found->second = std::move(value);  // the last one counts, as in Python
       } else {
         dict.emplace_back(key, std::move(value));
       }

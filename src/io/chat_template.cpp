@@ -51,8 +51,12 @@ class TurnFinder {
   using Print = std::function<std::string(const Conversation&, bool prompt)>;
 
   TurnFinder(const Conversation& conversation, const std::string& text, const std::vector<std::string>& ends,
-             Print print)
-      : conversation_(conversation), text_(text), ends_(ends), print_(std::move(print)) {}
+             std::string eos, Print print)
+      : conversation_(conversation),
+        text_(text),
+        ends_(ends),
+        eos_(std::move(eos)),
+        print_(std::move(print)) {}
 
   /// Nothing where the template does not print it.
   std::optional<std::pair<std::size_t, std::size_t>> find(std::size_t i) const {
@@ -75,6 +79,8 @@ class TurnFinder {
       end = behind + token.size();
       break;
     }
+    if (text_.compare(end, eos_.size(), eos_) == 0)
+      end += eos_.size();  // where another token closes the answer first
     return std::pair(begin, end);
   }
 
@@ -111,6 +117,7 @@ class TurnFinder {
   const Conversation& conversation_;
   const std::string& text_;
   const std::vector<std::string>& ends_;
+  std::string eos_;
   Print print_;
 };
 
@@ -183,7 +190,8 @@ std::vector<TextPart> ChatTemplate::render(const Conversation& conversation, boo
 /// content ends, the text does not change with the content any more.
 ChatTemplate::Spans ChatTemplate::response_spans(const Parsed& parsed, const Conversation& conversation,
                                                  const std::string& text) const {
-  const TurnFinder finder(conversation, text, ends_,
+  const jinja::Value* eos = jinja::find(tokens_, "eos_token");
+  const TurnFinder finder(conversation, text, ends_, eos == nullptr ? "" : *eos->text(),
                           [&](const Conversation& each, bool prompt) { return run(parsed, each, prompt); });
   Spans spans;
   for (std::size_t i = 0; i < conversation.messages.size(); ++i) {

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/io/tokenizer.hpp>
 
 namespace galapagos::jinja {
 namespace {
@@ -86,6 +87,11 @@ double real_result(const std::string& sign, double a, double b) {
   return std::floor((a - remainder) / b - (down ? 1 : 0) + 0.5);
 }
 
+std::string sized(std::string text) {
+  if (text.size() > max_text_bytes) fail("makes a text too long");
+  return text;
+}
+
 std::string repeated(const std::string& text, std::int64_t times) {
   if (times > 0 && text.size() * static_cast<std::uint64_t>(times) > (std::uint64_t{1} << 26))
     fail("a text too long");
@@ -155,7 +161,7 @@ Value binary(const std::string& sign, const Value& a, const Value& b) {
   if (const auto x = as_integer(a), y = as_integer(b); x && y && sign != "/")
     return integer_result(sign, *x, *y);
   if (const auto x = as_real(a), y = as_real(b); x && y) return real_result(sign, *x, *y);
-  if (sign == "+" && a.text() != nullptr && b.text() != nullptr) return *a.text() + *b.text();
+  if (sign == "+" && a.text() != nullptr && b.text() != nullptr) return sized(*a.text() + *b.text());
   if (sign == "+" && a.list() != nullptr && b.list() != nullptr) {
     List sum = *a.list();
     sum.insert(sum.end(), b.list()->begin(), b.list()->end());
@@ -183,7 +189,7 @@ std::string concatenated(const List& values) {
     check_plain(value);
     text += printed(value);
   }
-  return text;
+  return sized(std::move(text));
 }
 
 }  // namespace galapagos::jinja

@@ -112,6 +112,7 @@ class Renderer {
       items = std::move(kept);
     }
     for (std::size_t i = 0; i < items.size(); ++i) {
+      if (++steps_ > most_steps) fail("goes round its loops too often");
       const ScopePtr body = inner(scope);
       body->set("loop", place(items, i));
       assign(statement.names, items[i], *body);
@@ -167,7 +168,10 @@ class Renderer {
     });
   }
 
+  static constexpr std::int64_t most_steps = 10'000'000;
+
   Rendering rendering_;
+  std::int64_t steps_ = 0;
   int depth_ = 0;
 };
 

@@ -9,6 +9,7 @@
 #include <unicode/uchar.h>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/utf8.hpp>
 
 namespace galapagos::jinja {
 namespace {
@@ -78,16 +79,24 @@ std::vector<std::string> words_of(const Characters& all, std::int64_t most) {
 }  // namespace
 
 std::string strip(const std::string& text, Strip side, const std::optional<std::string>& characters) {
-  const Characters all = characters_of(text);
   const Characters chosen = characters ? characters_of(*characters) : Characters{};
   const auto goes = [&](const std::string& character) {
     return characters ? std::find(chosen.begin(), chosen.end(), character) != chosen.end()
                       : is_space(character);
   };
-  std::size_t begin = 0, end = all.size();
-  while (side != Strip::right && begin < end && goes(all[begin])) ++begin;
-  while (side != Strip::left && end > begin && goes(all[end - 1])) --end;
-  return joined(all, begin, end);
+  std::size_t begin = 0, end = text.size();
+  while (side != Strip::right && begin < end) {
+    const std::size_t bytes = std::max<std::size_t>(utf8_length(text, begin), 1);
+    if (!goes(text.substr(begin, bytes))) break;
+    begin += bytes;
+  }
+  while (side != Strip::left && end > begin) {
+    std::size_t last = end - 1;
+    while (last > begin && (static_cast<unsigned char>(text[last]) & 0xc0u) == 0x80u) --last;
+    if (!goes(text.substr(last, end - last))) break;
+    end = last;
+  }
+  return text.substr(begin, end - begin);
 }
 
 std::vector<std::string> split(const std::string& text, const std::optional<std::string>& separator,
