@@ -34,18 +34,27 @@ Step by_character(Put put) {
   };
 }
 
+/// Bytes of the characters that two texts begin with alike.
+std::size_t alike(std::string_view a, std::string_view b) {
+  std::size_t same = 0;
+  while (same < b.size()) {
+    const std::size_t length = utf8_length(b, same);
+    if (a.substr(same, length) != b.substr(same, length)) break;
+    same += length;
+  }
+  return same;
+}
+
 Step normal_form(NormalForm form) {
   return [form](std::string_view text, std::size_t& head) {
     std::string out = normalized(text, form);
     if (head == 0 || out.empty()) return out;
-    // What follows can be composed with the head, and marks of both change places.
+    // What the head becomes alone, as far as it stays that: the last of it can be composed with what follows,
+    // or change places with marks that do.
     const std::string alone = normalized(text.substr(0, head), form);
-    head = utf8_length(out, 0);
-    while (head < out.size()) {
-      const std::size_t next = head + utf8_length(out, head);
-      if (out.compare(0, next, alone, 0, next) != 0) break;
-      head = next;
-    }
+    const bool composes = form == NormalForm::nfc || form == NormalForm::nfkc;
+    head = alike(alone, out);
+    if (head < out.size() && (head == 0 || (composes && head < alone.size()))) head += utf8_length(out, head);
     return out;
   };
 }

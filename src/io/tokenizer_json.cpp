@@ -134,9 +134,8 @@ void JsonTokenizer::add_tokens(const Json& entries) {
     // The original numbers these itself: as the vocabulary does, else on from its size.
     const auto known = find(token.content);
     if (known && token.id != *known) {
-      log_warning(
-          "{}: added token '{}' is listed with the id {}, but the vocabulary has it as {}, which counts",
-          where_, printable(token.content), token.id, *known);
+      log_info("{}: added token '{}' is listed with the id {}, but the vocabulary has it as {}, which counts",
+               where_, printable(token.content), token.id, *known);
       token.id = *known;
     }
     if (!known && token.id != next_id) {

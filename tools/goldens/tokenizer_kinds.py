@@ -18,7 +18,7 @@ TEXTS = [
     "if (x==1){ return x+=2; }", "don’t “quote”… ¿qué? «x»", "snake_case $5 a+b ~^`|<>", "ÀÉÎ naïve cafe\u0301 Å \u212b ŀ", "ẞ ß ΣΑΣ ς İI ı ǅ",
     "ﬁnch ﬃ ℌ ㎏ ２０ Ｆｕｌｌ", "海龟在火山口12休息。カメﾊﾝ ー 가나 \u1100\u1161", "السّلام ١٢ שָׁלוֹם कछुआ हैं เต่ากำ", "👩🏽‍🔬👍🏿🇪🇨🇩 ❤️ ©\u200d", "\u0301x e\u0323\u0301 s\u0323\u0307 \u1e9b\u0323 か\u3099",
     "nul\x00in \x01\x1b\x7f\x8f", "z\u200bw\ufeffbom\u00a0n\u3000i\u2028p\u00adh\u2009t", "\ufffd\ue000 \u0600a \u1cf2", f"{MARK}a {MARK}{MARK} b{MARK}", "<s>a <sep> b</s> <tool>  c", "aaaa bbb aba",
-    "finch finch", "<0x41>Ġ", "\u1734\u1885 \U000111c9 \u166d",
+    "finch finch", "<0x41>Ġ", "e\u0301e\u0301 a", "\u1e9b\u0323\u1e9b\u0323", "\u1734\u1885 \U000111c9 \u166d",
 ]
 
 SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -92,6 +92,8 @@ def kinds():
     yield "llama2_tiny", dict(normalizer=dict(type="NFKC"), pre_tokenizer=first)
     yield "llama2_tiny", dict(normalizer=norm(dict(type="Strip", strip_left=True, strip_right=True), dict(type="Lowercase")), pre_tokenizer=first)
     yield "llama2_tiny", dict(normalizer=norm(dict(type="NFKD"), dict(type="StripAccents")), pre_tokenizer=pre(split("Isolated", Regex=r"[a-z]"), first))
+    yield "llama2_tiny", dict(normalizer=dict(type="NFKD"), pre_tokenizer=pre(split("Isolated", Regex="."), first))
+    yield "llama2_tiny", dict(normalizer=norm(dict(type="Prepend", prepend=" "), dict(type="NFC")), pre_tokenizer=pre(dict(type="WhitespaceSplit"), first))
     yield "llama2_tiny", dict(normalizer=replace(MARK, String=" "), pre_tokenizer=metaspace(prepend_scheme="first", split=True))
     yield "llama2_tiny", dict(normalizer=None, pre_tokenizer=metaspace(str_rep=MARK, add_prefix_space=True))
     yield "llama2_tiny", dict(normalizer=dict(type="Prepend", prepend=MARK), pre_tokenizer=metaspace(prepend_scheme="never", add_prefix_space=False))
