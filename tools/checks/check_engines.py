@@ -87,15 +87,15 @@ def make_models(python, transformers, galapagos, output):
 def table(results):
     """results: by version, by family, the outcome of each check."""
     checks = list(dict.fromkeys(check for families in results.values() for found in families.values() for check in found))
-    versions = list(results)
-    width = max(map(len, checks))
-    print("\n" + " " * width + "".join(f"  {'transformers ' + version:<{7 * len(FAMILIES)}}" for version in versions))
-    print(" " * width + ("  " + "".join(f"{family:<7}" if len(family) < 7 else f"{family[:6]:<7}" for family in FAMILIES))
-          * len(versions))
+    wide, cell = max(map(len, checks)) + 2, max(map(len, FAMILIES)) + 1
+    rows = [["", *(f"transformers {version}".ljust(cell * len(FAMILIES)) for version in results)],
+            ["", *("".join(family.ljust(cell) for family in FAMILIES) for _ in results)]]
     for check in checks:
-        cells = ("  " + "".join(f"{results[version][family].get(check, 'none'):<7}" for family in FAMILIES)
-                 for version in versions)
-        print(f"{check:<{width}}" + "".join(cells))
+        rows.append([check, *("".join(families[family].get(check, "?").ljust(cell) for family in FAMILIES)
+                              for families in results.values())])
+    print()
+    for first, *rest in rows:
+        print((first.ljust(wide) + "  ".join(rest)).rstrip())
 
 
 def main():
