@@ -10,7 +10,7 @@ namespace galapagos {
 namespace {
 
 constexpr std::int64_t max_positions = INT32_MAX;
-constexpr double largest = 1e9;  // of any factor
+constexpr double largest = 1e30;
 
 /// What Python takes for false.
 bool falsy(const Json& value) {

@@ -80,11 +80,15 @@ double largest_difference(const std::filesystem::path& model, const std::filesys
 }  // namespace
 
 TEST_CASE("logits of small models of all families equal those of transformers", "[model]") {
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "mistral_tiny",
-                           "smollm3_tiny", "gemma_tiny", "gemma2_tiny", "gemma3_tiny"}) {
+  const std::pair<const char*, const char*> models[] = {
+      {"llama3_tiny", ""},  {"qwen2_tiny", ""},  {"qwen3_tiny", ""},  {"llama2_tiny", ""},
+      {"biased_tiny", ""},  {"phi3_tiny", ""},   {"phi3_tiny", "_short"}, {"mistral_tiny", ""},
+      {"smollm3_tiny", ""}, {"gemma_tiny", ""},  {"gemma2_tiny", ""}, {"gemma3_tiny", ""},
+  };
+  for (const auto& [name, text] : models) {
     const double difference =
         largest_difference(test::data_file(std::string("models/") + name),
-                           test::data_file(std::string("forward/") + name + ".safetensors"));
+                           test::data_file(std::string("forward/") + name + text + ".safetensors"));
     INFO(name << ": largest difference " << difference);
     CHECK(difference < 1e-4);
   }

@@ -289,8 +289,9 @@ TEST_CASE("the norm of each head, and its gradient", "[ops]") {
 TEST_CASE("the rotation's gradient turns back", "[ops]") {
   const Device device = GENERATE_DEVICE();
   const ops::Context context(device);
+  const auto [head_dim, scale] = GENERATE(table<std::int64_t, float>({{6, 1.0f}, {8, 1.25f}}));
   Maker make(4);
-  const std::int64_t t = 7, head_dim = 6;
+  const std::int64_t t = 7;
   const std::vector<std::int64_t> offsets = {0, 4, 7};
   const OwnedTensor frequencies = tensor_of({1.0, 0.3, 0.01}, {3}, device);
   const OwnedTensor x = tensor_of(make.values(t * 2 * head_dim), {t, 2 * head_dim}, device);
@@ -301,11 +302,11 @@ TEST_CASE("the rotation's gradient turns back", "[ops]") {
     return Values(values.begin(), values.end());
   };
   const Values before = values_of(x), gradient = values_of(g);
-  ops::rope(context, x, {}, head_dim, frequencies, offsets);
-  ops::rope_backward(context, g, {}, head_dim, frequencies, offsets);
+  ops::rope(context, x, {}, head_dim, frequencies, offsets, scale);
+  ops::rope_backward(context, g, {}, head_dim, frequencies, offsets, scale);
   const Values rotated = values_of(x), back = values_of(g);
   CHECK(std::abs(product(gradient, rotated) - product(back, before)) < 1e-4);
-  ops::rope(context, g, {}, head_dim, frequencies, offsets);
+  ops::rope(context, g, {}, head_dim, frequencies, offsets, 1 / scale);
   const Values again = values_of(g);
   for (std::size_t i = 0; i < gradient.size(); ++i) CHECK(std::abs(gradient[i] - again[i]) < 1e-5);
 }

@@ -201,14 +201,15 @@ TEST_CASE("norm, gate and embedding", "[ops]") {
 
 TEST_CASE("rotary embedding turns pairs by position within each sequence", "[ops]") {
   const Device device = GENERATE_DEVICE();
+  const auto [head_dim, scale] = GENERATE(table<std::int64_t, float>({{6, 1.0f}, {6, 1.25f}, {11, 0.8f}}));
   std::mt19937 random(9);
-  const std::int64_t head_dim = 6, heads = 3;
+  const std::int64_t heads = 3;
   const std::vector<std::int64_t> offsets = {0, 4, 9};
   const OwnedTensor there = on(device, random_tensor({9, heads * head_dim}, random));
   const std::vector<float> before = read(there);
   OwnedTensor frequencies({3}, DType::f32, Device::cpu, "test");
   for (std::int64_t i = 0; i < 3; ++i) frequencies->floats()[i] = std::pow(0.3f, static_cast<float>(i));
-  ops::rope(ops::Context(device), there, {}, head_dim, on(device, frequencies), offsets);
+  ops::rope(ops::Context(device), there, {}, head_dim, on(device, frequencies), offsets, scale);
   const OwnedTensor x = on(Device::cpu, there);
   for (std::int64_t row = 0; row < 9; ++row) {
     const double position = static_cast<double>(row < 4 ? row : row - 4);
@@ -217,8 +218,13 @@ TEST_CASE("rotary embedding turns pairs by position within each sequence", "[ops
         const std::int64_t at = row * heads * head_dim + head * head_dim + i;
         const double angle = position * frequencies->floats()[i];
         const double a = before[static_cast<std::size_t>(at)], b = before[static_cast<std::size_t>(at + 3)];
-        REQUIRE(x->floats()[at] == Approx(a * std::cos(angle) - b * std::sin(angle)).margin(1e-6));
-        REQUIRE(x->floats()[at + 3] == Approx(b * std::cos(angle) + a * std::sin(angle)).margin(1e-6));
+        REQUIRE(x->floats()[at] == Approx(scale * (a * std::cos(angle) - b * std::sin(angle))).margin(1e-6));
+        REQUIRE(x->floats()[at + 3] ==
+                Approx(scale * (b * std::cos(angle) + a * std::sin(angle))).margin(1e-6));
+      }
+      for (std::int64_t i = 6; i < head_dim; ++i) {  // behind what turns
+        const std::int64_t at = row * heads * head_dim + head * head_dim + i;
+        REQUIRE(x->floats()[at] == before[static_cast<std::size_t>(at)]);
       }
     }
   }

@@ -57,7 +57,8 @@ TEST_CASE("the fitness of any assignment is that of the model with zeros in plac
           "[replica]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "gemma3_tiny"}) {
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny", "phi3_tiny",
+                           "gemma3_tiny"}) {
     for (const AttentionUnit unit : {AttentionUnit::head, AttentionUnit::group}) {
       if (unit == AttentionUnit::group && name != std::string("llama3_tiny")) continue;
       DatabaseOptions options =
@@ -325,7 +326,8 @@ TEST_CASE("all homes of levels give the database's words, and damage is found", 
 TEST_CASE("the space of a database", "[replica]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "gemma3_tiny"}) {
+  for (const char* name :
+       {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "biased_tiny", "phi3_tiny", "gemma3_tiny"}) {
     const ModelSearch model =
         test::make_model_search(world, test::small_database(name, folder / (std::string(name) + ".h5")));
     const HfConfig& config = model.config;

@@ -33,6 +33,8 @@ prune() { # name, levels of ffn by layer, levels of attention by layer
 prune llama3 "1 4 4 2" "4 1 4 3"
 prune qwen2 "2 4 1" "4 2 1"
 prune qwen3 "2 4 1" "4 2 1"
+prune biased "2 4 1" "4 2 1"
+prune phi3 "2 4 1" "4 2 1"
 
 # A layer with both parts, each pruned, which norms behind them make telling.
 if [[ "${only:-gemma3}" == gemma3 ]]; then

@@ -2,8 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <filesystem>
+#include <list>
 #include <map>
 #include <optional>
 #include <span>
@@ -75,7 +75,7 @@ class Checkpoint {
   std::filesystem::path folder_;
   std::vector<SafetensorsFile> files_;
   std::map<std::string_view, const TensorEntry*> tensors_;
-  std::deque<TensorEntry> parts_;                // of fused tensors, and what is renamed
+  std::list<TensorEntry> parts_;                 // of fused tensors, and what is renamed
   std::map<std::string, std::string> promised_;  // tensors that the index places in files that lack them
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -11,23 +12,10 @@ enum class RopeKind : std::uint8_t { standard, linear, dynamic, yarn, longrope, 
 inline constexpr RopeKind all_rope_kinds[] = {RopeKind::standard, RopeKind::linear,   RopeKind::dynamic,
                                               RopeKind::yarn,     RopeKind::longrope, RopeKind::llama3};
 
-/// The name in config.json: "default", "linear", ...
+/// The name in config.json.
 constexpr std::string_view name_of(RopeKind kind) {
-  switch (kind) {
-    case RopeKind::standard:
-      return "default";
-    case RopeKind::linear:
-      return "linear";
-    case RopeKind::dynamic:
-      return "dynamic";
-    case RopeKind::yarn:
-      return "yarn";
-    case RopeKind::longrope:
-      return "longrope";
-    case RopeKind::llama3:
-      break;
-  }
-  return "llama3";
+  constexpr std::string_view names[] = {"default", "linear", "dynamic", "yarn", "longrope", "llama3"};
+  return names[static_cast<std::size_t>(kind)];
 }
 
 /// How a position turns the heads of q and k. Members that a kind does not use keep these values.
