@@ -19,7 +19,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
+# What this transformers calls the KV cache: past_key_values up to 5.23, and cache since.
+CACHE_NAME = "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"
 LIMIT = 1e-4
 NEW_TOKENS = 24
 
@@ -50,7 +53,7 @@ def step_by_step(model, tokens):
         output = model(tokens[:, :start], use_cache=True)
         parts = [output.logits]
         for i in range(start, tokens.shape[1]):
-            output = model(tokens[:, i:i + 1], past_key_values=output.past_key_values, use_cache=True)
+            output = model(tokens[:, i:i + 1], use_cache=True, **{CACHE_NAME: output[CACHE_NAME]})
             parts.append(output.logits)
     return torch.cat(parts, dim=1)
 

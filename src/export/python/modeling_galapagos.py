@@ -31,8 +31,7 @@ OWN_ATTENTION = ("eager", "sdpa")
 
 # What transformers calls the KV cache in outputs: past_key_values up to 5.23, and cache since.
 CACHE_NAME = "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"
-# Further arguments go to the attention of other engines, and most may be ignored here; not what earlier tokens left
-# behind, under whatever name.
+# Further arguments may be ignored, as transformers does it; not what earlier tokens left behind, under whatever name.
 NAME_OF_STATE = re.compile(r"cache|(^|_)(past|mems|memory|states?)(_|$)")
 NO_STATE = ("cache_position",)  # the cache itself knows
 
@@ -45,6 +44,12 @@ def one_cache(past_key_values, cache):
     if found is not None and not (hasattr(found, "update") and hasattr(found, "get_seq_length")):
         raise ValueError(f"{name} is a {type(found).__name__}; give a Cache, such as transformers.DynamicCache")
     return found
+
+
+def is_of_an_engine(implementation):
+    """Whether the attention is one that an engine put in, such as vLLM's, and reads what else that engine passes."""
+    known = implementation in OWN_ATTENTION or any(word in implementation for word in ("attention", "paged", "/"))
+    return not known
 
 
 def refuse_state(arguments):
@@ -437,7 +442,8 @@ class GalapagosModel(GalapagosPreTrainedModel):
                 return_dict=None, cache=None, **kwargs):
         config = self.config
         past_key_values = one_cache(past_key_values, cache)
-        refuse_state(kwargs)
+        if not is_of_an_engine(config._attn_implementation):
+            refuse_state(kwargs)
         output_attentions = config.output_attentions if output_attentions is None else output_attentions
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return_dict = config.return_dict if return_dict is None else return_dict
@@ -473,7 +479,8 @@ class GalapagosModel(GalapagosPreTrainedModel):
             query_scale=self._query_scale(position_ids, hidden_states.dtype))
 
         all_states, all_weights = [], []
-        for layer in self.layers:
+        # An early exit of assisted decoding makes the number smaller for a while.
+        for layer in self.layers[:config.num_hidden_layers]:
             if output_hidden_states:
                 all_states.append(hidden_states)
             if checkpointing:
