@@ -20,8 +20,8 @@ using test::with_holes;
 
 TEST_CASE("both formats hold the model that the search measures, and can be pruned again", "[stitch]") {
   const Communicator world = Communicator::world();
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny", "phi3_tiny",
-                           "gemma3_tiny"}) {
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny",
+                           "phi3_tiny", "gemma3_tiny"}) {
     CAPTURE(name);
     const test::SharedFolder folder(world);
     build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));

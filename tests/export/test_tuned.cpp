@@ -11,8 +11,8 @@ using namespace galapagos;
 
 TEST_CASE("a candidate after its fine-tuning, exported, has the loss that the selection saw", "[tuned]") {
   const Communicator world = Communicator::world();
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny", "phi3_tiny",
-                           "gemma3_tiny"}) {
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny",
+                           "phi3_tiny", "gemma3_tiny"}) {
     CAPTURE(name);
     const test::SharedFolder folder(world);
     build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));

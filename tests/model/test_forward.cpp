@@ -81,9 +81,9 @@ double largest_difference(const std::filesystem::path& model, const std::filesys
 
 TEST_CASE("logits of small models of all families equal those of transformers", "[model]") {
   const std::pair<const char*, const char*> models[] = {
-      {"llama3_tiny", ""},  {"qwen2_tiny", ""},  {"qwen3_tiny", ""},  {"llama2_tiny", ""},
-      {"biased_tiny", ""},  {"phi3_tiny", ""},   {"phi3_tiny", "_short"}, {"mistral_tiny", ""},
-      {"smollm3_tiny", ""}, {"gemma_tiny", ""},  {"gemma2_tiny", ""}, {"gemma3_tiny", ""},
+      {"llama3_tiny", ""},  {"qwen2_tiny", ""}, {"qwen3_tiny", ""},      {"llama2_tiny", ""},
+      {"biased_tiny", ""},  {"phi3_tiny", ""},  {"phi3_tiny", "_short"}, {"mistral_tiny", ""},
+      {"smollm3_tiny", ""}, {"gemma_tiny", ""}, {"gemma2_tiny", ""},     {"gemma3_tiny", ""},
   };
   for (const auto& [name, text] : models) {
     const double difference =

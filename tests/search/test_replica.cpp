@@ -57,8 +57,8 @@ TEST_CASE("the fitness of any assignment is that of the model with zeros in plac
           "[replica]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny", "phi3_tiny",
-                           "gemma3_tiny"}) {
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny",
+                           "phi3_tiny", "gemma3_tiny"}) {
     for (const AttentionUnit unit : {AttentionUnit::head, AttentionUnit::group}) {
       if (unit == AttentionUnit::group && name != std::string("llama3_tiny")) continue;
       DatabaseOptions options =
