@@ -393,6 +393,8 @@ class GalapagosModel(GalapagosPreTrainedModel):
         self.layers = nn.ModuleList(layers)
         self.norm = GalapagosRMSNorm(config, config.hidden_size)
         self.attentions = attentions
+        # PyTorch's own attention knows no cap, and a mask is needed in its place.
+        self.capped = config.has("capped_scores") and config.attn_logit_softcapping is not None
         self.rotary = Rotary(config, config.rope_parameters)
         self.local_rotary = Rotary(config, config.local_rope_parameters)
         self.gradient_checkpointing = False
@@ -430,7 +432,8 @@ class GalapagosModel(GalapagosPreTrainedModel):
         implementation = self.config._attn_implementation
         if implementation not in OWN_ATTENTION and not output_attentions:
             return mask
-        if mask is None and not window and (length == 1 or (past == 0 and implementation == "sdpa" and not output_attentions)):
+        if mask is None and not window and (length == 1 or (past == 0 and implementation == "sdpa" and not output_attentions
+                                                            and not self.capped)):
             return None
         return visible_positions(mask, past, length, device, window)
 
