@@ -20,13 +20,8 @@ using test::with_holes;
 
 TEST_CASE("both formats hold the model that the search measures, and can be pruned again", "[stitch]") {
   const Communicator world = Communicator::world();
-<<<<<<< HEAD
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "gemma3_tiny",
-                           "biased_tiny", "phi3_tiny"}) {
-=======
   for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny",
                            "phi3_tiny", "gemma3_tiny"}) {
->>>>>>> 3c37983bed3269771308b5b160d791d76b4bf169
     CAPTURE(name);
     const test::SharedFolder folder(world);
     build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));

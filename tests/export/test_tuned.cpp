@@ -11,13 +11,8 @@ using namespace galapagos;
 
 TEST_CASE("a candidate after its fine-tuning, exported, has the loss that the selection saw", "[tuned]") {
   const Communicator world = Communicator::world();
-<<<<<<< HEAD
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "gemma3_tiny",
-                           "biased_tiny", "phi3_tiny"}) {
-=======
   for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny",
                            "phi3_tiny", "gemma3_tiny"}) {
->>>>>>> 3c37983bed3269771308b5b160d791d76b4bf169
     CAPTURE(name);
     const test::SharedFolder folder(world);
     build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));

@@ -57,13 +57,8 @@ TEST_CASE("the fitness of any assignment is that of the model with zeros in plac
           "[replica]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-<<<<<<< HEAD
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "gemma3_tiny",
-                           "biased_tiny", "phi3_tiny"}) {
-=======
   for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny",
                            "phi3_tiny", "gemma3_tiny"}) {
->>>>>>> 3c37983bed3269771308b5b160d791d76b4bf169
     for (const AttentionUnit unit : {AttentionUnit::head, AttentionUnit::group}) {
       if (unit == AttentionUnit::group && name != std::string("llama3_tiny")) continue;
       DatabaseOptions options =
@@ -332,11 +327,7 @@ TEST_CASE("the space of a database", "[replica]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
   for (const char* name :
-<<<<<<< HEAD
-       {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "gemma3_tiny", "biased_tiny", "phi3_tiny"}) {
-=======
        {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "biased_tiny", "phi3_tiny", "gemma3_tiny"}) {
->>>>>>> 3c37983bed3269771308b5b160d791d76b4bf169
     const ModelSearch model =
         test::make_model_search(world, test::small_database(name, folder / (std::string(name) + ".h5")));
     const HfConfig& config = model.config;

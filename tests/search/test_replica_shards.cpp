@@ -42,11 +42,7 @@ bool near(const std::vector<double>& found, const std::vector<double>& expected,
 TEST_CASE("a replica on shards measures what one on a single rank does", "[replica]") {
   const Communicator world = Communicator::world();
   for (const char* name :
-<<<<<<< HEAD
-       {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "gemma3_tiny", "biased_tiny", "phi3_tiny"}) {
-=======
        {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "biased_tiny", "phi3_tiny", "gemma3_tiny"}) {
->>>>>>> 3c37983bed3269771308b5b160d791d76b4bf169
     const test::SharedFolder folder(world);
     const ModelSearch model = test::make_model_search(world, test::small_database(name, folder / "x.h5"));
     Bench whole(world, model, DType::f32);

@@ -7,11 +7,7 @@ logits are kept, and the `logits` [2, p, vocab] F32, computed in float32 from th
 in <name>_short.safetensors, with sequences that are no longer than the model was first trained with.
 
 How to run, from the root of the source tree (the data were made with torch 1.13, but for those from qwen3_tiny on: with torch 2.15 and
-<<<<<<< HEAD
-transformers 5.24.0; the tokenizers of qwen3_tiny, gemma3_tiny, biased_tiny and phi3_tiny are qwen2_tiny's):
-=======
 transformers 5.24.0; the tokenizers of qwen3_tiny, biased_tiny, phi3_tiny and gemma3_tiny are qwen2_tiny's):
->>>>>>> 3c37983bed3269771308b5b160d791d76b4bf169
 
     python3 -m venv .venv
     .venv/bin/pip install 'torch' 'transformers==4.45.2' 'numpy<2' safetensors
@@ -68,8 +64,6 @@ if hasattr(transformers, "Qwen3Config"):  # since 4.51
             intermediate_size=160, vocab_size=VOCAB, max_position_embeddings=512, rms_norm_eps=1e-6,
             tie_word_embeddings=False, use_sliding_window=False, bos_token_id=0, eos_token_id=1),
         torch.bfloat16, 1)
-<<<<<<< HEAD
-=======
 if hasattr(transformers, "Phi3Config"):  # since 4.41
     # Biases everywhere; yarn, whose cosines and sines are scaled.
     MODELS["biased_tiny"] = (
@@ -90,7 +84,6 @@ if hasattr(transformers, "Phi3Config"):  # since 4.41
                           "long_factor": [1.5, 3.0, 6.0]},
             tie_word_embeddings=True, bos_token_id=0, eos_token_id=1),
         torch.bfloat16, 1)
->>>>>>> 3c37983bed3269771308b5b160d791d76b4bf169
 if hasattr(transformers, "SmolLM3Config"):  # since 4.53
     # A window in every layer, shorter than the sequences.
     MODELS["mistral_tiny"] = (
@@ -132,33 +125,9 @@ if hasattr(transformers, "SmolLM3Config"):  # since 4.53
             intermediate_size=56, vocab_size=96, max_position_embeddings=512, bos_token_id=0, eos_token_id=1,
             pad_token_id=1),
         torch.bfloat16, 1)
-<<<<<<< HEAD
-if hasattr(transformers, "Phi3Config"):  # since 4.41
-    # Biases everywhere; yarn, whose cosines and sines are scaled.
-    MODELS["biased_tiny"] = (
-        LlamaConfig(
-            hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
-            intermediate_size=48, vocab_size=VOCAB, max_position_embeddings=256, rms_norm_eps=1e-5,
-            attention_bias=True, mlp_bias=True, tie_word_embeddings=True, bos_token_id=0, eos_token_id=1,
-            rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64,
-                          "beta_fast": 8.0}),
-        torch.bfloat16, 1)
-    # Fused projections; half of a head turns, in long sequences otherwise than in short ones.
-    MODELS["phi3_tiny"] = (
-        transformers.Phi3Config(
-            hidden_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
-            intermediate_size=64, vocab_size=VOCAB, max_position_embeddings=256, rms_norm_eps=1e-5,
-            original_max_position_embeddings=64, partial_rotary_factor=0.5, pad_token_id=None,
-            rope_scaling={"rope_type": "longrope", "short_factor": [1.0, 1.1, 1.3],
-                          "long_factor": [1.5, 3.0, 6.0]},
-            tie_word_embeddings=True, bos_token_id=0, eos_token_id=1),
-        torch.bfloat16, 1)
-SHORT = {"phi3_tiny": 64}
-=======
 SHORT = {"phi3_tiny": 64}
 # Of models that were not made in the order above.
 NUMBERS = {"mistral_tiny": 4, "smollm3_tiny": 5, "gemma3_tiny": 6, "gemma2_tiny": 7, "gemma_tiny": 8}
->>>>>>> 3c37983bed3269771308b5b160d791d76b4bf169
 
 
 def randomize(model, seed):

@@ -33,11 +33,6 @@ prune() { # name, levels of ffn by layer, levels of attention by layer
 prune llama3 "1 4 4 2" "4 1 4 3"
 prune qwen2 "2 4 1" "4 2 1"
 prune qwen3 "2 4 1" "4 2 1"
-<<<<<<< HEAD
-prune gemma3 "2 4 1" "4 2 1"
-prune biased "2 4 1" "4 2 1"
-prune phi3 "2 4 1" "4 2 1"
-=======
 prune biased "2 4 1" "4 2 1"
 prune phi3 "2 4 1" "4 2 1"
 
@@ -49,4 +44,3 @@ if [[ "${only:-gemma3}" == gemma3 ]]; then
   mkdir -p tests/data/models/gemma3_pruned
   cp "$folder/gemma3/hf/config.json" "$folder/gemma3/hf/model.safetensors" tests/data/models/gemma3_pruned/
 fi
->>>>>>> 3c37983bed3269771308b5b160d791d76b4bf169
