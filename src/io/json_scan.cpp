@@ -44,7 +44,7 @@ class Scanner {
 
   /// Without its quotes.
   std::string_view string() {
-    expect('"', "what comes before a key");
+    if (!take('"')) fail("no key in double quotes");
     const std::size_t begin = at_;
     skip_string();
     return text_.substr(begin, at_ - 1 - begin);

@@ -35,6 +35,8 @@ void add_counts(TextFacts& sum, const TextFacts& more) {
   sum.counts.bare_chats += more.counts.bare_chats;
 }
 
+constexpr std::uint64_t most_named = 5;  // files without any text
+
 /// Why there is no token in a file.
 std::string why_nothing(const std::filesystem::path& path, const TextFacts& facts) {
   std::error_code ignored;
@@ -78,6 +80,8 @@ void TextTally::add_block(const TextFacts& facts, const std::string& fault, int 
 
 void TextTally::finish(bool all) {
   while (file_ < files_.size() && (all || facts_.records() > 0)) close_file();
+  if (empty_files_ > most_named)
+    nothing_in_ += fmt::format(" and {} more", human_count(empty_files_ - most_named));
   if (tokens_ > 0 && !nothing_in_.empty() && comm_.is_root()) log_warning("no text in {}", nothing_in_);
 }
 
@@ -104,7 +108,7 @@ void TextTally::close_file() {
       log_warning("{}: {} of {} records passed over, the first: {}", path.string(),
                   human_count(facts_.bad_records), human_count(facts_.records()), fault_);
     }
-    if (facts_.tokens == 0)
+    if (facts_.tokens == 0 && ++empty_files_ <= most_named)
       nothing_in_ +=
           fmt::format("{}{} ({})", nothing_in_.empty() ? "" : ", ", path.string(), why_nothing(path, facts_));
   }

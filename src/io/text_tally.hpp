@@ -44,6 +44,7 @@ class TextTally {
   std::string fault_;     // the first in that
   std::uint64_t tokens_ = 0;
   std::string nothing_in_;
+  std::uint64_t empty_files_ = 0;
 };
 
 }  // namespace galapagos

@@ -96,7 +96,7 @@ void load_text_files(const Communicator& comm, const Paths& files, const Tokeniz
   }
   tally.finish(before + tally.tokens() < budget);
   gathered.total += tally.tokens();
-  gathered.nothing_in += tally.nothing_in();
+  if (gathered.nothing_in.empty()) gathered.nothing_in = tally.nothing_in();
 }
 
 Gathered gather_documents(const Communicator& comm, const Paths& files, const Tokenizer* tokenizer,

@@ -123,6 +123,8 @@ TEST_CASE("records without a text are refused with what is there", "[records]") 
   CHECK(contains(error(R"({"text": ["a"]})"), "is a list"));
   CHECK(contains(error(R"({"text": {"a": 1}})"), "is an object"));
   CHECK(contains(error("{}"), "no key at all"));
+  CHECK(contains(error("{'text': 'a'}"), "no key in double quotes"));
+  CHECK(contains(error("{\"text\": 'a'}"), "is no JSON"));
   CHECK(contains(error(R"(["a"])"), "a list instead of an object"));
   CHECK(contains(error(R"([{"text": "a"}, {"text": "b"}])"), "name it .json"));
   CHECK(contains(error("\"text\""), "a string instead"));

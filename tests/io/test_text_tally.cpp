@@ -191,6 +191,7 @@ TEST_CASE("files without any text are named", "[tally]") {
   CHECK(contains(text.error({"blank.jsonl"}, {}), "(no record)"));
   CHECK(contains(text.error({"zero.txt", "empty.jsonl"}, {}), "empty.jsonl (2 empty texts)"));
   CHECK(contains(text.error({"cut.json", "null.jsonl"}, skipping(1)), "null.jsonl (only bad records)"));
+  CHECK(contains(text.error(std::vector<std::string>(7, "zero.txt"), {}), "zero.txt (0 bytes) and 2 more"));
   text.write("good.jsonl", lines(10));
   CHECK(text.load({"zero.txt", "good.jsonl", "blank.jsonl"}, {}).sequences() >= 10);
 }
