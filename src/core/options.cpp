@@ -105,7 +105,8 @@ void Options::parse(const std::vector<std::string>& words) {
         // What is common to most commands may stand above the sections also for those that do without it.
         po::options_description unused;
         for (const char* common : {"log-level", "backend", "precision", "batch-tokens", "memory-limit",
-                                   "threads", "allow-gpu-sharing", "collectives", "no-collectives-check"}) {
+                                   "threads", "allow-gpu-sharing", "collectives", "no-collectives-check",
+                                   "text-key", "skip-bad-lines", "allow-invalid-utf8"}) {
           if (settings.find_nothrow(common, false) == nullptr)
             unused.add_options()(common, po::value<std::string>());
         }

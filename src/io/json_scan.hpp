@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include <galapagos/io/text_reader.hpp>
+#include <galapagos/io/document.hpp>
 
 namespace galapagos {
 

@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include <galapagos/io/document.hpp>
 #include <galapagos/io/text_options.hpp>
-#include <galapagos/io/text_reader.hpp>
 
 namespace galapagos {
 
