@@ -10,7 +10,7 @@
 #include <vector>
 
 #include <galapagos/io/chat_template.hpp>
-#include <galapagos/io/text_reader.hpp>
+#include <galapagos/io/document.hpp>
 
 namespace galapagos {
 

@@ -4,7 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include <galapagos/io/text_reader.hpp>
+#include <galapagos/io/document.hpp>
 #include <galapagos/io/tokenizer.hpp>
 
 namespace galapagos {

@@ -2,6 +2,9 @@
 
 #include "record_source.hpp"
 
+#include <filesystem>
+#include <memory>
+
 #include <galapagos/io/text_options.hpp>
 
 namespace galapagos {

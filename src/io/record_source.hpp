@@ -1,10 +1,6 @@
 #pragma once
 
-#include <filesystem>
-#include <memory>
 #include <string>
-
-#include <galapagos/io/text_options.hpp>
 
 namespace galapagos {
 
@@ -24,10 +20,5 @@ class RecordSource {
   /// Where the record lies that next() came to, for messages.
   virtual std::string where() const = 0;
 };
-
-/// Opens a file by its name and content, or a folder: of MDS shards, a data set that Hugging Face's datasets
-/// saved, or Parquet files. InputError where it cannot be opened, is none of the kinds of DocumentReader, or
-/// has no texts.
-std::unique_ptr<RecordSource> open_records(const std::filesystem::path& path, const TextOptions& options);
 
 }  // namespace galapagos

@@ -3,6 +3,7 @@
 #include "record_source.hpp"
 
 #include <filesystem>
+#include <memory>
 #include <vector>
 
 #include <galapagos/io/text_options.hpp>

@@ -1,6 +1,6 @@
+#include "open_records.hpp"
 #include "record_document.hpp"
 #include "record_fault.hpp"
-#include "record_source.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>

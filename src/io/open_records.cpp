@@ -1,4 +1,4 @@
-#include "record_source.hpp"
+#include "open_records.hpp"
 
 #include "mds_records.hpp"
 #include "record_splitter.hpp"
