@@ -60,15 +60,13 @@ TEST_CASE("frequencies of each kind of rope are those of transformers", "[model]
 }
 
 TEST_CASE("each sequence of a batch turns by its own length, there and back", "[model][rope]") {
-  HfConfig config;
-  config.head_dim = 8;
-  config.rope = scaled(RopeKind::longrope, 4, 5);
-  config.rope.rotated_share = 0.75;
-  config.rope.attention_factor = 1.2;
-  config.rope.short_factors = {1, 1.1, 1.2};
-  config.rope.long_factors = {2, 3, 4};
+  RopeSettings settings = scaled(RopeKind::longrope, 4, 5);
+  settings.rotated_share = 0.75;
+  settings.attention_factor = 1.2;
+  settings.short_factors = {1, 1.1, 1.2};
+  settings.long_factors = {2, 3, 4};
   const ops::Context context;
-  const Rope rope(config, Device::cpu);
+  const Rope rope(settings, 8, Device::cpu);
   const std::vector<std::int64_t> lengths = {5, 3, 6, 0, 7, 1, 9};
   std::vector<std::int64_t> offsets = {0};
   for (const std::int64_t length : lengths) offsets.push_back(offsets.back() + length);
