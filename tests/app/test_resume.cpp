@@ -95,8 +95,8 @@ TEST_CASE("the same command again goes on, ends at once, is refused or begins an
        {"--seed", "5"},
        "--seed 0"},
       {on_text({"database", "--model", model(), "--levels", "4"}, output),
-       {"--levels", "3"},
-       "other levels"}};
+       {"--rel-damp", "0.1"},
+       "--rel-damp 0.01"}};
   for (const Command& command : commands) {
     INFO(command.words.front());
     stop(2, command.words, output, "");
