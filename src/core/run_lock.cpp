@@ -9,7 +9,6 @@
 #include <iterator>
 #include <optional>
 #include <sys/stat.h>
-#include <system_error>
 #include <unistd.h>
 
 #include <galapagos/core/error.hpp>
@@ -166,9 +165,9 @@ RunLock::RunLock(const fs::path& output, bool makes_parents, LockTimes times)
   fs::remove(own_, ignored);
   try {
     thread_ = quiet_thread([this] { keep(); });
-  } catch (const std::system_error&) {
+  } catch (...) {
     fs::remove(path_, ignored);
-    throw ResourceError("cannot start a thread", path_.string(), "raise the limit on processes (ulimit -u)");
+    throw;
   }
 }
 
