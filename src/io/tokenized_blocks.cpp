@@ -68,6 +68,7 @@ void TokenizedBlocks::append(TokenizedBlock& block) const {
   counts.characters += reader_->counts().characters;
   counts.invalid += reader_->counts().invalid;
   counts.surrogates += reader_->counts().surrogates;
+  counts.zeros += reader_->counts().zeros;
   if (bos_) block.tokens.push_back(*bos_);
   const std::size_t first = block.tokens.size();
   std::vector<std::uint8_t> in_loss(first - before, 0);

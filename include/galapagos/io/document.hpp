@@ -16,6 +16,7 @@ struct TextCounts {
   std::uint64_t characters = 0;
   std::uint64_t invalid = 0;     ///< maximal parts that are not UTF-8
   std::uint64_t surrogates = 0;  ///< escapes of half a character
+  std::uint64_t zeros = 0;       ///< zero bytes in plain text, as a crash leaves them; they stay
 
   std::uint64_t replaced() const { return invalid + surrogates; }
 };
