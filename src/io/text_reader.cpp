@@ -53,6 +53,8 @@ bool DocumentReader::next(std::vector<TextPart>& document) {
     document.assign(1, {});
     document.front().text.swap(record_);
     make_valid(document.front().text, counts_);
+    counts_.zeros = static_cast<std::uint64_t>(
+        std::count(document.front().text.begin(), document.front().text.end(), '\0'));
     return true;
   }
   try {

@@ -33,6 +33,7 @@ void add_counts(TextFacts& sum, const TextFacts& more) {
   sum.counts.invalid += more.counts.invalid;
   sum.counts.surrogates += more.counts.surrogates;
   sum.counts.bare_chats += more.counts.bare_chats;
+  sum.counts.zeros += more.counts.zeros;
 }
 
 constexpr std::uint64_t most_named = 5;  // files without any text
@@ -104,6 +105,9 @@ void TextTally::close_file() {
       log_warning("{}: {} conversations taken as their contents alone: the model has no chat template",
                   path.string(), human_count(counts.bare_chats));
     }
+    if (counts.zeros > 0)
+      log_warning("{}: {} characters are zero bytes: is the file whole?", path.string(),
+                  human_count(counts.zeros));
     if (facts_.bad_records > 0) {
       log_warning("{}: {} of {} records passed over, the first: {}", path.string(),
                   human_count(facts_.bad_records), human_count(facts_.records()), fault_);

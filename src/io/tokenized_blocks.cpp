@@ -68,6 +68,7 @@ void TokenizedBlocks::append(TokenizedBlock& block) const {
   counts.characters += reader_->counts().characters;
   counts.invalid += reader_->counts().invalid;
   counts.surrogates += reader_->counts().surrogates;
+  counts.zeros += reader_->counts().zeros;
   counts.bare_chats += reader_->counts().bare_chats;
   const EncodedParts encoded = encode_parts(tokenizer_, document_, bos_);
   if (encoded.ids.empty()) {

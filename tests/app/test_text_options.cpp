@@ -84,6 +84,10 @@ TEST_CASE("text that is not UTF-8 is told of or refused", "[app]") {
   CHECK(told.code == 0);
   CHECK(test::count_lines(told.errors, "few.txt: 1 of 1,000 characters are not UTF-8 and became U+FFFD") ==
         1);
+  const std::string hole = (folder / "hole.txt").string();
+  test::write_text(hole, "text" + std::string(100, '\0') + "text");
+  CHECK(test::count_lines(run_galapagos(2, tokenize(hole, (folder / "hole").string())).errors,
+                          "hole.txt: 100 characters are zero bytes") == 1);
   const test::Ended refused = run_galapagos(2, tokenize(many, (folder / "many").string()));
   CHECK(refused.code == 3);
   CHECK(says(refused, "4 of the first 103 characters are not UTF-8 [" + many + "]"));

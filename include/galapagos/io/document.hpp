@@ -18,6 +18,7 @@ struct TextCounts {
   std::uint64_t invalid = 0;     ///< maximal parts that are not UTF-8
   std::uint64_t surrogates = 0;  ///< escapes of half a character
   std::uint64_t bare_chats = 0;  ///< conversations taken without a template, as the model has none
+  std::uint64_t zeros = 0;       ///< zero bytes in plain text, as a crash leaves them; they stay
 
   std::uint64_t replaced() const { return invalid + surrogates; }
 };
