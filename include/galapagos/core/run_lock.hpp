@@ -14,7 +14,7 @@ struct LockTimes {
   std::chrono::milliseconds beat{15'000};  ///< how often a holder touches its lock
   std::chrono::milliseconds patience{
       100'000};  ///< a lock of elsewhere that nobody has touched for so long is dead
-  std::chrono::milliseconds grace{5'000};  ///< a process of this machine may take so long to end
+  std::chrono::milliseconds grace{30'000};  ///< a process of this machine may take so long to end
 };
 
 /// That no two runs write the same output: a file `output`.lock beside it, which says by whom it is held and
