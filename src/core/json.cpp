@@ -42,10 +42,9 @@ std::string without_non_numbers(const std::string& text) {
       i += word->size();
       continue;
     }
-    if (inside && text[i] == '\\') result += text[i++];
-    if (i == text.size()) break;
     if (text[i] == '"') inside = !inside;
-    result += text[i++];
+    if (inside && text[i] == '\\') result += text[i++];  // and whatever it escapes
+    if (i < text.size()) result += text[i++];
   }
   return result;
 }

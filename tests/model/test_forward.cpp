@@ -95,7 +95,8 @@ TEST_CASE("logits of small models of all families equal those of transformers", 
 }
 
 TEST_CASE("logits of pruned models equal those of transformers with the exported code", "[model]") {
-  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "gemma3_pruned"}) {
+  for (const char* name :
+       {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "biased_pruned", "phi3_pruned", "gemma3_pruned"}) {
     const std::filesystem::path folder = test::data_file(std::string("models/") + name);
     CHECK(!read_hf_config(folder).even());
     const double difference =
