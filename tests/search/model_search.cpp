@@ -55,6 +55,9 @@ std::vector<LayerWeights> layers_of(const ModelSearch& model, DType precision, c
     LayerWeights& layer = layers[static_cast<std::size_t>(id.layer)];
     OwnedTensor& weight = id.kind == ModuleKind::attention ? layer.attention.o : layer.ffn.down;
     weight = spread(model, i, assignment[i], weight->columns(), precision);
+    // A part that is gone adds nothing, nor its bias.
+    const OwnedTensor& bias = id.kind == ModuleKind::attention ? layer.attention.o_bias : layer.ffn.down_bias;
+    if (model.database.kept(id, assignment[i]).empty() && !bias->empty()) fill_zero(bias);
   }
   return layers;
 }
