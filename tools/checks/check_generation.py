@@ -41,7 +41,7 @@ def main():
     checker = Checker(arguments.folder, arguments.text)
     for what, check in {**ways_to_generate.WAYS, **ways_to_load.WAYS}.items():
         checker.run(what, check)
-    checker.score(arguments.galapagos)
+    checker.score(arguments.galapagos.resolve())
     checker.run("scorer: greedy", Checker.scored_greedy)
     checker.run("scorer: likelihoods", Checker.scored_likelihoods)
     if arguments.json:
