@@ -100,7 +100,7 @@ on_warning() {
   fi
 }
 
-# Not passed on to a search or a training as SIGTERM: mpirun would kill the ranks before they wrote a checkpoint.
+# Not passed on as SIGTERM: mpirun would kill the ranks before they wrote a checkpoint.
 on_cancel() {
   interrupted=yes
   if [[ $warned == no ]]; then cancelled=yes; fi
@@ -187,19 +187,27 @@ continue_later() {
   exit 75 # never 0: what waits for success must not begin yet
 }
 
-run_database() {
-  local files=() words=()
-  read_files files "$CALIBRATION"
-  read -r -a words <<<"$DATABASE_OPTIONS"
-  mkdir -p "$(dirname "$DATABASE")"
-  if [[ -n $STRIPES ]]; then lfs setstripe -c "$STRIPES" -S 16M "$(dirname "$DATABASE")"; fi
-  run_program "" "${launch[@]}" "$GALAPAGOS" database --resume ${CONFIG:+--config "$CONFIG"} \
-    --model "$MODEL" --calibration "${files[@]}" --output "$DATABASE" ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}"
+# read_words ARRAY TEXT: options of a phase. A job that goes on does not begin anew.
+read_words() {
+  local -n words_read="$1"
+  local word all=()
+  read -r -a all <<<"$2"
+  words_read=()
+  for word in "${all[@]}"; do
+    if [[ $word != --fresh || $RESTARTS == 0 ]]; then words_read+=("$word"); fi
+  done
 }
 
-# Whatever ended the last job, node failures too: where a run has a checkpoint, go on from it.
-resume_of() {
-  if [[ -f $1/checkpoint.h5 || -f $1/checkpoint.previous.h5 ]]; then echo --resume; fi
+run_database() {
+  local left="$1" files=() words=() limit=()
+  read_files files "$CALIBRATION"
+  read_words words "$DATABASE_OPTIONS"
+  if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
+  mkdir -p "$(dirname "$DATABASE")"
+  if [[ -n $STRIPES ]]; then lfs setstripe -c "$STRIPES" -S 16M "$(dirname "$DATABASE")"; fi
+  run_program "" "${launch[@]}" "$GALAPAGOS" database ${CONFIG:+--config "$CONFIG"} \
+    --model "$MODEL" --calibration "${files[@]}" --output "$DATABASE" ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}" \
+    "${limit[@]}"
 }
 
 # Sets `replicas` to what search, training and evaluation are told about replicas.
@@ -208,18 +216,17 @@ replica_words() {
 }
 
 run_search() {
-  local left="$1" files=() words=() replicas=() resume=() limit=()
+  local left="$1" files=() words=() replicas=() limit=()
   read_files files "$CALIBRATION"
-  read -r -a words <<<"$SEARCH_OPTIONS"
+  read_words words "$SEARCH_OPTIONS"
   replica_words
   mkdir -p "$(dirname "$RUN")"
-  read -r -a resume <<<"$(resume_of "$RUN")"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
   run_program "" "${launch[@]}" "$GALAPAGOS" search ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
     --database "$DATABASE" --calibration "${files[@]}" --output "$RUN" \
     ${ISLANDS:+--islands "$ISLANDS"} ${OFFSPRING:+--offspring "$OFFSPRING"} \
     ${SURVIVORS:+--survivors "$SURVIVORS"} ${GENERATIONS:+--generations "$GENERATIONS"} \
-    ${SEED:+--seed "$SEED"} "${replicas[@]}" "${words[@]}" "${limit[@]}" "${resume[@]}"
+    ${SEED:+--seed "$SEED"} "${replicas[@]}" "${words[@]}" "${limit[@]}"
 }
 
 run_rounds() {
@@ -227,10 +234,10 @@ run_rounds() {
   if [[ -z $HELD_OUT ]]; then fail 2 "rounds are compared on HELD_OUT, which is not set"; fi
   read_files files "$CALIBRATION"
   read_files held_out "$HELD_OUT"
-  read -r -a words <<<"$ROUNDS_OPTIONS"
+  read_words words "$ROUNDS_OPTIONS"
   mkdir -p "$(dirname "$ROUNDS")"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
-  run_program "" "${launch[@]}" "$GALAPAGOS" rounds --resume ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
+  run_program "" "${launch[@]}" "$GALAPAGOS" rounds ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
     --calibration "${files[@]}" --held-out "${held_out[@]}" --output "$ROUNDS" \
     ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}" "${limit[@]}"
 }
@@ -242,10 +249,10 @@ run_prune() {
     read_files held_out "$HELD_OUT"
     held_out=(--held-out "${held_out[@]}")
   fi
-  read -r -a words <<<"$PRUNE_OPTIONS"
+  read_words words "$PRUNE_OPTIONS"
   mkdir -p "$(dirname "$STAGES")"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
-  run_program "" "${launch[@]}" "$GALAPAGOS" prune --resume ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
+  run_program "" "${launch[@]}" "$GALAPAGOS" prune ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
     --calibration "${files[@]}" "${held_out[@]}" --output "$STAGES" \
     ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}" "${limit[@]}"
 }
@@ -256,33 +263,32 @@ run_stitch() {
     say "the pruned model is there"
     return
   fi
-  read -r -a words <<<"$STITCH_OPTIONS"
+  read_words words "$STITCH_OPTIONS"
   # shellcheck disable=SC2153 # PRUNED comes from settings.sh
   run_program "" "${launch[@]}" "$GALAPAGOS" stitch --model "$MODEL" --database "$DATABASE" \
     --assignment "$RUN/best.txt" --output "$PRUNED" ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}"
 }
 
 run_train() {
-  local left="$1" files=() words=() replicas=() resume=() limit=()
+  local left="$1" files=() words=() replicas=() limit=()
   read_files files "$TRAIN_DATA"
-  read -r -a words <<<"$TRAIN_OPTIONS"
+  read_words words "$TRAIN_OPTIONS"
   replica_words
   if [[ -f $TRAINED/manifest.json ]]; then
     say "the training is complete"
     return
   fi
   mkdir -p "$(dirname "$TRAINED")"
-  read -r -a resume <<<"$(resume_of "$TRAINED")"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
   run_program "" "${launch[@]}" "$GALAPAGOS" train ${CONFIG:+--config "$CONFIG"} --model "$PRUNED" \
-    --data "${files[@]}" --output "$TRAINED" "${replicas[@]}" "${words[@]}" "${limit[@]}" "${resume[@]}"
+    --data "${files[@]}" --output "$TRAINED" "${replicas[@]}" "${words[@]}" "${limit[@]}"
 }
 
 # The unpruned model, then the pruned one and, where it is there, the trained one against it.
 run_eval() {
   local files=() words=() replicas=() name of_name=()
   read_files files "$EVAL_DATA"
-  read -r -a words <<<"$EVAL_OPTIONS"
+  read_words words "$EVAL_OPTIONS"
   replica_words
   mkdir -p "$EVALUATION"
   for name in dense pruned trained; do
@@ -320,13 +326,12 @@ run_phase() {
   fi
 
   case $phase in
-    search | rounds | prune | train) stop_signal=USR2 ;; # writes a checkpoint and leaves with code 75
-    database) stop_signal=TERM ;; # modules that are done stay
+    database | search | rounds | prune | train) stop_signal=USR2 ;; # saves what is done and leaves with code 75
   esac
   if [[ -n $stop_signal ]]; then
     trap on_warning USR2
     trap on_cancel TERM
-    if [[ $stop_signal == USR2 ]]; then trap on_checkpoint USR1; fi
+    trap on_checkpoint USR1
     left=$(seconds_left) || left=""
     if [[ -z $left ]]; then
       say "cannot tell the time limit"
@@ -339,7 +344,7 @@ run_phase() {
   fi
 
   case $phase in
-    database) run_database || code=$? ;;
+    database) run_database "$left" || code=$? ;;
     search) run_search "$left" || code=$? ;;
     rounds) run_rounds "$left" || code=$? ;;
     prune) run_prune "$left" || code=$? ;;

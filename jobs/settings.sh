@@ -3,7 +3,7 @@
 # Every job and submitting script reads this file. What a job was submitted with goes before it.
 
 # Model and data, on a file system that all nodes share. The model is a folder in the Hugging Face
-# format; data are .txt, .jsonl (also .gz, .zst) or tokens (.bin), several separated by blanks.
+# format; data are .txt, .jsonl, .json (also .gz, .zst) or tokens (.bin), several separated by blanks.
 MODEL="${MODEL:-/path/to/model}"
 CALIBRATION="${CALIBRATION:-/path/to/calibration.jsonl}"
 TRAIN_DATA="${TRAIN_DATA:-}"                          # empty: no training of the pruned model

@@ -23,17 +23,13 @@ database=$folder/database.h5
 
 # Searches, stitches and trains on; nothing that is there is made again.
 winner() { # folder, seed, training tokens of the stages
-  local resume=()
-  if [[ -e $1/run/checkpoint.h5 ]]; then resume=(--resume); fi
-  [[ -e $1/run/best.txt ]] || "${launch[@]}" search "${resume[@]}" --model "$model" --database "$database" --calibration "$calibration" \
+  [[ -e $1/run/best.txt ]] || "${launch[@]}" search --model "$model" --database "$database" --calibration "$calibration" \
     --training-data "$training" --output "$1/run" --seed "$2" "${target[@]}" --islands 2 --offspring 8 \
     --generations "${GENERATIONS:-15}" --survivors "4 2 1" --tokens "512 1024 2048" --training-tokens "$3" \
     --learning-rate "${LEARNING_RATE:-1e-4}" --migration-interval 5 "${options[@]}"
   [[ -e $1/model ]] || "${launch[@]}" stitch --model "$model" --database "$database" --assignment "$1/run/best.txt" \
     --output "$1/model" --log-level warning
-  resume=()
-  if [[ -e $1/training/checkpoint.h5 ]]; then resume=(--resume); fi
-  [[ -e $1/training/manifest.json ]] || "${launch[@]}" train "${resume[@]}" --model "$1/model" --data "$training" --output "$1/training" \
+  [[ -e $1/training/manifest.json ]] || "${launch[@]}" train --model "$1/model" --data "$training" --output "$1/training" \
     --tokens "${POST_TOKENS:-300000}" --step-tokens 4096 --learning-rate "${POST_RATE:-1e-3}" --precision fp32 "${options[@]}"
 }
 

@@ -28,6 +28,7 @@ Galapagos runs on Linux and needs:
   for the preset cuda: the CUDA Toolkit 12 or later, and NCCL 2.14 or later for several GPUs (both from NVIDIA, on
   Debian and Ubuntu cuda-toolkit and libnccl-dev of its repository; with Spack: cuda nccl), and optionally cuDNN 9 with
   its frontend for faster attention (pip: nvidia-cudnn-cu13, nvidia-cudnn-frontend); not installed by this script
+  for Parquet and Arrow files: Apache Arrow with Parquet (pip: pyarrow); not installed by this script
 
 Names of the packages (they vary with the release):
 

@@ -34,25 +34,18 @@ step() {
   printf '%s\n' $((SECONDS - begin)) >"$folder/$name.done"
 }
 
-resume() { # file or folder that an unfinished step leaves behind
-  if [[ -e $1 ]]; then echo --resume; fi
-}
-
 levels() { # name, further options
   local name=$1
   shift
-  # shellcheck disable=SC2046
-  step "$name" database "${text[@]}" "${tokens[@]}" --levels "${LEVELS:-8}" --output "$folder/$name.h5" \
-    $(resume "$folder/$name.h5.part") "$@"
+  step "$name" database "${text[@]}" "${tokens[@]}" --levels "${LEVELS:-8}" --output "$folder/$name.h5" "$@"
 }
 
 search() { # name, database, seed, further options
   local name=$1 database=$2 seed=$3
   shift 3
-  # shellcheck disable=SC2046
   step "$name" search "${text[@]}" "${tokens[@]}" --database "$folder/$database.h5" --output "$folder/$name" --seed "$seed" \
     "${target[@]}" --islands 2 --generations "${GENERATIONS:-12}" --offspring 8 --survivors "2 1" \
-    --tokens "${TOKENS:-1024 4096}" $(resume "$folder/$name/checkpoint.h5") "$@"
+    --tokens "${TOKENS:-1024 4096}" "$@"
 }
 
 evaluate() { # name of the result, words that name the model
@@ -90,10 +83,10 @@ recovered() {
   local title=$1 name=$2 trained=$3
   shift 3
   ((${RECOVERY_TOKENS:-0} > 0)) || return 0
-  # shellcheck disable=SC2046,SC2086
+  # shellcheck disable=SC2086
   step "$name-recovery" train --model "$trained" --reference "$model" --data "$calibration" "${options[@]}" \
     --tokens "$RECOVERY_TOKENS" --step-tokens "${RECOVERY_STEP:-4096}" --learning-rate "${RECOVERY_RATE:-2e-4}" \
-    --precision fp32 --output "$folder/$name-recovery" $(resume "$folder/$name-recovery/checkpoint.h5") \
+    --precision fp32 --output "$folder/$name-recovery" \
     --log-level warning ${RECOVERY:-}
   evaluate "$name-recovered" --model "$folder/$name-recovery/model"
   row "$title" "$name-recovered" "$@" "$name-recovery"
@@ -115,19 +108,17 @@ distilled() {
   local name=$1
   stitched "$@"
   shift 3
-  # shellcheck disable=SC2046
   step "$name-distil" distil --model "$folder/$name-stitched" --reference "$model" --data "$calibration" \
     "${options[@]}" --tokens "${CALIBRATION_TOKENS:-0}" --sensitivity "$folder/sensitivity.h5" --precision fp32 \
-    --output "$folder/$name-distil" $(resume "$folder/$name-distil/layers") --log-level warning
+    --output "$folder/$name-distil" --log-level warning
   evaluate "$name-distilled" --model "$folder/$name-distil/model"
   row '  distilled' "$name-distilled" "$@" "$name-distil"
   recovered '  distilled, after recovery' "$name-distilled" "$folder/$name-distil/model" "$@" "$name-distil"
 }
 
 evaluate dense --model "$model"
-# shellcheck disable=SC2046
 step sensitivity sensitivity "${text[@]}" --calibration-tokens "${SENSITIVITY_TOKENS:-8192}" \
-  --output "$folder/sensitivity.h5" $(resume "$folder/sensitivity.h5.part")
+  --output "$folder/sensitivity.h5"
 levels plain
 levels weighed --sensitivity "$folder/sensitivity.h5"
 for ((seed = 1; seed <= seeds; ++seed)); do
@@ -144,12 +135,11 @@ done
 printf '[sensitivity]\ncalibration-tokens = %s\n[database]\nlevels = %s\n' "${SENSITIVITY_TOKENS:-8192}" "${LEVELS:-8}" \
   >"$folder/rounds.ini"
 step rounds rounds --config "$folder/rounds.ini" "${text[@]}" "${tokens[@]}" --held-out "$held_out" --output "$folder/rounds" "${target[@]}" \
-  --rounds "${ROUNDS:-3}" --resume >/dev/null
+  --rounds "${ROUNDS:-3}" >/dev/null
 printf '[sensitivity]\ncalibration-tokens = %s\n[database]\nlevels = %s\n[distil]\nprecision = fp32\n' "${SENSITIVITY_TOKENS:-8192}" \
   "${LEVELS:-8}" >"$folder/stages.ini"
-# shellcheck disable=SC2046
 step stages prune --config "$folder/stages.ini" "${text[@]}" "${tokens[@]}" "${target[@]}" --stages "${STAGES:-4}" \
-  --output "$folder/stages" $(resume "$folder/stages/identity.json") >/dev/null
+  --output "$folder/stages" >/dev/null
 
 printf '%-34s %12s %10s %10s %10s\n' "held-out text" parameters perplexity KL time
 printf '%-34s %12d %10.3f\n' unpruned "$(figure dense parameters)" "$(figure dense perplexity)"

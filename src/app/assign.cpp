@@ -4,6 +4,7 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/file.hpp>
+#include <galapagos/core/logging.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/search/least_loss.hpp>
 
@@ -18,6 +19,7 @@ struct AssignRequest {
   bool fewest_steps = false;
   double perturb = 0;
   std::uint64_t seed = 0;
+  bool fresh = false;
   std::string log_level = "info";
 };
 
@@ -38,6 +40,7 @@ void bind(Options& list, AssignRequest& request) {
            "best",
            {.least = 0, .most = 10, .refusal = "{}", .remedy = "give 0 to 10, as 0.1"});
   list.add("seed", request.seed, "of --perturb");
+  list.add("fresh", request.fresh, "replace another assignment that is there");
   bind_log_level(list, request.log_level);
 }
 
@@ -47,9 +50,19 @@ void check_assign(const AssignRequest& request) {
     throw UsageError("one without the other", "--near, --steps",
                      "give both, as --near A.txt --steps 2, or --near A.txt --fewest-steps");
   }
+}
+
+/// InputError where there is another assignment and --fresh was not given, or what is none.
+void write_assignment(const AssignRequest& request, const SearchSpace& space, const Assignment& assignment) {
+  const std::string text = to_text(space, assignment);
   if (std::filesystem::exists(request.output)) {
-    throw InputError("exists already", request.output.string(), "remove it or give another output");
+    if (read_file(request.output) == text) return log_info("{} is complete already", request.output.string());
+    if (!request.fresh)
+      throw InputError("another assignment is there", request.output.string(),
+                       "give --fresh to replace it, or another --output");
+    read_assignment(space, request.output);  // nothing but an assignment is ever replaced
   }
+  write_file_atomically(request.output, text);
 }
 
 std::string described(const SearchSpace& space, const char* name, const Assignment& assignment) {
@@ -82,7 +95,7 @@ void assign(const Communicator& world, const std::vector<std::string>& words) {
       if (request.fewest_steps) losses = steps_first(std::move(losses), centre);
     }
     const Assignment best = least_loss(space, budget, losses);
-    write_file_atomically(request.output, to_text(space, best));
+    write_assignment(request, space, best);
     const Assignment dense(space.modules.size(), 0);
     table = fmt::format("{:<12} {:>16} {:>16}   in nats per token\n", "", "parameters", "predicted loss") +
             described(space, "dense", dense) + described(space, "uniform", budget.uniform()) +

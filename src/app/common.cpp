@@ -79,6 +79,8 @@ ops::Context make_context(const Communicator& world, const ComputingOptions& opt
     ops::Context context(device, options.threads > 0 ? static_cast<int>(options.threads) : fallback,
                          products_of(device, options.precision, options.model));
     check_collectives(context, options.collectives);
+    const char* waiting = std::getenv("OMP_WAIT_POLICY");
+    if (waiting != nullptr) log_debug("threads of OpenMP wait as OMP_WAIT_POLICY={} says", waiting);
     return context;
   });
 }

@@ -15,7 +15,7 @@ void bind(Options& list, EvalRequest& request) {
   list.add("model", request.model, "folder of a Hugging Face model", {.required = true});
   list.add("database", request.database, "with --assignment: put levels of this database in");
   list.add("assignment", request.assignment, "a level for every module, as best.txt");
-  list.add("data", request.data, "text (.txt, .jsonl, also .gz and .zst) or token files (.bin)");
+  list.add("data", request.data, "text (.txt, .jsonl, .json, also .gz and .zst) or token files (.bin)");
   list.add("reference", request.reference, "folder of the unpruned model, for KL and top-1 agreement");
   list.add("sequence-length", request.sequence_length,
            "longest sequence in tokens; 0: what the model takes, at most 8192");
@@ -23,6 +23,7 @@ void bind(Options& list, EvalRequest& request) {
   list.add("tokens", request.tokens, "tokens of each file to use; 0: all",
            {.least = 0, .refusal = "a negative number", .remedy = "give 1 or more"});
   list.add("add-bos", request.add_bos, "put a BOS token in front of every document");
+  bind_text(list, request.text);
   list.add("score", request.score,
            "instead of --data: requests, one {\"context\": [ids], \"continuation\": [ids]} per line");
   list.add("scores", request.scores, "with --score: the answers, one {\"logprob\", \"greedy\"} per line");
@@ -68,6 +69,7 @@ Data load_data(const Communicator& world, const EvalRequest& asked, const NamedM
         [&] { request.sequence_length = checked_sequence_length(asked.sequence_length, model.config); });
   request.token_budget = asked.tokens;
   request.add_bos = asked.add_bos;
+  request.text = asked.text;
   Data data;
   for (const std::filesystem::path& file : asked.data) {
     const TokenSet set =

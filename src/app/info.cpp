@@ -3,12 +3,14 @@
 #include "command.hpp"
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/io/mds.hpp>
 #include <galapagos/io/token_file.hpp>
 
 namespace galapagos::app {
 namespace {
 
 Description describe(const std::filesystem::path& path, bool verify) {
+  if (is_mds_folder(path)) return describe_shards(path);
   if (std::filesystem::is_directory(path)) return describe_model(path);
   const std::string name = path.string();
   if (name.ends_with(".h5") || name.ends_with(".h5.part"))
@@ -16,9 +18,9 @@ Description describe(const std::filesystem::path& path, bool verify) {
   if (is_token_file(path)) return describe_tokens(path);
   if (!std::filesystem::exists(path))
     throw InputError("there is no such file or folder", name, "check the path");
-  throw InputError(
-      "not a kind of file that Galapagos knows", name,
-      "give a model's folder, a database or sensitivities (.h5, .h5.part) or a token file (.bin)");
+  throw InputError("not a kind of file that Galapagos knows", name,
+                   "give a model's folder, a database or sensitivities (.h5, .h5.part), a token file (.bin) "
+                   "or a folder of MDS shards");
 }
 
 }  // namespace

@@ -15,6 +15,8 @@ struct Description {
 
 Description describe_model(const std::filesystem::path& folder);
 Description describe_tokens(const std::filesystem::path& path);
+/// A folder of MDS shards, by its index.
+Description describe_shards(const std::filesystem::path& folder);
 /// With `verify`, InputError where a checksum does not fit.
 Description describe_database(const std::filesystem::path& path, bool verify);
 

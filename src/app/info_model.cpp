@@ -1,5 +1,6 @@
 #include "info.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 #include <galapagos/core/hash.hpp>
@@ -15,6 +16,19 @@ std::string features_of(const HfConfig& config) {
   std::string text;
   if (config.features.qkv_bias) text += ", q/k/v biases";
   if (config.features.qk_norm) text += ", q/k norms";
+  if (config.features.o_bias) text += ", o bias";
+  if (config.features.mlp_bias) text += ", gate/up/down biases";
+  std::int64_t window = 0, windows = 0, without_rope = 0;
+  for (const AttentionKind& kind : config.attention_kinds) {
+    window = std::max(window, kind.window);
+    windows += kind.window > 0 ? 1 : 0;
+    without_rope += kind.rope == LayerRope::none ? 1 : 0;
+  }
+  if (windows > 0) text += fmt::format(", windows of {} in {} layers", window, windows);
+  if (without_rope > 0) text += fmt::format(", no rope in {} layers", without_rope);
+  if (config.features.post_norms) text += ", norms behind both parts";
+  if (config.attention_cap != 0) text += fmt::format(", scores capped at {:g}", config.attention_cap);
+  if (config.logit_cap != 0) text += fmt::format(", logits capped at {:g}", config.logit_cap);
   return text;
 }
 
@@ -32,9 +46,10 @@ Description describe_model(const std::filesystem::path& folder) {
     kv_heads += shape.kv_heads;
     columns += shape.columns;
   }
-  const std::string rope = config.rope_scaling ? fmt::format("theta {:g}, llama3 scaling by {:g}",
-                                                             config.rope_theta, config.rope_scaling->factor)
-                                               : fmt::format("theta {:g}", config.rope_theta);
+  std::string rope = fmt::format("theta {:g}", config.rope.theta);
+  if (config.rope.kind != RopeKind::standard)
+    rope += fmt::format(", {} scaling by {:g}", name_of(config.rope.kind), config.rope.factor);
+  if (config.rope.rotated_share != 1) rope += fmt::format(", {:g} of a head", config.rope.rotated_share);
   const auto count = [](std::int64_t number) { return human_count(static_cast<std::uint64_t>(number)); };
 
   Description description;

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include <galapagos/core/error.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/io/mds.hpp>
 #include <galapagos/io/token_file.hpp>
 
 namespace galapagos::app {
@@ -26,6 +28,23 @@ Description describe_tokens(const std::filesystem::path& path) {
   description.json["bytes_per_token"] = file.bytes_per_token();
   description.json["shortest"] = shortest;
   description.json["longest"] = longest;
+  return description;
+}
+
+Description describe_shards(const std::filesystem::path& folder) {
+  const MdsReader reader(folder);
+  std::string columns;
+  Description description;
+  description.json["kind"] = "mds";
+  for (const MdsColumn& column : reader.columns()) {
+    columns += fmt::format("{}{} ({})", columns.empty() ? "" : ", ", printable(column.name),
+                           printable(column.encoding));
+    description.json["columns"][column.name] = column.encoding;
+  }
+  description.text = fmt::format("MDS shards\nshards         {}\nsamples        {}\ncolumns        {}\n",
+                                 human_count(reader.shards()), human_count(reader.samples()), columns);
+  description.json["shards"] = reader.shards();
+  description.json["samples"] = reader.samples();
   return description;
 }
 

@@ -25,7 +25,8 @@ std::vector<Pass> passes_of(const HfConfig& config) {
   passes[0].traffic += likeliest_traffic;
   for (const bool recompute : {false, true}) {
     ShardTraffic& traffic = passes[recompute ? 2 : 1].traffic;
-    traffic += backward_traffic(config.hidden_size, config.layer_shapes, recompute);
+    traffic += backward_traffic(config.hidden_size, config.layer_shapes, recompute, DType::f32,
+                                config.features.post_norms);
     traffic += nll_traffic;
   }
   return passes;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <iterator>
 
+#include <galapagos/core/file.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/model/stage.hpp>
 
@@ -47,8 +48,9 @@ std::string replicas_text(const Machine& machine, int shards) {
 }
 
 HfConfig read_shape(const std::filesystem::path& path) {
-  return std::filesystem::is_regular_file(path) ? parse_hf_config(read_json(path), path.string())
-                                                : read_hf_config(path);
+  return std::filesystem::is_regular_file(path)
+             ? parse_hf_config(parse_json_leniently(read_file(path), path.string()), path.string())
+             : read_hf_config(path);
 }
 
 std::string traffic_text(const ShardTraffic& moved) {

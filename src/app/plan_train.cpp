@@ -72,7 +72,8 @@ ShardTraffic traffic_of(const HfConfig& config, const std::optional<ModelSizes>&
                         const TrainExtent& extent) {
   const TrainingLoss& loss = extent.loss;
   ShardTraffic traffic = forward_traffic(config.hidden_size, config.layer_shapes, extent.activations);
-  traffic += backward_traffic(config.hidden_size, config.layer_shapes, recompute, extent.activations);
+  traffic += backward_traffic(config.hidden_size, config.layer_shapes, recompute, extent.activations,
+                              config.features.post_norms);
   if (loss.text == 0 && loss.logits == 0) traffic.head = 0;
   if (loss.text != 0) traffic += nll_traffic;
   if (loss.logits != 0) {

@@ -87,6 +87,7 @@ StitchOptions Planner::of_refit() {
   commands_.stitch.read(machine_.ranks);
   StitchOptions options = stitch_options(commands_.stitch);
   if (!options.refit) return options;
+  check_reaches_stream(model_.config, "--refit", "leave it out");
   options.refit->calibration_tokens =
       tokens_or(options.refit->calibration_tokens, assumed_calibration, "calibration tokens of the refit");
   options.refit->sequence_length = checked_sequence_length(options.refit->sequence_length, model_.config);

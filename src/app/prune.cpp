@@ -9,6 +9,7 @@
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/core/version.hpp>
+#include <galapagos/io/model_files.hpp>
 #include <galapagos/model/weights.hpp>
 
 namespace galapagos::app {
@@ -180,8 +181,7 @@ void Prune::distil_layers(const Stage& stage) const {
     Words words = steps_.with_limit(
         words_.on_data({"--model", stage.pruned().string(), "--reference", unpruned_.string(),
                         "--sensitivity", this->stage(1).sensitivities().string()}));
-    words.insert(words.end(), {"--output", run.string()});
-    if (steps_.exists(run / "layers")) words.emplace_back("--resume");
+    words.insert(words.end(), {"--output", run.string(), "--resume", "auto"});
     distil(world_, words);
   }
   agree_at_root(world_, [&] { fs::rename(run / "model", stage.model); });
@@ -267,7 +267,7 @@ void Prune::run() {
 }
 
 /// What a step would refuse only after hours. Reads no file but the configuration.
-void check_steps(const Asked<PruneRequest>& asked, int ranks) {
+void check_steps(const Asked<PruneRequest>& asked, const HfConfig& config, int ranks) {
   const StepWords words(asked.options);
   Asked<SensitivityOptions> sensitivity;
   Asked<DatabaseOptions> database;
@@ -277,7 +277,9 @@ void check_steps(const Asked<PruneRequest>& asked, int ranks) {
   database.options.parse(words.on_calibration({}, true));
   check_options(database.read(ranks));
   distil.options.parse(words.on_data({}));
-  check_ranges(distil.read(ranks));
+  const DistilOptions distilled = distil.read(ranks);
+  check_ranges(distilled);
+  if (distilled.refit) check_reaches_stream(config, "--refit", "give 'refit = none' in the section [distil]");
   refuse_in_section(sensitivity.options, "sensitivity", {"database", "assignment", "from", "reference"});
   // Lists of what to remove fit the first stage alone.
   refuse_in_section(database.options, "database",
@@ -285,12 +287,24 @@ void check_steps(const Asked<PruneRequest>& asked, int ranks) {
   refuse_in_section(distil.options, "distil", {"reference", "sensitivity", "data"});
 }
 
+OwnFiles own_files() {
+  OwnFiles files = {"identity.json*", "prune.json*"}, stage = step_files();
+  const auto add = [](OwnFiles& to, const OwnFiles& more) { to.insert(to.end(), more.begin(), more.end()); };
+  add(files, model_files("model"));
+  add(stage, {"distil.lock", "distil/config.ini*", "distil/metrics.jsonl*", "distil/manifest.json*",
+              "distil/layers/*/*.safetensors*"});
+  for (const char* folder : {"model", "pruned", "distil/model"}) add(stage, model_files(folder));
+  add(files, below("stage-*", stage));
+  return files;
+}
+
 /// Of the stages.
 std::vector<std::int64_t> check_prune(const Asked<PruneRequest>& asked, int ranks) {
   const PruneRequest& request = asked.request;
   check_target(request.target, "prune", "--target-params and --target-sparsity");
-  check_steps(asked, ranks);
-  return sizes_of_stages(read_hf_config(request.model), request);
+  const HfConfig config = read_hf_config(request.model);
+  check_steps(asked, config, ranks);
+  return sizes_of_stages(config, request);
 }
 
 }  // namespace
@@ -300,9 +314,11 @@ void prune(const Communicator& world, const Words& words) {
   if (!begin(world, asked, words)) return;
   std::vector<std::int64_t> sizes = agree_on(world, [&] { return check_prune(asked, world.size()); });
   Prune all(world, asked, std::move(sizes));
+  std::optional<RunLock> lock;
   agree_at_root(world, [&] {
-    open_steps(asked.request, identity_of_steps(asked.options), "run of stages",
-               {"model", "stage-1", "prune.json"});
+    lock.emplace(asked.request.output, true);
+    open_steps(asked.request, identity_of_steps(asked.options),
+               {"run of stages", "stages", {"model", "stage-1", "prune.json"}, "prune.json", own_files()});
   });
   all.run();
 }

@@ -5,6 +5,7 @@
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/search/run_folder.hpp>
 
 namespace galapagos::app {
 namespace fs = std::filesystem;
@@ -119,9 +120,7 @@ fs::path Rounds::choose(const fs::path& folder, const fs::path& database, const 
     Words own = {"--database", database.string()};
     if (!near.empty()) own.insert(own.end(), {"--start", start.string()});
     Words words = steps_.with_limit(search_words(words_, of_model(own), request_));
-    words.insert(words.end(), {"--output", run.string()});
-    if (steps_.exists(run / "checkpoint.h5") || steps_.exists(run / "checkpoint.previous.h5"))
-      words.push_back("--resume");
+    words.insert(words.end(), {"--output", run.string(), "--resume", "auto"});
     search(world_, words);
     agree_at_root(world_, [&] { write_file_atomically(ended, ""); });
   }
@@ -238,10 +237,25 @@ void check_steps(const Asked<RoundsRequest>& asked, int ranks) {
     throw UsageError("the rounds' target is that of the searches", "[search]", "leave targets out there");
 }
 
+OwnFiles own_files() {
+  OwnFiles files = {"identity.json*", "rounds.json*", "best.txt*"}, round = step_files();
+  const OwnFiles search = below("search", search_files());
+  round.insert(round.end(), search.begin(), search.end());
+  round.insert(round.end(), {"searched*", "search.lock"});
+  const OwnFiles all = below("round-*", round);
+  files.insert(files.end(), all.begin(), all.end());
+  return files;
+}
+
 void check_rounds(const Asked<RoundsRequest>& asked, int ranks) {
   const RoundsRequest& request = asked.request;
   check_target(request.target, "rounds", "--target-level, --target-params and --target-sparsity");
-  if (request.compensate != "none") compensation_of(request.compensate, "--compensate");
+  const HfConfig config = read_hf_config(request.model);
+  if (request.divergence) check_reaches_stream(config, "--from kl", "leave it out");
+  if (request.compensate != "none") {
+    compensation_of(request.compensate, "--compensate");
+    check_reaches_stream(config, "--compensate", "give --compensate none");
+  }
   check_steps(asked, ranks);
 }
 
@@ -252,9 +266,11 @@ void rounds(const Communicator& world, const Words& words) {
   if (!begin(world, asked, words)) return;
   agree(world, [&] { check_rounds(asked, world.size()); });
   Rounds all(world, asked);
+  std::optional<RunLock> lock;
   agree_at_root(world, [&] {
-    open_steps(asked.request, identity_of_steps(asked.options), "run of rounds",
-               {"round-0", "best.txt", "rounds.json"});
+    lock.emplace(asked.request.output, true);
+    open_steps(asked.request, identity_of_steps(asked.options),
+               {"run of rounds", "compensate", {"round-0", "best.txt", "rounds.json"}, "", own_files()});
   });
   all.run();
 }

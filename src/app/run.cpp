@@ -1,4 +1,5 @@
 #include "command.hpp"
+#include "wait_policy.hpp"
 
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +13,8 @@
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/environment.hpp>
 #include <galapagos/comm/nccl_collectives.hpp>
+#include <galapagos/core/file_remedy.hpp>
+#include <galapagos/core/option_hints.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/hdf5.hpp>
@@ -71,7 +74,8 @@ std::string versions() {
 void print_reference(const Communicator& world) {
   app::print(
       world,
-      "An option's default, 'decides' where --resume refuses another value, what it is for and [what it "
+      "An option's default, 'decides' where a run is not gone on with under another value, what it is for "
+      "and [what it "
       "takes].\nEvery command takes --config FILE, --print-config, --print-options and --help besides.\n\n");
   for (const Subcommand& subcommand : subcommands) subcommand.command(world, {"--print-options"});
   app::plan(world, {"collectives", "--print-options"});
@@ -85,7 +89,12 @@ void dispatch(const Communicator& world, const std::vector<std::string>& words) 
     if (words[0] == subcommand.name) return subcommand.command(world, {words.begin() + 1, words.end()});
   }
   agree(world, [&] {
-    throw UsageError("unknown command '" + printable(words[0]) + "'", "galapagos", "see 'galapagos --help'");
+    std::vector<std::string> known;
+    for (const Subcommand& subcommand : subcommands) known.emplace_back(subcommand.name);
+    const std::string nearest = nearest_name(words[0], known);
+    throw UsageError(
+        "unknown command '" + printable(words[0]) + "'", "galapagos",
+        (nearest.empty() ? "" : "did you mean '" + nearest + "'? ") + std::string("see 'galapagos --help'"));
   });
 }
 
@@ -100,6 +109,7 @@ int report(const std::string& message, ExitCode code) {
 }  // namespace
 
 int run(int argc, char** argv) {
+  app::choose_wait_policy(argv);
   if (const std::string missing = missing_instructions(); !missing.empty()) {
     return report("this processor lacks " + missing + "; build for it with -DGALAPAGOS_ARCH=...",
                   ExitCode::no_resources);
@@ -124,9 +134,10 @@ int run(int argc, char** argv) {
     code = ExitCode::no_resources;
     report("out of memory; use more ranks or nodes, or lower --memory-limit", code);
   } catch (const std::filesystem::filesystem_error& error) {
-    code = ExitCode::bad_input;
-    report(fmt::format("{} [{}]; check the path and its permissions", error.code().message(),
-                       printable(error.path1().string())),
+    const int number = error.code().value();
+    code = is_shortage(number) ? ExitCode::no_resources : ExitCode::bad_input;
+    report(fmt::format("{} [{}]; {}", error.code().message(), printable(error.path1().string()),
+                       remedy_for(number)),
            code);
   } catch (const std::exception& error) {
     code = ExitCode::failure;

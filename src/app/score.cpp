@@ -46,10 +46,10 @@ Requests read_requests(const std::filesystem::path& path, const HfConfig& config
     requests.context.push_back(static_cast<std::int64_t>(requests.tokens.tokens.size() - begin));
     append_ids(request, "continuation", config, where, requests.tokens);
     const auto length = static_cast<std::int64_t>(requests.tokens.tokens.size() - begin);
-    if (length > config.max_position_embeddings + 1) {  // the last id is only predicted
+    if (length > config.longest_sequence() + 1) {  // the last id is only predicted
       throw InputError(
-          fmt::format("{} ids, the model takes {} and one more", length, config.max_position_embeddings),
-          where, "cut the context from the left");
+          fmt::format("{} ids, the model takes {} and one more", length, config.longest_sequence()), where,
+          "cut the context from the left");
     }
     requests.tokens.offsets.push_back(requests.tokens.tokens.size());
   }

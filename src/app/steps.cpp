@@ -36,6 +36,9 @@ Words StepWords::computing(Words own) const {
 void StepWords::add_calibration(Words& words, const char* as) const {
   add_where_given(words, "sequence-length", "sequence-length");
   if (options_.flag("add-bos")) words.emplace_back("--add-bos");
+  add_where_given(words, "text-key", "text-key");
+  add_where_given(words, "skip-bad-lines", "skip-bad-lines");
+  if (options_.flag("allow-invalid-utf8")) words.emplace_back("--allow-invalid-utf8");
   words.emplace_back(as);
   for (const std::string& file : options_.get<Words>("calibration")) words.push_back(file);
 }
@@ -62,7 +65,8 @@ void StepWords::add_target(Words& words) const {
 void bind_steps(Options& list, StepsRequest& request, const char* held_out, const char* output,
                 bool needs_held_out) {
   list.add("model", request.model, "folder of a Hugging Face model", {.required = true, .decides = true});
-  list.add("calibration", request.calibration, "text (.txt, .jsonl, also .gz and .zst) or token files (.bin)",
+  list.add("calibration", request.calibration,
+           "text (.txt, .jsonl, .json, also .gz and .zst) or token files (.bin)",
            {.required = true, .decides = true});
   list.add("held-out", request.held_out, held_out, {.required = needs_held_out, .decides = true});
   list.add("output", request.output, output, {.required = true});
@@ -70,7 +74,7 @@ void bind_steps(Options& list, StepsRequest& request, const char* held_out, cons
            {.decides = true});
   bind_sequences(list, request, true);
   list.add_seconds("max-walltime", request.max_seconds, "stop in time to resume, as 11:45:00; 0: no limit");
-  list.add("resume", request.resume, "go on with what is unfinished");
+  bind_resume(list, request, "an unfinished run");
 }
 
 void check_target(const SizeTarget& target, const std::string& command, const std::string& choices) {
@@ -109,8 +113,11 @@ bool begun(const fs::path& output, const fs::path& known) {
 
 }  // namespace
 
-void open_steps(const StepsRequest& request, const std::string& identity, const std::string& what,
-                const std::vector<std::string>& results) {
+OwnFiles step_files() {
+  return {"sensitivity.h5*", "database.h5*", "assignment.txt*", "path.txt*", "*.json", "*.json.part"};
+}
+
+void open_steps(const StepsRequest& request, const std::string& identity, const StepsFolder& folder) {
   const auto look_for = [](const Words& files, const char* option) {
     for (const std::string& file : files) {
       if (!fs::exists(file) && !fs::exists(file + ".bin"))
@@ -121,13 +128,20 @@ void open_steps(const StepsRequest& request, const std::string& identity, const 
   look_for(request.held_out, "--held-out");
   const fs::path &output = request.output, known = output / "identity.json";
   // A run whose first step was refused holds no folder.
-  const bool there = fs::exists(known) && begun(output, known);
-  if (there && !request.resume) {
-    throw InputError("there is something of a run already", output.string(),
-                     "go on with --resume, or choose another --output");
+  check_resume(request);
+  const bool fits = fs::exists(known) && Json::parse(read_file(known), nullptr, false).contains(folder.key);
+  if (fs::exists(known) && !fits)
+    throw InputError("a run of another command is there", known.string(), "choose another --output");
+  if (request.fresh && fits) remove_own_files(output, folder.files);
+  const bool there = fits && fs::exists(known) && begun(output, known);
+  if (there) {
+    check_found(request.resume, Found::unfinished, folder.what, output.string());
+    check_identity(read_file(known), identity, folder.what, known.string());
+    if (!folder.complete.empty() && fs::exists(output / folder.complete))
+      return log_info("{} is complete already", output.string());
+    return log_info("goes on from {}; --fresh begins anew", output.string());
   }
-  if (there) return check_identity(read_file(known), identity, what, known.string());
-  for (const std::string& name : results) {
+  for (const std::string& name : folder.results) {
     if (fs::exists(output / name) && !fs::exists(known))
       throw InputError("there is something of another run already", (output / name).string(),
                        "choose another --output");
@@ -155,7 +169,7 @@ void Steps::stop_where_asked() const {
   if (!world_.any(stop_.holds())) return;
   agree(world_, [&] {
     throw StoppedEarly(fmt::format("stopped between two steps of the {}", what_), request_.output.string(),
-                       "go on with --resume");
+                       go_on);
   });
 }
 
@@ -173,7 +187,7 @@ void Steps::run_or_resume(Command command, Words words, const fs::path& output) 
   if (exists(output) && !begun) return;
   stop_where_asked();
   words.insert(words.end(), {"--output", output.string()});
-  if (begun) words.emplace_back("--resume");
+  words.insert(words.end(), {"--resume", "auto"});  // whatever stands above the sections of a file
   command(world_, words);
 }
 
@@ -186,6 +200,7 @@ Evaluation evaluate(const Communicator& world, const ops::Context& context, cons
   agree(world,
         [&] { text.sequence_length = checked_sequence_length(request.sequence_length, model.config); });
   text.add_bos = request.add_bos;
+  text.text = request.text;
   const TokenSet data = load_model_sequences(world, {request.held_out.begin(), request.held_out.end()},
                                              model.checkpoint->folder(), model.config, text);
   const ModelSource source = agree_on(world, [&] { return model.source(context); });

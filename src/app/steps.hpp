@@ -9,7 +9,9 @@
 #include <vector>
 
 #include <galapagos/core/json.hpp>
+#include <galapagos/core/own_files.hpp>
 #include <galapagos/core/progress.hpp>
+#include <galapagos/core/run_lock.hpp>
 #include <galapagos/core/stop_rule.hpp>
 
 // What commands share whose steps are other commands, run by all ranks one after the other: `rounds` and
@@ -63,11 +65,22 @@ void check_target(const SizeTarget& target, const std::string& command, const st
 /// What decides on what is found: options, of which these come first, and the config file's text.
 std::string identity_of_steps(const Options& options);
 
-/// On the root: makes `output` with what tells this run from others, or sees that it belongs to it.
-/// InputError where it is another's, or is there and --resume was not given, or has one of the `results`
-/// without it; and where a text is missing. `what` as "run of rounds".
-void open_steps(const StepsRequest& request, const std::string& identity, const std::string& what,
-                const std::vector<std::string>& results);
+/// Of a command whose steps are others: how its folder is known.
+struct StepsFolder {
+  std::string what;                  ///< as "run of rounds"
+  std::string key;                   ///< that its identity has and no other's
+  std::vector<std::string> results;  ///< what a run of this kind is to leave there
+  std::string complete;              ///< what is there once there is no more to do; empty: nothing says so
+  OwnFiles files;                    ///< that --fresh removes
+};
+
+/// On the root: makes `output` with what tells this run from others, or sees that it belongs to it, as far as
+/// --resume and --fresh allow. InputError where it is another's, or has one of the `results` without it; and
+/// where a text is missing.
+void open_steps(const StepsRequest& request, const std::string& identity, const StepsFolder& folder);
+
+/// Of a sensitivity, a database and what is assigned of it, in one folder.
+OwnFiles step_files();
 
 /// Runs steps. All functions are collective.
 class Steps {
@@ -80,8 +93,7 @@ class Steps {
   void stop_where_asked() const;
   /// With --max-walltime, what is left of it.
   Words with_limit(Words words) const;
-  /// Runs a command that writes the file `output` by way of a part file, unless it has done so; with --resume
-  /// where it has begun.
+  /// Runs a command that writes the file `output` by way of a part file, unless it has done so.
   void run_or_resume(Command command, Words words, const std::filesystem::path& output) const;
 
   const Communicator& world() const { return world_; }

@@ -30,7 +30,8 @@ StitchOptions stitch_options(const Asked<StitchRequest>& asked) {
     options.refit->ridge = *asked.request.refit;
     return options;
   }
-  for (const char* name : {"calibration", "calibration-tokens", "sequence-length", "add-bos"}) {
+  for (const char* name : {"calibration", "calibration-tokens", "sequence-length", "add-bos", "text-key",
+                           "skip-bad-lines", "allow-invalid-utf8"}) {
     if (asked.options.given(name))
       throw UsageError("text, and nothing to do with it", std::string("--") + name,
                        "give --refit auto besides, or leave it out");

@@ -29,7 +29,7 @@ void check_usable(const DatabaseReader& database, const HfConfig& config, const 
   const DatabaseHeader& header = database.header();
   if (!database.complete()) {
     throw InputError("the database is unfinished", "--database",
-                     "finish it with 'galapagos database --resume'");
+                     "finish it: run the command that began it again");
   }
   if (header.config.source != config.source || header.model_fingerprint != fingerprint) {
     throw InputError(fmt::format("the database was made from another model (fingerprint {}, this one has {})",

@@ -1,4 +1,3 @@
-#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -9,6 +8,7 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/environment.hpp>
+#include <galapagos/core/file_remedy.hpp>
 
 namespace galapagos {
 namespace {
@@ -25,13 +25,11 @@ std::exception_ptr as_error(const std::exception_ptr& failure) {
     return std::make_exception_ptr(
         ResourceError("out of memory", "", "use more ranks or nodes, or lower --memory-limit"));
   } catch (const std::filesystem::filesystem_error& error) {
-    if (error.code() == std::errc::no_space_on_device || error.code().value() == EDQUOT) {
-      return std::make_exception_ptr(ResourceError("cannot write: " + error.code().message(),
-                                                   error.path2().string(),
-                                                   "free space on that file system or choose another"));
-    }
-    return std::make_exception_ptr(
-        InputError(error.code().message(), error.path1().string(), "check the path and its permissions"));
+    const int number = error.code().value();
+    const std::string where = (error.path2().empty() ? error.path1() : error.path2()).string();
+    if (is_shortage(number))
+      return std::make_exception_ptr(ResourceError(error.code().message(), where, remedy_for(number)));
+    return std::make_exception_ptr(InputError(error.code().message(), where, remedy_for(number)));
   } catch (const std::exception& error) {
     return std::make_exception_ptr(FailureError(error.what(), "", "report this as a defect"));
   }

@@ -111,6 +111,7 @@ void Options::add_text(const std::string& name, const std::function<std::string(
                        const OptionRules& rules) {
   auto* semantic = po::value<std::string>()->notifier(read);
   if (const std::string usual = write(); !usual.empty()) semantic->default_value(usual);
+  if (!rules.implied.empty()) semantic->implicit_value(rules.implied);
   keep(semantic, {name, help, rules, [write] { return Json(write()); }, {}});
 }
 

@@ -24,7 +24,8 @@ void check_identity(const std::string& found, const std::string& wanted, const s
       if (a.contains(key) && b.contains(key) && a[key] == b[key]) continue;
       throw InputError(fmt::format("the checkpoint belongs to another {}: '{}' was {} and is {} now", run,
                                    key, value_in(a, key), value_in(b, key)),
-                       path, "give the options it was begun with, or another --output");
+                       path,
+                       "give the options it was begun with, another --output, or --fresh to begin anew");
     }
   }
 }

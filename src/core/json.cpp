@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <fmt/format.h>
 #include <set>
+#include <string_view>
 #include <vector>
 
 #include <galapagos/core/error.hpp>
@@ -26,9 +28,28 @@ const Json& member(const Json& object, const std::string& key, const std::string
       where, "check that the file is complete and of the expected kind");
 }
 
-}  // namespace
+/// Words that Python writes for what JSON has no numbers for become null, but in strings.
+std::string without_non_numbers(const std::string& text) {
+  constexpr std::string_view words[] = {"NaN", "-Infinity", "Infinity"};
+  std::string result;
+  result.reserve(text.size());
+  bool inside = false;  // a string
+  for (std::size_t i = 0; i < text.size();) {
+    const auto* const word = std::ranges::find_if(
+        words, [&](std::string_view one) { return std::string_view(text).substr(i).starts_with(one); });
+    if (!inside && word != std::end(words)) {
+      result += "null";
+      i += word->size();
+      continue;
+    }
+    if (text[i] == '"') inside = !inside;
+    if (inside && text[i] == '\\') result += text[i++];  // and whatever it escapes
+    if (i < text.size()) result += text[i++];
+  }
+  return result;
+}
 
-Json parse_json(const std::string& text, const std::string& where) {
+Json parse(const std::string& text, const std::string& where, bool duplicates) {
   // The parser takes a zero byte for the end of the text and would not see what follows.
   if (text.find('\0') != std::string::npos)
     throw InputError("not valid JSON: a zero byte", where, "replace the file");
@@ -38,7 +59,7 @@ Json parse_json(const std::string& text, const std::string& where) {
     if (depth > max_depth) throw InputError("JSON is nested too deeply", where, "replace the file");
     if (event == Event::object_start) keys.emplace_back();
     if (event == Event::object_end) keys.pop_back();
-    if (event == Event::key && !keys.back().insert(parsed.get<std::string>()).second) {
+    if (event == Event::key && !keys.back().insert(parsed.get<std::string>()).second && !duplicates) {
       throw InputError("duplicate JSON key '" + printable(parsed.get<std::string>()) + "'", where,
                        "replace the file");
     }
@@ -49,6 +70,16 @@ Json parse_json(const std::string& text, const std::string& where) {
   } catch (const nlohmann::json::exception& error) {
     throw InputError(std::string("not valid JSON: ") + error.what(), where, "replace the file");
   }
+}
+
+}  // namespace
+
+Json parse_json(const std::string& text, const std::string& where) {
+  return parse(text, where, false);
+}
+
+Json parse_json_leniently(const std::string& text, const std::string& where) {
+  return parse(without_non_numbers(text), where, true);
 }
 
 Json read_json(const std::filesystem::path& path) {

@@ -1,3 +1,5 @@
+#include <mutex>
+#include <set>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -6,6 +8,11 @@
 #include <galapagos/core/logging.hpp>
 
 namespace galapagos {
+namespace {
+
+int logging_rank = 0;
+
+}  // namespace
 
 void start_logging(const std::string& level, int rank) {
   const auto chosen = spdlog::level::from_str(level);
@@ -21,6 +28,7 @@ void start_logging(const std::string& level, int rank) {
   logger->set_level(rank == 0 ? chosen : std::max(chosen, spdlog::level::warn));
   logger->flush_on(spdlog::level::trace);
   spdlog::set_default_logger(std::move(logger));
+  logging_rank = rank;
 }
 
 bool logs_to_terminal() {
@@ -35,6 +43,13 @@ void log_line_debug(const std::string& text) {
 }
 void log_line_warning(const std::string& text) {
   spdlog::warn(text);
+}
+
+void log_warning_once(const std::string& text) {
+  static std::mutex mutex;
+  static std::set<std::string> said;
+  const std::lock_guard lock(mutex);
+  if (logging_rank == 0 && said.insert(text).second) log_line_warning(text);
 }
 
 }  // namespace galapagos

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/option_hints.hpp>
 #include <galapagos/core/options.hpp>
 
 namespace galapagos {
@@ -16,7 +17,8 @@ constexpr int style = po::command_line_style::unix_style & ~po::command_line_sty
 
 // What stands in an INI file: everything but what only makes sense on the command line.
 bool is_setting(const std::string& name) {
-  return name != "config" && name != "print-config" && name != "print-options" && name != "help";
+  return name != "config" && name != "print-config" && name != "print-options" && name != "help" &&
+         name != "fresh";
 }
 
 // The text of an INI file without the sections of other commands; their lines stay as empty ones, so that the
@@ -80,13 +82,40 @@ void Options::describe(std::string command, std::string summary, std::string pos
   positional_ = std::move(positional);
 }
 
-void Options::parse(const std::vector<std::string>& words) {
+/// The same error as the library's with what the user can do about it.
+UsageError Options::explained(const po::error& error, const std::vector<std::string>& words,
+                              const std::string& where) const {
   const std::string remedy = "see 'galapagos " + command_ + " --help'";
+  if (const auto* unknown = dynamic_cast<const po::unknown_option*>(&error)) {
+    const std::string name = unknown->get_option_name();
+    return {"there is no option '" + printable(name) + "'", where,
+            remedy_for_unknown_option(name, declared_, remedy)};
+  }
+  if (const auto* wrong = dynamic_cast<const po::invalid_option_value*>(&error)) {
+    const std::string name = wrong->get_option_name();  // with its hyphens
+    const auto bound = std::find_if(bound_.begin(), bound_.end(),
+                                    [&](const Bound& option) { return "--" + option.name == name; });
+    if (bound != bound_.end() && !bound->rules.remedy.empty())
+      return {error.what(), where, bound->rules.remedy};
+  }
+  if (dynamic_cast<const po::too_many_positional_options_error*>(&error) != nullptr)
+    return {
+        "'" + printable(bare_word(words, declared_, positional_.empty() ? 0 : 1)) + "' belongs to no option",
+        where, "put what belongs together in quotes; " + remedy};
+  return {error.what(), where, remedy};
+}
+
+void Options::parse(const std::vector<std::string>& given) {
   const std::string where = "galapagos " + command_;
+  const std::vector<std::string> words = with_lists_joined(given, declared_);
   try {
     po::positional_options_description bare;
     if (!positional_.empty()) bare.add(positional_.c_str(), 1);
-    const auto parsed = po::command_line_parser(words).options(declared_).positional(bare).style(style).run();
+    const auto parsed = po::command_line_parser(with_words_joined(words))
+                            .options(declared_)
+                            .positional(bare)
+                            .style(style)
+                            .run();
     for (const auto& option : parsed.options) from_command_line_.push_back(option.string_key);
     po::store(parsed, values_);
     if (flag("help") || flag("print-options")) return;
@@ -105,7 +134,8 @@ void Options::parse(const std::vector<std::string>& words) {
         // What is common to most commands may stand above the sections also for those that do without it.
         po::options_description unused;
         for (const char* common : {"log-level", "backend", "precision", "batch-tokens", "memory-limit",
-                                   "threads", "allow-gpu-sharing", "collectives", "no-collectives-check"}) {
+                                   "threads", "allow-gpu-sharing", "collectives", "no-collectives-check",
+                                   "text-key", "skip-bad-lines", "allow-invalid-utf8"}) {
           if (settings.find_nothrow(common, false) == nullptr)
             unused.add_options()(common, po::value<std::string>());
         }
@@ -117,12 +147,29 @@ void Options::parse(const std::vector<std::string>& words) {
                       [&](const auto& option) { return on_command_line(option.string_key); });
         po::store(from_file, values_);
       } catch (const po::error& error) {
-        throw UsageError(error.what(), path, remedy);
+        throw explained(error, words, path);
       }
     }
   } catch (const po::error& error) {
-    throw UsageError(error.what(), where, remedy);
+    throw explained(error, words, where);
   }
+}
+
+/// A word after an option that may stand alone is its own, where no bare words are taken.
+std::vector<std::string> Options::with_words_joined(const std::vector<std::string>& words) const {
+  std::vector<std::string> joined;
+  for (const std::string& word : words) {
+    const auto takes = [&](const Bound& option) {
+      return !option.rules.implied.empty() && joined.back() == "--" + option.name;
+    };
+    if (positional_.empty() && !joined.empty() && word.find('-') != 0 &&
+        std::any_of(bound_.begin(), bound_.end(), takes)) {
+      joined.back() += "=" + word;
+    } else {
+      joined.push_back(word);
+    }
+  }
+  return joined;
 }
 
 void Options::require_all() const {

@@ -21,13 +21,13 @@ Progress::~Progress() {
 
 void Progress::advance(std::int64_t amount, const std::string& note) {
   done_ += amount;
+  total_ = std::max(total_, done_);  // some totals are estimates
   const double now = watch_.seconds();
   const bool terminal = logs_to_terminal();
   if (now - last_line_ < (terminal ? seconds_between_bars : seconds_between_lines) || done_ <= already_)
     return;
   last_line_ = now;
-  const double left = now * static_cast<double>(std::max<std::int64_t>(total_ - done_, 0)) /
-                      static_cast<double>(done_ - already_);
+  const double left = now * static_cast<double>(total_ - done_) / static_cast<double>(done_ - already_);
   const std::string line = fmt::format(
       "{} {}/{}, ETA {}{}{}", phase_, human_count(static_cast<std::uint64_t>(done_)),
       human_count(static_cast<std::uint64_t>(total_)), human_duration(left), note.empty() ? "" : ", ", note);

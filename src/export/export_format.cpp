@@ -22,6 +22,7 @@ Json pruned_config(const HfConfig& parent, const std::vector<LayerShape>& shapes
   json["num_key_value_heads"] = parent.kv_heads;
   json["head_dim"] = parent.head_dim;
   json["tie_word_embeddings"] = parent.tie_word_embeddings;
+  describe_attention(parent, json);
   Json layers = Json::array();
   for (const LayerShape& shape : shapes) {
     layers.push_back({{"kv_of_head", shape.kv_of_head},

@@ -83,7 +83,7 @@ class SafetensorsExporter : public Exporter {
     }
     // What was written has to be readable before it gets its name.
     read_hf_config(folder);
-    if (Checkpoint(folder).names().size() != model_->tensors.size())
+    if (Checkpoint(folder).stored() != model_->tensors.size())
       throw FailureError("not all tensors were written", folder.string(), "report this as a defect");
   }
 

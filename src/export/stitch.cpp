@@ -1,4 +1,5 @@
 #include "description.hpp"
+#include "fuse.hpp"
 #include "tensors.hpp"
 #include "write_export.hpp"
 
@@ -51,11 +52,12 @@ void stitch(const Communicator& comm, const Checkpoint& checkpoint, const HfConf
   std::vector<ExportFile> files;
   Json description;
   agree(comm, [&] {
+    if (options.refit) check_reaches_stream(config, "--refit", "leave it out");
     description = pruning_description(checkpoint.folder(), config, space, assignment, format);
     model.config = parse_hf_config(format.config(config, space.shapes(config, assignment)),
                                    (options.output / "config.json").string());
     model.parent = checkpoint.folder();
-    model.tensors = plan_tensors(checkpoint, config, levels, space, assignment, format);
+    model.tensors = fused(plan_tensors(checkpoint, config, levels, space, assignment, format), model.config);
     files = exporter->begin(model, options.shard_bytes);
   });
   if (options.refit) {

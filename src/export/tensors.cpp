@@ -25,7 +25,7 @@ bool beside(std::string_view a, std::string_view b) {
 }
 
 /// Of "model.layers.3.mlp.up_proj.weight"; nothing where it is of no layer's attention or feed-forward part.
-std::optional<Place> place_of(const std::string& name) {
+std::optional<Place> place_of(const HfConfig& config, const std::string& name) {
   constexpr std::string_view prefix = "model.layers.";
   if (!name.starts_with(prefix)) return std::nullopt;
   std::int64_t layer = 0;
@@ -36,7 +36,7 @@ std::optional<Place> place_of(const std::string& name) {
   std::optional<Place> place;
   const auto look = [&](ModuleKind kind, const auto& table) {
     for (const auto& tensor : table) {
-      if (!beside(part, tensor.spec.name)) continue;
+      if (!tensor.spec.present(config) || !beside(part, tensor.spec.name)) continue;
       if (!place) place = {{layer, kind}};
       if (part == tensor.spec.name) place->spec = &tensor.spec;
     }
@@ -57,6 +57,12 @@ ExportedTensor copied(const TensorEntry& entry) {
   tensor.fill = [data = entry.data](std::span<std::byte> out) {
     std::copy(data.begin(), data.end(), out.begin());
   };
+  return tensor;
+}
+
+ExportedTensor zeros(const TensorEntry& entry) {
+  ExportedTensor tensor{entry.name, entry.dtype, entry.shape, entry.data.size(), {}};
+  tensor.fill = [](std::span<std::byte> out) { std::ranges::fill(out, std::byte{0}); };
   return tensor;
 }
 
@@ -117,7 +123,7 @@ std::vector<ExportedTensor> plan_tensors(const Checkpoint& checkpoint, const HfC
   std::vector<std::pair<std::int64_t, ExportedTensor>> planned;  // with the layer, or one before or after all
   for (const std::string& name : checkpoint.names()) {
     const TensorEntry& entry = checkpoint.entry(name);
-    const std::optional<Place> place = place_of(name);
+    const std::optional<Place> place = place_of(config, name);
     const auto plan = [&](ExportedTensor tensor) {
       planned.emplace_back(layer_of(name, place, config.layers), std::move(tensor));
     };
@@ -135,6 +141,8 @@ std::vector<ExportedTensor> plan_tensors(const Checkpoint& checkpoint, const HfC
       plan(level_tensor(entry, checkpoint.dtype_of(name), levels, choices.id, level,
                         format.smaller ? std::ssize(kept) : entry.shape[1],
                         format.smaller ? first_columns(kept.size()) : kept));
+    } else if (kept.empty() && place->spec != nullptr && place->spec->output_bias()) {
+      plan(zeros(entry));  // a part that is gone adds nothing, whatever its bias was
     } else if (!format.smaller || pruned == Slicing::none) {
       plan(copied(entry));
     } else if (place->spec->rows == Axis::kv) {

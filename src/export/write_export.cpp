@@ -83,7 +83,9 @@ class FileWriter {
 /// Every rank writes files of its own.
 void write_files(const Communicator& comm, Exporter& exporter, std::span<const ExportFile> files,
                  const fs::path& folder, Staging& staging) {
-  Progress progress("files of this rank", static_cast<std::int64_t>(files.size()) / comm.size());
+  std::int64_t mine = 0;
+  for (std::size_t f = 0; f < files.size(); ++f) mine += writer_of(f, comm.size()) == comm.rank() ? 1 : 0;
+  Progress progress("files of this rank", mine);
   for (std::size_t f = 0; f < files.size(); ++f) {
     if (writer_of(f, comm.size()) != comm.rank()) continue;
     FileWriter writer(folder, files[f], exporter, staging);

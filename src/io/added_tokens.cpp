@@ -1,24 +1,11 @@
 #include "added_tokens.hpp"
 
-#include "utf8.hpp"
+#include "characters.hpp"
 
 #include <algorithm>
-#include <unicode/uchar.h>
 
 namespace galapagos {
 namespace {
-
-/// \w as Unicode's regular expressions (UTS 18) define it.
-bool is_word_character(char32_t code) {
-  const auto c = static_cast<UChar32>(code);
-  constexpr std::uint32_t kinds = U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK;
-  return u_hasBinaryProperty(c, UCHAR_ALPHABETIC) || (U_MASK(u_charType(c)) & kinds) != 0 ||
-         u_hasBinaryProperty(c, UCHAR_JOIN_CONTROL);
-}
-
-bool is_white_space(char32_t code) {
-  return u_hasBinaryProperty(static_cast<UChar32>(code), UCHAR_WHITE_SPACE);
-}
 
 std::size_t bytes_of(char32_t code) {
   return code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;

@@ -1,6 +1,6 @@
 #include "bpe.hpp"
 
-#include "utf8.hpp"
+#include "byte_level.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -15,18 +15,6 @@ namespace {
 /// SentencePiece's mark for a space.
 constexpr std::string_view mark = "\xe2\x96\x81";
 
-/// GPT-2's printable stand-ins: a byte that is a printable Latin-1 character stands for itself, the others
-/// take the code points from 256 on.
-std::array<std::string, 256> byte_spellings() {
-  std::array<std::string, 256> spellings;
-  char32_t next = 256;
-  for (unsigned byte = 0; byte < 256; ++byte) {
-    const bool printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte != 0xad);
-    append_utf8(spellings[byte], printable ? byte : next++);
-  }
-  return spellings;
-}
-
 /// The heap's top is the pair with the lowest rank, of those the leftmost.
 bool comes_later(const Bpe::Scratch::Candidate& a, const Bpe::Scratch::Candidate& b) {
   return a.rank != b.rank ? a.rank > b.rank : a.at > b.at;
@@ -34,22 +22,16 @@ bool comes_later(const Bpe::Scratch::Candidate& a, const Bpe::Scratch::Candidate
 
 }  // namespace
 
-std::string byte_token(unsigned byte) {
-  return fmt::format("<0x{:02X}>", byte);
-}
-
 Bpe::Bpe(Vocabulary vocabulary, BpeSettings settings, std::string where)
-    : vocabulary_(std::move(vocabulary)),
-      settings_(std::move(settings)),
-      where_(std::move(where)),
-      spelling_(byte_spellings()) {
+    : vocabulary_(std::move(vocabulary)), settings_(std::move(settings)), where_(std::move(where)) {
   for (unsigned byte = 0; byte < 256; ++byte) {
-    byte_id_[byte] = find(spelling_[byte]);
+    byte_id_[byte] = find(byte_spellings()[byte]);
     fallback_id_[byte] = find(byte_token(byte));
   }
   // Without an unknown token characters can vanish, and with them what kept two marks apart.
-  cuts_before_mark_ =
-      !settings_.byte_level && !settings_.ignore_merges && settings_.unk_token && find(mark) >= 0;
+  affixed_ = !settings_.continuing_prefix.empty() || !settings_.end_suffix.empty();
+  cuts_before_mark_ = !settings_.byte_level && !settings_.ignore_merges && !affixed_ && settings_.unk_token &&
+                      find(mark) >= 0;
 }
 
 std::int32_t Bpe::find(std::string_view token) const {
@@ -71,7 +53,13 @@ void Bpe::add_merge(const std::string& left, const std::string& right) {
   if (left.empty() || right.empty()) {
     throw InputError(fmt::format("merge {} has an empty part", next_rank_), where_, "replace the file");
   }
-  merges_.insert({id(left), id(right), next_rank_, id(left + right)});
+  if (!right.starts_with(settings_.continuing_prefix)) {
+    throw InputError(
+        fmt::format("merge {}: '{}' lacks the continuing_subword_prefix", next_rank_, printable(right)),
+        where_, "replace the file");
+  }
+  const std::string whole = left + right.substr(settings_.continuing_prefix.size());
+  merges_.insert({id(left), id(right), next_rank_, id(whole)});
   ++next_rank_;
   if (right.starts_with(mark) && !left.ends_with(mark)) cuts_before_mark_ = false;
 }
@@ -92,11 +80,12 @@ void Bpe::encode(std::string_view piece, Scratch& scratch, std::vector<std::int3
 
 void Bpe::encode_word(std::string_view piece, Scratch& scratch, std::vector<std::int32_t>& ids) const {
   if (piece.empty()) return;
+  const auto& spellings = byte_spellings();
   if (settings_.ignore_merges) {
     std::string_view whole = piece;
     if (settings_.byte_level) {
       scratch.spelled.clear();
-      for (const char c : piece) scratch.spelled += spelling_[static_cast<unsigned char>(c)];
+      for (const char c : piece) scratch.spelled += spellings[static_cast<unsigned char>(c)];
       whole = scratch.spelled;
     }
     if (const std::int32_t id = find(whole); id >= 0) {
@@ -107,9 +96,11 @@ void Bpe::encode_word(std::string_view piece, Scratch& scratch, std::vector<std:
   scratch.symbols.clear();
   Unknown unknown;
   for (std::size_t at = 0; at < piece.size();) {
-    if (settings_.byte_level) {
+    if (affixed_) {
+      add_affixed(piece, at, unknown, scratch);
+    } else if (settings_.byte_level) {
       const auto byte = static_cast<unsigned char>(piece[at++]);
-      add_character(spelling_[byte], byte_id_[byte], unknown, scratch);
+      add_character(spellings[byte], byte_id_[byte], unknown, scratch);
     } else {
       const std::string_view character = piece.substr(at, utf8_length(piece, at));
       add_character(character, find(character), unknown, scratch);
@@ -121,6 +112,19 @@ void Bpe::encode_word(std::string_view piece, Scratch& scratch, std::vector<std:
   for (const auto& symbol : scratch.symbols) {
     if (symbol.id >= 0) ids.push_back(symbol.id);
   }
+}
+
+void Bpe::add_affixed(std::string_view piece, std::size_t& at, Unknown& unknown, Scratch& scratch) const {
+  const std::size_t length = settings_.byte_level ? 1 : utf8_length(piece, at);
+  std::string character = at == 0 ? "" : settings_.continuing_prefix;
+  if (settings_.byte_level) {
+    character += byte_spellings()[static_cast<unsigned char>(piece[at])];
+  } else {
+    character += piece.substr(at, length);
+  }
+  at += length;
+  if (at == piece.size()) character += settings_.end_suffix;
+  add_character(character, find(character), unknown, scratch);
 }
 
 void Bpe::add_character(std::string_view character, std::int32_t known_id, Unknown& unknown,

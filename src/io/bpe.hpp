@@ -1,26 +1,16 @@
 #pragma once
 
 #include "pair_table.hpp"
+#include "vocabulary.hpp"
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace galapagos {
-
-struct TextHash {
-  using is_transparent = void;
-  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-};
-using Vocabulary = std::unordered_map<std::string, std::int32_t, TextHash, std::equal_to<>>;
-
-/// "<0x0A>", as vocabularies with a fallback to bytes spell them.
-std::string byte_token(unsigned byte);
 
 struct BpeSettings {
   bool byte_level = false;     ///< pieces are read as bytes, which the vocabulary spells as GPT-2 does
@@ -28,6 +18,8 @@ struct BpeSettings {
   bool fuse_unk = false;       ///< unknown characters in a row become one unknown token
   bool ignore_merges = false;  ///< a piece that is a token as a whole is taken as that
   std::optional<std::string> unk_token;
+  std::string continuing_prefix;  ///< of tokens that are not a piece's first
+  std::string end_suffix;         ///< of tokens that are a piece's last
 };
 
 /// Byte pair encoding: a piece of text begins as characters; the pair that was learned first is merged until
@@ -73,6 +65,7 @@ class Bpe {
 
   std::int32_t find(std::string_view token) const;  // -1 where unknown
   void encode_word(std::string_view piece, Scratch& scratch, std::vector<std::int32_t>& ids) const;
+  void add_affixed(std::string_view piece, std::size_t& at, Unknown& unknown, Scratch& scratch) const;
   void add_character(std::string_view character, std::int32_t known_id, Unknown& unknown,
                      Scratch& scratch) const;
   void merge_all(Scratch& scratch) const;
@@ -83,9 +76,9 @@ class Bpe {
   std::string where_;
   PairTable merges_;
   std::uint32_t next_rank_ = 0;
-  std::array<std::string, 256> spelling_;      // of a byte, byte level
   std::array<std::int32_t, 256> byte_id_;      // of spelling_[byte], or -1
   std::array<std::int32_t, 256> fallback_id_;  // of <0xHH>, or -1
+  bool affixed_ = false;                       // tokens have a prefix or suffix by their place
   bool cuts_before_mark_ = false;              // see encode()
 };
 

@@ -1,16 +1,20 @@
 #include "byte_stream.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <string>
+#include <string_view>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 #include <zlib.h>
 #include <zstd.h>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
+#include <galapagos/core/file_remedy.hpp>
 
 namespace galapagos {
 namespace {
@@ -29,8 +33,9 @@ class PlainStream : public ByteStream {
       const ssize_t got = ::read(file_.get(), bytes.data() + done, bytes.size() - done);
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) {
-        throw InputError(std::string("cannot read: ") + std::strerror(errno), path_.string(),
-                         "check the file");
+        const int error = errno;
+        throw InputError(std::string("cannot read: ") + std::strerror(error), path_.string(),
+                         remedy_for(error));
       }
       if (got == 0) break;
       done += static_cast<std::size_t>(got);
@@ -43,27 +48,58 @@ class PlainStream : public ByteStream {
   FileDescriptor file_;
 };
 
-/// The compressed side of a decompressor: a buffer over the plain file.
+/// The compressed side of a decompressor: a buffer over what it reads from.
 class CompressedInput {
  public:
-  explicit CompressedInput(const std::filesystem::path& path) : file_(path), buffer_(std::size_t{1} << 18) {}
+  explicit CompressedInput(std::unique_ptr<ByteStream> from)
+      : from_(std::move(from)), buffer_(std::size_t{1} << 18) {}
 
   /// Bytes not used yet; empty at the end of the file.
   std::span<char> peek() {
     if (begin_ == end_) {
       begin_ = 0;
-      end_ = file_.read(buffer_);
+      end_ = from_->read(buffer_);
     }
     return std::span(buffer_).subspan(begin_, end_ - begin_);
   }
   void use(std::size_t bytes) { begin_ += bytes; }
 
  private:
-  PlainStream file_;
+  std::unique_ptr<ByteStream> from_;
   std::vector<char> buffer_;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
 };
+
+/// A stream of which the first bytes have been looked at.
+class PeekedStream : public ByteStream {
+ public:
+  explicit PeekedStream(std::unique_ptr<ByteStream> from) : from_(std::move(from)), head_(8, '\0') {
+    head_.resize(from_->read(std::span(head_)));
+  }
+
+  std::string_view head() const { return head_; }
+  bool decompresses() const override { return from_->decompresses(); }
+
+  std::size_t read(std::span<char> bytes) override {
+    const std::size_t known = std::min(head_.size() - used_, bytes.size());
+    std::copy_n(head_.begin() + static_cast<std::ptrdiff_t>(used_), known, bytes.begin());
+    used_ += known;
+    return known + from_->read(bytes.subspan(known));
+  }
+
+ private:
+  std::unique_ptr<ByteStream> from_;
+  std::string head_;
+  std::size_t used_ = 0;
+};
+
+/// A frame, or one to be skipped, with which files begin that can be read in parts.
+bool is_zstd(std::string_view head) {
+  return head.starts_with("\x28\xb5\x2f\xfd") ||
+         (head.size() >= 4 && (static_cast<unsigned char>(head[0]) & 0xf0u) == 0x50u &&
+          head.substr(1).starts_with("\x2a\x4d\x18"));
+}
 
 [[noreturn]] void cut_short(const std::filesystem::path& path) {
   throw InputError("compressed file ends too early", path.string(), "copy or make the file again");
@@ -77,7 +113,8 @@ class CompressedInput {
 /// Gzip: any number of members, then perhaps padding of zeros.
 class GzipStream : public ByteStream {
  public:
-  explicit GzipStream(const std::filesystem::path& path) : path_(path), input_(path) {
+  GzipStream(const std::filesystem::path& path, std::unique_ptr<ByteStream> from)
+      : path_(path), input_(std::move(from)) {
     constexpr int gzip_only = 15 + 16;
     if (inflateInit2(&state_, gzip_only) != Z_OK) {
       throw ResourceError("cannot start zlib", path.string(), "free memory");
@@ -87,6 +124,7 @@ class GzipStream : public ByteStream {
   GzipStream(const GzipStream&) = delete;
   GzipStream& operator=(const GzipStream&) = delete;
 
+  bool decompresses() const override { return true; }
   std::size_t read(std::span<char> bytes) override {
     std::size_t done = 0;
     while (done < bytes.size() && (inside_member_ || start_member())) {
@@ -128,11 +166,14 @@ class GzipStream : public ByteStream {
 /// Zstandard: any number of frames.
 class ZstdStream : public ByteStream {
  public:
-  explicit ZstdStream(const std::filesystem::path& path)
-      : path_(path), input_(path), state_(ZSTD_createDStream(), ZSTD_freeDStream) {
+  ZstdStream(const std::filesystem::path& path, std::unique_ptr<ByteStream> from)
+      : path_(path), input_(std::move(from)), state_(ZSTD_createDStream(), ZSTD_freeDStream) {
     if (state_ == nullptr) throw ResourceError("cannot start zstd", path.string(), "free memory");
+    // Files made with --long=31 ask for as much.
+    ZSTD_DCtx_setParameter(state_.get(), ZSTD_d_windowLogMax, sizeof(void*) == 8 ? 31 : 30);
   }
 
+  bool decompresses() const override { return true; }
   std::size_t read(std::span<char> bytes) override {
     ZSTD_outBuffer out{bytes.data(), bytes.size(), 0};
     while (out.pos < out.size) {
@@ -159,9 +200,19 @@ class ZstdStream : public ByteStream {
 }  // namespace
 
 std::unique_ptr<ByteStream> ByteStream::open(const std::filesystem::path& path) {
-  if (path.extension() == ".gz") return std::make_unique<GzipStream>(path);
-  if (path.extension() == ".zst") return std::make_unique<ZstdStream>(path);
-  return std::make_unique<PlainStream>(path);
+  std::unique_ptr<ByteStream> from = std::make_unique<PlainStream>(path);
+  for (int layer = 0; layer < 4; ++layer) {
+    auto peeked = std::make_unique<PeekedStream>(std::move(from));
+    const std::string_view head = peeked->head();
+    if (head.starts_with("\x1f\x8b")) {
+      from = std::make_unique<GzipStream>(path, std::move(peeked));
+    } else if (is_zstd(head)) {
+      from = std::make_unique<ZstdStream>(path, std::move(peeked));
+    } else {
+      return peeked;
+    }
+  }
+  throw InputError("is compressed again and again", path.string(), "decompress it before");
 }
 
 }  // namespace galapagos

@@ -16,7 +16,11 @@ class ByteStream {
   /// where the file is cut short or damaged.
   virtual std::size_t read(std::span<char> bytes) = 0;
 
-  /// By the last suffix of the name: `.gz`, `.zst`, or plain.
+  /// Whether the file was compressed.
+  virtual bool decompresses() const { return false; }
+
+  /// Gzip and zstd are known by their first bytes, whatever the name; anything else comes as it is.
+  /// InputError where the file cannot be opened.
   static std::unique_ptr<ByteStream> open(const std::filesystem::path& path);
 };
 

@@ -1,9 +1,12 @@
+#include "text_config.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <numeric>
 #include <optional>
 #include <set>
 
@@ -11,6 +14,8 @@
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/io/checkpoint.hpp>
+#include <galapagos/io/fused_tensors.hpp>
+#include <galapagos/io/hub_names.hpp>
 
 namespace galapagos {
 namespace {
@@ -59,7 +64,7 @@ void convert(const TensorEntry& entry, DType from, const std::byte* source, DTyp
 Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored)) {
-    throw InputError("no such folder", folder.string(), "give the folder of a Hugging Face model");
+    throw InputError("no such folder", folder.string(), remedy_for_missing_model(folder.string()));
   }
   const fs::path single = folder / "model.safetensors";
   const fs::path index = folder / "model.safetensors.index.json";
@@ -79,6 +84,26 @@ Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
     throw InputError("no *.safetensors files", folder.string(),
                      "give the folder of a Hugging Face model with its weights as safetensors");
   }
+  take_text();
+  split_fused();
+}
+
+/// Of a model of text and images the text model alone, under its own names.
+void Checkpoint::take_text() {
+  const auto other = [](const auto& item) { return text_name_of(item.first) != item.first; };
+  if (std::ranges::none_of(tensors_, other)) return;
+  std::map<std::string_view, const TensorEntry*> taken;
+  for (const auto& [name, entry] : tensors_) {
+    const std::string text_name = text_name_of(name);
+    if (text_name.empty()) continue;
+    const TensorEntry& own =
+        parts_.emplace_back(TensorEntry{text_name, entry->dtype, entry->shape, entry->data});
+    if (!taken.emplace(own.name, &own).second) {
+      throw InputError(fmt::format("tensor '{}' is there under two names", printable(text_name)),
+                       folder_.string(), "remove the files that do not belong to the model");
+    }
+  }
+  tensors_ = std::move(taken);
 }
 
 void Checkpoint::add_file(const fs::path& path) {
@@ -92,7 +117,7 @@ void Checkpoint::add_file(const fs::path& path) {
 }
 
 void Checkpoint::add_indexed_files(const fs::path& index) {
-  const Json parsed = parse_json(read_file(index, max_index_bytes), index.string());
+  const Json parsed = parse_json_leniently(read_file(index, max_index_bytes), index.string());
   if (!parsed.is_object() || !parsed.contains("weight_map") || !parsed["weight_map"].is_object()) {
     throw InputError("no 'weight_map' object", index.string(), "copy or download the file again");
   }
@@ -115,17 +140,63 @@ void Checkpoint::add_indexed_files(const fs::path& index) {
                        "complete the download of the model");
     }
     add_file(path);
-    for (const std::string& tensor : tensors) {
-      if (files_.back().find(tensor) == nullptr) {
-        throw InputError(fmt::format("holds no tensor '{}', which the index places there", printable(tensor)),
-                         path.string(), "complete the download of the model");
+  }
+  // Indexes in circulation list tensors that are nowhere (buffers that older releases stored, a head that is
+  // tied) or in another of the files.
+  for (const auto& [file, tensors] : tensors_of_file) {
+    for (const std::string& tensor : tensors)
+      if (!has(tensor)) promised_.emplace(tensor, file);
+  }
+}
+
+void Checkpoint::split_fused() {
+  const auto any = [&](const FusedTensor& fused) {
+    return std::ranges::any_of(tensors_, [&](const auto& item) { return item.first.ends_with(fused.name); });
+  };
+  if (std::ranges::none_of(fused_tensors, any)) return;
+  const HfConfig config = read_config_alone(folder_);
+  if (!config.fused) return;
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    const std::string prefix = fmt::format("model.layers.{}.", layer);
+    for (const FusedTensor& fused : fused_tensors) {
+      const auto found = tensors_.find(prefix + fused.name);
+      if (found == tensors_.end()) continue;
+      const std::vector<std::int64_t> rows = rows_of_parts(fused, config);
+      const TensorEntry& whole = entry_of_shape(
+          found->first, {std::accumulate(rows.begin(), rows.end(), std::int64_t{0}), config.hidden_size});
+      tensors_.erase(found);
+      const std::size_t row_bytes = whole.data.size() / static_cast<std::size_t>(whole.shape[0]);
+      std::size_t first = 0;
+      for (std::size_t i = 0; i < fused.count; ++i) {
+        const auto bytes = static_cast<std::size_t>(rows[i]) * row_bytes;
+        const TensorEntry& part = parts_.emplace_back(TensorEntry{prefix + fused.names[i],
+                                                                  whole.dtype,
+                                                                  {rows[i], config.hidden_size},
+                                                                  whole.data.subspan(first, bytes)});
+        first += bytes;
+        if (!tensors_.emplace(part.name, &part).second) {
+          throw InputError(
+              fmt::format("tensor '{}' is there both by itself and in '{}'", part.name, whole.name),
+              folder_.string(), "remove the files that do not belong to the model");
+        }
       }
     }
   }
 }
 
+std::size_t Checkpoint::stored() const {
+  std::size_t count = 0;
+  for (const SafetensorsFile& file : files_) count += file.entries().size();
+  return count;
+}
+
 const TensorEntry& Checkpoint::entry(std::string_view name) const {
   const auto found = tensors_.find(name);
+  if (const auto promised = promised_.find(std::string(name)); promised != promised_.end()) {
+    throw InputError(
+        fmt::format("holds no tensor '{}', which the index places there", printable(promised->first)),
+        (folder_ / promised->second).string(), "complete the download of the model");
+  }
   if (found == tensors_.end()) {
     throw InputError(fmt::format("no tensor '{}' in the checkpoint", printable(std::string(name))),
                      folder_.string(), "check that config.json and the weights belong to the same model");

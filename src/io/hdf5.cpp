@@ -1,8 +1,12 @@
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
 #include <fmt/format.h>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/file_remedy.hpp>
 #include <galapagos/io/hdf5.hpp>
 
 namespace galapagos {
@@ -14,17 +18,33 @@ void be_quiet() {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
 
-std::string innermost_reason() {
-  std::string reason;
+/// Why a call failed: the library's innermost message, and the errno of the system that any of them names.
+struct Reason {
+  std::string text;
+  int error = 0;  ///< 0: none is named
+};
+
+Reason innermost_reason() {
+  Reason reason;
   H5Ewalk2(
       H5E_DEFAULT, H5E_WALK_UPWARD,
-      [](unsigned position, const H5E_error2_t* error, void* text) -> herr_t {
-        if (position == 0 && error->desc != nullptr) *static_cast<std::string*>(text) = error->desc;
+      [](unsigned position, const H5E_error2_t* error, void* found) -> herr_t {
+        if (error->desc == nullptr) return 0;
+        Reason& into = *static_cast<Reason*>(found);
+        if (position == 0) into.text = error->desc;
+        const char* number = std::strstr(error->desc, "errno = ");
+        if (number != nullptr && into.error == 0) into.error = std::atoi(number + std::strlen("errno = "));
         return 0;
       },
       &reason);
   H5Eclear2(H5E_DEFAULT);
-  return reason.empty() ? "it is not as expected" : reason;
+  if (reason.text.empty()) reason.text = "it is not as expected";
+  return reason;
+}
+
+std::string write_remedy(const Reason& reason) {
+  if (reason.error != 0) return remedy_for(reason.error);
+  return "free space there, or check the quota and the permissions, then run the same command again";
 }
 
 hid_t half_type() {
@@ -63,8 +83,21 @@ hid_t hdf5_type(Hdf5Type type) {
 constexpr std::array all_types = {Hdf5Type::u8,  Hdf5Type::u64, Hdf5Type::i32, Hdf5Type::i64,
                                   Hdf5Type::f32, Hdf5Type::f64, Hdf5Type::f16, Hdf5Type::bf16};
 
-Hdf5Handle file_access() {
+/// The library locks files unless told otherwise, which not all file systems can. What is written is guarded
+/// by a lock of ours (core/run_lock.hpp). HDF5_USE_FILE_LOCKING goes before this.
+Hdf5Handle access_without_locks() {
   Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+#if H5_VERSION_GE(1, 14, 0) || (H5_VERS_MINOR == 12 && H5_VERS_RELEASE >= 1) || \
+    (H5_VERS_MINOR == 10 && H5_VERS_RELEASE >= 7)
+  H5Pset_file_locking(access.get(), false, true);
+#else
+  ::setenv("HDF5_USE_FILE_LOCKING", "FALSE", 0);  // all that older versions listen to
+#endif
+  return access;
+}
+
+Hdf5Handle file_access() {
+  Hdf5Handle access = access_without_locks();
   H5Pset_alignment(access.get(), 64 << 10, 1 << 20);  // large datasets begin at stripes
   H5Pset_meta_block_size(access.get(), 1 << 20);
   return access;
@@ -112,10 +145,12 @@ Hdf5File Hdf5File::create(const std::filesystem::path& path) {
   const Hdf5Handle access = file_access();
   Hdf5File file({H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose}, path);
   if (file.file_.get() < 0) {
-    const std::string reason = innermost_reason();
+    const Reason reason = innermost_reason();
     throw ResourceError(
-        "cannot create the file: " + reason, path.string(),
-        "check that the folder " + folder_or_here(path).string() + " exists and can be written");
+        "cannot create the file: " + reason.text, path.string(),
+        reason.error != 0 && reason.error != ENOENT
+            ? remedy_for(reason.error)
+            : "check that the folder " + folder_or_here(path).string() + " exists and can be written");
   }
   return file;
 }
@@ -124,14 +159,14 @@ Hdf5File Hdf5File::open(const std::filesystem::path& path) {
   be_quiet();
   if (!std::filesystem::exists(path))
     throw InputError("there is no such file", path.string(), "check the path");
-  Hdf5File file({H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose}, path);
+  Hdf5File file({H5Fopen(path.c_str(), H5F_ACC_RDONLY, access_without_locks().get()), H5Fclose}, path);
   if (file.file_.get() < 0) file.read_failed("cannot open the file", "/");
   return file;
 }
 
 Hdf5File Hdf5File::open_to_change(const std::filesystem::path& path) {
   be_quiet();
-  Hdf5File file({H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose}, path);
+  Hdf5File file({H5Fopen(path.c_str(), H5F_ACC_RDWR, access_without_locks().get()), H5Fclose}, path);
   if (file.file_.get() < 0) file.read_failed("cannot open the file for writing", "/");
   return file;
 }
@@ -305,13 +340,11 @@ bool Hdf5File::has(const std::string& name) const {
 
 void Hdf5File::close() {
   const bool flushed = H5Fflush(file_.get(), H5F_SCOPE_GLOBAL) >= 0;
-  const std::string reason = flushed ? "" : innermost_reason();
+  const Reason reason = flushed ? Reason() : innermost_reason();
   Hdf5Handle closing = std::move(file_);
   (void)closing;
-  if (!flushed) {
-    throw ResourceError("cannot flush the file: " + reason, path_.string(),
-                        "free space on that file system, then use --resume");
-  }
+  if (!flushed)
+    throw ResourceError("cannot flush the file: " + reason.text, path_.string(), write_remedy(reason));
 }
 
 std::uint64_t Hdf5File::checked_size(const std::string& name, Hdf5Type type, std::uint64_t most) const {
@@ -330,15 +363,18 @@ Hdf5Handle Hdf5File::open_dataset(const std::string& name) const {
 }
 
 void Hdf5File::read_failed(const std::string& what, const std::string& object) const {
-  const std::string reason = innermost_reason();
-  throw InputError(fmt::format("{} {}: {}", what, object, reason), path_.string(),
-                   "check that this is a complete Galapagos database, or make it anew");
+  const Reason reason = innermost_reason();
+  const std::string said = fmt::format("{} {}: {}", what, object, reason.text);
+  if (is_shortage(reason.error)) throw ResourceError(said, path_.string(), remedy_for(reason.error));
+  throw InputError(said, path_.string(),
+                   reason.error != 0 ? remedy_for(reason.error)
+                                     : "check that this is a complete Galapagos database, or make it anew");
 }
 
 void Hdf5File::write_failed(const std::string& what, const std::string& object) const {
-  const std::string reason = innermost_reason();
-  throw ResourceError(fmt::format("{} {}: {}", what, object, reason), path_.string(),
-                      "free space on that file system, then use --resume");
+  const Reason reason = innermost_reason();
+  throw ResourceError(fmt::format("{} {}: {}", what, object, reason.text), path_.string(),
+                      write_remedy(reason));
 }
 
 std::string hdf5_version() {

@@ -53,7 +53,8 @@ Regex::Regex(const std::string& pattern, std::string where)
 Regex::~Regex() = default;
 Regex::Regex(Regex&&) noexcept = default;
 
-void Regex::split(std::string_view text, const std::function<void(std::string_view)>& piece) const {
+void Regex::for_each_match(std::string_view text,
+                           const std::function<void(std::size_t, std::size_t)>& match) const {
   if (text.size() > std::size_t{INT_MAX}) {
     throw InputError("document is too long for regular expressions", where_,
                      "cut the document into shorter ones");
@@ -78,13 +79,11 @@ void Regex::split(std::string_view text, const std::function<void(std::string_vi
       from += from < text.size() ? utf8_length(text, from) : 1;
       continue;
     }
-    if (first > done) piece(text.substr(done, first - done));
-    if (last > first) piece(text.substr(first, last - first));
+    match(first, last);
     matched = true;
     done = last;
     from = last;
   }
-  if (done < text.size()) piece(text.substr(done));
 }
 
 }  // namespace galapagos

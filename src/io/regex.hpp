@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,9 +16,10 @@ class Regex {
   ~Regex();
   Regex(Regex&&) noexcept;
 
-  /// Cuts the whole text into its matches and the gaps between them, in order, none of them empty. InputError
-  /// where the engine gives up (its limit on backtracking).
-  void split(std::string_view text, const std::function<void(std::string_view)>& piece) const;
+  /// Calls match(begin, end) for the leftmost matches that do not overlap, in order; they may be empty, but
+  /// not right behind another. InputError where the engine gives up (its limit on backtracking).
+  void for_each_match(std::string_view text,
+                      const std::function<void(std::size_t begin, std::size_t end)>& match) const;
 
  private:
   struct Compiled;

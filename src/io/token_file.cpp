@@ -6,6 +6,7 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/io/mds.hpp>
 #include <galapagos/io/token_file.hpp>
 
 namespace galapagos {
@@ -50,6 +51,7 @@ int width_of(std::uint8_t type) {
 }  // namespace
 
 bool is_token_file(const fs::path& path) {
+  if (is_mds_folder(path)) return mds_token_column(MdsReader(path)).has_value();
   return path.extension() == ".bin" || path.extension() == ".idx" || fs::exists(with_suffix(path, ".idx"));
 }
 

@@ -1,3 +1,4 @@
+#include "text_tally.hpp"
 #include "tokenized_blocks.hpp"
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/hash.hpp>
+#include <galapagos/io/mds.hpp>
 #include <galapagos/io/token_file.hpp>
 #include <galapagos/io/token_source.hpp>
 
@@ -22,6 +24,7 @@ struct Gathered {
   std::vector<std::uint64_t> lengths;
   std::vector<std::uint8_t> in_loss;  // of each token, where responses are asked for
   std::uint64_t total = 0;
+  std::string nothing_in;  // on the root: files of text without any
 };
 
 void check_ids(const std::vector<std::int32_t>& ids, std::int32_t vocab_size, const std::string& where,
@@ -32,18 +35,32 @@ void check_ids(const std::vector<std::int32_t>& ids, std::int32_t vocab_size, co
                    remedy);
 }
 
+void append_document(std::vector<std::int32_t>& ids, const std::string& where, const SequenceOptions& options,
+                     std::int32_t vocab_size, Gathered& gathered) {
+  if (ids.empty()) return;
+  check_ids(ids, vocab_size, where, "was it made with another tokenizer?");
+  if (options.bos) ids.insert(ids.begin(), *options.bos);
+  gathered.tokens.insert(gathered.tokens.end(), ids.begin(), ids.end());
+  gathered.lengths.push_back(ids.size());
+  gathered.total += ids.size();
+}
+
 void read_token_file(const std::filesystem::path& path, const SequenceOptions& options, std::uint64_t budget,
                      std::int32_t vocab_size, Gathered& gathered) {
-  const TokenFile file = TokenFile::open(path);
   std::vector<std::int32_t> ids;
+  if (is_mds_folder(path)) {
+    MdsReader shards(path);
+    const std::size_t column = mds_token_column(shards).value();
+    while (gathered.total < budget && shards.next()) {
+      read_mds_tokens(shards, column, ids);
+      append_document(ids, shards.where(), options, vocab_size, gathered);
+    }
+    return;
+  }
+  const TokenFile file = TokenFile::open(path);
   for (std::size_t i = 0; i < file.documents() && gathered.total < budget; ++i) {
     file.read(i, ids, budget - gathered.total);
-    if (ids.empty()) continue;
-    check_ids(ids, vocab_size, path.string(), "was it made with another tokenizer?");
-    if (options.bos) ids.insert(ids.begin(), *options.bos);
-    gathered.tokens.insert(gathered.tokens.end(), ids.begin(), ids.end());
-    gathered.lengths.push_back(ids.size());
-    gathered.total += ids.size();
+    append_document(ids, path.string(), options, vocab_size, gathered);
   }
 }
 
@@ -57,16 +74,18 @@ void load_token_file(const Communicator& comm, const std::filesystem::path& path
 void load_text_files(const Communicator& comm, const Paths& files, const Tokenizer& tokenizer,
                      const SequenceOptions& options, std::uint64_t budget, std::int32_t vocab_size,
                      Gathered& gathered) {
-  TokenizedBlocks blocks(files, tokenizer, options.bos, block_bytes, comm.rank(), comm.size(),
+  TokenizedBlocks blocks(files, tokenizer, options.bos, block_bytes, comm.rank(), comm.size(), options.text,
                          options.responses_only);
-  while (!blocks.ended() && gathered.total < budget) {
+  TextTally tally(comm, files, options.text);
+  const std::uint64_t before = gathered.total;
+  while (!blocks.ended() && before + tally.tokens() < budget) {
     const TokenizedBlock mine = agree_on(comm, [&] {
       TokenizedBlock block = blocks.next_round();
       check_ids(block.tokens, vocab_size, tokenizer.description(), "use the tokenizer of this model");
       return block;
     });
-    std::vector<std::uint64_t> counts;
-    const auto tokens = comm.gather(std::span<const std::int32_t>(mine.tokens), &counts);
+    tally.add(mine, budget - before);
+    const auto tokens = comm.gather(std::span<const std::int32_t>(mine.tokens));
     const auto lengths = comm.gather(std::span<const std::uint32_t>(mine.lengths));
     const auto in_loss = comm.gather(std::span<const std::uint8_t>(mine.in_loss));
     agree(comm, [&] {
@@ -74,8 +93,10 @@ void load_text_files(const Communicator& comm, const Paths& files, const Tokeniz
       gathered.lengths.insert(gathered.lengths.end(), lengths.begin(), lengths.end());
       gathered.in_loss.insert(gathered.in_loss.end(), in_loss.begin(), in_loss.end());
     });
-    for (const std::uint64_t count : counts) gathered.total += count;
   }
+  tally.finish(before + tally.tokens() < budget);
+  gathered.total += tally.tokens();
+  if (gathered.nothing_in.empty()) gathered.nothing_in = tally.nothing_in();
 }
 
 Gathered gather_documents(const Communicator& comm, const Paths& files, const Tokenizer* tokenizer,
@@ -182,7 +203,8 @@ TokenSet load_sequences(const Communicator& comm, const std::vector<std::filesys
   agree(comm, [&] {
     const std::string where = files.empty() ? "" : files.front().string();
     if (gathered.total == 0) {
-      throw InputError("calibration data is empty", where, "give files with text or tokens");
+      throw InputError("the data is empty", gathered.nothing_in.empty() ? where : gathered.nothing_in,
+                       "give files with text or tokens");
     }
     if (!all && !options.fewer && gathered.total < budget) {
       throw InputError(fmt::format("calibration data too short: {} tokens, {} asked", gathered.total, budget),

@@ -1,3 +1,4 @@
+#include "text_tally.hpp"
 #include "token_writer.hpp"
 #include "tokenized_blocks.hpp"
 
@@ -57,7 +58,8 @@ std::uint64_t tokens_before(const std::vector<std::uint64_t>& counts, int rank) 
 }  // namespace
 
 TokenizeSummary tokenize_files(const Communicator& comm, const Tokenizer& tokenizer,
-                               const std::vector<fs::path>& inputs, const fs::path& output, bool add_bos) {
+                               const std::vector<fs::path>& inputs, const fs::path& output, bool add_bos,
+                               const TextOptions& text) {
   TokenizeSummary summary;
   name_outputs(output, summary);
   summary.bytes_per_token = megatron_token_bytes(tokenizer.vocab_size());
@@ -79,9 +81,11 @@ TokenizeSummary tokenize_files(const Communicator& comm, const Tokenizer& tokeni
   });
   auto bin = agree_on(comm, [&] { return FileDescriptor(parts.bin, O_WRONLY); });
   TokenizedBlocks blocks(inputs, tokenizer, add_bos ? tokenizer.bos_id() : std::nullopt, block_bytes,
-                         comm.rank(), comm.size());
+                         comm.rank(), comm.size(), text);
+  TextTally tally(comm, inputs, text);
   while (!blocks.ended()) {
     const TokenizedBlock mine = agree_on(comm, [&] { return blocks.next_round(); });
+    tally.add(mine);
     const auto counts = comm.all_gather<std::uint64_t>(mine.tokens.size());
     const std::uint64_t first = summary.tokens + tokens_before(counts, comm.rank());
     const auto lengths = comm.gather(std::span<const std::uint32_t>(mine.lengths));
@@ -91,14 +95,15 @@ TokenizeSummary tokenize_files(const Communicator& comm, const Tokenizer& tokeni
       if (index) index->append(lengths);
     });
     summary.tokens += tokens_before(counts, comm.size());
-    summary.documents += static_cast<std::uint64_t>(comm.sum(static_cast<std::int64_t>(mine.lengths.size())));
+    summary.documents +=
+        static_cast<std::uint64_t>(comm.sum(static_cast<std::int64_t>(mine.facts.documents)));
     summary.empty_documents +=
-        static_cast<std::uint64_t>(comm.sum(static_cast<std::int64_t>(mine.empty_documents)));
+        static_cast<std::uint64_t>(comm.sum(static_cast<std::int64_t>(mine.facts.empty_documents)));
   }
+  tally.finish(true);
   agree(comm, [&] {
     if (summary.tokens == 0) {
-      throw InputError("the text is empty", inputs.empty() ? "" : inputs.front().string(),
-                       "give files with text");
+      throw InputError("the text is empty", tally.nothing_in(), "give files with text");
     }
     bin.sync();
     if (index) index->finish();

@@ -1,6 +1,8 @@
 #include "tokenizer_file.hpp"
 
 #include <array>
+#include <cmath>
+#include <cstdint>
 #include <fmt/format.h>
 #include <set>
 
@@ -10,6 +12,30 @@ namespace galapagos {
 namespace {
 
 using Event = nlohmann::json::parse_event_t;
+
+/// A score as the tokenizers read it: their JSON parser scales the digits, a whole number, by a power of ten,
+/// and is then at times off by a bit, which decides between spellings of equal sums.
+double as_original_reads(double score) {
+  const std::string text =
+      fmt::format("{}", score);  // the fewest digits that tell it from others, at most 17
+  std::uint64_t digits = 0;
+  int exponent = 0;
+  bool fraction = false;
+  std::size_t at = 0;
+  for (; at < text.size() && text[at] != 'e'; ++at) {
+    if (text[at] == '.') fraction = true;
+    if (text[at] < '0' || text[at] > '9') continue;
+    digits = digits * 10 + static_cast<std::uint64_t>(text[at] - '0');
+    exponent -= fraction ? 1 : 0;
+  }
+  if (at < text.size()) exponent += std::stoi(text.substr(at + 1));
+  constexpr int largest = 308;
+  if (std::abs(exponent) > largest) return score;
+  const double power = std::stod(fmt::format("1e{}", std::abs(exponent)));
+  const double size =
+      exponent < 0 ? static_cast<double>(digits) / power : static_cast<double>(digits) * power;
+  return std::signbit(score) ? -size : size;
+}
 
 /// Sees every value as it is parsed (nlohmann's parser callback); returning false drops the value.
 class TableFilter {
@@ -21,7 +47,7 @@ class TableFilter {
     switch (event) {
       case Event::object_start:
         keys_.emplace_back();
-        if (inside("vocab", depth, 3)) fail("a token's id is not a number");
+        if (inside("vocab", depth, 3)) fail(pieces_ ? not_a_piece : not_an_id);
         return true;
       case Event::object_end:
         keys_.pop_back();
@@ -29,14 +55,16 @@ class TableFilter {
       case Event::key:
         return key(depth, parsed.get_ref<const std::string&>());
       case Event::array_start:
-        if (inside("vocab", depth, 3)) fail("a token's id is not a number");
+        if (inside("vocab", depth, 2)) pieces_ = true;
+        if (inside("vocab", depth, 3) && !pieces_) fail(not_an_id);
         return true;
       case Event::array_end:
+        if (inside("vocab", depth, 3)) return piece(parsed);
         if (!inside("merges", depth, 3)) return true;
         merge(parsed);
         return false;
       case Event::value:
-        if (inside("vocab", depth, 3)) return token(parsed);
+        if (inside("vocab", depth, 3)) return pieces_ ? piece(parsed) : token(parsed);
         if (!inside("merges", depth, 3)) return true;
         merge(parsed);
         return false;
@@ -46,6 +74,8 @@ class TableFilter {
 
  private:
   static constexpr int max_depth = 64;
+  static constexpr const char* not_an_id = "a token's id is not a number";
+  static constexpr const char* not_a_piece = "the vocabulary has an entry that is not a token and its score";
 
   /// Whether the parser is `depth` levels down at a value of model.<table>.
   bool inside(const char* table, int depth, int wanted) const {
@@ -70,6 +100,17 @@ class TableFilter {
     if (!file_.vocabulary.emplace(token_, id.get<std::int32_t>()).second) {
       fail("token '" + printable(token_) + "' is in the vocabulary twice");
     }
+    return false;
+  }
+
+  bool piece(const Json& entry) {
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number() ||
+        file_.pieces.size() >= INT32_MAX) {
+      fail(not_a_piece);
+    }
+    const auto score = entry[1].get<double>();
+    file_.pieces.emplace_back(entry[0].get<std::string>(),
+                              entry[1].is_number_float() ? as_original_reads(score) : score);
     return false;
   }
 
@@ -99,6 +140,7 @@ class TableFilter {
   std::array<std::string, 2> path_;  // the keys above
   std::vector<std::set<std::string>> keys_;
   std::string token_;
+  bool pieces_ = false;  // the vocabulary is a list
 };
 
 }  // namespace

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "bpe.hpp"
+#include "vocabulary.hpp"
 
 #include <string>
 #include <utility>
@@ -10,10 +10,11 @@
 
 namespace galapagos {
 
-/// A tokenizer.json taken apart: the two big tables, and everything else as JSON.
+/// A tokenizer.json taken apart: the big tables, and everything else as JSON.
 struct TokenizerFile {
   Json rest;
-  Vocabulary vocabulary;
+  Vocabulary vocabulary;                               ///< of an object
+  std::vector<std::pair<std::string, double>> pieces;  ///< of a list: tokens and their scores, by ids
   std::vector<std::pair<std::string, std::string>> merges;
 };
 

@@ -1,6 +1,9 @@
 #include "added_tokens.hpp"
-#include "bpe.hpp"
+#include "byte_level.hpp"
+#include "foreign_tokenizers.hpp"
+#include "json_model.hpp"
 #include "normalizer.hpp"
+#include "post_processor.hpp"
 #include "pre_tokenizer.hpp"
 #include "special_tokens.hpp"
 #include "tokenizer_file.hpp"
@@ -8,49 +11,23 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <unordered_map>
 #include <utility>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/hash.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/core/utf8.hpp>
 
 namespace galapagos {
 namespace {
 
-constexpr const char* elsewhere = "tokenize elsewhere into Megatron .bin/.idx and give those files";
 constexpr std::uint64_t max_file_bytes = std::uint64_t{512} << 20;
 
 const Json& part(const Json& document, const char* key) {
   static const Json null;
   return json_absent(document, key) ? null : document.at(key);
-}
-
-void refuse_unless_null(const Json& object, const char* key, const std::string& where) {
-  const Json& value = part(object, key);
-  const bool harmless = value.is_null() || value == "" || value == 0.0;
-  if (!harmless) {
-    throw InputError(fmt::format("'{}' is not supported", key), where, "set it to null in the file");
-  }
-}
-
-Bpe make_bpe(TokenizerFile& file, bool byte_level, const std::string& where) {
-  const Json& model = part(file.rest, "model");
-  const std::string type = json_string(model, "type", where + ": model");
-  if (type != "BPE") throw InputError("model '" + printable(type) + "' is not supported", where, elsewhere);
-  refuse_unless_null(model, "dropout", where);
-  refuse_unless_null(model, "continuing_subword_prefix", where);
-  refuse_unless_null(model, "end_of_word_suffix", where);
-  const auto flag = [&](const char* key) { return !json_absent(model, key) && json_bool(model, key, where); };
-  BpeSettings settings;
-  settings.byte_level = byte_level;
-  settings.byte_fallback = flag("byte_fallback");
-  settings.fuse_unk = flag("fuse_unk");
-  settings.ignore_merges = flag("ignore_merges");
-  if (!json_absent(model, "unk_token")) settings.unk_token = json_string(model, "unk_token", where);
-  if (file.vocabulary.empty()) throw InputError("the vocabulary is empty", where, "replace the file");
-  Bpe bpe(std::exchange(file.vocabulary, {}), settings, where);
-  for (const auto& [left, right] : std::exchange(file.merges, {})) bpe.add_merge(left, right);
-  return bpe;
 }
 
 AddedToken read_added_token(const Json& entry, const std::string& where) {
@@ -63,27 +40,6 @@ AddedToken read_added_token(const Json& entry, const std::string& where) {
           json_bool(entry, "special", where)};
 }
 
-/// The token in front of the text in a TemplateProcessing, alone or in a Sequence.
-std::optional<std::string> template_bos(const Json& processor, const std::string& where) {
-  if (processor.is_null()) return std::nullopt;
-  const std::string type = json_string(processor, "type", where);
-  if (type == "ByteLevel") return std::nullopt;
-  if (type == "Sequence") {
-    for (const Json& step : part(processor, "processors")) {
-      if (auto token = template_bos(step, where)) return token;
-    }
-    return std::nullopt;
-  }
-  if (type != "TemplateProcessing") {
-    throw InputError("post_processor '" + printable(type) + "' is not supported", where, elsewhere);
-  }
-  const Json& single = part(processor, "single");
-  if (!single.is_array() || single.empty() || json_absent(single.front(), "SpecialToken")) {
-    return std::nullopt;
-  }
-  return json_string(single.front()["SpecialToken"], "id", where);
-}
-
 class JsonTokenizer : public Tokenizer {
  public:
   JsonTokenizer(TokenizerFile file, std::uint64_t fingerprint, const std::filesystem::path& path)
@@ -91,14 +47,11 @@ class JsonTokenizer : public Tokenizer {
         fingerprint_(fingerprint),
         normalizer_(part(file.rest, "normalizer"), where_),
         pre_tokenizer_(part(file.rest, "pre_tokenizer"), where_),
-        bpe_(make_bpe(file, pre_tokenizer_.byte_level(), where_)) {
-    refuse_unless_null(file.rest, "truncation", where_);
-    refuse_unless_null(file.rest, "padding", where_);
-    if (pre_tokenizer_.has_metaspace() && !normalizer_.empty()) {
-      throw InputError("pre_tokenizer Metaspace together with a normalizer is not supported", where_,
-                       elsewhere);
-    }
-    for (const auto& [token, id] : bpe_.vocabulary()) vocab_size_ = std::max(vocab_size_, id + 1);
+        model_(make_json_model(file, pre_tokenizer_.byte_level(), where_)) {
+    // `truncation` and `padding` are the state of a program that saved the file, not of the tokenizer.
+    for (const auto& [token, id] : model_vocabulary()) vocab_size_ = std::max(vocab_size_, id + 1);
+    if (const auto* unigram = std::get_if<Unigram>(&model_))
+      vocab_size_ = static_cast<std::int32_t>(unigram->pieces().size());
     add_tokens(part(file.rest, "added_tokens"));
     set_bos(configured_bos_token(path), part(file.rest, "post_processor"));
   }
@@ -107,16 +60,16 @@ class JsonTokenizer : public Tokenizer {
   std::optional<std::int32_t> bos_id() const override { return bos_; }
   std::vector<Token> vocabulary() const override;
   std::vector<TokenMerge> merges() const override;
-  std::vector<float> scores() const override {
-    throw InputError("a tokenizer.json has merges and no scores", where_,
-                     "put the model's tokenizer.model, if it has one, in its place");
-  }
+  std::vector<float> scores() const override;
   SpecialTokens special_tokens() const override;
   std::uint64_t fingerprint() const override { return fingerprint_; }
   std::string description() const override {
-    return fmt::format("{} BPE with {} ids, {} merges, {} added tokens ({})",
-                       pre_tokenizer_.byte_level() ? "byte-level" : "character", vocab_size_, bpe_.merges(),
-                       added_.size(), where_);
+    const auto* bpe = std::get_if<Bpe>(&model_);
+    const std::string kind = bpe != nullptr
+                                 ? fmt::format("BPE with {} ids, {} merges", vocab_size_, bpe->merges())
+                                 : fmt::format("Unigram with {} ids", vocab_size_);
+    return fmt::format("{} {}, {} added tokens ({})",
+                       pre_tokenizer_.byte_level() ? "byte-level" : "character", kind, added_.size(), where_);
   }
 
  private:
@@ -124,26 +77,46 @@ class JsonTokenizer : public Tokenizer {
   void set_bos(const std::optional<std::string>& configured, const Json& post_processor);
   std::optional<std::int32_t> find(const std::string& token) const;
   TokenKind kind_of(const std::string& token) const;
+  const Vocabulary& model_vocabulary() const;
+  std::optional<std::string> unknown_token() const;
+  bool falls_back_to_bytes() const;
 
   std::vector<std::int32_t> encode_valid(std::string_view text) const override;
+  /// Hands the pieces for the model to `sink`, and appends the added tokens between them.
+  void cut(std::string_view text, std::vector<std::int32_t>& ids, const PreTokenizer::Sink& sink) const;
 
   std::string where_;
   std::uint64_t fingerprint_;
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
-  Bpe bpe_;
+  JsonModel model_;
   std::unordered_map<std::string, AddedToken> added_;
   AddedTokenMatcher plain_;       // matched in the text as it comes
   AddedTokenMatcher normalized_;  // matched in the normalised text
   std::int32_t vocab_size_ = 0;
-  std::optional<std::int32_t> bos_, template_bos_;
+  std::optional<std::int32_t> bos_;
+  std::optional<std::int32_t> front_;  // what the post-processor puts in front
 };
+
+const Vocabulary& JsonTokenizer::model_vocabulary() const {
+  return std::visit([](const auto& model) -> const Vocabulary& { return model.vocabulary(); }, model_);
+}
+
+std::optional<std::string> JsonTokenizer::unknown_token() const {
+  if (const auto* bpe = std::get_if<Bpe>(&model_)) return bpe->settings().unk_token;
+  const auto& unigram = std::get<Unigram>(model_);
+  const auto id = unigram.settings().unk_id;
+  return id ? std::optional(unigram.pieces()[static_cast<std::size_t>(*id)].first) : std::nullopt;
+}
+
+bool JsonTokenizer::falls_back_to_bytes() const {
+  return std::visit([](const auto& model) { return model.settings().byte_fallback; }, model_);
+}
 
 std::optional<std::int32_t> JsonTokenizer::find(const std::string& token) const {
   if (const auto found = added_.find(token); found != added_.end()) return found->second.id;
-  if (const auto found = bpe_.vocabulary().find(token); found != bpe_.vocabulary().end()) {
-    return found->second;
-  }
+  const Vocabulary& vocabulary = model_vocabulary();
+  if (const auto found = vocabulary.find(token); found != vocabulary.end()) return found->second;
   return std::nullopt;
 }
 
@@ -152,30 +125,38 @@ void JsonTokenizer::add_tokens(const Json& entries) {
     throw InputError("added_tokens is not a list", where_, "replace the file");
   }
   std::vector<AddedToken> tokens;
-  auto next_id = static_cast<std::int32_t>(bpe_.vocabulary().size());
+  const auto* unigram = std::get_if<Unigram>(&model_);
+  auto next_id =
+      static_cast<std::int32_t>(unigram != nullptr ? unigram->pieces().size() : model_vocabulary().size());
   for (const Json& entry : entries) {
     AddedToken token = read_added_token(entry, where_);
     if (token.content.empty()) continue;
-    // The original numbers these itself: as the vocabulary does, or else on from the highest.
-    const std::int32_t id = find(token.content).value_or(next_id);
-    if (token.id != id) {
+    // The original numbers these itself: as the vocabulary does, else on from its size.
+    const auto known = find(token.content);
+    if (known && token.id != *known) {
+      log_info("{}: added token '{}' is listed with the id {}, but the vocabulary has it as {}, which counts",
+               where_, printable(token.content), token.id, *known);
+      token.id = *known;
+    }
+    if (!known && token.id != next_id) {
       throw InputError(fmt::format("added token '{}' has id {} but is in the place of {}",
-                                   printable(token.content), token.id, id),
+                                   printable(token.content), token.id, next_id),
                        where_, "list the added tokens in the order of their ids, without gaps");
     }
+    if (!known) ++next_id;
     if (!added_.emplace(token.content, token).second) {
       throw InputError("added token '" + printable(token.content) + "' is listed twice", where_,
                        "replace the file");
     }
-    next_id = std::max(next_id, id + 1);
-    vocab_size_ = std::max(vocab_size_, id + 1);
+    vocab_size_ = std::max(vocab_size_, token.id + 1);
     tokens.push_back(std::move(token));
   }
   std::stable_partition(tokens.begin(), tokens.end(), [](const AddedToken& token) { return token.special; });
   for (const AddedToken& token : tokens) {
     std::string storage;
     if (token.normalized) {
-      normalized_.add(std::string(normalizer_.apply(token.content, storage)), token);
+      std::size_t head = 0;
+      normalized_.add(std::string(normalizer_.apply(token.content, storage, head)), token);
     } else {
       plain_.add(token.content, token);
     }
@@ -183,20 +164,19 @@ void JsonTokenizer::add_tokens(const Json& entries) {
 }
 
 void JsonTokenizer::set_bos(const std::optional<std::string>& configured, const Json& post_processor) {
-  const auto from_template = template_bos(post_processor, where_);
-  if (from_template) template_bos_ = find(*from_template);
-  const auto& token = configured ? configured : from_template;
-  if (!token) return;
-  bos_ = find(*token);
-  if (!bos_) {
-    throw InputError("the BOS token '" + printable(*token) + "' is not in the vocabulary", where_,
+  const auto known = [&](const std::string& token, std::optional<std::int32_t> id) {
+    if (id && *id < vocab_size_) return *id;
+    throw InputError("the BOS token '" + printable(token) + "' is not in the vocabulary", where_,
                      "correct bos_token in tokenizer_config.json");
-  }
+  };
+  const auto front = post_processor_front(post_processor, where_);
+  if (front && (front->id || !configured))
+    front_ = known(front->text, front->id ? front->id : find(front->text));
+  bos_ = configured ? known(*configured, find(*configured)) : front_;
 }
 
 TokenKind JsonTokenizer::kind_of(const std::string& token) const {
-  const BpeSettings& settings = bpe_.settings();
-  if (!settings.byte_level && token == settings.unk_token) return TokenKind::unknown;
+  if (!pre_tokenizer_.byte_level() && token == unknown_token()) return TokenKind::unknown;
   if (const auto added = added_.find(token); added != added_.end())
     return added->second.special ? TokenKind::control : TokenKind::user_defined;
   return TokenKind::normal;
@@ -210,9 +190,14 @@ std::vector<Token> JsonTokenizer::vocabulary() const {
       throw InputError(fmt::format("two tokens have the id {}", id), where_, "replace the file");
     token = {text, kind_of(text)};
   };
-  for (const auto& [text, id] : bpe_.vocabulary()) put(text, id);
+  if (const auto* unigram = std::get_if<Unigram>(&model_)) {
+    std::int32_t id = 0;
+    for (const auto& [text, score] : unigram->pieces()) put(text, id++);
+  } else {
+    for (const auto& [text, id] : model_vocabulary()) put(text, id);
+  }
   for (const auto& [text, token] : added_) put(text, token.id);
-  for (unsigned byte = 0; bpe_.settings().byte_fallback && byte < 256; ++byte) {
+  for (unsigned byte = 0; falls_back_to_bytes() && byte < 256; ++byte) {
     const std::optional<std::int32_t> id = find(byte_token(byte));
     if (!id) continue;
     TokenKind& kind = tokens[static_cast<std::size_t>(*id)].kind;
@@ -221,46 +206,72 @@ std::vector<Token> JsonTokenizer::vocabulary() const {
   return tokens;
 }
 
+std::vector<float> JsonTokenizer::scores() const {
+  const auto* unigram = std::get_if<Unigram>(&model_);
+  if (unigram == nullptr) {
+    throw InputError("a tokenizer.json with a BPE has merges and no scores", where_,
+                     "put the model's tokenizer.model, if it has one, in its place");
+  }
+  std::vector<float> scores(static_cast<std::size_t>(vocab_size_));
+  std::ranges::transform(unigram->pieces(), scores.begin(),
+                         [](const auto& piece) { return static_cast<float>(piece.second); });
+  return scores;
+}
+
 std::vector<TokenMerge> JsonTokenizer::merges() const {
+  const auto* bpe = std::get_if<Bpe>(&model_);
+  if (bpe == nullptr) {
+    throw InputError("a tokenizer.json with a Unigram has scores and no merges", where_,
+                     "give a tokenizer with a BPE");
+  }
   const std::vector<Token> tokens = vocabulary();
   const auto text = [&](std::int32_t id) { return tokens[static_cast<std::size_t>(id)].text; };
   std::vector<TokenMerge> merges;
-  for (const PairTable::Entry& entry : bpe_.merge_table().entries())
+  for (const PairTable::Entry& entry : bpe->merge_table().entries())
     merges.emplace_back(text(entry.left), text(entry.right));
   return merges;
 }
 
 SpecialTokens JsonTokenizer::special_tokens() const {
   SpecialTokens own;
-  own.bos = template_bos_;
-  own.adds_bos = template_bos_.has_value();
-  if (const auto& unk = bpe_.settings().unk_token) own.unk = find(*unk);
+  own.bos = front_;
+  own.adds_bos = front_.has_value();
+  if (const auto unk = unknown_token()) own.unk = find(*unk);
   return configured_special_tokens(where_, own, vocab_size_,
                                    [this](const std::string& token) { return find(token); });
 }
 
 std::vector<std::int32_t> JsonTokenizer::encode_valid(std::string_view text) const {
   std::vector<std::int32_t> ids;
-  Bpe::Scratch scratch;
+  std::visit(
+      [&](const auto& model) {
+        typename std::decay_t<decltype(model)>::Scratch scratch;
+        cut(text, ids, [&](std::string_view piece) { model.encode(piece, scratch, ids); });
+      },
+      model_);
+  return ids;
+}
+
+void JsonTokenizer::cut(std::string_view text, std::vector<std::int32_t>& ids,
+                        const PreTokenizer::Sink& sink) const {
   std::string storage;
-  const PreTokenizer::Sink sink = [&](std::string_view piece) { bpe_.encode(piece, scratch, ids); };
   for (const auto& outer : plain_.split(text)) {
     if (outer.id) {
       ids.push_back(*outer.id);
       continue;
     }
+    std::size_t head = outer.begin == 0 ? utf8_length(text, 0) : 0;
     const std::string_view normal =
-        normalizer_.apply(text.substr(outer.begin, outer.end - outer.begin), storage);
+        normalizer_.apply(text.substr(outer.begin, outer.end - outer.begin), storage, head);
     for (const auto& inner : normalized_.split(normal)) {
       if (inner.id) {
         ids.push_back(*inner.id);
       } else {
         pre_tokenizer_.split(normal.substr(inner.begin, inner.end - inner.begin),
-                             outer.begin == 0 && inner.begin == 0, sink);
+                             head > inner.begin ? head - inner.begin : 0, sink);
       }
     }
   }
-  return ids;
 }
 
 }  // namespace
@@ -268,7 +279,9 @@ std::vector<std::int32_t> JsonTokenizer::encode_valid(std::string_view text) con
 std::unique_ptr<Tokenizer> load_json_tokenizer(const std::filesystem::path& file) {
   const std::string text = read_file(file, max_file_bytes);
   const std::uint64_t fingerprint = Hash64().add(text).value();
-  return std::make_unique<JsonTokenizer>(parse_tokenizer_file(text, file.string()), fingerprint, file);
+  TokenizerFile parsed = parse_tokenizer_file(text, file.string());
+  refuse_foreign_json(parsed.rest, file);
+  return std::make_unique<JsonTokenizer>(std::move(parsed), fingerprint, file);
 }
 
 }  // namespace galapagos

@@ -1,3 +1,4 @@
+#include "foreign_tokenizers.hpp"
 #include "sentencepiece_kinds.hpp"
 #include "special_tokens.hpp"
 #include "tokenizer_kinds.hpp"
@@ -18,6 +19,7 @@ class SentencePieceTokenizer : public Tokenizer {
  public:
   explicit SentencePieceTokenizer(const std::filesystem::path& path) : where_(path.string()) {
     const std::string content = read_file(path, max_file_bytes);
+    refuse_tiktoken(content, path);
     const auto status = processor_.LoadFromSerializedProto(content);
     if (!status.ok()) {
       throw InputError("not a SentencePiece model: " + status.ToString(), where_, "replace the file");

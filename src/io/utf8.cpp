@@ -1,5 +1,8 @@
 #include "utf8.hpp"
 
+#include <algorithm>
+#include <cstring>
+
 #include <galapagos/core/utf8.hpp>
 
 namespace galapagos {
@@ -23,14 +26,23 @@ std::size_t ill_formed_length(std::string_view text, std::size_t at) {
   return lead >= 0xf0 && is_tail(byte_at(text, at + 2)) ? 3 : 2;
 }
 
+/// How many bytes from text[at] on are ASCII, by whole words and then one by one.
+std::size_t ascii_bytes(std::string_view text, std::size_t at) {
+  const std::size_t begin = at;
+  for (std::uint64_t word = 0; at + sizeof word <= text.size(); at += sizeof word) {
+    std::memcpy(&word, text.data() + at, sizeof word);
+    if ((word & 0x8080808080808080u) != 0) break;
+  }
+  while (at < text.size() && static_cast<unsigned char>(text[at]) < 0x80) ++at;
+  return at - begin;
+}
+
 }  // namespace
 
 bool is_valid_utf8(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
-    if (static_cast<unsigned char>(text[at]) < 0x80) {
-      ++at;
-      continue;
-    }
+    at += ascii_bytes(text, at);
+    if (at == text.size()) break;
     const std::size_t length = utf8_length(text, at);
     if (length == 0) return false;
     at += length;
@@ -38,7 +50,12 @@ bool is_valid_utf8(std::string_view text) {
   return true;
 }
 
-std::string replace_invalid_utf8(std::string_view text) {
+std::uint64_t count_characters(std::string_view text) {
+  return static_cast<std::uint64_t>(std::count_if(
+      text.begin(), text.end(), [](char byte) { return !is_tail(static_cast<unsigned char>(byte)); }));
+}
+
+std::string replace_invalid_utf8(std::string_view text, std::uint64_t* replaced) {
   std::string valid;
   valid.reserve(text.size());
   for (std::size_t at = 0; at < text.size();) {
@@ -49,6 +66,7 @@ std::string replace_invalid_utf8(std::string_view text) {
     } else {
       valid += "\xef\xbf\xbd";
       at += ill_formed_length(text, at);
+      if (replaced != nullptr) ++*replaced;
     }
   }
   return valid;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -7,8 +8,11 @@ namespace galapagos {
 
 bool is_valid_utf8(std::string_view text);
 
-/// The text with each maximal subpart of an ill-formed sequence replaced by U+FFFD.
-std::string replace_invalid_utf8(std::string_view text);
+/// Of a valid text.
+std::uint64_t count_characters(std::string_view text);
+
+/// The text with each maximal subpart of an ill-formed sequence replaced by U+FFFD; adds how many there were.
+std::string replace_invalid_utf8(std::string_view text, std::uint64_t* replaced = nullptr);
 
 /// The code point of the well-formed sequence of `length` bytes at text[at].
 char32_t decode_utf8(std::string_view text, std::size_t at, std::size_t length);

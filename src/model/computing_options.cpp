@@ -1,3 +1,4 @@
+#include <galapagos/core/error.hpp>
 #include <galapagos/core/options.hpp>
 #include <galapagos/model/computing_options.hpp>
 
@@ -8,6 +9,7 @@ void bind_sequences(Options& list, ComputingOptions& options, bool in_identity) 
   list.add("sequence-length", options.sequence_length,
            "longest sequence in tokens; 0: what the model takes, at most 8192", rules);
   list.add("add-bos", options.add_bos, "put a BOS token in front of every document", rules);
+  bind_text(list, options.text, in_identity);
 }
 
 void bind_log_level(Options& list, std::string& level) {
@@ -36,9 +38,29 @@ void bind_computing(Options& list, ComputingOptions& options) {
            {.least = 0, .most = 4096, .refusal = "{} threads", .remedy = "give 1 or more"});
 }
 
-void bind_run(Options& list, RunOptions& options, const char* resume, const char* dry_run) {
+void bind_resume(Options& list, RunOptions& options, const std::string& what) {
+  list.add_choice(
+      "resume", options.resume, "word",
+      {{"auto", Resume::automatic},
+       {"yes", Resume::yes},
+       {"no", Resume::no},
+       {"true", Resume::yes},
+       {"false", Resume::no}},
+      "go on with " + what +
+          ": auto where it fits what is asked for, yes (or no word) where something has to be there, "
+          "no where nothing may",
+      {.implied = "yes"});
+  list.add("fresh", options.fresh, "begin anew: remove " + what + ", or finished, that is there");
+}
+
+void check_resume(const RunOptions& options) {
+  if (options.fresh && options.resume == Resume::yes)
+    throw UsageError("going on, and beginning anew", "--resume, --fresh", "give one of the two");
+}
+
+void bind_run(Options& list, RunOptions& options, const char* what, const char* dry_run) {
   list.add_seconds("max-walltime", options.max_seconds, "stop in time to resume, as 11:45:00; 0: no limit");
-  list.add("resume", options.resume, resume);
+  bind_resume(list, options, what);
   list.add("dry-run", options.dry_run, dry_run);
 }
 

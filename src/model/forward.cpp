@@ -1,5 +1,7 @@
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/model/forward.hpp>
 #include <galapagos/ops/linear.hpp>
+#include <galapagos/ops/soft_cap.hpp>
 #include <galapagos/ops/transformer.hpp>
 
 namespace galapagos {
@@ -71,21 +73,28 @@ void LayerForward::feed_forward(const FfnWeights& weights, const Tensor& hidden,
   const Tensor gate = buffers_.gate->view(shape);
   if (weights.columns > 0) {
     steps_.gate_and_up(weights, hidden, buffers_);
-    ops::swiglu(context_, gate, buffers_.up->view(shape), gate);
+    steps_.activate(gate, buffers_.up->view(shape), gate);
     if (tap) tap(gate);
   }
-  steps_.add_product(gate, weights.down, hidden);
+  steps_.add_product(gate, weights.down, weights.down_bias, weights.post_norm, hidden,
+                     buffers_.output_of_ffn(hidden.rows()));
 }
 
 OwnedTensor logits_scratch(const ops::Context& context, const HfConfig& config, std::int64_t tokens) {
   return {{tokens, config.hidden_size}, context.activations(), context.device(), "normed hidden states"};
 }
 
+void head_logits(const ops::Context& context, const HfConfig& config, const ops::Factor& normed,
+                 const Tensor& head, const Tensor& logits) {
+  ops::linear(context, normed, head, nullptr, logits);
+  if (config.logit_cap != 0) ops::soft_cap(context, logits, static_cast<float>(config.logit_cap));
+}
+
 void compute_logits(const ops::Context& context, const HfConfig& config, const Tensor& norm,
                     const Tensor& head, const Tensor& hidden, const Tensor& logits) {
   const OwnedTensor normed = logits_scratch(context, config, hidden.rows());
-  ops::rms_norm(context, hidden, norm, static_cast<float>(config.rms_norm_eps), normed);
-  ops::linear(context, normed, head, nullptr, logits);
+  ops::rms_norm(context, hidden, norm, norm_rule(config), normed);
+  head_logits(context, config, normed->view(normed->shape), head, logits);
 }
 
 }  // namespace galapagos

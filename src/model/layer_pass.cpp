@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/model/layer_pass.hpp>
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/head_norm.hpp>
@@ -24,6 +25,16 @@ Tensor rows(const OwnedTensor& tensor, std::int64_t count, std::int64_t width) {
 void add_weight_gradient(const ops::Context& context, const ops::Factor& d_y, const ops::Factor& x,
                          const Tensor& d_weight) {
   if (!d_weight.empty()) ops::linear_weight_gradient(context, d_y, x, d_weight);
+}
+
+void add_bias_gradient(const ops::Context& context, const Tensor& d_y, const Tensor& d_bias) {
+  if (!d_bias.empty()) ops::bias_gradient(context, d_y, d_bias);
+}
+
+void add_projection_gradient(const ops::Context& context, const ops::Factor& d_y, const ops::Factor& x,
+                             const Tensor& d_weight, const Tensor& d_bias) {
+  ops::linear_weight_gradient(context, d_y, x, d_weight);
+  add_bias_gradient(context, d_y.values(), d_bias);
 }
 
 }  // namespace
@@ -60,6 +71,7 @@ LayerPass::LayerPass(const ops::Context& context, const HfConfig& config, std::i
   d_q_ = of_width(most.heads() * config.head_dim);
   d_k_ = of_width(most.kv_heads * config.head_dim);
   d_v_ = of_width(most.kv_heads * config.head_dim);
+  if (config.features.post_norms) d_output_ = matrix(context, most_tokens, config.hidden_size, DType::f32);
   fill_zero(unused_);
 }
 
@@ -70,6 +82,11 @@ void LayerPass::fill_tape(const LayerWeights& weights, std::span<const std::int6
                    rows(tape.log_sums, tokens, weights.attention.heads()));
   copy_values(hidden, rows(tape.between, tokens, config_.hidden_size));
   refill_tape(weights, tape, tokens);
+  if (config_.features.post_norms && weights.ffn.present()) {
+    const Tensor active =
+        weights.ffn.columns > 0 ? activate(weights.ffn, tape, tokens) : rows(wide_, tokens, 0);
+    steps_.put_out(active, weights.ffn.down, weights.ffn.down_bias, tape.output_of_ffn(tokens));
+  }
 }
 
 void LayerPass::refill_tape(const LayerWeights& weights, const LayerTape& tape, std::int64_t tokens) {
@@ -78,15 +95,17 @@ void LayerPass::refill_tape(const LayerWeights& weights, const LayerTape& tape, 
 
 Tensor LayerPass::activate(const FfnWeights& weights, const LayerTape& tape, std::int64_t tokens) {
   const Tensor active = rows(wide_, tokens, weights.columns);
-  ops::swiglu(context_, rows(tape.gate, tokens, weights.columns), rows(tape.up, tokens, weights.columns),
-              active);
+  steps_.activate(rows(tape.gate, tokens, weights.columns), rows(tape.up, tokens, weights.columns), active);
   return active;
 }
 
 void LayerPass::finish(const LayerWeights& weights, const LayerTape& tape, const Tensor& hidden) {
   if (!weights.ffn.present()) return;
-  const Tensor active = weights.ffn.columns > 0 ? activate(weights.ffn, tape, hidden.rows()) : hidden;
-  steps_.add_product(active, weights.ffn.down, hidden);
+  const Tensor output = tape.output_of_ffn(hidden.rows());
+  if (config_.features.post_norms) return steps_.add_norm(output, weights.ffn.post_norm, hidden);
+  const Tensor active =
+      weights.ffn.columns > 0 ? activate(weights.ffn, tape, hidden.rows()) : rows(wide_, hidden.rows(), 0);
+  steps_.add_product(active, weights.ffn.down, weights.ffn.down_bias, {}, hidden, output);
 }
 
 /// Of a half layer that begins with a norm of x: goes on from this shard's gradient by the norm's output, in
@@ -98,38 +117,49 @@ void LayerPass::finish_backward(const Tensor& x, const Tensor& norm, const Tenso
   shards_.start_sum(d_normed);
   meanwhile();
   shards_.finish_sum();
-  ops::rms_norm_backward(context_, x, norm, static_cast<float>(config_.rms_norm_eps), d_normed, d_hidden,
-                         or_unused(d_norm));
+  ops::rms_norm_backward(context_, x, norm, norm_rule(config_), d_normed, d_hidden, or_unused(d_norm));
 }
 
-void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, const Tensor& d_hidden,
-                             const FfnTensors<Tensor>& gradients) {
+/// The gradient by what a part puts out, from that by what it adds to the hidden states: the same, but where
+/// a norm lies between the two.
+Tensor LayerPass::by_output(const Tensor& output, const Tensor& post_norm, const Tensor& d_hidden,
+                            const Tensor& d_post_norm) {
+  if (post_norm.empty()) return d_hidden;
+  const Tensor d_output = rows(d_output_, d_hidden.rows(), config_.hidden_size);
+  fill_zero(d_output);
+  ops::rms_norm_backward(context_, output, post_norm, norm_rule(config_), d_hidden, d_output,
+                         or_unused(d_post_norm));
+  return d_output;
+}
+
+void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, const Tensor& d_out,
+                             const Tensor& d_hidden, const FfnTensors<Tensor>& gradients) {
   const std::int64_t tokens = d_hidden.rows(), columns = weights.columns;
   const Tensor gate = rows(tape.gate, tokens, columns), up = rows(tape.up, tokens, columns);
   const Tensor active = activate(weights, tape, tokens);
   const Tensor& d_active = active;
   {
-    const ops::Factor d_output(d_hidden);
+    const ops::Factor d_output(d_out);
     add_weight_gradient(context_, d_output, active, gradients.down);
     ops::linear_input_gradient(context_, d_output, weights.down, d_active);
   }
-  ops::swiglu_backward(context_, d_active, gate, up);
+  ops::swiglu_backward(context_, d_active, gate, up, gate_kind(config_));
   const ops::Factor d_gate(gate), d_up(up);
   const Tensor between = rows(tape.between, tokens, config_.hidden_size);
   const Tensor d_normed = rows(d_normed_, tokens, config_.hidden_size);
   ops::linear_input_gradient(context_, d_gate, weights.gate, d_normed);
   ops::linear_input_gradient(context_, d_up, weights.up, d_normed, true);
-  finish_backward(between, weights.norm, d_hidden, gradients.norm, [&] {
+  finish_backward(between, weights.input_norm(), d_hidden, gradients.input_norm(), [&] {
     if (gradients.gate.empty()) return;
-    const ops::Factor normed(steps_.normed_of(between, weights.norm));
-    ops::linear_weight_gradient(context_, d_gate, normed, gradients.gate);
-    ops::linear_weight_gradient(context_, d_up, normed, gradients.up);
+    const ops::Factor normed(steps_.normed_of(between, weights.input_norm()));
+    add_projection_gradient(context_, d_gate, normed, gradients.gate, gradients.gate_bias);
+    add_projection_gradient(context_, d_up, normed, gradients.up, gradients.up_bias);
   });
 }
 
 void LayerPass::backward_attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
-                                   const LayerTape& tape, const Tensor& before, const Tensor& d_hidden,
-                                   const AttentionTensors<Tensor>& gradients) {
+                                   const LayerTape& tape, const Tensor& before, const Tensor& d_out,
+                                   const Tensor& d_hidden, const AttentionTensors<Tensor>& gradients) {
   const std::int64_t tokens = d_hidden.rows(), q_width = weights.heads() * config_.head_dim;
   const std::int64_t kv_width = weights.kv_heads * config_.head_dim;
   const Tensor q = rows(tape.q, tokens, q_width), k = rows(tape.k, tokens, kv_width);
@@ -137,18 +167,19 @@ void LayerPass::backward_attention(const AttentionWeights& weights, std::span<co
   const Tensor d_mixed = rows(d_mixed_, tokens, q_width), d_q = rows(d_q_, tokens, q_width);
   const Tensor d_k = rows(d_k_, tokens, kv_width), d_v = rows(d_v_, tokens, kv_width);
   {
-    const ops::Factor d_output(d_hidden);
+    const ops::Factor d_output(d_out);
     add_weight_gradient(context_, d_output, mixed, gradients.o);
     ops::linear_input_gradient(context_, d_output, weights.o, d_mixed);
   }
   ops::attention_backward(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed,
-                          rows(tape.log_sums, tokens, weights.heads()), d_mixed, d_q, d_k, d_v);
-  ops::rope_backward(context_, d_q, d_k, config_.head_dim, steps_.frequencies(), offsets);
+                          rows(tape.log_sums, tokens, weights.heads()), d_mixed, d_q, d_k, d_v,
+                          attention_rule(config_, weights.kind));
+  if (const Rope* rope = steps_.rope_of(weights.kind)) rope->turn_back(context_, d_q, d_k, offsets);
   if (config_.features.qk_norm) {
-    const auto epsilon = static_cast<float>(config_.rms_norm_eps);
-    ops::head_norm_backward(context_, rows(tape.q_in, tokens, q_width), weights.q_norm, epsilon, d_q,
+    const ops::NormRule rule = norm_rule(config_);
+    ops::head_norm_backward(context_, rows(tape.q_in, tokens, q_width), weights.q_norm, rule, d_q,
                             or_unused(gradients.q_norm));
-    ops::head_norm_backward(context_, rows(tape.k_in, tokens, kv_width), weights.k_norm, epsilon, d_k,
+    ops::head_norm_backward(context_, rows(tape.k_in, tokens, kv_width), weights.k_norm, rule, d_k,
                             or_unused(gradients.k_norm));
   }
   const Tensor d_normed = rows(d_normed_, tokens, config_.hidden_size);
@@ -159,13 +190,9 @@ void LayerPass::backward_attention(const AttentionWeights& weights, std::span<co
   finish_backward(before, weights.norm, d_hidden, gradients.norm, [&] {
     if (gradients.q.empty()) return;
     const ops::Factor normed(steps_.normed_of(before, weights.norm));
-    const auto projection = [&](const ops::Factor& d_y, const Tensor& d_weight, const Tensor& d_bias) {
-      ops::linear_weight_gradient(context_, d_y, normed, d_weight);
-      if (!d_bias.empty()) ops::bias_gradient(context_, d_y.values(), d_bias);
-    };
-    projection(by_q, gradients.q, gradients.q_bias);
-    projection(by_k, gradients.k, gradients.k_bias);
-    projection(by_v, gradients.v, gradients.v_bias);
+    add_projection_gradient(context_, by_q, normed, gradients.q, gradients.q_bias);
+    add_projection_gradient(context_, by_k, normed, gradients.k, gradients.k_bias);
+    add_projection_gradient(context_, by_v, normed, gradients.v, gradients.v_bias);
   });
 }
 
@@ -177,15 +204,23 @@ void LayerPass::backward(const LayerWeights& weights, std::span<const std::int64
     fill_zero(rows(d_normed_, x.rows(), config_.hidden_size));
     finish_backward(x, norm, d_hidden, d_norm, [] {});
   };
-  if (taps.ffn) taps.ffn(d_hidden);
+  const std::int64_t tokens = d_hidden.rows();
+  const Tensor by_down =
+      by_output(tape.output_of_ffn(tokens), weights.ffn.post_norm, d_hidden, gradients.ffn.post_norm);
+  if (taps.ffn) taps.ffn(by_down);
+  add_bias_gradient(context_, by_down, gradients.ffn.down_bias);  // the same on all shards
   if (weights.ffn.columns > 0) {
-    backward_ffn(weights.ffn, tape, d_hidden, gradients.ffn);
+    backward_ffn(weights.ffn, tape, by_down, d_hidden, gradients.ffn);
   } else if (weights.ffn.present()) {
-    only_sum(rows(tape.between, d_hidden.rows(), config_.hidden_size), weights.ffn.norm, gradients.ffn.norm);
+    only_sum(rows(tape.between, tokens, config_.hidden_size), weights.ffn.input_norm(),
+             gradients.ffn.input_norm());
   }
-  if (taps.attention) taps.attention(d_hidden);
+  const Tensor by_o = by_output(tape.output_of_attention(tokens), weights.attention.post_norm, d_hidden,
+                                gradients.attention.post_norm);
+  if (taps.attention) taps.attention(by_o);
+  add_bias_gradient(context_, by_o, gradients.attention.o_bias);
   if (weights.attention.heads() > 0) {
-    backward_attention(weights.attention, offsets, tape, before, d_hidden, gradients.attention);
+    backward_attention(weights.attention, offsets, tape, before, by_o, d_hidden, gradients.attention);
   } else if (weights.attention.present()) {
     only_sum(before, weights.attention.norm, gradients.attention.norm);
   }

@@ -1,10 +1,8 @@
-#include <algorithm>
-#include <cmath>
-#include <numbers>
-
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/model/layer_steps.hpp>
 #include <galapagos/ops/head_norm.hpp>
 #include <galapagos/ops/linear.hpp>
+#include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/transformer.hpp>
 
 namespace galapagos {
@@ -15,28 +13,6 @@ const Tensor* bias_or_none(const OwnedTensor& bias) {
 }
 
 }  // namespace
-
-OwnedTensor rope_frequencies(const HfConfig& config, Device device) {
-  std::vector<float> frequencies;
-  for (std::int64_t i = 0; i < config.head_dim / 2; ++i) {
-    double frequency =
-        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
-    if (config.rope_scaling) {
-      // Long wavelengths are stretched by `factor`, short ones kept, with a linear passage between them.
-      const Llama3RopeScaling& scaling = *config.rope_scaling;
-      const double turns =
-          static_cast<double>(scaling.original_max_position_embeddings) * frequency / (2 * std::numbers::pi);
-      const double share = std::clamp(
-          (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor), 0.0, 1.0);
-      frequency *= share + (1 - share) / scaling.factor;
-    }
-    frequencies.push_back(static_cast<float>(frequency));
-  }
-  OwnedTensor tensor({config.head_dim / 2}, DType::f32, device, "rotary frequencies");
-  copy_bytes(tensor->data, device, reinterpret_cast<const std::byte*>(frequencies.data()), Device::cpu,
-             tensor->bytes());
-  return tensor;
-}
 
 LayerBuffers::LayerBuffers(const ops::Context& context, const HfConfig& config, const LayerWidths& widths,
                            std::int64_t most_tokens, bool for_backward) {
@@ -49,9 +25,24 @@ LayerBuffers::LayerBuffers(const ops::Context& context, const HfConfig& config, 
   v = activation(widths.kv_heads * config.head_dim);
   gate = activation(widths.columns);
   up = activation(widths.columns);
+  if (config.features.post_norms) {
+    const auto output = [&] {
+      return OwnedTensor({most_tokens, config.hidden_size}, DType::f32, context.device(), "activations");
+    };
+    attention_output = output();
+    if (for_backward) ffn_output = output();
+  }
   if (!for_backward || !config.features.qk_norm) return;
   q_in = activation(widths.heads * config.head_dim);
   k_in = activation(widths.kv_heads * config.head_dim);
+}
+
+Tensor LayerBuffers::output_of_attention(std::int64_t tokens) const {
+  return attention_output->empty() ? Tensor() : attention_output->slice(0, tokens);
+}
+
+Tensor LayerBuffers::output_of_ffn(std::int64_t tokens) const {
+  return ffn_output->empty() ? output_of_attention(tokens) : ffn_output->slice(0, tokens);
 }
 
 LayerSteps::LayerSteps(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
@@ -59,17 +50,45 @@ LayerSteps::LayerSteps(const ops::Context& context, const HfConfig& config, std:
     : context_(context),
       shards_(shards),
       config_(config),
-      frequencies_(rope_frequencies(config, context.device())),
-      normed_({most_tokens, config.hidden_size}, context.activations(), context.device(), "activations") {}
+      rope_(config.rope, config.head_dim, context.device()),
+      normed_({most_tokens, config.hidden_size}, context.activations(), context.device(), "activations") {
+  if (config.local_rope) local_rope_.emplace(*config.local_rope, config.head_dim, context.device());
+}
+
+const Rope* LayerSteps::rope_of(const AttentionKind& kind) const {
+  if (kind.rope == LayerRope::none) return nullptr;
+  return kind.rope == LayerRope::local ? &local_rope_.value() : &rope_;
+}
 
 Tensor LayerSteps::normed_of(const Tensor& x, const Tensor& weight) {
   const Tensor normed = normed_->view({x.rows(), config_.hidden_size});
-  ops::rms_norm(context_, x, weight, static_cast<float>(config_.rms_norm_eps), normed);
+  ops::rms_norm(context_, x, weight, norm_rule(config_), normed);
   return normed;
 }
 
-void LayerSteps::add_product(const Tensor& x, const Tensor& weight, const Tensor& hidden) {
-  shards_.add_product(context_, x, weight, hidden, normed_->view({hidden.rows(), config_.hidden_size}));
+void LayerSteps::activate(const Tensor& gate, const Tensor& up, const Tensor& out) {
+  ops::swiglu(context_, gate, up, out, gate_kind(config_));
+}
+
+void LayerSteps::add_product(const Tensor& x, const Tensor& weight, const OwnedTensor& bias,
+                             const Tensor& post_norm, const Tensor& hidden, const Tensor& output) {
+  if (config_.features.post_norms) {
+    put_out(x, weight, bias, output);
+    return add_norm(output, post_norm, hidden);
+  }
+  shards_.add_product(context_, x, weight, bias_or_none(bias), hidden,
+                      normed_->view({hidden.rows(), config_.hidden_size}));
+}
+
+void LayerSteps::put_out(const Tensor& x, const Tensor& weight, const OwnedTensor& bias,
+                         const Tensor& output) {
+  fill_zero(output);
+  shards_.add_product(context_, x, weight, bias_or_none(bias), output,
+                      normed_->view({output.rows(), config_.hidden_size}));
+}
+
+void LayerSteps::add_norm(const Tensor& output, const Tensor& post_norm, const Tensor& hidden) {
+  ops::add(context_, normed_of(output, post_norm), hidden);
 }
 
 void LayerSteps::attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
@@ -91,23 +110,24 @@ void LayerSteps::attention(const AttentionWeights& weights, std::span<const std:
       ops::linear(context_, x, weights.v, bias_or_none(weights.v_bias), v);
     }
     if (config_.features.qk_norm) {
-      const auto epsilon = static_cast<float>(config_.rms_norm_eps);
-      ops::head_norm(context_, q_in, weights.q_norm, epsilon, q);
-      ops::head_norm(context_, k_in, weights.k_norm, epsilon, k);
+      ops::head_norm(context_, q_in, weights.q_norm, norm_rule(config_), q);
+      ops::head_norm(context_, k_in, weights.k_norm, norm_rule(config_), k);
     }
-    ops::rope(context_, q, k, config_.head_dim, frequencies_, offsets);
-    ops::attention(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed, log_sums);
+    if (const Rope* rope = rope_of(weights.kind)) rope->turn(context_, q, k, offsets);
+    ops::attention(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed, log_sums,
+                   attention_rule(config_, weights.kind));
     if (tap) tap(mixed);
   }
-  add_product(mixed, weights.o, hidden);
+  add_product(mixed, weights.o, weights.o_bias, weights.post_norm, hidden,
+              buffers.output_of_attention(hidden.rows()));
 }
 
 void LayerSteps::gate_and_up(const FfnWeights& weights, const Tensor& hidden, const LayerBuffers& buffers) {
   if (weights.columns == 0) return;
   const Shape shape{hidden.rows(), weights.columns};
-  const ops::Factor x(normed_of(hidden, weights.norm));
-  ops::linear(context_, x, weights.gate, nullptr, buffers.gate->view(shape));
-  ops::linear(context_, x, weights.up, nullptr, buffers.up->view(shape));
+  const ops::Factor x(normed_of(hidden, weights.input_norm()));
+  ops::linear(context_, x, weights.gate, bias_or_none(weights.gate_bias), buffers.gate->view(shape));
+  ops::linear(context_, x, weights.up, bias_or_none(weights.up_bias), buffers.up->view(shape));
 }
 
 }  // namespace galapagos

@@ -179,10 +179,4 @@ OwnedTensor gathered_logits(Device device, std::int64_t tokens, std::int64_t voc
   return {{tokens, vocabulary}, DType::f32, device, "logits of all shards"};
 }
 
-void embed_tokens(const ops::Context& context, const Shards& shards, std::span<const std::int32_t> tokens,
-                  const Tensor& table, const Tensor& out) {
-  ops::embed(context, tokens, table, out, shards.first_id());
-  shards.sum(out);
-}
-
 }  // namespace galapagos

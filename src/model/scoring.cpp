@@ -9,6 +9,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/model/stage.hpp>
 #include <galapagos/ops/transformer.hpp>
 
@@ -85,7 +86,7 @@ std::vector<SequenceScore> score_on_shards(const Communicator& comm, const ops::
     shards.run([&] {
       for (std::size_t m = 0; m < models.size(); ++m) {
         states.push_back(buffers[m].hidden[0]->slice(0, static_cast<std::int64_t>(batch.tokens.size())));
-        embed_tokens(context, shards, batch.tokens, weights[m].embedding, states[m]);
+        embed_tokens(context, models[m]->config, shards, batch.tokens, weights[m].embedding, states[m]);
         for (const LayerWeights& layer : weights[m].layers)
           buffers[m].layers.run(layer, batch.offsets, states[m]);
       }
@@ -163,7 +164,7 @@ std::vector<SequenceScore> score_on_stages(const Communicator& comm, const ops::
           const PhaseScope evaluating(times, "evaluating");
           const std::vector<Tensor> states = states_of(batch, out);
           for (std::size_t m = 0; m < states.size(); ++m) {
-            ops::embed(context, batch.tokens, stages[m].embedding, states[m]);
+            embed_tokens(context, models[m]->config, alone(), batch.tokens, stages[m].embedding, states[m]);
           }
         },
         [&](const Batch& batch, const Tensor& all) {

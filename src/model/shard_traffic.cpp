@@ -56,12 +56,16 @@ ShardTraffic forward_traffic(std::int64_t hidden_size, std::span<const LayerShap
 }
 
 ShardTraffic backward_traffic(std::int64_t hidden_size, std::span<const LayerShape> layers, bool recompute,
-                              DType activations) {
+                              DType activations, bool post_norms) {
   ShardTraffic traffic;
   traffic.layers = states(hidden_size, attentions(layers) + feed_forwards(layers));
-  // A tape needs what leaves the attention, not what leaves the layer; the last layer's is still there.
-  if (recompute && !layers.empty())
-    traffic.layers += states(hidden_size, attentions(layers.first(layers.size() - 1)), activations);
+  // A tape needs what leaves the attention, not what leaves the layer, but where that is normed; the last
+  // layer's is still there.
+  if (recompute && !layers.empty()) {
+    const auto before = layers.first(layers.size() - 1);
+    traffic.layers +=
+        states(hidden_size, attentions(before) + (post_norms ? feed_forwards(before) : 0), activations);
+  }
   traffic.head = states(hidden_size);
   return traffic;
 }

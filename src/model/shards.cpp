@@ -55,20 +55,22 @@ void Shards::take_from_root(std::span<const Tensor> values) const {
 }
 
 void Shards::add_product(const ops::Context& context, const Tensor& x, const Tensor& weight,
-                         const Tensor& hidden, const Tensor& room) const {
+                         const Tensor* bias, const Tensor& hidden, const Tensor& room) const {
+  if (!is_root()) bias = nullptr;  // once is enough
+  const bool some = !weight.empty() || bias != nullptr;
   if (!alone() && room.dtype == DType::bf16) {
-    if (weight.empty()) {
-      fill_zero(room);
+    if (some) {
+      ops::linear(context, x, weight, bias, room);
     } else {
-      ops::linear(context, x, weight, nullptr, room);
+      fill_zero(room);
     }
     sum(room);
     return ops::add(context, room, hidden);
   }
   // One shard adds its part to what is there, the others put theirs in its place: the sum has all of it.
   const bool keeps = is_root();
-  if (!weight.empty()) {
-    ops::linear(context, x, weight, nullptr, hidden, keeps);
+  if (some) {
+    ops::linear(context, x, weight, bias, hidden, keeps);
   } else if (!keeps) {
     fill_zero(hidden);
   }

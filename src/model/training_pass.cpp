@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/model/logit_tiles.hpp>
 #include <galapagos/model/training_pass.hpp>
 #include <galapagos/ops/backward.hpp>
@@ -157,7 +158,7 @@ LossSums TrainingPass::run(const ModelWeights& weights, const Batch& batch, floa
   const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
   const auto states = [&](const OwnedTensor& tensor) { return tensor->view({tokens, config_.hidden_size}); };
   const Tensor hidden = states(hidden_), d_hidden = states(d_hidden_);
-  embed_tokens(context_, shards_, batch.tokens, weights.embedding, hidden);
+  embed_tokens(context_, config_, shards_, batch.tokens, weights.embedding, hidden);
   for (std::size_t layer = 0; layer < weights.layers.size(); ++layer) {
     copy_values(hidden, states(before_[layer]));
     const LayerTape& tape = tapes_[recompute_ ? 0 : layer];
@@ -184,7 +185,8 @@ LossSums TrainingPass::run(const ModelWeights& weights, const Batch& batch, floa
     }
     layers_.backward(weights.layers[layer], batch.offsets, tape, before, d_hidden, gradients.layer(layer));
   }
-  ops::embed_backward(context_, batch.tokens, d_hidden, gradients.embedding(), shards_.first_id());
+  embed_tokens_backward(context_, config_, shards_, batch.tokens, weights.embedding->dtype, d_hidden,
+                        gradients.embedding());
   return sums;
 }
 

@@ -92,6 +92,7 @@ LayerWeights make_layer(const HfConfig& config, std::int64_t layer, const LayerP
       if (spec.present(config)) tensors.*weight = make(spec, whole, own);
   };
   if (shape.heads() > 0) {
+    weights.attention.kind = config.attention_kind(layer);
     weights.attention.kv_heads = own_shape.kv_heads;
     weights.attention.kv_of_head = std::move(own_shape.kv_of_head);
     fill(weights.attention);

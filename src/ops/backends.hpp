@@ -9,6 +9,7 @@
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/obs.hpp>
 #include <galapagos/ops/rows.hpp>
+#include <galapagos/ops/soft_cap.hpp>
 #include <galapagos/ops/transfer.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/ops/vocabulary.hpp>
@@ -23,6 +24,8 @@
   decltype(ops::head_norm_backward) head_norm_backward;                     \
   decltype(ops::rope) rope;                                                 \
   decltype(ops::swiglu) swiglu;                                             \
+  decltype(ops::soft_cap) soft_cap;                                         \
+  decltype(ops::soft_cap_backward) soft_cap_backward;                       \
   decltype(ops::attention) attention;                                       \
   decltype(ops::token_nll) token_nll;                                       \
   decltype(ops::all_finite) all_finite;                                     \

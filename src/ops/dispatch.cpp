@@ -32,34 +32,43 @@ void embed(const Context& context, std::span<const std::int32_t> tokens, const T
   GALAPAGOS_DISPATCH(embed, tokens, table, out, first_id);
 }
 
-void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, const NormRule& rule,
               const Tensor& out) {
-  GALAPAGOS_DISPATCH(rms_norm, x, weight, epsilon, out);
+  GALAPAGOS_DISPATCH(rms_norm, x, weight, rule, out);
 }
 
-void head_norm(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+void head_norm(const Context& context, const Tensor& x, const Tensor& weight, const NormRule& rule,
                const Tensor& out) {
-  GALAPAGOS_DISPATCH(head_norm, x, weight, epsilon, out);
+  GALAPAGOS_DISPATCH(head_norm, x, weight, rule, out);
 }
 
-void head_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+void head_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, const NormRule& rule,
                         const Tensor& d, const Tensor& d_weight) {
-  GALAPAGOS_DISPATCH(head_norm_backward, x, weight, epsilon, d, d_weight);
+  GALAPAGOS_DISPATCH(head_norm_backward, x, weight, rule, d, d_weight);
 }
 
 void rope(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
-          const Tensor& frequencies, std::span<const std::int64_t> offsets) {
-  GALAPAGOS_DISPATCH(rope, q, k, head_dim, frequencies, offsets);
+          const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
+  GALAPAGOS_DISPATCH(rope, q, k, head_dim, frequencies, offsets, scale);
 }
 
-void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out) {
-  GALAPAGOS_DISPATCH(swiglu, gate, up, out);
+void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out, GateKind kind) {
+  GALAPAGOS_DISPATCH(swiglu, gate, up, out, kind);
+}
+
+void soft_cap(const Context& context, const Tensor& x, float cap) {
+  GALAPAGOS_DISPATCH(soft_cap, x, cap);
+}
+
+void soft_cap_backward(const Context& context, const Tensor& capped, float cap, const Tensor& d) {
+  GALAPAGOS_DISPATCH(soft_cap_backward, capped, cap, d);
 }
 
 void attention(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                std::int64_t head_dim, std::span<const std::int32_t> kv_of_head,
-               std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums) {
-  GALAPAGOS_DISPATCH(attention, q, k, v, head_dim, kv_of_head, offsets, out, log_sums);
+               std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums,
+               const AttentionRule& rule) {
+  GALAPAGOS_DISPATCH(attention, q, k, v, head_dim, kv_of_head, offsets, out, log_sums, rule);
 }
 
 void token_nll(const Context& context, const Tensor& logits, std::span<const std::int32_t> targets,
@@ -132,26 +141,28 @@ void add_column_squares(const Context& context, const Tensor& x, const Tensor& s
   GALAPAGOS_DISPATCH(add_column_squares, x, sums);
 }
 
-void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, const NormRule& rule,
                        const Tensor& d_y, const Tensor& d_x, const Tensor& d_weight) {
-  GALAPAGOS_DISPATCH(rms_norm_backward, x, weight, epsilon, d_y, d_x, d_weight);
+  GALAPAGOS_DISPATCH(rms_norm_backward, x, weight, rule, d_y, d_x, d_weight);
 }
 
 void rope_backward(const Context& context, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
-                   const Tensor& frequencies, std::span<const std::int64_t> offsets) {
-  GALAPAGOS_DISPATCH(rope_backward, d_q, d_k, head_dim, frequencies, offsets);
+                   const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
+  GALAPAGOS_DISPATCH(rope_backward, d_q, d_k, head_dim, frequencies, offsets, scale);
 }
 
-void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& gate, const Tensor& up) {
-  GALAPAGOS_DISPATCH(swiglu_backward, d_y, gate, up);
+void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& gate, const Tensor& up,
+                     GateKind kind) {
+  GALAPAGOS_DISPATCH(swiglu_backward, d_y, gate, up, kind);
 }
 
 void attention_backward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                         std::int64_t head_dim, std::span<const std::int32_t> kv_of_head,
                         std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums,
-                        const Tensor& d_out, const Tensor& d_q, const Tensor& d_k, const Tensor& d_v) {
+                        const Tensor& d_out, const Tensor& d_q, const Tensor& d_k, const Tensor& d_v,
+                        const AttentionRule& rule) {
   GALAPAGOS_DISPATCH(attention_backward, q, k, v, head_dim, kv_of_head, offsets, out, log_sums, d_out, d_q,
-                     d_k, d_v);
+                     d_k, d_v, rule);
 }
 
 void embed_backward(const Context& context, std::span<const std::int32_t> tokens, const Tensor& d_out,

@@ -1,8 +1,12 @@
 #include "cpu/blas.hpp"
 
+#include <latch>
 #include <omp.h>
+#include <thread>
+#include <vector>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/quiet_thread.hpp>
 #include <galapagos/ops/context.hpp>
 
 #ifdef GALAPAGOS_CUDA
@@ -17,11 +21,38 @@ namespace {
                       "build with the preset 'cuda' or use --backend cpu");
 }
 
+/// Starts OpenMP's threads, which stay. Where one cannot be started, OpenMP ends the process from within, and
+/// that may hang; so whether they can is tried first. ResourceError where not.
+void start_threads() {
+  static int started = 1;
+  const int wanted = omp_get_max_threads();
+  if (wanted <= started) return;
+  {
+    std::latch over(1);
+    std::vector<std::thread> tried;
+    const auto end = [&] {
+      over.count_down();
+      for (std::thread& thread : tried) thread.join();
+    };
+    try {
+      for (int i = 1; i < wanted; ++i) tried.push_back(quiet_thread([&over] { over.wait(); }));
+    } catch (...) {
+      end();
+      throw;
+    }
+    end();
+  }
+#pragma omp parallel
+  {}
+  started = wanted;
+}
+
 }  // namespace
 
 Context::Context(Device device, int threads, DType products) : device_(device), products_(products) {
   cpu::use_one_blas_thread();
   if (threads > 0) omp_set_num_threads(threads);
+  start_threads();
   if (device == Device::cpu) return;
 #ifdef GALAPAGOS_CUDA
   // Handles take long to make: contexts share those there are.

@@ -13,6 +13,7 @@
 #include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
+#include <galapagos/core/run_lock.hpp>
 #include <galapagos/core/stop_rule.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/pruning/build.hpp>
@@ -133,16 +134,29 @@ void build_database(const Communicator& world, const ops::Context& context, cons
   const StopRule stop(options.max_seconds);
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
+  std::optional<RunLock> lock;
+  agree_at_root(comm, [&] {
+    if (!options.dry_run) lock.emplace(options.output);
+  });
   const Plan plan = make_plan(comm, options, context.device());
   if (plan.found == Found::complete && plan.missing.empty()) {
-    log_info("{} is complete, nothing to do", options.output.string());
+    log_info("{} is complete already", options.output.string());
     return;
   }
   log_plan(comm, options, plan);
   if (options.dry_run) return;
 
   const std::filesystem::path part = part_path(options.output);
+  if (plan.found != Found::nothing) {
+    const std::size_t all = plan.header.modules().size();
+    log_info("goes on from {}, {} of {} modules done; --fresh begins anew", part.string(),
+             all - plan.missing.size(), all);
+  }
   agree_at_root(comm, [&] {
+    if (options.fresh) {
+      std::filesystem::remove(options.output);
+      std::filesystem::remove(part);
+    }
     if (plan.found == Found::nothing) {
       create_database(part, plan.header);
     } else if (!plan.missing.empty()) {
@@ -161,7 +175,7 @@ void build_database(const Communicator& world, const ops::Context& context, cons
       // Whichever rank sees it first, all of them stop.
       const auto check = [&] {
         if (!stop.holds()) return;
-        throw StoppedEarly("stopped; what modules are done is kept", part.string(), "go on with --resume");
+        throw StoppedEarly("stopped; what modules are done is kept", part.string(), go_on);
       };
       build_in_passes(comm, context, plan, reader, part, check, collectives.get(), times);
     }

@@ -3,6 +3,7 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/options.hpp>
+#include <galapagos/io/hf_config.hpp>
 #include <galapagos/pruning/compensation.hpp>
 
 namespace galapagos {
@@ -21,6 +22,15 @@ Compensation compensation_of(const std::string& text, const std::string& option)
                      "give auto, or a number above 0 and up to 1e6, as 1");
   }
   return {ridge};
+}
+
+void check_reaches_stream(const HfConfig& config, const std::string& option, const std::string& remedy) {
+  if (!config.features.post_norms) return;
+  throw UsageError(
+      fmt::format("layers of {} norm what their parts put out before they add it, so that no least "
+                  "squares lead to the residual stream",
+                  config.model_type),
+      option, remedy);
 }
 
 void bind_compensation(Options& list, const std::string& name, std::optional<Compensation>& member,

@@ -43,19 +43,20 @@ void check_same_database(const DatabaseHeader& found, const DatabaseHeader& want
   const auto compare = [&](bool same, const std::string& what, const std::string& remedy) {
     if (!same) throw InputError("this database was made with " + what, path, remedy);
   };
-  const std::string options = "give the options it was begun with, or another --output";
+  const std::string options =
+      "give the options it was begun with, another --output, or --fresh to begin anew";
   compare(found.config.source == wanted.config.source && found.model_fingerprint == wanted.model_fingerprint,
-          "another model", "give the model it was begun with, or another --output");
+          "another model", "give the model it was begun with, another --output, or --fresh to begin anew");
   compare(found.calibration_fingerprint == wanted.calibration_fingerprint, "other calibration data",
           "give the data, --calibration-tokens, --sequence-length and --add-bos it was begun with, or "
-          "another --output");
+          "another --output, or --fresh to begin anew");
   compare(found.sensitivity_fingerprint == wanted.sensitivity_fingerprint,
           found.sensitivity_fingerprint.empty()    ? "no sensitivities"
           : wanted.sensitivity_fingerprint.empty() ? "sensitivities"
                                                    : "other sensitivities",
           found.sensitivity_fingerprint.empty()
-              ? "leave --sensitivity out, or give another --output"
-              : "give the --sensitivity it was begun with, or another --output");
+              ? "leave --sensitivity out, give another --output, or --fresh to begin anew"
+              : "give the --sensitivity it was begun with, another --output, or --fresh to begin anew");
   compare(found.attention_unit == wanted.attention_unit, "--attention-unit " + name_of(found.attention_unit),
           options);
   compare(found.levels == wanted.levels, "other levels", options);

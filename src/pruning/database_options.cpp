@@ -9,7 +9,8 @@ void bind(Options& list, DatabaseOptions& options) {
                 "collects Hessians on calibration data, prunes every module of a model at several levels and "
                 "writes them into one HDF5 file");
   list.add("model", options.model, "folder of a Hugging Face model", {.required = true, .indirectly = true});
-  list.add("calibration", options.calibration, "text (.txt, .jsonl, also .gz and .zst) or token files (.bin)",
+  list.add("calibration", options.calibration,
+           "text (.txt, .jsonl, .json, also .gz and .zst) or token files (.bin)",
            {.required = true, .indirectly = true});
   list.add("output", options.output, "the database, X.h5", {.required = true});
   list.add("calibration-tokens", options.calibration_tokens, "tokens to use; 0: all",
@@ -44,8 +45,8 @@ void bind(Options& list, DatabaseOptions& options) {
   list.add("lanes", options.lanes, "data-parallel copies of the pipeline; 0: as few as keep all busy",
            {.least = 0, .most = 1e6, .refusal = "an impossible number of lanes", .remedy = "give 0 or more"});
   list.add_seconds("max-walltime", options.max_seconds, "stop in time to resume, as 11:45:00; 0: no limit");
-  list.add("resume", options.resume, "go on with an unfinished database");
-  list.add("repair", options.repair, "with --resume: do modules again whose checksums do not fit");
+  bind_resume(list, options, "an unfinished database");
+  list.add("repair", options.repair, "do modules again whose checksums do not fit");
   list.add("dry-run", options.dry_run, "print the plan and leave");
   bind_computing(list, options);
 }
@@ -59,8 +60,9 @@ void check_options(const DatabaseOptions& options) {
     throw UsageError("only on a path is there anything to compensate", "--compensate",
                      "use it together with --path");
   }
-  if (options.repair && !options.resume)
-    throw UsageError("nothing to repair", "--repair", "use it together with --resume");
+  check_resume(options);
+  if (options.repair && (options.fresh || options.resume == Resume::no))
+    throw UsageError("nothing to repair", "--repair", "leave --fresh and '--resume no' out");
 }
 
 }  // namespace galapagos

@@ -19,9 +19,8 @@ constexpr std::uint64_t most_levels = 100000;
 }
 
 [[noreturn]] void misfit(const std::string& what, const std::string& path) {
-  throw ChecksumError(
-      "the checksum of " + what + " does not fit", path,
-      "use 'galapagos database --resume --repair' with its options to prune this module again");
+  throw ChecksumError("the checksum of " + what + " does not fit", path,
+                      "use 'galapagos database --repair' with its options to prune this module again");
 }
 
 DType dtype_named(const std::string& name, const std::string& path) {

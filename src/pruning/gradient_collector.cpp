@@ -5,6 +5,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/core/random.hpp>
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/model/logit_tiles.hpp>
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/linear.hpp>
@@ -194,10 +195,10 @@ void GradientCollector::go_on_shards(std::span<const NumberedBatch> batches, Fai
     const Tensor answer = buffers_.dense ? first_rows(buffers_.dense->hidden[0], tokens) : Tensor();
     shards_.run([&] {
       if (buffers_.dense) {
-        embed_tokens(context_, shards_, numbered.batch.tokens, stage_.embedding, answer);
+        embed_tokens(context_, config_, shards_, numbered.batch.tokens, stage_.embedding, answer);
         run_dense(numbered.batch, answer);
       }
-      embed_tokens(context_, shards_, numbered.batch.tokens, stage_.embedding, hidden);
+      embed_tokens(context_, config_, shards_, numbered.batch.tokens, stage_.embedding, hidden);
       run_layers(numbered.batch, hidden);
     });
     if (shards_.is_root()) board.attempt([&] { check_finite(hidden); });  // all shards have the same states
@@ -223,7 +224,7 @@ void GradientCollector::go_up_dense(FailureBoard& board) {
   stream_batches(
       comm_, grid_, batches_, {buffers_.hidden[0], buffers_.hidden[1], buffers_.hidden[2]}, board,
       [&](const Batch& batch, const Tensor& out) {
-        ops::embed(context_, batch.tokens, stage_.embedding, out);
+        embed_tokens(context_, config_, alone(), batch.tokens, stage_.embedding, out);
       },
       [&](const Batch& batch, const Tensor& hidden) {
         run_dense(batch, hidden);
@@ -243,7 +244,7 @@ void GradientCollector::go_up(std::span<const NumberedBatch> batches, FailureBoa
   stream_batches(
       comm_, grid_, batches_, {buffers_.hidden[0], buffers_.hidden[1], buffers_.hidden[2]}, board,
       [&](const Batch& batch, const Tensor& out) {
-        ops::embed(context_, batch.tokens, stage_.embedding, out);
+        embed_tokens(context_, config_, alone(), batch.tokens, stage_.embedding, out);
       },
       [&](const Batch& batch, const Tensor& hidden) {
         const std::size_t at = next++;

@@ -6,6 +6,7 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/pruning/hessian.hpp>
@@ -91,7 +92,7 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
       comm, grid, mine, {hidden[0], hidden[1], hidden[2]}, board,
       [&](const Batch& batch, const Tensor& out) {
         const PhaseScope scope(times, "collecting Hessians");
-        ops::embed(context, batch.tokens, stage.embedding, out);
+        embed_tokens(context, collection.config, alone(), batch.tokens, stage.embedding, out);
       },
       [&](const Batch& batch, const Tensor& states) {
         if (collection.check) collection.check();

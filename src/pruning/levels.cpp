@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/logging.hpp>
 #include <galapagos/core/options.hpp>
 #include <galapagos/pruning/levels.hpp>
 
@@ -75,7 +76,13 @@ std::vector<std::int64_t> explicit_levels(const StructureLayout& layout, const s
   std::vector<std::int64_t> columns = parse_integers(list, option);
   if (columns.empty())
     throw UsageError("an empty list of levels", option, "write the removed columns, as in \"0 256 512\"");
-  if (columns.front() != 0) columns.insert(columns.begin(), 0);
+  if (columns.front() != 0) {
+    log_warning(
+        "{}: the list has no 0; level 0 is the dense one all the same, so that the first of the list, {}, "
+        "is level 1",
+        option, columns.front());
+    columns.insert(columns.begin(), 0);
+  }
   if (columns.size() < 2)
     throw UsageError("no level but the dense one", option, "write the removed columns, as in \"0 256 512\"");
   std::vector<std::int64_t> removed;

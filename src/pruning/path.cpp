@@ -71,7 +71,7 @@ class PathBuilder {
     agree(comm_, [&] { writer.drain(); });
     agree(comm_, [&] {
       throw StoppedEarly(fmt::format("stopped after {} of {} modules of the path", done, modules_.size()),
-                         part.string(), "go on with --resume");
+                         part.string(), go_on);
     });
   }
 

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/linear.hpp>
@@ -38,7 +39,7 @@ void PathStreams::begin() {
   const OwnedTensor embedding = source_.embedding();
   for (std::size_t b = 0; b < batches_.size(); ++b) {
     const Tensor states = states_of(b);
-    ops::embed(context_, batches_[b].tokens, embedding, states);
+    embed_tokens(context_, input_.config, alone(), batches_[b].tokens, embedding, states);
     pruned_->store(b, states);
     if (dense_) dense_->store(b, states);
   }

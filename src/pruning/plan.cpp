@@ -27,8 +27,9 @@ void load_calibration(const Communicator& comm, const DatabaseOptions& options, 
     plan.header.calibration_tokens = options.calibration_tokens;
     return;
   }
-  plan.calibration = load_model_sequences(comm, options.calibration, options.model, plan.config,
-                                          {length, options.calibration_tokens, options.add_bos});
+  plan.calibration =
+      load_model_sequences(comm, options.calibration, options.model, plan.config,
+                           {length, options.calibration_tokens, options.add_bos, false, false, options.text});
   const bool holds_out = options.compensation && !options.compensation->ridge;
   CalibrationBatches batches = agree_on(comm, [&] {
     return calibration_batches(plan.calibration, options.batch_tokens,
@@ -46,14 +47,14 @@ void load_calibration(const Communicator& comm, const DatabaseOptions& options, 
 Found look_for_output(const DatabaseOptions& options) {
   const std::filesystem::path part = part_path(options.output);
   const bool complete = std::filesystem::exists(options.output), begun = std::filesystem::exists(part);
-  if (!options.resume && complete) {
-    throw InputError("the database exists already", options.output.string(),
-                     "remove it or choose another --output");
+  if (options.fresh) {
+    if (complete) DatabaseReader reader(options.output);  // nothing but a database is ever removed
+    return Found::nothing;
   }
-  if (!options.resume && begun) {
-    throw InputError("an unfinished database is there", part.string(), "go on with --resume, or remove it");
-  }
-  return complete ? Found::complete : begun ? Found::part : Found::nothing;
+  const Found found = complete ? Found::complete : begun ? Found::unfinished : Found::nothing;
+  if (found != Found::nothing)
+    check_found(options.resume, found, "database", (complete ? options.output : part).string());
+  return found;
 }
 
 /// Collective. All ranks are lanes, and have to have room for their tokens' hidden states.
@@ -94,6 +95,7 @@ DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& confi
       last.push_back(static_cast<std::int16_t>(header.removed(module).size() - 1));
     header.path = read_assignment_text(modules, last, *options.path);
     if (options.compensation) {
+      check_reaches_stream(config, "--compensate", "leave it out");
       header.compensation = name_of(*options.compensation);
       header.batch_tokens = options.batch_tokens;
     }
@@ -221,7 +223,10 @@ Plan make_plan(const Communicator& comm, const DatabaseOptions& options, Device 
     agree_at_root(comm, [&] {
       check_same_database(DatabaseReader(existing).header(), plan.header, existing.string());
     });
-    plan.missing = missing_modules(comm, existing, options.repair);
+    // Who runs the same command again does not wait for a whole database to be read.
+    const bool is_read = plan.found == Found::unfinished || options.resume == Resume::yes || options.repair;
+    plan.missing.clear();
+    if (is_read) plan.missing = missing_modules(comm, existing, options.repair);
     // What comes after a module on the path stands on it.
     if (options.path && !plan.missing.empty()) {
       const std::vector<ModuleId> all = plan.header.modules();

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include <galapagos/core/resume.hpp>
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/io/token_source.hpp>
 #include <galapagos/pruning/database.hpp>
@@ -15,9 +16,6 @@
 #include <galapagos/pruning/sensitivity_file.hpp>
 
 namespace galapagos {
-
-/// What an earlier run has left behind.
-enum class Found : int { nothing, part, complete };
 
 /// All that the ranks agree on before the work begins. Nothing is written while it is made.
 struct Plan {

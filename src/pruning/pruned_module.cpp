@@ -79,6 +79,7 @@ KeptHeads kept_heads(std::span<const std::int32_t> kv_of_head, std::int64_t head
 AttentionWeights prune_attention(const ops::Context& context, const AttentionWeights& dense,
                                  std::int64_t head_dim, std::span<const std::int64_t> kept, OwnedTensor o) {
   AttentionWeights pruned;
+  pruned.kind = dense.kind;
   KeptHeads heads = kept_heads(dense.kv_of_head, head_dim, kept);
   const std::vector<std::int64_t> kv_rows = rows_of_blocks(heads.kv_heads, head_dim);
   pruned.kv_heads = static_cast<std::int64_t>(heads.kv_heads.size());

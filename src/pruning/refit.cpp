@@ -130,7 +130,7 @@ void report_ridges(std::vector<double> ridges) {
 
 void bind(Options& list, RefitOptions& options) {
   list.add("calibration", options.calibration,
-           "with --refit: text (.txt, .jsonl, also .gz and .zst) or token files (.bin)");
+           "with --refit: text (.txt, .jsonl, .json, also .gz and .zst) or token files (.bin)");
   list.add("calibration-tokens", options.calibration_tokens, "tokens to use; 0: all",
            {.least = 0, .refusal = "a negative number", .remedy = "give 1 or more"});
   bind_sequences(list, options);
@@ -160,9 +160,9 @@ RefittedLevels refit_levels(const Communicator& world, const ops::Context& conte
     found.sequence_length = checked_sequence_length(options.sequence_length, config);
     found.precision = ops::working_type(context.device(), options.precision.value_or(checkpoint.dtype()));
   });
-  TokenSet calibration =
-      load_model_sequences(comm, options.calibration, checkpoint.folder(), config,
-                           {found.sequence_length, options.calibration_tokens, options.add_bos});
+  TokenSet calibration = load_model_sequences(
+      comm, options.calibration, checkpoint.folder(), config,
+      {found.sequence_length, options.calibration_tokens, options.add_bos, false, false, options.text});
   found.calibration_tokens = static_cast<std::int64_t>(calibration.tokens.size());
   found.calibration_sequences = static_cast<std::int64_t>(calibration.sequences());
   const std::optional<Compensation> ridge = options.ridge;

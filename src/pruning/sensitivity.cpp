@@ -9,6 +9,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/logging.hpp>
+#include <galapagos/core/run_lock.hpp>
 #include <galapagos/core/stop_rule.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
@@ -60,18 +61,17 @@ void finish(const SensitivitySetup& setup, const SensitivityModel& model, Sensit
   }
 }
 
-/// Collective. Whether the run was complete but for the removal of its sums, which is made up for.
+/// Collective. Whether an earlier run was complete, perhaps but for the removal of its sums, which is made up
+/// for.
 bool ended_before(const Communicator& comm, const SensitivitySetup& setup) {
   const SensitivityOptions& options = setup.options;
-  bool ended = false;
+  if (setup.found != Found::complete) return false;
   agree_at_root(comm, [&] {
-    ended = options.resume && fs::exists(options.output);
-    if (!ended) return;
     check_same_sensitivity(SensitivityReader(options.output).header(), setup.header, options.output.string());
     fs::remove(part_path(options.output));
-    log_info("{} is complete, nothing to do", options.output.string());
   });
-  return comm.broadcast_value<char>(ended ? 1 : 0) != 0;
+  log_info("{} is complete already", options.output.string());
+  return true;
 }
 
 void resume(const Communicator& comm, const fs::path& part, SensitivitySetup& setup, Sensitivities& totals) {
@@ -88,7 +88,8 @@ void resume(const Communicator& comm, const fs::path& part, SensitivitySetup& se
       if (setup.header.has_first_order()) total.first_order = reader.first_order(setup.modules[i]);
     }
   });
-  log_info("going on after {} of {} batches", setup.batches_done, setup.batches.size());
+  log_info("goes on from {}, {} of {} batches done; --fresh begins anew", part.string(), setup.batches_done,
+           setup.batches.size());
 }
 
 }  // namespace
@@ -101,15 +102,26 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
   const StopRule rule(asked.max_seconds);
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
+  std::optional<RunLock> lock;
+  agree_at_root(comm, [&] {
+    if (!asked.dry_run) lock.emplace(asked.output);
+  });
   SensitivitySetup setup = make_sensitivity_setup(comm, context, asked, model);
   const SensitivityOptions& options = setup.options;
   log_setup(setup);
   if (options.dry_run || ended_before(comm, setup)) return;
   const fs::path part = part_path(options.output);
   // Sums that are saved lie beside those that they replace, and the result beside the last ones.
-  agree_at_root(comm, [&] { check_room(setup.header, part, options.resume ? 1 : 2); });
+  const bool goes_on = setup.found == Found::unfinished;
+  agree_at_root(comm, [&] {
+    if (options.fresh) {
+      fs::remove(options.output);
+      fs::remove(part);
+    }
+    check_room(setup.header, part, goes_on ? 1 : 2);
+  });
   Sensitivities totals;
-  if (options.resume) resume(comm, part, setup, totals);
+  if (goes_on) resume(comm, part, setup, totals);
 
   const GradientDealing& dealing = setup.dealing;
   const ReplicaGrid replicas(comm, options.shards);
@@ -162,7 +174,7 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
     report_run(comm, times);
     agree(comm, [&] {
       throw StoppedEarly(fmt::format("stopped after {} of {} batches", done, setup.batches.size()),
-                         options.output.string(), "go on with --resume");
+                         options.output.string(), go_on);
     });
   }
   agree(comm, [&] { finish(setup, model, totals); });

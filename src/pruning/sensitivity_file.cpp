@@ -190,7 +190,7 @@ void check_same_sensitivity(const SensitivityHeader& found, const SensitivityHea
   const auto compare = [&](bool same, const std::string& what) {
     if (same) return;
     throw InputError("this run was begun with " + what, path,
-                     "give the options it was begun with, or another --output");
+                     "give the options it was begun with, another --output, or --fresh to begin anew");
   };
   compare(found.config.source == wanted.config.source && found.model_fingerprint == wanted.model_fingerprint,
           "another model");
@@ -233,7 +233,7 @@ SensitivityReader::SensitivityReader(const std::filesystem::path& path, bool unf
   if (batches_done_ < 0) damaged("an impossible number of batches", path_.string());
   if (!unfinished && batches_done_ > 0) {
     throw InputError("the sensitivities are unfinished", path.string(),
-                     "finish them with 'galapagos sensitivity --resume'");
+                     "finish them: run the command that began them again");
   }
   Hash64 all;
   for (const ModuleId& module : header_.modules()) {

@@ -13,7 +13,8 @@ void bind(Options& list, SensitivityOptions& options) {
   list.add("database", options.database, "with --assignment: put levels of this database in",
            {.indirectly = true});
   list.add("assignment", options.assignment, "a level for every module, as best.txt", {.indirectly = true});
-  list.add("calibration", options.calibration, "text (.txt, .jsonl, also .gz and .zst) or token files (.bin)",
+  list.add("calibration", options.calibration,
+           "text (.txt, .jsonl, .json, also .gz and .zst) or token files (.bin)",
            {.required = true, .indirectly = true});
   list.add("output", options.output, "the sensitivities, S.h5", {.required = true});
   list.add("calibration-tokens", options.calibration_tokens,
@@ -46,7 +47,7 @@ void bind(Options& list, SensitivityOptions& options) {
   list.add("checkpoint-tokens", options.checkpoint_tokens, "tokens from one saving to the next",
            {.least = 1});
   list.add("seed", options.seed, "of the ids that are drawn", {.decides = true});
-  bind_run(list, options, "go on with an unfinished run");
+  bind_run(list, options, "an unfinished run");
   bind_computing(list, options);
 }
 

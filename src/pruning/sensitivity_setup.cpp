@@ -10,27 +10,24 @@
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/model_sequences.hpp>
+#include <galapagos/pruning/compensation.hpp>
 
 namespace galapagos {
 namespace {
 
 namespace fs = std::filesystem;
 
-void look_for_output(const SensitivityOptions& options) {
+Found look_for_output(const SensitivityOptions& options) {
   const fs::path part = part_path(options.output);
-  if (fs::exists(options.output)) {
-    if (options.resume && fs::exists(part)) return;
-    throw InputError("the file exists already", options.output.string(),
-                     fs::exists(part)
-                         ? "remove it and the unfinished " + part.string() + ", or choose another --output"
-                         : "remove it or choose another --output");
+  const bool complete = fs::exists(options.output);
+  if (options.fresh) {
+    if (complete) SensitivityReader reader(options.output);  // nothing but sensitivities are ever removed
+    return Found::nothing;
   }
-  if (!options.resume && fs::exists(part)) {
-    throw InputError("an unfinished run is there", part.string(), "go on with --resume, or remove it");
-  }
-  if (options.resume && !fs::exists(part)) {
-    throw InputError("there is no unfinished run to go on with", part.string(), "leave --resume out");
-  }
+  const Found found = complete ? Found::complete : fs::exists(part) ? Found::unfinished : Found::nothing;
+  check_found(options.resume, found, complete ? "file" : "unfinished run",
+              (complete ? options.output : part).string());
+  return found;
 }
 
 }  // namespace
@@ -42,6 +39,7 @@ SensitivitySetup make_sensitivity_setup(const Communicator& comm, const ops::Con
   SensitivityHeader& header = setup.header;
   agree(comm, [&] {
     check_options(options);
+    if (options.divergence) check_reaches_stream(model.config, "--from kl", "leave it out");
     header.tool_version = version_with_revision();
     header.config = model.config;
     header.model_fingerprint = model.fingerprint;
@@ -63,9 +61,11 @@ SensitivitySetup make_sensitivity_setup(const Communicator& comm, const ops::Con
     }
   });
   agree_at_root(comm, [&] {
-    look_for_output(options);
+    check_resume(options);
+    setup.found = look_for_output(options);
     header.created = utc_now();
   });
+  setup.found = comm.broadcast_value(setup.found);
   header.created = comm.broadcast_string(header.created);
   setup.how.form = options.form;
   setup.how.rank = options.rank;
@@ -75,9 +75,9 @@ SensitivitySetup make_sensitivity_setup(const Communicator& comm, const ops::Con
     header.calibration_tokens = options.calibration_tokens;
     setup.how.most_tokens = std::max(options.batch_tokens, header.sequence_length);
   } else {
-    setup.calibration = load_model_sequences(
-        comm, options.calibration, options.model, model.config,
-        {header.sequence_length, options.calibration_tokens, options.add_bos, options.fewer_tokens});
+    setup.calibration = load_model_sequences(comm, options.calibration, options.model, model.config,
+                                             {header.sequence_length, options.calibration_tokens,
+                                              options.add_bos, options.fewer_tokens, false, options.text});
     header.calibration_tokens = static_cast<std::int64_t>(setup.calibration.tokens.size());
     header.calibration_fingerprint = hex64(setup.calibration.fingerprint());
     std::uint64_t first = 0;

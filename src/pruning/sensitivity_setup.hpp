@@ -23,6 +23,7 @@ struct SensitivitySetup {
   GradientGathering how;
   SensitivityForecast forecast;
   GradientDealing dealing;
+  Found found = Found::nothing;
   std::size_t batches_done = 0;  // in earlier runs
 };
 

@@ -7,6 +7,7 @@
 #include <galapagos/comm/failure_board.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
+#include <galapagos/core/resume.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
 
@@ -37,7 +38,7 @@ NodeBuffer compute_answers(const Communicator& comm, const Communicator& node, c
     board.attempt([&] {  // also a shard that follows may get the signal
       if (const auto reason = interrupted()) {
         throw StoppedEarly(fmt::format("stopped by {} before the first generation of this run", *reason),
-                           "search", "go on with --resume");
+                           "search", go_on);
       }
     });
     if (shards.root_says(board.failed())) break;

@@ -15,6 +15,7 @@ void copy_tensors(const auto& from, auto& to) {
 
 AttentionWeights copy(const AttentionWeights& attention) {
   AttentionWeights own;
+  own.kind = attention.kind;
   own.kv_heads = attention.kv_heads;
   own.kv_of_head = attention.kv_of_head;
   copy_tensors(attention, own);
@@ -65,6 +66,12 @@ ModelWeights Replica::weights_of(const Assignment& assignment, bool unmasked) {
   const std::vector<std::shared_ptr<const BuiltModule>> modules = switch_to(assignment, 0, assignment.size());
   ModelWeights weights;
   weights.layers.resize(dense_.size());
+  // What is pruned of a dense module becomes zeros; of one that is gone its bias, too.
+  const auto mask = [&](OwnedTensor& weight, const OwnedTensor& bias, const OwnedTensor& compact,
+                        std::span<const std::int64_t> kept) {
+    weight = with_zeros(context_, compact, weight, kept);
+    if (kept.empty() && !bias->empty()) fill_zero(bias);
+  };
   for (std::size_t i = 0; i < assignment.size(); ++i) {
     const ModuleChoices& choices = space_.modules[i];
     const LayerWeights& dense = dense_[static_cast<std::size_t>(choices.id.layer)];
@@ -73,12 +80,10 @@ ModelWeights Replica::weights_of(const Assignment& assignment, bool unmasked) {
     const std::span<const std::int64_t> kept = choices.kept[static_cast<std::size_t>(assignment[i])];
     if (choices.id.kind == ModuleKind::attention) {
       own.attention = copy(built != nullptr && !unmasked ? built->attention : dense.attention);
-      if (built != nullptr && unmasked)
-        own.attention.o = with_zeros(context_, built->attention.o, dense.attention.o, kept);
+      if (built != nullptr && unmasked) mask(own.attention.o, own.attention.o_bias, built->attention.o, kept);
     } else {
       own.ffn = copy(built != nullptr && !unmasked ? built->ffn : dense.ffn);
-      if (built != nullptr && unmasked)
-        own.ffn.down = with_zeros(context_, built->ffn.down, dense.ffn.down, kept);
+      if (built != nullptr && unmasked) mask(own.ffn.down, own.ffn.down_bias, built->ffn.down, kept);
     }
   }
   weights.embedding = copy(embedding_);

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include <galapagos/ops/linear.hpp>
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/ops/transfer.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/ops/tuning.hpp>
@@ -35,7 +35,7 @@ void DrawAnswers::take(DenseAnswers answers, const TokenSet& pool, const TokenDr
   std::int64_t next = 0;  // token of the draw
   std::int64_t held = 0;  // rows in `wide`
   const auto norm_held = [&] {
-    ops::rms_norm(context_, wide->slice(0, held), head_.norm, static_cast<float>(config_.rms_norm_eps),
+    ops::rms_norm(context_, wide->slice(0, held), head_.norm, norm_rule(config_),
                   normed_->slice(next - held, held));
     held = 0;
   };
@@ -68,7 +68,7 @@ Tensor DrawAnswers::logits(std::int64_t first, std::int64_t rows, const Tensor& 
   const bool keep = end <= kept_->rows() && first <= made_;
   const Tensor found = keep ? kept_->slice(first, rows) : room;
   if (keep && end <= made_) return found;
-  ops::linear(context_, normed_->slice(first, rows), head_.head, nullptr, found);
+  head_logits(context_, config_, normed_->slice(first, rows), head_.head, found);
   if (keep) made_ = end;
   return found;
 }

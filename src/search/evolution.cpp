@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/resume.hpp>
 #include <galapagos/search/evolution.hpp>
 
 namespace galapagos {
@@ -87,7 +88,7 @@ bool Evolution::stop() {
   if (const auto reason = interrupted_()) {
     crew_.board.attempt([&] {
       throw StoppedEarly(fmt::format("stopped by {} in generation {}", *reason, generation_), "search",
-                         "go on with --resume");
+                         go_on);
     });
   }
   return crew_.board.failed();

@@ -135,16 +135,21 @@ void Recorder::finish(const RunReport& report) {
       ranks_so_far_.correlation(), surrogate_ranks_so_far_.correlation(), count(ranks_so_far_.count));
 }
 
-SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, const SearchSetup& setup,
-                          const Strategy& strategy) {
+std::optional<SearchCheckpoint> open_run(const Communicator& comm, const RunFolder& folder,
+                                         const SearchSetup& setup, const Strategy& strategy, Found found) {
   SearchCheckpoint start;
+  bool ended = false;
   std::int64_t generation = 0;
   agree_at_root(comm, [&] {
-    if (setup.options.resume) {
+    if (found != Found::nothing) {
       start = folder.resume(setup.space, setup.identity, setup.options.evolution.islands);
-      folder.rewind(start.population.generation);
-      log_info("going on after generation {}", start.population.generation);
+      const std::int64_t done = start.population.generation;
+      ended = done >= setup.options.evolution.generations && folder.ended_after(done);
+      if (ended) return log_info("{} is complete already, generation {}", folder.path().string(), done);
+      folder.rewind(done);
+      log_info("goes on from {}, generation {}; --fresh begins anew", folder.path().string(), done);
     } else {
+      if (setup.options.fresh) folder.clear(false);
       folder.begin(setup.options.config_ini);
       start = {setup.identity, initial_population(strategy, setup.options.evolution.islands), 0};
       folder.write_uniform(to_text(setup.space, setup.budget->uniform()));
@@ -153,6 +158,7 @@ SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, con
     }
     generation = start.population.generation;
   });
+  if (comm.broadcast_value<char>(ended ? 1 : 0) != 0) return std::nullopt;
   std::vector<std::byte> records;
   if (comm.is_root()) records = pack(start.population);
   comm.broadcast(records);

@@ -3,6 +3,7 @@
 #include "eval_parts.hpp"
 #include "setup.hpp"
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -49,8 +50,9 @@ class Recorder {
   RankSums ranks_so_far_, surrogate_ranks_so_far_;  // of all islands
 };
 
-/// Collective. The checkpoint to go on from, or a new run's first.
-SearchCheckpoint open_run(const Communicator& comm, const RunFolder& folder, const SearchSetup& setup,
-                          const Strategy& strategy);
+/// Collective. The checkpoint to go on from, or a new run's first where nothing was `found`; nothing where
+/// the search has ended.
+std::optional<SearchCheckpoint> open_run(const Communicator& comm, const RunFolder& folder,
+                                         const SearchSetup& setup, const Strategy& strategy, Found found);
 
 }  // namespace galapagos

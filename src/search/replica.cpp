@@ -4,6 +4,7 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/search/replica.hpp>
 
@@ -49,7 +50,7 @@ void Replica::dense_answers(const Batch& batch, std::span<float> answers) {
   bool finite = true;
   shards_.run([&] {
     hidden = hidden_states(context_, config_, std::ssize(batch.tokens));
-    embed_tokens(context_, shards_, batch.tokens, embedding_, hidden);
+    embed_tokens(context_, config_, shards_, batch.tokens, embedding_, hidden);
     for (const LayerWeights& layer : dense_) forward_.run(layer, batch.offsets, hidden);
     finite = ops::all_finite(context_, hidden);
   });
@@ -123,7 +124,8 @@ std::optional<std::vector<double>> Replica::fitness(const Fitness& fitness, cons
     const OwnedTensor walked = states();
     shards_.run([&] {
       for (const Batch& batch : batches) {
-        embed_tokens(context_, shards_, batch.tokens, embedding_, rows_of(walked, batch, draw.tokens.data()));
+        embed_tokens(context_, config_, shards_, batch.tokens, embedding_,
+                     rows_of(walked, batch, draw.tokens.data()));
       }
     });
     std::size_t at = 0;  // `walked` is what goes into this module on the way of `base`
@@ -177,7 +179,7 @@ std::optional<std::vector<double>> Replica::tuned_fitness(const Fitness& fitness
       if (stop_asked(stop)) return std::nullopt;
       const Tensor rows = rows_of(final.front(), batch, draw.tokens.data());
       shards_.run([&] {
-        embed_tokens(context_, shards_, batch.tokens, weights.embedding, rows);
+        embed_tokens(context_, config_, shards_, batch.tokens, weights.embedding, rows);
         for (const LayerWeights& layer : weights.layers) forward_.run(layer, batch.offsets, rows);
       });
     }

@@ -127,19 +127,36 @@ SearchCheckpoint read_checkpoint(const fs::path& path, const SearchSpace& space)
 
 }  // namespace
 
-void RunFolder::check(bool resumed) const {
-  const bool there = fs::exists(path_ / "checkpoint.h5") || fs::exists(path_ / "checkpoint.previous.h5");
-  if (resumed && !there) {
-    throw InputError("no checkpoint to go on from", path_.string(), "leave --resume out");
+OwnFiles search_files() {
+  return {"config.ini*",     "manifest.json*", "metrics.jsonl*", "candidates.jsonl*", "migrations.csv*",
+          "checkpoint*.h5*", "best.txt*",      "uniform.txt*",   "start.txt*"};
+}
+
+Found RunFolder::found() const {
+  check_command_of_run(path_, "search");
+  if (fs::exists(path_ / "checkpoint.h5") || fs::exists(path_ / "checkpoint.previous.h5"))
+    return fs::exists(path_ / "manifest.json") ? Found::complete : Found::unfinished;
+  if (fs::exists(path_ / "metrics.jsonl")) {
+    throw InputError("there is something of another run already", (path_ / "metrics.jsonl").string(),
+                     "choose another --output");
   }
-  if (!resumed && (there || fs::exists(path_ / "metrics.jsonl"))) {
-    throw InputError("a search is there already", path_.string(),
-                     "go on with --resume, or choose another --output");
-  }
+  return Found::nothing;
+}
+
+bool RunFolder::ended_after(std::int64_t generations) const {
+  const fs::path path = path_ / "manifest.json";
+  if (!fs::exists(path)) return false;
+  const Json manifest = Json::parse(read_file(path), nullptr, false);
+  return manifest.is_object() && manifest.contains("phases") && manifest.contains("generations") &&
+         manifest["generations"] == generations;
+}
+
+void RunFolder::clear(bool only_check) const {
+  clear_run(path_, "search", search_files(), only_check);
 }
 
 void RunFolder::begin(const std::string& config_ini) const {
-  check(false);
+  check_found(Resume::no, found(), "search", path_.string());
   std::error_code error;
   fs::create_directories(path_, error);
   if (error || !fs::is_directory(path_)) {
@@ -152,7 +169,7 @@ void RunFolder::begin(const std::string& config_ini) const {
 SearchCheckpoint RunFolder::resume(const SearchSpace& space, const std::string& identity,
                                    std::int64_t islands) const {
   const fs::path last = path_ / "checkpoint.h5", previous = path_ / "checkpoint.previous.h5";
-  check(true);
+  check_found(Resume::yes, found(), "search", path_.string());
   SearchCheckpoint checkpoint;
   try {
     checkpoint = read_checkpoint(fs::exists(last) ? last : previous, space);

@@ -10,6 +10,7 @@
 #include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/logging.hpp>
+#include <galapagos/core/run_lock.hpp>
 #include <galapagos/core/signals.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/tensor/page_lock.hpp>
@@ -125,7 +126,16 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   const RunFolder folder(asked.output);
-  agree_at_root(comm, [&] { folder.check(asked.resume); });  // before the work that comes first
+  std::optional<RunLock> run_lock;
+  Found found = Found::nothing;
+  agree_at_root(comm, [&] {  // before the work that comes first
+    check_resume(asked);
+    if (!asked.dry_run) run_lock.emplace(asked.output, true);
+    if (asked.fresh) return folder.clear(true);
+    found = folder.found();
+    check_found(asked.resume, found, "search", asked.output.string());
+  });
+  found = comm.broadcast_value(found);
   const SearchSetup setup = make_setup(comm, asked, context.device());
   const SearchOptions& options = setup.options;
   const SearchMemory memory = plan_memory(comm, node, grid, setup, context.device());
@@ -133,7 +143,9 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   if (options.dry_run) return;
 
   const auto strategy = make_strategy(setup.space, *setup.budget, setup.options.evolution);
-  SearchCheckpoint start = open_run(comm, folder, setup, *strategy);
+  std::optional<SearchCheckpoint> opened = open_run(comm, folder, setup, *strategy, found);
+  if (!opened) return;
+  SearchCheckpoint start = std::move(*opened);
   const LevelStore store(comm, *setup.database, setup.space, memory.home, context.device());
   const Shards shards = make_shards(grid, options.make_collectives, setup.config.vocab_size);
   std::optional<Replica> replica;

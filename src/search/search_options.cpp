@@ -122,7 +122,7 @@ void bind(Options& list, SearchOptions& options) {
                    {"host", LevelHome::host},
                    {"file", LevelHome::file}},
                   "auto, device, host or file");
-  bind_run(list, options, "go on from the run's checkpoint");
+  bind_run(list, options, "an unfinished search");
   bind_computing(list, options);
 }
 

@@ -164,6 +164,7 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Dev
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.config);
     request.token_budget = options.calibration_tokens;
     request.add_bos = options.add_bos;
+    request.text = options.text;
   });
   setup.pools.compared =
       load_model_sequences(comm, options.calibration, options.model, setup.config, request);

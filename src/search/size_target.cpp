@@ -19,7 +19,9 @@ void bind_sparsity(Options& list, SizeTarget& target) {
 
 void bind(Options& list, SizeTarget& target) {
   list.add("target-level", target.level, "the size: this level on average, for each kind of module",
-           {.decides = true});
+           {.remedy = "give a whole number; for a size between two levels --target-sparsity 0.45, or "
+                      "--target-params",
+            .decides = true});
   list.add("target-params", target.parameters, "or: at most so many parameters in all", {.decides = true});
   bind_sparsity(list, target);
 }

@@ -87,7 +87,8 @@ Work WorkCounter::training(const Assignment& candidate, std::int64_t tokens) con
                            ShardedAdamW::streamed(parameters, 1, precision_));
   const std::vector<LayerShape> shapes = space_.shapes(config_, shape);
   ShardTraffic of_token = forward_traffic(config_.hidden_size, shapes, activations_);
-  of_token += backward_traffic(config_.hidden_size, shapes, options_.tuning.options.recompute, activations_);
+  of_token += backward_traffic(config_.hidden_size, shapes, options_.tuning.options.recompute, activations_,
+                               config_.features.post_norms);
   of_token += nll_traffic;
   work.traffic = of_token.times(static_cast<double>(tokens));
   return work;

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <utility>
 
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/model/logit_tiles.hpp>
 #include <galapagos/model/stage.hpp>
 #include <galapagos/tensor/memory_count.hpp>
@@ -44,7 +45,7 @@ ReferenceAnswer Teacher::answer(const Batch& batch) {
   const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
   const auto states = [&](const OwnedTensor& tensor) { return tensor->view({tokens, config_.hidden_size}); };
   const Tensor hidden = states(buffers_.hidden[0]);
-  embed_tokens(context_, shards_, batch.tokens, weights_.embedding, hidden);
+  embed_tokens(context_, config_, shards_, batch.tokens, weights_.embedding, hidden);
   ReferenceAnswer answer;
   for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
     buffers_.layers.run(weights_.layers[layer], batch.offsets, hidden);
@@ -107,7 +108,7 @@ double sum_nll(const ops::Context& context, const HfConfig& config, const ModelW
   for (const Batch& batch : batches) {
     const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
     const Tensor hidden = buffers.states.hidden[0]->view({tokens, config.hidden_size});
-    embed_tokens(context, shards, batch.tokens, weights.embedding, hidden);
+    embed_tokens(context, config, shards, batch.tokens, weights.embedding, hidden);
     for (const LayerWeights& layer : weights.layers) buffers.states.layers.run(layer, batch.offsets, hidden);
     std::vector<std::int32_t> targets(batch.tokens.begin() + 1, batch.tokens.end());
     targets.push_back(0);

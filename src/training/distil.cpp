@@ -6,14 +6,17 @@
 #include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
+#include <galapagos/core/identity.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/line_file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
+#include <galapagos/core/run_lock.hpp>
 #include <galapagos/core/stop_rule.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/core/version.hpp>
+#include <galapagos/io/model_files.hpp>
 #include <galapagos/model/stage.hpp>
 #include <galapagos/training/distil.hpp>
 
@@ -65,27 +68,45 @@ void check_memory(const Communicator& comm, const ops::Context& context, const D
   });
 }
 
-/// On the root: whether there is what --resume goes on from, or else nothing that a new run would spoil.
-void check_folder(const DistilOptions& options) {
+OwnFiles own_files() {
+  OwnFiles files = {"config.ini*", "metrics.jsonl*", "manifest.json*", "layers/*/*.safetensors*"};
+  const OwnFiles model = model_files("model");
+  files.insert(files.end(), model.begin(), model.end());
+  return files;
+}
+
+/// On the root: what an earlier run has left; where that is nothing, there is nothing either that a new run
+/// would spoil.
+Found look_for_run(const DistilOptions& options) {
   const fs::path& folder = options.output;
-  if (fs::exists(folder / "manifest.json")) {
-    throw InputError("this distillation is complete", folder.string(),
-                     "its model is in the folder model; choose another --output for another one");
+  check_resume(options);
+  if (options.fresh) {
+    clear_run(folder, "distil", own_files(), true);
+    return Found::nothing;
   }
-  const bool begun = fs::exists(folder / "layers");
-  if (options.resume && !begun)
-    throw InputError("nothing to go on from", folder.string(), "leave --resume out");
-  if (options.resume) return;
-  if (begun) {
-    throw InputError("a distillation is there already", folder.string(),
-                     "go on with --resume, or choose another --output");
-  }
+  check_command_of_run(folder, "distil");
+  const Found found = fs::exists(folder / "manifest.json") ? Found::complete
+                      : fs::exists(folder / "layers")      ? Found::unfinished
+                                                           : Found::nothing;
+  check_found(options.resume, found, "distillation", folder.string());
+  if (found != Found::nothing) return found;
   // Of a search, a training or the like.
   for (const char* name : {"model", "checkpoint.h5", "metrics.jsonl"}) {
     if (fs::exists(folder / name))
       throw InputError("there is something of another run already", (folder / name).string(),
                        "choose another --output");
   }
+  return found;
+}
+
+/// On the root: InputError where the distillation that is complete is another than what is asked for.
+void check_complete(const DistilSetup& setup) {
+  const fs::path& folder = setup.options.output;
+  const fs::path manifest = folder / "manifest.json";
+  const Json json = parse_json(read_file(manifest), manifest.string());
+  check_identity(json.value("options", Json::object()).dump(), setup.identity, "distillation",
+                 manifest.string());
+  fs::remove_all(folder / "layers");  // where it was killed at its very end
 }
 
 /// On the root: the folder of a new run.
@@ -159,23 +180,38 @@ void run_distillation(const Communicator& world, const ops::Context& context, co
   const StopRule stop(asked.max_seconds);
   PhaseTimes times;
   std::optional<PhaseScope> reading(std::in_place, &times, "reading");
-  agree_at_root(comm, [&] { check_folder(asked); });  // before the work that comes first
+  std::optional<RunLock> lock;
+  Found found = Found::nothing;
+  agree_at_root(comm, [&] {
+    if (!asked.dry_run) lock.emplace(asked.output, true);
+    found = look_for_run(asked);  // before the work that comes first
+  });
+  found = comm.broadcast_value(found);
   DistilSetup setup;
   prepare_distillation(comm, context, asked, setup);
   const DistilOptions& options = setup.options;
   const HfConfig& config = setup.model.config;
+  if (found == Found::complete) {
+    agree_at_root(comm, [&] { check_complete(setup); });
+    log_info("{} is complete already", options.output.string());
+    return;
+  }
   log_updates(comm, setup);
   check_memory(comm, context, setup);
   if (options.dry_run) return;
   const LayerFiles files(options.output, config, *setup.model.checkpoint, setup.identity);
   std::int64_t done = 0;
   agree_at_root(comm, [&] {
-    if (!options.resume) return make_folder(options);
+    if (options.fresh) clear_run(options.output, "distil", own_files(), false);
+    if (found == Found::nothing) return make_folder(options);
     done = files.done();
     cut_metrics(options.output / "metrics.jsonl", done);
   });
   done = comm.broadcast_value(done);
-  if (done > 0) log_info("going on after layer {}", done - 1);
+  if (found == Found::unfinished) {
+    log_info("goes on from {}, {} of {} layers done; --fresh begins anew", options.output.string(), done,
+             config.layers);
+  }
   const std::unique_ptr<Collectives> replicas = options.make_collectives(comm);
   std::optional<Distillation> distillation;
   agree(comm, [&] { distillation.emplace(comm, context, setup, files, *replicas, stop, times); });

@@ -31,7 +31,7 @@ void bind(Options& list, DistilOptions& options) {
            {.least = 0, .most = 1e3, .decides = true});
   list.add("seed", options.seed, "of the order of the data", {.decides = true});
   list.add_bytes("shard-size", options.shard_bytes, "most bytes of one file of the model");
-  bind_run(list, options, "go on after the last layer that is done", "print what it takes and leave");
+  bind_run(list, options, "an unfinished distillation", "print what it takes and leave");
   bind_computing(list, options);
 }
 

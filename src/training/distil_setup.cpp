@@ -14,6 +14,7 @@
 #include <galapagos/core/random.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/pruning/calibration_batches.hpp>
+#include <galapagos/pruning/compensation.hpp>
 
 namespace galapagos {
 namespace {
@@ -43,6 +44,7 @@ void open_models(DistilSetup& setup, const ops::Context& context) {
                                  model.hidden_size, model.vocab_size),
                      options.reference.string(), "give the model that this one was made from");
   }
+  if (options.refit) check_reaches_stream(model, "--refit", "give --refit none");
   if (!options.sensitivity) return;
   setup.sensitivities.emplace(*options.sensitivity);
   if (setup.sensitivities->header().model_fingerprint != hex64(setup.reference.checkpoint->fingerprint())) {
@@ -123,6 +125,7 @@ void prepare_distillation(const Communicator& comm, const ops::Context& context,
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.model.config);
     request.token_budget = options.tokens;
     request.add_bos = options.add_bos;
+    request.text = options.text;
   });
   if (comm.is_root() && setup.sensitivities &&
       !setup.sensitivities->header().assignment_fingerprint.empty()) {

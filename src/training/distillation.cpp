@@ -9,6 +9,7 @@
 #include <galapagos/core/line_file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/model/source.hpp>
 #include <galapagos/model/stage.hpp>
 #include <galapagos/ops/least_squares.hpp>
@@ -22,7 +23,7 @@ void Distillation::embed(const DistilSource& source, ResidualStream& stream) {
       load_embedding(*source.checkpoint, source.config, source.precision, context_.device());
   for (std::size_t b = 0; b < setup_.text.batches.size(); ++b) {
     const Tensor states = rows_of(of_model_, b);
-    ops::embed(context_, setup_.text.batches[b].tokens, embedding, states);
+    embed_tokens(context_, source.config, alone(), setup_.text.batches[b].tokens, embedding, states);
     stream.store(b, states);
   }
 }
@@ -110,7 +111,7 @@ void Distillation::leave_off(std::int64_t done) {
   report_run(comm_, times_);
   agree(comm_, [&] {
     throw StoppedEarly(fmt::format("stopped after {} of {} layers", done, setup_.model.config.layers),
-                       options_.output.string(), "go on with --resume");
+                       options_.output.string(), go_on);
   });
   std::abort();  // agree() throws on every rank
 }

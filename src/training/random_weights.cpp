@@ -14,8 +14,9 @@ constexpr std::uint8_t weight_draw = 17;  // apart from what a search or the ord
 
 class Maker {
  public:
-  Maker(DType precision, Device device, std::uint64_t seed, double deviation)
-      : precision_(precision), device_(device), seed_(seed), deviation_(deviation) {}
+  /// `ones`: what a norm that changes nothing has as its weight.
+  Maker(DType precision, Device device, std::uint64_t seed, double deviation, float ones)
+      : precision_(precision), device_(device), seed_(seed), deviation_(deviation), ones_(ones) {}
 
   /// What `own` has of a tensor.
   OwnedTensor tensor(const TensorSpec& spec, std::int64_t layer, const Extents& whole,
@@ -24,7 +25,7 @@ class Maker {
     if (spec.initial == InitialValues::normal)
       return normal(rows, own.of(spec.columns), whole.of(spec.columns).count(), layer, spec.stream);
     OwnedTensor host({rows.count()}, DType::f32, Device::cpu, "weights");
-    std::ranges::fill(host->float_span(), spec.initial == InitialValues::ones ? 1.0f : 0.0f);
+    std::ranges::fill(host->float_span(), spec.initial == InitialValues::ones ? ones_ : 0.0f);
     return on_device(std::move(host));
   }
 
@@ -74,6 +75,7 @@ class Maker {
   Device device_;
   std::uint64_t seed_;
   double deviation_;
+  float ones_;
 };
 
 }  // namespace
@@ -82,7 +84,7 @@ ModelSource random_source(const HfConfig& config, const ModelPart& part, DType p
                           std::uint64_t seed) {
   const auto found = config.source.find("initializer_range");
   const double deviation = found != config.source.end() && found->is_number() ? found->get<double>() : 0.02;
-  const Maker make(precision, device, seed, deviation);
+  const Maker make(precision, device, seed, deviation, config.features.shifted_norms ? 0.0f : 1.0f);
   const auto outer = [make, whole = Extents(config, LayerShape()),
                       own = Extents(config, LayerPart(), part.vocabulary)](const TensorSpec& spec) {
     return make.tensor(spec, 0, whole, own);

@@ -100,6 +100,7 @@ void prepare(const Communicator& comm, const ReplicaGrid& grid, const ops::Conte
     open_models(setup, grid, context);
     request.sequence_length = checked_sequence_length(options.sequence_length, setup.model.config);
     request.add_bos = options.add_bos;
+    request.text = options.text;
     request.responses_only = options.responses_only;
   });
   setup.data = load_model_sequences(comm, options.data, options.model, setup.model.config, request);

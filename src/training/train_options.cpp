@@ -54,7 +54,7 @@ void bind(Options& list, TrainOptions& options) {
            "updates between checkpoints; 0: only when stopped or where the model cannot be written",
            {.least = 0});
   list.add("seed", options.seed, "of the order of the data and of random weights", {.decides = true});
-  bind_run(list, options, "go on from the run's checkpoint");
+  bind_run(list, options, "an unfinished training");
   bind_computing(list, options);
 }
 

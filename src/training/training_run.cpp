@@ -22,9 +22,9 @@ namespace galapagos {
 
 namespace fs = std::filesystem;
 
-void Training::begin() {
+void Training::begin(bool goes_on) {
   optimiser_.emplace(replicas_, context_, weights_, setup_.precision, options_.adamw, shards_);
-  if (!options_.resume) return;
+  if (!goes_on) return;
   const TrainingState state =
       load_state(comm_, shards_, options_.output, setup_.identity, *optimiser_, gradients_);
   position_ = state.data;
@@ -40,7 +40,7 @@ void Training::begin() {
       return json["step"] <= state.steps && !(last && again && json.contains("perplexity"));
     });
   });
-  log_info("going on after update {}", state.steps);
+  log_info("goes on from {}, update {}; --fresh begins anew", options_.output.string(), state.steps);
 }
 
 /// Whether this rank has been told to stop; the others may not know yet.
@@ -207,7 +207,7 @@ void Training::run() {
       agree(comm_, [&] {
         throw StoppedEarly(
             fmt::format("stopped after update {} of {}", optimiser_->steps(), setup_.schedule.steps),
-            options_.output.string(), "go on with --resume");
+            options_.output.string(), go_on);
       });
     }
     if (!step()) continue;

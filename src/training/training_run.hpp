@@ -41,8 +41,8 @@ class Training {
       teacher_.emplace(context, setup.reference->source, setup.longest, shards, setup.loss.layers);
   }
 
-  /// With --resume from the checkpoint.
-  void begin();
+  /// At the beginning, or from the checkpoint.
+  void begin(bool goes_on);
   /// All updates. NumericalError where one is not finite, StoppedEarly where it was told to stop.
   void run();
   /// Writes the model and the manifest.

@@ -45,6 +45,9 @@ TEST_CASE("wrong options", "[app]") {
                 "unknown collectives 'gpu' [--collectives]; choose auto, nccl or mpi");
   check_refused(database({"--collectives", "nccl"}), 4, "use --backend cuda, or --collectives auto");
   check_refused(database({"--lanes", "9"}), 2, "9 lanes do not fit");
+  check_refused({"serach"}, 2, "did you mean 'search'?");
+  check_refused(database({"--cols_removed_mlp", "0", "64"}), 2, "here it is --ffn-removed");
+  check_refused({"search", "--target-level", "4.5"}, 2, "--target-sparsity 0.45");
   check_refused(database({"--compensate", "auto"}), 2, "[--compensate]; use it together with --path");
   check_refused(database({"--compensate", "none"}), 2,
                 "a ridge of 'none' [--compensate]; give auto, or a number");
@@ -67,6 +70,9 @@ TEST_CASE("missing, wrong and damaged files", "[app]") {
   };
   const std::string text = test::data_file("text/sample.jsonl").string();
   check_refused(database((folder / "none").string(), text), 3, "no such folder");
+  check_refused(database("no-such-org/Llama-9-7B", text), 3,
+                "hf download no-such-org/Llama-9-7B --local-dir Llama-9-7B");
+  check_refused(database(model, "wikitext2"), 3, "hf download Salesforce/wikitext --repo-type dataset");
   check_refused(database(folder.path().string(), text), 3, "no config.json");
   check_refused(database(model, (folder / "none.jsonl").string()), 3, "none.jsonl");
   check_refused({"info", (folder / "none.h5").string()}, 3, "no such file");

@@ -82,10 +82,10 @@ TEST_CASE("a run killed at any moment can be resumed, keeps what was done and en
       const std::set<ModuleId> before = done_modules(output);
       seen.insert(before.size());
       // Killed a second time, while it resumes.
-      test::run_galapagos(ranks, words(output, {"--resume"}), 0.8 * whole);
+      test::run_galapagos(ranks, words(output), 0.8 * whole);
       const std::set<ModuleId> after = done_modules(output);
       CHECK(std::includes(after.begin(), after.end(), before.begin(), before.end()));
-      CHECK(test::run_galapagos(ranks, words(output, {"--resume"})).code == 0);
+      CHECK(test::run_galapagos(ranks, words(output)).code == 0);
       CHECK(test::compare(reference, output).same_bits);
       CHECK(!std::filesystem::exists(part_path(output)));
       std::filesystem::remove(output);

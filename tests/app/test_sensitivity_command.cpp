@@ -183,8 +183,11 @@ TEST_CASE("what sensitivity refuses", "[app]") {
        {with("c.h5", {"--lanes", "9"}), 2, "9 lanes do not fit", {}},
        {with("d.h5", {"--calibration-tokens", "-1"}), 2, "--calibration-tokens", {}},
        {with("e.h5", {"--assignment", "x.txt"}), 2, "only one of the two is given", {}},
-       {with("f.h5", {"--resume"}), 3, "no unfinished run", {}},
-       {with("there.h5", {}), 3, "exists already", {}},
+       {with("f.h5", {"--resume"}), 3, "there is no unfinished run to go on with", {}},
+       {with("there.h5", {"--resume", "no"}), 3, "there is a file already", {}},
+       {with("there.h5", {}), 3, "there.h5", {}},
+       {with("there.h5", {"--fresh"}), 3, "there.h5", {}},
+       {with("there.h5", {"--fresh", "--resume"}), 2, "give one of the two", {}},
        {with("g.h5", {"--memory-limit", "100K"}), 4, "the model and its gradients need", folder / "g.h5"},
        {[&](int) {
           return test::database_words(folder / "h.h5", {"--sensitivity", (folder / "there.h5").string()});

@@ -82,7 +82,7 @@ TEST_CASE("a training with wrong files is refused", "[train]") {
   refused.add({{"--model", (folder / "cut").string()}}, 3, "model.safetensors");
   test::write_text(folder / "file", "x");
   refused.add({{"--output", (folder / "file" / "run").string()}}, 3, "cannot make the folder");
-  refused.add({{"--resume", ""}}, 3, "no checkpoint to go on from");
+  refused.add({{"--resume", ""}}, 3, "there is no training to go on with");
   // The trained model would take the place of the one it is made from.
   fs::create_directory(folder / "holder");
   fs::copy(test::data_file("models/llama3_tiny"), folder / "holder" / "model", fs::copy_options::recursive);
@@ -91,7 +91,8 @@ TEST_CASE("a training with wrong files is refused", "[train]") {
       "there is a model already");
   fs::create_directories(folder / "distilled" / "layers");
   test::write_text(folder / "distilled" / "metrics.jsonl", "{\"layer\":0}\n");
-  refused.add({{"--output", (folder / "distilled").string()}}, 3, "there is a distillation already");
+  refused.add({{"--output", (folder / "distilled").string()}}, 3,
+              "there is something of another run already");
   refused.check();
   CHECK(fs::exists(folder / "holder" / "model" / "model.safetensors"));
   CHECK(read_file(folder / "distilled" / "metrics.jsonl") == "{\"layer\":0}\n");
@@ -103,14 +104,19 @@ TEST_CASE("a training goes on only with the options that decide its course", "[t
   REQUIRE(test::run_galapagos(2, test::train_words(run)).code == 0);
   const std::string complete = test::train_findings(run);
   Refused finished(run);
-  finished.add({}, 3, "a training is there already", false);
-  finished.add({{"--resume", ""}}, 3, "this training is complete", false);
+  finished.add({{"--resume", "no"}}, 3, "there is a training already", false);
+  finished.add({{"--seed", "4"}}, 3, "'seed' was 3 and is 4 now", false);
   finished.check();
+  for (const char* resume : {"auto", "yes"}) {
+    const test::Ended again = test::run_galapagos(2, test::train_words(run, {{"--resume", resume}}));
+    CHECK(again.code == 0);
+    CHECK(test::count_lines(again.errors, "is complete already") == 1);
+  }
   CHECK(test::train_findings(run) == complete);
 
   fs::remove(run / "manifest.json");  // as if it had been ended just before
   Refused unfinished(run);
-  unfinished.add({}, 3, "a training is there already", false);
+  unfinished.add({{"--resume", "no"}}, 3, "there is a training already", false);
   const auto changed = [&](const std::string& option, const std::string& value, const std::string& reason) {
     unfinished.add({{"--resume", ""}, {option, value}}, 3, reason, false);
   };
@@ -129,7 +135,7 @@ TEST_CASE("a training goes on only with the options that decide its course", "[t
   // On another number of ranks it goes on from the same state; how it is evaluated may change.
   const std::string model = test::model_bytes(run);
   for (const int ranks : {1, 3}) {
-    test::train(ranks, run, {{"--resume", ""}, {"--eval-every", "5"}});
+    test::train(ranks, run, {{"--eval-every", "5"}});
     CHECK(test::model_bytes(run) == model);
     fs::remove(run / "manifest.json");
   }

@@ -193,7 +193,7 @@ HfConfig llama_2_7b(std::int64_t layers) {
   config.vocab_size = 32000;
   config.max_position_embeddings = 4096;
   config.rms_norm_eps = 1e-5;
-  config.rope_theta = 1e4;
+  config.rope.theta = 1e4;
   config.layer_shapes.assign(static_cast<std::size_t>(layers), even_layer_shape(32, 32, 11008));
   return config;
 }

@@ -54,7 +54,7 @@ Model model_of(const std::string& name, std::int64_t hidden, std::int64_t column
   config.vocab_size = vocabulary;
   config.max_position_embeddings = 4096;
   config.rms_norm_eps = 1e-5;
-  config.rope_theta = 1e4;
+  config.rope.theta = 1e4;
   config.features.qkv_bias = bias;
   config.layer_shapes.assign(static_cast<std::size_t>(measured), even_layer_shape(heads, kv_heads, columns));
   return {name, config, layers};

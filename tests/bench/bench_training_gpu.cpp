@@ -114,7 +114,7 @@ HfConfig config_of(const Published& model, bool halved, std::int64_t layers = me
   config.vocab_size = model.vocabulary;
   config.max_position_embeddings = 4096;
   config.rms_norm_eps = 1e-5;
-  config.rope_theta = 1e4;
+  config.rope.theta = 1e4;
   config.features.qkv_bias = model.bias;
   config.layer_shapes.assign(
       static_cast<std::size_t>(layers),

@@ -67,3 +67,16 @@ TEST_CASE("JSON that is not what it should be is refused", "[json]") {
   CHECK(json_string(json, "s", "x") == "t");
   CHECK(json_absent(json, "n"));
 }
+
+TEST_CASE("JSON as Python takes it", "[json]") {
+  const Json json = parse_json_leniently(
+      R"({"a": 1, "b": [NaN, -Infinity, Infinity, -1], "c": "NaN \"Infinity", "a": {"d": NaN, "d": 2}, "e\\": NaN})",
+      "x");
+  CHECK(json == Json({{"a", {{"d", 2}}},
+                      {"b", {nullptr, nullptr, nullptr, -1}},
+                      {"c", "NaN \"Infinity"},
+                      {"e\\", nullptr}}));
+  for (const char* bad : {"", "{", "Na", "N", "[NaN", "\"NaN", "\"\\", "-Infinit", "{\"a\": NaN1}"})
+    CHECK_THROWS_AS(parse_json_leniently(bad, "x"), InputError);
+  CHECK_THROWS_AS(parse_json_leniently(std::string(100000, '['), "x"), InputError);
+}

@@ -2,6 +2,7 @@
 #include "support/files.hpp"
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/option_hints.hpp>
 #include <galapagos/core/options.hpp>
 
 using namespace galapagos;
@@ -172,6 +173,30 @@ TEST_CASE("an identity has the options that decide, a reference all", "[options]
   has("  --colour                none                 decides  of the paint [none, red or green]\n");
 }
 
+TEST_CASE("an option that may stand alone takes a word of its own, too", "[options]") {
+  const auto parsed = [](const std::vector<std::string>& words) {
+    Options options;
+    Colour colour = Colour::green;
+    std::vector<std::string> list;
+    options.describe("test", "an example");
+    options.add_choice("colour", colour, "colour",
+                       Choices<Colour>{{"green", Colour::green}, {"red", Colour::red}}, "of the paint",
+                       {.implied = "red"});
+    options.add("list", list, "more");
+    options.parse(words);
+    options.take();
+    return std::pair(colour, list);
+  };
+  CHECK(parsed({}).first == Colour::green);
+  CHECK(parsed({"--colour"}).first == Colour::red);
+  CHECK(parsed({"--colour", "green"}).first == Colour::green);
+  CHECK(parsed({"--colour=red"}).first == Colour::red);
+  CHECK(parsed({"--colour", "--list", "a", "b"}) ==
+        std::pair(Colour::red, std::vector<std::string>{"a", "b"}));
+  CHECK(parsed({"--list", "a", "--colour", "red"}) == std::pair(Colour::red, std::vector<std::string>{"a"}));
+  CHECK_THROWS_AS(parsed({"--colour", "blue"}), UsageError);
+}
+
 TEST_CASE("a command's own words and section are told from what is for every command", "[options]") {
   const test::TemporaryFolder folder;
   const std::string file = (folder / "a.ini").string();
@@ -231,6 +256,52 @@ TEST_CASE("a file holds options of several commands in sections", "[options]") {
   test::write_text(file, "[tset]\nnumber = 3\n");
   Bound wrong;
   CHECK_THROWS_AS(wrong.options.parse({"--config", file}), UsageError);
+}
+
+namespace {
+
+/// What words are refused with before any value is looked at.
+std::string parse_refusal(const std::vector<std::string>& words) {
+  Bound bound;
+  try {
+    bound.options.parse(words);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("numbers without quotes are one list", "[options]") {
+  CHECK(example_of({"--word", "4", "2", "1", "--flag"}).word == "4 2 1");
+  CHECK(example_of({"--word", "4,2,1"}).word == "4,2,1");
+  CHECK(example_of({"--word=4", "7"}).path == "7");
+  CHECK(example_of({"--word", "4 2", "1"}).word == "4 2 1");
+  CHECK(example_of({"--list", "4", "2", "1"}).list == std::vector<std::string>{"4", "2", "1"});
+  CHECK(example_of({"--number", "4", "2"}).path == "2");  // one number is all that it takes
+  CHECK(example_of({"--word", "four", "2"}).path == "2");
+}
+
+TEST_CASE("slips are answered with what was meant", "[options]") {
+  const std::string help = "see 'galapagos test --help'";
+  CHECK(parse_refusal({"--nubmer", "3"}) ==
+        "there is no option '--nubmer' [galapagos test]; did you mean '--number'? " + help);
+  CHECK(parse_refusal({"--Number", "3"}) ==
+        "there is no option '--Number' [galapagos test]; did you mean '--number'? " + help);
+  CHECK(parse_refusal({"--num", "3"}) ==
+        "there is no option '--num' [galapagos test]; did you mean '--number'? " + help);
+  CHECK(parse_refusal({"--zzzzzzzz", "3"}) == "there is no option '--zzzzzzzz' [galapagos test]; " + help);
+  CHECK(parse_refusal({"--survivors_per_selection", "4"}) ==
+        "there is no option '--survivors_per_selection' [galapagos test]; here it is --survivors");
+  CHECK(parse_refusal({"--cols_removed_attn", "0"}) ==
+        "there is no option '--cols_removed_attn' [galapagos test]; here it is --attn-removed \"0 512 1024 "
+        "...\"");
+  CHECK(parse_refusal({"here", "--number", "3", "there"}) ==
+        "'there' belongs to no option [galapagos test]; put what belongs together in quotes; " + help);
+  CHECK(parse_refusal({"--count", "1.5"}).ends_with("; give 1 to 9"));
+  CHECK(nearest_name("daatbase", {"database", "distil"}) == "database");
+  CHECK(nearest_name("x", {"y"}).empty());
 }
 
 TEST_CASE("lists of whole numbers", "[options]") {

@@ -20,7 +20,8 @@ using test::with_holes;
 
 TEST_CASE("both formats hold the model that the search measures, and can be pruned again", "[stitch]") {
   const Communicator world = Communicator::world();
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny"}) {
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny",
+                           "phi3_tiny", "gemma3_tiny"}) {
     CAPTURE(name);
     const test::SharedFolder folder(world);
     build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));
@@ -37,7 +38,7 @@ TEST_CASE("both formats hold the model that the search measures, and can be prun
       StitchOptions options;
       options.format = &format;
       options.output = folder / format.name;
-      options.shard_bytes = 100000;
+      options.shard_bytes = 50000;
       stitch(world, parent.checkpoint, parent.config, parent.database, parent.space, assignment, options);
       CHECK(std::filesystem::exists(options.output / "model.safetensors.index.json"));
       CHECK(!std::filesystem::exists(part_path(options.output)));

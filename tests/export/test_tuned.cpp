@@ -11,7 +11,8 @@ using namespace galapagos;
 
 TEST_CASE("a candidate after its fine-tuning, exported, has the loss that the selection saw", "[tuned]") {
   const Communicator world = Communicator::world();
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny"}) {
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny",
+                           "phi3_tiny", "gemma3_tiny"}) {
     CAPTURE(name);
     const test::SharedFolder folder(world);
     build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));
@@ -66,7 +67,7 @@ TEST_CASE("a candidate after its fine-tuning, exported, has the loss that the se
 TEST_CASE("a model written by shards, each with its slices, is the one written as a whole", "[tuned]") {
   const Communicator world = Communicator::world();
   const ops::Context context;
-  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "llama2_tiny"}) {
+  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "llama2_tiny", "gemma3_pruned"}) {
     CAPTURE(name);
     const test::SharedFolder folder(world);
     const std::filesystem::path parent = test::data_file(std::string("models/") + name);

@@ -27,6 +27,15 @@ std::string error_of(const Json& json) {
   return input_error([&] { read(json); });
 }
 
+/// All warnings of a configuration, one a line.
+std::string warnings_of(const Json& json) {
+  std::vector<std::string> warnings;
+  parse_hf_config(json, "config.json", &warnings);
+  std::string all;
+  for (const std::string& warning : warnings) all += warning + "\n";
+  return all;
+}
+
 /// The least a config.json has to say.
 Json minimal(const std::string& model_type) {
   Json json = {{"model_type", model_type}, {"hidden_size", 64},        {"intermediate_size", 96},
@@ -44,6 +53,11 @@ Json with(Json json, const std::string& key, const Json& value) {
 Json without(Json json, const std::string& key) {
   json.erase(key);
   return json;
+}
+
+HfConfig with_source(HfConfig config, const Json& source) {
+  config.source = source;
+  return config;
 }
 
 const Json llama3_rope = {{"rope_type", "llama3"},
@@ -66,8 +80,10 @@ TEST_CASE("the configurations of the small models") {
   CHECK(llama3.vocab_size == 768);
   CHECK(llama3.max_position_embeddings == 512);
   CHECK(llama3.rms_norm_eps == 1e-5);
-  CHECK(llama3.rope_theta == 500000);
-  CHECK(llama3.rope_scaling == Llama3RopeScaling{8, 1, 4, 64});
+  CHECK(llama3.rope.theta == 500000);
+  CHECK(llama3.rope.kind == RopeKind::llama3);
+  CHECK(llama3.rope.factor == 8);
+  CHECK(llama3.rope.original_positions == 64);
   CHECK_FALSE(llama3.features.qkv_bias);
   CHECK_FALSE(llama3.features.qk_norm);
   CHECK_FALSE(llama3.tie_word_embeddings);
@@ -81,16 +97,14 @@ TEST_CASE("the configurations of the small models") {
   CHECK(qwen2.layers == 3);
   CHECK(qwen2.kv_heads == 2);
   CHECK(qwen2.head_dim == 8);
-  CHECK(qwen2.rope_theta == 1e6);
-  CHECK_FALSE(qwen2.rope_scaling);
+  CHECK(qwen2.rope == RopeSettings{.theta = 1e6});
   CHECK(qwen2.features.qkv_bias);
   CHECK(qwen2.tie_word_embeddings);
 
   const HfConfig llama2 = read_hf_config(data_file("models/llama2_tiny"));
   CHECK(llama2.kv_heads == 6);
   CHECK(llama2.head_dim == 8);
-  CHECK(llama2.rope_theta == 10000);
-  CHECK_FALSE(llama2.rope_scaling);
+  CHECK(llama2.rope == RopeSettings{.theta = 1e4});
 }
 
 TEST_CASE("absent keys take the defaults of transformers") {
@@ -99,8 +113,7 @@ TEST_CASE("absent keys take the defaults of transformers") {
   CHECK(llama.head_dim == 16);
   CHECK(llama.max_position_embeddings == 2048);
   CHECK(llama.rms_norm_eps == 1e-6);
-  CHECK(llama.rope_theta == 10000);
-  CHECK_FALSE(llama.rope_scaling);
+  CHECK(llama.rope == RopeSettings{.theta = 1e4});
   CHECK_FALSE(llama.tie_word_embeddings);
   CHECK(llama.torch_dtype.empty());
   CHECK(llama.bos_id == 1);
@@ -136,75 +149,27 @@ TEST_CASE("token ids may be numbers, lists or null") {
   CHECK(read(with(base, "eos_token_id", 99)).eos_id == 99);
   CHECK_FALSE(read(with(base, "eos_token_id", nullptr)).eos_id);
   CHECK_FALSE(read(with(base, "bos_token_id", Json::array())).bos_id);
-  CHECK(contains(error_of(with(base, "eos_token_id", 100)), "eos_token_id"));
-  CHECK(contains(error_of(with(base, "bos_token_id", -1)), "bos_token_id"));
+  CHECK_FALSE(read(with(base, "eos_token_id", 100)).eos_id);
+  CHECK_FALSE(read(with(base, "bos_token_id", -1)).bos_id);
+  CHECK(read(with(base, "eos_token_id", {128001, 7})).eos_id == 7);
+  CHECK(contains(warnings_of(with(base, "eos_token_id", {7, 100})), "eos_token_id 100"));
+  CHECK(warnings_of(with(base, "pad_token_id", -1)).empty());
   CHECK(contains(error_of(with(base, "bos_token_id", "1")), "bos_token_id"));
   CHECK(contains(error_of(with(base, "bos_token_id", {{1}})), "bos_token_id"));
   CHECK_FALSE(read(with(base, "vocab_size", 1)).eos_id);
 }
 
-TEST_CASE("rope settings of transformers 4") {
-  const Json base = with(minimal("llama"), "rope_theta", 5e5);
-  const Llama3RopeScaling expected{8, 1, 4, 8192};
-  const HfConfig config = read(with(base, "rope_scaling", llama3_rope));
-  CHECK(config.rope_scaling == expected);
-  CHECK(config.rope_theta == 5e5);
-  CHECK_FALSE(read(with(base, "rope_scaling", nullptr)).rope_scaling);
-  CHECK_FALSE(read(with(base, "rope_scaling", {{"rope_type", "default"}})).rope_scaling);
-  CHECK_FALSE(read(with(base, "rope_scaling", {{"type", "default"}})).rope_scaling);
-  CHECK(read(with(base, "rope_scaling", with(without(llama3_rope, "rope_type"), "type", "llama3")))
-            .rope_scaling == expected);
-  for (const char* type : {"linear", "dynamic", "yarn", "longrope", "mrope", "su"}) {
-    for (const char* key : {"type", "rope_type"}) {
-      CHECK(contains(error_of(with(base, "rope_scaling", {{key, type}, {"factor", 2.0}})),
-                     std::string("rope scaling of type '") + type + "'"));
-    }
-  }
-  for (const char* key :
-       {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
-    CHECK(contains(error_of(with(base, "rope_scaling", without(llama3_rope, key))), key));
-    CHECK(contains(error_of(with(base, "rope_scaling", with(llama3_rope, key, 0))), key));
-    CHECK(contains(error_of(with(base, "rope_scaling", with(llama3_rope, key, "8"))), key));
-  }
-  CHECK(contains(error_of(with(base, "rope_scaling", with(llama3_rope, "factor", 0.5))), "below 1"));
-  CHECK(contains(error_of(with(base, "rope_scaling", with(llama3_rope, "low_freq_factor", 4))), "not above"));
-  CHECK(contains(error_of(with(base, "rope_scaling", 3)), "object or null"));
-  CHECK(contains(error_of(with(base, "rope_theta", -1)), "rope_theta"));
-  CHECK(contains(error_of(with(base, "partial_rotary_factor", 0.5)), "partial_rotary_factor"));
-  CHECK(error_of(with(base, "partial_rotary_factor", 1.0)).empty());
-}
-
-TEST_CASE("rope settings of transformers 5") {
-  const Json base = minimal("llama");
-  const HfConfig scaled = read(with(base, "rope_parameters", with(llama3_rope, "rope_theta", 5e5)));
-  CHECK(scaled.rope_scaling == Llama3RopeScaling{8, 1, 4, 8192});
-  CHECK(scaled.rope_theta == 5e5);
-  const HfConfig plain = read(with(base, "rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e6}}));
-  CHECK_FALSE(plain.rope_scaling);
-  CHECK(plain.rope_theta == 1e6);
-  CHECK(read(with(with(base, "rope_theta", 3e4), "rope_parameters", {{"rope_type", "default"}})).rope_theta ==
-        3e4);
-  CHECK(contains(error_of(with(base, "rope_parameters", {{"rope_type", "yarn"}})), "'yarn'"));
-  CHECK(contains(error_of(with(base, "rope_parameters", {{"full_attention", {{"rope_type", "default"}}}})),
-                 "by layer type"));
-  CHECK(
-      contains(error_of(with(base, "rope_parameters", {{"partial_rotary_factor", 0.5}})), "partial_rotary"));
-  CHECK(contains(
-      error_of(with(with(base, "rope_scaling", llama3_rope), "rope_parameters", {{"rope_theta", 1e4}})),
-      "contradict"));
-  CHECK(read(with(with(base, "rope_scaling", llama3_rope), "rope_parameters", llama3_rope)).rope_scaling);
-  CHECK(read(with(base, "dtype", "float16")).torch_dtype == "float16");
-}
-
 TEST_CASE("models that would be computed wrongly are refused by name") {
   const Json llama = minimal("llama");
-  for (const char* type : {"gemma2", "phi3", "qwen3_moe", "llama4", "opt", ""}) {
-    CHECK(contains(error_of(with(llama, "model_type", type)), std::string("model_type '") + type + "'"));
+  for (const char* type : {"phi", "qwen3_moe", "llama4", "opt", ""}) {
+    const std::string error = error_of(with(llama, "model_type", type));
+    CHECK(contains(error, std::string("model_type '") + type + "'"));
+    CHECK(contains(error, "llama, mistral, "));
   }
   CHECK(contains(error_of(without(llama, "model_type")), "model_type"));
   CHECK(contains(error_of(with(llama, "hidden_act", "gelu")), "hidden_act 'gelu'"));
-  CHECK(contains(error_of(with(llama, "attention_bias", true)), "attention_bias"));
-  CHECK(contains(error_of(with(llama, "mlp_bias", true)), "mlp_bias"));
+  CHECK(read(with(llama, "hidden_act", "swish")) ==
+        with_source(read(llama), with(llama, "hidden_act", "swish")));
   CHECK(contains(error_of(with(llama, "quantization_config", {{"bits", 4}})), "quantization_config"));
   CHECK(contains(error_of(with(llama, "per_layer_config", {{"0", {{"intermediate_size", 3}}}})),
                  "not supported yet"));
@@ -216,14 +181,27 @@ TEST_CASE("models that would be computed wrongly are refused by name") {
   CHECK(error_of(with(llama, "layer_types", {"full_attention", "full_attention"})).empty());
   CHECK(contains(error_of(with(llama, "layer_types", "full_attention")), "layer_types"));
 
-  CHECK(contains(error_of(with(minimal("mistral"), "sliding_window", 4096)), "sliding_window"));
-  CHECK(contains(error_of(without(minimal("mistral"), "sliding_window")), "sliding_window"));
-  CHECK(contains(error_of(with(minimal("mistral"), "attention_bias", true)), "attention_bias"));
-  CHECK(contains(error_of(with(minimal("qwen2"), "use_sliding_window", true)), "use_sliding_window"));
+  CHECK(read(with(minimal("mistral"), "sliding_window", 512)).attention_kind(1).window == 512);
+  CHECK(read(without(minimal("mistral"), "sliding_window")).attention_kind(0).window == 4096);
+  CHECK(read(minimal("mistral")).attention_kinds.empty());
+  CHECK(read(with(minimal("phi3"), "sliding_window", 2047)).attention_kind(1).window == 2047);
+  CHECK(read(minimal("phi3")).longest_sequence() == 4096);
   CHECK(error_of(with(minimal("qwen2"), "sliding_window", 4096)).empty());
-  CHECK(error_of(with(minimal("qwen2"), "attention_bias", true)).empty());
-  CHECK(contains(error_of(with(minimal("qwen3"), "attention_bias", true)), "attention_bias"));
-  CHECK(contains(error_of(with(minimal("qwen3"), "use_sliding_window", true)), "use_sliding_window"));
+}
+
+TEST_CASE("biases come where a family's code has them") {
+  const auto features = [](const char* type, const char* key) {
+    return read(with(minimal(type), key, true)).features;
+  };
+  CHECK(features("llama", "attention_bias") == ModelFeatures{.qkv_bias = true, .o_bias = true});
+  CHECK(features("llama", "mlp_bias") == ModelFeatures{.mlp_bias = true});
+  CHECK(features("qwen3", "attention_bias") ==
+        ModelFeatures{.qkv_bias = true, .qk_norm = true, .o_bias = true});
+  CHECK(features("qwen3", "mlp_bias") == ModelFeatures{.qk_norm = true});
+  CHECK(features("qwen2", "attention_bias") == ModelFeatures{.qkv_bias = true});
+  for (const char* type : {"mistral", "phi3"}) {
+    for (const char* key : {"attention_bias", "mlp_bias"}) CHECK(features(type, key) == ModelFeatures{});
+  }
 }
 
 TEST_CASE("the layers of a pruned model are read and checked") {
@@ -290,8 +268,7 @@ TEST_CASE("a missing or broken configuration is named") {
   const TemporaryFolder folder;
   CHECK(contains(input_error([&] { read_hf_config(folder / "none"); }), "no such folder"));
   CHECK(contains(input_error([&] { read_hf_config(folder.path()); }), "no config.json"));
-  for (const char* text :
-       {"", "[]", "3", "{", "{}", "null", "\xff\xfe", R"({"model_type":"llama","model_type":"llama"})"}) {
+  for (const char* text : {"", "[]", "3", "{", "{}", "null", "\xff\xfe", "NaN"}) {
     CAPTURE(text);
     CHECK_FALSE(input_error([&] { read_text(text); }).empty());
   }

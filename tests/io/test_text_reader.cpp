@@ -1,68 +1,19 @@
-#include "io/input_error.hpp"
-#include "support/catch.hpp"
-#include "support/files.hpp"
+#include "io/documents.hpp"
 
-#include <functional>
 #include <random>
-#include <vector>
-#include <zlib.h>
-#include <zstd.h>
-
-#include <galapagos/io/text_reader.hpp>
 
 using namespace galapagos;
 using test::contains;
+using test::Documents;
+using test::gzip;
 using test::input_error;
-using Documents = std::vector<std::string>;
+using test::read_all;
+using test::read_error;
+using test::read_text;
+using test::whole;
+using test::zstd;
 
 namespace {
-
-std::string gzip(const std::string& text) {
-  z_stream state{};
-  deflateInit2(&state, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-  std::string out(deflateBound(&state, text.size()) + 32, '\0');
-  std::string in = text;
-  state.next_in = reinterpret_cast<Bytef*>(in.data());
-  state.avail_in = static_cast<uInt>(in.size());
-  state.next_out = reinterpret_cast<Bytef*>(out.data());
-  state.avail_out = static_cast<uInt>(out.size());
-  deflate(&state, Z_FINISH);
-  out.resize(state.total_out);
-  deflateEnd(&state);
-  return out;
-}
-
-std::string zstd(const std::string& text) {
-  std::string out(ZSTD_compressBound(text.size()), '\0');
-  out.resize(ZSTD_compress(out.data(), out.size(), text.data(), text.size(), 3));
-  return out;
-}
-
-std::string whole(const std::vector<TextPart>& document) {
-  std::string text;
-  for (const TextPart& part : document) text += part.text;
-  return text;
-}
-
-Documents read_all(const std::filesystem::path& path) {
-  DocumentReader reader(path);
-  Documents documents;
-  std::vector<TextPart> document;
-  while (reader.next(document)) documents.push_back(whole(document));
-  CHECK_FALSE(reader.next(document));
-  CHECK_FALSE(reader.skip());
-  return documents;
-}
-
-Documents read_text(const std::string& name, const std::string& content) {
-  const test::TemporaryFolder folder;
-  test::write_text(folder / name, content);
-  return read_all(folder / name);
-}
-
-std::string read_error(const std::string& name, const std::string& content) {
-  return input_error([&] { read_text(name, content); });
-}
 
 const std::string lines =
     "{\"text\": \"one\"}\n\n \t\r\n{\"id\": 3, \"text\": \"zwei\\n\\u00fc\"}\r\n{\"text\": \"\"}";
@@ -174,7 +125,7 @@ TEST_CASE("compressed files that are cut short or damaged are refused", "[text]"
   for (const auto& [name, good] : files) {
     INFO(name);
     CHECK(read_text(name, good).size() == 2000);
-    CHECK(contains(read_error(name, ""), "too early"));
+    CHECK(read_text(name, "").empty());
     for (const std::size_t cut : {std::size_t{1}, std::size_t{9}, good.size() / 2, good.size() - 1}) {
       CHECK(contains(read_error(name, good.substr(0, cut)), name));
     }
@@ -184,6 +135,6 @@ TEST_CASE("compressed files that are cut short or damaged are refused", "[text]"
       input_error([&] { read_text(name, bad); });  // anything but a crash
     }
   }
-  CHECK(contains(read_error("a.jsonl.gz", content), "damaged"));
-  CHECK(contains(read_error("a.jsonl.zst", content), "damaged"));
+  CHECK(contains(read_error("a.jsonl.gz", content), "not compressed"));
+  CHECK(contains(read_error("a.jsonl.zst", content), "not compressed"));
 }

@@ -117,11 +117,11 @@ while (($#)); do
     --output) output="$2" ;;
     --assignment) assignment="$2" ;;
     --model) model="$2" ;;
-    --resume) resume=yes ;;
   esac
   shift
 done
 checkpoint() {
+  if [[ $command == database ]]; then exit 75; fi
   mkdir -p "$output"
   touch "$output/checkpoint.h5"
   exit 75
@@ -134,7 +134,7 @@ if ((times > 0)); then
     fail) exit 3 ;;
     stop) checkpoint ;;
     hang)
-      if [[ $command =~ ^(search|rounds|prune|train)$ ]]; then trap checkpoint USR2; fi
+      if [[ $command =~ ^(database|search|rounds|prune|train)$ ]]; then trap checkpoint USR2; fi
       touch "$T/control/running"
       for ((nap = 0; nap < 500; ++nap)); do sleep 0.02; done
       exit 1 # no signal came
@@ -144,7 +144,6 @@ fi
 case $command in
   database) touch "$output" ;;
   search)
-    if [[ -f $output/checkpoint.h5 && ${resume:-} != yes ]]; then exit 2; fi
     mkdir -p "$output"
     touch "$output/best.txt"
     ;;
@@ -152,7 +151,7 @@ case $command in
   prune) mkdir -p "$output/model" ;;
   stitch) [[ -f $assignment ]] && mkdir -p "$output" ;;
   train)
-    if [[ ! -d $model || ( -f $output/checkpoint.h5 && ${resume:-} != yes ) ]]; then exit 2; fi
+    if [[ ! -d $model ]]; then exit 2; fi
     mkdir -p "$output/model"
     touch "$output/manifest.json"
     ;;
@@ -223,7 +222,7 @@ submit_with() { # submit_with SCRIPT ARGUMENTS...
   (
     cd "$T/elsewhere"
     export PATH="$T/bin:$PATH" MODEL="$T/a model" WORK="$T/work/of mine"
-    SEARCH_OPTIONS="--target-level 5" "$@" 2>>"$T/submit_log"
+    SEARCH_OPTIONS="--target-level 5${SEARCH_FRESH:+ --fresh}" "$@" 2>>"$T/submit_log"
   )
 }
 
@@ -243,9 +242,10 @@ for scheduler in slurm pbs lsf; do
   run_queue
   check "order of the pipeline" same "$(commands)" "database search search stitch eval eval "
   check "codes of the pipeline" same "$(codes)" "0 75 0 0 0"
-  check "database resumes" holds "$(sed -n 1p "$T/calls")" "database --resume --model $T/a model"
-  check "no --resume at first" lacks "$(sed -n 2p "$T/calls")" --resume
-  check "--resume later" holds "$(sed -n 3p "$T/calls")" --resume
+  check "model of the database" holds "$(sed -n 1p "$T/calls")" "database --model $T/a model"
+  check "time limit of the database" holds "$(sed -n 1p "$T/calls")" --max-walltime
+  check "the search goes on by itself" same "$(sed 's/--max-walltime.*//' <(sed -n 3p "$T/calls"))" \
+    "$(sed 's/--max-walltime.*//' <(sed -n 2p "$T/calls"))"
   check "options of the search" holds "$(sed -n 3p "$T/calls")" "--target-level 5"
   check "reference of the evaluation" holds "$(sed -n 6p "$T/calls")" "--reference $T/a model"
   check "two files to evaluate" holds "$(sed -n 6p "$T/calls")" \
@@ -284,8 +284,6 @@ for scheduler in slurm pbs lsf; do
   check "the pruned model is trained" holds "$(sed -n 4p "$T/calls")" \
     "train --model $T/work/of mine/pruned --data $T/text 1.jsonl --output $T/work/of mine/trained"
   check "options of the training" holds "$(sed -n 4p "$T/calls")" "--tokens 1000"
-  check "a new training" lacks "$(sed -n 4p "$T/calls")" --resume
-  check "the training resumes" holds "$(sed -n 5p "$T/calls")" --resume
   check "--max-walltime of the training" grep -q -- "--max-walltime $walltime" \
     <(sed -n 5p "$T/calls")
   check "resources of the training" holds "$(sed -n 4p "$T/submissions")" "$resources"
@@ -397,6 +395,14 @@ for scheduler in slurm pbs lsf; do
   "${pipeline[@]}"
   run_queue
   check "codes after a failure" same "$(codes)" "0 3 - -"
+
+  # Begun anew, and then gone on with.
+  begin_test
+  echo "1 stop" >"$T/control/search"
+  SEARCH_FRESH=yes "${pipeline[@]}" search
+  run_queue
+  check "a search begun anew" holds "$(grep ^search "$T/calls" | sed -n 1p)" "--fresh"
+  check "a search begun anew that goes on" lacks "$(grep ^search "$T/calls" | sed -n 2p)" "--fresh"
 
   # Not for ever.
   begin_test

@@ -6,8 +6,9 @@
 #include <cstring>
 
 #include <galapagos/io/safetensors.hpp>
+#include <galapagos/model/embedding.hpp>
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/model/forward.hpp>
-#include <galapagos/ops/transformer.hpp>
 
 using namespace galapagos;
 
@@ -37,7 +38,7 @@ std::vector<float> logits_of(const std::filesystem::path& folder, const std::vec
   for (std::int64_t at = 0; at <= count; at += length) offsets.push_back(at);
   const OwnedTensor hidden = test::poisoned({count, config.hidden_size});
   const OwnedTensor embedding = load_embedding(checkpoint, config, precision, Device::cpu);
-  ops::embed(context, tokens, embedding, hidden);
+  embed_tokens(context, config, alone(), tokens, embedding, hidden);
   LayerForward forward(context, config, count);
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     forward.run(load_layer(checkpoint, config, layer, precision, Device::cpu), offsets, hidden);
@@ -78,19 +79,24 @@ double largest_difference(const std::filesystem::path& model, const std::filesys
 
 }  // namespace
 
-TEST_CASE("logits of small Llama-3-, Qwen2- and Llama-2-style models equal those of transformers",
-          "[model]") {
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny"}) {
+TEST_CASE("logits of small models of all families equal those of transformers", "[model]") {
+  const std::pair<const char*, const char*> models[] = {
+      {"llama3_tiny", ""},  {"qwen2_tiny", ""}, {"qwen3_tiny", ""},      {"llama2_tiny", ""},
+      {"biased_tiny", ""},  {"phi3_tiny", ""},  {"phi3_tiny", "_short"}, {"mistral_tiny", ""},
+      {"smollm3_tiny", ""}, {"gemma_tiny", ""}, {"gemma2_tiny", ""},     {"gemma3_tiny", ""},
+  };
+  for (const auto& [name, text] : models) {
     const double difference =
         largest_difference(test::data_file(std::string("models/") + name),
-                           test::data_file(std::string("forward/") + name + ".safetensors"));
+                           test::data_file(std::string("forward/") + name + text + ".safetensors"));
     INFO(name << ": largest difference " << difference);
     CHECK(difference < 1e-4);
   }
 }
 
 TEST_CASE("logits of pruned models equal those of transformers with the exported code", "[model]") {
-  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned"}) {
+  for (const char* name :
+       {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "gemma3_pruned", "biased_pruned", "phi3_pruned"}) {
     const std::filesystem::path folder = test::data_file(std::string("models/") + name);
     CHECK(!read_hf_config(folder).even());
     const double difference =
@@ -178,6 +184,15 @@ TEST_CASE("a layer may keep any heads and columns, or none", "[model]") {
     }
     CHECK(worst < 1e-4);
   }
+}
+
+TEST_CASE("an embedding is scaled as its type rounds the scale", "[model]") {
+  HfConfig config;
+  config.hidden_size = 3072;
+  CHECK(embedding_scale(config, DType::bf16) == 1);
+  config.features.scaled_embedding = true;
+  CHECK(embedding_scale(config, DType::bf16) == 55.5f);
+  CHECK(embedding_scale(config, DType::f32) == std::sqrt(3072.0f));
 }
 
 TEST_CASE("weights that are no numbers are refused by name", "[model]") {

@@ -10,6 +10,7 @@
 
 #include <galapagos/comm/collectives.hpp>
 #include <galapagos/io/checkpoint.hpp>
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/model/model_weights.hpp>
 #include <galapagos/model/shard_traffic.hpp>
 #include <galapagos/model/training_pass.hpp>
@@ -102,8 +103,8 @@ struct Bench {
   ops::Context context;
 };
 
-const std::vector<std::string> models = {"llama2_tiny", "llama3_pruned", "qwen2_tiny", "qwen2_pruned",
-                                         "qwen3_pruned"};
+const std::vector<std::string> models = {"llama2_tiny",  "llama3_pruned", "qwen2_tiny",   "qwen2_pruned",
+                                         "qwen3_pruned", "gemma2_tiny",   "gemma3_pruned"};
 
 }  // namespace
 
@@ -114,7 +115,8 @@ TEST_CASE("what shards exchange on the way forward is as planned", "[shards]") {
     ShardTraffic planned = forward_traffic(bench.config.hidden_size, bench.config.layer_shapes);
     LayerForward forward(bench.context, bench.part.config, Bench::count, bench.shards);
     const auto embedding = bench.counted([&] {
-      embed_tokens(bench.context, bench.shards, bench.tokens, bench.weights.embedding, bench.hidden);
+      embed_tokens(bench.context, bench.config, bench.shards, bench.tokens, bench.weights.embedding,
+                   bench.hidden);
     });
     const auto layers = bench.counted([&] {
       for (const LayerWeights& layer : bench.weights.layers)
@@ -167,7 +169,8 @@ TEST_CASE("what shards exchange in training is as planned", "[shards]") {
         const auto counted = bench.counted(
             [&] { pass.run(bench.weights, bench.batch, 1.0f / Bench::count, reference, gradients); });
         ShardTraffic planned = forward_traffic(bench.config.hidden_size, bench.config.layer_shapes);
-        planned += backward_traffic(bench.config.hidden_size, bench.config.layer_shapes, recompute);
+        planned += backward_traffic(bench.config.hidden_size, bench.config.layer_shapes, recompute,
+                                    DType::f32, bench.config.features.post_norms);
         if (text) planned += nll_traffic;
         if (distilled) {
           planned += reference_traffic;

@@ -125,9 +125,10 @@ TEST_CASE("the rotation of queries and keys, and back", "[ops]") {
   std::mt19937 random(2);
   const std::vector<std::int64_t> offsets = {0, 4, 4, 300};
   for (const std::int64_t head_dim : {6, 16, 64, 80, 128}) {
-    const OwnedTensor frequencies({head_dim / 2}, DType::f32, Device::cpu, "test");
-    for (std::int64_t i = 0; i < head_dim / 2; ++i)
-      frequencies->floats()[i] = std::pow(0.7f, static_cast<float>(i));
+    const std::int64_t pairs = head_dim == 80 ? 24 : head_dim == 128 ? 33 : head_dim / 2;  // all, or some
+    const float scale = head_dim == 64 ? 1.25f : 1.0f;
+    const OwnedTensor frequencies({pairs}, DType::f32, Device::cpu, "test");
+    for (std::int64_t i = 0; i < pairs; ++i) frequencies->floats()[i] = std::pow(0.7f, static_cast<float>(i));
     const OwnedTensor there = on(Device::cuda, frequencies);
     for (const DType type : {DType::f32, DType::bf16}) {
       for (const std::int64_t kv_heads : {2, 0}) {
@@ -136,16 +137,16 @@ TEST_CASE("the rotation of queries and keys, and back", "[ops]") {
         const OwnedTensor q_there = stored_on(Device::cuda, q, type),
                           k_there = stored_on(Device::cuda, k, type);
         INFO("heads of " << head_dim << ", " << name_of(type));
-        ops::rope(cpu(), q, k, head_dim, frequencies, offsets);
-        ops::rope(gpu, q_there, k_there, head_dim, there, offsets);
+        ops::rope(cpu(), q, k, head_dim, frequencies, offsets, scale);
+        ops::rope(gpu, q_there, k_there, head_dim, there, offsets, scale);
         // The angles' sines are as exact as each library makes them.
         CHECK(worst_rounding(q_there, q) < 2);
         if (kv_heads > 0) CHECK(worst_rounding(k_there, k) < 2);
         const OwnedTensor d_q = made(q->shape, random, type), d_k = made(k->shape, random, type);
         const OwnedTensor d_q_there = stored_on(Device::cuda, d_q, type),
                           d_k_there = stored_on(Device::cuda, d_k, type);
-        ops::rope_backward(cpu(), d_q, d_k, head_dim, frequencies, offsets);
-        ops::rope_backward(gpu, d_q_there, d_k_there, head_dim, there, offsets);
+        ops::rope_backward(cpu(), d_q, d_k, head_dim, frequencies, offsets, scale);
+        ops::rope_backward(gpu, d_q_there, d_k_there, head_dim, there, offsets, scale);
         CHECK(worst_rounding(d_q_there, d_q) < 2);
         if (kv_heads > 0) CHECK(worst_rounding(d_k_there, d_k) < 2);
       }

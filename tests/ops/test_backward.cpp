@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <functional>
+#include <numbers>
 #include <numeric>
 #include <omp.h>
 #include <random>
@@ -15,6 +16,7 @@
 #include <galapagos/ops/divergence.hpp>
 #include <galapagos/ops/head_norm.hpp>
 #include <galapagos/ops/linear.hpp>
+#include <galapagos/ops/soft_cap.hpp>
 #include <galapagos/ops/transformer.hpp>
 
 using namespace galapagos;
@@ -87,21 +89,24 @@ Values linear64(const Values& x, const Values& w, std::int64_t t, std::int64_t i
   return y;
 }
 
-Values rms_norm64(const Values& x, const Values& w, double epsilon) {
+Values rms_norm64(const Values& x, const Values& w, double epsilon, double shift) {
   Values y(x.size());
   const std::size_t n = w.size();
   for (std::size_t row = 0; row < x.size(); row += n) {
     double sum = 0;
     for (std::size_t i = 0; i < n; ++i) sum += x[row + i] * x[row + i];
     const double f = 1 / std::sqrt(sum / static_cast<double>(n) + epsilon);
-    for (std::size_t i = 0; i < n; ++i) y[row + i] = x[row + i] * f * w[i];
+    for (std::size_t i = 0; i < n; ++i) y[row + i] = x[row + i] * f * (w[i] + shift);
   }
   return y;
 }
 
-Values swiglu64(const Values& gate, const Values& up) {
+Values gated64(const Values& gate, const Values& up, ops::GateKind kind) {
   Values y;
-  for (std::size_t i = 0; i < gate.size(); ++i) y.push_back(gate[i] / (1 + std::exp(-gate[i])) * up[i]);
+  for (std::size_t i = 0; i < gate.size(); ++i) {
+    const double g = gate[i], u = std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g);
+    y.push_back(up[i] * (kind == ops::GateKind::silu ? g / (1 + std::exp(-g)) : g * (1 + std::tanh(u)) / 2));
+  }
   return y;
 }
 
@@ -112,7 +117,9 @@ struct Heads {
   std::vector<std::int64_t> offsets;
 };
 
-Values attention64(const Values& q, const Values& k, const Values& v, const Heads& heads) {
+Values attention64(const Values& q, const Values& k, const Values& v, const Heads& heads,
+                   const ops::AttentionRule& rule = {}) {
+  const auto cap = static_cast<double>(rule.cap), scale = static_cast<double>(rule.scale_of(heads.head_dim));
   const auto count = static_cast<std::int64_t>(heads.kv_of_head.size()), d = heads.head_dim;
   Values out(q.size());
   const auto at = [&](std::int64_t row, std::int64_t width, std::int64_t head, std::int64_t i) {
@@ -123,17 +130,20 @@ Values attention64(const Values& q, const Values& k, const Values& v, const Head
       for (std::int64_t h = 0; h < count; ++h) {
         const std::int64_t g = heads.kv_of_head[static_cast<std::size_t>(h)];
         Values scores;
-        for (std::int64_t j = heads.offsets[s]; j <= row; ++j) {
+        const std::int64_t seen =
+            rule.window == 0 ? heads.offsets[s] : std::max(heads.offsets[s], row + 1 - rule.window);
+        for (std::int64_t j = seen; j <= row; ++j) {
           double dot = 0;
           for (std::int64_t i = 0; i < d; ++i)
             dot += q[at(row, count, h, i)] * k[at(j, heads.kv_heads, g, i)];
-          scores.push_back(std::exp(dot / std::sqrt(static_cast<double>(d))));
+          dot *= scale;
+          scores.push_back(std::exp(cap == 0 ? dot : cap * std::tanh(dot / cap)));
         }
         const double sum = std::accumulate(scores.begin(), scores.end(), 0.0);
-        for (std::int64_t j = heads.offsets[s]; j <= row; ++j)
+        for (std::int64_t j = seen; j <= row; ++j)
           for (std::int64_t i = 0; i < d; ++i)
             out[at(row, count, h, i)] +=
-                scores[static_cast<std::size_t>(j - heads.offsets[s])] / sum * v[at(j, heads.kv_heads, g, i)];
+                scores[static_cast<std::size_t>(j - seen)] / sum * v[at(j, heads.kv_heads, g, i)];
       }
     }
   }
@@ -232,22 +242,24 @@ TEST_CASE("gradients of the root-mean-square norm", "[ops]") {
   const ops::Context context(device);
   Maker make(3);
   const std::int64_t t = 4, n = 300;
-  const double epsilon = 1e-3;
+  const double epsilon = 1e-3, shift = GENERATE(0.0, 1.0);
+  const ops::NormRule rule(static_cast<float>(epsilon), static_cast<float>(shift));
   const Values x = make.values(t * n), w = make.values(n), g = make.values(t * n);
   const OwnedTensor d_x = test::zeros_on(device, {t, n}), d_w = test::zeros_on(device, {n});
-  ops::rms_norm_backward(context, tensor_of(x, {t, n}, device), tensor_of(w, {n}, device),
-                         static_cast<float>(epsilon), tensor_of(g, {t, n}, device), d_x, d_w);
-  check_gradient(d_x,
-                 differences(x, [&](const Values& at) { return product(g, rms_norm64(at, w, epsilon)); }));
-  check_gradient(d_w,
-                 differences(w, [&](const Values& at) { return product(g, rms_norm64(x, at, epsilon)); }));
+  ops::rms_norm_backward(context, tensor_of(x, {t, n}, device), tensor_of(w, {n}, device), rule,
+                         tensor_of(g, {t, n}, device), d_x, d_w);
+  check_gradient(
+      d_x, differences(x, [&](const Values& at) { return product(g, rms_norm64(at, w, epsilon, shift)); }));
+  check_gradient(
+      d_w, differences(w, [&](const Values& at) { return product(g, rms_norm64(x, at, epsilon, shift)); }));
 }
 
 TEST_CASE("the norm of each head, and its gradient", "[ops]") {
   const Device device = GENERATE_DEVICE();
   const ops::Context context(device);
   Maker make(4);
-  const double epsilon = 1e-3;
+  const double epsilon = 1e-3, shift = GENERATE(0.0, 1.0);
+  const ops::NormRule rule(static_cast<float>(epsilon), static_cast<float>(shift));
   // More heads than a piece of the sum over them has, and a width that is no multiple of a warp.
   for (const auto& [t, heads, n] : {std::array<std::int64_t, 3>{3, 2, 48}, {310, 3, 6}}) {
     const Shape shape{t, heads * n};
@@ -255,30 +267,31 @@ TEST_CASE("the norm of each head, and its gradient", "[ops]") {
     const OwnedTensor in = tensor_of(x, shape, device), weight = tensor_of(w, {n}, device);
     const OwnedTensor out = tensor_of(x, shape, device), d = tensor_of(g, shape, device),
                       d_w = test::zeros_on(device, {n});
-    ops::head_norm(context, out, weight, static_cast<float>(epsilon), out);
-    const Values expected = rms_norm64(x, w, epsilon);
+    ops::head_norm(context, out, weight, rule, out);
+    const Values expected = rms_norm64(x, w, epsilon, shift);
     const std::vector<float> found = test::read(out);
     double worst = 0;
     for (std::size_t i = 0; i < found.size(); ++i) worst = std::max(worst, std::abs(found[i] - expected[i]));
     CHECK(worst < 1e-5);
-    ops::head_norm_backward(context, in, weight, static_cast<float>(epsilon), d, d_w);
+    ops::head_norm_backward(context, in, weight, rule, d, d_w);
     if (t < 10)
       check_gradient(
-          d, differences(x, [&](const Values& at) { return product(g, rms_norm64(at, w, epsilon)); }));
-    check_gradient(d_w,
-                   differences(w, [&](const Values& at) { return product(g, rms_norm64(x, at, epsilon)); }));
-    ops::head_norm_backward(context, in, weight, static_cast<float>(epsilon), tensor_of(g, shape, device),
-                            d_w);
+          d, differences(x, [&](const Values& at) { return product(g, rms_norm64(at, w, epsilon, shift)); }));
     check_gradient(
-        d_w, differences(w, [&](const Values& at) { return 2 * product(g, rms_norm64(x, at, epsilon)); }));
+        d_w, differences(w, [&](const Values& at) { return product(g, rms_norm64(x, at, epsilon, shift)); }));
+    ops::head_norm_backward(context, in, weight, rule, tensor_of(g, shape, device), d_w);
+    check_gradient(d_w, differences(w, [&](const Values& at) {
+                     return 2 * product(g, rms_norm64(x, at, epsilon, shift));
+                   }));
   }
 }
 
 TEST_CASE("the rotation's gradient turns back", "[ops]") {
   const Device device = GENERATE_DEVICE();
   const ops::Context context(device);
+  const auto [head_dim, scale] = GENERATE(table<std::int64_t, float>({{6, 1.0f}, {8, 1.25f}}));
   Maker make(4);
-  const std::int64_t t = 7, head_dim = 6;
+  const std::int64_t t = 7;
   const std::vector<std::int64_t> offsets = {0, 4, 7};
   const OwnedTensor frequencies = tensor_of({1.0, 0.3, 0.01}, {3}, device);
   const OwnedTensor x = tensor_of(make.values(t * 2 * head_dim), {t, 2 * head_dim}, device);
@@ -289,11 +302,11 @@ TEST_CASE("the rotation's gradient turns back", "[ops]") {
     return Values(values.begin(), values.end());
   };
   const Values before = values_of(x), gradient = values_of(g);
-  ops::rope(context, x, {}, head_dim, frequencies, offsets);
-  ops::rope_backward(context, g, {}, head_dim, frequencies, offsets);
+  ops::rope(context, x, {}, head_dim, frequencies, offsets, scale);
+  ops::rope_backward(context, g, {}, head_dim, frequencies, offsets, scale);
   const Values rotated = values_of(x), back = values_of(g);
   CHECK(std::abs(product(gradient, rotated) - product(back, before)) < 1e-4);
-  ops::rope(context, g, {}, head_dim, frequencies, offsets);
+  ops::rope(context, g, {}, head_dim, frequencies, offsets, 1 / scale);
   const Values again = values_of(g);
   for (std::size_t i = 0; i < gradient.size(); ++i) CHECK(std::abs(gradient[i] - again[i]) < 1e-5);
 }
@@ -302,15 +315,37 @@ TEST_CASE("gradients of the gated activation", "[ops]") {
   const Device device = GENERATE_DEVICE();
   const ops::Context context(device);
   Maker make(5);
+  const auto kind = GENERATE(ops::GateKind::silu, ops::GateKind::gelu_tanh);
   const std::int64_t t = 3, n = 40;
   const Values gate = make.values(t * n), up = make.values(t * n), g = make.values(t * n);
   const OwnedTensor d_gate = tensor_of(gate, {t, n}, device), d_up = tensor_of(up, {t, n}, device);
-  ops::swiglu_backward(context, tensor_of(g, {t, n}, device), d_gate, d_up);
-  check_gradient(d_gate, differences(gate, [&](const Values& at) { return product(g, swiglu64(at, up)); }));
-  check_gradient(d_up, differences(up, [&](const Values& at) { return product(g, swiglu64(gate, at)); }));
+  ops::swiglu_backward(context, tensor_of(g, {t, n}, device), d_gate, d_up, kind);
+  check_gradient(d_gate,
+                 differences(gate, [&](const Values& at) { return product(g, gated64(at, up, kind)); }));
+  check_gradient(d_up,
+                 differences(up, [&](const Values& at) { return product(g, gated64(gate, at, kind)); }));
+}
+
+TEST_CASE("the gradient of a cap", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
+  Maker make(15);
+  const Values x = make.values(300), g = make.values(300);
+  const OwnedTensor capped = tensor_of(x, {3, 100}, device), d = tensor_of(g, {3, 100}, device);
+  ops::soft_cap(context, capped, 1.3f);
+  ops::soft_cap_backward(context, capped, 1.3f, d);
+  const double cap = static_cast<double>(1.3f);
+  check_gradient(d, differences(x, [&](const Values& at) {
+                   Values y;
+                   for (const double value : at) y.push_back(cap * std::tanh(value / cap));
+                   return product(g, y);
+                 }));
 }
 
 TEST_CASE("gradients of attention", "[ops]") {
+  const ops::AttentionRule rule =
+      GENERATE(ops::AttentionRule{}, ops::AttentionRule{7}, ops::AttentionRule{70, 0.9f},
+               ops::AttentionRule{0, 0, 1.1f}, ops::AttentionRule{65, 0.6f, 0.8f});
   const Device device = GENERATE_DEVICE();
   const ops::Context context(device);
   Maker make(6);
@@ -326,9 +361,10 @@ TEST_CASE("gradients of attention", "[ops]") {
                     d_q = test::poisoned_on(device, {t, q_width}),
                     d_k = test::poisoned_on(device, {t, kv_width}),
                     d_v = test::poisoned_on(device, {t, kv_width});
-  ops::attention(context, q32, k32, v32, heads.head_dim, heads.kv_of_head, heads.offsets, out, log_sums);
+  ops::attention(context, q32, k32, v32, heads.head_dim, heads.kv_of_head, heads.offsets, out, log_sums,
+                 rule);
   ops::attention_backward(context, q32, k32, v32, heads.head_dim, heads.kv_of_head, heads.offsets, out,
-                          log_sums, g32, d_q, d_k, d_v);
+                          log_sums, g32, d_q, d_k, d_v, rule);
   // Central differences of some entries only: each needs the whole of the naive form.
   std::mt19937 random(7);
   const auto check = [&](const Values& x, const OwnedTensor& there, auto&& forward) {
@@ -343,9 +379,9 @@ TEST_CASE("gradients of attention", "[ops]") {
       CHECK(std::abs(wanted - static_cast<double>(found[i])) < 1e-4 * std::max(1.0, std::abs(wanted)));
     }
   };
-  check(q, d_q, [&](const Values& at) { return attention64(at, k, v, heads); });
-  check(k, d_k, [&](const Values& at) { return attention64(q, at, v, heads); });
-  check(v, d_v, [&](const Values& at) { return attention64(q, k, at, heads); });
+  check(q, d_q, [&](const Values& at) { return attention64(at, k, v, heads, rule); });
+  check(k, d_k, [&](const Values& at) { return attention64(q, at, v, heads, rule); });
+  check(v, d_v, [&](const Values& at) { return attention64(q, k, at, heads, rule); });
 
   const int threads = omp_get_max_threads();
   omp_set_num_threads(threads == 1 ? 3 : 1);
@@ -353,7 +389,7 @@ TEST_CASE("gradients of attention", "[ops]") {
                     d_k2 = test::poisoned_on(device, {t, kv_width}),
                     d_v2 = test::poisoned_on(device, {t, kv_width});
   ops::attention_backward(context, q32, k32, v32, heads.head_dim, heads.kv_of_head, heads.offsets, out,
-                          log_sums, g32, d_q2, d_k2, d_v2);
+                          log_sums, g32, d_q2, d_k2, d_v2, rule);
   omp_set_num_threads(threads);
   CHECK(test::read(d_k) == test::read(d_k2));
   CHECK(test::read(d_q) == test::read(d_q2));

@@ -170,7 +170,7 @@ TEST_CASE("a path taken up after any module ends with the same bits", "[path]") 
     CHECK(test::code_of_build(world, reference) == 0);
     DatabaseOptions again = reference;
     again.output = folder / (name + "_again.h5");
-    again.resume = true;
+    again.resume = Resume::yes;
     const std::size_t modules = DatabaseReader(reference.output).header().modules().size();
     for (std::size_t done = 0; done <= modules; ++done) {
       if (world.is_root()) {
@@ -198,7 +198,7 @@ TEST_CASE("a path stopped after every module ends with the same bits", "[path]")
   for (std::size_t run = 1; run <= modules; ++run) {
     CHECK(test::code_of_build(world, stopped) == (run < modules ? 75 : 0));
     CHECK(std::filesystem::exists(part_path(stopped.output)) == (run < modules));
-    stopped.resume = true;
+    stopped.resume = Resume::yes;
   }
   if (world.is_root()) CHECK(test::compare(reference.output, stopped.output).same_bits);
   world.barrier();
@@ -213,7 +213,7 @@ TEST_CASE("another path or compensation is another database", "[path]") {
   if (world.is_root()) cut_short(options.output, part_path(folder / "y.h5"), 3);
   world.barrier();
   DatabaseOptions resumed = options;
-  resumed.resume = true;
+  resumed.resume = Resume::yes;
   resumed.output = folder / "y.h5";
   const auto code = [&](auto change) {
     DatabaseOptions other = resumed;

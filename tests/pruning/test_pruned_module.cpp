@@ -33,7 +33,7 @@ TEST_CASE("a feed-forward part gives the same with columns of zeros behind those
   config.heads = config.kv_heads = 1;
   config.head_dim = 24;
   config.rms_norm_eps = 1e-5;
-  config.rope_theta = 1e4;
+  config.rope.theta = 1e4;
   const ops::Context context(device);
   FfnWeights dense;
   dense.columns = columns;

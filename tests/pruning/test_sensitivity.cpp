@@ -127,8 +127,8 @@ std::vector<std::vector<float>> all_values(const std::filesystem::path& path) {
 TEST_CASE("sensitivities equal PyTorch's in fp64, over stages, lanes and shards", "[sensitivity]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const std::string name :
-       {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama3_pruned", "qwen2_pruned", "qwen3_pruned"}) {
+  for (const std::string name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "gemma3_tiny", "llama3_pruned",
+                                 "qwen2_pruned", "qwen3_pruned", "gemma3_pruned"}) {
     const test::GoldenSensitivity golden(name);
     if (world.is_root()) golden.write_tokens(folder / name);
     world.barrier();
@@ -224,7 +224,7 @@ TEST_CASE("a run that is stopped again and again ends with the same bits", "[sen
   options.max_seconds = 1e-9;
   int stops = 0;
   for (ExitCode code = ExitCode::stopped_early; code == ExitCode::stopped_early && stops < 20;) {
-    options.resume = stops > 0;
+    options.resume = stops > 0 ? Resume::yes : Resume::no;
     code = measure(world, options);
     if (code != ExitCode::stopped_early) CHECK(code == ExitCode::done);
     stops += code == ExitCode::stopped_early ? 1 : 0;
@@ -237,21 +237,21 @@ TEST_CASE("a run that is stopped again and again ends with the same bits", "[sen
   world.barrier();
   if (world.is_root()) std::filesystem::copy_file(folder / "whole.h5", part_path(options.output));
   world.barrier();
-  options.resume = false;
+  options.resume = Resume::no;
   CHECK(measure(world, options) == ExitCode::bad_input);
   CHECK(std::filesystem::exists(part_path(options.output)));
   world.barrier();
-  options.resume = true;
+  options.resume = Resume::yes;
   CHECK(measure(world, options) == ExitCode::done);
   CHECK(!std::filesystem::exists(part_path(options.output)));
   CHECK(all_values(options.output) == expected);
 
   // What was begun is not taken up as something else.
   options.output = folder / "other.h5";
-  options.resume = false;
+  options.resume = Resume::no;
   CHECK(measure(world, options) == ExitCode::stopped_early);
   CHECK(measure(world, options) == ExitCode::bad_input);  // it is there
-  options.resume = true;
+  options.resume = Resume::yes;
   SensitivityOptions changed = options;
   changed.seed = 6;
   CHECK(measure(world, changed) == ExitCode::bad_input);

@@ -265,7 +265,7 @@ TEST_CASE("a database goes on with the sensitivities it was begun with and no ot
   const DatabaseOptions reference = weighed_database(folder / "reference.h5", folder / "s.h5");
   CHECK(test::code_of_build(world, options) == 0);
   CHECK(test::code_of_build(world, reference) == 0);
-  options.resume = true;
+  options.resume = Resume::yes;
   CHECK(test::code_of_build(world, options) == 0);  // nothing to do
 
   DatabaseOptions other = options;

@@ -6,8 +6,8 @@
 #include <random>
 
 #include <galapagos/core/hash.hpp>
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/model/forward.hpp>
-#include <galapagos/ops/transformer.hpp>
 
 namespace galapagos::test {
 namespace {
@@ -55,6 +55,9 @@ std::vector<LayerWeights> layers_of(const ModelSearch& model, DType precision, c
     LayerWeights& layer = layers[static_cast<std::size_t>(id.layer)];
     OwnedTensor& weight = id.kind == ModuleKind::attention ? layer.attention.o : layer.ffn.down;
     weight = spread(model, i, assignment[i], weight->columns(), precision);
+    // A part that is gone adds nothing, nor its bias.
+    const OwnedTensor& bias = id.kind == ModuleKind::attention ? layer.attention.o_bias : layer.ffn.down_bias;
+    if (model.database.kept(id, assignment[i]).empty() && !bias->empty()) fill_zero(bias);
   }
   return layers;
 }
@@ -67,7 +70,7 @@ std::vector<std::vector<double>> logits_of(const ModelSearch& model, DType preci
   const std::vector<std::int64_t> offsets = {0, count};
   const OwnedTensor hidden({count, model.config.hidden_size}, DType::f32, Device::cpu, "test");
   const OwnedTensor embedding = load_embedding(model.checkpoint, model.config, precision, Device::cpu);
-  ops::embed(context, tokens, embedding, hidden);
+  embed_tokens(context, model.config, alone(), tokens, embedding, hidden);
   LayerForward forward(context, model.config, count);
   for (const LayerWeights& layer : layers_of(model, precision, assignment))
     forward.run(layer, offsets, hidden);

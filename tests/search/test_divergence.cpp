@@ -291,7 +291,7 @@ TEST_CASE("the first order is the same over stages, lanes and shards, and after 
   options.output = folder / "stopped.h5";
   options.max_seconds = 1e-9;
   for (int code = static_cast<int>(ExitCode::stopped_early); code != 0 && stops < 30;) {
-    options.resume = stops > 0;
+    options.resume = stops > 0 ? Resume::yes : Resume::no;
     code = measure(world, pruned, options);
     stops += code == 0 ? 0 : 1;
     CHECK((code == 0 || code == static_cast<int>(ExitCode::stopped_early)));
@@ -300,9 +300,9 @@ TEST_CASE("the first order is the same over stages, lanes and shards, and after 
   CHECK(distance(options.output, expected) == 0);
   // Not taken up without it.
   options.output = folder / "other.h5";
-  options.resume = false;
+  options.resume = Resume::no;
   CHECK(measure(world, pruned, options) == static_cast<int>(ExitCode::stopped_early));
-  options.resume = true;
+  options.resume = Resume::yes;
   options.divergence = false;
   CHECK(measure(world, pruned, options) == static_cast<int>(ExitCode::bad_input));
 }

@@ -64,7 +64,7 @@ TEST_CASE("a fine-tuned candidate is compared as the small model that one pass o
           "[replica][training]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny"}) {
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "gemma3_tiny"}) {
     const ModelSearch model =
         test::make_model_search(world, test::small_database(name, folder / (std::string(name) + ".h5")));
     std::mt19937 random(4);

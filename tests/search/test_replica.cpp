@@ -57,7 +57,8 @@ TEST_CASE("the fitness of any assignment is that of the model with zeros in plac
           "[replica]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny"}) {
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny",
+                           "phi3_tiny", "gemma3_tiny"}) {
     for (const AttentionUnit unit : {AttentionUnit::head, AttentionUnit::group}) {
       if (unit == AttentionUnit::group && name != std::string("llama3_tiny")) continue;
       DatabaseOptions options =
@@ -325,7 +326,8 @@ TEST_CASE("all homes of levels give the database's words, and damage is found", 
 TEST_CASE("the space of a database", "[replica]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny"}) {
+  for (const char* name :
+       {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "biased_tiny", "phi3_tiny", "gemma3_tiny"}) {
     const ModelSearch model =
         test::make_model_search(world, test::small_database(name, folder / (std::string(name) + ".h5")));
     const HfConfig& config = model.config;
@@ -351,6 +353,7 @@ TEST_CASE("the space of a database", "[replica]") {
         std::int64_t expected = 0;
         if (columns > 0 && module.id.kind == ModuleKind::ffn) {
           expected = config.hidden_size + 3 * columns * config.hidden_size;
+          if (config.features.mlp_bias) expected += 2 * columns + config.hidden_size;
         } else if (columns > 0) {
           std::vector<bool> used(static_cast<std::size_t>(config.kv_heads), false);
           for (const std::int64_t column : kept)
@@ -359,6 +362,7 @@ TEST_CASE("the space of a database", "[replica]") {
           const std::int64_t kv = config.head_dim * std::count(used.begin(), used.end(), true);
           expected = config.hidden_size + (2 * columns + 2 * kv) * config.hidden_size;
           if (config.features.qkv_bias) expected += columns + 2 * kv;
+          if (config.features.o_bias) expected += config.hidden_size;
           if (config.features.qk_norm) expected += 2 * config.head_dim;
         }
         right = right && module.parameters[at] == expected;

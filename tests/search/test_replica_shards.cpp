@@ -41,7 +41,8 @@ bool near(const std::vector<double>& found, const std::vector<double>& expected,
 
 TEST_CASE("a replica on shards measures what one on a single rank does", "[replica]") {
   const Communicator world = Communicator::world();
-  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny"}) {
+  for (const char* name :
+       {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "biased_tiny", "phi3_tiny", "gemma3_tiny"}) {
     const test::SharedFolder folder(world);
     const ModelSearch model = test::make_model_search(world, test::small_database(name, folder / "x.h5"));
     Bench whole(world, model, DType::f32);

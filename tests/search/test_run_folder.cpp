@@ -84,7 +84,7 @@ TEST_CASE("a checkpoint is saved and resumed", "[run_folder]") {
   const RunFolder run(folder / "deep" / "run");
   run.begin("[search]\nseed = 1\n");
   CHECK(read_file(run.path() / "config.ini") == "[search]\nseed = 1\n");
-  CHECK(contains(refusal(run, space), "no checkpoint"));
+  CHECK(contains(refusal(run, space), "no search to go on with"));
   for (std::int64_t generation = 0; generation < 4; ++generation) {
     run.save({identity, population_of(generation), 1.5 + static_cast<double>(generation)});
     const SearchCheckpoint found = run.resume(space, identity, 2);
@@ -95,7 +95,7 @@ TEST_CASE("a checkpoint is saved and resumed", "[run_folder]") {
     CHECK(std::filesystem::exists(run.path() / "checkpoint.previous.h5") == (generation > 0));
   }
   CHECK(!std::filesystem::exists(part_path(run.path() / "checkpoint.h5")));
-  CHECK(contains(test::message_of<InputError>([&] { run.begin(""); }), "a search is there already"));
+  CHECK(contains(test::message_of<InputError>([&] { run.begin(""); }), "there is a search already"));
   CHECK(read_file(run.path() / "config.ini") == "[search]\nseed = 1\n");
   // Killed between the two renames of a save: only the previous one has its name.
   std::filesystem::remove(run.path() / "checkpoint.h5");
@@ -260,7 +260,7 @@ TEST_CASE("a folder that is taken, or cannot be made", "[run_folder]") {
                  "cannot make"));
   std::filesystem::create_directories(folder / "run");
   test::write_text(folder / "run" / "metrics.jsonl", "");
-  CHECK(contains(test::message_of<InputError>([&] { RunFolder(folder / "run").begin(""); }), "--resume"));
+  CHECK(contains(test::message_of<InputError>([&] { RunFolder(folder / "run").begin(""); }), "another run"));
   std::filesystem::create_directories(folder / "other");
   test::write_text(folder / "other" / "notes.txt", "mine");
   CHECK_NOTHROW(RunFolder(folder / "other").begin(""));

@@ -229,9 +229,8 @@ TEST_CASE("a search killed at any moment can be resumed and finds the same", "[s
     const fs::path run = folder / ("killed" + std::to_string(number++));
     run_galapagos(ranks, search_words(run), 60, [&] { return until(run); });
     seen.insert(generations_done(run));
-    const bool begun = fs::exists(run / "checkpoint.h5") || fs::exists(run / "checkpoint.previous.h5");
     // On another number of ranks than before.
-    const Ended ended = run_galapagos(ranks % 3 + 1, search_words(run, {{"--resume", begun ? "" : "-"}}));
+    const Ended ended = run_galapagos(ranks % 3 + 1, search_words(run));
     INFO(ended.errors);
     CHECK(ended.code == 0);
     CHECK(findings(run) == expected);
@@ -294,7 +293,6 @@ TEST_CASE("a search goes on over time limits to the same end", "[search]") {
   for (int seconds = 1; seconds < 60; ++seconds) {  // more and more time, on however slow a machine
     std::map<std::string, std::string> options = longer;
     options["--max-walltime"] = std::to_string(seconds);
-    if (fs::exists(folder / "run" / "checkpoint.h5")) options["--resume"] = "";
     const Ended ended = run_galapagos(1 + seconds % 3, search_words(folder / "run", options));
     INFO(ended.errors);
     if (ended.code == 0) break;
@@ -349,7 +347,7 @@ TEST_CASE("a search with wrong files is refused", "[search]") {
   const auto refused = [&](const std::map<std::string, std::string>& change, const std::string& reason) {
     all.push_back({[=](int) { return search_words(output, change); }, 3, reason, output});
   };
-  refused({{"--resume", ""}}, "no checkpoint to go on from");
+  refused({{"--resume", ""}}, "there is no search to go on with");
   refused({{"--model", test::data_file("models/llama2_tiny").string()}}, "made from another model");
   refused({{"--database", (folder / "none.h5").string()}}, "none.h5");
   {
@@ -392,14 +390,14 @@ TEST_CASE("a search with wrong files is refused", "[search]") {
   REQUIRE(run_galapagos(2, search_words(output, {{"--generations", "1"}})).code == 0);
   const std::string before = findings(output);
   all.clear();
-  all.push_back({[=](int) { return search_words(output); }, 3, "a search is there already", {}});
+  all.push_back({[=](int) {
+                   return search_words(output, {{"--resume", "no"}});
+                 },
+                 3,
+                 "there is a search already",
+                 {}});
   const auto changed = [&](const std::string& option, const std::string& value, const std::string& reason) {
-    all.push_back({[=](int) {
-                     return search_words(output, {{"--resume", ""}, {option, value}});
-                   },
-                   3,
-                   reason,
-                   {}});
+    all.push_back({[=](int) { return search_words(output, {{option, value}}); }, 3, reason, {}});
   };
   changed("--seed", "4", "'seed' was 3 and is 4 now");
   changed("--islands", "3", "'islands' was 4 and is 3 now");

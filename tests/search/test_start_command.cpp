@@ -186,7 +186,8 @@ TEST_CASE("assign refuses what it cannot do", "[assign]") {
   damaged("infinite.h5", std::numeric_limits<double>::infinity());
   damaged("nan.h5", std::numeric_limits<double>::quiet_NaN());
   test::write_text(folder / "there.txt", "mine");
-  all.push_back({[&](int) { return assign_words(folder / "there.txt"); }, 3, "exists already", {}});
+  all.push_back(
+      {[&](int) { return assign_words(folder / "there.txt"); }, 3, "another assignment is there", {}});
   check_refused(all);
   CHECK(content(folder / "there.txt") == "mine");
 }

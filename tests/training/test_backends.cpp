@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/tensor/gpu.hpp>
 #include <galapagos/training/batch_gradient.hpp>
 #include <galapagos/training/random_weights.hpp>
@@ -60,7 +61,7 @@ Computed compute(const ops::Context& context, const HfConfig& config, DType prec
   const auto tokens = static_cast<std::int64_t>(set.tokens.size());
   Computed computed;
   const OwnedTensor hidden({tokens, config.hidden_size}, DType::f32, context.device(), "test");
-  embed_tokens(context, alone(), batch.tokens, weights.embedding, hidden);
+  embed_tokens(context, config, alone(), batch.tokens, weights.embedding, hidden);
   LayerForward forward(context, config, tokens);
   for (const LayerWeights& layer : weights.layers) forward.run(layer, batch.offsets, hidden);
   computed.hidden = read(hidden);

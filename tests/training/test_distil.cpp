@@ -317,7 +317,6 @@ TEST_CASE("a distillation that is stopped and resumed is bit for bit the one wit
   CHECK(whole.code == 0);
   for (const int after : {0, 3, 12}) {
     options.output = folder / fmt::format("stopped-{}", after);
-    options.resume = false;
     int stops = 0;
     End found;
     for (int question = after; stops < 100; question = 20, ++stops) {
@@ -325,7 +324,6 @@ TEST_CASE("a distillation that is stopped and resumed is bit for bit the one wit
       found = distil(world, options);
       test::stop_at_question(-1);
       if (found.code != static_cast<int>(ExitCode::stopped_early)) break;
-      options.resume = true;
     }
     INFO("after " << after << ": " << found.message);
     CHECK(stops >= 1);
@@ -413,7 +411,7 @@ TEST_CASE("a distillation refuses what does not belong together, on every rank",
   options.memory_limit = 1000;
   CHECK(code(options) == 4);
   options = usual;
-  options.resume = true;
+  options.resume = Resume::yes;
   CHECK(code(options) == 3);
   CHECK(!fs::exists(usual.output));
   // Another run's folder is left alone.
@@ -427,12 +425,14 @@ TEST_CASE("a distillation refuses what does not belong together, on every rank",
   CHECK(code(options) == 3);
   CHECK(read_file(options.output / "metrics.jsonl") == "{\"step\":1}\n");
   options = usual;
-  options.resume = true;
+  options.resume = Resume::yes;
   // A run that was begun goes on only as it was begun.
   test::stop_at_question(20);
   CHECK(code(usual) == static_cast<int>(ExitCode::stopped_early));
   test::stop_at_question(-1);
-  CHECK(code(usual) == 3);
+  options.resume = Resume::no;
+  CHECK(code(options) == 3);
+  options.resume = Resume::automatic;
   options.learning_rate = 1e-5;
   CHECK(code(options) == 3);
   options.learning_rate = usual.learning_rate;
@@ -463,5 +463,7 @@ TEST_CASE("a distillation refuses what does not belong together, on every rank",
   CHECK(code(options) == 3);
   change(config);
   CHECK(code(options) == 0);
+  CHECK(code(options) == 0);  // complete
+  options.learning_rate = 1e-5;
   CHECK(code(options) == 3);
 }

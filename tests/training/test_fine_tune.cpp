@@ -101,7 +101,7 @@ FineTuneOptions at_rate(bool recompute = false) {
 }  // namespace
 
 TEST_CASE("fine-tuning is one step of AdamW for each sequence", "[fine_tune]") {
-  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned"}) {
+  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "gemma3_pruned"}) {
     const test::SmallModel model(name);
     const TokenSet sequences = lessons(model.config.vocab_size);
     const ModelWeights expected = load_model_weights(model.source), found = load_model_weights(model.source);

@@ -1,8 +1,10 @@
 #include "golden_training.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
 #include "support/random.hpp"
 
 #include <cmath>
+#include <cstring>
 #include <iostream>
 #include <optional>
 
@@ -46,7 +48,8 @@ TEST_CASE("gradients of whole pruned models equal PyTorch's in fp64, with and wi
   };
   for (const Case& of : {Case{"llama3_pruned", "llama3_tiny"},
                          {"qwen2_pruned", "qwen2_tiny"},
-                         {"qwen3_pruned", "qwen3_tiny"}}) {
+                         {"qwen3_pruned", "qwen3_tiny"},
+                         {"gemma3_pruned", "gemma3_tiny"}}) {
     const test::SmallModel model(of.model), reference(of.reference);
     const test::GoldenTraining golden(of.model);
     for (const std::string kind : {"gradient", "distillation"}) {
@@ -75,6 +78,38 @@ TEST_CASE("gradients of whole pruned models equal PyTorch's in fp64, with and wi
       CHECK(again.loss == found.loss);
       CHECK(again.gradients == found.gradients);
     }
+  }
+}
+
+TEST_CASE("gradients of biases, and through a part of each head that turns, equal PyTorch's in fp64",
+          "[training]") {
+  for (const std::string name : {"biased_pruned", "phi3_pruned"}) {
+    const test::SmallModel model(name);
+    const SafetensorsFile golden(test::data_file("training/" + name + ".safetensors"));
+    const auto values = [&]<typename T>(const std::string& of, T) {
+      const TensorEntry* entry = golden.find(of);
+      std::vector<T> all(entry == nullptr ? 0 : entry->data.size() / sizeof(T));
+      if (entry != nullptr) std::memcpy(all.data(), entry->data.data(), entry->data.size());
+      return all;
+    };
+    const std::vector<std::int32_t> tokens = values("tokens", std::int32_t{});
+    const Batch batch{tokens, {0, 20, 33}};
+    const Computed found = compute(model, batch, nullptr, false);
+    CHECK(found.loss == Approx(values("losses", 0.0f).at(0)).epsilon(1e-5));
+    std::size_t at = 0;
+    for (const NamedTensor& parameter : parameters_of(model.weights)) {
+      const auto begin = found.gradients.begin() + static_cast<std::ptrdiff_t>(at);
+      const std::vector<float> expected = values("gradient." + parameter.name, 0.0f);
+      const double relative =
+          test::largest_difference(std::vector<float>(begin, begin + parameter.tensor.elements()), expected) /
+          test::largest(expected);
+      INFO(name << ' ' << parameter.name << ": " << relative);
+      CHECK(relative < 1e-5);
+      at += static_cast<std::size_t>(parameter.tensor.elements());
+    }
+    CHECK(at == found.gradients.size());
+    const Computed again = compute(model, batch, nullptr, true);
+    CHECK(again.gradients == found.gradients);
   }
 }
 

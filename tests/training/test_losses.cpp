@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/model/embedding.hpp>
 #include <galapagos/training/batch_gradient.hpp>
 #include <galapagos/training/loss_options.hpp>
 
@@ -39,7 +40,7 @@ States states_of(const HfConfig& config, const ModelWeights& weights, const Batc
   const auto tokens = static_cast<std::int64_t>(batch.tokens.size());
   const OwnedTensor hidden({tokens, config.hidden_size}, DType::f32, Device::cpu, "test"),
       logits({tokens, config.vocab_size}, DType::f32, Device::cpu, "test");
-  embed_tokens(context, alone(), batch.tokens, weights.embedding, hidden);
+  embed_tokens(context, config, alone(), batch.tokens, weights.embedding, hidden);
   LayerForward forward(context, config, tokens);
   States states;
   for (const LayerWeights& layer : weights.layers) {
@@ -175,7 +176,7 @@ void check_gradients(const Bench& bench, const TrainingLoss& loss, const Batch& 
 }  // namespace
 
 TEST_CASE("each loss of a recovery and its gradient, with layers of which nothing is left", "[training]") {
-  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned"}) {
+  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "gemma3_pruned"}) {
     const Bench bench(name);
     const Batch batch = bench.golden.batch(0);
     const std::vector<std::int64_t> all = compared_layers("all", bench.model.config);

@@ -39,7 +39,7 @@ double greatest_difference(const std::vector<double>& a, const std::vector<doubl
 TEST_CASE("a run has the same loss curve on any number of ranks", "[training_run]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned"}) {
+  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "gemma3_pruned"}) {
     const std::filesystem::path model = folder / name;
     test::copy_with_tokenizer(world, name, model);
     for (const bool distilled : {false, true}) {
@@ -85,7 +85,7 @@ TEST_CASE("a run that is stopped at any moment and resumed is bit for bit the ru
   int stops = 1, first = 0;
   for (; stops == 1 && first < 100; ++first) {
     options.output = folder / fmt::format("once-{}", first);
-    options.resume = false;
+    options.resume = Resume::no;
     const RunEnd found = test::run_with_stops(world, options, first, 1000, stops);
     INFO("after " << first << " questions: " << found.message);
     CHECK(found.code == 0);
@@ -96,7 +96,7 @@ TEST_CASE("a run that is stopped at any moment and resumed is bit for bit the ru
   CHECK(first > updates);  // a question before each update, and more within some
   CHECK(stops == 0);
   options.output = folder / "often";
-  options.resume = false;
+  options.resume = Resume::no;
   const RunEnd found = test::run_with_stops(world, options, 0, first / updates + 2, stops);
   CHECK(stops >= 2);  // more than an update each time, or it would never end
   CHECK(found.model == whole.model);
@@ -129,12 +129,12 @@ TEST_CASE("a run on shards that is stopped and resumed is bit for bit the run wi
     CHECK(found.model == whole.model);
     CHECK(found.metrics == whole.metrics);
     options.output = folder / fmt::format("once-{}", shards);
-    options.resume = false;
+    options.resume = Resume::no;
     test::stop_at_question(world.is_root() ? 3 : -1);
     CHECK(run_to_end(world, options).code == static_cast<int>(ExitCode::stopped_early));
     test::stop_at_question(-1);
     // Its state is in slices: another number of shards is another run.
-    options.resume = true;
+    options.resume = Resume::yes;
     options.shards = 1;
     const RunEnd other = run_to_end(world, options);
     CHECK(other.code == static_cast<int>(ExitCode::bad_input));
@@ -171,7 +171,7 @@ TEST_CASE("a recovery from hidden states and responses that is stopped and resum
   for (int shards = 1; shards <= std::min(world.size(), 2); ++shards) {
     if (world.size() % shards != 0) continue;
     options.shards = shards;
-    options.resume = false;
+    options.resume = Resume::no;
     options.output = folder / fmt::format("whole-{}", shards);
     const RunEnd whole = run_to_end(world, options);
     INFO(shards << " shards: " << whole.message);
@@ -221,9 +221,11 @@ TEST_CASE("a run that was killed goes on from its last checkpoint", "[training_r
   options.tokens = 900;
   const RunEnd whole = run_to_end(world, options);
   CHECK(whole.code == 0);
-  options.resume = true;
-  // Complete: nothing to go on with.
+  // Complete: nothing to do.
+  CHECK(run_to_end(world, options).code == 0);
+  options.seed = 5;
   CHECK(run_to_end(world, options).code == static_cast<int>(ExitCode::bad_input));
+  options.seed = 11;
   // As if killed before the manifest was written, after the last checkpoint; then one that had written no
   // checkpoint after the one before, but a line more than it and a half one.
   const auto kill = [&](bool last_is_there) {
@@ -261,7 +263,7 @@ TEST_CASE("without checkpoints only a run whose model cannot be written is saved
   CHECK(std::filesystem::exists(options.output / "checkpoint.h5"));
   CHECK(!std::filesystem::exists(options.output / "manifest.json"));
   world.barrier();
-  options.resume = true;
+  options.resume = Resume::yes;
   const RunEnd again = run_to_end(world, options);
   CHECK(again.code == 0);
   CHECK(again.model == whole.model);
@@ -281,7 +283,7 @@ TEST_CASE("a run stops at its time", "[training_run]") {
     const RunEnd stopped = run_to_end(world, options);
     CHECK(stopped.code == static_cast<int>(ExitCode::stopped_early));
     CHECK(stopped.metrics.empty());
-    options.resume = true;
+    options.resume = Resume::yes;
   }
   options.max_seconds = 0;
   const RunEnd found = run_to_end(world, options);
@@ -297,7 +299,7 @@ TEST_CASE("a run that has other options than its checkpoint is refused by the op
   TrainOptions options = small_training(world, "llama3_tiny", folder);
   options.max_seconds = 1e-9;
   CHECK(run_to_end(world, options).code == static_cast<int>(ExitCode::stopped_early));
-  options.resume = true;
+  options.resume = Resume::yes;
   const std::filesystem::path pruned = folder / "pruned";
   test::copy_with_tokenizer(world, "llama3_pruned", pruned);
   const auto refused = [&](const char* name, const std::function<void(TrainOptions&)>& change) {
@@ -340,9 +342,9 @@ TEST_CASE("a run that has other options than its checkpoint is refused by the op
   options.output = folder / "distilled";
   options.reference = options.model;
   options.loss.hidden_loss = ops::HiddenLoss::cosine;
-  options.resume = false;
+  options.resume = Resume::no;
   CHECK(run_to_end(world, options).code == static_cast<int>(ExitCode::stopped_early));
-  options.resume = true;
+  options.resume = Resume::yes;
   refused("logit-weight", [](TrainOptions& o) { o.loss.logit_weight = 2; });
   refused("text-weight", [](TrainOptions& o) { o.loss.text_weight = 1; });
   refused("temperature", [](TrainOptions& o) { o.loss.temperature = 2; });

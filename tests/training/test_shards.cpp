@@ -54,9 +54,10 @@ Model odd(const std::string& family) {
 std::vector<Model> models() {
   std::vector<Model> all;
   for (const char* name :
-       {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "llama2_tiny", "qwen2_tiny", "qwen3_tiny"})
+       {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "llama2_tiny", "qwen2_tiny", "qwen3_tiny",
+        "gemma2_tiny", "gemma3_pruned", "gemma3_tiny", "smollm3_tiny", "biased_tiny", "phi3_tiny"})
     all.push_back(stored(name));
-  for (const char* family : {"llama3", "qwen2", "qwen3"}) all.push_back(odd(family));
+  for (const char* family : {"llama3", "qwen2", "qwen3", "gemma3"}) all.push_back(odd(family));
   return all;
 }
 

@@ -47,7 +47,7 @@ void train(const test::SmallModel& model, const test::GoldenTraining& golden,
 }  // namespace
 
 TEST_CASE("20 steps of AdamW go where PyTorch's go", "[training]") {
-  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned"}) {
+  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "gemma3_pruned"}) {
     const test::SmallModel model(name);
     const test::GoldenTraining golden(name);
     const std::vector<float> losses = golden.values("losses");
@@ -81,7 +81,7 @@ TEST_CASE("a scheduled and clipped run goes where PyTorch's goes", "[training]")
   schedule.least = 1e-3;
   schedule.warmup = 5;
   schedule.steps = 20;
-  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned"}) {
+  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "gemma3_pruned"}) {
     const test::SmallModel model(name);
     const test::GoldenTraining golden(name);
     const std::vector<float> losses = golden.values("schedule.losses"),

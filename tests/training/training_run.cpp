@@ -94,7 +94,7 @@ RunEnd run_with_stops(const Communicator& comm, TrainOptions options, int first,
     end = run_to_end(comm, options);
     stop_at_question(-1);
     if (end.code != stopped) return end;
-    options.resume = true;
+    options.resume = Resume::yes;
     after = stride;
   }
   return end;

@@ -37,15 +37,34 @@ def runs(indices, size):
     return [i * size + j for i in indices for j in range(size)]
 
 
+def layers_attention(config):
+    """What exports write where the attention of layers differs: of each layer its window, and how it turns its heads."""
+    types, layers = config.get("layer_types"), config["num_hidden_layers"]
+    window = config.get("sliding_window") or 0
+    sliding = [window > 0] * layers if config["model_type"] in ("mistral", "ministral3", "phi3") and not types else [
+        kind == "sliding_attention" for kind in types or ["full_attention"] * layers]
+    ropes = ["usual"] * layers
+    if config["model_type"] == "gemma3_text":
+        ropes = ["local" if slides else "usual" for slides in sliding]
+    elif "no_rope_layers" in config:
+        ropes = ["usual" if turns else "none" for turns in config["no_rope_layers"][:layers]]
+    if not any(sliding) and ropes == ["usual"] * layers:
+        return {}
+    return {"layer_windows": [window if slides else 0 for slides in sliding], "layer_ropes": ropes}
+
+
 def prune_layer(dense, shrunk, i, heads, columns, group, head_dim):
     """Zeroes in `dense` and cuts from `shrunk` what layer i loses; returns its entry of pruned_layers."""
     prefix = f"model.layers.{i}."
     kv_kept = sorted({head // group for head in heads})
     rows = {"q_proj": runs(heads, head_dim), "k_proj": runs(kv_kept, head_dim), "v_proj": runs(kv_kept, head_dim),
             "gate_proj": columns, "up_proj": columns}
+    of_mlp = ["mlp", "pre_feedforward_layernorm", "post_feedforward_layernorm"]
+    if prefix + "pre_feedforward_layernorm.weight" not in dense:
+        of_mlp.append("post_attention_layernorm")
     for name in [name for name in shrunk if name.startswith(prefix)]:
         module = name[len(prefix):].split(".")
-        kept = columns if module[0] in ("mlp", "post_attention_layernorm") else heads
+        kept = columns if module[0] in of_mlp else heads
         if not kept:
             del shrunk[name]
         elif module[1] in rows:
@@ -91,7 +110,7 @@ def main():
         if form == "hf":
             config.update(
                 base_model_type=config["model_type"], model_type="galapagos", head_dim=head_dim,
-                architectures=["GalapagosForCausalLM"], pruned_layers=layers,
+                architectures=["GalapagosForCausalLM"], pruned_layers=layers, **layers_attention(config),
                 auto_map={"AutoConfig": "configuration_galapagos.GalapagosConfig",
                           "AutoModel": "modeling_galapagos.GalapagosModel",
                           "AutoModelForCausalLM": "modeling_galapagos.GalapagosForCausalLM"})

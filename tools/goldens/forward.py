@@ -3,10 +3,11 @@
 
 For each model: config.json and its weights as safetensors in tests/data/models/<name>/, and in
 tests/data/forward/<name>.safetensors the token ids `tokens` [2, 96] I32, the `positions` [p] I32 at which
-logits are kept, and the `logits` [2, p, vocab] F32, computed in float32 from the weights as stored.
+logits are kept, and the `logits` [2, p, vocab] F32, computed in float32 from the weights as stored; for phi3_tiny also
+in <name>_short.safetensors, with sequences that are no longer than the model was first trained with.
 
-How to run, from the root of the source tree (the data were made with torch 1.13, but for qwen3_tiny: with torch 2.15 and
-transformers 5.24.0, and its tokenizer is qwen2_tiny's):
+How to run, from the root of the source tree (the data were made with torch 1.13, but for those from qwen3_tiny on: with torch 2.15 and
+transformers 5.24.0; the tokenizers of qwen3_tiny, biased_tiny, phi3_tiny and gemma3_tiny are qwen2_tiny's):
 
     python3 -m venv .venv
     .venv/bin/pip install 'torch' 'transformers==4.45.2' 'numpy<2' safetensors
@@ -63,6 +64,70 @@ if hasattr(transformers, "Qwen3Config"):  # since 4.51
             intermediate_size=160, vocab_size=VOCAB, max_position_embeddings=512, rms_norm_eps=1e-6,
             tie_word_embeddings=False, use_sliding_window=False, bos_token_id=0, eos_token_id=1),
         torch.bfloat16, 1)
+if hasattr(transformers, "Phi3Config"):  # since 4.41
+    # Biases everywhere; yarn, whose cosines and sines are scaled.
+    MODELS["biased_tiny"] = (
+        LlamaConfig(
+            hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+            intermediate_size=48, vocab_size=VOCAB, max_position_embeddings=256, rms_norm_eps=1e-5,
+            attention_bias=True, mlp_bias=True, tie_word_embeddings=True, bos_token_id=0, eos_token_id=1,
+            rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64,
+                          "beta_fast": 8.0}),
+        torch.bfloat16, 1)
+    # Fused projections; half of a head turns, in long sequences otherwise than in short ones.
+    MODELS["phi3_tiny"] = (
+        transformers.Phi3Config(
+            hidden_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+            intermediate_size=64, vocab_size=VOCAB, max_position_embeddings=256, rms_norm_eps=1e-5,
+            original_max_position_embeddings=64, partial_rotary_factor=0.5, pad_token_id=None,
+            rope_scaling={"rope_type": "longrope", "short_factor": [1.0, 1.1, 1.3],
+                          "long_factor": [1.5, 3.0, 6.0]},
+            tie_word_embeddings=True, bos_token_id=0, eos_token_id=1),
+        torch.bfloat16, 1)
+if hasattr(transformers, "SmolLM3Config"):  # since 4.53
+    # A window in every layer, shorter than the sequences.
+    MODELS["mistral_tiny"] = (
+        transformers.MistralConfig(
+            hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+            intermediate_size=56, vocab_size=96, max_position_embeddings=512, sliding_window=13,
+            tie_word_embeddings=False, bos_token_id=0, eos_token_id=1),
+        torch.bfloat16, 1)
+    # Every second layer without rope.
+    MODELS["smollm3_tiny"] = (
+        transformers.SmolLM3Config(
+            hidden_size=32, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+            intermediate_size=56, vocab_size=96, max_position_embeddings=512, no_rope_layer_interval=2,
+            bos_token_id=0, eos_token_id=1, pad_token_id=1),
+        torch.bfloat16, 1)
+    # Norms behind both parts, windows and a rope of their own in some layers, norms of heads, gelu, a scaled embedding,
+    # scores scaled otherwise. The square root of the hidden size is the same in every type.
+    MODELS["gemma3_tiny"] = (
+        transformers.Gemma3TextConfig(
+            hidden_size=36, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2, head_dim=8,
+            intermediate_size=56, vocab_size=VOCAB, max_position_embeddings=512, sliding_window=11,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"], query_pre_attn_scalar=13,
+            rope_parameters={"sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                             "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0}},
+            bos_token_id=0, eos_token_id=1, pad_token_id=1),
+        torch.bfloat16, 1)
+    # Caps on scores and on logits, that many reach.
+    MODELS["gemma2_tiny"] = (
+        transformers.Gemma2Config(
+            hidden_size=36, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+            intermediate_size=56, vocab_size=96, max_position_embeddings=512, sliding_window=17,
+            query_pre_attn_scalar=6, attn_logit_softcapping=2.0, final_logit_softcapping=3.0,
+            bos_token_id=0, eos_token_id=1, pad_token_id=1),
+        torch.bfloat16, 1)
+    # Norms that multiply by 1 + weight and gelu alone.
+    MODELS["gemma_tiny"] = (
+        transformers.GemmaConfig(
+            hidden_size=36, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=1, head_dim=10,
+            intermediate_size=56, vocab_size=96, max_position_embeddings=512, bos_token_id=0, eos_token_id=1,
+            pad_token_id=1),
+        torch.bfloat16, 1)
+SHORT = {"phi3_tiny": 64}
+# Of models that were not made in the order above.
+NUMBERS = {"mistral_tiny": 4, "smollm3_tiny": 5, "gemma3_tiny": 6, "gemma2_tiny": 7, "gemma_tiny": 8}
 
 
 def randomize(model, seed):
@@ -75,14 +140,17 @@ def randomize(model, seed):
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
             if "norm" in name:
-                normal(parameter, 1.0, 0.2)
+                # Gemma's multiply by 1 + weight. Normed heads get their size from the norm alone.
+                shift = 1.0 if model.config.model_type.startswith("gemma") else 0.0
+                size = 1.8 if shift and ("q_norm" in name or "k_norm" in name) else 1.0
+                normal(parameter, size - shift, 0.2)
             elif "embed_tokens" in name:
                 # Tied, it is also the head, which turns hidden states of size 1 into logits.
                 normal(parameter, 0.0, 2.0 / model.config.hidden_size**0.5)
             elif name.endswith("bias"):
                 normal(parameter, 0.0, 0.5)
             else:
-                gain = 1.6 if ("q_proj" in name or "k_proj" in name) else 1.4
+                gain = 1.6 if any(part in name for part in ("q_proj", "k_proj", "qkv_proj")) else 1.4
                 normal(parameter, 0.0, gain / parameter.shape[-1] ** 0.5)
 
 
@@ -129,17 +197,19 @@ def make_model(name, folder, seed):
     save_weights(stored_tensors(model, dtype), folder, shards)
 
 
-def make_goldens(folder, output, seed):
+def make_goldens(folder, output, seed, length=LENGTH):
     """Reads the model back as a user would, so that the goldens belong to what is on disk."""
     model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32,
                                                  attn_implementation="eager")
     model.eval()
-    tokens = torch.randint(0, VOCAB, (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(seed))
+    tokens = torch.randint(0, model.config.vocab_size, (SEQUENCES, length),
+                           generator=torch.Generator().manual_seed(seed))
+    positions = [position for position in POSITIONS if position < length]
     with torch.no_grad():
         result = model(tokens, output_attentions=True)
     logits = result.logits
-    save_file({"tokens": tokens.to(torch.int32), "positions": torch.tensor(POSITIONS, dtype=torch.int32),
-               "logits": logits[:, POSITIONS].contiguous()}, output)
+    save_file({"tokens": tokens.to(torch.int32), "positions": torch.tensor(positions, dtype=torch.int32),
+               "logits": logits[:, positions].contiguous()}, output)
     # Uniform attention over 96 positions has a mean entropy of 3.6.
     entropy = [-(a * a.clamp_min(1e-30).log()).sum(-1).mean().item() for a in result.attentions]
     wide = model.double()
@@ -159,13 +229,17 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the same sums in the same order on every machine
     (arguments.output / "forward").mkdir(parents=True, exist_ok=True)
-    for i, name in enumerate(MODELS):
+    for at, name in enumerate(MODELS):
+        i = NUMBERS.get(name, at)
         if arguments.only not in (None, name):
             continue
         folder = arguments.output / "models" / name
         if not arguments.goldens_only:
             make_model(name, folder, arguments.seed + i)
         make_goldens(folder, arguments.output / "forward" / f"{name}.safetensors", arguments.seed + 100 + i)
+        if name in SHORT:
+            make_goldens(folder, arguments.output / "forward" / f"{name}_short.safetensors",
+                         arguments.seed + 200 + i, SHORT[name])
 
 
 if __name__ == "__main__":

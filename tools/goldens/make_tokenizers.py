@@ -28,6 +28,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, tra
 sys.dont_write_bytecode = True
 import corpus  # noqa: E402
 import hard_text  # noqa: E402
+import tokenizer_kinds  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -216,6 +217,8 @@ def make(data):
     ids = {name: [encode(text) for text in decoded] for name, (_, encode) in encoders(data).items()}
     write_json(data / "tokenizers/hard_text.json", dict(cases=cases, ids=ids))
     make_variants(data)
+    write_json(data / "tokenizers/unigram.json", tokenizer_kinds.unigram(texts[:600]))
+    write_json(data / "tokenizers/kinds.json", tokenizer_kinds.golden(data))
     cross_check(data, decoded)
 
 

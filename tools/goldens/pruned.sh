@@ -2,7 +2,7 @@
 # Makes the small pruned models of tests/data/models and what Hugging Face transformers computes with them: layer 0
 # without attention, layer 1 without a feed-forward part, layer 2 with neither, where there are more layers uneven heads.
 #   tools/goldens/pruned.sh PYTHON [GALAPAGOS [NAME]]
-# NAME: of these alone.
+# NAME: of these alone; gemma3 is pruned at random, by tools/checks/make_pruned_example.py, and needs no GALAPAGOS.
 # PYTHON has torch, transformers and safetensors (as tools/goldens/forward.py). The dense export is compared as well.
 set -euo pipefail
 python=$1
@@ -33,3 +33,14 @@ prune() { # name, levels of ffn by layer, levels of attention by layer
 prune llama3 "1 4 4 2" "4 1 4 3"
 prune qwen2 "2 4 1" "4 2 1"
 prune qwen3 "2 4 1" "4 2 1"
+prune biased "2 4 1" "4 2 1"
+prune phi3 "2 4 1" "4 2 1"
+
+# A layer with both parts, each pruned, which norms behind them make telling.
+if [[ "${only:-gemma3}" == gemma3 ]]; then
+  "$python" tools/checks/make_pruned_example.py tests/data/models/gemma3_tiny "$folder/gemma3"
+  "$python" tools/checks/check_hf_export.py "$folder/gemma3/hf" --dense "$folder/gemma3/dense" --length 24 \
+    --golden tests/data/forward/gemma3_pruned.safetensors
+  mkdir -p tests/data/models/gemma3_pruned
+  cp "$folder/gemma3/hf/config.json" "$folder/gemma3/hf/model.safetensors" tests/data/models/gemma3_pruned/
+fi

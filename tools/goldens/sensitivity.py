@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from training import LENGTHS, ROOT, import_model_code, load, load_reference, split
 
 OUT = ROOT / "tests/data/sensitivity"
-PRUNED, WHOLE = ("llama3_pruned", "qwen2_pruned", "qwen3_pruned"), ("llama3_tiny", "qwen2_tiny", "qwen3_tiny")
+PRUNED = ("llama3_pruned", "qwen2_pruned", "qwen3_pruned", "gemma3_pruned")
+WHOLE = ("llama3_tiny", "qwen2_tiny", "qwen3_tiny", "gemma3_tiny")
 SEED, SAMPLES, KIND = 5, 2, 32
 
 

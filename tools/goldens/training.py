@@ -26,6 +26,9 @@ positions of both (all but the last of each) divided by their number.
 <name>_final.safetensors, apart only to keep files small:
   final.<parameter>         after the 20 steps with a constant rate
 
+Of GRADIENTS only tokens [1, 33], gradient.<parameter> and losses [1] are kept, without a reference (torch 2.15,
+transformers 5.24.0).
+
 Tied embeddings are one parameter, model.embed_tokens.weight. The script fails where gradients and central differences
 disagree, and prints how far the same in float32 is from what it writes.
 """
@@ -48,11 +51,13 @@ from transformers import AutoModelForCausalLM
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "tests/data/models"
-REFERENCES = {"llama3_pruned": "llama3_tiny", "qwen2_pruned": "qwen2_tiny", "qwen3_pruned": "qwen3_tiny"}  # of the distillation
+REFERENCES = {"llama3_pruned": "llama3_tiny", "qwen2_pruned": "qwen2_tiny", "qwen3_pruned": "qwen3_tiny",
+              "gemma3_pruned": "gemma3_tiny"}  # of the distillation
 # Of the tokens. AdamW's first step is as long for a gradient of 1e-8 as for one of 1, so that with some data rounding
 # grows to 1e-2 within the 20 steps. Of the seeds 40 to 59 these are ones where noise of 1e-7 on the initial weights
 # changes the float64 results least: losses by 1e-5, final values by 1e-4.
-SEEDS = {"llama3_pruned": 41, "qwen2_pruned": 56, "qwen3_pruned": 41}
+SEEDS = {"llama3_pruned": 41, "qwen2_pruned": 56, "qwen3_pruned": 41, "gemma3_pruned": 41}
+GRADIENTS = {"biased_pruned": 41, "phi3_pruned": 41}  # and their seeds
 
 STEPS, LENGTHS = 20, (20, 13)
 PREDICTED = sum(length - 1 for length in LENGTHS)
@@ -98,6 +103,11 @@ def load_reference(code: ModuleType, name: str, dtype: torch.dtype, tokens: Tens
     heads, kv_heads = values["num_attention_heads"], values["num_key_value_heads"]
     layer = {"kv_of_head": [head // (heads // kv_heads) for head in range(heads)],
              "num_key_value_heads": kv_heads, "intermediate_size": values["intermediate_size"]}
+    sliding = [kind == "sliding_attention" for kind in values.get("layer_types") or []]
+    if any(sliding):
+        values["layer_windows"] = [values["sliding_window"] if slides else 0 for slides in sliding]
+        if values["model_type"] == "gemma3_text":
+            values["layer_ropes"] = ["local" if slides else "usual" for slides in sliding]
     config = code.GalapagosConfig(**values | {
         "model_type": "galapagos", "base_model_type": values["model_type"],
         "pruned_layers": [layer] * values["num_hidden_layers"]})
@@ -205,6 +215,19 @@ def compute(code: ModuleType, name: str, dtype: torch.dtype, tokens: Tensor, che
     return result, {f"final.{key}": value for key, value in plain.final.items()}
 
 
+def gradients_alone(code: ModuleType, name: str) -> None:
+    generator = torch.Generator().manual_seed(GRADIENTS[name])
+    model = load(code, name, torch.float64)
+    tokens = torch.randint(model.config.vocab_size, (1, sum(LENGTHS)), generator=generator, dtype=torch.int32)
+    value = cross_entropy(model, tokens[0])
+    gradients = gradients_of(model, value)
+    error = check_gradients(model, lambda model: cross_entropy(model, tokens[0]), gradients, generator)
+    print(f"{name}: gradient within {error:.1e} of central differences")
+    save({"tokens": tokens, "losses": value.detach().reshape(1)}
+         | {f"gradient.{key}": gradient for key, gradient in gradients.items()},
+         ROOT / "tests/data/training" / f"{name}.safetensors")
+
+
 def print_errors(name: str, exact: Tensors, single: Tensors) -> None:
     """Where float32 differs most, by kind of tensor: relative to the greatest value of the tensor, and absolutely."""
     relative, absolute = {}, {}
@@ -235,7 +258,10 @@ def main() -> None:
         sys.path.insert(0, folder)
         exact = import_model_code(Path(folder), "galapagos_exact", exact=True)
         single = import_model_code(Path(folder), "galapagos_single", exact=False)
-    for name in sys.argv[1:] or REFERENCES:
+    for name in sys.argv[1:] or [*REFERENCES, *GRADIENTS]:
+        if name in GRADIENTS:
+            gradients_alone(exact, name)
+            continue
         vocabulary = exact.GalapagosConfig.from_pretrained(MODELS / name).vocab_size
         generator = torch.Generator().manual_seed(SEEDS[name])
         tokens = torch.randint(vocabulary, (STEPS, sum(LENGTHS)), generator=generator, dtype=torch.int32)

@@ -17,7 +17,8 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t limit = s
 class FileDescriptor {
  public:
   FileDescriptor() = default;
-  /// open(2) with the given flags and mode 0644. Throws InputError (reading) or ResourceError (writing).
+  /// open(2) with the given flags and mode 0644. Throws InputError (reading) or ResourceError (writing, or
+  /// where the node or the file server falls short).
   FileDescriptor(const std::filesystem::path& path, int flags);
   FileDescriptor(FileDescriptor&& other) noexcept
       : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
@@ -27,7 +28,9 @@ class FileDescriptor {
   int get() const { return descriptor_; }
   /// Writes all of `bytes` at `offset`. ResourceError on a full disk or quota.
   void write_at(std::span<const std::byte> bytes, std::uint64_t offset);
-  /// fsync(2); ResourceError where the data cannot reach the disk.
+  /// All of `bytes` from `offset` on; InputError where the file is shorter.
+  void read_at(std::span<std::byte> bytes, std::uint64_t offset) const;
+  /// fsync(2), where the file system has it; ResourceError where the data cannot reach the disk.
   void sync();
 
  private:
@@ -35,7 +38,8 @@ class FileDescriptor {
   int descriptor_ = -1;
 };
 
-/// A whole file mapped read-only. An empty file maps to an empty span.
+/// A whole file mapped read-only, or read into memory where the file system cannot map it, which is a
+/// warning. An empty file maps to an empty span.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);
@@ -53,6 +57,9 @@ class MappedFile {
 
 /// The name a file bears while it is being written: `X.part`.
 std::filesystem::path part_path(const std::filesystem::path& path);
+
+/// fsync of a folder, where the file system has it; ResourceError where it fails.
+void sync_folder(const std::filesystem::path& folder);
 
 /// Gives a finished, closed file its final name: fsync of the file, rename, fsync of the folder.
 /// ResourceError on failure.

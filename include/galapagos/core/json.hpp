@@ -14,6 +14,10 @@ using Json = nlohmann::ordered_json;
 /// InputError.
 Json parse_json(const std::string& text, const std::string& where);
 
+/// What Python's json module takes, for files that others write: NaN and Infinity become null, of duplicate
+/// keys the last one counts.
+Json parse_json_leniently(const std::string& text, const std::string& where);
+
 /// Reads and parses a JSON file (parse_json); InputError where it is missing or unreadable.
 Json read_json(const std::filesystem::path& path);
 

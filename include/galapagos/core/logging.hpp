@@ -16,6 +16,8 @@ bool logs_to_terminal();
 void log_line_info(const std::string& text);
 void log_line_debug(const std::string& text);
 void log_line_warning(const std::string& text);
+/// A warning that all ranks have the same reason for: rank 0 prints it, and only the first time.
+void log_warning_once(const std::string& text);
 
 template <typename... Args>
 void log_info(fmt::format_string<Args...> format, Args&&... args) {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <galapagos/core/error.hpp>
 #include <galapagos/core/json.hpp>
 
 namespace galapagos {
@@ -22,11 +23,12 @@ struct OptionRules {
   double least = -std::numeric_limits<double>::infinity(), most = std::numeric_limits<double>::infinity();
   bool above = false;
   std::string refusal = "{}", remedy = {};
-  bool none_at_0 = false;   ///< a number's 0 means that it was not given: it is no default
-  bool required = false;    ///< the command does not run without
-  bool decides = false;     ///< the course of a run: stands in its identity
-  bool indirectly = false;  ///< what becomes of it does, as a text's fingerprint
-  std::string takes = {};   ///< its words or its range, made from the choices or the above
+  bool none_at_0 = false;    ///< a number's 0 means that it was not given: it is no default
+  bool required = false;     ///< the command does not run without
+  bool decides = false;      ///< the course of a run: stands in its identity
+  bool indirectly = false;   ///< what becomes of it does, as a text's fingerprint
+  std::string implied = {};  ///< the word that the option alone stands for, where it may stand alone
+  std::string takes = {};    ///< its words or its range, made from the choices or the above
 };
 
 /// Words that an option takes and what they stand for.
@@ -121,7 +123,10 @@ class Options {
                 const std::function<std::ptrdiff_t()>& place, const std::function<void(std::size_t)>& choose,
                 const std::string& help, OptionRules rules);
   void keep(const boost::program_options::value_semantic* semantic, Bound option);
+  std::vector<std::string> with_words_joined(const std::vector<std::string>& words) const;
   bool on_command_line(const std::string& name) const;
+  UsageError explained(const boost::program_options::error& error, const std::vector<std::string>& words,
+                       const std::string& where) const;
 
   std::string command_;
   std::string summary_;

@@ -1,12 +1,15 @@
 #pragma once
 
 #include <csignal>
+#include <system_error>
 #include <thread>
 #include <utility>
 
+#include <galapagos/core/error.hpp>
+
 namespace galapagos {
 
-/// A thread that takes no signals: they are for the main thread.
+/// A thread that takes no signals: they are for the main thread. ResourceError where none can be started.
 template <typename Work>
 std::thread quiet_thread(Work&& work) {
   sigset_t all, before;
@@ -17,9 +20,10 @@ std::thread quiet_thread(Work&& work) {
     std::thread thread(std::forward<Work>(work));
     restore();
     return thread;
-  } catch (...) {
+  } catch (const std::system_error& error) {
     restore();
-    throw;
+    throw ResourceError(std::string("cannot start a thread: ") + error.code().message(), "threads",
+                        "raise the limits (ulimit -u, ulimit -v) or use fewer --threads");
   }
 }
 

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <list>
 #include <map>
 #include <optional>
 #include <span>
@@ -16,8 +17,11 @@
 namespace galapagos {
 
 /// The weights of a Hugging Face model folder, mapped into memory: model.safetensors, or
-/// model.safetensors.index.json with its shards, or, without either, every *.safetensors of the folder.
-/// InputError where files or tensors are missing, damaged, or present twice.
+/// model.safetensors.index.json with its shards, or, without either, every *.safetensors of the folder. Of
+/// the index only the files count: where a tensor lies they say themselves. Fused tensors of families that
+/// have such are split into those that they are made of, by the sizes in the folder's config.json; of a model
+/// of text and images only the text model's tensors count, by its own names. InputError where files are
+/// missing or damaged, tensors present twice, and, once they are asked for, missing.
 class Checkpoint {
  public:
   using Shape = std::vector<std::int64_t>;
@@ -30,6 +34,8 @@ class Checkpoint {
   const TensorEntry& entry(std::string_view name) const;
   /// Sorted.
   std::vector<std::string> names() const;
+  /// How many the files hold, fused ones counted once.
+  std::size_t stored() const;
   /// Bytes of all tensors together.
   std::uint64_t total_bytes() const;
 
@@ -60,6 +66,8 @@ class Checkpoint {
  private:
   void add_file(const std::filesystem::path& path);
   void add_indexed_files(const std::filesystem::path& index);
+  void take_text();
+  void split_fused();
   const TensorEntry& entry_of_shape(std::string_view name, const Shape& expected) const;
   std::span<const std::byte> rows_of(const TensorEntry& found, std::size_t size, std::int64_t first,
                                      std::int64_t last) const;
@@ -67,6 +75,8 @@ class Checkpoint {
   std::filesystem::path folder_;
   std::vector<SafetensorsFile> files_;
   std::map<std::string_view, const TensorEntry*> tensors_;
+  std::list<TensorEntry> parts_;                 // of fused tensors, and what is renamed
+  std::map<std::string, std::string> promised_;  // tensors that the index places in files that lack them
 };
 
 }  // namespace galapagos

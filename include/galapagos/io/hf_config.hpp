@@ -7,18 +7,10 @@
 #include <vector>
 
 #include <galapagos/core/json.hpp>
+#include <galapagos/io/attention_kind.hpp>
+#include <galapagos/io/rope_settings.hpp>
 
 namespace galapagos {
-
-/// How Llama 3.1 and later stretch the rotary embedding's wavelengths.
-struct Llama3RopeScaling {
-  double factor = 1;
-  double low_freq_factor = 1;
-  double high_freq_factor = 4;
-  std::int64_t original_max_position_embeddings = 0;
-
-  bool operator==(const Llama3RopeScaling&) const = default;
-};
 
 /// What is left of a layer: its query heads, each with the KV head it attends with, and its feed-forward
 /// columns. Without heads there are no KV heads.
@@ -36,15 +28,21 @@ LayerShape even_layer_shape(std::int64_t heads, std::int64_t kv_heads, std::int6
 
 /// What families of models differ in.
 struct ModelFeatures {
-  bool qkv_bias = false;  ///< biases on q, k and v
-  bool qk_norm = false;   ///< every head of q and k is normed before the rotation
+  bool qkv_bias = false;          ///< biases on q, k and v
+  bool qk_norm = false;           ///< every head of q and k is normed before the rotation
+  bool post_norms = false;        ///< what o_proj and down_proj put out is normed before it is added
+  bool shifted_norms = false;     ///< norms multiply by 1 + weight
+  bool gelu = false;              ///< gates go through gelu (by tanh), not through silu
+  bool scaled_embedding = false;  ///< rows of the embedding are multiplied by sqrt(hidden_size)
+  bool o_bias = false;            ///< a bias on the attention's output
+  bool mlp_bias = false;          ///< biases on gate, up and down
 
   bool operator==(const ModelFeatures&) const = default;
 };
 
 /// What a Hugging Face config.json says about a model, checked, with transformers' defaults filled in.
 struct HfConfig {
-  std::string model_type;  ///< "llama" (also for Mistral without a sliding window), "qwen2" or "qwen3"
+  std::string model_type;  ///< "llama" (also for Mistral), "qwen2", "qwen3" or "phi3"
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;  ///< of the unpruned model, as heads and kv_heads
   std::int64_t layers = 0;
@@ -55,9 +53,16 @@ struct HfConfig {
   std::int64_t vocab_size = 0;
   std::int64_t max_position_embeddings = 0;
   double rms_norm_eps = 0;
-  double rope_theta = 0;
-  std::optional<Llama3RopeScaling> rope_scaling;
+  RopeSettings rope;
+  std::optional<RopeSettings> local_rope;      ///< of layers with LayerRope::local
+  std::vector<AttentionKind> attention_kinds;  ///< of each layer; empty: nothing special in any
+  double attention_scale = 0;                  ///< of the scores; 0: 1 / sqrt(head_dim)
+  double attention_cap = 0;                    ///< scores s become cap * tanh(s / cap); 0: they stay
+  double logit_cap = 0;                        ///< the same of logits
+  std::int64_t unscaled_queries =
+      0;  ///< first position whose query is scaled, which is not computed; 0: none
   ModelFeatures features;
+  bool fused = false;  ///< its files hold q, k and v as one tensor, and gate and up as another
   bool tie_word_embeddings = false;
   std::string torch_dtype;  ///< as written there ("bfloat16"), empty where it says nothing
   std::optional<std::int64_t> bos_id;
@@ -65,6 +70,14 @@ struct HfConfig {
   Json source;                         ///< the parsed file
 
   const LayerShape& shape(std::int64_t layer) const { return layer_shapes[static_cast<std::size_t>(layer)]; }
+  AttentionKind attention_kind(std::int64_t layer) const {
+    return attention_kinds.empty() ? AttentionKind() : attention_kinds[static_cast<std::size_t>(layer)];
+  }
+  /// Tokens of the longest sequence that is computed as transformers does.
+  std::int64_t longest_sequence() const {
+    return unscaled_queries > 0 && unscaled_queries < max_position_embeddings ? unscaled_queries
+                                                                              : max_position_embeddings;
+  }
   /// Whether all layers have the same shape.
   bool even() const;
   /// Whether Galapagos has pruned it: the layers' shapes are its own, even or not.
@@ -76,11 +89,21 @@ struct HfConfig {
 /// The model_type of a pruned model that Galapagos has written; `pruned_layers` holds the shapes.
 constexpr const char* pruned_model_type = "galapagos";
 
-/// Reads config.json of a model's folder. InputError where it is missing, malformed, or describes a model
-/// that Galapagos would compute wrongly; the message names the setting.
+/// Reads config.json of a model's folder, and adapts it to the weights there as transformers 5 does: a stored
+/// output head that differs from the embedding is not tied to it, biases that no layer has are none. Says so
+/// in warnings. InputError where it is missing, malformed, or describes a model that Galapagos would compute
+/// wrongly; the message names the setting.
 HfConfig read_hf_config(const std::filesystem::path& folder);
 
-/// The same from a parsed config.json; `where` names its source in messages.
-HfConfig parse_hf_config(const Json& json, const std::string& where);
+/// The same of config.json alone.
+HfConfig read_config_alone(const std::filesystem::path& folder);
+
+/// The same from a parsed config.json; `where` names its source in messages. Adds warnings to `warnings`.
+HfConfig parse_hf_config(const Json& json, const std::string& where,
+                         std::vector<std::string>* warnings = nullptr);
+
+/// Puts into an export's config.json what its family's keys leave open of the attention: layer_windows and
+/// layer_ropes where layers differ, scales and caps.
+void describe_attention(const HfConfig& config, Json& json);
 
 }  // namespace galapagos

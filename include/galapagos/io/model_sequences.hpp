@@ -15,6 +15,7 @@ struct SequenceRequest {
   bool add_bos = false;           ///< a BOS token in front of every sequence
   bool fewer = false;             ///< a text with fewer tokens than the budget will do
   bool responses_only = false;    ///< only tokens of responses count in a loss
+  TextOptions text = {};          ///< how files of text are read
 };
 
 /// The sequence length asked for, or where that is 0 the longest the model takes, at most 8192. UsageError

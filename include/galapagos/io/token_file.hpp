@@ -10,8 +10,8 @@
 
 namespace galapagos {
 
-/// Whether a path means token ids rather than text: it ends in .bin or .idx, or is the prefix of a Megatron
-/// pair.
+/// Whether a path means token ids rather than text: it ends in .bin or .idx, is the prefix of a Megatron
+/// pair, or a folder of MDS shards with a column of them.
 bool is_token_file(const std::filesystem::path& path);
 
 /// A memory-mapped file of token ids: Megatron's X.bin with X.idx beside it, or llm.c's .bin (one document).

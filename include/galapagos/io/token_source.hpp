@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <galapagos/comm/communicator.hpp>
+#include <galapagos/io/text_options.hpp>
 #include <galapagos/io/tokenizer.hpp>
 
 namespace galapagos {
@@ -17,6 +18,7 @@ struct SequenceOptions {
   std::optional<std::int32_t> bos;   ///< goes in front of every document
   bool fewer = false;                ///< a text with fewer tokens than the budget will do
   bool responses_only = false;       ///< only tokens of responses count in a loss
+  TextOptions text = {};             ///< how files of text are read
 };
 
 /// Sequences of token ids, one after the other.

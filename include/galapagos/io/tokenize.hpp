@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <galapagos/comm/communicator.hpp>
+#include <galapagos/io/text_options.hpp>
 #include <galapagos/io/tokenizer.hpp>
 
 namespace galapagos {
@@ -24,6 +25,7 @@ struct TokenizeSummary {
 /// has none, or an output file exists already.
 TokenizeSummary tokenize_files(const Communicator& comm, const Tokenizer& tokenizer,
                                const std::vector<std::filesystem::path>& inputs,
-                               const std::filesystem::path& output, bool add_bos);
+                               const std::filesystem::path& output, bool add_bos,
+                               const TextOptions& text = {});
 
 }  // namespace galapagos

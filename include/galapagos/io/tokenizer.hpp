@@ -60,9 +60,9 @@ class Tokenizer {
   virtual std::optional<std::int32_t> bos_id() const = 0;
   /// All tokens by their ids, from 0 to vocab_size() - 1. InputError where two have the same id.
   virtual std::vector<Token> vocabulary() const = 0;
-  /// In the order of their ranks. InputError for a SentencePiece model, which has scores instead.
+  /// In the order of their ranks. InputError for a tokenizer that has scores instead.
   virtual std::vector<TokenMerge> merges() const = 0;
-  /// SentencePiece's, by ids. InputError for a tokenizer.json, which has merges instead.
+  /// By ids: of a SentencePiece model, or a Unigram's. InputError for a tokenizer that has merges instead.
   virtual std::vector<float> scores() const = 0;
   /// By the first that names a token: tokenizer_config.json or special_tokens_map.json beside the file, the
   /// file itself, config.json beside it. InputError for one that is not in the vocabulary.

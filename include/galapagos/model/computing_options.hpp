@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 
+#include <galapagos/core/resume.hpp>
+#include <galapagos/io/text_options.hpp>
 #include <galapagos/model/make_collectives.hpp>
 #include <galapagos/tensor/dtype.hpp>
 
@@ -17,6 +19,7 @@ struct ComputingOptions {
   std::filesystem::path model;
   std::int64_t sequence_length = 0;  ///< 0: the model's longest, at most 8192
   bool add_bos = false;
+  TextOptions text;
   std::string log_level = "info", backend = "auto";
   bool allow_gpu_sharing = false;
   CollectivesKind collectives = CollectivesKind::automatic;
@@ -31,7 +34,9 @@ struct ComputingOptions {
 struct RunOptions : ComputingOptions {
   std::filesystem::path output;
   double max_seconds = 0;  ///< end in time to resume; 0: no limit
-  bool resume = false, dry_run = false;
+  Resume resume = Resume::automatic;
+  bool fresh = false;  ///< begin anew, and remove what is there of an earlier run
+  bool dry_run = false;
 };
 
 /// `in_identity`: as they are given.
@@ -39,8 +44,13 @@ void bind_sequences(Options& list, ComputingOptions& options, bool in_identity =
 void bind_log_level(Options& list, std::string& level);
 /// From the log level on.
 void bind_computing(Options& list, ComputingOptions& options);
-/// How it stops and goes on.
-void bind_run(Options& list, RunOptions& options, const char* resume,
+/// How it goes on: --resume and --fresh. `what`: with what.
+void bind_resume(Options& list, RunOptions& options, const std::string& what);
+/// That, and how it stops.
+void bind_run(Options& list, RunOptions& options, const char* what,
               const char* dry_run = "print the plan and leave");
+
+/// UsageError where --fresh and --resume contradict each other.
+void check_resume(const RunOptions& options);
 
 }  // namespace galapagos

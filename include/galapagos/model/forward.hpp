@@ -7,6 +7,7 @@
 
 #include <galapagos/io/token_source.hpp>
 #include <galapagos/model/layer_steps.hpp>
+#include <galapagos/ops/factor.hpp>
 
 namespace galapagos {
 
@@ -58,7 +59,11 @@ class LayerForward {
   LayerBuffers buffers_;
 };
 
-/// logits [t, vocabulary] fp32 from hidden [t, hidden_size] fp32, whose norm it holds meanwhile, with the
+/// logits [t, vocabulary] fp32 = what the head makes of normed states [t, hidden_size], with the family's
+/// cap.
+void head_logits(const ops::Context& context, const HfConfig& config, const ops::Factor& normed,
+                 const Tensor& head, const Tensor& logits);
+/// The same from hidden [t, hidden_size] fp32, whose norm it holds meanwhile, with the
 /// final norm's weight and the head [vocabulary, hidden_size].
 void compute_logits(const ops::Context& context, const HfConfig& config, const Tensor& norm,
                     const Tensor& head, const Tensor& hidden, const Tensor& logits);

@@ -21,8 +21,8 @@ struct LayerTape : LayerBuffers {
             std::int64_t most_tokens);
 };
 
-/// The gradients by what a layer's attention and feed-forward part add to the hidden states, [t, hidden]
-/// fp32, shown as they pass; also where the layer has no such part. Either may be empty.
+/// The gradients by what a layer's o_proj and down_proj put out, [t, hidden] fp32, shown as they pass; where
+/// the layer has no such part, by what it would add to the hidden states. Either may be empty.
 struct GradientTaps {
   std::function<void(const Tensor&gradient)> attention, ffn;
 };
@@ -52,11 +52,13 @@ class LayerPass {
 
  private:
   Tensor activate(const FfnWeights& weights, const LayerTape& tape, std::int64_t tokens);
-  void backward_ffn(const FfnWeights& weights, const LayerTape& tape, const Tensor& d_hidden,
-                    const FfnTensors<Tensor>& gradients);
+  Tensor by_output(const Tensor& output, const Tensor& post_norm, const Tensor& d_hidden,
+                   const Tensor& d_post_norm);
+  void backward_ffn(const FfnWeights& weights, const LayerTape& tape, const Tensor& d_output,
+                    const Tensor& d_hidden, const FfnTensors<Tensor>& gradients);
   void backward_attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
-                          const LayerTape& tape, const Tensor& before, const Tensor& d_hidden,
-                          const AttentionTensors<Tensor>& gradients);
+                          const LayerTape& tape, const Tensor& before, const Tensor& d_output,
+                          const Tensor& d_hidden, const AttentionTensors<Tensor>& gradients);
   void finish_backward(const Tensor& x, const Tensor& norm, const Tensor& d_hidden, const Tensor& d_norm,
                        const std::function<void()>& meanwhile);
   const Tensor& or_unused(const Tensor& gradient) const {
@@ -69,7 +71,8 @@ class LayerPass {
   LayerSteps steps_;
   OwnedTensor d_normed_;
   OwnedTensor wide_, d_mixed_, d_q_, d_k_, d_v_;
-  OwnedTensor unused_;  // where the gradient of a norm goes that nobody asks for
+  OwnedTensor d_output_;  // by what a part puts out, where a norm follows
+  OwnedTensor unused_;    // where the gradient of a norm goes that nobody asks for
 };
 
 }  // namespace galapagos

@@ -2,17 +2,15 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 
+#include <galapagos/model/rope.hpp>
 #include <galapagos/model/shards.hpp>
 #include <galapagos/model/weights.hpp>
 #include <galapagos/ops/context.hpp>
 
 namespace galapagos {
-
-/// The angle per position of each pair of a head, [head_dim / 2] fp32, with llama3 scaling where the model
-/// has it.
-OwnedTensor rope_frequencies(const HfConfig& config, Device device);
 
 /// How many there are of what a layer's activations are as wide as.
 struct LayerWidths {
@@ -26,6 +24,12 @@ struct LayerWidths {
 struct LayerBuffers {
   OwnedTensor q, k, v, mixed, gate, up;
   OwnedTensor q_in, k_in;  ///< before the norms of heads, where there are such and a way back needs them
+  /// What o_proj and down_proj put out, [t, hidden_size] fp32, where norms follow: each its own where a way
+  /// back needs them, and otherwise both in the first.
+  OwnedTensor attention_output, ffn_output;
+
+  Tensor output_of_attention(std::int64_t tokens) const;
+  Tensor output_of_ffn(std::int64_t tokens) const;
 
   LayerBuffers(const ops::Context& context, const HfConfig& config, const LayerWidths& widths,
                std::int64_t most_tokens, bool for_backward = false);
@@ -47,18 +51,29 @@ class LayerSteps {
   /// gate and up from the norm of hidden; nothing where this shard has no columns.
   void gate_and_up(const FfnWeights& weights, const Tensor& hidden, const LayerBuffers& buffers);
 
-  /// hidden [t, hidden_size] fp32 += x weight^T, summed over the shards; the norm last made is overwritten.
-  void add_product(const Tensor& x, const Tensor& weight, const Tensor& hidden);
+  /// out = f(gate) * up by the family's f.
+  void activate(const Tensor& gate, const Tensor& up, const Tensor& out);
+
+  /// hidden [t, hidden_size] fp32 += x weight^T, summed over the shards, + bias, where there is one; the norm
+  /// last made is overwritten. Where the family has a norm behind it, the sum goes to `output`
+  /// (LayerBuffers), and its norm is added.
+  void add_product(const Tensor& x, const Tensor& weight, const OwnedTensor& bias, const Tensor& post_norm,
+                   const Tensor& hidden, const Tensor& output);
+  /// The two steps of the latter.
+  void put_out(const Tensor& x, const Tensor& weight, const OwnedTensor& bias, const Tensor& output);
+  void add_norm(const Tensor& output, const Tensor& post_norm, const Tensor& hidden);
 
   /// The norm of x [t, hidden_size] fp32, until the next.
   Tensor normed_of(const Tensor& x, const Tensor& weight);
-  const Tensor& frequencies() const { return frequencies_; }
+  /// What turns the heads of such a layer; nullptr where nothing does.
+  const Rope* rope_of(const AttentionKind& kind) const;
 
  private:
   const ops::Context& context_;
   const Shards& shards_;
   HfConfig config_;
-  OwnedTensor frequencies_;
+  Rope rope_;
+  std::optional<Rope> local_rope_;
   OwnedTensor normed_;  // a norm, and once that is used what shards sum up
 };
 

@@ -41,9 +41,14 @@ struct TensorSpec {
   InitialValues initial = InitialValues::normal;
   std::uint32_t stream = 0;              ///< of its random numbers, where it begins with such; no other's
   bool ModelFeatures::*needs = nullptr;  ///< without this feature a model has no such tensor
+  bool ModelFeatures::*lacks = nullptr;  ///< nor with this one
 
-  bool present(const HfConfig& config) const { return needs == nullptr || config.features.*needs; }
+  bool present(const HfConfig& config) const {
+    return (needs == nullptr || config.features.*needs) && (lacks == nullptr || !(config.features.*lacks));
+  }
   bool vector() const { return columns == Axis::none; }
+  /// Whether it is added to what attention or feed-forward put out.
+  bool output_bias() const { return vector() && rows == Axis::hidden && initial == InitialValues::zeros; }
   Slicing slicing() const;
   /// Whether shards, each with its own heads, have but terms of its gradient although all have the tensor.
   bool partial_gradient() const { return rows == Axis::head_dim; }
@@ -52,12 +57,28 @@ struct TensorSpec {
 /// The tensors of attention, and those of the feed-forward part: weights or their gradients.
 template <typename T>
 struct AttentionTensors {
-  T norm, q, k, v, o, q_bias, k_bias, v_bias, q_norm, k_norm;
+  T norm, q, k, v, o, q_bias, k_bias, v_bias, o_bias, q_norm, k_norm;
+  T post_norm;  ///< of what o_proj puts out
 };
 template <typename T>
 struct FfnTensors {
-  T norm, gate, up, down;
+  T norm, gate, up, down, gate_bias, up_bias, down_bias;
+  T pre_norm;   ///< in place of norm where there are norms behind both parts, which change the names
+  T post_norm;  ///< of what down_proj puts out
+
+  const T& input_norm() const;
 };
+
+inline bool none_of(const Tensor& tensor) {
+  return tensor.empty();
+}
+inline bool none_of(const OwnedTensor& tensor) {
+  return tensor->empty();
+}
+template <typename T>
+const T& FfnTensors<T>::input_norm() const {
+  return none_of(pre_norm) ? norm : pre_norm;
+}
 
 template <template <typename> class Tensors>
 struct LayerTensor {
@@ -73,7 +94,9 @@ using A = AttentionTensors<OwnedTensor>;
 using DA = AttentionTensors<Tensor>;
 using F = FfnTensors<OwnedTensor>;
 using DF = FfnTensors<Tensor>;
-constexpr auto qkv_bias = &ModelFeatures::qkv_bias, qk_norm = &ModelFeatures::qk_norm;
+constexpr auto qkv_bias = &ModelFeatures::qkv_bias, qk_norm = &ModelFeatures::qk_norm,
+               o_bias = &ModelFeatures::o_bias, mlp_bias = &ModelFeatures::mlp_bias,
+               post_norms = &ModelFeatures::post_norms;
 
 /// In the order of the parameters.
 inline constexpr auto attention = std::to_array<LayerTensor<AttentionTensors>>({
@@ -87,12 +110,19 @@ inline constexpr auto attention = std::to_array<LayerTensor<AttentionTensors>>({
     {{"self_attn.v_proj.weight", kv, hidden, normal, 2}, &A::v, &DA::v},
     {{"self_attn.v_proj.bias", kv, none, zeros, 0, qkv_bias}, &A::v_bias, &DA::v_bias},
     {{"self_attn.o_proj.weight", hidden, q, normal, 3}, &A::o, &DA::o},
+    {{"self_attn.o_proj.bias", hidden, none, zeros, 0, o_bias}, &A::o_bias, &DA::o_bias},
+    {{"post_attention_layernorm.weight", hidden, none, ones, 0, post_norms}, &A::post_norm, &DA::post_norm},
 });
 inline constexpr auto feed_forward = std::to_array<LayerTensor<FfnTensors>>({
-    {{"post_attention_layernorm.weight", hidden, none, ones}, &F::norm, &DF::norm},
+    {{"post_attention_layernorm.weight", hidden, none, ones, 0, nullptr, post_norms}, &F::norm, &DF::norm},
+    {{"pre_feedforward_layernorm.weight", hidden, none, ones, 0, post_norms}, &F::pre_norm, &DF::pre_norm},
     {{"mlp.gate_proj.weight", ffn, hidden, normal, 4}, &F::gate, &DF::gate},
+    {{"mlp.gate_proj.bias", ffn, none, zeros, 0, mlp_bias}, &F::gate_bias, &DF::gate_bias},
     {{"mlp.up_proj.weight", ffn, hidden, normal, 5}, &F::up, &DF::up},
+    {{"mlp.up_proj.bias", ffn, none, zeros, 0, mlp_bias}, &F::up_bias, &DF::up_bias},
     {{"mlp.down_proj.weight", hidden, ffn, normal, 6}, &F::down, &DF::down},
+    {{"mlp.down_proj.bias", hidden, none, zeros, 0, mlp_bias}, &F::down_bias, &DF::down_bias},
+    {{"post_feedforward_layernorm.weight", hidden, none, ones, 0, post_norms}, &F::post_norm, &DF::post_norm},
 });
 
 inline constexpr TensorSpec embedding = {"model.embed_tokens.weight", vocabulary, hidden, normal, 7};

@@ -82,8 +82,4 @@ struct LogitBuffers {
         losses(context, shards, most_rows, vocabulary, with_reference) {}
 };
 
-/// Collective over the shards. out [t, hidden] = rows `tokens` of an embedding of which each has a slice.
-void embed_tokens(const ops::Context& context, const Shards& shards, std::span<const std::int32_t> tokens,
-                  const Tensor& table, const Tensor& out);
-
 }  // namespace galapagos

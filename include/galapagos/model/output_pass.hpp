@@ -34,6 +34,7 @@ class OutputPass {
   const Shards& shards_;
   const HfConfig& config_;
   OwnedTensor normed_, d_normed_, logits_;
+  OwnedTensor capped_;  // the logits, where a cap needs them on the way back
   OwnedTensor unused_;  // where the gradient of the norm goes that nobody asks for
 };
 

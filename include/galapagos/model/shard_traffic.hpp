@@ -33,9 +33,10 @@ double moved_by_gather(double bytes, int ranks);
 ShardTraffic forward_traffic(std::int64_t hidden_size, std::span<const LayerShape> layers,
                              DType activations = DType::f32);
 /// Of one token back through the head and all layers, gradients in fp32; with `recompute` the sums that
-/// TrainingPass makes once more are among them. What shards exchange of norms in an update is left out.
+/// TrainingPass makes once more are among them, more of them where norms follow both parts (`post_norms`).
+/// What shards exchange of norms in an update is left out.
 ShardTraffic backward_traffic(std::int64_t hidden_size, std::span<const LayerShape> layers, bool recompute,
-                              DType activations = DType::f32);
+                              DType activations = DType::f32, bool post_norms = false);
 
 /// Of one token in LogitLosses: a model's negative log-likelihood, its likeliest id, what is needed of a
 /// reference, and the divergence from it. Two doubles a row are the scale of a slice's logits.

@@ -55,10 +55,11 @@ class Shards {
   /// Collective. Makes values that all shards hold those of the root, all in one message.
   void take_from_root(std::span<const Tensor> values) const;
 
-  /// Collective. hidden [t, hidden] += x weight^T, summed over the shards. A shard may have no columns of x.
+  /// Collective. hidden [t, hidden] += x weight^T, summed over the shards, + bias, which all of them have and
+  /// which may be null. A shard may have no columns of x.
   /// `room`, an activation as large as hidden, holds what is summed where it is bf16: hidden stays fp32.
-  void add_product(const ops::Context& context, const Tensor& x, const Tensor& weight, const Tensor& hidden,
-                   const Tensor& room) const;
+  void add_product(const ops::Context& context, const Tensor& x, const Tensor& weight, const Tensor* bias,
+                   const Tensor& hidden, const Tensor& room) const;
 
   /// Runs work with sums in it.
   template <typename Work>

@@ -13,9 +13,10 @@
 namespace galapagos {
 
 /// The attention of a layer, weights [out, in] as in the checkpoint; biases are empty where the model has
-/// none, everything is where there are no heads. A shard that has no heads, where others have some, has the
-/// norms, all of them: their gradients are summed over all shards.
+/// none, everything is where there are no heads. A shard that has no heads, where others have some, has what
+/// is not dealt among shards, norms and the bias of the output: it takes part in their gradients.
 struct AttentionWeights : AttentionTensors<OwnedTensor> {
+  AttentionKind kind;
   std::int64_t kv_heads = 0;
   std::vector<std::int32_t> kv_of_head;  ///< one entry per query head
 
@@ -28,7 +29,7 @@ struct AttentionWeights : AttentionTensors<OwnedTensor> {
 struct FfnWeights : FfnTensors<OwnedTensor> {
   std::int64_t columns = 0;
 
-  bool present() const { return !norm->empty(); }
+  bool present() const { return !input_norm()->empty(); }
 };
 
 struct LayerWeights {

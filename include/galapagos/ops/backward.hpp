@@ -3,8 +3,11 @@
 #include <cstdint>
 #include <span>
 
+#include <galapagos/ops/attention_rule.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/ops/factor.hpp>
+#include <galapagos/ops/gate_kind.hpp>
+#include <galapagos/ops/norm_rule.hpp>
 
 // Gradients of the operations of linear.hpp and transformer.hpp. `d_x` is the gradient of a scalar loss by x.
 // Gradients by weights are fp32, those by activations fp32 or, on a GPU, bf16; those said to be added to must
@@ -26,23 +29,25 @@ void bias_gradient(const Context& context, const Tensor& d_y, const Tensor& d_bi
 void add_column_squares(const Context& context, const Tensor& x, const Tensor& sums);
 
 /// Adds to d_x [t, hidden] and d_weight [hidden], with x and weight as given to rms_norm and d_y; all fp32.
-void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, const NormRule& rule,
                        const Tensor& d_y, const Tensor& d_x, const Tensor& d_weight);
 
 /// Turns the gradients by the rotated heads of rope() into those by the heads, in place.
 void rope_backward(const Context& context, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
-                   const Tensor& frequencies, std::span<const std::int64_t> offsets);
+                   const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale = 1);
 
-/// Of y = silu(gate) * up, all [t, columns] of one type: overwrites gate and up with their gradients.
-void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& gate, const Tensor& up);
+/// Of y = f(gate) * up, all [t, columns] of one type: overwrites gate and up with their gradients.
+void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& gate, const Tensor& up,
+                     GateKind kind = GateKind::silu);
 
 /// Overwrites d_q, d_k, d_v (shapes of q, k, v) from d_out. `out` and `log_sums` are what attention() made of
-/// q, k, v. Scores are formed again, block by block (Dao et al. 2022, algorithm 4), once for d_q and once for
-/// d_k and d_v, so that no sum depends on the number of threads.
+/// q, k, v by the same rule. Scores are formed again, block by block (Dao et al. 2022, algorithm 4), once for
+/// d_q and once for d_k and d_v, so that no sum depends on the number of threads.
 void attention_backward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                         std::int64_t head_dim, std::span<const std::int32_t> kv_of_head,
                         std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums,
-                        const Tensor& d_out, const Tensor& d_q, const Tensor& d_k, const Tensor& d_v);
+                        const Tensor& d_out, const Tensor& d_q, const Tensor& d_k, const Tensor& d_v,
+                        const AttentionRule& rule = {});
 
 /// d_table [vocabulary, hidden]: adds row i of d_out [t, hidden] to row tokens[i]; nothing for tokens in
 /// another slice, as for embed.

@@ -5,9 +5,9 @@
 
 namespace galapagos::ops {
 
-/// y [t, out] = x [t, in] weight^T [in, out] + bias [out], or + y with `accumulate`. x and y are fp32 or, on
-/// a GPU, bf16, the weight any dtype; bias may be null, and is with `accumulate`. `in` may be 0: y is the
-/// bias (or as before).
+/// y [t, out] = x [t, in] weight^T [in, out] + bias [out], and + y with `accumulate`. x and y are fp32 or, on
+/// a GPU, bf16, the weight any dtype; bias may be null. `in` may be 0: y is the bias, or what it was and the
+/// bias.
 void linear(const Context& context, const Factor& x, const Tensor& weight, const Tensor* bias,
             const Tensor& y, bool accumulate = false);
 

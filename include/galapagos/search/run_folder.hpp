@@ -9,6 +9,8 @@
 #include <vector>
 
 #include <galapagos/core/json.hpp>
+#include <galapagos/core/own_files.hpp>
+#include <galapagos/core/resume.hpp>
 #include <galapagos/search/evolution.hpp>
 
 namespace galapagos {
@@ -27,8 +29,13 @@ class RunFolder {
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
   const std::filesystem::path& path() const { return path_; }
-  /// InputError where there is a search already (new) or no checkpoint (resumed).
-  void check(bool resumed) const;
+  /// What an earlier search has left, complete only where a manifest says so; InputError where it is of
+  /// another kind of run.
+  Found found() const;
+  /// Whether the manifest is that of a search which has ended after so many generations.
+  bool ended_after(std::int64_t generations) const;
+  /// For --fresh: removes a search's files, see clear_run().
+  void clear(bool only_check) const;
   /// Makes the folder for a new search; InputError where it holds one already.
   void begin(const std::string& config_ini) const;
 
@@ -55,5 +62,8 @@ class RunFolder {
  private:
   std::filesystem::path path_;
 };
+
+/// What a search writes into its folder.
+OwnFiles search_files();
 
 }  // namespace galapagos

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of a model whose layers differ in attention heads, KV heads and feed-forward columns.
 
-It is the configuration of the unpruned Llama, Mistral, Qwen2 or Qwen3 model (all global values are that model's) and:
+It is the configuration of the unpruned model of one of the FEATURES' families (all global values are that model's) and:
 
-base_model_type  "llama", "mistral", "qwen2" or "qwen3"; FEATURES says in what they differ.
+base_model_type  the family; FEATURES says in what they differ.
+layer_windows    of each layer, how many positions a position sees, itself included; 0: all before it. Without the
+                 list all layers see everything.
+layer_ropes      of each layer, "usual", "local" (rope_parameters' sliding_attention) or "none". Without the list all are
+                 usual.
 pruned_layers    what each layer still has, a list of objects:
                    kv_of_head           for each query head, the KV head it attends with; empty: no attention
                    num_key_value_heads  KV heads
@@ -15,8 +19,39 @@ pruned_layers    what each layer still has, a list of objects:
 import transformers
 from transformers import PretrainedConfig
 
-# qkv_bias: q, k and v have biases. qk_norm: every head of q and k is normed before the rotation.
-FEATURES = {"llama": (), "mistral": (), "qwen2": ("qkv_bias",), "qwen3": ("qk_norm",)}
+# qkv_bias: q, k and v have biases. o_bias, mlp_bias: biases on the output of attention, and on gate, up and down. qk_norm:
+# every head of q and k is normed before the rotation. gemma: norms multiply by 1 + weight, gates go through gelu, the
+# embedding is multiplied by the root of the hidden size. post_norms: what attention and feed-forward put out is normed
+# before it is added, the feed-forward's first norm is pre_feedforward_layernorm, and logits may have a soft cap.
+# scaled_scores: query_pre_attn_scalar stands for head_dim in the scores' scale. capped_scores: scores have a soft cap.
+FEATURES = {
+    "llama": (), "mistral": (), "ministral": (), "ministral3": (), "phi3": (), "smollm3": (),
+    "qwen2": ("qkv_bias",), "qwen3": ("qk_norm",),
+    "gemma": ("gemma",),
+    "gemma2": ("gemma", "post_norms", "scaled_scores", "capped_scores"),
+    "gemma3_text": ("gemma", "post_norms", "scaled_scores", "qk_norm"),
+}
+# What keys of the configuration add; in other families they mean nothing.
+_ATTENTION_BIAS = {"attention_bias": ("qkv_bias", "o_bias")}
+FEATURES_BY_KEY = {
+    "llama": {**_ATTENTION_BIAS, "mlp_bias": ("mlp_bias",)},
+    "smollm3": {**_ATTENTION_BIAS, "mlp_bias": ("mlp_bias",)},
+    "qwen3": _ATTENTION_BIAS, "gemma": _ATTENTION_BIAS, "gemma2": _ATTENTION_BIAS, "gemma3_text": _ATTENTION_BIAS,
+}
+# Families in which partial_rotary_factor says how much of a head turns.
+PARTIAL_ROTARY = ("phi3",)
+# rope_theta where nothing says it; elsewhere 10000.
+THETAS = {"smollm3": 2000000.0, "gemma3_text": 1000000.0}
+# Kinds of rope scaling, and what each has to say.
+ROPE_KEYS = {
+    "default": (),
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "yarn": ("factor",),
+    "longrope": ("short_factor", "long_factor"),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+}
+ROPES = ("usual", "local", "none")
 
 TRANSFORMERS_MAJOR = int(transformers.__version__.split(".")[0])
 
@@ -52,6 +87,14 @@ def check_pruned_layers(pruned_layers, num_hidden_layers):
             raise ValueError(f"config: pruned_layers[{i}] has {kv_heads} KV heads, but no query head (kv_of_head)")
 
 
+def check_per_layer(name, values, num_hidden_layers, sound):
+    """Raises ValueError unless values is None or has a sound value for each layer."""
+    if values is None:
+        return
+    if not isinstance(values, (list, tuple)) or len(values) != num_hidden_layers or not all(map(sound, values)):
+        raise ValueError(f"config: {name} is {values!r}, not a list of {num_hidden_layers} sound values")
+
+
 def groups_are_even(layer):
     """Whether every KV head has the same number of query heads, one after the other."""
     heads, kv_heads = len(layer["kv_of_head"]), layer["num_key_value_heads"]
@@ -60,19 +103,33 @@ def groups_are_even(layer):
     return list(layer["kv_of_head"]) == [head // (heads // kv_heads) for head in range(heads)]
 
 
-def _read_rope(theta, scaling, parameters):
-    """One dictionary out of transformers 4's rope_theta and rope_scaling and transformers 5's rope_parameters."""
-    rope = dict(parameters or scaling or {})
+def _read_rope(family, theta, scaling, parameters, partial, original, max_positions):
+    """One dictionary out of transformers 4's rope_theta and rope_scaling and transformers 5's rope_parameters.
+
+    Where they contradict each other, rope_scaling counts, as in transformers 5.
+    """
+    rope = dict(scaling or parameters or {})
     rope_type = rope.pop("rope_type", None) or rope.pop("type", None) or "default"
     rope.pop("type", None)
+    if family == "phi3" and rope_type in ("su", "yarn"):  # old names
+        rope_type = "longrope"
     rope["rope_type"] = rope_type
-    rope["rope_theta"] = rope.get("rope_theta") or theta or 10000.0
-    if rope_type not in ("default", "llama3"):
-        raise ValueError(f"config: rope scaling of type {rope_type!r} is not supported, only default and llama3")
-    if rope_type == "llama3":
-        for key in ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"):
-            if key not in rope:
-                raise ValueError(f"config: rope scaling of type 'llama3' needs {key}")
+    rope["rope_theta"] = rope.get("rope_theta") or theta or THETAS.get(family, 10000.0)
+    if rope_type not in ROPE_KEYS:
+        raise ValueError(f"config: rope scaling of type {rope_type!r} is not supported, only {', '.join(ROPE_KEYS)}")
+    share = rope.pop("partial_rotary_factor", None) or partial or 1.0
+    if family in PARTIAL_ROTARY and share != 1.0:
+        rope["partial_rotary_factor"] = share
+    if rope_type in ("llama3", "yarn", "longrope"):
+        if original is None and family == "phi3":
+            original = 4096
+        inside = rope.get("original_max_position_embeddings")
+        rope["original_max_position_embeddings"] = original or inside or max_positions
+    if rope_type in ("yarn", "longrope") and rope.get("factor") is None:
+        rope["factor"] = max_positions / rope["original_max_position_embeddings"]
+    for key in ROPE_KEYS[rope_type]:
+        if key not in rope:
+            raise ValueError(f"config: rope scaling of type {rope_type!r} needs {key}")
     return rope
 
 
@@ -91,7 +148,8 @@ class GalapagosConfig(PretrainedConfig):
         num_attention_heads=32,
         num_key_value_heads=None,
         head_dim=None,
-        hidden_act="silu",
+        hidden_act=None,
+        hidden_activation=None,
         max_position_embeddings=2048,
         initializer_range=0.02,
         rms_norm_eps=1e-6,
@@ -102,6 +160,14 @@ class GalapagosConfig(PretrainedConfig):
         rope_theta=None,
         rope_scaling=None,
         rope_parameters=None,
+        rope_local_base_freq=None,
+        layer_windows=None,
+        layer_ropes=None,
+        query_pre_attn_scalar=None,
+        attn_logit_softcapping=None,
+        final_logit_softcapping=None,
+        partial_rotary_factor=None,
+        original_max_position_embeddings=None,
         pad_token_id=None,
         bos_token_id=None,
         eos_token_id=None,
@@ -110,14 +176,17 @@ class GalapagosConfig(PretrainedConfig):
     ):
         if base_model_type not in FEATURES:
             raise ValueError(f"config: base_model_type {base_model_type!r} is none of {', '.join(FEATURES)}")
-        if hidden_act != "silu":
-            raise ValueError(f"config: hidden_act {hidden_act!r} is not supported, only silu")
-        # A family with biases of its own has them whatever attention_bias says.
-        if mlp_bias or (attention_bias and "qkv_bias" not in FEATURES[base_model_type]):
-            raise ValueError("config: attention_bias and mlp_bias are not supported")
+        gemma = "gemma" in FEATURES[base_model_type]
+        hidden_act = (hidden_activation or hidden_act) if gemma else hidden_act
+        # Gemma's first release wrote "gelu" and meant its approximation.
+        if hidden_act not in ((None, "gelu_pytorch_tanh", "gelu") if gemma else (None, "silu", "swish")):
+            raise ValueError(f"config: hidden_act {hidden_act!r} is not supported for {base_model_type}")
+        hidden_act = "gelu_pytorch_tanh" if gemma else "silu"
         # The library makes one without arguments to learn the defaults; the model insists on having pruned_layers.
         if pruned_layers is not None:
             check_pruned_layers(pruned_layers, num_hidden_layers)
+        check_per_layer("layer_windows", layer_windows, num_hidden_layers, _count)
+        check_per_layer("layer_ropes", layer_ropes, num_hidden_layers, lambda rope: rope in ROPES)
 
         self.base_model_type = base_model_type
         self.pruned_layers = pruned_layers
@@ -136,13 +205,26 @@ class GalapagosConfig(PretrainedConfig):
         self.attention_bias = attention_bias
         self.attention_dropout = attention_dropout
         self.mlp_bias = mlp_bias
-        # Only models without a sliding window are pruned. Qwen2 writes a size even where it is switched off, which
-        # caches would take for one that is on.
+        self.layer_windows = layer_windows
+        self.layer_ropes = layer_ropes
+        self.query_pre_attn_scalar = query_pre_attn_scalar
+        self.attn_logit_softcapping = attn_logit_softcapping
+        self.final_logit_softcapping = final_logit_softcapping
+        # Caches keep all positions, whatever the windows; by these names they would look for sliding ones.
         self.sliding_window = None
         for key in ("sliding_window", "layer_types"):
             kwargs.pop(key, None)
 
-        self.rope_parameters = _read_rope(rope_theta, rope_scaling, rope_parameters)
+        if base_model_type == "phi3":
+            self.original_max_position_embeddings = original_max_position_embeddings or 4096
+        local = {"rope_theta": rope_local_base_freq or 10000.0}
+        if isinstance(rope_parameters, dict) and "full_attention" in rope_parameters:  # by kinds of layers
+            local.update(rope_parameters.get("sliding_attention") or {})
+            rope_parameters = rope_parameters["full_attention"]
+        limits = partial_rotary_factor, original_max_position_embeddings, max_position_embeddings
+        self.local_rope_parameters = _read_rope(
+            base_model_type, None, None, kwargs.pop("local_rope_parameters", None) or local, *limits)
+        self.rope_parameters = _read_rope(base_model_type, rope_theta, rope_scaling, rope_parameters, *limits)
         if TRANSFORMERS_MAJOR < 5:  # later ones derive these from rope_parameters or do without
             self.rope_theta = self.rope_parameters["rope_theta"]
             scaling = {key: value for key, value in self.rope_parameters.items() if key != "rope_theta"}
@@ -163,8 +245,16 @@ class GalapagosConfig(PretrainedConfig):
         )
         self._describe_layers()
 
+    def window(self, layer):
+        return self.layer_windows[layer] if self.layer_windows else 0
+
+    def rope(self, layer):
+        return self.layer_ropes[layer] if self.layer_ropes else "usual"
+
     def has(self, feature):
-        return feature in FEATURES[self.base_model_type]
+        by_key = FEATURES_BY_KEY.get(self.base_model_type, {})
+        return feature in FEATURES[self.base_model_type] or any(
+            feature in features and getattr(self, key) for key, features in by_key.items())
 
     # Set by _describe_layers and never saved: pruned_layers says the same.
     _derived = ("per_layer_config", "allow_global_per_layer_attribute_access")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Llama, Mistral, Qwen2 or Qwen3 model whose layers differ in attention heads, KV heads and feed-forward columns.
+"""A Llama, Mistral, Qwen, SmolLM, Phi-3 or Gemma model whose layers differ in heads, KV heads and feed-forward columns.
 
 Written for transformers from 4.45 on and PyTorch from 1.13 on; configuration_galapagos.py says what a layer looks like.
 """
@@ -62,20 +62,93 @@ def refuse_state(arguments):
                              f"past_key_values or cache")
 
 
-def rotary_frequencies(config):
-    """The angle per position of each pair of dimensions, in the order of the half-split layout."""
-    rope, size = config.rope_parameters, config.head_dim
-    frequencies = [rope["rope_theta"] ** (-2.0 * i / size) for i in range(size // 2)]
-    if rope["rope_type"] == "default":
+def rotary_frequencies(config, rope, beyond=False):
+    """The angle per position of each pair that turns of a head, in the order of the half-split layout.
+
+    beyond: in texts longer than the model was first trained with, where that makes a difference.
+    """
+    kind, theta, factor = rope["rope_type"], rope["rope_theta"], rope.get("factor") or 1.0
+    size = int(config.head_dim * rope.get("partial_rotary_factor", 1.0))
+    frequencies = [theta ** (-2.0 * i / size) for i in range((size + 1) // 2)]
+    if kind in ("default", "dynamic"):
         return frequencies
-    # llama3: long wavelengths are stretched by `factor`, short ones stay, those between are blended.
-    factor, low, high = rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"]
+    if kind == "linear":
+        return [frequency / factor for frequency in frequencies]
+    if kind == "longrope":
+        factors = rope["long_factor" if beyond else "short_factor"]
+        return [frequency / own for frequency, own in zip(frequencies, factors)]
+
+    # llama3, yarn: long wavelengths are stretched by `factor`, short ones stay, those between are blended.
+    original = rope["original_max_position_embeddings"]
+
+    def kept_by_llama3(i):
+        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+        return (original * frequencies[i] / (2 * math.pi) - low) / (high - low)
+
+    def pair_that_turns(times):
+        return size * math.log(original / (times * 2 * math.pi)) / (2 * math.log(theta))
+
+    def kept_by_yarn(i):
+        low, high = pair_that_turns(rope.get("beta_fast") or 32), pair_that_turns(rope.get("beta_slow") or 1)
+        if rope.get("truncate", True):
+            low, high = math.floor(low), math.ceil(high)
+        low, high = max(low, 0), min(high, size - 1)
+        return 1 - (i - low) / (high - low if high != low else 0.001)
+
     scaled = []
-    for frequency in frequencies:
-        turns = rope["original_max_position_embeddings"] * frequency / (2 * math.pi)
-        kept = min(max((turns - low) / (high - low), 0.0), 1.0)
+    for i, frequency in enumerate(frequencies):
+        kept = min(max((kept_by_yarn if kind == "yarn" else kept_by_llama3)(i), 0.0), 1.0)
         scaled.append(frequency * (kept + (1 - kept) / factor))
     return scaled
+
+
+def rotary_scale(rope):
+    """What cosines and sines are multiplied by."""
+    kind, factor = rope["rope_type"], rope.get("factor") or 1.0
+    if kind not in ("yarn", "longrope"):
+        return 1.0
+    if rope.get("attention_factor") is not None:
+        return rope["attention_factor"]
+    if factor <= 1:
+        return 1.0
+    if kind == "longrope":
+        return math.sqrt(1 + math.log(factor) / math.log(rope["original_max_position_embeddings"]))
+
+    def growth(scale):
+        return 0.1 * scale * math.log(factor) + 1.0
+
+    scale, of_all = rope.get("mscale"), rope.get("mscale_all_dim")
+    return growth(scale) / growth(of_all) if scale and of_all else growth(1)
+
+
+class Rotary:
+    """Cosines and sines of positions. Where the frequencies depend on the length, the longest text decides."""
+
+    def __init__(self, config, rope):
+        self.rope, self.scale = rope, rotary_scale(rope)
+        self.size = int(config.head_dim * self.rope.get("partial_rotary_factor", 1.0))
+        self.longest = config.max_position_embeddings
+        self.plain = PerDevice(rotary_frequencies(config, rope), torch.float32)
+        self.beyond = PerDevice(rotary_frequencies(config, rope, True), torch.float32)
+
+    def frequencies(self, position_ids):
+        plain = self.plain.on(position_ids.device)
+        kind = self.rope["rope_type"]
+        if kind not in ("longrope", "dynamic"):
+            return plain
+        length = position_ids.max() + 1
+        if kind == "longrope":
+            is_long = length > self.rope["original_max_position_embeddings"]
+            return torch.where(is_long, self.beyond.on(position_ids.device), plain)
+        factor, size = self.rope["factor"], self.size
+        stretch = factor * length.clamp(min=self.longest) / self.longest - (factor - 1)
+        base = self.rope["rope_theta"] * stretch ** (size / (size - 2))
+        pairs = torch.arange(0, size, 2, device=position_ids.device, dtype=torch.float32)
+        return torch.where(length > self.longest, base ** (-pairs / size), plain)
+
+    def __call__(self, position_ids, dtype):
+        angles = position_ids[:, None, :, None].to(torch.float32) * self.frequencies(position_ids)
+        return (angles.cos() * self.scale).to(dtype), (angles.sin() * self.scale).to(dtype)
 
 
 class PerDevice:
@@ -97,23 +170,31 @@ class PerDevice:
 
 
 def rotate(x, cos, sin):
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    half = cos.shape[-1]
+    first, second, rest = x[..., :half], x[..., half:2 * half], x[..., 2 * half:]
+    return torch.cat((first * cos - second * sin, second * cos + first * sin, rest), dim=-1)
 
 
-def visible_positions(padding, past, length, device):
+def visible_positions(padding, past, length, device, window):
     """Bool mask [1 or batch, 1, length, past + length], true where a query may look."""
     keys = torch.arange(past + length, device=device)
     queries = keys[past:, None]
-    mask = (keys <= queries)[None, None]
+    mask = keys <= queries
+    if window:
+        mask = mask & (keys > queries - window)
+    mask = mask[None, None]
     if padding is not None:
         # A padded position that saw nothing would become NaN, and NaN spreads; so let it see itself.
         mask = (mask & padding[:, None, None, :].bool()) | (keys == queries)
     return mask
 
 
-def eager_attention(query, key, value, mask, scaling, dropout):
-    scores = torch.matmul(query, key.transpose(2, 3)) * scaling
+def soft_cap(values, cap):
+    return values if cap is None else torch.tanh(values / cap) * cap
+
+
+def eager_attention(query, key, value, mask, scaling, dropout, cap):
+    scores = soft_cap(torch.matmul(query, key.transpose(2, 3)) * scaling, cap)
     if mask is not None:
         if mask.dtype == torch.bool:
             scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
@@ -124,14 +205,17 @@ def eager_attention(query, key, value, mask, scaling, dropout):
 
 
 class GalapagosRMSNorm(nn.Module):
-    def __init__(self, size, eps):
+    def __init__(self, config, size):
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(size))
-        self.variance_epsilon = eps
+        self.shifted = config.has("gemma")
+        self.weight = nn.Parameter(torch.zeros(size) if self.shifted else torch.ones(size))
+        self.variance_epsilon = config.rms_norm_eps
 
     def forward(self, hidden_states):
         x = hidden_states.to(torch.float32)
         x = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        if self.shifted:
+            return (x * (1 + self.weight.to(torch.float32))).to(hidden_states.dtype)
         return self.weight * x.to(hidden_states.dtype)
 
 
@@ -144,7 +228,11 @@ class GalapagosAttention(nn.Module):
         # Counts only layers with attention: the library asks the first entry of a cache how long it is.
         self.cache_idx = cache_idx
         self.head_dim = config.head_dim
-        self.scaling = self.head_dim**-0.5
+        scaled = config.has("scaled_scores")
+        self.scaling = (256 if config.query_pre_attn_scalar is None else config.query_pre_attn_scalar)**-0.5 if scaled \
+            else self.head_dim**-0.5
+        self.cap = config.attn_logit_softcapping if config.has("capped_scores") else None
+        self.window = config.window(layer_idx)
         self.attention_dropout = config.attention_dropout
         self.is_causal = True
         self.num_heads = len(layer["kv_of_head"])
@@ -160,14 +248,14 @@ class GalapagosAttention(nn.Module):
         self.q_proj = nn.Linear(config.hidden_size, self.num_heads * self.head_dim, bias=bias)
         self.k_proj = nn.Linear(config.hidden_size, self.num_key_value_heads * self.head_dim, bias=bias)
         self.v_proj = nn.Linear(config.hidden_size, self.num_key_value_heads * self.head_dim, bias=bias)
-        self.o_proj = nn.Linear(self.num_heads * self.head_dim, config.hidden_size, bias=False)
+        self.o_proj = nn.Linear(self.num_heads * self.head_dim, config.hidden_size, bias=config.has("o_bias"))
         self.has_norms = config.has("qk_norm")
         if self.has_norms:
-            self.q_norm = GalapagosRMSNorm(self.head_dim, config.rms_norm_eps)
-            self.k_norm = GalapagosRMSNorm(self.head_dim, config.rms_norm_eps)
+            self.q_norm = GalapagosRMSNorm(config, self.head_dim)
+            self.k_norm = GalapagosRMSNorm(config, self.head_dim)
 
     def forward(self, hidden_states, cos, sin, attention_mask=None, past_key_values=None, past_length=0,
-                output_attentions=False, **kwargs):
+                output_attentions=False, query_scale=None, **kwargs):
         query = self.q_proj(hidden_states)
         key = self.k_proj(hidden_states)
         value = self.v_proj(hidden_states)
@@ -177,7 +265,10 @@ class GalapagosAttention(nn.Module):
         if self.has_norms:
             query, key = self.q_norm(query), self.k_norm(key)
         value = value.view(batch, length, -1, self.head_dim).transpose(1, 2)
-        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        if cos is not None:
+            query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        if query_scale is not None:
+            query = query * query_scale
 
         if past_key_values is not None:
             total = past_length + length
@@ -198,15 +289,21 @@ class GalapagosAttention(nn.Module):
         weights = None
         if not own:
             attend = ALL_ATTENTION_FUNCTIONS[implementation]
+            if self.window:
+                kwargs["sliding_window"] = self.window
+            if self.cap is not None:
+                kwargs["softcap"] = self.cap
             output, weights = attend(self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling,
                                      **kwargs)
         else:
-            if implementation == "sdpa" and not output_attentions:
+            if implementation == "sdpa" and not output_attentions and self.cap is None:
                 causal = True if attention_mask is None and length > 1 else False  # a bool also in torch.compile
+                if self.scaling != self.head_dim**-0.5:  # PyTorch knows another scale from 2.1 on only
+                    query = query * (self.scaling * self.head_dim**0.5)
                 output = F.scaled_dot_product_attention(
                     query, key, value, attn_mask=attention_mask, dropout_p=dropout, is_causal=causal)
             else:
-                output, weights = eager_attention(query, key, value, attention_mask, self.scaling, dropout)
+                output, weights = eager_attention(query, key, value, attention_mask, self.scaling, dropout, self.cap)
             output = output.transpose(1, 2)
         return self.o_proj(output.reshape(batch, length, -1)), weights
 
@@ -214,9 +311,10 @@ class GalapagosAttention(nn.Module):
 class GalapagosMLP(nn.Module):
     def __init__(self, config, columns):
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, columns, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, columns, bias=False)
-        self.down_proj = nn.Linear(columns, config.hidden_size, bias=False)
+        bias = config.has("mlp_bias")
+        self.gate_proj = nn.Linear(config.hidden_size, columns, bias=bias)
+        self.up_proj = nn.Linear(config.hidden_size, columns, bias=bias)
+        self.down_proj = nn.Linear(columns, config.hidden_size, bias=bias)
         self.act_fn = ACT2FN[config.hidden_act]
 
     def forward(self, x):
@@ -230,18 +328,31 @@ class GalapagosDecoderLayer(nn.Module):
         self.has_attention = len(layer["kv_of_head"]) > 0
         self.has_mlp = layer["intermediate_size"] > 0
         self.self_attn = GalapagosAttention(config, layer_idx, cache_idx)
+        self.post_norms = config.has("post_norms")
+        self.window, self.rope = config.window(layer_idx), config.rope(layer_idx)
         if self.has_attention:
-            self.input_layernorm = GalapagosRMSNorm(config.hidden_size, config.rms_norm_eps)
+            self.input_layernorm = GalapagosRMSNorm(config, config.hidden_size)
         if self.has_mlp:
             self.mlp = GalapagosMLP(config, layer["intermediate_size"])
-            self.post_attention_layernorm = GalapagosRMSNorm(config.hidden_size, config.rms_norm_eps)
+            if self.post_norms:
+                self.pre_feedforward_layernorm = GalapagosRMSNorm(config, config.hidden_size)
+                self.post_feedforward_layernorm = GalapagosRMSNorm(config, config.hidden_size)
+            else:
+                self.post_attention_layernorm = GalapagosRMSNorm(config, config.hidden_size)
+        if self.has_attention and self.post_norms:
+            self.post_attention_layernorm = GalapagosRMSNorm(config, config.hidden_size)
 
-    def forward(self, hidden_states, cos, sin, **kwargs):
+    def forward(self, hidden_states, turns, masks, **kwargs):
         weights = None
         if self.has_attention:
-            change, weights = self.self_attn(self.input_layernorm(hidden_states), cos, sin, **kwargs)
-            hidden_states = hidden_states + change
-        if self.has_mlp:
+            cos, sin = turns[self.rope]
+            change, weights = self.self_attn(self.input_layernorm(hidden_states), cos, sin,
+                                             attention_mask=masks[self.window], **kwargs)
+            hidden_states = hidden_states + (self.post_attention_layernorm(change) if self.post_norms else change)
+        if self.has_mlp and self.post_norms:
+            change = self.mlp(self.pre_feedforward_layernorm(hidden_states))
+            hidden_states = hidden_states + self.post_feedforward_layernorm(change)
+        elif self.has_mlp:
             hidden_states = hidden_states + self.mlp(self.post_attention_layernorm(hidden_states))
         return hidden_states, weights
 
@@ -267,7 +378,7 @@ class GalapagosPreTrainedModel(PreTrainedModel):
             if getattr(module, "bias", None) is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, GalapagosRMSNorm):
-            nn.init.ones_(module.weight)
+            (nn.init.zeros_ if module.shifted else nn.init.ones_)(module.weight)
 
 
 class GalapagosModel(GalapagosPreTrainedModel):
@@ -280,9 +391,12 @@ class GalapagosModel(GalapagosPreTrainedModel):
             layers.append(GalapagosDecoderLayer(config, i, attentions))
             attentions += layers[-1].has_attention
         self.layers = nn.ModuleList(layers)
-        self.norm = GalapagosRMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.norm = GalapagosRMSNorm(config, config.hidden_size)
         self.attentions = attentions
-        self.rotary = PerDevice(rotary_frequencies(config), torch.float32)
+        # PyTorch's own attention knows no cap, and a mask is needed in its place.
+        self.capped = config.has("capped_scores") and config.attn_logit_softcapping is not None
+        self.rotary = Rotary(config, config.rope_parameters)
+        self.local_rotary = Rotary(config, config.local_rope_parameters)
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -292,8 +406,21 @@ class GalapagosModel(GalapagosPreTrainedModel):
     def set_input_embeddings(self, value):
         self.embed_tokens = value
 
-    def _attention_mask(self, mask, past, length, device, output_attentions):
-        """What the layers' attention takes: None wherever that is enough, since it is faster."""
+    def _query_scale(self, position_ids, dtype):
+        """Ministral 3's factor on queries beyond the positions that the model was first trained with."""
+        rope = self.config.rope_parameters
+        if self.config.base_model_type != "ministral3" or rope.get("llama_4_scaling_beta") is None:
+            return None
+        turns = torch.floor(position_ids / rope["original_max_position_embeddings"])
+        return (1 + rope["llama_4_scaling_beta"] * torch.log(1 + turns))[:, None, :, None].to(dtype)
+
+    def _attention_mask(self, mask, past, length, device, output_attentions, window):
+        """What the attention of layers with this window takes: None wherever that is enough, since it is faster."""
+        window = window if window < past + length else 0
+        if mask is not None and mask.dim() == 4 and window and self.attentions:
+            keys = torch.arange(mask.shape[-1], device=device)
+            seen = keys > (torch.arange(past, past + length, device=device)[:, None] - window)
+            return mask & seen if mask.dtype == torch.bool else mask.masked_fill(~seen, torch.finfo(mask.dtype).min)
         if self.attentions == 0 or (mask is not None and mask.dim() == 4):
             return mask
         if mask is not None:
@@ -305,9 +432,10 @@ class GalapagosModel(GalapagosPreTrainedModel):
         implementation = self.config._attn_implementation
         if implementation not in OWN_ATTENTION and not output_attentions:
             return mask
-        if mask is None and (length == 1 or (past == 0 and implementation == "sdpa" and not output_attentions)):
+        if mask is None and not window and (length == 1 or (past == 0 and implementation == "sdpa" and not output_attentions
+                                                            and not self.capped)):
             return None
-        return visible_positions(mask, past, length, device)
+        return visible_positions(mask, past, length, device, window)
 
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None,
                 inputs_embeds=None, use_cache=None, output_attentions=None, output_hidden_states=None,
@@ -328,7 +456,12 @@ class GalapagosModel(GalapagosPreTrainedModel):
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache()
 
-        hidden_states = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
+            if config.has("gemma"):
+                # In the embedding's type: the root of 3072 is 55.5 in bfloat16.
+                inputs_embeds = inputs_embeds * torch.tensor(config.hidden_size**0.5, dtype=inputs_embeds.dtype)
+        hidden_states = inputs_embeds
         device, length = hidden_states.device, hidden_states.shape[1]
         past = 0 if past_key_values is None else int(past_key_values.get_seq_length())
         # A cache made for all layers has entries that stay empty, which not every method of every cache can bear.
@@ -336,12 +469,14 @@ class GalapagosModel(GalapagosPreTrainedModel):
             del past_key_values.layers[self.attentions:]
         if position_ids is None:
             position_ids = torch.arange(past, past + length, device=device)[None]
-        angles = position_ids[:, None, :, None].to(torch.float32) * self.rotary.on(device)
-        cos, sin = angles.cos().to(hidden_states.dtype), angles.sin().to(hidden_states.dtype)
+        turns = {"none": (None, None), "usual": self.rotary(position_ids, hidden_states.dtype),
+                 "local": self.local_rotary(position_ids, hidden_states.dtype)}
         kwargs.pop("cache_position", None)
+        masks = {window: self._attention_mask(attention_mask, past, length, device, output_attentions, window)
+                 for window in {layer.window for layer in self.layers}}
         kwargs.update(
-            attention_mask=self._attention_mask(attention_mask, past, length, device, output_attentions),
-            past_key_values=past_key_values, past_length=past, output_attentions=output_attentions)
+            past_key_values=past_key_values, past_length=past, output_attentions=output_attentions,
+            query_scale=self._query_scale(position_ids, hidden_states.dtype))
 
         all_states, all_weights = [], []
         # An early exit of assisted decoding makes the number smaller for a while.
@@ -351,9 +486,9 @@ class GalapagosModel(GalapagosPreTrainedModel):
             if checkpointing:
                 # Checkpointing takes no keyword arguments in its reentrant form.
                 hidden_states, weights = self._gradient_checkpointing_func(
-                    functools.partial(layer.__call__, **kwargs), hidden_states, cos, sin)
+                    functools.partial(layer.__call__, **kwargs), hidden_states, turns, masks)
             else:
-                hidden_states, weights = layer(hidden_states, cos, sin, **kwargs)
+                hidden_states, weights = layer(hidden_states, turns, masks, **kwargs)
             all_weights.append(weights)
         hidden_states = self.norm(hidden_states)
 
@@ -407,7 +542,8 @@ class GalapagosForCausalLM(GalapagosPreTrainedModel, GenerationMixin):
         keep = num_logits_to_keep or logits_to_keep  # its name up to 4.49, and since
         if isinstance(keep, int):
             keep = slice(-keep, None) if keep else slice(None)
-        logits = self.lm_head(hidden_states[:, keep])
+        cap = self.config.final_logit_softcapping if self.config.has("post_norms") else None
+        logits = soft_cap(self.lm_head(hidden_states[:, keep]), cap)
 
         loss = None
         if labels is not None:

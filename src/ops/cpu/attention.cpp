@@ -13,7 +13,7 @@ namespace {
 
 // One query head's rows [first, first + rows) of one sequence of `end - begin` tokens: online softmax over
 // blocks of keys (Milakov and Gimelshein 2018; Dao et al. 2022), so that only a block of scores is ever
-// there.
+// there. Keys that lie before the windows of all rows are left out.
 struct QueryTile {
   std::int64_t begin = 0;  // first row of the sequence
   std::int64_t first = 0;
@@ -29,16 +29,19 @@ struct Workspace {
 };
 
 void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t head_dim,
-            std::int64_t kv_head, const Tensor& out, const Tensor& log_sums, Workspace& work) {
+            std::int64_t kv_head, const AttentionRule& rule, const Tensor& out, const Tensor& log_sums,
+            Workspace& work) {
   const std::int64_t q_width = q.columns(), kv_width = k.columns();
-  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  const float scale = rule.scale_of(head_dim);
   const float* queries = q.floats() + tile.first * q_width + tile.head * head_dim;
   work.gathered.assign(static_cast<std::size_t>(attention_queries * head_dim), 0.0f);
   std::fill(work.sum.begin(), work.sum.end(), 0.0f);
   std::fill(work.largest.begin(), work.largest.end(), -std::numeric_limits<float>::infinity());
 
   const std::int64_t last = tile.first + tile.rows;
-  for (std::int64_t key = tile.begin; key < last; key += attention_keys) {
+  const std::int64_t seen_first =
+      rule.window == 0 ? tile.begin : std::max(tile.begin, tile.first + 1 - rule.window);
+  for (std::int64_t key = seen_first; key < last; key += attention_keys) {
     const std::int64_t keys = std::min(attention_keys, last - key);
     float* scores = work.scores.data();
     gemm(false, true, tile.rows, keys, head_dim, scale, queries, q_width,
@@ -46,11 +49,18 @@ void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tenso
     for (std::int64_t i = 0; i < tile.rows; ++i) {
       float* row = scores + i * attention_keys;
       const std::int64_t seen = std::clamp<std::int64_t>(tile.first + i + 1 - key, 0, keys);
+      const std::int64_t before =
+          rule.window == 0 ? 0 : std::clamp<std::int64_t>(tile.first + i + 1 - rule.window - key, 0, keys);
       const auto at = static_cast<std::size_t>(i);
-      // Whole vectors only: what lies beyond the diagonal counts as a score of -infinity.
-      const std::int64_t width = (seen + vector_lane - 1) / vector_lane * vector_lane;
-      std::fill(row + seen, row + width, -std::numeric_limits<float>::infinity());
-      if (seen > 0) {
+      // Whole vectors only: what lies beyond the diagonal or before the window counts as a score of
+      // -infinity.
+      const std::int64_t width = before < seen ? (seen + vector_lane - 1) / vector_lane * vector_lane : 0;
+      if (width > 0) {
+        std::fill(row, row + before, -std::numeric_limits<float>::infinity());
+        std::fill(row + seen, row + width, -std::numeric_limits<float>::infinity());
+        if (rule.cap != 0) {
+          for (std::int64_t j = before; j < seen; ++j) row[j] = rule.cap * std::tanh(row[j] / rule.cap);
+        }
         float largest = work.largest[at];
 #pragma omp simd reduction(max : largest)
         for (std::int64_t j = 0; j < width / vector_lane * vector_lane; ++j)
@@ -88,7 +98,7 @@ void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tenso
 
 void attention(const Context&, const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t head_dim,
                std::span<const std::int32_t> kv_of_head, std::span<const std::int64_t> offsets,
-               const Tensor& out, const Tensor& log_sums) {
+               const Tensor& out, const Tensor& log_sums, const AttentionRule& rule) {
   std::vector<QueryTile> tiles;
   for (std::size_t sequence = 0; sequence + 1 < offsets.size(); ++sequence) {
     const std::int64_t begin = offsets[sequence], end = offsets[sequence + 1];
@@ -104,8 +114,8 @@ void attention(const Context&, const Tensor& q, const Tensor& k, const Tensor& v
     Workspace work;
 #pragma omp for schedule(dynamic)
     for (std::size_t i = 0; i < tiles.size(); ++i) {
-      attend(tiles[i], q, k, v, head_dim, kv_of_head[static_cast<std::size_t>(tiles[i].head)], out, log_sums,
-             work);
+      attend(tiles[i], q, k, v, head_dim, kv_of_head[static_cast<std::size_t>(tiles[i].head)], rule, out,
+             log_sums, work);
     }
   }
 }

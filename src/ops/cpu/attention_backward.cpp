@@ -13,10 +13,11 @@ namespace {
 struct Operands {
   const Tensor &q, &k, &v, &out, &log_sums, &d_out;
   std::int64_t head_dim;
+  const AttentionRule& rule;
   std::vector<float> products;  // [t, heads]: d_out . out, which is sum_j P_ij dP_ij
 
   std::int64_t heads() const { return q.columns() / head_dim; }
-  float scale() const { return 1.0f / std::sqrt(static_cast<float>(head_dim)); }
+  float scale() const { return rule.scale_of(head_dim); }
   const float* query(std::int64_t row, std::int64_t head) const { return of(q, row, head); }
   const float* key(std::int64_t row, std::int64_t head) const { return of(k, row, head); }
   const float* value(std::int64_t row, std::int64_t head) const { return of(v, row, head); }
@@ -49,10 +50,23 @@ struct ScoreBlock {
       const std::int64_t at = (block.first + i) * x.heads() + block.head;
       const float log_sum = x.log_sums.floats()[at], product = x.products[static_cast<std::size_t>(at)];
       const std::int64_t seen = std::clamp<std::int64_t>(block.first + i + 1 - block.key, 0, block.keys);
+      if (x.rule.cap != 0) {  // the derivative of the cap, together with d_out V^T - product
+        for (std::int64_t j = 0; j < seen; ++j) {
+          const float share = std::tanh(p_row[j] / x.rule.cap);
+          p_row[j] = x.rule.cap * share;
+          ds_row[j] = (ds_row[j] - product) * (1.0f - share * share) + product;
+        }
+      }
 #pragma omp simd
       for (std::int64_t j = 0; j < seen; ++j) {
         p_row[j] = vector_exp(p_row[j] - log_sum);
         ds_row[j] = x.scale() * p_row[j] * (ds_row[j] - product);
+      }
+      if (x.rule.window != 0) {
+        const std::int64_t before =
+            std::clamp<std::int64_t>(block.first + i + 1 - x.rule.window - block.key, 0, block.keys);
+        std::fill(p_row, p_row + before, 0.0f);
+        std::fill(ds_row, ds_row + before, 0.0f);
       }
       std::fill(p_row + seen, p_row + block.keys, 0.0f);
       std::fill(ds_row + seen, ds_row + block.keys, 0.0f);
@@ -82,9 +96,10 @@ std::vector<Span> spans_of(std::span<const std::int64_t> offsets, std::int64_t h
 void attention_backward(const Context&, const Tensor& q, const Tensor& k, const Tensor& v,
                         std::int64_t head_dim, std::span<const std::int32_t> kv_of_head,
                         std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums,
-                        const Tensor& d_out, const Tensor& d_q, const Tensor& d_k, const Tensor& d_v) {
+                        const Tensor& d_out, const Tensor& d_q, const Tensor& d_k, const Tensor& d_v,
+                        const AttentionRule& rule) {
   const auto heads = static_cast<std::int64_t>(kv_of_head.size());
-  Operands x{q, k, v, out, log_sums, d_out, head_dim, {}};
+  Operands x{q, k, v, out, log_sums, d_out, head_dim, rule, {}};
   x.products.resize(static_cast<std::size_t>(q.rows() * heads));
 #pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < q.rows() * heads; ++i) {
@@ -108,7 +123,9 @@ void attention_backward(const Context&, const Tensor& q, const Tensor& k, const 
       const Span& span = queries[i];
       const std::int64_t rows = std::min(attention_queries, span.end - span.first);
       const std::int64_t kv_head = kv_of_head[static_cast<std::size_t>(span.head)];
-      for (std::int64_t key = span.begin; key < span.first + rows; key += attention_keys) {
+      const std::int64_t seen_first =
+          rule.window == 0 ? span.begin : std::max(span.begin, span.first + 1 - rule.window);
+      for (std::int64_t key = seen_first; key < span.first + rows; key += attention_keys) {
         const Block block{span.first, rows,   key, std::min(attention_keys, span.first + rows - key),
                           span.head,  kv_head};
         scores.form(x, block);
@@ -122,10 +139,12 @@ void attention_backward(const Context&, const Tensor& q, const Tensor& k, const 
       const Span& span = keys[i];
       const std::int64_t count = std::min(attention_keys, span.end - span.first);
       const std::int64_t at = span.first * kv_width + span.head * head_dim;
+      const std::int64_t seeing_last =
+          rule.window == 0 ? span.end : std::min(span.end, span.first + count - 1 + rule.window);
       for (std::int64_t head = 0; head < heads; ++head) {
         if (kv_of_head[static_cast<std::size_t>(head)] != span.head) continue;
-        for (std::int64_t row = span.first; row < span.end; row += attention_queries) {
-          const Block block{row,      std::min(attention_queries, span.end - row), span.first, count, head,
+        for (std::int64_t row = span.first; row < seeing_last; row += attention_queries) {
+          const Block block{row,      std::min(attention_queries, seeing_last - row), span.first, count, head,
                             span.head};
           scores.form(x, block);
           gemm(true, false, count, head_dim, block.rows, 1.0f, scores.p.data(), attention_keys,

@@ -89,12 +89,13 @@ void add_column_squares(const Context&, const Tensor& x, const Tensor& sums) {
   add_column_sums(x, sums, [](float value) { return value * value; });
 }
 
-void rms_norm_backward(const Context&, const Tensor& x, const Tensor& weight, float epsilon,
+void rms_norm_backward(const Context&, const Tensor& x, const Tensor& weight, const NormRule& rule,
                        const Tensor& d_y, const Tensor& d_x, const Tensor& d_weight) {
   // y_i = x_i f w_i with f = (mean(x^2) + epsilon)^(-1/2):
   // d_x_i = f (d_y_i w_i) - x_i f^3 mean_j(d_y_j w_j x_j).
   const std::int64_t hidden = x.columns(), rows = x.rows();
-  const std::vector<float> scale = wide_copy(weight);
+  std::vector<float> scale = wide_copy(weight);
+  for (float& value : scale) value += rule.shift;
   std::vector<float> factors(static_cast<std::size_t>(rows));
 #pragma omp parallel for schedule(static)
   for (std::int64_t row = 0; row < rows; ++row) {
@@ -107,7 +108,7 @@ void rms_norm_backward(const Context&, const Tensor& x, const Tensor& weight, fl
       product += static_cast<double>(gradient[i] * scale[static_cast<std::size_t>(i)]) * in[i];
     }
     const float factor =
-        1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(hidden)) + epsilon);
+        1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(hidden)) + rule.epsilon);
     const float back = factor * factor * factor * static_cast<float>(product / static_cast<double>(hidden));
     factors[static_cast<std::size_t>(row)] = factor;
 #pragma omp simd
@@ -124,10 +125,19 @@ void rms_norm_backward(const Context&, const Tensor& x, const Tensor& weight, fl
   });
 }
 
-void swiglu_backward(const Context&, const Tensor& d_y, const Tensor& gate, const Tensor& up) {
+void swiglu_backward(const Context&, const Tensor& d_y, const Tensor& gate, const Tensor& up, GateKind kind) {
   const float* gradient = d_y.floats();
   float *g = gate.floats(), *u = up.floats();
   const std::int64_t count = gate.elements();
+  if (kind == GateKind::gelu_tanh) {
+#pragma omp parallel for simd schedule(static)
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float d_gelu = gradient[i] * u[i];
+      u[i] = gradient[i] * g[i] * gelu_share(g[i]);
+      g[i] = d_gelu * gelu_slope(g[i]);
+    }
+    return;
+  }
 #pragma omp parallel for simd schedule(static)
   for (std::int64_t i = 0; i < count; ++i) {
     const float sigmoid = 1.0f / (1.0f + vector_exp(-g[i]));

@@ -14,7 +14,8 @@ float factor_of(double squares, std::int64_t head_dim, float epsilon) {
 
 }  // namespace
 
-void head_norm(const Context&, const Tensor& x, const Tensor& weight, float epsilon, const Tensor& out) {
+void head_norm(const Context&, const Tensor& x, const Tensor& weight, const NormRule& rule,
+               const Tensor& out) {
   const std::int64_t head_dim = weight.elements(), heads = x.elements() / head_dim;
   const float* scale = weight.floats();
 #pragma omp parallel for schedule(static)
@@ -23,13 +24,13 @@ void head_norm(const Context&, const Tensor& x, const Tensor& weight, float epsi
     float* result = out.floats() + head * head_dim;
     double squares = 0;
     for (std::int64_t i = 0; i < head_dim; ++i) squares += static_cast<double>(in[i]) * in[i];
-    const float factor = factor_of(squares, head_dim, epsilon);
-    for (std::int64_t i = 0; i < head_dim; ++i) result[i] = in[i] * factor * scale[i];
+    const float factor = factor_of(squares, head_dim, rule.epsilon);
+    for (std::int64_t i = 0; i < head_dim; ++i) result[i] = in[i] * factor * (scale[i] + rule.shift);
   }
 }
 
-void head_norm_backward(const Context&, const Tensor& x, const Tensor& weight, float epsilon, const Tensor& d,
-                        const Tensor& d_weight) {
+void head_norm_backward(const Context&, const Tensor& x, const Tensor& weight, const NormRule& rule,
+                        const Tensor& d, const Tensor& d_weight) {
   // As rms_norm_backward, head by head. The weight's gradient is summed by pieces of a fixed size, so that it
   // does not depend on the number of threads.
   constexpr std::int64_t piece = piece_of_heads;
@@ -46,14 +47,14 @@ void head_norm_backward(const Context&, const Tensor& x, const Tensor& weight, f
       double squares = 0, product = 0;
       for (std::int64_t i = 0; i < head_dim; ++i) {
         squares += static_cast<double>(in[i]) * in[i];
-        product += static_cast<double>(gradient[i] * scale[i]) * in[i];
+        product += static_cast<double>(gradient[i] * (scale[i] + rule.shift)) * in[i];
       }
-      const float factor = factor_of(squares, head_dim, epsilon);
+      const float factor = factor_of(squares, head_dim, rule.epsilon);
       const float back =
           factor * factor * factor * static_cast<float>(product / static_cast<double>(head_dim));
       for (std::int64_t i = 0; i < head_dim; ++i) {
         sum[i] += gradient[i] * in[i] * factor;
-        gradient[i] = factor * gradient[i] * scale[i] - in[i] * back;
+        gradient[i] = factor * gradient[i] * (scale[i] + rule.shift) - in[i] * back;
       }
     }
   }

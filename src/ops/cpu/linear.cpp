@@ -7,13 +7,13 @@
 namespace galapagos::ops::cpu {
 namespace {
 
-void fill_with_bias(const Tensor& bias, const Tensor& y) {
+void put_bias(const Tensor& bias, const Tensor& y, bool accumulate) {
   const auto columns = static_cast<std::size_t>(y.columns());
   std::vector<float> wide(columns);
   convert_to_float(bias.dtype, bias.data, wide);
   for (std::int64_t row = 0; row < y.rows(); ++row) {
     float* out = y.floats() + row * y.columns();
-    for (std::size_t i = 0; i < columns; ++i) out[i] = wide[i];
+    for (std::size_t i = 0; i < columns; ++i) out[i] = accumulate ? out[i] + wide[i] : wide[i];
   }
 }
 
@@ -24,7 +24,7 @@ void linear(const Context&, const Factor& x, const Tensor& weight, const Tensor*
   const std::int64_t tokens = y.rows(), out = y.columns(), in = x->columns();
   float beta = accumulate ? 1.0f : 0.0f;
   if (bias != nullptr) {
-    fill_with_bias(*bias, y);
+    put_bias(*bias, y, accumulate);
     beta = 1.0f;
   } else if (in == 0 && !accumulate) {
     fill_zero(y);

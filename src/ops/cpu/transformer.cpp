@@ -17,10 +17,10 @@ std::span<const float> floats_of(const Tensor& tensor, std::vector<float>& stora
   return storage;
 }
 
-/// Rotates by `direction` (1 or -1) times the angles.
+/// Rotates by `direction` (1 or -1) times the angles, and scales.
 void rotate(std::initializer_list<Tensor> matrices, std::int64_t head_dim, const Tensor& frequencies,
-            std::span<const std::int64_t> offsets, float direction) {
-  const std::int64_t half = head_dim / 2;
+            std::span<const std::int64_t> offsets, float direction, float scale) {
+  const std::int64_t half = frequencies.elements();
   std::int64_t longest = 0;
   for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
     longest = std::max(longest, offsets[s + 1] - offsets[s]);
@@ -29,8 +29,8 @@ void rotate(std::initializer_list<Tensor> matrices, std::int64_t head_dim, const
   for (std::int64_t position = 0; position < longest; ++position) {
     for (std::int64_t i = 0; i < half; ++i) {
       const float angle = static_cast<float>(position) * frequencies.floats()[i];  // in fp32, as transformers
-      cosines[static_cast<std::size_t>(position * half + i)] = std::cos(angle);
-      sines[static_cast<std::size_t>(position * half + i)] = direction * std::sin(angle);
+      cosines[static_cast<std::size_t>(position * half + i)] = scale * std::cos(angle);
+      sines[static_cast<std::size_t>(position * half + i)] = scale * direction * std::sin(angle);
     }
   }
   for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
@@ -74,7 +74,8 @@ void embed(const Context&, std::span<const std::int32_t> tokens, const Tensor& t
   }
 }
 
-void rms_norm(const Context&, const Tensor& x, const Tensor& weight, float epsilon, const Tensor& out) {
+void rms_norm(const Context&, const Tensor& x, const Tensor& weight, const NormRule& rule,
+              const Tensor& out) {
   const std::int64_t hidden = x.columns();
   std::vector<float> storage;
   const std::span<const float> scale = floats_of(weight, storage);
@@ -85,25 +86,31 @@ void rms_norm(const Context&, const Tensor& x, const Tensor& weight, float epsil
     double squares = 0;
     for (std::int64_t i = 0; i < hidden; ++i) squares += static_cast<double>(in[i]) * in[i];
     const float factor =
-        1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(hidden)) + epsilon);
-    for (std::int64_t i = 0; i < hidden; ++i) result[i] = in[i] * factor * scale[static_cast<std::size_t>(i)];
+        1.0f / std::sqrt(static_cast<float>(squares / static_cast<double>(hidden)) + rule.epsilon);
+    for (std::int64_t i = 0; i < hidden; ++i)
+      result[i] = in[i] * factor * (scale[static_cast<std::size_t>(i)] + rule.shift);
   }
 }
 
 void rope(const Context&, const Tensor& q, const Tensor& k, std::int64_t head_dim, const Tensor& frequencies,
-          std::span<const std::int64_t> offsets) {
-  rotate({q, k}, head_dim, frequencies, offsets, 1);
+          std::span<const std::int64_t> offsets, float scale) {
+  rotate({q, k}, head_dim, frequencies, offsets, 1, scale);
 }
 
 void rope_backward(const Context&, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
-                   const Tensor& frequencies, std::span<const std::int64_t> offsets) {
-  rotate({d_q, d_k}, head_dim, frequencies, offsets, -1);
+                   const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
+  rotate({d_q, d_k}, head_dim, frequencies, offsets, -1, scale);
 }
 
-void swiglu(const Context&, const Tensor& gate, const Tensor& up, const Tensor& out) {
+void swiglu(const Context&, const Tensor& gate, const Tensor& up, const Tensor& out, GateKind kind) {
   const float *g = gate.floats(), *u = up.floats();
   float* y = out.floats();
   const std::int64_t count = gate.elements();
+  if (kind == GateKind::gelu_tanh) {
+#pragma omp parallel for simd schedule(static)
+    for (std::int64_t i = 0; i < count; ++i) y[i] = g[i] * gelu_share(g[i]) * u[i];
+    return;
+  }
 #pragma omp parallel for simd schedule(static)
   for (std::int64_t i = 0; i < count; ++i) y[i] = g[i] / (1.0f + vector_exp(-g[i])) * u[i];
 }

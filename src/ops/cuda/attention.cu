@@ -5,7 +5,6 @@
 #include "products.hpp"
 #include "reduce.cuh"
 
-#include <cmath>
 #include <optional>
 
 namespace galapagos::ops::cuda {
@@ -40,9 +39,10 @@ void multiply(Resources& gpu, const Tensor& out, const Tensor& d_out, std::int64
   });
 }
 
-/// The type that attention is computed in.
-DType type_of_attention(const Context& context, std::int64_t head_dim) {
-  return context.products() != DType::f32 && on_tensor_cores(head_dim) ? DType::bf16 : DType::f32;
+/// The type that attention is computed in: bf16 where tensor cores or cuDNN know the rule.
+DType type_of_attention(const Context& context, std::int64_t head_dim, const AttentionRule& rule) {
+  const bool plain = rule.window == 0 && rule.cap == 0;
+  return context.products() != DType::f32 && plain && on_tensor_cores(head_dim) ? DType::bf16 : DType::f32;
 }
 
 }  // namespace
@@ -73,22 +73,20 @@ HeadGroups::HeadGroups(std::span<const std::int32_t> kv_of_head, std::int64_t kv
   firsts.push_back(static_cast<std::int32_t>(heads.size()));
 }
 
-float AttentionInput::scale() const {
-  return 1.0f / std::sqrt(static_cast<float>(head_dim));
-}
-
 bool on_tensor_cores(std::int64_t head_dim) {
   return head_dim == 64 || head_dim == 80 || head_dim == 96 || head_dim == 128;
 }
 
 void attention(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                std::int64_t head_dim, std::span<const std::int32_t> kv_of_head,
-               std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums) {
+               std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums,
+               const AttentionRule& any_rule) {
   if (q.empty()) return;
-  const DType type = type_of_attention(context, head_dim);
+  const AttentionRule rule = any_rule.of(offsets);
+  const DType type = type_of_attention(context, head_dim, rule);
   const Operand queries(context, q, type), keys(context, k, type), values(context, v, type);
   const Result result(out, type);
-  const AttentionInput input{queries.view(), keys.view(), values.view(), head_dim, kv_of_head, offsets};
+  const AttentionInput input{queries.view(), keys.view(), values.view(), head_dim, kv_of_head, offsets, rule};
   Resources& gpu = context.cuda();
   if (type == DType::bf16) {
     for (const AttentionPart& part : parts_of(gpu, input)) {
@@ -106,18 +104,20 @@ void attention(const Context& context, const Tensor& q, const Tensor& k, const T
 void attention_backward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                         std::int64_t head_dim, std::span<const std::int32_t> kv_of_head,
                         std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums,
-                        const Tensor& d_out, const Tensor& d_q, const Tensor& d_k, const Tensor& d_v) {
+                        const Tensor& d_out, const Tensor& d_q, const Tensor& d_k, const Tensor& d_v,
+                        const AttentionRule& any_rule) {
   if (q.empty()) {
     fill_zero(d_k);
     fill_zero(d_v);
     return;
   }
   Resources& gpu = context.cuda();
-  const DType type = type_of_attention(context, head_dim);
+  const AttentionRule rule = any_rule.of(offsets);
+  const DType type = type_of_attention(context, head_dim, rule);
   const Operand queries(context, q, type), keys(context, k, type), values(context, v, type);
   const Operand known(context, out, type), gradient(context, d_out, type);
   const Result by_q(d_q, type), by_k(d_k, type), by_v(d_v, type);
-  const AttentionInput input{queries.view(), keys.view(), values.view(), head_dim, kv_of_head, offsets};
+  const AttentionInput input{queries.view(), keys.view(), values.view(), head_dim, kv_of_head, offsets, rule};
   AttentionGradients to{known.view(), log_sums,    gradient.view(), nullptr,
                         by_q.view(),  by_k.view(), by_v.view()};
   std::optional<Array<float>> products;  // which cuDNN forms itself

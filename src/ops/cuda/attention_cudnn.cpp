@@ -95,8 +95,8 @@ Cut cut_of(const AttentionInput& input, std::int64_t sequences, std::int64_t len
 
 AttentionShape shape_of(const AttentionInput& input, std::int64_t sequences, std::int64_t length,
                         std::int64_t kv_heads) {
-  return {sequences, length,        input.head_dim,  kv_heads * (input.heads() / input.kv_heads()),
-          kv_heads,  input.heads(), input.kv_heads()};
+  return {sequences, length,        input.head_dim,   kv_heads * (input.heads() / input.kv_heads()),
+          kv_heads,  input.heads(), input.kv_heads(), input.scale()};
 }
 
 }  // namespace

@@ -7,7 +7,6 @@
 #include "tuning.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cudnn_frontend.h>
 #include <dlfcn.h>
 #include <exception>
@@ -155,15 +154,13 @@ class GraphPlan final : public AttentionPlan {
     tensor->set_output(true).set_uid(++tensors_).set_dim(like.get_dim()).set_stride(like.get_stride());
   }
 
-  float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape_.head_dim)); }
-
   void add_forward(const TensorRef& q, const TensorRef& k, const TensorRef& v, bool with_sums) {
     const auto [out, log_sums] = graph_.sdpa(q, k, v,
                                              fe::graph::SDPA_attributes()
                                                  .set_name("attention")
                                                  .set_generate_stats(with_sums)
                                                  .set_causal_mask(true)
-                                                 .set_attn_scale(scale()));
+                                                 .set_attn_scale(shape_.scale));
     output(out, queries());
     if (!with_sums) return;
     output(log_sums, sums());
@@ -176,7 +173,7 @@ class GraphPlan final : public AttentionPlan {
                                                       fe::graph::SDPA_backward_attributes()
                                                           .set_name("gradients of attention")
                                                           .set_causal_mask(true)
-                                                          .set_attn_scale(scale())
+                                                          .set_attn_scale(shape_.scale)
                                                           .set_deterministic_algorithm(true));
     output(d_q, queries());
     output(d_k, keys());

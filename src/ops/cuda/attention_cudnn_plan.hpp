@@ -20,10 +20,11 @@ struct AttentionShape {
   std::int64_t sequences, length, head_dim;
   std::int64_t heads, kv_heads;
   std::int64_t row_heads, row_kv_heads;
+  float scale;  ///< of the scores
   auto operator<=>(const AttentionShape&) const = default;
 };
 
-/// Causal attention with scores scaled by 1 / sqrt(head_dim), or its gradients, always summed in one order.
+/// Causal attention or its gradients, always summed in one order.
 class AttentionPlan {
  public:
   virtual ~AttentionPlan() = default;

@@ -3,6 +3,8 @@
 #include "launch.cuh"
 #include "reduce.cuh"
 
+#include <climits>
+
 #include <galapagos/core/error.hpp>
 
 namespace galapagos::ops::cuda {
@@ -12,7 +14,8 @@ struct Extents {
   int tile;  // rows of queries, and of keys
   int head_dim;
   int heads, kv_heads;
-  float scale;
+  float scale, cap;
+  int window;  // keys that a query sees, more than any sequence has where it sees all
 
   __host__ __device__ int stride() const { return head_dim + 1; }  // fewer bank conflicts
   __host__ __device__ int matrix() const { return tile * stride(); }
@@ -50,6 +53,26 @@ __device__ float product(const float* a, const float* b, int count) {
   return sum;
 }
 
+/// The first key that a tile of queries looks at. A tile of keys from there on holds the first key of every
+/// one of its rows, so that no row's first scores are all of keys that it does not see.
+__device__ int first_seen(const Extents& x, const SequenceTile& tile) {
+  return max(tile.begin, tile.first - x.window + 1);
+}
+
+__device__ bool sees(const Extents& x, int query, int key) {
+  return key <= query && query - key < x.window;
+}
+
+/// The score of a query and a key with its cap; `slope`: its derivative by the score without.
+__device__ float score_of(const Extents& x, const float* query, const float* key, float& slope) {
+  const float score = x.scale * product(query, key, x.head_dim);
+  slope = 1;
+  if (x.cap == 0) return score;
+  const float share = tanhf(score / x.cap);
+  slope = 1 - share * share;
+  return x.cap * share;
+}
+
 extern __shared__ float shared_memory[];
 
 __global__ void attend(Extents x, const float* q, const float* k, const float* v,
@@ -72,17 +95,17 @@ __global__ void attend(Extents x, const float* q, const float* k, const float* v
     largest[i] = -INFINITY;
     sums[i] = 0;
   }
-  for (int key = tile.begin; key <= tile.first; key += x.tile) {
+  for (int key = first_seen(x, tile); key < tile.first + x.tile; key += x.tile) {
     __syncthreads();
     load_rows(x, k, x.kv_heads, kv_head, key, tile.end, keys);
     load_rows(x, v, x.kv_heads, kv_head, key, tile.end, values);
     __syncthreads();
     for (int e = thread; e < x.tile * x.tile; e += blockDim.x) {
       const int i = e / x.tile, j = e % x.tile;
-      scores[i * (x.tile + 1) + j] =
-          key + j <= tile.first + i
-              ? x.scale * product(queries + i * x.stride(), keys + j * x.stride(), x.head_dim)
-              : -INFINITY;
+      float slope = 1;
+      scores[i * (x.tile + 1) + j] = sees(x, tile.first + i, key + j)
+                                         ? score_of(x, queries + i * x.stride(), keys + j * x.stride(), slope)
+                                         : -INFINITY;
     }
     __syncthreads();
     for (int i = thread / 32; i < x.tile; i += warps) {
@@ -127,11 +150,13 @@ __device__ void form_scores(const Extents& x, const float* queries, const float*
   for (int e = static_cast<int>(threadIdx.x); e < x.tile * x.tile; e += blockDim.x) {
     const int i = e / x.tile, j = e % x.tile;
     float weight = 0, gradient = 0;
-    if (key + j <= first + i && first + i < end) {
+    if (sees(x, first + i, key + j) && first + i < end) {
       const std::int64_t at = static_cast<std::int64_t>(first + i) * x.heads + head;
-      const float score = x.scale * product(queries + i * x.stride(), keys + j * x.stride(), x.head_dim);
+      float slope = 1;
+      const float score = score_of(x, queries + i * x.stride(), keys + j * x.stride(), slope);
       weight = expf(score - log_sums[at]);
-      gradient = product(d_rows + i * x.stride(), values + j * x.stride(), x.head_dim) - products[at];
+      gradient =
+          slope * (product(d_rows + i * x.stride(), values + j * x.stride(), x.head_dim) - products[at]);
     }
     p[i * (x.tile + 1) + j] = weight;
     ds[i * (x.tile + 1) + j] = x.scale * weight * gradient;
@@ -153,7 +178,7 @@ __global__ void query_gradient(Extents x, const float* q, const float* k, const 
   load_rows(x, q, x.heads, head, tile.first, tile.end, queries);
   load_rows(x, d_out, x.heads, head, tile.first, tile.end, d_rows);
   clear(sum, x.matrix());
-  for (int key = tile.begin; key <= tile.first; key += x.tile) {
+  for (int key = first_seen(x, tile); key < tile.first + x.tile; key += x.tile) {
     __syncthreads();
     load_rows(x, k, x.kv_heads, kv_head, key, tile.end, keys);
     load_rows(x, v, x.kv_heads, kv_head, key, tile.end, values);
@@ -191,7 +216,9 @@ __global__ void key_gradient(Extents x, const float* q, const float* k, const fl
   clear(value_sum, x.matrix());
   for (int at = group_firsts[kv_head]; at < group_firsts[kv_head + 1]; ++at) {
     const int head = group_heads[at];
-    for (int first = tile.first; first < tile.end; first += x.tile) {
+    const auto seeing_last = static_cast<int>(
+        min(static_cast<long long>(tile.end), static_cast<long long>(tile.first) + x.tile - 1 + x.window));
+    for (int first = tile.first; first < seeing_last; first += x.tile) {
       __syncthreads();
       load_rows(x, q, x.heads, head, first, tile.end, queries);
       load_rows(x, d_out, x.heads, head, first, tile.end, d_rows);
@@ -219,8 +246,13 @@ __global__ void key_gradient(Extents x, const float* q, const float* k, const fl
 /// The largest tile of which so many matrices and score matrices fit into shared memory.
 Extents extents_of(const Resources& gpu, const AttentionInput& input, int matrices, int score_matrices,
                    std::size_t& bytes) {
-  Extents x{32, static_cast<int>(input.head_dim), static_cast<int>(input.heads()),
-            static_cast<int>(input.kv_heads()), input.scale()};
+  Extents x{32,
+            static_cast<int>(input.head_dim),
+            static_cast<int>(input.heads()),
+            static_cast<int>(input.kv_heads()),
+            input.scale(),
+            input.rule.cap,
+            input.rule.window == 0 ? INT_MAX : static_cast<int>(input.rule.window)};
   for (; x.tile > 0; x.tile /= 2) {
     bytes = static_cast<std::size_t>(matrices * x.matrix() + score_matrices * x.scores() + 3 * x.tile) *
             sizeof(float);

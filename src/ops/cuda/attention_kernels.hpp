@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include <galapagos/ops/attention_rule.hpp>
+
 // Our own ways of attention on a GPU: fp32 for any head size, and bf16 on tensor cores for the usual ones.
 // Each is given tensors of its own type; attention.cu converts where an operation's are of another.
 namespace galapagos::ops::cuda {
@@ -33,13 +35,14 @@ struct AttentionInput {
   std::int64_t head_dim;
   std::span<const std::int32_t> kv_of_head;
   std::span<const std::int64_t> offsets;
+  AttentionRule rule;
 
   std::int64_t heads() const { return static_cast<std::int64_t>(kv_of_head.size()); }
   std::int64_t kv_heads() const { return k.columns() / head_dim; }
-  float scale() const;
+  float scale() const { return rule.scale_of(head_dim); }
   /// Of some of the sequences.
   AttentionInput of(std::span<const std::int64_t> some) const {
-    return {q, k, v, head_dim, kv_of_head, some};
+    return {q, k, v, head_dim, kv_of_head, some, rule};
   }
 };
 
@@ -56,12 +59,12 @@ struct AttentionGradients {
 /// Whether tensor cores serve this head size.
 bool on_tensor_cores(std::int64_t head_dim);
 
-/// In fp32.
+/// In fp32, by any rule.
 void general_attention(Resources& gpu, const AttentionInput& input, const Tensor& out,
                        const Tensor& log_sums);
 void general_attention_backward(Resources& gpu, const AttentionInput& input, const AttentionGradients& to);
 
-/// In bf16.
+/// In bf16, without windows and caps.
 void tensor_attention(Resources& gpu, const AttentionInput& input, const Tensor& out, const Tensor& log_sums);
 void tensor_attention_backward(Resources& gpu, const AttentionInput& input, const AttentionGradients& to);
 

@@ -13,7 +13,7 @@ class SpreadHeads {
 
   /// The same attention with a KV head for each query head.
   AttentionInput input() const {
-    return {input_.q, keys_, values_, input_.head_dim, own_head_, input_.offsets};
+    return {input_.q, keys_, values_, input_.head_dim, own_head_, input_.offsets, input_.rule};
   }
 
   /// Gradients by the copies, in place of d_k and d_v, to be written.

@@ -1,5 +1,6 @@
 #include "../backends.hpp"
 #include "column_sums.cuh"
+#include "gelu.cuh"
 #include "packs.cuh"
 #include "reduce.cuh"
 #include "vocabulary.cuh"
@@ -33,7 +34,7 @@ struct Square {
 /// keep of it in registers is read once.
 template <int size, typename Stored>
 __global__ void __launch_bounds__(block_threads)
-    norm_gradient(const float* x, const Stored* weight, std::int64_t hidden, float epsilon, const float* d_y,
+    norm_gradient(const float* x, const Stored* weight, std::int64_t hidden, NormRule rule, const float* d_y,
                   float* d_x, float* factors) {
   constexpr int kept_packs = size == 1 ? 4 : 16 / size;
   const float *in = x + blockIdx.x * hidden, *gradient = d_y + blockIdx.x * hidden;
@@ -48,7 +49,7 @@ __global__ void __launch_bounds__(block_threads)
     load_pack(gradient + i, scaled);
     load_pack(weight + i, scales);
 #pragma unroll
-    for (int j = 0; j < size; ++j) scaled[j] *= scales[j];
+    for (int j = 0; j < size; ++j) scaled[j] *= scales[j] + rule.shift;
   };
   const auto add = [&](const float(&values)[size], const float(&scaled)[size]) {
 #pragma unroll
@@ -72,7 +73,7 @@ __global__ void __launch_bounds__(block_threads)
   }
   squares = block_reduce(squares, Sum{});
   product = block_reduce(product, Sum{});
-  const float factor = 1.0f / sqrtf(static_cast<float>(squares / static_cast<double>(hidden)) + epsilon);
+  const float factor = 1.0f / sqrtf(static_cast<float>(squares / static_cast<double>(hidden)) + rule.epsilon);
   const float back = factor * factor * factor * static_cast<float>(product / static_cast<double>(hidden));
   const auto finish = [&](const float(&values)[size], const float(&scaled)[size], std::int64_t i) {
     float sums[size];
@@ -107,7 +108,7 @@ void sum_columns_of(const Context& context, const Value& value, std::int64_t row
          value, rows, sums.elements(), sums.floats());
 }
 
-template <int size, typename T>
+template <GateKind kind, int size, typename T>
 __global__ void gate_gradient(const T* d_y, T* gate, T* up, std::int64_t count) {
   for_packs<size>(count, [=]<int some>(PackSize<some>, std::int64_t i) {
     float d[some], g[some], u[some];
@@ -116,11 +117,16 @@ __global__ void gate_gradient(const T* d_y, T* gate, T* up, std::int64_t count) 
     load_pack(up + i, u);
 #pragma unroll
     for (int j = 0; j < some; ++j) {
-      const float sigmoid = 1.0f / (1.0f + expf(-g[j]));
-      const float silu = g[j] * sigmoid;
-      const float d_silu = d[j] * u[j];
-      u[j] = d[j] * silu;
-      g[j] = d_silu * (sigmoid + silu * (1.0f - sigmoid));
+      const float by_gate = d[j] * u[j];
+      if constexpr (kind == GateKind::gelu_tanh) {
+        u[j] = d[j] * g[j] * gelu_share(g[j]);
+        g[j] = by_gate * gelu_slope(g[j]);
+      } else {
+        const float sigmoid = 1.0f / (1.0f + expf(-g[j]));
+        const float silu = g[j] * sigmoid;
+        u[j] = d[j] * silu;
+        g[j] = by_gate * (sigmoid + silu * (1.0f - sigmoid));
+      }
     }
     store_pack(g, gate + i);
     store_pack(u, up + i);
@@ -177,7 +183,7 @@ void add_column_squares(const Context& context, const Tensor& x, const Tensor& s
   });
 }
 
-void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, const NormRule& rule,
                        const Tensor& d_y, const Tensor& d_x, const Tensor& d_weight) {
   if (x.empty()) return;
   Resources& gpu = context.cuda();
@@ -187,20 +193,23 @@ void rms_norm_backward(const Context& context, const Tensor& x, const Tensor& we
   with_pack_size(packs, [&]<int size>(PackSize<size>) {
     with_stored(weight.dtype, [&]<typename Stored>(const Stored*) {
       launch(gpu, norm_gradient<size, Stored>, dim3(static_cast<unsigned>(x.rows())), block_threads, 0,
-             x.floats(), data_as<Stored>(weight), hidden, epsilon, d_y.floats(), d_x.floats(),
-             factors.data());
+             x.floats(), data_as<Stored>(weight), hidden, rule, d_y.floats(), d_x.floats(), factors.data());
     });
   });
   sum_columns_of(context, NormWeightTerm{d_y.floats(), x.floats(), factors.data(), hidden}, x.rows(),
                  d_weight);
 }
 
-void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& gate, const Tensor& up) {
+void swiglu_backward(const Context& context, const Tensor& d_y, const Tensor& gate, const Tensor& up,
+                     GateKind kind) {
   const std::int64_t count = gate.elements();
   with_pack_size(aligned_for_packs(d_y.data, gate.data, up.data), [&]<int size>(PackSize<size>) {
     with_stored(gate.dtype, [&]<typename T>(const T*) {
-      launch(context.cuda(), gate_gradient<size, T>, blocks_for((count + size - 1) / size), block_threads, 0,
-             data_as<T>(d_y), data_as<T>(gate), data_as<T>(up), count);
+      launch(context.cuda(),
+             kind == GateKind::silu ? gate_gradient<GateKind::silu, size, T>
+                                    : gate_gradient<GateKind::gelu_tanh, size, T>,
+             blocks_for((count + size - 1) / size), block_threads, 0, data_as<T>(d_y), data_as<T>(gate),
+             data_as<T>(up), count);
     });
   });
 }

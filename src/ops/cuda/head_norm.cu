@@ -15,7 +15,7 @@ __device__ float factor_of(double squares, std::int64_t head_dim, float epsilon)
 
 template <typename T>
 __global__ void __launch_bounds__(block_threads)
-    normalise_heads(const T* x, const float* weight, std::int64_t head_dim, std::int64_t heads, float epsilon,
+    normalise_heads(const T* x, const float* weight, std::int64_t head_dim, std::int64_t heads, NormRule rule,
                     T* out) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const std::int64_t head =
@@ -27,9 +27,9 @@ __global__ void __launch_bounds__(block_threads)
     const float value = widen(in[i]);
     squares += static_cast<double>(value) * value;
   }
-  const float factor = factor_of(warp_reduce(squares, Sum{}), head_dim, epsilon);
+  const float factor = factor_of(warp_reduce(squares, Sum{}), head_dim, rule.epsilon);
   for (std::int64_t i = lane; i < head_dim; i += 32)
-    out[head * head_dim + i] = narrow<T>(widen(in[i]) * factor * weight[i]);
+    out[head * head_dim + i] = narrow<T>(widen(in[i]) * factor * (weight[i] + rule.shift));
 }
 
 /// A block has consecutive heads, the last blocks perhaps none, and leaves their sum of the weight's gradient
@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(block_threads)
 template <typename T>
 __global__ void __launch_bounds__(block_threads)
     head_gradients(const T* x, const float* weight, std::int64_t head_dim, std::int64_t heads,
-                   std::int64_t per_block, float epsilon, T* d, float* sums) {
+                   std::int64_t per_block, NormRule rule, T* d, float* sums) {
   extern __shared__ float of_warps[];  // [heads_per_block, head_dim]
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   float* sum = of_warps + warp * head_dim;
@@ -51,16 +51,16 @@ __global__ void __launch_bounds__(block_threads)
     for (std::int64_t i = lane; i < head_dim; i += 32) {
       const float value = widen(in[i]);
       squares += static_cast<double>(value) * value;
-      product += static_cast<double>(widen(gradient[i]) * weight[i]) * value;
+      product += static_cast<double>(widen(gradient[i]) * (weight[i] + rule.shift)) * value;
     }
     squares = warp_reduce(squares, Sum{});
     product = warp_reduce(product, Sum{});
-    const float factor = factor_of(squares, head_dim, epsilon);
+    const float factor = factor_of(squares, head_dim, rule.epsilon);
     const float back = factor * factor * factor * static_cast<float>(product / static_cast<double>(head_dim));
     for (std::int64_t i = lane; i < head_dim; i += 32) {
       const float value = widen(in[i]), by_output = widen(gradient[i]);
       sum[i] += by_output * value * factor;
-      gradient[i] = narrow<T>(factor * by_output * weight[i] - value * back);
+      gradient[i] = narrow<T>(factor * by_output * (weight[i] + rule.shift) - value * back);
     }
   }
   __syncthreads();
@@ -81,16 +81,16 @@ struct PartialSum {
 
 }  // namespace
 
-void head_norm(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+void head_norm(const Context& context, const Tensor& x, const Tensor& weight, const NormRule& rule,
                const Tensor& out) {
   const std::int64_t head_dim = weight.elements(), heads = x.elements() / head_dim;
   with_stored(x.dtype, [&]<typename T>(const T*) {
     launch(context.cuda(), normalise_heads<T>, blocks_for(heads, heads_per_block), block_threads, 0,
-           data_as<T>(x), weight.floats(), head_dim, heads, epsilon, data_as<T>(out));
+           data_as<T>(x), weight.floats(), head_dim, heads, rule, data_as<T>(out));
   });
 }
 
-void head_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+void head_norm_backward(const Context& context, const Tensor& x, const Tensor& weight, const NormRule& rule,
                         const Tensor& d, const Tensor& d_weight) {
   const std::int64_t head_dim = weight.elements(), heads = x.elements() / head_dim;
   if (heads == 0) return;
@@ -102,7 +102,7 @@ void head_norm_backward(const Context& context, const Tensor& x, const Tensor& w
   with_stored(x.dtype, [&]<typename T>(const T*) {
     launch(gpu, head_gradients<T>, dim3(static_cast<unsigned>(blocks)), block_threads,
            static_cast<std::size_t>(heads_per_block * head_dim) * sizeof(float), data_as<T>(x),
-           weight.floats(), head_dim, heads, per_block, epsilon, data_as<T>(d), sums.data());
+           weight.floats(), head_dim, heads, per_block, rule, data_as<T>(d), sums.data());
   });
   const PartialSum sum{sums.data(), head_dim};
   launch(gpu, add_column_sums<PartialSum>, blocks_for(head_dim, sum_columns), sum_threads, 0, sum, blocks,

@@ -6,19 +6,26 @@ namespace galapagos::ops::cuda {
 namespace {
 
 template <int size, typename Stored, typename Out>
-__global__ void fill_with_bias(const Stored* bias, std::int64_t columns, std::int64_t count, Out* y) {
+__global__ void put_bias(const Stored* bias, std::int64_t columns, std::int64_t count, bool accumulate,
+                         Out* y) {
   const std::int64_t width = columns / size;
   for (std::int64_t i = global_thread(); i < count / size; i += global_threads()) {
     float values[size];
     load_pack(bias + i % width * size, values);
+    if (accumulate) {
+      float before[size];
+      load_pack(y + i * size, before);
+#pragma unroll
+      for (int j = 0; j < size; ++j) values[j] += before[j];
+    }
     store_pack(values, y + i * size);
   }
 }
 
-void fill_with(const Context& context, const Tensor& bias, const Tensor& y) {
+void put(const Context& context, const Tensor& bias, const Tensor& y, bool accumulate) {
   const auto run = [&]<int size, typename Stored, typename Out>(PackSize<size>, const Stored*, const Out*) {
-    launch(context.cuda(), fill_with_bias<size, Stored, Out>, blocks_for(y.elements() / size), block_threads,
-           0, data_as<Stored>(bias), y.columns(), y.elements(), data_as<Out>(y));
+    launch(context.cuda(), put_bias<size, Stored, Out>, blocks_for(y.elements() / size), block_threads, 0,
+           data_as<Stored>(bias), y.columns(), y.elements(), accumulate, data_as<Out>(y));
   };
   const bool packs = y.columns() % pack_size == 0 && aligned_for_packs(bias.data, y.data);
   with_pack_size(packs, [&](auto size) {
@@ -41,7 +48,7 @@ void linear(const Context& context, const Factor& x, const Tensor& weight, const
   const std::int64_t tokens = y.rows(), out = y.columns(), in = x->columns();
   float beta = accumulate ? 1.0f : 0.0f;
   if (bias != nullptr) {
-    fill_with(context, *bias, y);
+    put(context, *bias, y, accumulate);
     beta = 1.0f;
   } else if (in == 0 && !accumulate) {
     fill_zero(y);

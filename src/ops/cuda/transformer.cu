@@ -1,4 +1,5 @@
 #include "../backends.hpp"
+#include "gelu.cuh"
 #include "packs.cuh"
 #include "reduce.cuh"
 
@@ -23,7 +24,7 @@ __global__ void look_up(const std::int32_t* tokens, const Stored* table, std::in
 /// A thread block per row. What the threads can keep of it in registers is read once.
 template <int size, typename Stored, typename Out>
 __global__ void __launch_bounds__(block_threads)
-    normalise(const float* x, const Stored* weight, std::int64_t hidden, float epsilon, Out* out) {
+    normalise(const float* x, const Stored* weight, std::int64_t hidden, NormRule rule, Out* out) {
   constexpr int kept_packs = size == 1 ? 8 : 32 / size;
   const float* in = x + blockIdx.x * hidden;
   Out* result = out + blockIdx.x * hidden;
@@ -46,12 +47,12 @@ __global__ void __launch_bounds__(block_threads)
     for (int j = 0; j < size; ++j) squares += static_cast<double>(values[j]) * values[j];
   }
   squares = block_reduce(squares, Sum{});
-  const float factor = 1.0f / sqrtf(static_cast<float>(squares / static_cast<double>(hidden)) + epsilon);
+  const float factor = 1.0f / sqrtf(static_cast<float>(squares / static_cast<double>(hidden)) + rule.epsilon);
   const auto finish = [&](float(&values)[size], std::int64_t i) {
     float scales[size];
     load_pack(weight + i, scales);
 #pragma unroll
-    for (int j = 0; j < size; ++j) values[j] = values[j] * factor * scales[j];
+    for (int j = 0; j < size; ++j) values[j] = values[j] * factor * (scales[j] + rule.shift);
     store_pack(values, result + i);
   };
 #pragma unroll
@@ -67,22 +68,24 @@ __global__ void __launch_bounds__(block_threads)
 
 extern __shared__ float sines_and_cosines[];
 
-/// A thread block per row, whose angles are the same for all heads.
+/// A thread block per row, whose angles are the same for all heads. Of each head, the first 2 * half elements
+/// are turned.
 template <int size, typename T>
-__global__ void rotate(T* q, T* k, std::int64_t q_width, std::int64_t k_width, std::int64_t half,
-                       const float* frequencies, const std::int32_t* positions, float direction) {
+__global__ void rotate(T* q, T* k, std::int64_t q_width, std::int64_t k_width, std::int64_t head_dim,
+                       std::int64_t half, const float* frequencies, const std::int32_t* positions,
+                       float direction, float scale) {
   float *sines = sines_and_cosines, *cosines = sines + half;
   const auto position = static_cast<float>(positions[blockIdx.x]);
   for (std::int64_t i = threadIdx.x; i < half; i += blockDim.x) {
     float sine = 0, cosine = 0;
     sincosf(position * frequencies[i], &sine, &cosine);  // the angle in fp32, as transformers
-    sines[i] = sine * direction;
-    cosines[i] = cosine;
+    sines[i] = scale * sine * direction;
+    cosines[i] = scale * cosine;
   }
   __syncthreads();
-  const std::int64_t packs = half / size;  // of a head's lower half
-  for (std::int64_t pack = threadIdx.x; pack < (q_width + k_width) / (2 * size); pack += blockDim.x) {
-    const std::int64_t head = pack / packs, i = (pack - head * packs) * size, column = head * 2 * half;
+  const std::int64_t packs = half / size;  // of the lower half of what turns of a head
+  for (std::int64_t pack = threadIdx.x; pack < (q_width + k_width) / head_dim * packs; pack += blockDim.x) {
+    const std::int64_t head = pack / packs, i = (pack - head * packs) * size, column = head * head_dim;
     T* low = column < q_width ? q + blockIdx.x * q_width + column + i
                               : k + blockIdx.x * k_width + column - q_width + i;
     float a[size], b[size];
@@ -100,8 +103,8 @@ __global__ void rotate(T* q, T* k, std::int64_t q_width, std::int64_t k_width, s
 }
 
 void turn(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
-          const Tensor& frequencies, std::span<const std::int64_t> offsets, float direction) {
-  const std::int64_t half = head_dim / 2, rows = offsets.back();
+          const Tensor& frequencies, std::span<const std::int64_t> offsets, float direction, float scale) {
+  const std::int64_t half = frequencies.elements(), rows = offsets.back();
   const std::int64_t q_width = q.empty() ? 0 : q.columns(), k_width = k.empty() ? 0 : k.columns();
   if (rows == 0 || half == 0 || q_width + k_width == 0) return;
   std::vector<std::int32_t> positions(static_cast<std::size_t>(rows));
@@ -112,22 +115,30 @@ void turn(const Context& context, const Tensor& q, const Tensor& k, std::int64_t
   Resources& gpu = context.cuda();
   const Array<std::int32_t> on_gpu = gpu.upload(std::span<const std::int32_t>(positions));
   const std::size_t table = 2 * static_cast<std::size_t>(half) * sizeof(float);
-  with_pack_size(half % pack_size == 0 && aligned_for_packs(q.data, k.data), [&]<int size>(PackSize<size>) {
+  const bool packs = half % pack_size == 0 && head_dim % pack_size == 0;
+  with_pack_size(packs && aligned_for_packs(q.data, k.data), [&]<int size>(PackSize<size>) {
     with_stored(q_width > 0 ? q.dtype : k.dtype, [&]<typename T>(const T*) {
       launch(gpu, rotate<size, T>, dim3(static_cast<unsigned>(rows)), block_threads, table, data_as<T>(q),
-             data_as<T>(k), q_width, k_width, half, frequencies.floats(), on_gpu.data(), direction);
+             data_as<T>(k), q_width, k_width, head_dim, half, frequencies.floats(), on_gpu.data(), direction,
+             scale);
     });
   });
 }
 
-template <int size, typename T>
+template <GateKind kind, int size, typename T>
 __global__ void gated(const T* gate, const T* up, std::int64_t count, T* out) {
   for_packs<size>(count, [=]<int some>(PackSize<some>, std::int64_t i) {
     float g[some], u[some];
     load_pack(gate + i, g);
     load_pack(up + i, u);
 #pragma unroll
-    for (int j = 0; j < some; ++j) g[j] = g[j] / (1.0f + expf(-g[j])) * u[j];
+    for (int j = 0; j < some; ++j) {
+      if constexpr (kind == GateKind::gelu_tanh) {
+        g[j] = g[j] * gelu_share(g[j]) * u[j];
+      } else {
+        g[j] = g[j] / (1.0f + expf(-g[j])) * u[j];
+      }
+    }
     store_pack(g, out + i);
   });
 }
@@ -161,12 +172,12 @@ void embed(const Context& context, std::span<const std::int32_t> tokens, const T
       });
 }
 
-void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, float epsilon,
+void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, const NormRule& rule,
               const Tensor& out) {
   const std::int64_t hidden = x.columns();
   const auto run = [&]<int size, typename Stored, typename Out>(PackSize<size>, const Stored*, const Out*) {
     launch(context.cuda(), normalise<size, Stored, Out>, dim3(static_cast<unsigned>(x.rows())), block_threads,
-           0, x.floats(), data_as<Stored>(weight), hidden, epsilon, data_as<Out>(out));
+           0, x.floats(), data_as<Stored>(weight), hidden, rule, data_as<Out>(out));
   };
   with_pack_size(hidden % pack_size == 0 && aligned_for_packs(x.data, weight.data, out.data), [&](auto size) {
     with_stored(weight.dtype, [&](const auto* stored) {
@@ -176,21 +187,23 @@ void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, flo
 }
 
 void rope(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
-          const Tensor& frequencies, std::span<const std::int64_t> offsets) {
-  turn(context, q, k, head_dim, frequencies, offsets, 1);
+          const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
+  turn(context, q, k, head_dim, frequencies, offsets, 1, scale);
 }
 
 void rope_backward(const Context& context, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
-                   const Tensor& frequencies, std::span<const std::int64_t> offsets) {
-  turn(context, d_q, d_k, head_dim, frequencies, offsets, -1);
+                   const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
+  turn(context, d_q, d_k, head_dim, frequencies, offsets, -1, scale);
 }
 
-void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out) {
+void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out, GateKind kind) {
   const std::int64_t count = gate.elements();
   with_pack_size(aligned_for_packs(gate.data, up.data, out.data), [&]<int size>(PackSize<size>) {
     with_stored(gate.dtype, [&]<typename T>(const T*) {
-      launch(context.cuda(), gated<size, T>, blocks_for((count + size - 1) / size), block_threads, 0,
-             data_as<T>(gate), data_as<T>(up), count, data_as<T>(out));
+      launch(context.cuda(),
+             kind == GateKind::silu ? gated<GateKind::silu, size, T> : gated<GateKind::gelu_tanh, size, T>,
+             blocks_for((count + size - 1) / size), block_threads, 0, data_as<T>(gate), data_as<T>(up), count,
+             data_as<T>(out));
     });
   });
 }

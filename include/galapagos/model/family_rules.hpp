@@ -1,0 +1,20 @@
+#pragma once
+
+#include <galapagos/io/hf_config.hpp>
+#include <galapagos/ops/attention_rule.hpp>
+#include <galapagos/ops/gate_kind.hpp>
+#include <galapagos/ops/norm_rule.hpp>
+#include <galapagos/tensor/dtype.hpp>
+
+// What a family does in its own way, as operations take it.
+namespace galapagos {
+
+ops::NormRule norm_rule(const HfConfig& config);
+ops::AttentionRule attention_rule(const HfConfig& config, const AttentionKind& kind);
+ops::GateKind gate_kind(const HfConfig& config);
+
+/// What rows of the embedding are multiplied by, rounded to the type that they are stored as, as transformers
+/// does.
+float embedding_scale(const HfConfig& config, DType stored);
+
+}  // namespace galapagos

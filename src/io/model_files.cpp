@@ -1,0 +1,32 @@
+#include <galapagos/io/model_files.hpp>
+
+namespace galapagos {
+
+OwnFiles model_files() {
+  return {"config.json",
+          "generation_config.json",
+          "*.safetensors",
+          "model.safetensors.index.json",
+          "pruning.json",
+          "assignment.txt",
+          "tokenizer.json",
+          "tokenizer.model",
+          "vocab.json",
+          "merges.txt",
+          "added_tokens.json",
+          "tokenizer_config.json",
+          "chat_template.json",
+          "chat_template.jinja",
+          "special_tokens_map.json",
+          "configuration_galapagos.py",
+          "modeling_galapagos.py"};
+}
+
+OwnFiles model_files(const std::string& folder) {
+  const OwnFiles own = model_files();
+  OwnFiles all = below(folder, own);
+  all.push_back(folder + ".part/*");
+  return all;
+}
+
+}  // namespace galapagos

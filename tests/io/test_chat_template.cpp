@@ -1,0 +1,230 @@
+#include "io/documents.hpp"
+
+#include <memory>
+
+#include <galapagos/core/json.hpp>
+#include <galapagos/io/chat_template.hpp>
+#include <galapagos/io/tokenizer.hpp>
+
+using namespace galapagos;
+using test::contains;
+using test::Documents;
+using test::input_error;
+
+namespace {
+
+const Tokenizer& llama() {
+  static const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(test::data_file("models/llama2_tiny"));
+  return *tokenizer;
+}
+
+const Json& goldens() {
+  static const Json json = read_json(test::data_file("chat/templates.json"));
+  return json;
+}
+
+/// A model's folder with these settings of its tokenizer and a file "t.jinja".
+struct Folder {
+  explicit Folder(const Json& settings = Json::object(), const std::string& source = {}) {
+    test::write_text(folder / "tokenizer_config.json", settings.dump());
+    if (!source.empty()) test::write_text(folder / "t.jinja", source);
+  }
+
+  TextOptions options(const std::string& choice = {}) const {
+    TextOptions options;
+    options.chat = load_chat_template(folder.path(), choice, llama());
+    return options;
+  }
+
+  /// The parts that the records of a file are read as.
+  std::vector<std::vector<TextPart>> parts(const Json& record, const TextOptions& options,
+                                           bool responses) const {
+    test::write_text(folder / "a.jsonl", record.dump() + "\n");
+    DocumentReader reader(folder / "a.jsonl", options, responses);
+    std::vector<std::vector<TextPart>> documents;
+    for (std::vector<TextPart> document; reader.next(document);) documents.push_back(document);
+    return documents;
+  }
+
+  std::string text(const Json& record, const TextOptions& options) const {
+    const auto documents = parts(record, options, false);
+    return documents.size() == 1 ? test::whole(documents[0]) : "";
+  }
+
+  test::TemporaryFolder folder;
+};
+
+/// What counts of a conversation in a family's template.
+std::vector<std::string> responses(const std::string& family, const Json& messages) {
+  const Folder folder(goldens()["tokens"], goldens()["templates"][family]);
+  const auto documents =
+      folder.parts({{"messages", messages}}, folder.options((folder.folder / "t.jinja").string()), true);
+  std::vector<std::string> found;
+  for (const TextPart& part : documents.at(0)) {
+    CHECK(part.joined);
+    if (part.response) found.push_back(part.text);
+  }
+  return found;
+}
+
+std::string repeated(const std::string& text, int times) {
+  std::string out;
+  for (int i = 0; i < times; ++i) out += text;
+  return out;
+}
+
+using Texts = std::vector<std::string>;
+
+const Json user = {{"role", "user"}, {"content", "Hi there"}};
+const Json answer = {{"role", "assistant"}, {"content", "Hello you"}};
+const Json turns = {user, answer, user, {{"role", "assistant"}, {"content", "Hello"}}};
+
+}  // namespace
+
+TEST_CASE("chat templates print what transformers prints", "[chat]") {
+  for (const Json& given : goldens()["cases"]) {
+    CAPTURE(given["template"], given["conversation"]);
+    const Folder folder(goldens()["tokens"], goldens()["templates"][given["template"].get<std::string>()]);
+    const TextOptions options = folder.options((folder.folder / "t.jinja").string());
+    const Json record = {{"messages", goldens()["conversations"][given["conversation"].get<std::string>()]},
+                         {"chat_template_kwargs", {{"add_generation_prompt", given["prompt"]}}}};
+    if (given.contains("error")) {
+      CHECK(contains(input_error([&] { folder.text(record, options); }), "the chat template of"));
+    } else {
+      CHECK(folder.text(record, options) == given["text"].get<std::string>());
+    }
+    if (!given.contains("generated")) continue;
+    std::string marked, found;
+    for (const Json& span : given["generated"])
+      marked += given["text"].get<std::string>().substr(
+          span[0], span[1].get<std::size_t>() - span[0].get<std::size_t>());
+    const auto documents = folder.parts(record, options, true);
+    for (const TextPart& part : documents.at(0)) found += part.response ? part.text : "";
+    CHECK(found == marked);
+  }
+}
+
+TEST_CASE("what an assistant says and the end of its turn are responses", "[chat]") {
+  CHECK(responses("chatml", turns) ==
+        Texts{"Hello you", "Hello"});  // <|im_end|> is no token of this tokenizer
+  CHECK(responses("llama2", turns) == Texts{" Hello you </s>", " Hello </s>"});
+  CHECK(responses("mistral", turns) == Texts{" Hello you</s>", " Hello</s>"});
+  CHECK(responses("zephyr", turns) == Texts{"Hello you</s>", "Hello</s>"});
+  CHECK(responses("marked", turns) == Texts{"Hello you<|im_end|>", "Hello<|im_end|>"});
+  CHECK(responses("deepseek", turns) == Texts{"Hello you", "Hello"});
+  const Json thought = {{"role", "assistant"}, {"content", "<think>\nWell.\n</think>\n\nYes."}};
+  CHECK(responses("thinking", {user, thought, user, thought}) ==
+        Texts{"Yes.", "<think>\nWell.\n</think>\n\nYes."});
+  CHECK(responses("thinking", {user, thought, user, answer}) ==
+        Texts{"Yes.", "<think>\n\n</think>\n\nHello you"});
+  const Json call = {
+      {"role", "assistant"},
+      {"tool_calls", Json::array({{{"function", {{"name", "f"}, {"arguments", {{"x", 1}}}}}}})}};
+  CHECK(responses("llama3", {user, call, {{"role", "tool"}, {"content", "3"}}, answer}) ==
+        Texts{"{\"name\": \"f\", \"parameters\": {\"x\": 1}}<|eot_id|>", "Hello you"});
+  CHECK(responses("gemma", {user, {{"role", "assistant"}, {"content", " \n"}}, user, answer}) ==
+        Texts{"Hello you"});
+  const Json same = {{"role", "assistant"}, {"content", "Hi there"}};
+  CHECK(responses("chatml", {user, same, user, same}) == Texts{"Hi there", "Hi there"});
+}
+
+TEST_CASE("a template is looked for where transformers looks, or chosen", "[chat]") {
+  const Json record = {{"messages", {user, answer}}};
+  const auto print = [](const std::string& text) { return "{{ '" + text + "' + messages[0].content }}"; };
+  CHECK(Folder().options().chat == nullptr);
+  CHECK(Folder().text(record, {}) == "Hi thereHello you");
+  Folder folder(Json::object({{"chat_template", print("config ")}, {"bos_token", nullptr}}));
+  CHECK(folder.text(record, folder.options()) == "config Hi there");
+  CHECK(folder.options("none").chat == nullptr);
+  test::write_text(folder.folder / "chat_template.jinja", print("file "));
+  CHECK(folder.text(record, folder.options()) == "file Hi there");
+  CHECK(folder.text(record, folder.options("default")) == "file Hi there");
+  std::filesystem::create_directory(folder.folder / "additional_chat_templates");
+  test::write_text(folder.folder / "additional_chat_templates/tool_use.jinja",
+                   print("tools ") + "{{ tools | tojson }}");
+  CHECK(folder.text(record, folder.options()) == "file Hi there");
+  CHECK(folder.text(record, folder.options("tool_use")) == "tools Hi therenull");
+  Json with_tools = record;
+  with_tools["tools"] = Json::array({{{"name", "f"}}});
+  CHECK(folder.text(with_tools, folder.options()) == "tools Hi there[{\"name\": \"f\"}]");
+  with_tools["tools"] = "[{\"name\": \"f\"}]";
+  CHECK(folder.text(with_tools, folder.options()) == "tools Hi there[{\"name\": \"f\"}]");
+  const Json named = {{{"name", "a"}, {"template", print("a ")}}, {{"name", "b"}, {"template", print("b ")}}};
+  const Folder several(Json::object({{"chat_template", named}}));
+  CHECK(several.text(record, several.options("b")) == "b Hi there");
+  CHECK(contains(input_error([&] { several.text(record, several.options()); }),
+                 "choose one by --chat-template NAME: a, b"));
+  try {
+    several.options("c");
+    CHECK(false);
+  } catch (const UsageError& error) {
+    CHECK(contains(error.what(), "no chat template 'c'"));
+  }
+  const Folder json;
+  test::write_text(json.folder / "chat_template.json", Json{{"chat_template", print("json ")}}.dump());
+  CHECK(json.text(record, json.options()) == "json Hi there");
+}
+
+TEST_CASE("a template that cannot be run is refused by what it uses", "[chat]") {
+  const Json record = {{"messages", {user, answer}}};
+  const auto error = [&](const std::string& source) {
+    const Folder folder(Json::object({{"chat_template", source}}));
+    const TextOptions options = folder.options();
+    // Only where it is needed.
+    test::write_text(folder.folder / "b.jsonl", "{\"text\": \"x\"}\n");
+    CHECK(test::read_all(folder.folder / "b.jsonl", options) == Documents{"x"});
+    return input_error([&] { folder.text(record, options); });
+  };
+  CHECK(contains(error("a\n{% include 'x' %}"), "the statement 'include' is not supported (line 2)"));
+  CHECK(contains(error("{{ x | wordwrap }}"), "the filter 'wordwrap' is not supported (line 1)"));
+  CHECK(contains(error("{{ x is upper }}"), "the test 'upper' is not supported"));
+  CHECK(contains(error("{% if x %}"), "'endif' is missing"));
+  CHECK(contains(error("{{ x"), "a tag without its end"));
+  CHECK(contains(error("{{ x }"), "a tag without its end"));
+  CHECK(contains(error("{{ 'x }}"), "a text without its end"));
+  CHECK(contains(error("{% endif %}"), "without its beginning"));
+  CHECK(contains(error("{% for x in y recursive %}{% endfor %}"), "recursive"));
+  CHECK(contains(error("{{ messages }}"), "prints a list"));
+  CHECK(contains(error("{{ messages[0].content.format(1) }}"),
+                 "calls 'format', which is not supported or undefined"));
+  CHECK(contains(error("{{ raise_exception('No!') }}"), "refuses the conversation: No!"));
+  CHECK(contains(error("{{ 'a' + 1 }}"), "computes a text + a number"));
+  CHECK(contains(error("{{ (messages[0].content | safe) + 'x' }}"), "safe"));
+  CHECK(contains(error("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), "too deeply"));
+  CHECK(contains(error("{{ " + std::string(300, '(') + "1" + std::string(300, ')') + " }}"),
+                 "nested too deeply"));
+  CHECK(contains(error("{{ 1" + repeated(" + 1", 50'000) + " }}"), "an expression too long"));
+  CHECK(contains(error(repeated("{% if 1 %}", 300)), "nested too deeply"));
+  CHECK(contains(error("{% for i in range(1000000) %}{% endfor %}"), "too many"));
+  CHECK(contains(error("{{ x | wordwrap }}"), "--chat-template none"));
+}
+
+TEST_CASE("conversations as others store them", "[chat]") {
+  const Folder folder(goldens()["tokens"], goldens()["templates"]["mistral"]);
+  const TextOptions options = folder.options((folder.folder / "t.jinja").string());
+  const Json shared = {{{"from", "human"}, {"value", "Hi"}}, {{"from", "gpt"}, {"value", "Yes"}}};
+  CHECK(folder.text({{"conversations", shared}}, options) == "<s>[INST] Hi![/INST] Yes</s>");
+  TextOptions by_key = options;
+  by_key.text_key = "chat.turns";
+  CHECK(folder.text({{"chat", {{"turns", shared}}}}, by_key) == "<s>[INST] Hi![/INST] Yes</s>");
+  const auto error = [&](const Json& messages, const TextOptions& with) {
+    return input_error([&] { folder.text({{"messages", messages}}, with); });
+  };
+  CHECK(contains(error(Json::array({{{"from", "narrator"}, {"value", "Hi"}}}), options), "from 'narrator'"));
+  CHECK(contains(error(Json::array({{{"content", "Hi"}}}), options), "missing key 'role'"));
+  CHECK(contains(error(Json::array({"Hi"}), options), "a message is no object"));
+  CHECK(contains(error("Hi", options), "a conversation is no list"));
+  CHECK(contains(error(Json::array(), options), "without a message"));
+  CHECK(
+      contains(error(Json::array({{{"role", "user"}, {"content", nullptr}}}), {}), "missing key 'content'"));
+  CHECK(contains(error(Json::array({{{"role", "user"}, {"content", 3}}}), {}),
+                 "should be a string but is a number"));
+}
+
+TEST_CASE("a tokenizer that does not see special tokens in a text takes no template", "[chat]") {
+  const Folder folder(Json::object({{"chat_template", "{{ bos_token }}"}}));
+  const auto pieces = Tokenizer::load(test::data_file("models/llama2_tiny/tokenizer.model"));
+  TextOptions options;
+  options.chat = load_chat_template(folder.folder.path(), "", *pieces);
+  CHECK(contains(input_error([&] { folder.text({{"messages", {user}}}, options); }), "tokenizer.json"));
+}
