@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <fcntl.h>
+#include <filesystem>
 #include <fstream>
 #include <signal.h>
 #include <sstream>
@@ -29,14 +30,24 @@ void collect(pid_t process, std::vector<pid_t>& all) {
   for (const pid_t child : children_of(process)) collect(child, all);
 }
 
-/// Whether a process still holds its files and their locks.
+/// Whether a process still holds its files and their locks: until the last of its threads has ended, which
+/// may be after the one that gave it its number.
 bool alive(pid_t process) {
-  std::ifstream file("/proc/" + std::to_string(process) + "/stat");
+  const std::string folder = "/proc/" + std::to_string(process);
+  std::ifstream file(folder + "/stat");
   std::string line;
   if (!std::getline(file, line)) return false;
   const std::size_t name = line.rfind(')');  // and a state behind it
-  return name != std::string::npos && name + 2 < line.size() && line[name + 2] != 'Z' &&
-         line[name + 2] != 'X';
+  if (name == std::string::npos || name + 2 >= line.size()) return false;
+  if (line[name + 2] != 'Z' && line[name + 2] != 'X') return true;
+  std::error_code gone;
+  std::filesystem::directory_iterator thread(folder + "/task", gone);
+  int threads = 0;
+  while (!gone && thread != std::filesystem::directory_iterator()) {
+    ++threads;
+    thread.increment(gone);
+  }
+  return !gone && threads > 1;
 }
 
 /// Returns when all of them are gone: children of a killed process outlive it by a moment.
