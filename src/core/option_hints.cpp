@@ -78,7 +78,7 @@ bool is_option(const std::string& word) {
 }
 
 bool is_numbers(const std::string& word) {
-  return !word.empty() && word.find_first_not_of("0123456789,;") == std::string::npos;
+  return !word.empty() && word.find_first_not_of("0123456789,; ") == std::string::npos;
 }
 
 /// What is declared of "--name" or "--name=value", null where nothing is.
@@ -135,7 +135,7 @@ std::string nearest_name(const std::string& name, const std::vector<std::string>
     least = distance;
     nearest = one;
   }
-  if (!nearest.empty() || wanted.size() < 4) return nearest;
+  if (!nearest.empty() || wanted.size() < 3) return nearest;
   for (const std::string& one : known) {
     const bool begins = one.starts_with(wanted) || wanted.starts_with(one + "-");
     if (begins && (nearest.empty() || one.size() < nearest.size())) nearest = one;

@@ -34,9 +34,17 @@ std::string refusal(const fs::path& output) {
   return "";
 }
 
+/// The lock there is this process's; when it was taken is not asked.
+bool is_ours(const fs::path& output) {
+  Json there = Json::parse(read_file(lock_path(output))), ours = Json::parse(lock_text());
+  there.erase("since");
+  ours.erase("since");
+  return there == ours;
+}
+
 bool taken(const fs::path& output) {
   const RunLock lock(output, false, quick);
-  return read_file(lock_path(output)) == lock_text() && refusal(output) != "";
+  return is_ours(output) && refusal(output) != "";
 }
 
 /// This process's lock, changed.

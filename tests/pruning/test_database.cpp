@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/flip_byte.hpp"
 #include "support/small_run.hpp"
 
 #include <fcntl.h>
@@ -12,18 +13,6 @@
 #include <galapagos/pruning/database.hpp>
 
 using namespace galapagos;
-
-namespace {
-
-void flip_byte(const std::filesystem::path& path, std::uint64_t offset) {
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  file.seekg(static_cast<std::streamoff>(offset));
-  const char byte = static_cast<char>(file.get() ^ 1);
-  file.seekp(static_cast<std::streamoff>(offset));
-  file.put(byte);
-}
-
-}  // namespace
 
 TEST_CASE("one lane gives one file, bit for bit, on any number of ranks", "[database]") {
   const Communicator world = Communicator::world();
@@ -122,11 +111,7 @@ TEST_CASE("what an earlier run left behind is taken up, or refused where it does
   world.barrier();
 
   // A damaged module of a finished file: found by its checksum, done again only when asked for.
-  if (world.is_root()) {
-    const Hdf5Handle data(H5Fopen(options.output.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
-    const Hdf5Handle weight(H5Dopen2(data.get(), "/modules/2/ffn/level_2/weight", H5P_DEFAULT), H5Dclose);
-    flip_byte(options.output, H5Dget_offset(weight.get()) + 5);
-  }
+  if (world.is_root()) test::flip_byte(options.output, "/modules/2/ffn/level_2/weight", 5);
   world.barrier();
   CHECK(test::code_of_build(world, options) == 3);
   if (world.is_root()) CHECK(std::filesystem::exists(options.output));

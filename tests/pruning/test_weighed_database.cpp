@@ -1,6 +1,7 @@
 // Databases whose order sensitivities weigh.
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/flip_byte.hpp"
 #include "support/random.hpp"
 #include "support/small_run.hpp"
 
@@ -166,13 +167,6 @@ std::map<ModuleId, double> costs_of_all(const TokenSet& calibration, Sensitivity
   return costs;
 }
 
-/// The bytes of a dataset in the file begin there.
-std::uint64_t place_in_file(const std::filesystem::path& path, const std::string& name) {
-  const Hdf5Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
-  const Hdf5Handle data(H5Dopen2(file.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
-  return H5Dget_offset(data.get());
-}
-
 }  // namespace
 
 TEST_CASE("end losses are nats per token, whatever is kept of G", "[database]") {
@@ -284,7 +278,7 @@ TEST_CASE("a database goes on with the sensitivities it was begun with and no ot
   if (world.is_root()) {
     std::fstream file(options.output, std::ios::in | std::ios::out | std::ios::binary);
     const auto place =
-        static_cast<std::streamoff>(place_in_file(options.output, "/modules/1/attn/end_loss")) + 8;
+        test::place_in_file(options.output, "/modules/1/attn/end_loss") + 8;
     file.seekg(place);
     const char byte = static_cast<char>(file.get() ^ 1);
     file.seekp(place);
@@ -317,7 +311,7 @@ TEST_CASE("sensitivities that do not fit are refused before anything is written"
   if (world.is_root()) {
     std::fstream file(folder / "s.h5", std::ios::in | std::ios::out | std::ios::binary);
     const auto place =
-        static_cast<std::streamoff>(place_in_file(folder / "s.h5", "/modules/0/ffn/sensitivity"));
+        test::place_in_file(folder / "s.h5", "/modules/0/ffn/sensitivity");
     file.seekp(place + 3);
     file.put('\x7f');
   }

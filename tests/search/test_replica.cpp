@@ -1,7 +1,7 @@
-#include "flip_byte.hpp"
 #include "replica_bench.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/flip_byte.hpp"
 #include "synthetic_search.hpp"
 
 #include <algorithm>
@@ -348,11 +348,12 @@ TEST_CASE("the space of a database", "[replica]") {
         const auto at = static_cast<std::size_t>(level);
         const std::vector<std::int64_t>& kept = module.kept[at];
         right = right && kept == model.database.kept(module.id, level);
-        // Norm, matrices and biases of what is left.
+        // Norms, matrices and biases of what is left.
+        const std::int64_t norms = (config.features.post_norms ? 2 : 1) * config.hidden_size;
         const auto columns = static_cast<std::int64_t>(kept.size());
         std::int64_t expected = 0;
         if (columns > 0 && module.id.kind == ModuleKind::ffn) {
-          expected = config.hidden_size + 3 * columns * config.hidden_size;
+          expected = norms + 3 * columns * config.hidden_size;
           if (config.features.mlp_bias) expected += 2 * columns + config.hidden_size;
         } else if (columns > 0) {
           std::vector<bool> used(static_cast<std::size_t>(config.kv_heads), false);
@@ -360,7 +361,7 @@ TEST_CASE("the space of a database", "[replica]") {
             used[static_cast<std::size_t>(column / config.head_dim / (config.heads / config.kv_heads))] =
                 true;
           const std::int64_t kv = config.head_dim * std::count(used.begin(), used.end(), true);
-          expected = config.hidden_size + (2 * columns + 2 * kv) * config.hidden_size;
+          expected = norms + (2 * columns + 2 * kv) * config.hidden_size;
           if (config.features.qkv_bias) expected += columns + 2 * kv;
           if (config.features.o_bias) expected += config.hidden_size;
           if (config.features.qk_norm) expected += 2 * config.head_dim;
@@ -409,7 +410,7 @@ TEST_CASE("a database of another model, or an unfinished one, is no space", "[re
   world.barrier();
   const DatabaseReader unfinished(folder / "unfinished.h5");
   says(refusal(unfinished, model.config, print), "unfinished");
-  says(refusal(unfinished, model.config, print), "galapagos database --resume");
+  says(refusal(unfinished, model.config, print), "run the command that began it again");
 }
 
 TEST_CASE("a search over a model is the same for any number of ranks", "[replica]") {

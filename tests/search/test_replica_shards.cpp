@@ -1,6 +1,6 @@
-#include "flip_byte.hpp"
 #include "replica_bench.hpp"
 #include "support/catch.hpp"
+#include "support/flip_byte.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,7 @@
 #include "search_command.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/flip_byte.hpp"
 #include "support/phases.hpp"
 #include "support/process.hpp"
 #include "support/refusal.hpp"
@@ -364,17 +365,7 @@ TEST_CASE("a search with wrong files is refused", "[search]") {
   // A byte flipped in a level that every search at that level begins with: found wherever levels live.
   {
     fs::copy_file(search_inputs() / "x.h5", folder / "damaged.h5");
-    std::uint64_t offset = 0;
-    {
-      const Hdf5Handle file(H5Fopen((folder / "damaged.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
-      const Hdf5Handle weight(H5Dopen2(file.get(), "/modules/2/ffn/level_3/weight", H5P_DEFAULT), H5Dclose);
-      offset = H5Dget_offset(weight.get());
-    }
-    std::fstream bytes(folder / "damaged.h5", std::ios::in | std::ios::out | std::ios::binary);
-    bytes.seekg(static_cast<std::streamoff>(offset) + 9);
-    const char byte = static_cast<char>(bytes.get() ^ 1);
-    bytes.seekp(static_cast<std::streamoff>(offset) + 9);
-    bytes.put(byte);
+    test::flip_byte(folder / "damaged.h5", "/modules/2/ffn/level_3/weight", 9);
   }
   for (const std::string home : {"device", "host", "file"}) {
     const std::string run = (folder / ("of_" + home)).string();

@@ -1,6 +1,6 @@
-#include "flip_byte.hpp"
 #include "search_command.hpp"
 #include "support/catch.hpp"
+#include "support/flip_byte.hpp"
 #include "support/process.hpp"
 
 #include <algorithm>
