@@ -146,7 +146,7 @@ void open_steps(const StepsRequest& request, const std::string& identity, const 
       throw InputError("there is something of another run already", (output / name).string(),
                        "choose another --output");
   }
-  fs::create_directories(output);
+  make_folders(output);
   write_file_atomically(known, identity);
 }
 
@@ -162,7 +162,7 @@ bool Steps::exists(const fs::path& path) const {
 }
 
 void Steps::make_folder(const fs::path& folder) const {
-  agree_at_root(world_, [&] { fs::create_directories(folder); });
+  agree_at_root(world_, [&] { make_folders(folder); });
 }
 
 void Steps::stop_where_asked() const {

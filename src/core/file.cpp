@@ -182,6 +182,16 @@ std::filesystem::path part_path(const std::filesystem::path& path) {
   return bare.string() + ".part";
 }
 
+void make_folders(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (!error && !std::filesystem::is_directory(folder)) error = std::make_error_code(std::errc::not_a_directory);
+  if (!error) return;
+  const std::string said = "cannot make the folder: " + error.message();
+  if (is_shortage(error.value())) throw ResourceError(said, folder.string(), remedy_for(error.value()));
+  throw InputError(said, folder.string(), remedy_for(error.value()));
+}
+
 void publish_file(const std::filesystem::path& from, const std::filesystem::path& to) {
   FileDescriptor(from, O_RDONLY).sync();
   if (std::rename(from.c_str(), to.c_str()) != 0) write_failed(to);

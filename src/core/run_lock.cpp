@@ -143,7 +143,7 @@ std::string lock_text() {
 RunLock::RunLock(const fs::path& output, bool makes_parents, LockTimes times)
     : path_(lock_path(output)), text_(lock_text()), times_(times) {
   const fs::path folder = fs::absolute(path_).parent_path();
-  if (makes_parents) fs::create_directories(folder);
+  if (makes_parents) make_folders(folder);
   if (::access(folder.c_str(), W_OK | X_OK) != 0) {
     path_.clear();
     return;

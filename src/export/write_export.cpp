@@ -156,7 +156,7 @@ void write_export(const Communicator& comm, Exporter& exporter, const ExportedMo
   agree_at_root(comm, [&] {
     check_export(output, files);
     fs::remove_all(part);  // of a run that was stopped
-    fs::create_directories(part);
+    make_folders(part);
   });
   std::size_t tensors = 0;
   for (const ExportFile& file : files) tensors += file.tensors.size();

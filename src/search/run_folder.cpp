@@ -157,11 +157,7 @@ void RunFolder::clear(bool only_check) const {
 
 void RunFolder::begin(const std::string& config_ini) const {
   check_found(Resume::no, found(), "search", path_.string());
-  std::error_code error;
-  fs::create_directories(path_, error);
-  if (error || !fs::is_directory(path_)) {
-    throw InputError("cannot make the folder of the run", path_.string(), "check the path given to --output");
-  }
+  make_folders(path_);
   write_file_atomically(path_ / "config.ini", config_ini);
   write_file_atomically(path_ / "migrations.csv", migrations_header);
 }

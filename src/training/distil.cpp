@@ -111,12 +111,7 @@ void check_complete(const DistilSetup& setup) {
 
 /// On the root: the folder of a new run.
 void make_folder(const DistilOptions& options) {
-  std::error_code error;
-  fs::create_directories(options.output / "layers", error);
-  if (error) {
-    throw InputError("cannot make the folder of the run", options.output.string(),
-                     "check the path given to --output");
-  }
+  make_folders(options.output / "layers");
   write_file_atomically(options.output / "config.ini", options.config_ini);
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/identity.hpp>
 #include <galapagos/io/safetensors.hpp>
@@ -40,7 +41,7 @@ void LayerFiles::write(std::int64_t layer, const StoredLayer& stored) const {
     entries.push_back(parent_.entry(stored.names[i]));
     if (!stored.bytes.empty()) entries.back().data = stored.bytes[i];
   }
-  std::filesystem::create_directories(folder(layer));
+  make_folders(folder(layer));
   write_safetensors(folder(layer) / file_name, entries,
                     {{"format", "pt"}, {identity_key, identity_}, {checksum_key, checksum_of(entries)}});
 }

@@ -69,12 +69,7 @@ void check_complete(const TrainOptions& options, const std::string& identity) {
 
 /// A new run's folder; what a run left there that ended before its first checkpoint goes.
 void make_folder(const TrainOptions& options) {
-  std::error_code error;
-  fs::create_directories(options.output, error);
-  if (error || !fs::is_directory(options.output)) {
-    throw InputError("cannot make the folder of the run", options.output.string(),
-                     "check the path given to --output");
-  }
+  make_folders(options.output);
   fs::remove(options.output / "metrics.jsonl");
   write_file_atomically(options.output / "config.ini", options.config_ini);
 }

@@ -45,7 +45,7 @@ Model odd(const std::string& family) {
   const auto layers = static_cast<std::size_t>(model.config.layers);
   for (std::size_t layer = 0; layer < layers; ++layer) {
     LayerShape& shape = model.config.layer_shapes[layer];
-    if (shape.columns > 0) shape.columns = 61;
+    if (shape.columns > 0) shape.columns = 41;
     if (layer + 1 == layers) shape.kv_of_head = {0, 0, 0, 1}, shape.kv_heads = 2;
   }
   return model;
@@ -130,7 +130,8 @@ struct Step {
   Values gradients, weights;
 };
 
-/// Loss and gradients of all sequences, from the text or from a reference, and the weights after two steps.
+/// Loss, norm and weights of the second of two steps over all sequences, from the text or from a reference;
+/// the first one's gradients, as the second's hang on which way rounding tips the least of these.
 Step two_steps(const Model& model, const ModelPart& part, const Model* reference, const Shards& shards,
                bool recompute, double clip, const TrainingLoss& loss) {
   const ops::Context context;
@@ -148,8 +149,10 @@ Step two_steps(const Model& model, const ModelPart& part, const Model* reference
   Step step;
   for (int i = 0; i < 2; ++i) {
     step.loss = add_gradients(pass, weights, tokens, 25, 0.1f, teacher ? &*teacher : nullptr, gradients)->all;
-    step.gradients = values_of(weights, &gradients.all());
-    sum_terms(shards, step.gradients);
+    if (i == 0) {
+      step.gradients = values_of(weights, &gradients.all());
+      sum_terms(shards, step.gradients);
+    }
     step.norm = optimiser.step(gradients, 1e-3, clip);
   }
   step.weights = values_of(weights);
@@ -233,7 +236,7 @@ TEST_CASE("losses, gradients and trained weights of shards are those of the whol
                       << ": gradients within " << gradients << ", weights " << weights);
       CHECK(found.loss == Approx(expected.loss).epsilon(2e-6));
       CHECK(found.norm == Approx(expected.norm).epsilon(2e-5));
-      CHECK(gradients < 5e-5);  // fp32 got to 2.1e-5 with one processor's kernels
+      CHECK(gradients < 5e-5);  // fp32 got to 1.2e-5
       CHECK(weights < 1e-3);    // a step is as long for a gradient of 1e-8 as for one of 1
       CHECK(world.all(found.loss == world.broadcast_value(found.loss)));
     }
@@ -247,6 +250,7 @@ TEST_CASE("the perplexity of shards is that of the whole model", "[shards]") {
     const ModelPart part = part_of_model(model.config, world.rank(), world.size());
     const Shards shards = shards_of(world, part);
     const TokenSet tokens = some_tokens(model.config);
+    INFO(model.name);
     const double expected =
         sum_nll(context, model.config,
                 load_model_weights(model.part(part_of_model(model.config, 0, 1), DType::bf16)), tokens, 30);

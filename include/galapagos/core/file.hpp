@@ -55,6 +55,10 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+/// Makes a folder and those above it, where they are not there yet. InputError where there can be none,
+/// ResourceError where the file system falls short.
+void make_folders(const std::filesystem::path& folder);
+
 /// The name a file bears while it is being written: `X.part`.
 std::filesystem::path part_path(const std::filesystem::path& path);
 
