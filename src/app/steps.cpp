@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <string_view>
 #include <utility>
 
 #include <galapagos/comm/agreement.hpp>
@@ -36,9 +37,11 @@ Words StepWords::computing(Words own) const {
 void StepWords::add_calibration(Words& words, const char* as) const {
   add_where_given(words, "sequence-length", "sequence-length");
   if (options_.flag("add-bos")) words.emplace_back("--add-bos");
-  add_where_given(words, "text-key", "text-key");
-  add_where_given(words, "skip-bad-lines", "skip-bad-lines");
-  if (options_.flag("allow-invalid-utf8")) words.emplace_back("--allow-invalid-utf8");
+  for (const char* name : text_option_names) {
+    const bool is_flag = std::string_view(name) == "allow-invalid-utf8";
+    if (!is_flag) add_where_given(words, name, name);
+    if (is_flag && options_.flag(name)) words.push_back(fmt::format("--{}", name));
+  }
   words.emplace_back(as);
   for (const std::string& file : options_.get<Words>("calibration")) words.push_back(file);
 }

@@ -30,10 +30,11 @@ StitchOptions stitch_options(const Asked<StitchRequest>& asked) {
     options.refit->ridge = *asked.request.refit;
     return options;
   }
-  for (const char* name : {"calibration", "calibration-tokens", "sequence-length", "add-bos", "text-key",
-                           "skip-bad-lines", "allow-invalid-utf8"}) {
+  std::vector<std::string> names = {"calibration", "calibration-tokens", "sequence-length", "add-bos"};
+  names.insert(names.end(), text_option_names.begin(), text_option_names.end());
+  for (const std::string& name : names) {
     if (asked.options.given(name))
-      throw UsageError("text, and nothing to do with it", std::string("--") + name,
+      throw UsageError("text, and nothing to do with it", "--" + name,
                        "give --refit auto besides, or leave it out");
   }
   return options;

@@ -76,6 +76,7 @@ class SafetensorsExporter : public Exporter {
       // std::filesystem's copying hides a full disk.
       if (fs::exists(from)) write_file_atomically(folder / name, read_file(from));
     }
+    copy_templates(folder);
     for (const auto& [name, text] : model_->texts) write_file_atomically(folder / name, text);
     if (model_->config.pruned()) {
       write_file_atomically(folder / "configuration_galapagos.py", python::configuration);
@@ -88,6 +89,17 @@ class SafetensorsExporter : public Exporter {
   }
 
  private:
+  /// Those that are chosen by name.
+  void copy_templates(const fs::path& folder) const {
+    const fs::path name = "additional_chat_templates", from = model_->parent / name;
+    if (!fs::is_directory(from)) return;
+    make_folders(folder / name);
+    for (const auto& entry : fs::directory_iterator(from)) {
+      if (entry.path().extension() == ".jinja")
+        write_file_atomically(folder / name / entry.path().filename(), read_file(entry.path()));
+    }
+  }
+
   const ExportedTensor& source_of(const StoredTensor& stored) const {
     return model_->tensors[stored.source.value()];
   }

@@ -48,8 +48,7 @@ Names choose(const Names& names, const TextOptions& options, const fs::path& fil
   } else {
     const std::vector<Names> kinds = {{"text"}, {"prompt", "response"}, {"messages"}, {"conversations"}};
     for (const Names& kind : kinds) {
-      if (chosen.empty() && has(kind[0]))
-        std::copy_if(kind.begin(), kind.end(), std::back_inserter(chosen), has);
+      if (chosen.empty() && std::all_of(kind.begin(), kind.end(), has)) chosen = kind;
     }
   }
   if (chosen.empty()) {
@@ -58,8 +57,15 @@ Names choose(const Names& names, const TextOptions& options, const fs::path& fil
     throw InputError("has no column with a text; its columns are " + printable(all, 300), file.string(),
                      "name one by --text-key");
   }
+  for (const std::string& name : chosen) {
+    if (std::count(names.begin(), names.end(), name) > 1)
+      throw InputError("has several columns named " + printable(name, 40), file.string(),
+                       "rename one of them");
+  }
   for (const char* more : {"tools", "chat_template_kwargs"}) {
-    if (has(more) && (chosen[0] == "messages" || chosen[0] == "conversations")) chosen.emplace_back(more);
+    if (std::count(names.begin(), names.end(), more) == 1 &&
+        (chosen[0] == "messages" || chosen[0] == "conversations"))
+      chosen.emplace_back(more);
   }
   return chosen;
 }
@@ -134,7 +140,11 @@ class Tables : public RecordSource {
         if (batches_ == nullptr) return false;
         row_ = 0;
         batch_ = batches_();
-        if (batch_ == nullptr) open();
+        if (batch_ == nullptr) {
+          open();
+        } else {
+          check(batch_->ValidateFull(), files_[file_ - 1]);  // readers take offsets as they come
+        }
       }
       if (row_ == 0) chosen_ = choose(names_of(*batch_->schema()), options_, files_[file_ - 1]);
       const std::int64_t row = row_++;

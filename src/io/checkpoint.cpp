@@ -81,20 +81,26 @@ Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
     for (const fs::path& path : paths) add_file(path);
   }
   if (files_.empty()) {
-    throw InputError("no *.safetensors files", folder.string(),
-                     "give the folder of a Hugging Face model with its weights as safetensors");
+    throw InputError("no *.safetensors files", folder.string(), remedy_for_missing_weights(folder));
   }
   take_text();
   split_fused();
 }
 
-/// Of a model of text and images the text model alone, under its own names.
+/// Of a model of text and images the text model alone, under its own names; of one that was saved without its
+/// head, as embedding models are, with the names that it has beside one.
 void Checkpoint::take_text() {
-  const auto other = [](const auto& item) { return text_name_of(item.first) != item.first; };
+  const bool bare = has("embed_tokens.weight") && !has("model.embed_tokens.weight");
+  const auto name_of = [&](std::string_view name) {
+    const std::string text_name = text_name_of(name);
+    return bare && !text_name.empty() && !text_name.starts_with("lm_head.") ? "model." + text_name
+                                                                            : text_name;
+  };
+  const auto other = [&](const auto& item) { return name_of(item.first) != item.first; };
   if (std::ranges::none_of(tensors_, other)) return;
   std::map<std::string_view, const TensorEntry*> taken;
   for (const auto& [name, entry] : tensors_) {
-    const std::string text_name = text_name_of(name);
+    const std::string text_name = name_of(name);
     if (text_name.empty()) continue;
     const TensorEntry& own =
         parts_.emplace_back(TensorEntry{text_name, entry->dtype, entry->shape, entry->data});

@@ -147,7 +147,7 @@ std::string list_families() {
     if (!list.empty()) list += ", ";
     list += family.model_type;
   }
-  return list;
+  return list + ", or the text in a mistral3 or gemma3";
 }
 
 }  // namespace galapagos

@@ -22,13 +22,28 @@ bool same(const TensorEntry& a, const TensorEntry& b) {
   return a.dtype == b.dtype && a.shape == b.shape && std::ranges::equal(a.data, b.data);
 }
 
+constexpr const char* tie = "tie_word_embeddings";
+
+/// Whether a model of text and images leaves open whether it ties.
+bool leaves_open(const HfConfig& config) {
+  const auto said = config.source.find(tie);
+  return said != config.source.end() && said->is_null();
+}
+
 /// transformers 5 ties only what is equal; its releases before 5 would forget the head.
 void fit_head(HfConfig& config, const Checkpoint& checkpoint, std::vector<std::string>& warnings) {
   constexpr const char *head = "lm_head.weight", *embedding = "model.embed_tokens.weight";
+  if (leaves_open(config)) {
+    config.tie_word_embeddings =
+        !checkpoint.has(head) ||
+        (checkpoint.has(embedding) && same(checkpoint.entry(head), checkpoint.entry(embedding)));
+    config.source[tie] = config.tie_word_embeddings;
+    return;
+  }
   if (!config.tie_word_embeddings || !checkpoint.has(head) || !checkpoint.has(embedding)) return;
   if (same(checkpoint.entry(head), checkpoint.entry(embedding))) return;
   config.tie_word_embeddings = false;
-  config.source["tie_word_embeddings"] = false;
+  config.source[tie] = false;
   warnings.push_back(fmt::format(
       "{}: tie_word_embeddings is true, but another {} is stored than {}: the stored one is taken, as "
       "transformers 5 does (4 takes the embedding)",
@@ -70,7 +85,8 @@ void fit_biases(HfConfig& config, const Checkpoint& checkpoint, std::vector<std:
 }  // namespace
 
 void fit_to_weights(HfConfig& config, const fs::path& folder, std::vector<std::string>& warnings) {
-  const bool asks = config.tie_word_embeddings || config.features.o_bias || config.features.mlp_bias;
+  const bool asks =
+      config.tie_word_embeddings || leaves_open(config) || config.features.o_bias || config.features.mlp_bias;
   if (!asks || !has_weights(folder)) return;
   const Checkpoint checkpoint(folder);
   fit_head(config, checkpoint, warnings);

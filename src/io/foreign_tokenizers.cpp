@@ -17,10 +17,10 @@ namespace {
 }
 
 [[noreturn]] void refuse_tekken(const std::filesystem::path& file) {
-  throw InputError(
-      "is Mistral's tekken.json, which is not read", file.string(),
-      "put the tokenizer.json of the same model on Hugging Face in its place, or tokenize elsewhere "
-      "into Megatron .bin/.idx");
+  throw InputError("is Mistral's tekken.json, which is not read", file.string(),
+                   "put a tokenizer.json of the same model in its place, perhaps from a mirror of it, or "
+                   "tokenize elsewhere "
+                   "into Megatron .bin/.idx");
 }
 
 [[noreturn]] void refuse_vocabulary(const std::filesystem::path& file) {

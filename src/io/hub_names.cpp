@@ -42,6 +42,24 @@ std::string remedy_for_missing_model(const std::string& name) {
          name + " --local-dir " + folder + "', then give " + folder;
 }
 
+std::string remedy_for_missing_weights(const std::filesystem::path& folder) {
+  bool pickled = false, gguf = false;
+  std::error_code error;
+  for (std::filesystem::directory_iterator file(folder, error), end; !error && file != end;
+       file.increment(error)) {
+    const std::string name = file->path().filename();
+    pickled =
+        pickled || (name.starts_with("pytorch_model") && name.ends_with(".bin")) || name.ends_with(".pth");
+    gguf = gguf || name.ends_with(".gguf");
+  }
+  if (pickled)
+    return "PyTorch's pickles are not read: make safetensors of them with transformers, "
+           "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW), or download those that the model "
+           "has";
+  if (gguf) return "GGUF is not read: give the folder of the model that it was made from";
+  return "give the folder of a Hugging Face model with its weights as safetensors";
+}
+
 std::string remedy_for_missing_text(const std::string& name) {
   const auto known =
       std::find_if(datasets.begin(), datasets.end(), [&](const Dataset& set) { return set.name == name; });

@@ -10,8 +10,8 @@
 namespace galapagos {
 
 // Reads records without making values of what nobody asked for, so that NaN, deep nesting, huge numbers,
-// duplicate keys or half surrogates elsewhere in a record do not matter. What is read is read strictly. All
-// throw a RecordFault without a remedy.
+// duplicate keys or half surrogates elsewhere in a record do not matter. What is read is read strictly, but
+// for raw tabs and other control characters. All throw a RecordFault without a remedy.
 
 /// A member of an object, both as they are written; the key without its quotes.
 struct JsonMember {

@@ -123,8 +123,15 @@ void MdsReader::load(const Shard& shard) {
   const fs::path& path = fs::exists(shard.raw) || shard.compressed.empty() ? shard.raw : shard.compressed;
   if (!fs::exists(path))
     throw InputError("a shard that the index names is missing", path.string(), "copy the whole folder");
-  data_.resize(shard.bytes + 1);
-  const std::size_t got = ByteStream::open(path)->read(std::span(data_));
+  // An index may promise anything: memory follows what comes.
+  constexpr std::uint64_t piece = 1 << 20;
+  const auto stream = ByteStream::open(path);
+  data_.clear();
+  std::size_t got = 0;
+  while (got == data_.size() && got <= shard.bytes) {
+    data_.resize(std::min(shard.bytes + 1, std::max(piece, std::uint64_t{2} * got)));
+    got += stream->read(std::span(data_).subspan(got));
+  }
   if (got != shard.bytes)
     damaged(fmt::format("a shard of {} bytes where the index says {}",
                         got > shard.bytes ? "more" : std::to_string(got), shard.bytes),

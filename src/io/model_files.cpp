@@ -17,6 +17,7 @@ OwnFiles model_files() {
           "tokenizer_config.json",
           "chat_template.json",
           "chat_template.jinja",
+          "additional_chat_templates/*.jinja",
           "special_tokens_map.json",
           "configuration_galapagos.py",
           "modeling_galapagos.py"};

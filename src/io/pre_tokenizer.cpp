@@ -4,6 +4,7 @@
 #include "characters.hpp"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -85,6 +86,9 @@ void cut_before(std::string_view text, const std::string& mark, const Sink& sink
 
 PreTokenizer::PreTokenizer(const Json& definition, const std::string& where) {
   if (!definition.is_null()) add(definition, where);
+  if (constexpr std::size_t most = 256; stages_.size() > most)  // each is a call within the one before it
+    throw InputError(fmt::format("a pre_tokenizer of {} stages, more than {}", stages_.size(), most), where,
+                     "replace the file");
   // The model itself can spell the bytes of its pieces, sooner.
   byte_level_ = !stages_.empty() && std::holds_alternative<Bytes>(stages_.back());
   if (byte_level_) stages_.pop_back();

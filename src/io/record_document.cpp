@@ -94,7 +94,7 @@ void read_record_document(std::string_view record, const TextOptions& options, b
     document.push_back({text_of(options.text_key, *value, counts), false});
   } else if (const auto text = find_member(members, "text")) {
     document.push_back({text_of("text", *text, counts), false});
-  } else if (find_member(members, "prompt")) {
+  } else if (find_member(members, "prompt") && find_member(members, "response")) {
     document.push_back({text_of(members, "prompt", counts), false});
     document.push_back({text_of(members, "response", counts), true});
   } else if (const auto messages = find_member(members, "messages")) {
@@ -102,7 +102,7 @@ void read_record_document(std::string_view record, const TextOptions& options, b
   } else if (const auto turns = find_member(members, "conversations")) {
     read_messages(*turns, members, options, responses, document, counts);
   } else {
-    missing("text", members);
+    missing(find_member(members, "prompt") ? "response" : "text", members);
   }
 }
 

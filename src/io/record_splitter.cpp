@@ -39,19 +39,25 @@ char line_end_of(std::string_view text) {
   return '\n';
 }
 
-/// Whether one of the first lines is an object by itself, which is not indented.
+/// Whether a line that is no object by itself is the beginning of one that goes over several.
+bool begins_object(std::string_view line) {
+  const std::size_t last = line.find_last_not_of(" \t\r");
+  return last != std::string_view::npos && std::strchr("{[,:", line[last]) != nullptr;
+}
+
+/// Whether one of the first lines is an object by itself, and not within another.
 bool has_record_lines(std::string_view text, char line_end) {
   std::vector<JsonMember> members;
   for (int line = 0; line < 20; ++line) {
     const std::size_t end = text.find(line_end);
     if (end == std::string_view::npos) return false;
-    try {
-      if (text.starts_with('{')) {
+    if (text.starts_with('{')) {
+      try {
         scan_object(text.substr(0, end), members);
         return true;
+      } catch (const RecordFault&) {
+        if (begins_object(text.substr(0, end))) return false;
       }
-    } catch (const RecordFault&) {
-      // A line that is not one.
     }
     text.remove_prefix(end + 1);
   }

@@ -23,6 +23,7 @@ bool has_suffix(const fs::path& file, const char* suffix) {
 }  // namespace
 
 TableKind table_kind(const fs::path& file) {
+  if (!fs::is_regular_file(file)) return TableKind::none;  // what is looked at in a pipe is gone
   std::ifstream in(file, std::ios::binary);
   std::array<char, 8> bytes{};
   in.read(bytes.data(), bytes.size());
@@ -69,15 +70,11 @@ std::vector<fs::path> table_files(const fs::path& folder) {
 std::unique_ptr<RecordSource> open_tables(const std::vector<fs::path>& files, const TextOptions&) {
   const fs::path& file = files.front();
   const bool parquet = table_kind(file) == TableKind::parquet;
-  throw InputError(
-      parquet ? "is a Parquet file, which this build without Apache Arrow cannot read"
-              : "is an Arrow file, which this build without Apache Arrow cannot read",
-      file.string(),
-      parquet
-          ? "make .jsonl of it, as by: duckdb -c \"COPY (FROM 'X.parquet') TO 'X.jsonl' (FORMAT json)\", or "
-            "build with Arrow (cmake -DARROW_ROOT=DIR)"
-          : "make .jsonl of it, as by datasets' Dataset.from_file(X).to_json(Y, lines=True), or build with "
-            "Arrow (cmake -DARROW_ROOT=DIR)");
+  throw InputError(parquet ? "is a Parquet file, which this build without Apache Arrow cannot read"
+                           : "is an Arrow file, which this build without Apache Arrow cannot read",
+                   file.string(),
+                   fmt::format("{}, or build with Arrow (cmake -DARROW_ROOT=DIR)",
+                               parquet ? jsonl_of_parquet : jsonl_of_arrow));
 }
 #endif
 

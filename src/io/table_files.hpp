@@ -12,6 +12,12 @@ namespace galapagos {
 
 enum class TableKind { none, parquet, arrow_file, arrow_stream };
 
+/// What to do without Arrow.
+inline constexpr const char* jsonl_of_parquet =
+    "make .jsonl of it, as by: duckdb -c \"COPY (FROM 'X.parquet') TO 'X.jsonl' (FORMAT json)\"";
+inline constexpr const char* jsonl_of_arrow =
+    "make .jsonl of it, as by datasets' Dataset.from_file(X).to_json(Y, lines=True)";
+
 /// By the first bytes of a file, of a Parquet file also its name or its last ones.
 TableKind table_kind(const std::filesystem::path& file);
 

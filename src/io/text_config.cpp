@@ -39,9 +39,9 @@ Json text_config_of(const Json& json, const std::string& where) {
   if (json_absent(text, "model_type")) text["model_type"] = holder->text_type;
   for (const char* key : {"dtype", "torch_dtype", "bos_token_id", "eos_token_id", "pad_token_id"})
     if (json_absent(text, key) && !json_absent(json, key)) text[key] = json[key];
-  // The outer model ties, if any does.
+  // The outer model ties, if any does. Where it does not say, transformers 5 ties what is not stored twice.
   text["tie_word_embeddings"] =
-      json_absent(json, "tie_word_embeddings") ? Json(true) : json["tie_word_embeddings"];
+      json_absent(json, "tie_word_embeddings") ? Json() : json["tie_word_embeddings"];
   if (holder->with_defaults) {
     for (const auto& [key, value] : gemma_defaults)
       if (!text.contains(key)) text[key] = value;

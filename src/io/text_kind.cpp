@@ -1,5 +1,7 @@
 #include "text_kind.hpp"
 
+#include "table_files.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -46,12 +48,9 @@ struct Signature {
 };
 
 constexpr std::array signatures = {
-    Signature{"PAR1"sv, 0, "a Parquet file",
-              "make .jsonl of it, as by: duckdb -c \"COPY (FROM 'X.parquet') TO 'X.jsonl' (FORMAT json)\""},
-    Signature{"ARROW1"sv, 0, "an Arrow file",
-              "make .jsonl of it, as by datasets' Dataset.from_file(X).to_json(Y), lines=True"},
-    Signature{"\xff\xff\xff\xff"sv, 0, "an Arrow stream",
-              "make .jsonl of it, as by datasets' Dataset.from_file(X).to_json(Y), lines=True"},
+    Signature{"PAR1"sv, 0, "a Parquet file", jsonl_of_parquet},
+    Signature{"ARROW1"sv, 0, "an Arrow file", jsonl_of_arrow},
+    Signature{"\xff\xff\xff\xff"sv, 0, "an Arrow stream", jsonl_of_arrow},
     Signature{"BZh"sv, 0, "compressed with bzip2", "bunzip2 it, or make it .zst"},
     Signature{"\xfd"
               "7zXZ"sv,

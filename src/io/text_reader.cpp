@@ -46,6 +46,10 @@ bool DocumentReader::web_page() const {
   return records_->web_page();
 }
 
+std::string DocumentReader::where() const {
+  return records_->where();
+}
+
 bool DocumentReader::next(std::vector<TextPart>& document) {
   counts_ = {};
   if (!skip()) return false;

@@ -2,6 +2,7 @@
 
 #include "encode_parts.hpp"
 
+#include <fmt/format.h>
 #include <utility>
 
 namespace galapagos {
@@ -63,6 +64,15 @@ bool TokenizedBlocks::read_into(TokenizedBlock& block) {
   return true;
 }
 
+EncodedParts TokenizedBlocks::encode() const {
+  try {
+    return encode_parts(tokenizer_, document_, bos_);
+  } catch (const InputError& error) {
+    throw BadRecord(fmt::format("has what the tokenizer refuses: {}", error.what()), reader_->where(),
+                    "or go on past such records with --skip-bad-lines N");
+  }
+}
+
 void TokenizedBlocks::append(TokenizedBlock& block) const {
   TextCounts& counts = block.facts.counts;
   counts.characters += reader_->counts().characters;
@@ -70,7 +80,7 @@ void TokenizedBlocks::append(TokenizedBlock& block) const {
   counts.surrogates += reader_->counts().surrogates;
   counts.zeros += reader_->counts().zeros;
   counts.bare_chats += reader_->counts().bare_chats;
-  const EncodedParts encoded = encode_parts(tokenizer_, document_, bos_);
+  const EncodedParts encoded = encode();
   if (encoded.ids.empty()) {
     ++block.facts.empty_documents;
     return;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "encode_parts.hpp"
+
 #include <cstdint>
 #include <exception>
 #include <filesystem>
@@ -57,6 +59,7 @@ class TokenizedBlocks {
   bool visit_block(TokenizedBlock* block);
   bool read_into(TokenizedBlock& block);
   void append(TokenizedBlock& block) const;
+  EncodedParts encode() const;
 
   std::vector<std::filesystem::path> files_;
   const Tokenizer& tokenizer_;

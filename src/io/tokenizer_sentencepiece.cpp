@@ -1,3 +1,4 @@
+#include "added_tokens.hpp"
 #include "foreign_tokenizers.hpp"
 #include "sentencepiece_kinds.hpp"
 #include "special_tokens.hpp"
@@ -9,6 +10,8 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/hash.hpp>
+#include <galapagos/core/json.hpp>
+#include <galapagos/core/logging.hpp>
 
 namespace galapagos {
 namespace {
@@ -20,10 +23,16 @@ class SentencePieceTokenizer : public Tokenizer {
   explicit SentencePieceTokenizer(const std::filesystem::path& path) : where_(path.string()) {
     const std::string content = read_file(path, max_file_bytes);
     refuse_tiktoken(content, path);
-    const auto status = processor_.LoadFromSerializedProto(content);
-    if (!status.ok()) {
-      throw InputError("not a SentencePiece model: " + status.ToString(), where_, "replace the file");
+    load(processor_, content);
+    // The same without a space in front: of what is said twice in protobuf's format the last counts.
+    load(within_,
+         content + std::string("\x1a\x02\x18\x00", 4));  // normalizer_spec { add_dummy_prefix: false }
+    for (const int id : {processor_.bos_id(), processor_.eos_id(), processor_.unk_id()}) {
+      AddedToken token;
+      token.id = id;
+      if (id >= 0) special_.add(processor_.IdToPiece(id), token);
     }
+    warn_of_added_tokens(path);
     fingerprint_ = Hash64().add(content).value();
     bos_ = processor_.bos_id();
     if (const auto token = configured_bos_token(path)) {
@@ -74,18 +83,49 @@ class SentencePieceTokenizer : public Tokenizer {
     return processor_.IdToPiece(id) == token ? std::optional<std::int32_t>(id) : std::nullopt;
   }
 
+  /// The model's special tokens are found in the text, and only its beginning gets a space in front, as
+  /// transformers has it.
   std::vector<std::int32_t> encode_valid(std::string_view text) const override {
-    std::vector<int> ids;
-    const auto status = processor_.Encode({text.data(), text.size()}, &ids);
-    if (!status.ok()) {
-      throw InputError("SentencePiece cannot tokenize a text: " + status.ToString(), where_,
-                       "check the text and the model");
+    std::vector<std::int32_t> ids;
+    for (const AddedTokenMatcher::Piece& piece : special_.split(text)) {
+      if (piece.id) {
+        ids.push_back(*piece.id);
+        continue;
+      }
+      std::vector<int> some;
+      const auto status = (piece.begin == 0 ? processor_ : within_)
+                              .Encode({text.data() + piece.begin, piece.end - piece.begin}, &some);
+      if (!status.ok()) {
+        throw InputError("SentencePiece cannot tokenize a text: " + status.ToString(), where_,
+                         "check the text and the model");
+      }
+      ids.insert(ids.end(), some.begin(), some.end());
     }
     return ids;
   }
 
+  void load(sentencepiece::SentencePieceProcessor& processor, const std::string& content) const {
+    const auto status = processor.LoadFromSerializedProto(content);
+    if (!status.ok())
+      throw InputError("not a SentencePiece model: " + status.ToString(), where_, "replace the file");
+  }
+
+  void warn_of_added_tokens(const std::filesystem::path& path) const {
+    const std::filesystem::path added = path.parent_path() / "added_tokens.json";
+    if (!std::filesystem::exists(added)) return;
+    const Json tokens = read_json(added);
+    for (const auto& [token, id] : tokens.items()) {
+      if (find(token)) continue;
+      return log_warning_once(fmt::format(
+          "{}: '{}' and what else {} does not have is read as any text; transformers makes a tokenizer.json "
+          "that has it: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
+          added.string(), printable(token, 40), path.filename().string()));
+    }
+  }
+
   std::string where_;
-  sentencepiece::SentencePieceProcessor processor_;
+  sentencepiece::SentencePieceProcessor processor_, within_;
+  AddedTokenMatcher special_;
   std::uint64_t fingerprint_ = 0;
   int bos_ = -1;
 };

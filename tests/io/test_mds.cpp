@@ -126,6 +126,9 @@ TEST_CASE("a damaged or strange folder of MDS shards is refused", "[mds]") {
   one.index["shards"][0]["format"] = "json";
   CHECK(contains(one.error(), "shards of the format 'json'"));
   one = texts();
+  one.index["shards"][0]["raw_data"]["bytes"] = UINT32_MAX;  // none of which is taken before it is there
+  CHECK(contains(one.error(), "where the index says 4294967295"));
+  one = texts();
   one.index["shards"][0]["raw_data"]["basename"] = "../shard.mds";
   CHECK(contains(one.error(), "outside the folder"));
   one = texts();

@@ -61,6 +61,29 @@ TEST_CASE("a model of text and images is its text model") {
   }
 }
 
+TEST_CASE("whether a Mistral 3 that does not say so ties is what its weights say") {
+  const TemporaryFolder folder;
+  write_inside(folder.path(), "model.language_model.", "lm_head.weight");
+  Json outer = read_json(folder / "config.json");
+  outer.erase("tie_word_embeddings");
+  write_text(folder / "config.json", outer.dump());
+  CHECK_FALSE(read_hf_config(folder.path()).tie_word_embeddings);
+  CHECK_FALSE(parse_hf_config(outer, "the test").tie_word_embeddings);
+  write_inside(folder.path(), "model.language_model.", "vision_tower.no_head.weight");
+  write_text(folder / "config.json", outer.dump());
+  CHECK(read_hf_config(folder.path()).tie_word_embeddings);
+}
+
+TEST_CASE("a model that was saved without its head has its names all the same") {
+  const std::filesystem::path plain = data_file("models/qwen2_tiny");
+  const TemporaryFolder folder;
+  const SafetensorsFile file(plain / "model.safetensors");
+  std::vector<TensorEntry> entries(file.entries().begin(), file.entries().end());
+  for (TensorEntry& entry : entries) entry.name = entry.name.substr(sizeof("model.") - 1);
+  write_safetensors(folder / "model.safetensors", entries);
+  CHECK(Checkpoint(folder.path()).names() == Checkpoint(plain).names());
+}
+
 TEST_CASE("what a Gemma 3's text_config leaves open, and what is missing") {
   const Json text = {{"hidden_size", 2560},
                      {"intermediate_size", 10240},

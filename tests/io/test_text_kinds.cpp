@@ -1,5 +1,8 @@
 #include "io/documents.hpp"
 
+#include <sys/stat.h>
+#include <thread>
+
 using namespace galapagos;
 using namespace std::string_literals;
 using test::contains;
@@ -47,6 +50,23 @@ TEST_CASE("compression is known by the content, not by the name", "[text]") {
   CHECK(contains(read_error("a.gz", gzip("plain text")), "does not end in"));
   CHECK(contains(read_error("a", "plain text"), "does not end in"));
   CHECK(read_text("a", "\n [ {\"text\": \"one\"},{\"text\": \"two\"} ]") == two);
+}
+
+TEST_CASE("a pipe is read from its beginning", "[text]") {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path pipe = folder / "a.jsonl";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  std::string many;
+  for (int i = 0; i < 2000; ++i) many += lines;
+  std::thread writer([&] { test::write_text(pipe, many); });
+  const Documents documents = test::read_all(pipe);
+  writer.join();
+  CHECK(documents.size() == 4000);
+}
+
+TEST_CASE("records over several lines are no lines of records", "[text]") {
+  const std::string pretty = "{\n\"a\": [\n{\"text\": \"no\"}\n],\n\"text\": \"one\"\n}\n";
+  CHECK(read_text("a.json", pretty + "{\n\"text\": \"two\"\n}\n") == two);
 }
 
 TEST_CASE("nothing is no document", "[text]") {

@@ -66,15 +66,16 @@ TEST_CASE("instructions are read part by part", "[text]") {
       "{\"prompt\": \"1+1=\", \"response\": \"2\"}\n"
       "{\"messages\": [{\"role\": \"system\", \"content\": \"s\"}, {\"role\": \"user\", \"content\": \"u\"}, "
       "{\"role\": \"assistant\", \"content\": \"a\"}, {\"role\": \"user\", \"content\": \"v\"}]}\n"
-      "{\"text\": \"t\", \"prompt\": \"p\"}\n");
+      "{\"text\": \"t\", \"prompt\": \"p\"}\n"
+      "{\"prompt\": \"p\", \"messages\": [{\"role\": \"assistant\", \"content\": \"b\"}]}\n");
   DocumentReader reader(folder / "a.jsonl");
   std::vector<TextPart> document;
   std::string texts, marks;
   while (reader.next(document)) {
     for (const TextPart& part : document) texts += part.text + '|', marks += part.response ? '1' : '0';
   }
-  CHECK(texts == "1+1=|2|s|u|a|v|t|");
-  CHECK(marks == "0100100");
+  CHECK(texts == "1+1=|2|s|u|a|v|t|b|");
+  CHECK(marks == "01001001");
 }
 
 TEST_CASE("documents can be passed over unread", "[text]") {

@@ -92,6 +92,15 @@ TEST_CASE("a tokenizer knows its size, its BOS token and its file", "[tokenizer]
   CHECK(llama3->encode("<|begin_of_text|>") == Ids{760});
 }
 
+TEST_CASE("a SentencePiece model finds its special tokens in a text, as transformers 5 does", "[tokenizer]") {
+  const auto model = Tokenizer::load(test::data_file("models/llama2_tiny/tokenizer.model"));
+  CHECK(model->encode("a</s>b") == Ids{266, 2, 572});
+  CHECK(model->encode("<s>x") == Ids{1, 657});
+  CHECK(model->encode("x <unk> y") == Ids{537, 657, 537, 0, 537, 555});
+  CHECK(model->encode("a </s> b</s>c") == Ids{266, 537, 2, 334, 2, 548});
+  CHECK(model->encode("<s></s>") == Ids{1, 2});
+}
+
 TEST_CASE("BOS comes from the template where there is no tokenizer_config.json", "[tokenizer]") {
   const test::TemporaryFolder folder;
   const std::string json = read_file(test::data_file("models/llama3_tiny/tokenizer.json"));

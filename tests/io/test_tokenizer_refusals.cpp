@@ -123,6 +123,14 @@ TEST_CASE("other libraries' tokenizers are refused by name", "[tokenizer]") {
   CHECK(contains(input_error([&] { Tokenizer::load(folder.path()); }), "save_pretrained"));
 }
 
+TEST_CASE("a pre-tokenizer has no more stages than any needs", "[tokenizer]") {
+  Json file = Json::parse(golden("llama3_tiny"));
+  Json stages = Json::array();
+  for (int i = 0; i < 300; ++i) stages.push_back({{"type", "Digits"}, {"individual_digits", true}});
+  file["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", stages}};
+  CHECK(contains(load_error(file.dump()), "300 stages"));
+}
+
 TEST_CASE("a missing or broken tokenizer is refused", "[tokenizer]") {
   const test::TemporaryFolder folder;
   CHECK(contains(input_error([&] { Tokenizer::load(folder.path()); }), "neither"));

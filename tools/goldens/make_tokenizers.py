@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the little tokenizers of the tests, and what Hugging Face's and SentencePiece's own code says about them.
 
-    python3 -m venv venv && venv/bin/pip install tokenizers transformers sentencepiece
+    python3 -m venv venv && venv/bin/pip install tokenizers 'transformers<5' sentencepiece
     venv/bin/python tools/goldens/make_tokenizers.py            # writes under tests/data
     venv/bin/python tools/goldens/make_tokenizers.py --fuzz 50000 --driver build/tokenizer_driver
 
@@ -23,6 +23,7 @@ import unicodedata
 
 import sentencepiece
 import tokenizers
+import transformers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 sys.dont_write_bytecode = True
@@ -145,8 +146,9 @@ def encoders(data):
         tokenizer = tokenizers.Tokenizer.from_file(str(path))
         found[name] = (path, lambda text, t=tokenizer: t.encode(text, add_special_tokens=False).ids)
     path = data / "models/llama2_tiny/tokenizer.model"
-    spm = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    found["llama2_tiny/tokenizer.model"] = (path, lambda text: spm.encode(text))
+    # 4.x computes by the SentencePiece library; legacy=False is what 5 always does.
+    slow = transformers.LlamaTokenizer(str(path), legacy=False)
+    found["llama2_tiny/tokenizer.model"] = (path, lambda text: slow.encode(text, add_special_tokens=False))
     return found
 
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -17,6 +18,10 @@ struct TextOptions {
   std::string chat_template;        ///< a name, a file or "none"; empty: the model's own
   std::shared_ptr<const ChatTemplate> chat;  ///< that one; null: contents of messages are taken as they are
 };
+
+/// What bind_text() binds.
+inline constexpr std::array text_option_names = {"text-key", "skip-bad-lines", "allow-invalid-utf8",
+                                                 "chat-template"};
 
 /// `in_identity`: as they are given.
 void bind_text(Options& list, TextOptions& options, bool in_identity = false);

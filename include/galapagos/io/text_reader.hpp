@@ -51,6 +51,8 @@ class DocumentReader {
   std::uint64_t document_bytes() const { return document_bytes_; }
   /// Whether a `.txt` begins like an HTML page, as a server may give in place of a file.
   bool web_page() const;
+  /// The file and the place in it of the document that next() came to.
+  std::string where() const;
   /// Of the document that next() came to.
   const TextCounts& counts() const { return counts_; }
 
