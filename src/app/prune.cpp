@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/output_lock.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/text.hpp>
@@ -291,7 +292,7 @@ OwnFiles own_files() {
   OwnFiles files = {"identity.json*", "prune.json*"}, stage = step_files();
   const auto add = [](OwnFiles& to, const OwnFiles& more) { to.insert(to.end(), more.begin(), more.end()); };
   add(files, model_files("model"));
-  add(stage, {"distil.lock", "distil/config.ini*", "distil/metrics.jsonl*", "distil/manifest.json*",
+  add(stage, {"distil.lock*", "distil/config.ini*", "distil/metrics.jsonl*", "distil/manifest.json*",
               "distil/layers/*/*.safetensors*"});
   for (const char* folder : {"model", "pruned", "distil/model"}) add(stage, model_files(folder));
   add(files, below("stage-*", stage));
@@ -314,7 +315,7 @@ void prune(const Communicator& world, const Words& words) {
   if (!begin(world, asked, words)) return;
   std::vector<std::int64_t> sizes = agree_on(world, [&] { return check_prune(asked, world.size()); });
   Prune all(world, asked, std::move(sizes));
-  std::optional<RunLock> lock;
+  std::optional<OutputLock> lock;
   agree_at_root(world, [&] {
     lock.emplace(asked.request.output, true);
     open_steps(asked.request, identity_of_steps(asked.options),

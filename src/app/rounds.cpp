@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/output_lock.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/search/run_folder.hpp>
@@ -241,7 +242,7 @@ OwnFiles own_files() {
   OwnFiles files = {"identity.json*", "rounds.json*", "best.txt*"}, round = step_files();
   const OwnFiles search = below("search", search_files());
   round.insert(round.end(), search.begin(), search.end());
-  round.insert(round.end(), {"searched*", "search.lock"});
+  round.insert(round.end(), {"searched*", "search.lock*"});
   const OwnFiles all = below("round-*", round);
   files.insert(files.end(), all.begin(), all.end());
   return files;
@@ -266,7 +267,7 @@ void rounds(const Communicator& world, const Words& words) {
   if (!begin(world, asked, words)) return;
   agree(world, [&] { check_rounds(asked, world.size()); });
   Rounds all(world, asked);
-  std::optional<RunLock> lock;
+  std::optional<OutputLock> lock;
   agree_at_root(world, [&] {
     lock.emplace(asked.request.output, true);
     open_steps(asked.request, identity_of_steps(asked.options),

@@ -135,7 +135,13 @@ void open_steps(const StepsRequest& request, const std::string& identity, const 
   const bool fits = fs::exists(known) && Json::parse(read_file(known), nullptr, false).contains(folder.key);
   if (fs::exists(known) && !fits)
     throw InputError("a run of another command is there", known.string(), "choose another --output");
-  if (request.fresh && fits) remove_own_files(output, folder.files);
+  if (request.fresh && fits) {
+    std::vector<fs::path> inputs = {request.model};
+    inputs.insert(inputs.end(), request.calibration.begin(), request.calibration.end());
+    inputs.insert(inputs.end(), request.held_out.begin(), request.held_out.end());
+    check_inputs_stay(output, folder.files, inputs);
+    remove_own_files(output, folder.files);
+  }
   const bool there = fits && fs::exists(known) && begun(output, known);
   if (there) {
     check_found(request.resume, Found::unfinished, folder.what, output.string());

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <sched.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <galapagos/core/system.hpp>
@@ -57,6 +59,13 @@ void choose_wait_policy(char** argv) {
   const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
   if (length <= 0) return;
   path[length] = '\0';
+  // A loader or a tool that runs this program in its own process is no program of ours.
+  const auto* begun = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
+  struct stat mine {
+  }, own{};
+  if (begun == nullptr || stat(begun, &mine) != 0 || stat(path, &own) != 0 || mine.st_ino != own.st_ino ||
+      mine.st_dev != own.st_dev)
+    return;
   setenv("OMP_WAIT_POLICY", "passive", 1);
   execv(path, argv);  // what cannot be begun anew goes on as it is
 }

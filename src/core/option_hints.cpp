@@ -89,14 +89,12 @@ const po::option_description* declaration(const std::string& word, const po::opt
 }  // namespace
 
 std::vector<std::string> with_lists_joined(const std::vector<std::string>& words,
-                                           const po::options_description& declared) {
+                                           const std::function<bool(const std::string&)>& is_list) {
   std::vector<std::string> joined;
   bool takes_list = false;
   for (const std::string& word : words) {
     if (is_option(word)) {
-      const po::option_description* option = declaration(word, declared);
-      takes_list = option != nullptr && word.find('=') == std::string::npos &&
-                   dynamic_cast<const po::typed_value<std::string>*>(option->semantic().get()) != nullptr;
+      takes_list = is_list(word.substr(2));
     } else if (takes_list && is_numbers(word) && !is_option(joined.back())) {
       joined.back() += " " + word;
       continue;
@@ -148,7 +146,8 @@ std::string remedy_for_unknown_option(const std::string& name, const po::options
   const std::string wanted = plain(name);
   const auto foreign = std::find_if(foreign_options.begin(), foreign_options.end(),
                                     [&](const ForeignOption& option) { return option.name == wanted; });
-  if (foreign != foreign_options.end()) return "here it is " + std::string(foreign->ours);
+  if (foreign != foreign_options.end())
+    return (foreign->ours.starts_with("--") ? "here it is " : "here there is ") + std::string(foreign->ours);
   std::vector<std::string> known;
   for (const auto& option : declared.options()) known.push_back(option->long_name());
   const std::string nearest = nearest_name(name, known);

@@ -107,7 +107,10 @@ UsageError Options::explained(const po::error& error, const std::vector<std::str
 
 void Options::parse(const std::vector<std::string>& given) {
   const std::string where = "galapagos " + command_;
-  const std::vector<std::string> words = with_lists_joined(given, declared_);
+  const std::vector<std::string> words = with_lists_joined(given, [&](const std::string& name) {
+    return std::ranges::any_of(bound_,
+                               [&](const Bound& option) { return option.rules.list && option.name == name; });
+  });
   try {
     po::positional_options_description bare;
     if (!positional_.empty()) bare.add(positional_.c_str(), 1);
@@ -135,7 +138,7 @@ void Options::parse(const std::vector<std::string>& given) {
         po::options_description unused;
         for (const char* common : {"log-level", "backend", "precision", "batch-tokens", "memory-limit",
                                    "threads", "allow-gpu-sharing", "collectives", "no-collectives-check",
-                                   "text-key", "skip-bad-lines", "allow-invalid-utf8"}) {
+                                   "text-key", "skip-bad-lines", "allow-invalid-utf8", "chat-template"}) {
           if (settings.find_nothrow(common, false) == nullptr)
             unused.add_options()(common, po::value<std::string>());
         }

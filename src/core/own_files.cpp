@@ -71,6 +71,20 @@ void remove_own_files(const fs::path& folder, std::span<const std::string> files
   }
 }
 
+void check_inputs_stay(const fs::path& folder, std::span<const std::string> files,
+                       std::span<const fs::path> inputs) {
+  for (const fs::path& path : sort_files(folder, files).own) {
+    const fs::path file = fs::weakly_canonical(folder / path);
+    for (const fs::path& input : inputs) {
+      if (input.empty()) continue;
+      const fs::path read = fs::weakly_canonical(input.has_filename() ? input : input.parent_path());
+      if (std::mismatch(read.begin(), read.end(), file.begin(), file.end()).first == read.end())
+        throw InputError("is to be read, and --fresh would remove it", file.string(),
+                         "choose another --output");
+    }
+  }
+}
+
 std::string command_of_run(const fs::path& folder) {
   std::ifstream file(folder / "config.ini");
   std::string mark, program, command;

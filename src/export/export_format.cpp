@@ -22,6 +22,14 @@ Json pruned_config(const HfConfig& parent, const std::vector<LayerShape>& shapes
   json["num_key_value_heads"] = parent.kv_heads;
   json["head_dim"] = parent.head_dim;
   json["tie_word_embeddings"] = parent.tie_word_embeddings;
+  // What the family takes where its config says nothing, which these models' own class does not know.
+  const auto say = [&](const char* key, const auto& value) {
+    if (!json.contains(key)) json[key] = value;
+  };
+  say("max_position_embeddings", parent.max_position_embeddings);
+  say("rms_norm_eps", parent.rms_norm_eps);
+  if (parent.bos_id) say("bos_token_id", *parent.bos_id);
+  if (parent.eos_id) say("eos_token_id", *parent.eos_id);
   describe_attention(parent, json);
   Json layers = Json::array();
   for (const LayerShape& shape : shapes) {
@@ -34,7 +42,10 @@ Json pruned_config(const HfConfig& parent, const std::vector<LayerShape>& shapes
 }
 
 Json parents_config(const HfConfig& parent, const std::vector<LayerShape>&) {
-  return parent.source;
+  Json json = parent.source;
+  // Its code does not go along, and transformers has its own.
+  if (!parent.pruned()) json.erase("auto_map");
+  return json;
 }
 
 constexpr std::array formats = {

@@ -212,8 +212,6 @@ HfConfig ConfigReader::read() {
   config.bos_id = token_id("bos_token_id", kind.bos_id, config.vocab_size);
   config.eos_id = token_id("eos_token_id", kind.eos_id, config.vocab_size);
   config.source = json_;
-  // Its code does not go along with what is exported, and transformers has its own.
-  if (!config.pruned()) config.source.erase("auto_map");
   config.fused = kind.fused && !config.pruned();
   return config;
 }

@@ -1,3 +1,4 @@
+#include <galapagos/core/error.hpp>
 #include <galapagos/io/model_files.hpp>
 
 namespace galapagos {
@@ -21,6 +22,13 @@ OwnFiles model_files() {
           "special_tokens_map.json",
           "configuration_galapagos.py",
           "modeling_galapagos.py"};
+}
+
+void check_result(const std::filesystem::path& run) {
+  const std::filesystem::path config = run / "model" / "config.json";
+  if (!std::filesystem::exists(config))
+    throw InputError("the run is complete, but its model is gone", config.string(),
+                     "give --fresh to begin anew, or another --output");
 }
 
 OwnFiles model_files(const std::string& folder) {

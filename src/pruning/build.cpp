@@ -10,10 +10,10 @@
 #include <utility>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/output_lock.hpp>
 #include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
-#include <galapagos/core/run_lock.hpp>
 #include <galapagos/core/stop_rule.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/pruning/build.hpp>
@@ -134,7 +134,7 @@ void build_database(const Communicator& world, const ops::Context& context, cons
   const StopRule stop(options.max_seconds);
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
-  std::optional<RunLock> lock;
+  std::optional<OutputLock> lock;
   agree_at_root(comm, [&] {
     if (!options.dry_run) lock.emplace(options.output);
   });

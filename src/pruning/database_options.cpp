@@ -18,9 +18,10 @@ void bind(Options& list, DatabaseOptions& options) {
   bind_sequences(list, options);
   list.add("levels", options.levels, "equal levels; the last removes everything", {.indirectly = true});
   list.add("attn-removed", options.attention_removed,
-           "instead: columns of o_proj removed per level, as \"0 512 1024\"", {.indirectly = true});
+           "instead: columns of o_proj removed per level, as \"0 512 1024\"",
+           {.list = true, .indirectly = true});
   list.add("ffn-removed", options.ffn_removed, "instead: columns of down_proj removed per level",
-           {.indirectly = true});
+           {.list = true, .indirectly = true});
   list.add_choice("attention-unit", options.attention_unit, "attention unit",
                   named({AttentionUnit::head, AttentionUnit::group, AttentionUnit::per_group}),
                   "head, group or per-group", {.decides = true});

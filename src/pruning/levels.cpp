@@ -77,10 +77,10 @@ std::vector<std::int64_t> explicit_levels(const StructureLayout& layout, const s
   if (columns.empty())
     throw UsageError("an empty list of levels", option, "write the removed columns, as in \"0 256 512\"");
   if (columns.front() != 0) {
-    log_warning(
+    log_warning_once(fmt::format(
         "{}: the list has no 0; level 0 is the dense one all the same, so that the first of the list, {}, "
         "is level 1",
-        option, columns.front());
+        option, columns.front()));
     columns.insert(columns.begin(), 0);
   }
   if (columns.size() < 2)

@@ -5,11 +5,11 @@
 #include <optional>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/output_lock.hpp>
 #include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/logging.hpp>
-#include <galapagos/core/run_lock.hpp>
 #include <galapagos/core/stop_rule.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
@@ -102,7 +102,7 @@ void measure_sensitivities(const Communicator& world, const ops::Context& contex
   const StopRule rule(asked.max_seconds);
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
-  std::optional<RunLock> lock;
+  std::optional<OutputLock> lock;
   agree_at_root(comm, [&] {
     if (!asked.dry_run) lock.emplace(asked.output);
   });

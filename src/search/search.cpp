@@ -7,10 +7,10 @@
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/output_lock.hpp>
 #include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/logging.hpp>
-#include <galapagos/core/run_lock.hpp>
 #include <galapagos/core/signals.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/tensor/page_lock.hpp>
@@ -126,7 +126,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   const RunFolder folder(asked.output);
-  std::optional<RunLock> run_lock;
+  std::optional<OutputLock> run_lock;
   Found found = Found::nothing;
   agree_at_root(comm, [&] {  // before the work that comes first
     check_resume(asked);

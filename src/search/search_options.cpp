@@ -18,14 +18,16 @@ void bind_islands(Options& list, SearchOptions& options) {
   list.add("proposals", evolution.proposals,
            "of the offspring, made from what was predicted and measured so far; needs end losses",
            {.least = 0, .decides = evolution.proposals > 0, .indirectly = true});
-  list.add("survivors", options.words.survivors, "of each stage of the selection", {.indirectly = true});
-  list.add("tokens", options.words.tokens, "compared on in each stage", {.indirectly = true});
+  list.add("survivors", options.words.survivors, "of each stage of the selection",
+           {.list = true, .indirectly = true});
+  list.add("tokens", options.words.tokens, "compared on in each stage", {.list = true, .indirectly = true});
 }
 
 void bind_tuning(Options& list, SearchOptions& options) {
   const bool tunes = trains(options.evolution);
   list.add("training-tokens", options.words.training_tokens,
-           "fine-tuned on in each stage before the comparison; 0: nothing", {.indirectly = true});
+           "fine-tuned on in each stage before the comparison; 0: nothing",
+           {.list = true, .indirectly = true});
   list.add("training-data", options.training_data, "files for that; the calibration files where not given",
            {.indirectly = true});
   list.add("learning-rate", options.tuning.options.learning_rate, "of the fine-tuning",
@@ -96,7 +98,7 @@ void bind(Options& list, SearchOptions& options) {
   list.add("migration-interval", options.words.migration_interval, "generations between migrations",
            {.indirectly = true});
   list.add("migrants", options.words.migrants, "candidates along each edge; for matrix, rows as \"0 1; 1 0\"",
-           {.indirectly = true});
+           {.list = true, .indirectly = true});
   list.add_choice("strategy", evolution.strategy, "strategy",
                   named({StrategyKind::evolution, StrategyKind::random, StrategyKind::sensitivity}),
                   "evolution, random (the baseline), or sensitivity (no generations)", {.decides = true});

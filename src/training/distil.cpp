@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/output_lock.hpp>
 #include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
@@ -11,7 +12,6 @@
 #include <galapagos/core/line_file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
-#include <galapagos/core/run_lock.hpp>
 #include <galapagos/core/stop_rule.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
@@ -81,6 +81,10 @@ Found look_for_run(const DistilOptions& options) {
   const fs::path& folder = options.output;
   check_resume(options);
   if (options.fresh) {
+    std::vector<fs::path> inputs = {options.model, options.reference};
+    inputs.insert(inputs.end(), options.data.begin(), options.data.end());
+    if (options.sensitivity) inputs.push_back(*options.sensitivity);
+    check_inputs_stay(folder, own_files(), inputs);
     clear_run(folder, "distil", own_files(), true);
     return Found::nothing;
   }
@@ -89,6 +93,7 @@ Found look_for_run(const DistilOptions& options) {
                       : fs::exists(folder / "layers")      ? Found::unfinished
                                                            : Found::nothing;
   check_found(options.resume, found, "distillation", folder.string());
+  if (found == Found::complete) check_result(folder);
   if (found != Found::nothing) return found;
   // Of a search, a training or the like.
   for (const char* name : {"model", "checkpoint.h5", "metrics.jsonl"}) {
@@ -106,7 +111,8 @@ void check_complete(const DistilSetup& setup) {
   const Json json = parse_json(read_file(manifest), manifest.string());
   check_identity(json.value("options", Json::object()).dump(), setup.identity, "distillation",
                  manifest.string());
-  fs::remove_all(folder / "layers");  // where it was killed at its very end
+  // Where it was killed at its very end.
+  if (!setup.options.dry_run) fs::remove_all(folder / "layers");
 }
 
 /// On the root: the folder of a new run.
@@ -175,7 +181,7 @@ void run_distillation(const Communicator& world, const ops::Context& context, co
   const StopRule stop(asked.max_seconds);
   PhaseTimes times;
   std::optional<PhaseScope> reading(std::in_place, &times, "reading");
-  std::optional<RunLock> lock;
+  std::optional<OutputLock> lock;
   Found found = Found::nothing;
   agree_at_root(comm, [&] {
     if (!asked.dry_run) lock.emplace(asked.output, true);

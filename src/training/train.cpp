@@ -1,12 +1,12 @@
 #include "training_run.hpp"
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/output_lock.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/identity.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/logging.hpp>
-#include <galapagos/core/run_lock.hpp>
 #include <galapagos/core/signals.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/io/model_files.hpp>
@@ -40,6 +40,11 @@ Found look_for_run(const TrainOptions& options) {
                      "choose another --output");
   }
   if (options.fresh) {
+    std::vector<fs::path> inputs = options.data;
+    inputs.insert(inputs.end(), options.eval_data.begin(), options.eval_data.end());
+    inputs.push_back(options.model);
+    if (options.reference) inputs.push_back(*options.reference);
+    check_inputs_stay(folder, own_files(), inputs);
     clear_run(folder, "train", own_files(), true);
     return Found::nothing;
   }
@@ -48,6 +53,7 @@ Found look_for_run(const TrainOptions& options) {
   const bool complete = fs::exists(folder / "manifest.json");
   const Found found = complete ? Found::complete : saved ? Found::unfinished : Found::nothing;
   check_found(options.resume, found, "training", folder.string());
+  if (found == Found::complete) check_result(folder);
   if (found != Found::nothing) return found;
   const auto refuse = [&](const char* name) {
     if (!fs::exists(folder / name)) return;
@@ -83,7 +89,7 @@ void run_training(const Communicator& world, const ops::Context& context, const 
   const Stopwatch begun;
   PhaseTimes times;
   std::optional<PhaseScope> reading(std::in_place, &times, "reading");
-  std::optional<RunLock> lock;
+  std::optional<OutputLock> lock;
   Found found = Found::nothing;
   agree_at_root(comm, [&] {
     if (!asked.dry_run) lock.emplace(asked.output, true);

@@ -29,6 +29,14 @@ TEST_CASE("a run goes on with what it was begun with, and with nothing else", "[
   CHECK(refusal(R"({"topology": "star", "seed": 3, "x": 1})", now).find("'x' was 1") != std::string::npos);
 }
 
+TEST_CASE("an option that there was not yet stands at what was done before", "[identity]") {
+  for (const char* none : {"\"\"", "false", "0", "null"})
+    CHECK(refusal(R"({"seed": 3})", std::string(R"({"seed": 3, "new": )") + none + "}").empty());
+  for (const char* other : {"\"x\"", "true", "1", "[]"})
+    CHECK(refusal(R"({"seed": 3})", std::string(R"({"seed": 3, "new": )") + other + "}")
+              .find("'new' was not there") != std::string::npos);
+}
+
 TEST_CASE("what was a number once is taken as its name", "[identity]") {
   const std::string now = R"({"topology": "star", "seed": 1})";
   CHECK(refusal(R"({"topology": 1, "seed": 1})", now).empty());

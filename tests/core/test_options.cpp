@@ -40,7 +40,7 @@ void bind(Options& list, Example& example) {
            {.least = 0, .most = 1, .above = true, .decides = example.flag, .indirectly = true});
   list.add_seconds("seconds", example.seconds, "at most");
   list.add("flag", example.flag, "a flag", {.decides = true});
-  list.add("word", example.word, "a word", {.decides = true});
+  list.add("word", example.word, "a word", {.decides = true, .list = true});
   list.add("list", example.list, "a list", {.decides = true});
   list.add("most", example.most, "at most", {.least = 0, .decides = true});
   list.add("rate", example.rate, "at a rate", {.decides = true});
@@ -281,6 +281,7 @@ TEST_CASE("numbers without quotes are one list", "[options]") {
   CHECK(example_of({"--list", "4", "2", "1"}).list == std::vector<std::string>{"4", "2", "1"});
   CHECK(example_of({"--number", "4", "2"}).path == "2");  // one number is all that it takes
   CHECK(example_of({"--word", "four", "2"}).path == "2");
+  CHECK(example_of({"--other", "4", "2"}).path == "2");
 }
 
 TEST_CASE("slips are answered with what was meant", "[options]") {

@@ -49,6 +49,15 @@ TEST_CASE("a run's own files are removed, and nothing else", "[own_files]") {
       fs::remove(run / name);
     }
   }
+  SECTION("what is to be read stays") {
+    for (const fs::path& input :
+         {run / "model", run / "model/", run, run / "config.ini", run / "x" / ".." / "model"}) {
+      const std::vector<fs::path> inputs = {folder / "elsewhere", input};
+      CHECK(refusal([&] { check_inputs_stay(run, files, inputs); }).find("to be read") != std::string::npos);
+    }
+    const std::vector<fs::path> others = {run / "mine", run / "notes.txt", run / "mod", fs::path()};
+    CHECK_NOTHROW(check_inputs_stay(run, files, others));
+  }
   SECTION("links are not followed") {
     fs::create_directory_symlink(run / "mine", run / "model" / "other.safetensors");
     remove_own_files(run, files);

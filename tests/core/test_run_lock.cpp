@@ -14,6 +14,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/json.hpp>
+#include <galapagos/core/lock_holder.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/run_lock.hpp>
 
@@ -111,12 +112,33 @@ TEST_CASE("the lock of a process of this machine that has ended is taken over", 
   end.join();
 }
 
+TEST_CASE("what is no lock is not touched, however old it is", "[lock]") {
+  start_logging("off", 0);
+  const test::TemporaryFolder folder;
+  const fs::path lock = lock_path(folder / "poetry");
+  const timespec long_ago[2] = {{1'000'000'000, 0}, {1'000'000'000, 0}};
+  for (const char* text : {"x", "{}", "[1]", "{\"host\": 3}", "a lock of something else\n"}) {
+    test::write_text(lock, text);
+    ::utimensat(AT_FDCWD, lock.c_str(), long_ago, 0);
+    CHECK(refusal(folder / "poetry").find("is none") != std::string::npos);
+    CHECK(read_file(lock) == text);
+  }
+  fs::remove(lock);
+  fs::create_symlink("/nowhere/at/all", lock);
+  CHECK(refusal(folder / "poetry").find("is none") != std::string::npos);
+  fs::remove(lock);
+  fs::create_directory(lock);
+  CHECK(refusal(folder / "poetry").find("is none") != std::string::npos);
+  CHECK(fs::is_directory(lock));
+  CHECK(count_files(folder.path()) == 1);
+}
+
 TEST_CASE("a lock of elsewhere is taken over once nobody has touched it for some time", "[lock]") {
   start_logging("off", 0);
   const test::TemporaryFolder folder;
   const fs::path output = folder / "run", lock = lock_path(output);
   for (const std::string& text :
-       {lock_with("numbering", "another boot"), std::string("half a li"), std::string()}) {
+       {lock_with("numbering", "another boot"), std::string("{\"host\":\"no"), std::string()}) {
     test::write_text(lock, text);
     const auto begun = std::chrono::steady_clock::now();
     CHECK(taken(output));

@@ -1,16 +1,17 @@
 #pragma once
 
 #include <boost/program_options.hpp>
+#include <functional>
 #include <string>
 #include <vector>
 
 // What a slip on the command line is answered with.
 namespace galapagos {
 
-/// The words with whole numbers that follow an option of text made one word: `--survivors 4 2 1` is
+/// The whole numbers that follow an option whose name `is_list` made one word: `--survivors 4 2 1` is
 /// `--survivors "4 2 1"`.
 std::vector<std::string> with_lists_joined(const std::vector<std::string>& words,
-                                           const boost::program_options::options_description& declared);
+                                           const std::function<bool(const std::string&)>& is_list);
 
 /// Of the words that belong to no option the one after so many, empty where there are no more.
 std::string bare_word(const std::vector<std::string>& words,

@@ -26,6 +26,7 @@ struct OptionRules {
   bool none_at_0 = false;    ///< a number's 0 means that it was not given: it is no default
   bool required = false;     ///< the command does not run without
   bool decides = false;      ///< the course of a run: stands in its identity
+  bool list = false;         ///< of whole numbers in one text: they may come without quotes
   bool indirectly = false;   ///< what becomes of it does, as a text's fingerprint
   std::string implied = {};  ///< the word that the option alone stands for, where it may stand alone
   std::string takes = {};    ///< its words or its range, made from the choices or the above

@@ -20,6 +20,10 @@ void check_own_files(const std::filesystem::path& folder, std::span<const std::s
 /// The same, and then removes them, and the subfolders that are empty then.
 void remove_own_files(const std::filesystem::path& folder, std::span<const std::string> files);
 
+/// InputError where removing the `files` would take one of the `inputs`, files or folders, or some of it.
+void check_inputs_stay(const std::filesystem::path& folder, std::span<const std::string> files,
+                       std::span<const std::filesystem::path> inputs);
+
 /// The command that wrote a run's `config.ini`, "search"; empty where that is not there or not of ours.
 std::string command_of_run(const std::filesystem::path& folder);
 

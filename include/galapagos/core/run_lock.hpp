@@ -3,6 +3,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -20,12 +21,15 @@ struct LockTimes {
 /// That no two runs write the same output: a file `output`.lock beside it, which says by whom it is held and
 /// which is touched again and again as long as that lives. One of a process of this machine that has ended is
 /// taken over; so is one of elsewhere that nobody touches, after some waiting. InputError where the output is
-/// in use, saying who has it since when and what to delete if that is wrong. Where the folder cannot be
-/// written, there is no lock: neither is there going to be output. Held by one rank for all.
+/// in use, saying who has it since when and what to delete if that is wrong, or where the lock's name is
+/// taken by what is none; StoppedEarly where a signal comes while it waits. Where nothing can be written,
+/// there is no lock: neither is there going to be output. Held by one rank for all.
 class RunLock {
  public:
-  /// `makes_parents`: makes the folder that `output` lies in.
-  explicit RunLock(const std::filesystem::path& output, bool makes_parents = false, LockTimes times = {});
+  /// `makes_parents`: makes the folder that `output` lies in. `lost` is called, in a thread of its own, where
+  /// another process has taken the output over; after it the process ends.
+  explicit RunLock(const std::filesystem::path& output, bool makes_parents = false, LockTimes times = {},
+                   std::function<void()> lost = {});
   /// Removes the lock.
   ~RunLock();
   RunLock(const RunLock&) = delete;
@@ -37,20 +41,19 @@ class RunLock {
   void take_over(const std::string& text);
   [[noreturn]] void refuse(const std::string& text) const;
   void keep();
+  void place_again();
 
   std::filesystem::path path_, own_;
   std::string text_;
   LockTimes times_;
+  std::function<void()> lost_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool ending_ = false;
   std::thread thread_;
 };
 
-/// `X.lock`.
+/// `X.lock`, or `X/run.lock` where only the folder X can be written; empty where neither can.
 std::filesystem::path lock_path(const std::filesystem::path& output);
-
-/// What a lock of this process says.
-std::string lock_text();
 
 }  // namespace galapagos
