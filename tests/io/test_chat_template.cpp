@@ -128,6 +128,20 @@ TEST_CASE("what an assistant says and the end of its turn are responses", "[chat
   CHECK(responses("chatml", {user, same, user, same}) == Texts{"Hi there", "Hi there"});
 }
 
+TEST_CASE("the last character of an answer is a response, whatever its bytes are", "[chat]") {
+  const auto says = [](const std::string& content) {
+    return Json{user, {{"role", "assistant"}, {"content", content}}};
+  };
+  for (const char* content : {"中文", "врач", "ć", "…", "“x”", "\u2047", "ключ", "\ue001", "\u2047\ue001", "⁇中文"}) {
+    CAPTURE(content);
+    CHECK(responses("zephyr", says(content)) == Texts{content + std::string("</s>")});
+    CHECK(responses("mistral", says(content)) == Texts{" " + std::string(content) + "</s>"});
+  }
+  Json calls_nothing = answer;
+  calls_nothing["tool_calls"] = Json::array();
+  CHECK(responses("zephyr", {user, calls_nothing}) == Texts{"Hello you</s>"});
+}
+
 TEST_CASE("a template is looked for where transformers looks, or chosen", "[chat]") {
   const Json record = {{"messages", {user, answer}}};
   const auto print = [](const std::string& text) { return "{{ '" + text + "' + messages[0].content }}"; };
@@ -219,6 +233,62 @@ TEST_CASE("conversations as others store them", "[chat]") {
       contains(error(Json::array({{{"role", "user"}, {"content", nullptr}}}), {}), "missing key 'content'"));
   CHECK(contains(error(Json::array({{{"role", "user"}, {"content", 3}}}), {}),
                  "should be a string but is a number"));
+}
+
+TEST_CASE("numbers, tools and settings of a conversation are read strictly", "[chat]") {
+  const Folder folder(Json::object(), "{{ messages[0].n | tojson }} {{ tools | tojson }}");
+  const TextOptions options = folder.options((folder.folder / "t.jinja").string());
+  const auto read = [&](const std::string& number, const std::string& more, const TextOptions& with) {
+    test::write_text(folder.folder / "a.jsonl", R"({"messages": [{"role": "user", "content": "c", "n": )" +
+                                                    number + "}]" + more + "}\n");
+    return test::read_all(folder.folder / "a.jsonl", with).at(0);
+  };
+  const auto error = [&](const std::string& number, const std::string& more) {
+    CHECK(read("1", more, {}) == "c");  // only a template reads them
+    return input_error([&] { read(number, more, options); });
+  };
+  CHECK(read("-0", "", options) == "0 null");
+  CHECK(read("[9223372036854775807, 1.50e2, -1E-2, NaN, -Infinity]", "", options) ==
+        "[9223372036854775807, 150.0, -0.01, NaN, -Infinity] null");
+  for (const char* number : {"007", "0x10", "+5", "1.", ".5", "-", "1e", "nan", "1_0"}) {
+    CAPTURE(number);
+    CHECK(contains(error(number, ""), "is no JSON"));
+  }
+  for (const char* number : {"9223372036854775808", "-9223372036854775809", "1e999"}) {
+    CAPTURE(number);
+    CHECK(contains(error(number, ""), "beyond 64 bits"));
+  }
+  for (const char* tools : {"null", "\"\"", "\" \"", "[]", "\"null\"", "\"\\n[]\""})
+    CHECK(read("1", std::string(", \"tools\": ") + tools, options) == "1 null");
+  CHECK(read("1", R"(, "tools": " [{\"a\": 1}]\n")", options) == "1 [{\"a\": 1}]");
+  CHECK(contains(error("1", R"(, "tools": "none")"), "key 'tools' should be a list but is 'none'"));
+  CHECK(contains(error("1", R"(, "tools": {"a": 1})"), "key 'tools' should be a list but is an object"));
+  CHECK(contains(error("1", R"(, "tools": "[1")"), "key 'tools': "));
+  CHECK(contains(error("1", R"(, "chat_template_kwargs": {"messages": []})"), "'messages', which is no setting"));
+  std::string many;
+  for (int i = 0; i < 60'000; ++i) many += "\"k" + std::to_string(i) + "\": 1, ";
+  CHECK(read("{" + many + R"("k": 1, "k": 2})", "", options).ends_with(R"(, "k": 2} null)"));
+}
+
+TEST_CASE("what is wrong with a template or its tokens is told with the first conversation", "[chat]") {
+  const Json record = {{"messages", {user, answer}}};
+  const auto error = [&](const Folder& folder) {
+    const TextOptions options = folder.options();
+    test::write_text(folder.folder / "b.jsonl", "{\"text\": \"x\"}\n");
+    CHECK(test::read_all(folder.folder / "b.jsonl", options) == Documents{"x"});
+    return input_error([&] { folder.text(record, options); });
+  };
+  const Folder latin;
+  test::write_text(latin.folder / "chat_template.jinja", "caf\xe9 {{ messages[0].content }}");
+  CHECK(contains(error(latin), "is not UTF-8"));
+  CHECK(contains(error(Folder(Json::object({{"chat_template", 3}}))), "chat_template"));
+  CHECK(contains(error(Folder(Json::object({{"chat_template", "x"}, {"eos_token", "<none>"}}))),
+                 "tokens like <none>, which this tokenizer does not see"));
+  // Of those that no template here prints, nothing is asked.
+  const Folder padded(Json::object(
+      {{"chat_template", "{{ messages[0].content }}"}, {"pad_token", "[PAD]"}, {"eos_token", "</s>"}}));
+  test::write_text(padded.folder / "config.json", "{\"eos_token_id\": 1000000}");
+  CHECK(padded.text(record, padded.options()) == "Hi there");
 }
 
 TEST_CASE("a tokenizer that does not see special tokens in a text takes no template", "[chat]") {
