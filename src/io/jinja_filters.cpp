@@ -1,8 +1,10 @@
+#include "jinja_budget.hpp"
 #include "jinja_builtins.hpp"
 #include "jinja_text.hpp"
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <map>
 
 namespace galapagos::jinja {
@@ -25,6 +27,7 @@ std::string text_or(const Arguments& arguments, std::size_t index, const char* n
 /// What lies at a path like a.b.0.
 Value attribute_of(Value value, const Value& path) {
   if (path.text() == nullptr) return item_of(value, path);
+  spend(step_cost + path.text()->size());
   for (const std::string& part : split(*path.text(), ".")) {
     const bool number =
         !part.empty() && part.find_first_not_of("0123456789") == std::string::npos && part.size() < 10;
@@ -61,6 +64,7 @@ Value selected(const Value& value, const Arguments& arguments) {
 Value mapped(const Value& value, const Arguments& arguments) {
   const Value* attribute = find(arguments.named, "attribute");
   const Value* otherwise = find(arguments.named, "default");
+  const Arguments rest = rest_of(arguments, 1);
   List out;
   for (const Value& item : items_of(value)) {
     if (attribute != nullptr) {
@@ -69,7 +73,7 @@ Value mapped(const Value& value, const Arguments& arguments) {
     } else {
       if (arguments.positional.empty() || arguments.positional[0].text() == nullptr)
         fail("map needs a filter");
-      out.push_back(apply_filter(*arguments.positional[0].text(), item, rest_of(arguments, 1)));
+      out.push_back(apply_filter(*arguments.positional[0].text(), item, rest));
     }
   }
   return Value::lazy(std::move(out));
@@ -90,27 +94,58 @@ Value joined(const Value& value, const Arguments& arguments) {
     if (item.is_marked()) fail("joins the outcomes of the filter safe");
     if (!first) out += between;
     first = false;
-    out += printed(attribute == nullptr || attribute->is_none() ? item : attribute_of(item, *attribute));
+    const std::string text =
+        printed(attribute == nullptr || attribute->is_none() ? item : attribute_of(item, *attribute));
+    spend(between.size() + text.size());
+    out += text;
   }
   return out;
 }
 
+/// Python's underscores between digits gone; nothing where they stand elsewhere, or where a digit is none of
+/// ASCII.
+std::optional<std::string> without_underscores(const std::string& text) {
+  std::string out;
+  const auto digit = [&](std::size_t at) { return at < text.size() && text[at] >= '0' && text[at] <= '9'; };
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (static_cast<unsigned char>(text[at]) >= 0x80u) return std::nullopt;
+    if (text[at] != '_') {
+      out += text[at];
+    } else if (at == 0 || !digit(at - 1) || !digit(at + 1)) {
+      return std::nullopt;
+    }
+  }
+  return out;
+}
+
+std::int64_t whole_part(double value) {
+  if (!(std::abs(value) < 9.2e18)) fail("computes an integer beyond 64 bits");
+  return static_cast<std::int64_t>(value);
+}
+
 Value to_integer(const Value& value, const Arguments& arguments) {
-  const Value* otherwise = arguments.find(0, "default");
+  const Value* given = arguments.find(0, "default");
+  const Value otherwise = given == nullptr ? Value(std::int64_t{0}) : *given;
   if (value.is_undefined()) fail("the number of what is undefined");
   if (arguments.find(1, "base") != nullptr) fail("int with a base is not supported");
   if (const auto integer = as_integer(value)) return *integer;
-  if (const auto real = as_real(value)) return static_cast<std::int64_t>(*real);
-  if (value.text() != nullptr) {
-    const std::string text = strip(*value.text(), Strip::both);
+  if (const auto real = as_real(value)) return std::isnan(*real) ? otherwise : Value(whole_part(*real));
+  if (value.text() == nullptr) return otherwise;
+  std::string text = strip(*value.text(), Strip::both);
+  if (has_foreign_digit(text)) fail("the number of a text with digits of another script");
+  const std::optional<std::string> plain = without_underscores(text);
+  if (!plain) return otherwise;
+  text = *plain;
+  if (text.starts_with('+') && !text.starts_with("+-")) text.erase(0, 1);
+  const std::size_t first = text.starts_with('-') ? 1 : 0;
+  if (text.size() > first && text.find_first_not_of("0123456789", first) == std::string::npos) {
     std::int64_t integer = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), integer);
-    if (error == std::errc() && end == text.data() + text.size()) return integer;
-    double real = 0;
-    const auto [stop, wrong] = std::from_chars(text.data(), text.data() + text.size(), real);
-    if (wrong == std::errc() && stop == text.data() + text.size()) return static_cast<std::int64_t>(real);
+    if (std::from_chars(text.data(), text.data() + text.size(), integer).ec != std::errc())
+      fail("computes an integer beyond 64 bits");
+    return integer;
   }
-  return otherwise == nullptr ? Value(std::int64_t{0}) : *otherwise;
+  const std::optional<double> real = real_of(text);
+  return real && std::isfinite(*real) ? Value(whole_part(*real)) : otherwise;
 }
 
 Value indented(const Value& value, const Arguments& arguments) {
@@ -127,6 +162,7 @@ Value indented(const Value& value, const Arguments& arguments) {
   std::string out;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     if (i > 0) out += "\n";
+    spend(step_cost + space.size());
     if (i == 0 ? first : blank || !lines[i].empty()) out += space;
     out += lines[i];
   }
@@ -190,7 +226,7 @@ Value unique(const Value& value, const Arguments& arguments) {
   List seen, out;
   for (const Value& item : items_of(value)) {
     const Value key = sort_key(item, flag(arguments, 0, "case_sensitive"));
-    if (contains(seen, key)) continue;
+    if (std::any_of(seen.begin(), seen.end(), [&](const Value& each) { return equal(each, key); })) continue;
     seen.push_back(key);
     out.push_back(item);
   }
@@ -206,7 +242,7 @@ Value reversed(const Value& value, const Arguments&) {
   List items = items_of(value);
   std::reverse(items.begin(), items.end());
   if (value.text() != nullptr) return concatenated(items);
-  return Value::lazy(std::move(items));
+  return value.is_lazy() ? Value(std::move(items)) : Value::lazy(std::move(items));
 }
 
 const std::map<std::string, Filter>& filters() {
@@ -239,6 +275,7 @@ const std::map<std::string, Filter>& filters() {
        }},
       {"last",
        [](const Value& v, const Arguments&) {
+         if (v.is_lazy()) fail("the last one of what a filter such as map has made");
          const List items = items_of(v);
          return items.empty() ? Value() : items.back();
        }},
@@ -265,6 +302,14 @@ const std::map<std::string, Filter>& filters() {
   return table;
 }
 
+/// The texts that a filter may go over, once for each item where it is one of map.
+void spend_on(const Value& value, const Arguments& arguments) {
+  const auto cost = [](const Value& each) { return each.text() == nullptr ? 1 : each.text()->size() / 4; };
+  spend(step_cost + cost(value));
+  for (const Value& each : arguments.positional) spend(cost(each));
+  for (const auto& [unused, each] : arguments.named) spend(cost(each));
+}
+
 }  // namespace
 
 bool is_filter(const std::string& name) {
@@ -274,6 +319,7 @@ bool is_filter(const std::string& name) {
 Value apply_filter(const std::string& name, const Value& value, const Arguments& arguments) {
   const auto filter = filters().find(name);
   if (filter == filters().end()) fail("the filter '" + name + "' is not supported");
+  spend_on(value, arguments);
   const bool takes_marked =
       value.list() != nullptr || name == "string" || name == "safe" || name == "default" || name == "d";
   if (value.is_marked() && !takes_marked) fail("computes with the outcome of the filter safe");
