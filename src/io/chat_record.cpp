@@ -168,9 +168,10 @@ Value tools_of(std::string_view written) {
   if (written.empty() || written == "null") return Value::None{};
   constexpr const char* remedy = "give a list of tools, or leave them out";
   if (!written.starts_with('[')) {
-    throw RecordFault{"key 'tools' should be a list but is " +
-                          (text.empty() ? std::string(kind_of_json(written)) : "'" + printable(text, 40) + "'"),
-                      remedy};
+    throw RecordFault{
+        "key 'tools' should be a list but is " +
+            (text.empty() ? std::string(kind_of_json(written)) : "'" + printable(text, 40) + "'"),
+        remedy};
   }
   try {
     Value tools = value_of(written, ignored);
@@ -187,7 +188,8 @@ Dict settings_of(std::string_view written) {
   if (value.dict() == nullptr) return {};
   for (const char* name : {"messages", "conversation", "chat_template"}) {
     if (jinja::find(*value.dict(), name) != nullptr)
-      throw RecordFault{std::string("key 'chat_template_kwargs' has '") + name + "', which is no setting", {}};
+      throw RecordFault{std::string("key 'chat_template_kwargs' has '") + name + "', which is no setting",
+                        {}};
   }
   return *value.dict();
 }

@@ -35,8 +35,8 @@ void spend(std::size_t cost);
 /// For a search that may compare the part at each place of the text.
 void spend_search(std::size_t text, std::size_t part);
 
-/// While it lives, a rendering is this much deeper in its expressions, blocks and macros. Throws a Fault where
-/// that is too deep.
+/// While it lives, a rendering is this much deeper in its expressions, blocks and macros. Throws a Fault
+/// where that is too deep.
 class Level {
  public:
   explicit Level(int levels = 1);

@@ -48,9 +48,9 @@ Value dict_of(const Expression& expression, const Scope& scope) {
 Value unary(const Expression& expression, const Scope& scope) {
   const Value value = evaluate(*expression.items[0], scope);
   if (expression.text == "not") return !value.truth();
-  const Value zero(std::int64_t{0});
   if (!as_real(value)) fail(std::string("the sign of ") + value.kind());
-  return binary(expression.text, value.real() != nullptr ? Value(0.0) : zero, value);
+  if (value.real() != nullptr) return expression.text == "-" ? -*value.real() : *value.real();
+  return binary(expression.text, Value(std::int64_t{0}), value);
 }
 
 /// a < b < c: every pair, left to right, as far as they hold.

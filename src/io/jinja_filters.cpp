@@ -304,7 +304,7 @@ const std::map<std::string, Filter>& filters() {
 
 /// The texts that a filter may go over, once for each item where it is one of map.
 void spend_on(const Value& value, const Arguments& arguments) {
-  const auto cost = [](const Value& each) { return each.text() == nullptr ? 1 : each.text()->size() / 4; };
+  const auto cost = [](const Value& each) { return each.text() == nullptr ? 1 : each.text()->size(); };
   spend(step_cost + cost(value));
   for (const Value& each : arguments.positional) spend(cost(each));
   for (const auto& [unused, each] : arguments.named) spend(cost(each));

@@ -57,7 +57,8 @@ Value::Value(Dict value) {
 
 void Value::use_up() const {
   if (!is_lazy()) return;
-  if (*used_) fail("goes a second time over what a filter such as map has made; put '| list' behind the filter");
+  if (*used_)
+    fail("goes a second time over what a filter such as map has made; put '| list' behind the filter");
   *used_ = true;
 }
 
@@ -108,7 +109,7 @@ std::optional<double> as_real(const Value& value) {
 }
 
 bool equal(const Value& a, const Value& b) {
-  spend(1);
+  spend(4);
   if (const auto x = as_integer(a), y = as_integer(b); x && y) return *x == *y;
   if (const auto x = as_real(a), y = as_real(b); x && y) return *x == *y;
   if (a.text() != nullptr && b.text() != nullptr) {
@@ -132,7 +133,7 @@ bool equal(const Value& a, const Value& b) {
 }
 
 bool less(const Value& a, const Value& b) {
-  spend(1);
+  spend(4);
   if (const auto x = as_integer(a), y = as_integer(b); x && y) return *x < *y;
   if (const auto x = as_real(a), y = as_real(b); x && y) return *x < *y;
   if (a.text() != nullptr && b.text() != nullptr) {
