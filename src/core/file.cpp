@@ -185,8 +185,7 @@ std::filesystem::path part_path(const std::filesystem::path& path) {
 void make_folders(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (!error && !std::filesystem::is_directory(folder))
-    error = std::make_error_code(std::errc::not_a_directory);
+  if (!error && !std::filesystem::is_directory(folder)) error = std::make_error_code(std::errc::not_a_directory);
   if (!error) return;
   const std::string said = "cannot make the folder: " + error.message();
   if (is_shortage(error.value())) throw ResourceError(said, folder.string(), remedy_for(error.value()));

@@ -132,6 +132,8 @@ class Renderer {
                                                {"length", Value(size)},
                                                {"first", Value(i == 0)},
                                                {"last", Value(index + 1 == size)},
+                                               {"depth0", Value(std::int64_t{0})},
+                                               {"depth", Value(std::int64_t{1})},
                                                {"previtem", i > 0 ? items[i - 1] : Value()},
                                                {"nextitem", i + 1 < items.size() ? items[i + 1] : Value()}});
     members->emplace_back("cycle", Function([i](const Arguments& a) {

@@ -246,6 +246,13 @@ TEST_CASE("what is wrong with a template or its tokens is told with the first co
   CHECK(contains(error(ChatFolder(Json::object({{"chat_template", 3}}))), "chat_template"));
   CHECK(contains(error(ChatFolder(Json::object({{"chat_template", "x"}, {"eos_token", "<none>"}}))),
                  "tokens like <none>, which this tokenizer does not see"));
+  Json twice = read_json(test::data_file("models/qwen2_tiny/tokenizer.json"));
+  twice["model"]["vocab"]["<another>"] = 5;
+  const ChatFolder same(Json::object({{"chat_template", "x"}}));
+  test::write_text(same.folder / "tokenizer.json", twice.dump());
+  TextOptions options;
+  options.chat = load_chat_template(same.folder.path(), "", *Tokenizer::load(same.folder.path()));
+  CHECK(contains(input_error([&] { same.text(record, options); }), "two tokens have the id 5"));
   // Of those that no template here prints, nothing is asked.
   const ChatFolder padded(Json::object(
       {{"chat_template", "{{ messages[0].content }}"}, {"pad_token", "[PAD]"}, {"eos_token", "</s>"}}));

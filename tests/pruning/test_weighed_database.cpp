@@ -277,7 +277,8 @@ TEST_CASE("a database goes on with the sensitivities it was begun with and no ot
   // A damaged end loss is found by the checksum and made again.
   if (world.is_root()) {
     std::fstream file(options.output, std::ios::in | std::ios::out | std::ios::binary);
-    const auto place = test::place_in_file(options.output, "/modules/1/attn/end_loss") + 8;
+    const auto place =
+        test::place_in_file(options.output, "/modules/1/attn/end_loss") + 8;
     file.seekg(place);
     const char byte = static_cast<char>(file.get() ^ 1);
     file.seekp(place);
@@ -309,7 +310,8 @@ TEST_CASE("sensitivities that do not fit are refused before anything is written"
   // Not even those of one module are damaged in silence.
   if (world.is_root()) {
     std::fstream file(folder / "s.h5", std::ios::in | std::ios::out | std::ios::binary);
-    const auto place = test::place_in_file(folder / "s.h5", "/modules/0/ffn/sensitivity");
+    const auto place =
+        test::place_in_file(folder / "s.h5", "/modules/0/ffn/sensitivity");
     file.seekp(place + 3);
     file.put('\x7f');
   }

@@ -9,7 +9,8 @@ namespace galapagos::test {
 std::int64_t place_in_file(const std::filesystem::path& file, const std::string& dataset) {
   const Hdf5File opened = Hdf5File::open(file);
   const Hdf5DatasetInfo info = opened.describe(dataset);
-  return static_cast<std::int64_t>(opened.place_of(dataset, info.type, info.elements * size_of(info.type)));
+  return static_cast<std::int64_t>(
+      opened.place_of(dataset, info.type, info.elements * size_of(info.type)));
 }
 
 void flip_byte(const std::filesystem::path& file, const std::string& dataset, std::int64_t place) {
