@@ -247,7 +247,9 @@ TEST_CASE("what is wrong with a template or its tokens is told with the first co
   CHECK(contains(error(ChatFolder(Json::object({{"chat_template", "x"}, {"eos_token", "<none>"}}))),
                  "tokens like <none>, which this tokenizer does not see"));
   Json twice = read_json(test::data_file("models/qwen2_tiny/tokenizer.json"));
-  twice["model"]["vocab"]["<another>"] = 5;
+  for (auto& [text, id] : twice["model"]["vocab"].items()) {
+    if (id == 6) id = 5;
+  }
   const ChatFolder same(Json::object({{"chat_template", "x"}}));
   test::write_text(same.folder / "tokenizer.json", twice.dump());
   TextOptions options;

@@ -135,7 +135,8 @@ TEST_CASE("expressions have the values that Jinja2 gives them", "[chat]") {
     CAPTURE(expression);
     CHECK(rendered(print(expression)) == value);
   }
-  CHECK(rendered("{% for i in [1] %}{% for j in [1] %}{{ loop.depth ~ loop.depth0 }}{% endfor %}{% endfor %}") ==
+  CHECK(rendered(
+            "{% for i in [1] %}{% for j in [1] %}{{ loop.depth ~ loop.depth0 }}{% endfor %}{% endfor %}") ==
         "10");
   for (const char* expression :
        {"1e300 | int", "(1e308 * 10) | int", "'9223372036854775808' | int", "'1e30' | int"})
