@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstdlib>
+#include <charconv>
 #include <fmt/format.h>
+#include <unordered_map>
 
 #include <galapagos/core/error.hpp>
 
@@ -19,15 +19,49 @@ using jinja::Value;
 
 constexpr int deepest = 64;
 
+/// Bytes of the digits that a text begins with.
+std::size_t digits_at(std::string_view text) {
+  return std::min(text.find_first_not_of("0123456789"), text.size());
+}
+
+/// Whether it is spelled as JSON spells a number; those that are whole have only digits.
+bool is_number(std::string_view text, bool& whole) {
+  if (text.starts_with('-')) text.remove_prefix(1);
+  std::size_t digits = digits_at(text);
+  if (digits == 0 || (digits > 1 && text[0] == '0')) return false;
+  text.remove_prefix(digits);
+  whole = text.empty();
+  if (text.starts_with('.')) {
+    digits = digits_at(text.substr(1));
+    if (digits == 0) return false;
+    text.remove_prefix(1 + digits);
+  }
+  if (text.starts_with('e') || text.starts_with('E')) {
+    text.remove_prefix(1);
+    if (text.starts_with('+') || text.starts_with('-')) text.remove_prefix(1);
+    digits = digits_at(text);
+    if (digits == 0) return false;
+    text.remove_prefix(digits);
+  }
+  return text.empty();
+}
+
+template <typename Number>
+Value parsed(std::string_view written) {
+  Number number{};
+  if (std::from_chars(written.data(), written.data() + written.size(), number).ec != std::errc())
+    throw RecordFault{"the number " + printable(std::string(written), 40) + " is beyond 64 bits", {}};
+  return number;
+}
+
 Value number_of(std::string_view written) {
-  const std::string text(written);
-  char* end = nullptr;
-  errno = 0;
-  const long long integer = std::strtoll(text.c_str(), &end, 10);
-  if (*end == '\0' && errno == 0) return static_cast<std::int64_t>(integer);
-  const double real = std::strtod(text.c_str(), &end);
-  if (*end != '\0') throw RecordFault{"'" + printable(text, 40) + "' in a message is no JSON", {}};
-  return real;
+  for (const char* name : {"NaN", "Infinity", "-Infinity"}) {  // which Python writes and reads
+    if (written == name) return parsed<double>(written);
+  }
+  bool whole = false;
+  if (!is_number(written, whole))
+    throw RecordFault{"'" + printable(std::string(written), 40) + "' in a message is no JSON", {}};
+  return whole ? parsed<std::int64_t>(written) : parsed<double>(written);
 }
 
 /// A JSON value as written, made one of a template.
@@ -45,15 +79,15 @@ Value value_of(std::string_view written, TextCounts& counts, int depth = 0) {
     std::vector<JsonMember> members;
     scan_object(written, members);
     Dict dict;
+    std::unordered_map<std::string, std::size_t> places;
     for (const JsonMember& member : members) {
-      const std::string key = decode_json_string(member.key, counts);
+      std::string key = decode_json_string(member.key, counts);
       Value value = value_of(member.value, counts, depth + 1);
-      const auto found =
-          std::find_if(dict.begin(), dict.end(), [&](const auto& entry) { return entry.first == key; });
-      if (found != dict.end()) {
-        found->second = std::move(value);  // the last one counts, as in Python
+      const auto [place, is_new] = places.emplace(key, dict.size());
+      if (is_new) {
+        dict.emplace_back(std::move(key), std::move(value));
       } else {
-        dict.emplace_back(key, std::move(value));
+        dict[place->second].second = std::move(value);  // the last one counts, as in Python
       }
     }
     return dict;
@@ -121,10 +155,49 @@ Value normalized(const Value& message) {
   return kept;
 }
 
+/// A list of tools, perhaps as a text that holds its JSON, as some store it; none where there are none.
+Value tools_of(std::string_view written) {
+  TextCounts ignored;
+  std::string text;
+  if (written.starts_with('"')) {
+    text = decode_json_string(written.substr(1, written.size() - 2), ignored);
+    written = text;
+    written.remove_prefix(std::min(written.find_first_not_of(" \t\r\n"), written.size()));
+    written = written.substr(0, written.find_last_not_of(" \t\r\n") + 1);
+  }
+  if (written.empty() || written == "null") return Value::None{};
+  constexpr const char* remedy = "give a list of tools, or leave them out";
+  if (!written.starts_with('[')) {
+    throw RecordFault{
+        "key 'tools' should be a list but is " +
+            (text.empty() ? std::string(kind_of_json(written)) : "'" + printable(text, 40) + "'"),
+        remedy};
+  }
+  try {
+    Value tools = value_of(written, ignored);
+    return tools.truth() ? std::move(tools) : Value(Value::None{});
+  } catch (const RecordFault& fault) {
+    throw RecordFault{"key 'tools': " + fault.what, remedy};
+  }
+}
+
+/// Variables of a template beside the conversation, which is none of them.
+Dict settings_of(std::string_view written) {
+  TextCounts ignored;
+  const Value value = value_of(written, ignored);
+  if (value.dict() == nullptr) return {};
+  for (const char* name : {"messages", "conversation", "chat_template"}) {
+    if (jinja::find(*value.dict(), name) != nullptr)
+      throw RecordFault{std::string("key 'chat_template_kwargs' has '") + name + "', which is no setting",
+                        {}};
+  }
+  return *value.dict();
+}
+
 }  // namespace
 
 Conversation read_conversation(std::string_view messages, const std::vector<JsonMember>& record,
-                               TextCounts& counts) {
+                               bool for_template, TextCounts& counts) {
   if (!messages.starts_with('[')) {
     throw RecordFault{"a conversation is no list", "give a list of objects with \"role\" and \"content\""};
   }
@@ -133,17 +206,10 @@ Conversation read_conversation(std::string_view messages, const std::vector<Json
     const Value list = value_of(messages, counts);
     for (const Value& message : *list.list()) conversation.messages.push_back(normalized(message));
     conversation.tools = Value::None{};
-    TextCounts ignored;
-    if (const auto tools = find_member(record, "tools")) {
-      Value value = value_of(*tools, ignored);
-      if (value.text() != nullptr && !value.text()->empty())
-        value = value_of(*value.text(), ignored);  // some store it so
-      if (value.list() != nullptr && value.truth()) conversation.tools = std::move(value);
-    }
-    if (const auto settings = find_member(record, "chat_template_kwargs")) {
-      const Value value = value_of(*settings, ignored);
-      if (value.dict() != nullptr) conversation.settings = *value.dict();
-    }
+    if (const auto tools = find_member(record, "tools"); tools && for_template)
+      conversation.tools = tools_of(*tools);
+    if (const auto settings = find_member(record, "chat_template_kwargs"); settings && for_template)
+      conversation.settings = settings_of(*settings);
   } catch (const jinja::Fault& fault) {
     throw RecordFault{fault.what, {}};
   }

@@ -9,10 +9,10 @@
 namespace galapagos {
 
 /// The conversation in a record: its messages, as written (a list of objects with "role" and "content", or
-/// ShareGPT's "from" and "value"), and the "tools" and "chat_template_kwargs" that stand beside them. Adds to
-/// `counts`. Throws a RecordFault.
+/// ShareGPT's "from" and "value"), and `for_template` the "tools" and "chat_template_kwargs" that stand
+/// beside them. Adds to `counts`. Throws a RecordFault.
 Conversation read_conversation(std::string_view messages, const std::vector<JsonMember>& record,
-                               TextCounts& counts);
+                               bool for_template, TextCounts& counts);
 
 /// The messages' contents one after the other, with no template around them. Throws a RecordFault where one
 /// is no text.

@@ -1,6 +1,7 @@
 #include "chat_template.hpp"
 
 #include "record_fault.hpp"
+#include "utf8.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -15,10 +16,6 @@ namespace {
 constexpr const char* other_template =
     "give one that can be run with --chat-template FILE, or take contents as they are with --chat-template "
     "none";
-constexpr const char* no_template =
-    "write the tokenizer's tokenizer.json (transformers: "
-    "AutoTokenizer.from_pretrained(X).save_pretrained(X)), or take "
-    "contents as they are with --chat-template none";
 
 std::size_t common_prefix(const std::string& a, const std::string& b) {
   return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
@@ -27,6 +24,16 @@ std::size_t common_prefix(const std::string& a, const std::string& b) {
 std::size_t common_suffix(const std::string& a, const std::string& b) {
   return static_cast<std::size_t>(std::mismatch(a.rbegin(), a.rend(), b.rbegin(), b.rend()).first -
                                   a.rbegin());
+}
+
+/// Whether a character begins before text[at] and goes on there.
+bool inside_character(const std::string& text, std::size_t at) {
+  return at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0u) == 0x80u;
+}
+
+bool calls_tools(const jinja::Dict& message) {
+  const jinja::Value* calls = jinja::find(message, "tool_calls");
+  return calls != nullptr && calls->list() != nullptr && !calls->list()->empty();
 }
 
 bool is_assistant(const jinja::Value& message) {
@@ -62,15 +69,19 @@ class TurnFinder {
   std::optional<std::pair<std::size_t, std::size_t>> find(std::size_t i) const {
     const jinja::Dict& message = *conversation_.messages[i].dict();
     const jinja::Value* content = jinja::find(message, "content");
-    if (content == nullptr || jinja::find(message, "tool_calls") != nullptr) return whole_turn(i);
+    if (content == nullptr || calls_tools(message)) return whole_turn(i);
     const std::string other = text_.find("\u2047") == std::string::npos ? "\u2047" : "\ue000\u2047\ue001";
     Conversation changed = conversation_;
     changed.messages[i] = with_content(conversation_.messages[i], other);
     const std::string varied = print_(changed, false);
     const std::size_t at = varied.find(other);
     if (at == std::string::npos) return std::nullopt;
+    // What follows is no more than what follows the stand-in, whose last bytes may be those of the content.
+    const std::size_t behind_other = varied.size() - varied.rfind(other) - other.size();
     std::size_t begin = std::min(common_prefix(text_, varied), at);
-    std::size_t end = std::max(text_.size() - common_suffix(text_, varied), begin);
+    while (inside_character(text_, begin)) --begin;
+    std::size_t end = std::max(text_.size() - std::min(common_suffix(text_, varied), behind_other), begin);
+    while (inside_character(text_, end)) ++end;
     while (begin > 0 && text_[begin - 1] == ' ') --begin;  // which SentencePiece joins to the word behind it
     if (const auto prompt = prompt_end(i); prompt && *prompt <= end) begin = *prompt;
     const std::size_t behind = std::min(text_.find_first_not_of(' ', end), text_.size());
@@ -124,11 +135,12 @@ class TurnFinder {
 }  // namespace
 
 ChatTemplate::ChatTemplate(const std::map<std::string, std::string>& sources, std::string where,
-                           jinja::Dict tokens, std::vector<std::string> ends, std::string fault)
+                           jinja::Dict tokens, std::vector<std::string> ends, std::optional<InputError> fault)
     : where_(std::move(where)), tokens_(std::move(tokens)), ends_(std::move(ends)), fault_(std::move(fault)) {
   for (const auto& [name, source] : sources) {
     Parsed& parsed = parsed_[name];
     try {
+      if (!is_valid_utf8(source)) jinja::fail("is not UTF-8");
       parsed.statements = jinja::parse(source);
     } catch (const jinja::Fault& found) {
       parsed.fault = found.what;
@@ -137,6 +149,7 @@ ChatTemplate::ChatTemplate(const std::map<std::string, std::string>& sources, st
 }
 
 const ChatTemplate::Parsed& ChatTemplate::choose(const Conversation& conversation) const {
+  if (fault_) throw InputError(*fault_);
   const bool tools = !conversation.tools.is_none() && parsed_.contains("tool_use");
   const auto chosen = parsed_.find(tools ? "tool_use" : "default");
   if (chosen == parsed_.end()) {
@@ -145,7 +158,6 @@ const ChatTemplate::Parsed& ChatTemplate::choose(const Conversation& conversatio
     throw InputError("has several chat templates and none that is the default", where_,
                      "choose one by --chat-template NAME: " + names);
   }
-  if (!fault_.empty()) throw InputError(fault_, where_, no_template);
   if (!chosen->second.fault.empty())
     throw InputError("the chat template cannot be run: " + chosen->second.fault, where_, other_template);
   return chosen->second;

@@ -5,10 +5,12 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <galapagos/core/error.hpp>
 #include <galapagos/io/chat_template.hpp>
 #include <galapagos/io/document.hpp>
 
@@ -26,9 +28,9 @@ class ChatTemplate {
  public:
   /// `sources`: templates by their names, of which "default" is the one for conversations without tools;
   /// `where`: the file they are from; `tokens`: "bos_token" and the like; `ends`: texts of the tokens that
-  /// may end a turn; `fault`: why none can be used, if so.
+  /// may end a turn; `fault`: why none can be used, if so, told with the first conversation.
   ChatTemplate(const std::map<std::string, std::string>& sources, std::string where, jinja::Dict tokens,
-               std::vector<std::string> ends, std::string fault = {});
+               std::vector<std::string> ends, std::optional<InputError> fault = {});
 
   /// The conversation's text, in parts that are to be tokenized as one, with `responses` cut where what the
   /// assistant says begins and ends. InputError where the template cannot be run; RecordFault where it cannot
@@ -51,7 +53,7 @@ class ChatTemplate {
   std::string where_;
   jinja::Dict tokens_;
   std::vector<std::string> ends_;
-  std::string fault_;
+  std::optional<InputError> fault_;
 };
 
 }  // namespace galapagos

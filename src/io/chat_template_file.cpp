@@ -87,24 +87,39 @@ jinja::Dict tokens_of(const fs::path& folder) {
 }
 
 /// The texts of tokens that stand for no text, the longest first.
-std::vector<std::string> control_tokens(const Tokenizer& tokenizer) {
+std::vector<std::string> control_tokens(const std::vector<Token>& vocabulary) {
   std::vector<std::string> texts;
-  for (const Token& token : tokenizer.vocabulary()) {
+  for (const Token& token : vocabulary) {
     if (token.kind == TokenKind::control) texts.push_back(token.text);
   }
   std::sort(texts.begin(), texts.end(), [](const auto& a, const auto& b) { return a.size() > b.size(); });
   return texts;
 }
 
-/// Why the special tokens that a template prints would not become tokens, if so.
-std::string unseen_tokens(const Tokenizer& tokenizer) {
-  const SpecialTokens special = tokenizer.special_tokens();
-  const std::optional<std::int32_t> id = special.eos ? special.eos : special.bos;
-  if (!id) return {};
-  const std::string text = tokenizer.vocabulary()[static_cast<std::size_t>(*id)].text;
-  if (tokenizer.encode(text) == std::vector<std::int32_t>{*id}) return {};
-  return "a chat template prints tokens like " + printable(text, 40) +
-         ", which this tokenizer does not see in a text";
+/// What is not needed before the first conversation, and a fault in it none of what has no conversations.
+struct Prepared {
+  jinja::Dict tokens;
+  std::vector<std::string> ends;
+};
+
+Prepared prepare(const fs::path& folder, const std::string& where, const Tokenizer& tokenizer) {
+  Prepared prepared;
+  prepared.tokens = tokens_of(folder);
+  const std::vector<Token> vocabulary = tokenizer.vocabulary();
+  prepared.ends = control_tokens(vocabulary);
+  const jinja::Value* token = jinja::find(prepared.tokens, "eos_token");
+  if (token == nullptr) token = jinja::find(prepared.tokens, "bos_token");
+  if (token == nullptr && prepared.ends.empty()) return prepared;
+  // Whether the special tokens that a template prints become tokens.
+  const std::string text = token != nullptr ? *token->text() : prepared.ends.back();
+  const std::vector<std::int32_t> ids = tokenizer.encode(text);
+  if (ids.size() == 1 && vocabulary[static_cast<std::size_t>(ids[0])].text == text) return prepared;
+  throw InputError("a chat template prints tokens like " + printable(text, 40) +
+                       ", which this tokenizer does not see in a text",
+                   where,
+                   "write the tokenizer's tokenizer.json (transformers: "
+                   "AutoTokenizer.from_pretrained(X).save_pretrained(X)), or take "
+                   "contents as they are with --chat-template none");
 }
 
 }  // namespace
@@ -114,21 +129,36 @@ std::shared_ptr<const ChatTemplate> load_chat_template(const fs::path& folder_or
                                                        const Tokenizer& tokenizer) {
   if (choice == "none") return nullptr;
   const fs::path folder = fs::is_directory(folder_or_file) ? folder_or_file : folder_or_file.parent_path();
-  Found found = find_templates(folder);
+  Found found;
+  std::optional<InputError> fault;
+  try {
+    found = find_templates(folder);
+  } catch (const InputError& error) {
+    found = {{{"default", ""}}, folder.string()};
+    fault = error;
+  }
   if (const auto named = found.sources.find(choice); named != found.sources.end()) {
     found.sources = {{"default", named->second}};
   } else if (!choice.empty()) {
     if (!fs::is_regular_file(choice)) {
+      if (fault) throw InputError(*fault);
       std::string names = "none";
       for (const auto& [name, unused] : found.sources) names += ", " + printable(name, 40);
       throw UsageError("no chat template '" + printable(choice) + "'", "--chat-template",
                        fmt::format("give a file, or one of those of {}: {}", folder.string(), names));
     }
     found = {{{"default", read_template(choice)}}, choice};
+    fault.reset();
   }
   if (found.sources.empty()) return nullptr;
-  return std::make_shared<ChatTemplate>(found.sources, found.where, tokens_of(folder),
-                                        control_tokens(tokenizer), unseen_tokens(tokenizer));
+  Prepared prepared;
+  try {
+    prepared = prepare(folder, found.where, tokenizer);
+  } catch (const InputError& error) {
+    if (!fault) fault = error;
+  }
+  return std::make_shared<ChatTemplate>(found.sources, found.where, std::move(prepared.tokens),
+                                        std::move(prepared.ends), std::move(fault));
 }
 
 }  // namespace galapagos

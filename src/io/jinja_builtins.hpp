@@ -13,6 +13,9 @@ bool is_test(const std::string& name);
 Value apply_filter(const std::string& name, const Value& value, const Arguments& arguments);
 bool apply_test(const std::string& name, const Value& value, const Arguments& arguments);
 
+/// The filter `int`: of a number its whole part, of a text what Python reads it as, or else the default.
+Value to_integer(const Value& value, const Arguments& arguments);
+
 /// A method of Python's texts, lists or dictionaries, bound to its object; undefined where there is none.
 Value method_of(const Value& object, const std::string& name);
 

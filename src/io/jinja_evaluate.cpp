@@ -1,7 +1,7 @@
+#include "jinja_budget.hpp"
 #include "jinja_builtins.hpp"
 #include "jinja_scope.hpp"
 
-#include <algorithm>
 #include <fmt/format.h>
 
 #include <galapagos/core/error.hpp>
@@ -40,14 +40,7 @@ Value dict_of(const Expression& expression, const Scope& scope) {
   for (std::size_t i = 0; i + 1 < expression.items.size(); i += 2) {
     const Value key = evaluate(*expression.items[i], scope);
     if (key.text() == nullptr) fail("a dictionary's key that is no text is not supported");
-    Value value = evaluate(*expression.items[i + 1], scope);
-    const auto at =
-        std::find_if(dict.begin(), dict.end(), [&](const auto& entry) { return entry.first == *key.text(); });
-    if (at == dict.end()) {
-      dict.emplace_back(*key.text(), std::move(value));
-    } else {
-      at->second = std::move(value);
-    }
+    put(dict, *key.text(), evaluate(*expression.items[i + 1], scope));
   }
   return dict;
 }
@@ -55,9 +48,9 @@ Value dict_of(const Expression& expression, const Scope& scope) {
 Value unary(const Expression& expression, const Scope& scope) {
   const Value value = evaluate(*expression.items[0], scope);
   if (expression.text == "not") return !value.truth();
-  const Value zero(std::int64_t{0});
   if (!as_real(value)) fail(std::string("the sign of ") + value.kind());
-  return binary(expression.text, value.real() != nullptr ? Value(0.0) : zero, value);
+  if (value.real() != nullptr) return expression.text == "-" ? -*value.real() : *value.real();
+  return binary(expression.text, Value(std::int64_t{0}), value);
 }
 
 /// a < b < c: every pair, left to right, as far as they hold.
@@ -81,9 +74,7 @@ Value part(const ExpressionPtr& expression, const Scope& scope) {
   return expression ? evaluate(*expression, scope) : Value(Value::None{});
 }
 
-}  // namespace
-
-Value evaluate(const Expression& e, const Scope& scope) {
+Value computed(const Expression& e, const Scope& scope) {
   switch (e.kind) {
     case Kind::constant:
       return e.value;
@@ -129,6 +120,16 @@ Value evaluate(const Expression& e, const Scope& scope) {
       return e.items[2] ? evaluate(*e.items[2], scope) : Value();
   }
   return {};
+}
+
+}  // namespace
+
+Value evaluate(const Expression& expression, const Scope& scope) {
+  const Level level;
+  Value value = computed(expression, scope);
+  // What is done with a text may take as long as it is.
+  spend(step_cost + (value.text() == nullptr ? 0 : value.text()->size() / 16));
+  return value;
 }
 
 }  // namespace galapagos::jinja

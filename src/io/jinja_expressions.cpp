@@ -12,6 +12,7 @@ using Kind = Expression::Kind;
 using Lexed = LexedToken::Kind;
 
 constexpr int deepest = 100;
+constexpr int longest = 1000;
 
 }  // namespace
 
@@ -45,21 +46,24 @@ std::string ExpressionParser::expect_name() {
   return next().text;
 }
 
-ExpressionPtr ExpressionParser::make(Kind kind, std::string text) const {
+ExpressionPtr ExpressionParser::make(Kind kind, std::string text) {
   auto made = std::make_unique<Expression>();
   made->kind = kind;
   made->text = std::move(text);
-  made->line = now().line;
   return made;
+}
+
+void ExpressionParser::adopt(Expression& whole, ExpressionPtr item) const {
+  if (item) whole.depth = std::max(whole.depth, item->depth + 1);
+  if (whole.depth > longest) bad("an expression too long");
+  whole.items.push_back(std::move(item));
 }
 
 ExpressionPtr ExpressionParser::made(Kind kind, std::string text, ExpressionPtr first,
                                      ExpressionPtr second) const {
   ExpressionPtr result = make(kind, std::move(text));
-  result->depth = 1 + std::max(first->depth, second ? second->depth : 0);
-  if (result->depth > 20 * deepest) bad("an expression too long");
-  result->items.push_back(std::move(first));
-  if (second) result->items.push_back(std::move(second));
+  adopt(*result, std::move(first));
+  if (second) adopt(*result, std::move(second));
   return result;
 }
 
@@ -68,9 +72,9 @@ ExpressionPtr ExpressionParser::expression() {
   ExpressionPtr value = either();
   while (take_name("if")) {
     ExpressionPtr choice = make(Kind::conditional);
-    choice->items.push_back(either());
-    choice->items.push_back(std::move(value));
-    choice->items.push_back(take_name("else") ? expression() : nullptr);
+    adopt(*choice, either());
+    adopt(*choice, std::move(value));
+    adopt(*choice, take_name("else") ? expression() : nullptr);
     value = std::move(choice);
   }
   --depth_;
@@ -83,7 +87,7 @@ ExpressionPtr ExpressionParser::expressions() {
   ExpressionPtr list = made(Kind::list, "", std::move(first));
   while (take_op(",")) {
     if (at(Lexed::block_end) || at(Lexed::print_end) || at_op(")")) break;
-    list->items.push_back(expression());
+    adopt(*list, expression());
   }
   return list;
 }
@@ -129,7 +133,7 @@ ExpressionPtr ExpressionParser::comparison() {
   left = made(Kind::compare, "", std::move(left));
   for (; !sign.empty(); sign = comparison_sign()) {
     left->names.push_back(sign);
-    left->items.push_back(sum());
+    adopt(*left, sum());
   }
   return left;
 }
@@ -147,7 +151,7 @@ ExpressionPtr ExpressionParser::concatenation() {
   ExpressionPtr left = product();
   if (!at_op("~")) return left;
   left = made(Kind::concat, "", std::move(left));
-  while (take_op("~")) left->items.push_back(product());
+  while (take_op("~")) adopt(*left, product());
   return left;
 }
 

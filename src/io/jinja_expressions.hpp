@@ -39,7 +39,9 @@ class ExpressionParser {
   ExpressionPtr filters(ExpressionPtr value);
 
  private:
-  ExpressionPtr make(Expression::Kind kind, std::string text = "") const;
+  static ExpressionPtr make(Expression::Kind kind, std::string text = "");
+  /// Makes an expression, or null, the last of the items of another.
+  void adopt(Expression& whole, ExpressionPtr item) const;
   ExpressionPtr made(Expression::Kind kind, std::string text, ExpressionPtr first,
                      ExpressionPtr second = nullptr) const;
   ExpressionPtr either();

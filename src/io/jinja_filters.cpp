@@ -1,8 +1,8 @@
+#include "jinja_budget.hpp"
 #include "jinja_builtins.hpp"
 #include "jinja_text.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 
 namespace galapagos::jinja {
@@ -25,6 +25,7 @@ std::string text_or(const Arguments& arguments, std::size_t index, const char* n
 /// What lies at a path like a.b.0.
 Value attribute_of(Value value, const Value& path) {
   if (path.text() == nullptr) return item_of(value, path);
+  spend(step_cost + path.text()->size());
   for (const std::string& part : split(*path.text(), ".")) {
     const bool number =
         !part.empty() && part.find_first_not_of("0123456789") == std::string::npos && part.size() < 10;
@@ -61,6 +62,7 @@ Value selected(const Value& value, const Arguments& arguments) {
 Value mapped(const Value& value, const Arguments& arguments) {
   const Value* attribute = find(arguments.named, "attribute");
   const Value* otherwise = find(arguments.named, "default");
+  const Arguments rest = rest_of(arguments, 1);
   List out;
   for (const Value& item : items_of(value)) {
     if (attribute != nullptr) {
@@ -69,7 +71,7 @@ Value mapped(const Value& value, const Arguments& arguments) {
     } else {
       if (arguments.positional.empty() || arguments.positional[0].text() == nullptr)
         fail("map needs a filter");
-      out.push_back(apply_filter(*arguments.positional[0].text(), item, rest_of(arguments, 1)));
+      out.push_back(apply_filter(*arguments.positional[0].text(), item, rest));
     }
   }
   return Value::lazy(std::move(out));
@@ -90,27 +92,12 @@ Value joined(const Value& value, const Arguments& arguments) {
     if (item.is_marked()) fail("joins the outcomes of the filter safe");
     if (!first) out += between;
     first = false;
-    out += printed(attribute == nullptr || attribute->is_none() ? item : attribute_of(item, *attribute));
+    const std::string text =
+        printed(attribute == nullptr || attribute->is_none() ? item : attribute_of(item, *attribute));
+    spend(between.size() + text.size());
+    out += text;
   }
   return out;
-}
-
-Value to_integer(const Value& value, const Arguments& arguments) {
-  const Value* otherwise = arguments.find(0, "default");
-  if (value.is_undefined()) fail("the number of what is undefined");
-  if (arguments.find(1, "base") != nullptr) fail("int with a base is not supported");
-  if (const auto integer = as_integer(value)) return *integer;
-  if (const auto real = as_real(value)) return static_cast<std::int64_t>(*real);
-  if (value.text() != nullptr) {
-    const std::string text = strip(*value.text(), Strip::both);
-    std::int64_t integer = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), integer);
-    if (error == std::errc() && end == text.data() + text.size()) return integer;
-    double real = 0;
-    const auto [stop, wrong] = std::from_chars(text.data(), text.data() + text.size(), real);
-    if (wrong == std::errc() && stop == text.data() + text.size()) return static_cast<std::int64_t>(real);
-  }
-  return otherwise == nullptr ? Value(std::int64_t{0}) : *otherwise;
 }
 
 Value indented(const Value& value, const Arguments& arguments) {
@@ -127,6 +114,7 @@ Value indented(const Value& value, const Arguments& arguments) {
   std::string out;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     if (i > 0) out += "\n";
+    spend(step_cost + space.size());
     if (i == 0 ? first : blank || !lines[i].empty()) out += space;
     out += lines[i];
   }
@@ -190,7 +178,7 @@ Value unique(const Value& value, const Arguments& arguments) {
   List seen, out;
   for (const Value& item : items_of(value)) {
     const Value key = sort_key(item, flag(arguments, 0, "case_sensitive"));
-    if (contains(seen, key)) continue;
+    if (std::any_of(seen.begin(), seen.end(), [&](const Value& each) { return equal(each, key); })) continue;
     seen.push_back(key);
     out.push_back(item);
   }
@@ -206,7 +194,7 @@ Value reversed(const Value& value, const Arguments&) {
   List items = items_of(value);
   std::reverse(items.begin(), items.end());
   if (value.text() != nullptr) return concatenated(items);
-  return Value::lazy(std::move(items));
+  return value.is_lazy() ? Value(std::move(items)) : Value::lazy(std::move(items));
 }
 
 const std::map<std::string, Filter>& filters() {
@@ -239,6 +227,7 @@ const std::map<std::string, Filter>& filters() {
        }},
       {"last",
        [](const Value& v, const Arguments&) {
+         if (v.is_lazy()) fail("the last one of what a filter such as map has made");
          const List items = items_of(v);
          return items.empty() ? Value() : items.back();
        }},
@@ -265,6 +254,14 @@ const std::map<std::string, Filter>& filters() {
   return table;
 }
 
+/// The texts that a filter may go over, once for each item where it is one of map.
+void spend_on(const Value& value, const Arguments& arguments) {
+  const auto cost = [](const Value& each) { return each.text() == nullptr ? 1 : each.text()->size(); };
+  spend(step_cost + cost(value));
+  for (const Value& each : arguments.positional) spend(cost(each));
+  for (const auto& [unused, each] : arguments.named) spend(cost(each));
+}
+
 }  // namespace
 
 bool is_filter(const std::string& name) {
@@ -274,6 +271,7 @@ bool is_filter(const std::string& name) {
 Value apply_filter(const std::string& name, const Value& value, const Arguments& arguments) {
   const auto filter = filters().find(name);
   if (filter == filters().end()) fail("the filter '" + name + "' is not supported");
+  spend_on(value, arguments);
   const bool takes_marked =
       value.list() != nullptr || name == "string" || name == "safe" || name == "default" || name == "d";
   if (value.is_marked() && !takes_marked) fail("computes with the outcome of the filter safe");

@@ -9,12 +9,16 @@ namespace {
 
 /// The named arguments, and those of a dictionary.
 Dict members_of(const Arguments& arguments) {
+  if (arguments.positional.size() > 1) fail("makes a dictionary of several values");
   Dict members;
   for (const Value& value : arguments.positional) {
     if (value.dict() == nullptr) fail(std::string("makes a dictionary of ") + value.kind());
-    members.insert(members.end(), value.dict()->begin(), value.dict()->end());
+    members = *value.dict();
   }
-  members.insert(members.end(), arguments.named.begin(), arguments.named.end());
+  for (const auto& [name, value] : arguments.named) {
+    check_kept(value);
+    put(members, name, value);
+  }
   return members;
 }
 

@@ -1,7 +1,9 @@
+#include "jinja_budget.hpp"
 #include "jinja_value.hpp"
 #include "utf8.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
 
 #include <galapagos/core/utf8.hpp>
@@ -19,24 +21,29 @@ class Writer {
   std::string take() { return std::move(out_); }
 
   void write(const Value& value) {
+    spend(step_cost);
+    if (value.is_lazy()) fail("writes what a filter such as map has made as JSON");
     if (value.text() != nullptr) {
       text(*value.text());
     } else if (value.list() != nullptr) {
       const List& list = *value.list();
       group('[', ']', list.size(), [&](std::size_t i) { write(list[i]); });
     } else if (value.dict() != nullptr) {
-      Dict dict = *value.dict();
+      std::vector<const Dict::value_type*> entries;
+      for (const auto& entry : *value.dict()) entries.push_back(&entry);
       if (sort_keys_)
-        std::sort(dict.begin(), dict.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-      group('{', '}', dict.size(), [&](std::size_t i) {
-        text(dict[i].first);
+        std::sort(entries.begin(), entries.end(), [](auto* a, auto* b) { return a->first < b->first; });
+      group('{', '}', entries.size(), [&](std::size_t i) {
+        text(entries[i]->first);
         out_ += keys_;
-        write(dict[i].second);
+        write(entries[i]->second);
       });
     } else if (value.is_none()) {
       out_ += "null";
     } else if (value.boolean() != nullptr) {
       out_ += *value.boolean() ? "true" : "false";
+    } else if (value.real() != nullptr && !std::isfinite(*value.real())) {
+      out_ += std::isnan(*value.real()) ? "NaN" : *value.real() < 0 ? "-Infinity" : "Infinity";
     } else if (value.integer() != nullptr || value.real() != nullptr) {
       out_ += printed(value);
     } else {
@@ -50,6 +57,7 @@ class Writer {
     out_ += open;
     ++depth_;
     for (std::size_t i = 0; i < size; ++i) {
+      spend(items_.size() + keys_.size() + static_cast<std::size_t>(std::max(indent_, 0) * depth_));
       if (i > 0) out_ += items_;
       new_line();
       item(i);
@@ -64,6 +72,7 @@ class Writer {
   }
 
   void text(const std::string& value) {
+    spend(2 * value.size());
     out_ += '"';
     for (std::size_t at = 0; at < value.size();) {
       const std::size_t bytes = std::max<std::size_t>(utf8_length(value, at), 1);
@@ -78,7 +87,7 @@ class Writer {
     const std::size_t at = code < 0x80 ? named.find(static_cast<char>(code)) : std::string_view::npos;
     if (at != std::string_view::npos) {
       out_.append("\\").append(1, letters[at]);
-    } else if (code < 0x20 || (ascii_ && code > 0x7e && code < 0x10000 && code != 0x7f)) {
+    } else if (code < 0x20 || (ascii_ && code > 0x7e && code < 0x10000)) {
       out_ += fmt::format("\\u{:04x}", static_cast<std::uint32_t>(code));
     } else if (ascii_ && code >= 0x10000) {
       const auto pair = static_cast<std::uint32_t>(code) - 0x10000;

@@ -87,7 +87,7 @@ class Lexer {
     const bool plus = end > at_ && source_[end - 1] == '+';
     std::size_t next = end + 2;
     if (minus) {
-      next = source_.size() - strip(source_.substr(next), Strip::left).size();
+      next = white_space_end(source_, next);
     } else if (trims && !plus && next < source_.size() && source_[next] == '\n') {
       ++next;
     }

@@ -1,3 +1,4 @@
+#include "jinja_budget.hpp"
 #include "jinja_builtins.hpp"
 #include "jinja_text.hpp"
 
@@ -63,6 +64,7 @@ std::int64_t characters_before(const std::string& text, std::size_t at) {
 
 std::int64_t occurrences(const std::string& text, const std::string& part) {
   if (part.empty()) return *length_of(text) + 1;
+  spend_search(text.size(), part.size());
   std::int64_t found = 0;
   for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++found;
   return found;
@@ -74,6 +76,7 @@ Value joined(const std::string& text, const Arguments& arguments) {
   bool first = true;
   for (const Value& item : items_of(arguments.positional[0])) {
     if (item.text() == nullptr) fail(std::string("joins ") + item.kind());
+    if (!first) spend(text.size());
     if (!first) out += text;
     first = false;
     out += *item.text();
@@ -115,11 +118,13 @@ const std::map<std::string, TextMethod>& text_methods() {
       {"find",
        [](const std::string& t, const Arguments& a) {
          if (a.positional.size() != 1) fail("find with limits is not supported");
+         spend_search(t.size(), text_argument(a, 0, "").size());
          return Value(characters_before(t, t.find(text_argument(a, 0, ""))));
        }},
       {"rfind",
        [](const std::string& t, const Arguments& a) {
          if (a.positional.size() != 1) fail("rfind with limits is not supported");
+         spend_search(t.size(), text_argument(a, 0, "").size());
          return Value(characters_before(t, t.rfind(text_argument(a, 0, ""))));
        }},
       {"count", [](const std::string& t,
@@ -178,16 +183,18 @@ const std::map<std::string, DictMethod>& dict_methods() {
   return table;
 }
 
-Value list_method(const List& list, const std::string& name) {
+Value list_method(const Value& object, const std::string& name) {
   if (name == "count") {
-    return Function([list](const Arguments& a) {
+    return Function([object](const Arguments& a) {
+      const List& list = *object.list();
       if (a.positional.size() != 1) fail("count needs one value");
       return Value(static_cast<std::int64_t>(std::count_if(
           list.begin(), list.end(), [&](const Value& item) { return equal(item, a.positional[0]); })));
     });
   }
   if (name == "index") {
-    return Function([list](const Arguments& a) {
+    return Function([object](const Arguments& a) {
+      const List& list = *object.list();
       if (a.positional.size() != 1) fail("index needs one value");
       const auto at = std::find_if(list.begin(), list.end(),
                                    [&](const Value& item) { return equal(item, a.positional[0]); });
@@ -209,15 +216,14 @@ Value method_of(const Value& object, const std::string& name) {
     const auto method = text_methods().find(name);
     if (method == text_methods().end()) return {};
     if (object.is_marked()) fail("computes with the outcome of the filter safe");
-    return Function(
-        [text = *object.text(), call = method->second](const Arguments& a) { return call(text, a); });
+    return Function([object, call = method->second](const Arguments& a) { return call(*object.text(), a); });
   }
   if (object.dict() != nullptr) {
     const auto method = dict_methods().find(name);
     if (method == dict_methods().end()) return {};
     return Function([object, call = method->second](const Arguments& a) { return call(*object.dict(), a); });
   }
-  return object.list() != nullptr && !object.is_marked() ? list_method(*object.list(), name) : Value();
+  return object.list() != nullptr && !object.is_marked() ? list_method(object, name) : Value();
 }
 
 }  // namespace galapagos::jinja

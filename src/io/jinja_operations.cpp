@@ -96,6 +96,7 @@ std::string repeated(const std::string& text, std::int64_t times) {
   if (times > 0 && text.size() * static_cast<std::uint64_t>(times) > (std::uint64_t{1} << 26))
     fail("a text too long");
   std::string out;
+  if (text.empty()) return out;
   for (std::int64_t i = 0; i < times; ++i) out += text;
   return out;
 }

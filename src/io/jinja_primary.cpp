@@ -28,7 +28,9 @@ ExpressionPtr ExpressionParser::primary() {
     if (number.size() > 18) bad("an integer beyond 64 bits");
     constant->value = Value(static_cast<std::int64_t>(std::stoll(number)));
   } else if (at(Lexed::real)) {
-    constant->value = Value(std::stod(number));
+    const std::optional<double> real = real_of(number);
+    if (!real) bad("a number that is too large or small");
+    constant->value = Value(*real);
   } else {
     bad("the expression ends too early");
   }
@@ -68,10 +70,10 @@ ExpressionPtr ExpressionParser::brackets() {
       expect_op(",");
       if (take_op(end)) break;
     }
-    group->items.push_back(expression());
+    adopt(*group, expression());
     if (!dict) continue;
     expect_op(":");
-    group->items.push_back(expression());
+    adopt(*group, expression());
   }
   return group;
 }
@@ -112,7 +114,7 @@ ExpressionPtr ExpressionParser::subscript(ExpressionPtr value) {
     return made(Kind::item, "", std::move(value), std::move(parts[0]));
   }
   ExpressionPtr slice = made(Kind::slice, "", std::move(value));
-  for (ExpressionPtr& part : parts) slice->items.push_back(std::move(part));
+  for (ExpressionPtr& part : parts) adopt(*slice, std::move(part));
   return slice;
 }
 
@@ -127,7 +129,7 @@ void ExpressionParser::arguments(Expression& call) {
     const bool named = at(Lexed::name) && tokens_[at_ + 1].kind == Lexed::op && tokens_[at_ + 1].text == "=";
     call.names.push_back(named ? next().text : "");
     if (named) next();
-    call.items.push_back(expression());
+    adopt(call, expression());
     ++call.arguments;
   }
 }
@@ -165,7 +167,7 @@ ExpressionPtr ExpressionParser::test(ExpressionPtr value) {
   if (at_op("(")) {
     arguments(*result);
   } else if (word || at(Lexed::text) || at(Lexed::integer) || at(Lexed::real) || at_op("[") || at_op("{")) {
-    result->items.push_back(postfix(primary()));
+    adopt(*result, postfix(primary()));
     result->names.emplace_back();
     ++result->arguments;
   }

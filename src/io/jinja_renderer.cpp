@@ -1,9 +1,11 @@
 #include "jinja_renderer.hpp"
 
+#include "jinja_budget.hpp"
 #include "jinja_builtins.hpp"
 #include "jinja_scope.hpp"
 
 #include <algorithm>
+#include <fmt/format.h>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/io/tokenizer.hpp>
@@ -18,6 +20,7 @@ class Renderer {
   Rendering take() { return std::move(rendering_); }
 
   Flow run(const Block& block, const ScopePtr& scope, std::string& out) {
+    const Level level;
     for (const Statement& statement : block) {
       const Flow flow = run(statement, scope, out);
       if (out.size() > max_text_bytes) fail("prints too much");
@@ -32,8 +35,10 @@ class Renderer {
   using Kind = Statement::Kind;
 
   Flow run(const Statement& statement, const ScopePtr& scope, std::string& out) {
+    Budget::current()->line = statement.line;
     switch (statement.kind) {
       case Kind::data:
+        spend(statement.text.size());
         out += statement.text;
         return Flow::on;
       case Kind::print:
@@ -57,7 +62,10 @@ class Renderer {
       case Kind::generation: {
         const std::size_t begin = out.size();
         const Flow flow = run(statement.body, inner(scope), out);
-        if (&out == &rendering_.text) rendering_.generated.emplace_back(begin, out.size());
+        if (&out != &rendering_.text) return flow;
+        auto& generated = rendering_.generated;
+        while (!generated.empty() && generated.back().first >= begin) generated.pop_back();  // those within
+        generated.emplace_back(begin, out.size());
         return flow;
       }
       case Kind::leave:
@@ -79,15 +87,8 @@ class Renderer {
     if (statement.text.empty()) return assign(statement.names, value, scope);
     const Value target = scope.get(statement.text);
     if (target.names() == nullptr) fail("sets a member of '" + statement.text + "', which is no namespace");
-    Dict& members = *target.names()->members;
-    const std::string& name = statement.names[0];
-    const auto at =
-        std::find_if(members.begin(), members.end(), [&](const auto& entry) { return entry.first == name; });
-    if (at == members.end()) {
-      members.emplace_back(name, std::move(value));
-    } else {
-      at->second = std::move(value);
-    }
+    check_kept(value);
+    put(*target.names()->members, statement.names[0], std::move(value));
   }
 
   Flow capture(const Statement& statement, const ScopePtr& scope) {
@@ -112,7 +113,7 @@ class Renderer {
       items = std::move(kept);
     }
     for (std::size_t i = 0; i < items.size(); ++i) {
-      if (++steps_ > most_steps) fail("goes round its loops too often");
+      spend(4 * step_cost);
       const ScopePtr body = inner(scope);
       body->set("loop", place(items, i));
       assign(statement.names, items[i], *body);
@@ -131,6 +132,8 @@ class Renderer {
                                                {"length", Value(size)},
                                                {"first", Value(i == 0)},
                                                {"last", Value(index + 1 == size)},
+                                               {"depth0", Value(std::int64_t{0})},
+                                               {"depth", Value(std::int64_t{1})},
                                                {"previtem", i > 0 ? items[i - 1] : Value()},
                                                {"nextitem", i + 1 < items.size() ? items[i + 1] : Value()}});
     members->emplace_back("cycle", Function([i](const Arguments& a) {
@@ -143,7 +146,8 @@ class Renderer {
   Value macro(const Statement& statement, const ScopePtr& scope) {
     const std::weak_ptr<Scope> outer = scope;
     return Function([this, &statement, outer](const Arguments& arguments) -> Value {
-      constexpr int deepest = 100;
+      const Level level(10);
+      const int line = Budget::current()->line;
       const ScopePtr body = inner(outer.lock());
       if (arguments.positional.size() > statement.names.size())
         fail("too many arguments of " + statement.text);
@@ -151,6 +155,10 @@ class Renderer {
         if (std::find(statement.names.begin(), statement.names.end(), name) == statement.names.end())
           fail("an argument '" + name + "' of " + statement.text);
       }
+      // What it would be given beyond its parameters, which here is always refused.
+      body->set("varargs", List{});
+      body->set("kwargs", Dict{});
+      body->set("caller", Value());
       const std::size_t required = statement.names.size() - statement.defaults.size();
       for (std::size_t i = 0; i < statement.names.size(); ++i) {
         const Value* given = arguments.find(i, statement.names[i]);
@@ -160,29 +168,29 @@ class Renderer {
           body->set(statement.names[i], given == nullptr ? Value() : *given);
         }
       }
-      if (++depth_ > deepest) fail("macros call one another too deeply");
       std::string out;
       run(statement.body, body, out);
-      --depth_;
+      Budget::current()->line = line;
       return Value(std::move(out));
     });
   }
 
-  static constexpr std::int64_t most_steps = 10'000'000;
-
   Rendering rendering_;
-  std::int64_t steps_ = 0;
-  int depth_ = 0;
 };
 
 }  // namespace
 
 Rendering render(const Block& statements, const Dict& variables) {
+  Budget budget;
   auto scope = std::make_shared<Scope>();
   for (const auto& [name, value] : globals()) scope->set(name, value);
   for (const auto& [name, value] : variables) scope->set(name, value);
   Renderer renderer;
-  renderer.run(statements, scope, renderer.text());
+  try {
+    renderer.run(statements, scope, renderer.text());
+  } catch (const Fault& fault) {
+    throw Fault{fmt::format("{} (line {})", fault.what, budget.line)};
+  }
   return renderer.take();
 }
 

@@ -40,8 +40,7 @@ struct Expression {
   std::vector<ExpressionPtr> items;
   std::vector<std::string> names;  ///< of arguments, the last of the items; "" for one by its place
   std::size_t arguments = 0;       ///< how many of the items
-  int line = 1;
-  int depth = 0;  ///< levels of expressions below it
+  int depth = 0;                   ///< levels of expressions below it
 };
 
 struct Statement;

@@ -1,3 +1,4 @@
+#include "jinja_budget.hpp"
 #include "jinja_builtins.hpp"
 
 #include <map>
@@ -76,6 +77,7 @@ bool is_test(const std::string& name) {
 bool apply_test(const std::string& name, const Value& value, const Arguments& arguments) {
   const auto test = tests().find(name);
   if (test == tests().end()) fail("the test '" + name + "' is not supported");
+  spend(step_cost);
   return test->second(value, arguments);
 }
 

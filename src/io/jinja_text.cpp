@@ -1,11 +1,14 @@
 #include "jinja_text.hpp"
 
+#include "jinja_budget.hpp"
 #include "jinja_value.hpp"
 #include "utf8.hpp"
 
 #include <algorithm>
+#include <set>
 #include <unicode/bytestream.h>
 #include <unicode/casemap.h>
+#include <unicode/stringoptions.h>
 #include <unicode/uchar.h>
 
 #include <galapagos/core/error.hpp>
@@ -36,6 +39,10 @@ std::string joined(const Characters& characters, std::size_t begin, std::size_t 
   return text;
 }
 
+[[noreturn]] void case_failure() {
+  throw FailureError("cannot change the case of a text", "ICU", "check the installation of ICU");
+}
+
 using Convert = void (*)(const char*, std::uint32_t, icu::StringPiece, icu::ByteSink&, icu::Edits*,
                          UErrorCode&);
 
@@ -45,17 +52,19 @@ std::string converted(const std::string& text, Convert convert) {
   UErrorCode status = U_ZERO_ERROR;
   convert("", 0, icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size())), sink, nullptr,
           status);
-  if (U_FAILURE(status))
-    throw FailureError("cannot change the case of a text", "ICU", "check the installation of ICU");
+  if (U_FAILURE(status)) case_failure();
   return out;
 }
 
+/// Perhaps several, as of a sharp s.
 std::string title_character(const std::string& character) {
   std::string out;
-  const auto code = static_cast<UChar32>(first_character(character));
-  const UChar32 title = u_totitle(code);
-  if (title == code) return upper(character);  // perhaps several, as of a sharp s
-  append_utf8(out, static_cast<char32_t>(title));
+  icu::StringByteSink<std::string> sink(&out);
+  UErrorCode status = U_ZERO_ERROR;
+  icu::CaseMap::utf8ToTitle(
+      "", U_TITLECASE_WHOLE_STRING | U_TITLECASE_NO_BREAK_ADJUSTMENT | U_TITLECASE_NO_LOWERCASE, nullptr,
+      icu::StringPiece(character.data(), static_cast<std::int32_t>(character.size())), sink, nullptr, status);
+  if (U_FAILURE(status)) case_failure();
   return out;
 }
 
@@ -79,10 +88,10 @@ std::vector<std::string> words_of(const Characters& all, std::int64_t most) {
 }  // namespace
 
 std::string strip(const std::string& text, Strip side, const std::optional<std::string>& characters) {
-  const Characters chosen = characters ? characters_of(*characters) : Characters{};
+  const Characters given = characters ? characters_of(*characters) : Characters{};
+  const std::set<std::string> chosen(given.begin(), given.end());
   const auto goes = [&](const std::string& character) {
-    return characters ? std::find(chosen.begin(), chosen.end(), character) != chosen.end()
-                      : is_space(character);
+    return characters ? chosen.contains(character) : is_space(character);
   };
   std::size_t begin = 0, end = text.size();
   while (side != Strip::right && begin < end) {
@@ -99,9 +108,28 @@ std::string strip(const std::string& text, Strip side, const std::optional<std::
   return text.substr(begin, end - begin);
 }
 
+bool has_foreign_digit(const std::string& text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t bytes = std::max<std::size_t>(utf8_length(text, at), 1);
+    if (bytes > 1 && u_isdigit(static_cast<UChar32>(decode_utf8(text, at, bytes))) != 0) return true;
+    at += bytes;
+  }
+  return false;
+}
+
+std::size_t white_space_end(const std::string& text, std::size_t at) {
+  while (at < text.size()) {
+    const std::size_t bytes = std::max<std::size_t>(utf8_length(text, at), 1);
+    if (!is_space(text.substr(at, bytes))) break;
+    at += bytes;
+  }
+  return at;
+}
+
 std::vector<std::string> split(const std::string& text, const std::optional<std::string>& separator,
                                std::int64_t most, bool from_right) {
   if (separator && separator->empty()) fail("splits at an empty text");
+  if (separator) spend_search(text.size(), separator->size());
   std::vector<std::string> parts;
   if (from_right && most >= 0) {
     if (!separator) fail("rsplit at white space with a limit is not supported");
@@ -109,6 +137,7 @@ std::vector<std::string> split(const std::string& text, const std::optional<std:
     for (std::size_t at; most > 0 && end >= separator->size() &&
                          (at = text.rfind(*separator, end - separator->size())) != std::string::npos;
          --most) {
+      spend(sizeof(std::string));
       parts.push_back(text.substr(at + separator->size(), end - at - separator->size()));
       end = at;
     }
@@ -119,6 +148,7 @@ std::vector<std::string> split(const std::string& text, const std::optional<std:
   if (!separator) return words_of(characters_of(text), most);
   std::size_t begin = 0;
   for (std::size_t at; most != 0 && (at = text.find(*separator, begin)) != std::string::npos; --most) {
+    spend(sizeof(std::string));
     parts.push_back(text.substr(begin, at - begin));
     begin = at + separator->size();
   }
@@ -145,15 +175,18 @@ std::string replaced(const std::string& text, const std::string& old, const std:
   std::string out;
   if (old.empty()) {
     for (const std::string& character : characters_of(text)) {
+      if (most != 0) spend(by.size());
       if (most != 0) out += by;
       if (most != 0) --most;
       out += character;
     }
     return most == 0 ? out : out + by;
   }
+  spend_search(text.size(), old.size());
   std::size_t done = 0;
   for (std::size_t at; most != 0 && (at = text.find(old, done)) != std::string::npos;
        done = at + old.size()) {
+    spend(by.size() + 1);
     out.append(text, done, at - done).append(by);
     --most;
   }
@@ -170,15 +203,19 @@ std::string lower(const std::string& text) {
 
 std::string capitalized(const std::string& text) {
   if (text.empty()) return text;
-  const Characters all = characters_of(text);
-  return title_character(all[0]) + lower(text.substr(all[0].size()));
+  const std::string first = text.substr(0, std::max<std::size_t>(utf8_length(text, 0), 1));
+  return title_character(first) + lower(text).substr(lower(first).size());
 }
 
 std::string titled(const std::string& text) {
+  const std::string small = lower(text);  // where it matters what stands around a letter
   std::string out;
+  std::size_t at = 0;
   bool inside = false;
   for (const std::string& character : characters_of(text)) {
-    out += inside ? lower(character) : title_character(character);
+    const std::size_t bytes = lower(character).size();
+    out += inside ? small.substr(at, bytes) : title_character(character);
+    at += bytes;
     inside = u_hasBinaryProperty(static_cast<UChar32>(first_character(character)), UCHAR_CASED) != 0;
   }
   return out;

@@ -1,5 +1,6 @@
 #include "jinja_value.hpp"
 
+#include "jinja_budget.hpp"
 #include "utf8.hpp"
 
 #include <algorithm>
@@ -10,9 +11,26 @@
 #include <galapagos/core/utf8.hpp>
 
 namespace galapagos::jinja {
+namespace {
+
+constexpr int deepest = 200;
+
+/// The depth of what holds the item.
+std::uint8_t level_above(const Value& item) {
+  check_kept(item);
+  return static_cast<std::uint8_t>(item.depth() + 1);
+}
+
+}  // namespace
 
 void fail(const std::string& what) {
   throw Fault{what};
+}
+
+void check_kept(const Value& value) {
+  if (value.names() != nullptr || value.function() != nullptr)
+    fail(std::string("keeps ") + value.kind() + " in another value, which is not supported");
+  if (value.depth() >= deepest) fail("nests values too deeply");
 }
 
 const Value* Arguments::find(std::size_t index, const std::string& name) const {
@@ -20,34 +38,28 @@ const Value* Arguments::find(std::size_t index, const std::string& name) const {
   return jinja::find(named, name);
 }
 
-Value Value::from_json(const Json& json) {
-  switch (json.type()) {
-    case Json::value_t::boolean:
-      return json.get<bool>();
-    case Json::value_t::number_integer:
-      return json.get<std::int64_t>();
-    case Json::value_t::number_unsigned: {
-      const auto value = json.get<std::uint64_t>();
-      if (value > static_cast<std::uint64_t>(INT64_MAX)) fail("an integer beyond 64 bits");
-      return static_cast<std::int64_t>(value);
-    }
-    case Json::value_t::number_float:
-      return json.get<double>();
-    case Json::value_t::string:
-      return json.get<std::string>();
-    case Json::value_t::array: {
-      List list;
-      for (const Json& item : json) list.push_back(from_json(item));
-      return list;
-    }
-    case Json::value_t::object: {
-      Dict dict;
-      for (const auto& [key, item] : json.items()) dict.emplace_back(key, from_json(item));
-      return dict;
-    }
-    default:
-      return None{};
-  }
+Value::Value(std::string value) {
+  spend(step_cost + value.size());
+  data_ = std::make_shared<const std::string>(std::move(value));
+}
+
+Value::Value(List value) {
+  spend(step_cost + value.size() * sizeof(Value));
+  for (const Value& item : value) depth_ = std::max(depth_, level_above(item));
+  data_ = std::make_shared<const List>(std::move(value));
+}
+
+Value::Value(Dict value) {
+  spend(step_cost + value.size() * sizeof(Dict::value_type));
+  for (const auto& [unused, item] : value) depth_ = std::max(depth_, level_above(item));
+  data_ = std::make_shared<const Dict>(std::move(value));
+}
+
+void Value::use_up() const {
+  if (!is_lazy()) return;
+  if (*used_)
+    fail("goes a second time over what a filter such as map has made; put '| list' behind the filter");
+  *used_ = true;
 }
 
 Value Value::safe(std::string text) {
@@ -59,6 +71,7 @@ Value Value::safe(std::string text) {
 Value Value::lazy(List items) {
   Value value(std::move(items));
   value.marked_ = true;
+  value.used_ = std::make_shared<bool>(false);
   return value;
 }
 
@@ -96,9 +109,14 @@ std::optional<double> as_real(const Value& value) {
 }
 
 bool equal(const Value& a, const Value& b) {
+  spend(4);
   if (const auto x = as_integer(a), y = as_integer(b); x && y) return *x == *y;
   if (const auto x = as_real(a), y = as_real(b); x && y) return *x == *y;
-  if (a.text() != nullptr && b.text() != nullptr) return *a.text() == *b.text();
+  if (a.text() != nullptr && b.text() != nullptr) {
+    spend(std::min(a.text()->size(), b.text()->size()) / 16);
+    return *a.text() == *b.text();
+  }
+  if (a.is_lazy() || b.is_lazy()) return a.list() == b.list();
   if (a.list() != nullptr && b.list() != nullptr) {
     return std::equal(a.list()->begin(), a.list()->end(), b.list()->begin(), b.list()->end(), equal);
   }
@@ -115,10 +133,14 @@ bool equal(const Value& a, const Value& b) {
 }
 
 bool less(const Value& a, const Value& b) {
+  spend(4);
   if (const auto x = as_integer(a), y = as_integer(b); x && y) return *x < *y;
   if (const auto x = as_real(a), y = as_real(b); x && y) return *x < *y;
-  if (a.text() != nullptr && b.text() != nullptr) return *a.text() < *b.text();
-  if (a.list() != nullptr && b.list() != nullptr) {
+  if (a.text() != nullptr && b.text() != nullptr) {
+    spend(std::min(a.text()->size(), b.text()->size()) / 16);
+    return *a.text() < *b.text();
+  }
+  if (a.list() != nullptr && b.list() != nullptr && !a.is_lazy() && !b.is_lazy()) {
     const auto [x, y] =
         std::mismatch(a.list()->begin(), a.list()->end(), b.list()->begin(), b.list()->end(), equal);
     if (x == a.list()->end() || y == b.list()->end()) return y != b.list()->end();
@@ -130,12 +152,19 @@ bool less(const Value& a, const Value& b) {
 bool contains(const Value& container, const Value& item) {
   if (container.text() != nullptr) {
     if (item.text() == nullptr) fail(std::string("looks for ") + item.kind() + " in a text");
+    spend_search(container.text()->size(), item.text()->size());
     return container.text()->find(*item.text()) != std::string::npos;
   }
   if (container.dict() != nullptr)
     return item.text() != nullptr && find(*container.dict(), *item.text()) != nullptr;
   const List items = items_of(container);
   return std::any_of(items.begin(), items.end(), [&](const Value& each) { return equal(each, item); });
+}
+
+std::optional<double> real_of(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
 }
 
 std::string printed(double value) {
@@ -164,7 +193,11 @@ std::string printed(const Value& value) {
 }
 
 List items_of(const Value& value) {
-  if (value.list() != nullptr) return *value.list();
+  value.use_up();
+  if (value.list() != nullptr) {
+    spend(value.list()->size() * sizeof(Value));
+    return *value.list();
+  }
   List items;
   if (value.dict() != nullptr) {
     for (const auto& [key, unused] : *value.dict()) items.emplace_back(key);
@@ -187,12 +220,25 @@ std::optional<std::int64_t> length_of(const Value& value) {
 }
 
 const Value* find(const Dict& dict, const std::string& key) {
+  spend(dict.size());
   const auto at =
       std::find_if(dict.begin(), dict.end(), [&](const auto& entry) { return entry.first == key; });
   return at == dict.end() ? nullptr : &at->second;
 }
 
+void put(Dict& dict, const std::string& key, Value value) {
+  spend(dict.size());
+  const auto at =
+      std::find_if(dict.begin(), dict.end(), [&](const auto& entry) { return entry.first == key; });
+  if (at == dict.end()) {
+    dict.emplace_back(key, std::move(value));
+  } else {
+    at->second = std::move(value);
+  }
+}
+
 std::vector<std::string> characters_of(const std::string& text) {
+  spend(text.size() * sizeof(std::string));
   std::vector<std::string> characters;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t bytes = std::max<std::size_t>(utf8_length(text, at), 1);

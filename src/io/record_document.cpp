@@ -75,7 +75,7 @@ std::optional<std::string_view> find_path(const Members& members, std::string_vi
 
 void read_messages(std::string_view value, const Members& record, const TextOptions& options, bool responses,
                    std::vector<TextPart>& document, TextCounts& counts) {
-  const Conversation conversation = read_conversation(value, record, counts);
+  const Conversation conversation = read_conversation(value, record, options.chat != nullptr, counts);
   document = options.chat ? options.chat->render(conversation, responses) : bare_contents(conversation);
   if (!options.chat && options.chat_template != "none") ++counts.bare_chats;
 }

@@ -81,9 +81,14 @@ class JsonTokenizer : public Tokenizer {
   std::optional<std::string> unknown_token() const;
   bool falls_back_to_bytes() const;
 
-  std::vector<std::int32_t> encode_valid(std::string_view text) const override;
+  std::vector<std::int32_t> encode_valid(std::string_view text) const override {
+    std::vector<TokenCut> unused;
+    return encode_cut(text, unused);
+  }
+  std::vector<std::int32_t> encode_cut(std::string_view text, std::vector<TokenCut>& cuts) const override;
   /// Hands the pieces for the model to `sink`, and appends the added tokens between them.
-  void cut(std::string_view text, std::vector<std::int32_t>& ids, const PreTokenizer::Sink& sink) const;
+  void cut(std::string_view text, std::vector<std::int32_t>& ids, std::vector<TokenCut>& cuts,
+           const PreTokenizer::Sink& sink) const;
 
   std::string where_;
   std::uint64_t fingerprint_;
@@ -241,22 +246,24 @@ SpecialTokens JsonTokenizer::special_tokens() const {
                                    [this](const std::string& token) { return find(token); });
 }
 
-std::vector<std::int32_t> JsonTokenizer::encode_valid(std::string_view text) const {
+std::vector<std::int32_t> JsonTokenizer::encode_cut(std::string_view text,
+                                                    std::vector<TokenCut>& cuts) const {
   std::vector<std::int32_t> ids;
   std::visit(
       [&](const auto& model) {
         typename std::decay_t<decltype(model)>::Scratch scratch;
-        cut(text, ids, [&](std::string_view piece) { model.encode(piece, scratch, ids); });
+        cut(text, ids, cuts, [&](std::string_view piece) { model.encode(piece, scratch, ids); });
       },
       model_);
   return ids;
 }
 
-void JsonTokenizer::cut(std::string_view text, std::vector<std::int32_t>& ids,
+void JsonTokenizer::cut(std::string_view text, std::vector<std::int32_t>& ids, std::vector<TokenCut>& cuts,
                         const PreTokenizer::Sink& sink) const {
   std::string storage;
   for (const auto& outer : plain_.split(text)) {
     if (outer.id) {
+      cuts.push_back({outer.begin, outer.end, ids.size()});
       ids.push_back(*outer.id);
       continue;
     }

@@ -1,62 +1,21 @@
-#include "io/documents.hpp"
-
-#include <memory>
-
-#include <galapagos/core/json.hpp>
-#include <galapagos/io/chat_template.hpp>
-#include <galapagos/io/tokenizer.hpp>
+#include "io/chat_folder.hpp"
 
 using namespace galapagos;
+using test::ChatFolder;
 using test::contains;
 using test::Documents;
 using test::input_error;
 
 namespace {
 
-const Tokenizer& llama() {
-  static const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(test::data_file("models/llama2_tiny"));
-  return *tokenizer;
-}
-
 const Json& goldens() {
   static const Json json = read_json(test::data_file("chat/templates.json"));
   return json;
 }
 
-/// A model's folder with these settings of its tokenizer and a file "t.jinja".
-struct Folder {
-  explicit Folder(const Json& settings = Json::object(), const std::string& source = {}) {
-    test::write_text(folder / "tokenizer_config.json", settings.dump());
-    if (!source.empty()) test::write_text(folder / "t.jinja", source);
-  }
-
-  TextOptions options(const std::string& choice = {}) const {
-    TextOptions options;
-    options.chat = load_chat_template(folder.path(), choice, llama());
-    return options;
-  }
-
-  /// The parts that the records of a file are read as.
-  std::vector<std::vector<TextPart>> parts(const Json& record, const TextOptions& options,
-                                           bool responses) const {
-    test::write_text(folder / "a.jsonl", record.dump() + "\n");
-    DocumentReader reader(folder / "a.jsonl", options, responses);
-    std::vector<std::vector<TextPart>> documents;
-    for (std::vector<TextPart> document; reader.next(document);) documents.push_back(document);
-    return documents;
-  }
-
-  std::string text(const Json& record, const TextOptions& options) const {
-    const auto documents = parts(record, options, false);
-    return documents.size() == 1 ? test::whole(documents[0]) : "";
-  }
-
-  test::TemporaryFolder folder;
-};
-
 /// What counts of a conversation in a family's template.
 std::vector<std::string> responses(const std::string& family, const Json& messages) {
-  const Folder folder(goldens()["tokens"], goldens()["templates"][family]);
+  const ChatFolder folder(goldens()["tokens"], goldens()["templates"][family]);
   const auto documents =
       folder.parts({{"messages", messages}}, folder.options((folder.folder / "t.jinja").string()), true);
   std::vector<std::string> found;
@@ -84,7 +43,8 @@ const Json turns = {user, answer, user, {{"role", "assistant"}, {"content", "Hel
 TEST_CASE("chat templates print what transformers prints", "[chat]") {
   for (const Json& given : goldens()["cases"]) {
     CAPTURE(given["template"], given["conversation"]);
-    const Folder folder(goldens()["tokens"], goldens()["templates"][given["template"].get<std::string>()]);
+    const ChatFolder folder(goldens()["tokens"],
+                            goldens()["templates"][given["template"].get<std::string>()]);
     const TextOptions options = folder.options((folder.folder / "t.jinja").string());
     const Json record = {{"messages", goldens()["conversations"][given["conversation"].get<std::string>()]},
                          {"chat_template_kwargs", {{"add_generation_prompt", given["prompt"]}}}};
@@ -128,12 +88,27 @@ TEST_CASE("what an assistant says and the end of its turn are responses", "[chat
   CHECK(responses("chatml", {user, same, user, same}) == Texts{"Hi there", "Hi there"});
 }
 
+TEST_CASE("the last character of an answer is a response, whatever its bytes are", "[chat]") {
+  const auto says = [](const std::string& content) {
+    return Json{user, {{"role", "assistant"}, {"content", content}}};
+  };
+  for (const char* content :
+       {"中文", "врач", "ć", "…", "“x”", "\u2047", "ключ", "\ue001", "\u2047\ue001", "⁇中文"}) {
+    CAPTURE(content);
+    CHECK(responses("zephyr", says(content)) == Texts{content + std::string("</s>")});
+    CHECK(responses("mistral", says(content)) == Texts{" " + std::string(content) + "</s>"});
+  }
+  Json calls_nothing = answer;
+  calls_nothing["tool_calls"] = Json::array();
+  CHECK(responses("zephyr", {user, calls_nothing}) == Texts{"Hello you</s>"});
+}
+
 TEST_CASE("a template is looked for where transformers looks, or chosen", "[chat]") {
   const Json record = {{"messages", {user, answer}}};
   const auto print = [](const std::string& text) { return "{{ '" + text + "' + messages[0].content }}"; };
-  CHECK(Folder().options().chat == nullptr);
-  CHECK(Folder().text(record, {}) == "Hi thereHello you");
-  Folder folder(Json::object({{"chat_template", print("config ")}, {"bos_token", nullptr}}));
+  CHECK(ChatFolder().options().chat == nullptr);
+  CHECK(ChatFolder().text(record, {}) == "Hi thereHello you");
+  ChatFolder folder(Json::object({{"chat_template", print("config ")}, {"bos_token", nullptr}}));
   CHECK(folder.text(record, folder.options()) == "config Hi there");
   CHECK(folder.options("none").chat == nullptr);
   test::write_text(folder.folder / "chat_template.jinja", print("file "));
@@ -150,7 +125,7 @@ TEST_CASE("a template is looked for where transformers looks, or chosen", "[chat
   with_tools["tools"] = "[{\"name\": \"f\"}]";
   CHECK(folder.text(with_tools, folder.options()) == "tools Hi there[{\"name\": \"f\"}]");
   const Json named = {{{"name", "a"}, {"template", print("a ")}}, {{"name", "b"}, {"template", print("b ")}}};
-  const Folder several(Json::object({{"chat_template", named}}));
+  const ChatFolder several(Json::object({{"chat_template", named}}));
   CHECK(several.text(record, several.options("b")) == "b Hi there");
   CHECK(contains(input_error([&] { several.text(record, several.options()); }),
                  "choose one by --chat-template NAME: a, b"));
@@ -160,7 +135,7 @@ TEST_CASE("a template is looked for where transformers looks, or chosen", "[chat
   } catch (const UsageError& error) {
     CHECK(contains(error.what(), "no chat template 'c'"));
   }
-  const Folder json;
+  const ChatFolder json;
   test::write_text(json.folder / "chat_template.json", Json{{"chat_template", print("json ")}}.dump());
   CHECK(json.text(record, json.options()) == "json Hi there");
 }
@@ -168,7 +143,7 @@ TEST_CASE("a template is looked for where transformers looks, or chosen", "[chat
 TEST_CASE("a template that cannot be run is refused by what it uses", "[chat]") {
   const Json record = {{"messages", {user, answer}}};
   const auto error = [&](const std::string& source) {
-    const Folder folder(Json::object({{"chat_template", source}}));
+    const ChatFolder folder(Json::object({{"chat_template", source}}));
     const TextOptions options = folder.options();
     // Only where it is needed.
     test::write_text(folder.folder / "b.jsonl", "{\"text\": \"x\"}\n");
@@ -200,7 +175,7 @@ TEST_CASE("a template that cannot be run is refused by what it uses", "[chat]") 
 }
 
 TEST_CASE("conversations as others store them", "[chat]") {
-  const Folder folder(goldens()["tokens"], goldens()["templates"]["mistral"]);
+  const ChatFolder folder(goldens()["tokens"], goldens()["templates"]["mistral"]);
   const TextOptions options = folder.options((folder.folder / "t.jinja").string());
   const Json shared = {{{"from", "human"}, {"value", "Hi"}}, {{"from", "gpt"}, {"value", "Yes"}}};
   CHECK(folder.text({{"conversations", shared}}, options) == "<s>[INST] Hi![/INST] Yes</s>");
@@ -221,8 +196,74 @@ TEST_CASE("conversations as others store them", "[chat]") {
                  "should be a string but is a number"));
 }
 
+TEST_CASE("numbers, tools and settings of a conversation are read strictly", "[chat]") {
+  const ChatFolder folder(Json::object(), "{{ messages[0].n | tojson }} {{ tools | tojson }}");
+  const TextOptions options = folder.options((folder.folder / "t.jinja").string());
+  const auto read = [&](const std::string& number, const std::string& more, const TextOptions& with) {
+    test::write_text(folder.folder / "a.jsonl", R"({"messages": [{"role": "user", "content": "c", "n": )" +
+                                                    number + "}]" + more + "}\n");
+    return test::read_all(folder.folder / "a.jsonl", with).at(0);
+  };
+  const auto error = [&](const std::string& number, const std::string& more) {
+    CHECK(read("1", more, {}) == "c");  // only a template reads them
+    return input_error([&] { read(number, more, options); });
+  };
+  CHECK(read("-0", "", options) == "0 null");
+  CHECK(read("[9223372036854775807, 1.50e2, -1E-2, NaN, -Infinity]", "", options) ==
+        "[9223372036854775807, 150.0, -0.01, NaN, -Infinity] null");
+  for (const char* number : {"007", "0x10", "+5", "1.", ".5", "-", "1e", "nan", "1_0"}) {
+    CAPTURE(number);
+    CHECK(contains(error(number, ""), "is no JSON"));
+  }
+  for (const char* number : {"9223372036854775808", "-9223372036854775809", "1e999"}) {
+    CAPTURE(number);
+    CHECK(contains(error(number, ""), "beyond 64 bits"));
+  }
+  for (const char* tools : {"null", "\"\"", "\" \"", "[]", "\"null\"", "\"\\n[]\""})
+    CHECK(read("1", std::string(", \"tools\": ") + tools, options) == "1 null");
+  CHECK(read("1", R"(, "tools": " [{\"a\": 1}]\n")", options) == "1 [{\"a\": 1}]");
+  CHECK(contains(error("1", R"(, "tools": "none")"), "key 'tools' should be a list but is 'none'"));
+  CHECK(contains(error("1", R"(, "tools": {"a": 1})"), "key 'tools' should be a list but is an object"));
+  CHECK(contains(error("1", R"(, "tools": "[1")"), "key 'tools': "));
+  CHECK(contains(error("1", R"(, "chat_template_kwargs": {"messages": []})"),
+                 "'messages', which is no setting"));
+  std::string many;
+  for (int i = 0; i < 60'000; ++i) many += "\"k" + std::to_string(i) + "\": 1, ";
+  CHECK(read("{" + many + R"("k": 1, "k": 2})", "", options).ends_with(R"(, "k": 2} null)"));
+}
+
+TEST_CASE("what is wrong with a template or its tokens is told with the first conversation", "[chat]") {
+  const Json record = {{"messages", {user, answer}}};
+  const auto error = [&](const ChatFolder& folder) {
+    const TextOptions options = folder.options();
+    test::write_text(folder.folder / "b.jsonl", "{\"text\": \"x\"}\n");
+    CHECK(test::read_all(folder.folder / "b.jsonl", options) == Documents{"x"});
+    return input_error([&] { folder.text(record, options); });
+  };
+  const ChatFolder latin;
+  test::write_text(latin.folder / "chat_template.jinja", "caf\xe9 {{ messages[0].content }}");
+  CHECK(contains(error(latin), "is not UTF-8"));
+  CHECK(contains(error(ChatFolder(Json::object({{"chat_template", 3}}))), "chat_template"));
+  CHECK(contains(error(ChatFolder(Json::object({{"chat_template", "x"}, {"eos_token", "<none>"}}))),
+                 "tokens like <none>, which this tokenizer does not see"));
+  Json twice = read_json(test::data_file("models/qwen2_tiny/tokenizer.json"));
+  for (auto& [text, id] : twice["model"]["vocab"].items()) {
+    if (id == 6) id = 5;
+  }
+  const ChatFolder same(Json::object({{"chat_template", "x"}}));
+  test::write_text(same.folder / "tokenizer.json", twice.dump());
+  TextOptions options;
+  options.chat = load_chat_template(same.folder.path(), "", *Tokenizer::load(same.folder.path()));
+  CHECK(contains(input_error([&] { same.text(record, options); }), "two tokens have the id 5"));
+  // Of those that no template here prints, nothing is asked.
+  const ChatFolder padded(Json::object(
+      {{"chat_template", "{{ messages[0].content }}"}, {"pad_token", "[PAD]"}, {"eos_token", "</s>"}}));
+  test::write_text(padded.folder / "config.json", "{\"eos_token_id\": 1000000}");
+  CHECK(padded.text(record, padded.options()) == "Hi there");
+}
+
 TEST_CASE("what a template prints has its special tokens by a SentencePiece model, too", "[chat]") {
-  const Folder folder(Json::object({{"bos_token", "<s>"}, {"chat_template", "{{ bos_token }}a"}}));
+  const ChatFolder folder(Json::object({{"bos_token", "<s>"}, {"chat_template", "{{ bos_token }}a"}}));
   const auto pieces = Tokenizer::load(test::data_file("models/llama2_tiny/tokenizer.model"));
   TextOptions options;
   options.chat = load_chat_template(folder.folder.path(), "", *pieces);

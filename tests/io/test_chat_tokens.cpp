@@ -66,6 +66,30 @@ TEST_CASE("the assistant's tokens are found as a template that marks them does",
   }
 }
 
+TEST_CASE("a long conversation's answers are found without encoding it anew for each", "[chat]") {
+  const test::TemporaryFolder folder;
+  Json messages = Json::array();
+  for (int i = 0; i < 2000; ++i) {
+    messages.push_back({{"role", "user"}, {"content", "Ask " + std::to_string(i)}});
+    messages.push_back({{"role", "assistant"}, {"content", "Answer " + std::to_string(i)}});
+  }
+  test::write_text(folder / "t.jinja", goldens()["templates"]["marked"]);
+  const std::filesystem::path model = test::data_file("models/qwen2_tiny");
+  const auto tokenizer = Tokenizer::load(model);
+  SequenceOptions options = {1'000'000, 0, {}};
+  options.responses_only = true;
+  options.text.chat = load_chat_template(model, (folder / "t.jinja").string(), *tokenizer);
+  test::write_text(folder / "a.jsonl", Json{{"messages", messages}}.dump() + "\n");
+  const auto world = Communicator::world();
+  const TokenSet set = load_sequences(world, {folder / "a.jsonl"}, tokenizer.get(), options, 768);
+  Ids expected;
+  for (int i = 0; i < 2000; ++i) {
+    const Ids ids = tokenizer->encode("Answer " + std::to_string(i) + "<|im_end|>");
+    expected.insert(expected.end(), ids.begin(), ids.end());
+  }
+  CHECK(counted(set) == expected);
+}
+
 TEST_CASE("BOS goes in front once, whether a template prints it or not", "[chat]") {
   const auto world = Communicator::world();
   Json given = {{"model", "llama2_tiny"}, {"conversation", "one"}, {"template", "llama2"}};

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -40,6 +41,12 @@ struct SpecialTokens {
   bool operator==(const SpecialTokens&) const = default;
 };
 
+/// An added token in a text, as bytes from begin to before end, and where its id is. The text before it, and
+/// it with what follows it, have the same ids together as each by itself.
+struct TokenCut {
+  std::size_t begin = 0, end = 0, id = 0;
+};
+
 /// Turns text into token ids exactly as the tokenizer that a model came with does.
 class Tokenizer {
  public:
@@ -53,6 +60,8 @@ class Tokenizer {
   /// recognised. The text is UTF-8; each maximal invalid part counts as one U+FFFD (as Python's
   /// errors="replace").
   std::vector<std::int32_t> encode(std::string_view text) const;
+  /// The same of valid UTF-8, with the places in it from which encoding may begin anew, if any are known.
+  std::vector<std::int32_t> encode(std::string_view text, std::vector<TokenCut>& cuts) const;
 
   /// The highest id + 1.
   virtual std::int32_t vocab_size() const = 0;
@@ -75,6 +84,7 @@ class Tokenizer {
  private:
   /// The same for valid UTF-8 of at most max_text_bytes.
   virtual std::vector<std::int32_t> encode_valid(std::string_view text) const = 0;
+  virtual std::vector<std::int32_t> encode_cut(std::string_view text, std::vector<TokenCut>& cuts) const;
 };
 
 /// A longer text is refused (InputError): cut it into documents.
