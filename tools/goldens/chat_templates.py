@@ -7,7 +7,7 @@
 
 The templates here are our own, laid out as those of the families that they are named after. `--fuzz` compares random
 conversations in them, in all `*.jinja` of a folder, and random expressions, with a driver (a program that reads lines of
-{"template", "variables"} and writes lines of {"text"} or {"error"}; src/io/jinja_renderer.hpp is all it needs).
+{"template", "variables"} and writes lines of {"text"} or {"error"}; src/io/jinja/renderer.hpp is all it needs).
 Made with transformers 5.24.0, jinja2 3.1.6.
 """
 
