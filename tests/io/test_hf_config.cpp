@@ -13,6 +13,12 @@ using namespace galapagos::test;
 
 namespace {
 
+RopeSettings turned_by(double theta) {
+  RopeSettings rope;
+  rope.theta = theta;
+  return rope;
+}
+
 HfConfig read_text(const std::string& text) {
   const TemporaryFolder folder;
   write_text(folder / "config.json", text);
@@ -97,14 +103,14 @@ TEST_CASE("the configurations of the small models") {
   CHECK(qwen2.layers == 3);
   CHECK(qwen2.kv_heads == 2);
   CHECK(qwen2.head_dim == 8);
-  CHECK(qwen2.rope == RopeSettings{.theta = 1e6});
+  CHECK(qwen2.rope == turned_by(1e6));
   CHECK(qwen2.features.qkv_bias);
   CHECK(qwen2.tie_word_embeddings);
 
   const HfConfig llama2 = read_hf_config(data_file("models/llama2_tiny"));
   CHECK(llama2.kv_heads == 6);
   CHECK(llama2.head_dim == 8);
-  CHECK(llama2.rope == RopeSettings{.theta = 1e4});
+  CHECK(llama2.rope == turned_by(1e4));
 }
 
 TEST_CASE("absent keys take the defaults of transformers") {
@@ -113,7 +119,7 @@ TEST_CASE("absent keys take the defaults of transformers") {
   CHECK(llama.head_dim == 16);
   CHECK(llama.max_position_embeddings == 2048);
   CHECK(llama.rms_norm_eps == 1e-6);
-  CHECK(llama.rope == RopeSettings{.theta = 1e4});
+  CHECK(llama.rope == turned_by(1e4));
   CHECK_FALSE(llama.tie_word_embeddings);
   CHECK(llama.torch_dtype.empty());
   CHECK(llama.bos_id == 1);
