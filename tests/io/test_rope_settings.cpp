@@ -58,9 +58,13 @@ const Json llama3_rope = {{"rope_type", "llama3"},
 TEST_CASE("rope settings of transformers 4") {
   const Json base = with(minimal("llama"), "rope_theta", 5e5);
   const auto scaled = [&](const Json& scaling) { return with(base, "rope_scaling", scaling); };
-  const RopeSettings plain{.theta = 5e5};
-  const RopeSettings expected{
-      .kind = RopeKind::llama3, .theta = 5e5, .factor = 8, .original_positions = 8192};
+  const RopeSettings plain{.theta = 5e5, .short_factors = {}, .long_factors = {}};
+  const RopeSettings expected{.kind = RopeKind::llama3,
+                              .theta = 5e5,
+                              .factor = 8,
+                              .original_positions = 8192,
+                              .short_factors = {},
+                              .long_factors = {}};
   CHECK(rope_of(base) == plain);
   CHECK(rope_of(scaled(llama3_rope)) == expected);
   for (const Json& nothing : {Json(nullptr), Json(false), Json::object(), Json{{"rope_type", "default"}},
@@ -90,10 +94,14 @@ TEST_CASE("rope settings of transformers 4") {
 TEST_CASE("rope settings of transformers 5") {
   const Json base = minimal("llama");
   const RopeSettings scaled = rope_of(with(base, "rope_parameters", with(llama3_rope, "rope_theta", 5e5)));
-  CHECK(scaled ==
-        RopeSettings{.kind = RopeKind::llama3, .theta = 5e5, .factor = 8, .original_positions = 8192});
+  CHECK(scaled == RopeSettings{.kind = RopeKind::llama3,
+                               .theta = 5e5,
+                               .factor = 8,
+                               .original_positions = 8192,
+                               .short_factors = {},
+                               .long_factors = {}});
   CHECK(rope_of(with(base, "rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e6}})) ==
-        RopeSettings{.theta = 1e6});
+        RopeSettings{.theta = 1e6, .short_factors = {}, .long_factors = {}});
   CHECK(rope_of(with(with(base, "rope_theta", 3e4), "rope_parameters", {{"rope_type", "default"}})).theta ==
         3e4);
   CHECK(contains(error_of(with(base, "rope_parameters", {{"full_attention", {{"rope_type", "default"}}}})),
@@ -107,7 +115,7 @@ TEST_CASE("where rope settings contradict each other, that of transformers 5 is 
         with(with(with(base, "rope_scaling", scaling), "rope_parameters", parameters), "rope_theta", theta));
   };
   const Found old = both({{"type", "default"}}, {{"rope_type", "default"}, {"rope_theta", 5e5}}, 1e4);
-  CHECK(old.rope == RopeSettings{.theta = 1e4});
+  CHECK(old.rope == RopeSettings{.theta = 1e4, .short_factors = {}, .long_factors = {}});
   CHECK(contains(old.warning, "rope_scaling"));
   CHECK(both(llama3_rope, {{"rope_theta", 1e6}}).rope.kind == RopeKind::llama3);
   CHECK(both(llama3_rope, {{"rope_theta", 1e6}}).rope.theta == 1e4);
@@ -122,7 +130,8 @@ TEST_CASE("rope scaling of each kind", "[rope]") {
   const Json base = with(minimal("llama"), "max_position_embeddings", 4096);
   const auto scaled = [&](const Json& scaling) { return with(base, "rope_scaling", scaling); };
   CHECK(rope_of(scaled({{"type", "linear"}, {"factor", 2}})) ==
-        RopeSettings{.kind = RopeKind::linear, .theta = 1e4, .factor = 2});
+        RopeSettings{
+            .kind = RopeKind::linear, .theta = 1e4, .factor = 2, .short_factors = {}, .long_factors = {}});
   CHECK(rope_of(scaled({{"type", "dynamic"}, {"factor", 2}})).kind == RopeKind::dynamic);
   CHECK(contains(error_of(scaled({{"type", "linear"}})), "factor"));
 
