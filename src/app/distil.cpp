@@ -2,6 +2,7 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/export/save.hpp>
+#include <galapagos/io/model_files.hpp>
 #include <galapagos/training/distil.hpp>
 
 namespace galapagos::app {
@@ -18,6 +19,7 @@ void distil(const Communicator& world, const std::vector<std::string>& words) {
                        const std::filesystem::path& folder) {
                      save_changed(world, parent, config, changed, folder, request.shard_bytes);
                    });
+  if (!request.dry_run) agree_at_root(world, [&] { check_result(request.output); });
 }
 
 }  // namespace galapagos::app

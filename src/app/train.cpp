@@ -2,6 +2,7 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/export/save.hpp>
+#include <galapagos/io/model_files.hpp>
 #include <galapagos/training/train.hpp>
 
 namespace galapagos::app {
@@ -19,6 +20,7 @@ void train(const Communicator& world, const std::vector<std::string>& words) {
                  save_model(world, context, request.model, config, values, dtype, folder, request.shard_bytes,
                             &grid);
                });
+  if (!request.dry_run) agree_at_root(world, [&] { check_result(request.output); });
 }
 
 }  // namespace galapagos::app

@@ -93,7 +93,6 @@ Found look_for_run(const DistilOptions& options) {
                       : fs::exists(folder / "layers")      ? Found::unfinished
                                                            : Found::nothing;
   check_found(options.resume, found, "distillation", folder.string());
-  if (found == Found::complete) check_result(folder);
   if (found != Found::nothing) return found;
   // Of a search, a training or the like.
   for (const char* name : {"model", "checkpoint.h5", "metrics.jsonl"}) {

@@ -53,7 +53,6 @@ Found look_for_run(const TrainOptions& options) {
   const bool complete = fs::exists(folder / "manifest.json");
   const Found found = complete ? Found::complete : saved ? Found::unfinished : Found::nothing;
   check_found(options.resume, found, "training", folder.string());
-  if (found == Found::complete) check_result(folder);
   if (found != Found::nothing) return found;
   const auto refuse = [&](const char* name) {
     if (!fs::exists(folder / name)) return;
