@@ -207,7 +207,7 @@ TEST_CASE("cuDNN computes what it is asked for, with and without the logarithms"
   const Results wanted = naive(problem);
   const OwnedTensor q = on(Device::cuda, problem.q), k = on(Device::cuda, problem.k),
                     v = on(Device::cuda, problem.v), d_out = on(Device::cuda, problem.d_out);
-  const ops::cuda::AttentionInput all{q, k, v, problem.head_dim, problem.kv_of_head, problem.offsets};
+  const ops::cuda::AttentionInput all{q, k, v, problem.head_dim, problem.kv_of_head, problem.offsets, {}};
   const OwnedTensor plain = poisoned_on_gpu(q->shape, DType::bf16),
                     out = poisoned_on_gpu(q->shape, DType::bf16),
                     log_sums = poisoned_on_gpu({problem.tokens(), problem.heads()}, DType::f32);
