@@ -87,10 +87,9 @@ TEST_CASE("commands and options that the papers name exist", "[papers]") {
   const std::map<std::string, Words>& known = options_of_commands();
   CHECK(known.size() > 12);
   // Of CMake, launchers and our own scripts.
-  const Words others = {"--build",           "--preset",        "--install", "--prefix",
-                        "--target",          "--map-by",        "--bind-to", "--mpi",
-                        "--ntasks-per-node", "--cpus-per-task", "--check",   "--parts",
-                        "--oversubscribe",   "--dense"};
+  const Words others = {"--build",  "--preset",  "--install",       "--prefix",          "--target",
+                        "--map-by", "--bind-to", "--mpi",           "--ntasks-per-node", "--cpus-per-task",
+                        "--check",  "--parts",   "--oversubscribe", "--dense",           "--local-dir"};
   for (const fs::path& paper : papers()) {
     INFO(paper);
     const std::string text = joined(read_file(paper));
