@@ -24,7 +24,7 @@ using Batches = std::function<Batch()>;
 
 void check(const arrow::Status& status, const fs::path& file) {
   if (!status.ok())
-    throw InputError("cannot be read: " + printable(status.ToString(), 200), file.string(),
+    throw InputError("cannot be read by Arrow: " + printable(status.ToString(), 200), file.string(),
                      "copy or make the file again");
 }
 
@@ -158,7 +158,7 @@ class Tables : public RecordSource {
       }
       record += '}';
     } catch (const parquet::ParquetException& error) {
-      throw InputError(std::string("cannot be read: ") + printable(error.what(), 200),
+      throw InputError(std::string("cannot be read by Arrow: ") + printable(error.what(), 200),
                        files_[file_ - 1].string(), "copy or make the file again");
     }
     return true;
@@ -180,7 +180,7 @@ class Tables : public RecordSource {
       batches_ = kind == TableKind::parquet ? open_parquet(file, options_)
                                             : open_ipc(file, kind == TableKind::arrow_stream);
     } catch (const parquet::ParquetException& error) {
-      throw InputError(std::string("cannot be read: ") + printable(error.what(), 200), file.string(),
+      throw InputError(std::string("cannot be read by Arrow: ") + printable(error.what(), 200), file.string(),
                        "copy or make the file again");
     }
   }
