@@ -73,4 +73,25 @@ Gradients::Gradients(const ModelWeights& weights, Device device) {
   place(weights.head, head_);
 }
 
+Gradients Gradients::of_outputs(const ModelWeights& weights, Device device) {
+  std::int64_t count = 0;
+  for (const LayerWeights& layer : weights.layers)
+    count += layer.attention.o->elements() + layer.ffn.down->elements();
+  Gradients gradients;
+  gradients.all_ = OwnedTensor({count}, DType::f32, device, "gradients");
+  fill_zero(gradients.all_);
+  std::int64_t used = 0;
+  const auto place = [&](const OwnedTensor& tensor, Tensor& gradient) {
+    if (tensor->empty()) return;
+    gradient = gradients.all_->slice(used, tensor->elements()).view(tensor->shape);
+    used += tensor->elements();
+  };
+  for (const LayerWeights& layer : weights.layers) {
+    LayerGradients& of_layer = gradients.layers_.emplace_back();
+    place(layer.attention.o, of_layer.attention.o);
+    place(layer.ffn.down, of_layer.ffn.down);
+  }
+  return gradients;
+}
+
 }  // namespace galapagos

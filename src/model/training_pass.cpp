@@ -185,8 +185,10 @@ LossSums TrainingPass::run(const ModelWeights& weights, const Batch& batch, floa
     }
     layers_.backward(weights.layers[layer], batch.offsets, tape, before, d_hidden, gradients.layer(layer));
   }
-  embed_tokens_backward(context_, config_, shards_, batch.tokens, weights.embedding->dtype, d_hidden,
-                        gradients.embedding());
+  if (!gradients.embedding().empty()) {
+    embed_tokens_backward(context_, config_, shards_, batch.tokens, weights.embedding->dtype, d_hidden,
+                          gradients.embedding());
+  }
   return sums;
 }
 

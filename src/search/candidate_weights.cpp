@@ -1,56 +1,9 @@
-#include <galapagos/ops/rows.hpp>
+#include "weight_copies.hpp"
+
 #include <galapagos/pruning/pruned_module.hpp>
 #include <galapagos/search/replica.hpp>
 
 namespace galapagos {
-namespace {
-
-OwnedTensor copy(const Tensor& tensor) {
-  return copy_of(tensor, tensor.device, "a candidate's weights");
-}
-
-void copy_tensors(const auto& from, auto& to) {
-  for (const auto& [spec, weight, gradient] : tensors_of(from)) to.*weight = copy(from.*weight);
-}
-
-AttentionWeights copy(const AttentionWeights& attention) {
-  AttentionWeights own;
-  own.kind = attention.kind;
-  own.kv_heads = attention.kv_heads;
-  own.kv_of_head = attention.kv_of_head;
-  copy_tensors(attention, own);
-  return own;
-}
-
-FfnWeights copy(const FfnWeights& ffn) {
-  FfnWeights own;
-  own.columns = ffn.columns;
-  copy_tensors(ffn, own);
-  return own;
-}
-
-/// A compact weight [hidden, width >= kept] with zeros in the columns between: [hidden, columns].
-OwnedTensor with_zeros(const ops::Context& context, const OwnedTensor& compact, const Tensor& dense,
-                       std::span<const std::int64_t> kept) {
-  const std::int64_t count = compact->empty() ? 0 : compact->columns();
-  const std::int64_t hidden = dense.rows(), columns = dense.columns();
-  const auto matrix = [&](std::int64_t rows, std::int64_t width) {
-    return OwnedTensor({rows, width}, dense.dtype, context.device(), "a candidate's weights");
-  };
-  const OwnedTensor table = matrix(count + 1, hidden);  // the last row is zero
-  fill_zero(table);
-  if (count > 0) ops::transpose(context, compact, table->slice(0, count));
-  std::vector<std::int64_t> rows(static_cast<std::size_t>(columns), count);
-  for (std::size_t i = 0; i < kept.size(); ++i)
-    rows[static_cast<std::size_t>(kept[i])] = static_cast<std::int64_t>(i);
-  const OwnedTensor spread = matrix(columns, hidden);
-  ops::gather_rows(context, table, rows, spread);
-  OwnedTensor weight = matrix(hidden, columns);
-  ops::transpose(context, spread, weight);
-  return weight;
-}
-
-}  // namespace
 
 HfConfig Replica::config_of(const Assignment& assignment, bool unmasked) const {
   if (unmasked) return config_;
@@ -69,7 +22,7 @@ ModelWeights Replica::weights_of(const Assignment& assignment, bool unmasked) {
   // What is pruned of a dense module becomes zeros; of one that is gone its bias, too.
   const auto mask = [&](OwnedTensor& weight, const OwnedTensor& bias, const OwnedTensor& compact,
                         std::span<const std::int64_t> kept) {
-    weight = with_zeros(context_, compact, weight, kept);
+    weight = with_zeros(context_, compact, weight->rows(), weight->columns(), weight->dtype, kept);
     if (kept.empty() && !bias->empty()) fill_zero(bias);
   };
   for (std::size_t i = 0; i < assignment.size(); ++i) {
@@ -90,6 +43,12 @@ ModelWeights Replica::weights_of(const Assignment& assignment, bool unmasked) {
   weights.norm = copy(head_.norm);
   if (!config_.tie_word_embeddings) weights.head = copy(head_.head);
   return weights;
+}
+
+std::unique_ptr<RelaxedModel> Replica::relaxed(const Fitness& fitness, std::int64_t most_tokens,
+                                               bool recompute) {
+  return std::make_unique<RelaxedModel>(context_, part_, dense_, embedding_, head_, cache_, most_tokens,
+                                        recompute, fitness, shards_);
 }
 
 }  // namespace galapagos

@@ -18,18 +18,17 @@ Buffer found_losses(std::size_t values, Device device) {
   return {values * sizeof(double), device, "losses"};
 }
 
-/// Sums over the predicted tokens, sequence by sequence, divided by their number.
-double mean_over_predicted(std::span<const double> values, const TokenDraw& draw) {
+}  // namespace
+
+double fitness_of(const Fitness& fitness, std::span<const double> losses, const TokenDraw& draw) {
   double total = 0;
   for (std::size_t s = 0; s + 1 < draw.offsets.size(); ++s) {
     double sum = 0;
-    for (std::uint64_t i = draw.offsets[s]; i + 1 < draw.offsets[s + 1]; ++i) sum += values[i];
+    for (std::uint64_t i = draw.offsets[s]; i + 1 < draw.offsets[s + 1]; ++i) sum += losses[i];
     total += sum;
   }
-  return total / static_cast<double>(draw.predicted());
+  return row_of(fitness.kind).finish(total / static_cast<double>(draw.predicted()));
 }
-
-}  // namespace
 
 FitnessMeter::FitnessMeter(const ops::Context& context, const HfConfig& config, const HeadWeights& head,
                            const Shards& shards, std::uint64_t kept_bytes)
@@ -61,10 +60,10 @@ FitnessMeter::Bytes FitnessMeter::bytes(const HfConfig& config, FitnessKind kind
   return bytes;
 }
 
-std::vector<double> FitnessMeter::measure(const Fitness& fitness, std::span<const OwnedTensor> finals,
-                                          const Tensor& norm, const Tensor& head, const TokenSet& pool,
-                                          const TokenDraw& draw, DenseAnswers answers,
-                                          const std::function<bool()>& stop) {
+std::vector<double> FitnessMeter::losses(const Fitness& fitness, std::span<const OwnedTensor> finals,
+                                         const Tensor& norm, const Tensor& head, const TokenSet& pool,
+                                         const TokenDraw& draw, DenseAnswers answers,
+                                         const std::function<bool()>& stop) {
   const FitnessRow& row = row_of(fitness.kind);
   const auto tokens = static_cast<std::int64_t>(draw.tokens.size());
   const std::int64_t tile = ops::logit_tile(context_.device(), tokens);
@@ -95,12 +94,7 @@ std::vector<double> FitnessMeter::measure(const Fitness& fitness, std::span<cons
       });
   if (!all_made) return {};
   shards_.run([&] { ops::download(context_, all, values); });
-  std::vector<double> means;
-  for (std::size_t c = 0; c < finals.size(); ++c) {
-    means.push_back(row.finish(
-        mean_over_predicted(std::span(values).subspan(c * draw.tokens.size(), draw.tokens.size()), draw)));
-  }
-  return means;
+  return values;
 }
 
 }  // namespace galapagos

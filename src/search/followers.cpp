@@ -7,7 +7,7 @@
 namespace galapagos {
 namespace {
 
-enum class Task : std::int32_t { fitness, extra, end };
+enum class Task : std::int32_t { fitness, extra, gradient, end };
 
 /// What goes from the root to the other shards before each task.
 struct Order {
@@ -61,6 +61,19 @@ Followers::Work Followers::led() const {
     });
     return found;
   };
+  work.gradient = [this](const RelaxedLevels& levels, const TokenDraw& draw,
+                         const std::function<bool()>& stop) {
+    std::optional<RelaxedGradient> found;
+    run_or_abort([&] {
+      comm_.broadcast_value(Order{Task::gradient, 0, 0});
+      RelaxedLevels same = levels;
+      TokenDraw same_draw = draw;
+      comm_.broadcast(same);
+      share(comm_, same_draw);
+      found = work_.gradient(levels, draw, stop);
+    });
+    return found;
+  };
   return work;
 }
 
@@ -83,6 +96,14 @@ void Followers::follow(PhaseTimes& times, const std::function<bool()>& stop_requ
     tell();
     const auto order = comm_.broadcast_value(Order());
     if (order.task == Task::end) break;
+    if (order.task == Task::gradient) {
+      RelaxedLevels levels;
+      TokenDraw draw;
+      comm_.broadcast(levels);
+      share(comm_, draw);
+      attempt([&] { work_.gradient(levels, draw, tell); });
+      continue;
+    }
     std::vector<Assignment> all;
     share(comm_, all, order.assignments);
     if (order.task == Task::extra) {

@@ -4,6 +4,7 @@
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/model/replicas.hpp>
 #include <galapagos/search/evolution.hpp>
+#include <galapagos/search/relaxed_model.hpp>
 
 namespace galapagos {
 
@@ -18,6 +19,10 @@ class Followers {
         const std::function<bool()>& stop)>
         fitness;
     std::function<double(const Assignment& assignment, std::size_t item)> extra;
+    /// As RelaxedModel::gradient().
+    std::function<std::optional<RelaxedGradient>(const RelaxedLevels& levels, const TokenDraw& draw,
+                                                 const std::function<bool()>& stop)>
+        gradient;
   };
 
   /// Collective over the shards. Both must outlive this.

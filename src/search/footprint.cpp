@@ -1,10 +1,12 @@
 #include "dealing.hpp"
+#include "gradient_start.hpp"
 
 #include <algorithm>
 
 #include <galapagos/model/stage.hpp>
 #include <galapagos/pruning/pruned_module.hpp>
 #include <galapagos/search/footprint.hpp>
+#include <galapagos/search/relaxed_model.hpp>
 
 namespace galapagos {
 namespace {
@@ -93,6 +95,20 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
     footprint.training = static_cast<std::uint64_t>(parameters) * word +
                          fine_tune_bytes(config, parameters, extent.longest, tuning.options.recompute,
                                          extent.device, extent.activations());
+  }
+  if (evolution.start.kind == StartKind::gradient) {
+    // Levels between levels have the columns of the level below.
+    std::int64_t parameters = extent.most_parameters / part.model.shards;
+    for (const ModuleChoices& module : space.modules) {
+      std::int64_t most = 0;
+      for (std::size_t level = 1; level < module.parameters.size(); ++level)
+        most = std::max(most, module.parameters[level - 1] - module.parameters[level]);
+      parameters += most;
+    }
+    const std::uint64_t learning =
+        RelaxedModel::bytes(config, parameters, extent.precision, std::max(piece_tokens, extent.longest),
+                            tuning.options.recompute, fitness, extent.device, extent.activations());
+    footprint.training = std::max(footprint.training, learning);
   }
   return footprint;
 }

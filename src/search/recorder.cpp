@@ -21,6 +21,11 @@ std::string count(std::int64_t number) {
 
 }  // namespace
 
+void Recorder::begin(const Population& start) {
+  folder_.write_start(to_text(setup_.space, start.islands.front().elites.front().assignment));
+  folder_.save({setup_.identity, start, elapsed()});
+}
+
 void Recorder::generation(const Population& population, std::span<const Migration> migrations) {
   std::vector<Json> lines;
   double best = INFINITY;

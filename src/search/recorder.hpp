@@ -30,6 +30,12 @@ class Recorder {
         spent_before_(start.seconds),
         progress_("generations", setup.options.evolution.generations, start.population.generation) {}
 
+  /// What learn() has written of levels so far; empty where there is nothing.
+  std::string learned() const { return folder_.read_levels(); }
+  void learn(const std::string& levels) { folder_.write_levels(levels); }
+  /// Puts down where the islands begin, once that is known.
+  void begin(const Population& start);
+
   void generation(const Population& population, std::span<const Migration> migrations);
   void comparison(const Population& population, const Comparison& comparison);
   /// Adds where the time went to the manifest, and says how well losses were predicted.

@@ -110,6 +110,17 @@ std::optional<std::vector<double>> Replica::fitness(const Fitness& fitness, cons
                                                     std::span<const Assignment> candidates,
                                                     const TokenSet& pool, const TokenDraw& draw,
                                                     DenseAnswers answers, const std::function<bool()>& stop) {
+  const auto found = losses(fitness, base, candidates, pool, draw, answers, stop);
+  if (!found) return std::nullopt;
+  std::vector<double> values;
+  for (const std::vector<double>& of_tokens : *found) values.push_back(fitness_of(fitness, of_tokens, draw));
+  return values;
+}
+
+std::optional<TokenLosses> Replica::losses(const Fitness& fitness, const Assignment& base,
+                                           std::span<const Assignment> candidates, const TokenSet& pool,
+                                           const TokenDraw& draw, DenseAnswers answers,
+                                           const std::function<bool()>& stop) {
   const auto tokens = static_cast<std::int64_t>(draw.tokens.size());
   const std::vector<Batch> batches = make_batches(draw.tokens, draw.offsets, batch_tokens_);
   std::vector<std::size_t> order(candidates.size());
@@ -119,7 +130,7 @@ std::optional<std::vector<double>> Replica::fitness(const Fitness& fitness, cons
   });
   const auto states = [&] { return hidden_states(context_, config_, tokens); };
   const std::size_t at_once = FitnessMeter::candidates_at_once(config_, tokens, context_.device());
-  std::vector<double> found(candidates.size());
+  TokenLosses found(candidates.size());
   for (std::size_t done = 0; done < order.size(); done += at_once) {
     const OwnedTensor walked = states();
     shards_.run([&] {
@@ -144,7 +155,10 @@ std::optional<std::vector<double>> Replica::fitness(const Fitness& fitness, cons
     const std::vector<double> values =
         compare(fitness, finals, head_.norm, head_.head, pool, draw, answers, stop);
     if (values.empty()) return std::nullopt;
-    for (std::size_t i = 0; i < some.size(); ++i) found[some[i]] = values[i];
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      const double* from = values.data() + i * draw.tokens.size();
+      found[some[i]].assign(from, from + draw.tokens.size());
+    }
   }
   return found;
 }
@@ -184,10 +198,10 @@ std::optional<std::vector<double>> Replica::tuned_fitness(const Fitness& fitness
       });
     }
     seconds_.layers += watch.seconds();
-    const std::vector<double> value =
+    const std::vector<double> of_tokens =
         compare(fitness, final, weights.norm, weights.output(), pool, draw, answers, stop);
-    if (value.empty()) return std::nullopt;
-    found.push_back(value.front());
+    if (of_tokens.empty()) return std::nullopt;
+    found.push_back(fitness_of(fitness, of_tokens, draw));
   }
   return found;
 }
@@ -198,7 +212,7 @@ std::vector<double> Replica::compare(const Fitness& fitness, std::span<const Own
                                      const std::function<bool()>& stop) {
   const Stopwatch watch;
   std::vector<double> found =
-      meter_.measure(fitness, finals, norm, head, pool, draw, answers, [&] { return stop_asked(stop); });
+      meter_.losses(fitness, finals, norm, head, pool, draw, answers, [&] { return stop_asked(stop); });
   if (!found.empty()) seconds_.head += watch.seconds();
   return found;
 }

@@ -129,7 +129,7 @@ SearchCheckpoint read_checkpoint(const fs::path& path, const SearchSpace& space)
 
 OwnFiles search_files() {
   return {"config.ini*",     "manifest.json*", "metrics.jsonl*", "candidates.jsonl*", "migrations.csv*",
-          "checkpoint*.h5*", "best.txt*",      "uniform.txt*",   "start.txt*"};
+          "checkpoint*.h5*", "best.txt*",      "uniform.txt*",   "start.txt*",        "levels.json*"};
 }
 
 Found RunFolder::found() const {
@@ -266,6 +266,15 @@ void RunFolder::write_uniform(const std::string& text) const {
 
 void RunFolder::write_start(const std::string& text) const {
   write_file_atomically(path_ / "start.txt", text);
+}
+
+void RunFolder::write_levels(const std::string& text) const {
+  write_file_atomically(path_ / "levels.json", text + "\n");
+}
+
+std::string RunFolder::read_levels() const {
+  const fs::path path = path_ / "levels.json";
+  return fs::exists(path) ? read_file(path) : "";
 }
 
 void RunFolder::write_manifest(const Json& manifest) const {

@@ -1,8 +1,10 @@
 #include "answers.hpp"
 #include "followers.hpp"
+#include "gradient_start.hpp"
 #include "recorder.hpp"
 #include "search_memory.hpp"
 
+#include <algorithm>
 #include <exception>
 #include <fmt/format.h>
 
@@ -43,12 +45,20 @@ void log_beginning(const SearchSetup& setup, const ReplicaGrid& grid) {
   }
 }
 
-/// What a replica is asked to measure.
+/// What a replica is asked to measure. `relaxed` is there as long as levels are learned.
 Followers::Work measurements(Replica& replica, const SearchSetup& setup, const DenseAnswers& answers,
-                             const std::vector<EvalPart>& parts) {
+                             const std::vector<EvalPart>& parts, std::unique_ptr<RelaxedModel>& relaxed) {
   Followers::Work work;
+  work.gradient = [&](const RelaxedLevels& levels, const TokenDraw& draw, const std::function<bool()>& stop) {
+    if (!relaxed) {
+      relaxed = replica.relaxed(setup.options.fitness, std::max(piece_tokens, setup.longest),
+                                setup.options.tuning.options.recompute);
+    }
+    return relaxed->gradient(levels, setup.pools.compared, draw, answers, stop);
+  };
   work.fitness = [&](const Assignment& base, std::span<const Assignment> candidates,
                      const StageTokens& tokens, const std::function<bool()>& stop) {
+    relaxed.reset();
     if (tokens.training.tokens.empty()) {
       return replica.fitness(setup.options.fitness, base, candidates, setup.pools.compared, tokens.compared,
                              answers, stop);
@@ -64,6 +74,39 @@ Followers::Work measurements(Replica& replica, const SearchSetup& setup, const D
         ->front();
   };
   return work;
+}
+
+/// On the replicas' roots: puts learned levels in the place of the islands' starts where they are better than
+/// the first island's.
+void start_by_gradient(const Communicator& comm, const SearchSetup& setup, const Followers::Work& led,
+                       const Evaluator& evaluator, Population& start, std::optional<Recorder>& recorder,
+                       const Interrupted& interrupted, PhaseTimes& times) {
+  const EvolutionOptions& evolution = setup.options.evolution;
+  const Assignment before = start.islands.front().elites.front().assignment;
+  std::string saved;
+  agree_at_root(comm, [&] { saved = recorder->learned(); });
+  saved = comm.broadcast_string(saved);
+  Relaxation learned = relaxed(before);
+  agree(comm, [&] {
+    if (!saved.empty())
+      learned = Relaxation::from_json(saved, before.size(), (setup.options.output / "levels.json").string());
+  });
+  LevelLearning learning{led.gradient, [&](const Relaxation& levels) { recorder->learn(levels.to_json()); },
+                         interrupted};
+  learned = learn_levels(comm, setup.space, *setup.budget, evolution, setup.pools.compared,
+                         std::move(learned), learning, &times);
+  const std::vector<Assignment> found =
+      agree_on(comm, [&] { return assignments_of(setup.space, *setup.budget, evolution, learned); });
+  const std::vector<double> fitness =
+      compare_starts(comm, evolution, setup.pools, {before, found.front()}, evaluator, interrupted, &times);
+  const bool better = fitness[1] < fitness[0];
+  if (comm.is_root()) {
+    log_info("levels learned by gradient: fitness {:.6g} on {} tokens, before {:.6g}{}", fitness[1],
+             count(evolution.compare_tokens), fitness[0], better ? "" : ": the islands begin as before");
+  }
+  for (std::size_t island = 0; better && island < found.size(); ++island)
+    start.islands[island].elites.front().assignment = found[island];
+  agree_at_root(comm, [&] { recorder->begin(start); });
 }
 
 /// On the replicas' roots: the evolution, written down by the first of them.
@@ -88,6 +131,9 @@ void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& str
     if (!reason && followers.asked_to_stop()) reason = "a signal";
     return reason;
   };
+  if (setup.options.evolution.start.kind == StartKind::gradient && start.generation == 0) {
+    start_by_gradient(grid.same_shard(), setup, led, evaluator, start, recorder, any_interrupted, times);
+  }
   evolve(grid.same_shard(), setup.space, strategy, setup.options.evolution, setup.pools, std::move(start),
          evaluator, observer, any_interrupted, &times);
 }
@@ -171,7 +217,8 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
 
   const double sums_before = shards.seconds();
   const std::vector<EvalPart> parts = cut_eval_data(setup.eval_sets, options.batch_tokens);
-  const Followers::Work work = measurements(*replica, setup, answers, parts);
+  std::unique_ptr<RelaxedModel> relaxed;
+  const Followers::Work work = measurements(*replica, setup, answers, parts, relaxed);
   Followers followers(grid.of_replica(), work);
   std::optional<Recorder> recorder;
   if (comm.is_root()) recorder.emplace(folder, setup, comm.size(), parts, start);

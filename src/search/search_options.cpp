@@ -39,6 +39,18 @@ void bind_tuning(Options& list, SearchOptions& options) {
            {.decides = tunes, .indirectly = true});
 }
 
+void bind_learning(Options& list, SearchOptions& options) {
+  RelaxationOptions& relaxation = options.evolution.relaxation;
+  const bool learns = options.start == name_of(StartKind::gradient);
+  list.add("gradient-steps", relaxation.steps, "of --start gradient",
+           {.least = 1, .decides = learns, .indirectly = true});
+  list.add("gradient-tokens", relaxation.tokens, "of the calibration data in each of them",
+           {.least = 2, .decides = learns, .indirectly = true});
+  list.add("gradient-rate", relaxation.rate,
+           "levels that a module may move in the first step, falling to 0 in the last",
+           {.least = 0, .most = 10, .above = true, .decides = learns, .indirectly = true});
+}
+
 std::vector<SelectionStage> stages_of(const SearchWords& words) {
   const auto survivors = parse_integers(words.survivors, "--survivors");
   const auto tokens = parse_integers(words.tokens, "--tokens");
@@ -103,10 +115,11 @@ void bind(Options& list, SearchOptions& options) {
                   named({StrategyKind::evolution, StrategyKind::random, StrategyKind::sensitivity}),
                   "evolution, random (the baseline), or sensitivity (no generations)", {.decides = true});
   list.add("start", options.start,
-           "sensitivity (least sum of the database's end losses), uniform, or a file with an assignment; "
-           "auto: the "
-           "first that can be had",
+           "sensitivity (least sum of the database's end losses), uniform, gradient (levels learned from "
+           "either by gradient descent), or a file with an assignment; auto: the first of the two that can "
+           "be had",
            {.indirectly = true});
+  bind_learning(list, options);
   list.add("calibration-tokens", options.calibration_tokens, "tokens to draw from; 0: all there are",
            {.least = 0, .indirectly = true});
   bind_sequences(list, options);

@@ -77,9 +77,11 @@ Start start_for(const SearchSetup& setup) {
     throw UsageError("the random strategy begins with random assignments", "--start", "leave it out");
   }
   if (strategy != StrategyKind::sensitivity) return make_start(setup.space, *setup.budget, options.start);
+  if (options.start == name_of(StartKind::gradient))
+    return make_start(setup.space, *setup.budget, options.start);
   if (asked && options.start != "sensitivity") {
-    throw UsageError("the strategy sensitivity measures the assignments by sensitivity alone", "--start",
-                     "leave it out");
+    throw UsageError("the strategy sensitivity compares starts by sensitivity or by gradient alone",
+                     "--start", "give gradient, or leave it out");
   }
   return make_start(setup.space, *setup.budget, "sensitivity");
 }
@@ -125,6 +127,13 @@ void check_stages(SearchSetup& setup) {
                                    count(stage.training_tokens), count(lessons)),
                        "--training-tokens", "give more --training-data, or fewer tokens per stage");
     }
+  }
+  if (const EvolutionOptions& evolution = setup.options.evolution;
+      evolution.start.kind == StartKind::gradient && evolution.relaxation.tokens > pool) {
+    throw UsageError(
+        fmt::format("{} tokens in a step of learning levels, but there are {} calibration tokens",
+                    count(evolution.relaxation.tokens), count(pool)),
+        "--gradient-tokens", "give more calibration data, or fewer tokens");
   }
   if (const std::int64_t compared = setup.options.evolution.compare_tokens; compared > pool) {
     throw UsageError(fmt::format("{} tokens to compare the islands on, but there are {} calibration tokens",

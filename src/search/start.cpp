@@ -32,6 +32,8 @@ std::string name_of(StartKind kind) {
       return "sensitivity";
     case StartKind::given:
       return "given";
+    case StartKind::gradient:
+      return "gradient";
     default:
       return "uniform";
   }
@@ -41,6 +43,7 @@ Start make_start(const SearchSpace& space, const Budget& budget, const std::stri
   const bool known = space.has_end_losses();
   if (name == "auto") return {known ? StartKind::sensitivity : StartKind::uniform};
   if (name == "uniform") return {StartKind::uniform};
+  if (name == "gradient") return {StartKind::gradient};
   if (name == "sensitivity") {
     if (known) return {StartKind::sensitivity};
     throw UsageError("the database has no end losses to begin with", "--start",
@@ -54,7 +57,7 @@ Start make_start(const SearchSpace& space, const Budget& budget, const std::stri
 Assignment start_of_island(const SearchSpace& space, const Budget& budget, const Start& start,
                            std::uint64_t seed, std::int64_t island) {
   if (start.kind == StartKind::given) return start.given;
-  if (start.kind == StartKind::uniform) return budget.uniform();
+  if (start.kind == StartKind::uniform || !space.has_end_losses()) return budget.uniform();
   if (island == 0) return least_loss(space, budget);
   return least_loss(space, budget,
                     perturbed_end_losses(space, island_sigma, stream(seed, island, 0, 0, Draw::start)));

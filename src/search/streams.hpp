@@ -15,7 +15,8 @@ enum class Draw : std::uint8_t {
   training = 5,
   comparison_training = 6,
   start = 7,
-  proposal = 8
+  proposal = 8,
+  relaxation = 9
 };
 
 inline RandomStream stream(std::uint64_t seed, std::int64_t island, std::int64_t generation,

@@ -37,10 +37,12 @@ struct LayerGradients {
   FfnTensors<Tensor> ffn;
 };
 
-/// The gradients of all parameters, fp32, in one piece of memory in the order of parameters_of().
+/// The gradients of all parameters, or of some, fp32, in one piece of memory in the order of parameters_of().
 class Gradients {
  public:
   Gradients(const ModelWeights& weights, Device device);
+  /// Of every o_proj and down_proj alone; all others are empty.
+  static Gradients of_outputs(const ModelWeights& weights, Device device);
 
   const Tensor& all() const { return all_.view(); }
   /// Those of which each shard has but a term: see TensorSpec::partial_gradient().
@@ -53,6 +55,8 @@ class Gradients {
   const Tensor& output() const { return head_.empty() ? embedding_ : head_; }
 
  private:
+  Gradients() = default;
+
   OwnedTensor all_;
   std::vector<LayerGradients> layers_;
   Tensor embedding_, norm_, head_;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/search/relaxation_options.hpp>
 #include <galapagos/search/start.hpp>
 #include <galapagos/search/topology.hpp>
 
@@ -38,6 +39,7 @@ struct EvolutionOptions {
   std::int64_t compare_tokens = 0;  ///< of the common comparison of the islands
   std::int64_t eval_every = 0;      ///< generations from one comparison to the next; 0: only at the end
   std::uint64_t seed = 0;
+  RelaxationOptions relaxation;  ///< with StartKind::gradient
 };
 
 /// Whether any stage fine-tunes its candidates.

@@ -10,6 +10,10 @@
 
 namespace galapagos {
 
+/// The fitness that the losses of a draw's tokens come to: their mean over the predicted ones, sequence by
+/// sequence, finished as the fitness has it.
+double fitness_of(const Fitness& fitness, std::span<const double> losses, const TokenDraw& draw);
+
 /// From last hidden states of candidates to their fitness, all on the same tokens; on each of several shards
 /// with its slice of the vocabulary.
 class FitnessMeter {
@@ -30,12 +34,13 @@ class FitnessMeter {
   /// them has to be again for the next.
   static std::size_t candidates_at_once(const HfConfig& config, std::int64_t tokens, Device device);
 
-  /// The fitness of each of `finals`, [tokens, hidden] of the draw, all with one norm and head; empty where
-  /// `stop`, the same on all shards, says so between two tiles. The answers of a pool must be the same in all
-  /// calls, and stay where they are.
-  std::vector<double> measure(const Fitness& fitness, std::span<const OwnedTensor> finals, const Tensor& norm,
-                              const Tensor& head, const TokenSet& pool, const TokenDraw& draw,
-                              DenseAnswers answers, const std::function<bool()>& stop);
+  /// The loss of each token of the draw, one of `finals` after the other, [tokens, hidden] each, all with one
+  /// norm and head; empty where `stop`, the same on all shards, says so between two tiles. What a sequence's
+  /// last token has means nothing. The answers of a pool must be the same in all calls, and stay where they
+  /// are.
+  std::vector<double> losses(const Fitness& fitness, std::span<const OwnedTensor> finals, const Tensor& norm,
+                             const Tensor& head, const TokenSet& pool, const TokenDraw& draw,
+                             DenseAnswers answers, const std::function<bool()>& stop);
 
  private:
   const ops::Context& context_;

@@ -14,6 +14,7 @@
 #include <galapagos/model/forward.hpp>
 #include <galapagos/search/evaluation_seconds.hpp>
 #include <galapagos/search/fitness_meter.hpp>
+#include <galapagos/search/relaxed_model.hpp>
 #include <galapagos/search/token_draw.hpp>
 #include <galapagos/training/fine_tune.hpp>
 
@@ -26,6 +27,10 @@ struct FineTuning {
   /// but is trained like everything else, so that the model compared is not the one that would be exported.
   bool unmasked = false;
 };
+
+/// The loss of each token of a draw, of each of some candidates. What a sequence's last token has means
+/// nothing.
+using TokenLosses = std::vector<std::vector<double>>;
 
 /// One copy of the model, which takes on any assignment: on one rank, or its part on each of several shards,
 /// over which all calls are then collective, with the same arguments but for `stop`: all are asked, the
@@ -54,13 +59,22 @@ class Replica {
                                              const TokenDraw& draw, DenseAnswers answers,
                                              const std::function<bool()>& stop);
 
-  /// The same after each candidate was fine-tuned on `training`, which is then forgotten. The fitness of one
+  /// The same token by token.
+  std::optional<TokenLosses> losses(const Fitness& fitness, const Assignment& base,
+                                    std::span<const Assignment> candidates, const TokenSet& pool,
+                                    const TokenDraw& draw, DenseAnswers answers,
+                                    const std::function<bool()>& stop);
+
+  /// fitness() after each candidate was fine-tuned on `training`, which is then forgotten. The fitness of one
   /// whose loss or gradient becomes NaN or infinite is NaN.
   std::optional<std::vector<double>> tuned_fitness(const Fitness& fitness, const FineTuning& tuning,
                                                    std::span<const Assignment> candidates,
                                                    const TokenDraw& training, const TokenSet& pool,
                                                    const TokenDraw& draw, DenseAnswers answers,
                                                    const std::function<bool()>& stop);
+
+  /// The model at levels between levels, for batches of at most `most_tokens` tokens. It refers to this.
+  std::unique_ptr<RelaxedModel> relaxed(const Fitness& fitness, std::int64_t most_tokens, bool recompute);
 
   /// A candidate's own copy of all weights (of the part): as small as it is, or with `unmasked` in the shapes
   /// of the unpruned model with zeros in o_proj and down_proj.
@@ -79,7 +93,7 @@ class Replica {
   bool stop_asked(const std::function<bool()>& stop) const { return shards_.root_says(stop && stop()); }
   bool run_modules(const Assignment& assignment, std::size_t from, std::size_t to,
                    std::span<const Batch> batches, const Tensor& hidden, const std::function<bool()>& stop);
-  /// FitnessMeter::measure(), timed.
+  /// FitnessMeter::losses(), timed.
   std::vector<double> compare(const Fitness& fitness, std::span<const OwnedTensor> finals, const Tensor& norm,
                               const Tensor& head, const TokenSet& pool, const TokenDraw& draw,
                               DenseAnswers answers, const std::function<bool()>& stop);

@@ -23,7 +23,7 @@ struct SearchCheckpoint {
 };
 
 /// What a search leaves behind: config.ini, manifest.json, metrics.jsonl, candidates.jsonl,
-/// migrations.csv, checkpoint.h5, best.txt, uniform.txt, start.txt. Used on one rank.
+/// migrations.csv, checkpoint.h5, best.txt, uniform.txt, start.txt, levels.json. Used on one rank.
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
@@ -57,6 +57,9 @@ class RunFolder {
   void write_uniform(const std::string& text) const;
   /// start.txt: where the first island began.
   void write_start(const std::string& text) const;
+  /// levels.json: those that --start gradient has learned so far; empty where there are none.
+  void write_levels(const std::string& text) const;
+  std::string read_levels() const;
   void write_manifest(const Json& manifest) const;
 
  private:

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <galapagos/comm/communicator.hpp>
+#include <galapagos/core/phase_times.hpp>
+#include <galapagos/search/evaluator.hpp>
+#include <galapagos/search/relaxation.hpp>
+
+namespace galapagos {
+
+/// Tokens of a piece of a step, which is one rank's: few, so that many ranks can share a step. A longer
+/// sequence is a piece of its own.
+inline constexpr std::int64_t piece_tokens = 1024;
+
+/// What learning levels needs beside the space and the budget.
+struct LevelLearning {
+  /// As RelaxedModel::gradient(), on the ranks of a worker's own.
+  std::function<std::optional<RelaxedGradient>(const RelaxedLevels& levels, const TokenDraw& draw,
+                                               const std::function<bool()>& stop)>
+      gradient;
+  std::function<void(const Relaxation&)> save;  ///< on the root, after every step
+  std::function<std::optional<std::string>()> interrupted;
+};
+
+/// Collective. Goes on with `begin` to the last step: in each, ranks take pieces of one draw of tokens; the
+/// result is the same for any number of ranks. Errors are agreed on: StoppedEarly where `interrupted` names a
+/// reason, NumericalError where a loss or a gradient is no number. `times` may be null.
+Relaxation learn_levels(const Communicator& comm, const SearchSpace& space, const Budget& budget,
+                        const EvolutionOptions& options, const TokenSet& pool, Relaxation begin,
+                        const LevelLearning& learning, PhaseTimes* times);
+
+/// Where islands begin with learned levels: island 0 at the nearest assignment, the others at the nearest by
+/// perturbed prices.
+std::vector<Assignment> assignments_of(const SearchSpace& space, const Budget& budget,
+                                       const EvolutionOptions& options, const Relaxation& learned);
+
+/// Collective. The fitness of assignments on the tokens that islands are compared on. Errors as
+/// learn_levels()'s.
+std::vector<double> compare_starts(const Communicator& comm, const EvolutionOptions& options,
+                                   const TokenPools& pools, const std::vector<Assignment>& assignments,
+                                   const Evaluator& evaluator,
+                                   const std::function<std::optional<std::string>()>& interrupted,
+                                   PhaseTimes* times);
+
+}  // namespace galapagos

@@ -1,0 +1,176 @@
+#include "weight_copies.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <galapagos/model/forward.hpp>
+#include <galapagos/ops/least_squares.hpp>
+#include <galapagos/ops/rows.hpp>
+#include <galapagos/search/relaxed_model.hpp>
+
+namespace galapagos {
+namespace {
+
+TrainingLoss loss_of(const Fitness& fitness) {
+  return row_of(fitness.kind).with_dense ? TrainingLoss::of_reference() : TrainingLoss();
+}
+
+OwnedTensor in_fp32(const ops::Context& context, const Tensor& tensor) {
+  OwnedTensor wide(tensor.shape, DType::f32, context.device(), "the step to the next level");
+  ops::convert(context, tensor, wide);
+  return wide;
+}
+
+/// Where columns lie among others that hold them, all ascending.
+std::vector<std::int64_t> places_among(const std::vector<std::int64_t>& columns,
+                                       const std::vector<std::int64_t>& all) {
+  std::vector<std::int64_t> places;
+  for (const std::int64_t column : columns)
+    places.push_back(std::lower_bound(all.begin(), all.end(), column) - all.begin());
+  return places;
+}
+
+}  // namespace
+
+std::int64_t level_below(const ModuleChoices& module, double relaxed) {
+  return std::clamp<std::int64_t>(static_cast<std::int64_t>(std::floor(relaxed)), 0,
+                                  std::max(0, module.last() - 1));
+}
+
+RelaxedModel::RelaxedModel(const ops::Context& context, const SpacePart& part,
+                           const std::vector<LayerWeights>& dense, const OwnedTensor& embedding,
+                           const HeadWeights& head, ModuleCache& cache, std::int64_t most_tokens,
+                           bool recompute, const Fitness& fitness, const Shards& shards)
+    : context_(context),
+      part_(part),
+      dense_(dense),
+      cache_(cache),
+      shards_(shards),
+      most_tokens_(most_tokens),
+      with_dense_(row_of(fitness.kind).with_dense),
+      below_(part.space.modules.size(), -1),
+      dense_answers_(context, part.model.config, head, 0),
+      pass_(context, part.model.config, most_tokens, recompute, shards, loss_of(fitness)) {
+  weights_.layers.resize(dense.size());
+  weights_.embedding = copy(embedding);
+  weights_.norm = copy(head.norm);
+  if (!part.model.config.tie_word_embeddings) weights_.head = copy(head.head);
+}
+
+std::uint64_t RelaxedModel::bytes(const HfConfig& config, std::int64_t parameters, DType precision,
+                                  std::int64_t most_tokens, bool recompute, const Fitness& fitness,
+                                  Device device, DType activations) {
+  // A third of a feed-forward part is its down_proj, less of attention its o_proj.
+  return static_cast<std::uint64_t>(parameters) * size_of(precision) +
+         static_cast<std::uint64_t>(parameters) / 3 * sizeof(float) +
+         DrawAnswers::bytes(config, most_tokens, device, activations) +
+         TrainingPass::bytes(config, most_tokens, recompute, device, activations, loss_of(fitness));
+}
+
+/// The module's o_proj or down_proj, [hidden, columns].
+Tensor RelaxedModel::output_of(std::size_t module) const {
+  const ModuleId& id = part_.space.modules[module].id;
+  const LayerWeights& layer = weights_.layers[static_cast<std::size_t>(id.layer)];
+  return id.kind == ModuleKind::attention ? layer.attention.o.view() : layer.ffn.down.view();
+}
+
+void RelaxedModel::take_module(std::size_t module, std::int64_t level) {
+  const ModuleId& id = part_.space.modules[module].id;
+  const LayerWeights& dense = dense_[static_cast<std::size_t>(id.layer)];
+  LayerWeights& own = weights_.layers[static_cast<std::size_t>(id.layer)];
+  const std::shared_ptr<const BuiltModule> built =
+      level < part_.space.first_stored ? nullptr : cache_.get(module, level);
+  if (id.kind == ModuleKind::attention) {
+    own.attention = copy(built ? built->attention : dense.attention);
+  } else {
+    own.ffn = copy(built ? built->ffn : dense.ffn);
+  }
+}
+
+RelaxedModel::LevelWeight RelaxedModel::weight_at(std::size_t module, std::int64_t level) const {
+  const ModuleId& id = part_.space.modules[module].id;
+  const LayerWeights& dense = dense_[static_cast<std::size_t>(id.layer)];
+  LevelWeight found;
+  if (level >= part_.space.first_stored) found.built = cache_.get(module, level);
+  if (id.kind == ModuleKind::attention) {
+    found.weight = found.built ? &found.built->attention.o : &dense.attention.o;
+  } else {
+    found.weight = found.built ? &found.built->ffn.down : &dense.ffn.down;
+  }
+  return found;
+}
+
+/// From the weight of the level below to that of the next, fp32, on the columns of the former.
+OwnedTensor RelaxedModel::step(std::size_t module) const {
+  const ModuleChoices& choices = part_.space.modules[module];
+  const auto below = static_cast<std::size_t>(below_[module]);
+  const LevelWeight lower = weight_at(module, below_[module]), upper = weight_at(module, below_[module] + 1);
+  const OwnedTensor& from = *lower.weight;
+  const OwnedTensor spread = with_zeros(context_, *upper.weight, from->rows(), from->columns(), from->dtype,
+                                        places_among(choices.kept[below + 1], choices.kept[below]));
+  OwnedTensor difference = in_fp32(context_, spread);
+  ops::combine(context_, -1, in_fp32(context_, from), 1, difference);
+  return difference;
+}
+
+/// Puts `share` of the way to the next level into the module's weight.
+void RelaxedModel::blend(std::size_t module, double share) {
+  const Tensor output = output_of(module);
+  if (output.empty() || part_.space.modules[module].last() == 0) return;
+  const OwnedTensor blended = in_fp32(context_, *weight_at(module, below_[module]).weight);
+  ops::combine(context_, static_cast<float>(share), step(module), 1, blended);
+  ops::convert(context_, blended, output);
+}
+
+void RelaxedModel::take_levels(const RelaxedLevels& levels) {
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    const std::int64_t below = level_below(part_.space.modules[i], levels[i]);
+    if (below != below_[i]) take_module(i, below);
+    below_[i] = below;
+    blend(i, levels[i] - static_cast<double>(below));
+  }
+}
+
+double RelaxedModel::slope(std::size_t module, const Gradients& gradients) const {
+  const ModuleChoices& choices = part_.space.modules[module];
+  const LayerGradients& layer = gradients.layer(static_cast<std::size_t>(choices.id.layer));
+  const Tensor& gradient = choices.id.kind == ModuleKind::attention ? layer.attention.o : layer.ffn.down;
+  if (gradient.empty() || choices.last() == 0) return 0;
+  return ops::inner_product(context_, gradient, step(module));
+}
+
+std::optional<RelaxedGradient> RelaxedModel::gradient(const RelaxedLevels& levels, const TokenSet& pool,
+                                                      const TokenDraw& draw, DenseAnswers answers,
+                                                      const std::function<bool()>& stop) {
+  const auto build = [&] { take_levels(levels); };
+  if (shards_.alone()) {
+    build();
+  } else {
+    agree(shards_.ranks(), build);  // a level may be damaged
+  }
+  const Gradients gradients = Gradients::of_outputs(weights_, context_.device());
+  RelaxedGradient found{0, std::vector<double>(levels.size(), 0.0)};
+  if (with_dense_) shards_.run([&] { dense_answers_.take(answers, pool, draw); });
+  for (const Batch& batch : make_batches(draw.tokens, draw.offsets, most_tokens_)) {
+    if (shards_.root_says(stop && stop())) return std::nullopt;
+    const std::int64_t begin = batch.tokens.data() - draw.tokens.data();
+    ReferenceAnswer reference;
+    reference.logits = [&](std::int64_t first, const Tensor& logits) {
+      dense_answers_.logits(begin + first, logits.rows(), logits);
+    };
+    shards_.run([&] { found.loss += pass_.run(weights_, batch, 1, reference, gradients).all; });
+    if (!std::isfinite(found.loss)) return found;
+  }
+  shards_.run([&] {
+    for (std::size_t i = 0; i < levels.size(); ++i) found.levels[i] = slope(i, gradients);
+  });
+  if (shards_.alone()) return found;
+  const std::vector<double> all = shards_.ranks().all_gather(std::span<const double>(found.levels));
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    found.levels[i] = 0;
+    for (std::size_t at = i; at < all.size(); at += levels.size()) found.levels[i] += all[at];
+  }
+  return found;
+}
+
+}  // namespace galapagos
