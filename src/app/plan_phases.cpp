@@ -102,7 +102,8 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
   const EvolutionOptions& evolution = options.evolution;
   const auto generations = static_cast<double>(evolution.generations);
   const auto comparisons = static_cast<double>(forecast.comparisons);
-  const double all_generations = generations * forecast.generation + comparisons * forecast.comparison;
+  const double all_generations =
+      forecast.learning + generations * forecast.generation + comparisons * forecast.comparison;
   const int shards = options.shards;
   const bool sharded = shards > 1;
   PlannedPhase phase;
@@ -122,7 +123,9 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
                    human_bytes(forecast.rank_memory), human_bytes(footprint.dense),
                    human_bytes(forecast.modules), human_bytes(footprint.activations),
                    human_bytes(footprint.states), human_bytes(footprint.logits),
-                   footprint.training > 0 ? " + fine-tuning " + human_bytes(footprint.training) : "")},
+                   footprint.training > 0 ? (trains(evolution) ? " + fine-tuning " : " + learning levels ") +
+                                                human_bytes(footprint.training)
+                                          : "")},
       {"shared by a node",
        fmt::format("{} = dense answers {} + levels {}", human_bytes(forecast.node_shared),
                    human_bytes(forecast.answers), human_bytes(forecast.node_shared - forecast.answers))},
@@ -130,10 +133,13 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
                                   human_bytes(footprint.built), human_bytes(footprint.stored))},
       {"work",
        fmt::format(
-           "dense answers {}; ~ a generation {} ({} a rank, {:.0f} evaluations, {:.0f} % of "
+           "dense answers {}; {}~ a generation {} ({} a rank, {:.0f} evaluations, {:.0f} % of "
            "the layers{}); in all {}",
-           human_operations(forecast.answering), human_operations(forecast.generation),
-           human_operations(forecast.generation_rank), forecast.evaluations, 100 * forecast.computed,
+           human_operations(forecast.answering),
+           forecast.learning > 0 ? fmt::format("~ learning levels {}; ", human_operations(forecast.learning))
+                                 : std::string(),
+           human_operations(forecast.generation), human_operations(forecast.generation_rank),
+           forecast.evaluations, 100 * forecast.computed,
            forecast.training > 0 ? ", fine-tuning " + human_operations(forecast.training) : std::string(),
            human_operations(forecast.answering + all_generations))},
       {"moved",
@@ -163,9 +169,13 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
   json["checkpoint_bytes"] = forecast.checkpoint;
   json["evaluations_per_generation"] = forecast.evaluations;
   json["computed_share"] = forecast.computed;
-  json["operations"] = {{"answers", forecast.answering},     {"generation", forecast.generation},
-                        {"training", forecast.training},     {"generation_rank", forecast.generation_rank},
-                        {"comparison", forecast.comparison}, {"total", forecast.answering + all_generations}};
+  json["operations"] = {{"answers", forecast.answering},
+                        {"learning", forecast.learning},
+                        {"generation", forecast.generation},
+                        {"training", forecast.training},
+                        {"generation_rank", forecast.generation_rank},
+                        {"comparison", forecast.comparison},
+                        {"total", forecast.answering + all_generations}};
   json["moved"] = {{"exchanged_per_generation", forecast.exchanged},
                    {"switched_per_generation", forecast.switched_rank},
                    {"shards",
@@ -175,11 +185,12 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
                    {"read", forecast.read}};
   Clock clock(machine);
   clock.add("answers", clock.compute(forecast.answering_rank));
+  if (forecast.learning > 0) clock.add("learning levels", clock.compute(forecast.learning_rank));
   clock.add("generations", generations * clock.compute(forecast.generation_rank,
                                                        forecast.streamed_rank + 3 * forecast.switched_rank));
   clock.add("comparisons", comparisons * clock.compute(forecast.comparison_rank));
-  const double of_shards = forecast.answering_moved + generations * forecast.generation_moved +
-                           comparisons * forecast.comparison_moved;
+  const double of_shards = forecast.answering_moved + forecast.learning_moved +
+                           generations * forecast.generation_moved + comparisons * forecast.comparison_moved;
   clock.add("network",
             clock.network(generations * static_cast<double>(forecast.exchanged) * machine.ranks_per_node() +
                           of_shards * machine.split_replicas(shards)));

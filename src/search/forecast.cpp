@@ -1,4 +1,5 @@
 #include "dealing.hpp"
+#include "gradient_start.hpp"
 #include "records.hpp"
 #include "work_counter.hpp"
 
@@ -103,6 +104,20 @@ void count_generation(const Strategy& strategy, const Assignment& parent, const 
   forecast.computed = unshared > 0 ? layers / unshared : 1;
 }
 
+/// Learning levels from an assignment: a step's pieces are dealt to the replicas.
+void count_learning(const Assignment& start, const SearchOptions& options, const WorkCounter& counter,
+                    std::int64_t sequence_length, int replicas, SearchForecast& forecast) {
+  const RelaxationOptions& relaxation = options.evolution.relaxation;
+  const std::int64_t piece = std::min(std::max(piece_tokens, sequence_length), relaxation.tokens);
+  const std::int64_t pieces = (relaxation.tokens + piece - 1) / piece;
+  const auto steps = static_cast<double>(relaxation.steps);
+  const Work of_step = counter.learning(start, relaxation.tokens);
+  const double share = static_cast<double>((pieces + replicas - 1) / replicas) / static_cast<double>(pieces);
+  forecast.learning = steps * of_step.operations;
+  forecast.learning_rank = share * forecast.learning / options.shards;
+  forecast.learning_moved = share * steps * of_step.traffic.moved(options.shards).total();
+}
+
 /// Bytes of a rank that keeps every built module.
 std::uint64_t all_of(const SearchFootprint& footprint) {
   return footprint.dense + footprint.activations + footprint.states + footprint.logits + footprint.training +
@@ -150,6 +165,7 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   SearchOptions resolved = options;
   EvolutionOptions& evolution = resolved.evolution;
   evolution.compare_tokens = compare_tokens(evolution, sizes.pool_tokens);
+  if (options.start == name_of(StartKind::gradient)) evolution.start.kind = StartKind::gradient;
   evolution.proposals = 0;  // the surrogate's, of which there is none yet: as many mutations stand for them
   const Budget budget = make_budget(space, options.target);
   const auto strategy = make_strategy(space, budget, evolution);
@@ -196,6 +212,8 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   forecast.in_use = (forecast.in_use + shards - 1) / shards;
   choose_home(resolved, sizes, forecast);
   count_generation(*strategy, uniform, resolved, counter, forecast);
+  if (evolution.start.kind == StartKind::gradient)
+    count_learning(uniform, resolved, counter, sizes.sequence_length, replicas, forecast);
   for (double* of_rank : {&forecast.generation_rank, &forecast.streamed_rank, &forecast.switched_rank})
     *of_rank /= options.shards;
 

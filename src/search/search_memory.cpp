@@ -16,7 +16,7 @@ namespace {
 void check_fits(const SearchFootprint& footprint, std::uint64_t limit) {
   if (footprint.dense + footprint.training <= limit) return;
   const std::string tuning =
-      footprint.training > 0 ? " and fine-tuning " + human_bytes(footprint.training) : "";
+      footprint.training > 0 ? " and fine-tuning or learning levels " + human_bytes(footprint.training) : "";
   throw ResourceError(
       fmt::format("a replica of the model needs {}{} on a rank, which may use {} beside its share of the "
                   "unpruned model's answers",

@@ -94,6 +94,21 @@ Work WorkCounter::training(const Assignment& candidate, std::int64_t tokens) con
   return work;
 }
 
+Work WorkCounter::learning(const Assignment& candidate, std::int64_t tokens) const {
+  const double forward_layers = modules(candidate, 0, candidate.size(), tokens).layers;
+  const double passes = 7.0 / 3 + (options_.tuning.options.recompute ? 1 : 0);
+  Work work;
+  work.operations =
+      passes * forward_layers + static_cast<double>(tokens) * (dense_logits_ + 2 * logit_operations(config_));
+  const std::vector<LayerShape> shapes = space_.shapes(config_, candidate);
+  ShardTraffic of_token = forward_traffic(config_.hidden_size, shapes, activations_);
+  of_token += backward_traffic(config_.hidden_size, shapes, options_.tuning.options.recompute, activations_,
+                               config_.features.post_norms);
+  work.traffic = of_token.times(static_cast<double>(tokens));
+  work.traffic += comparison(tokens, 1);
+  return work;
+}
+
 double WorkCounter::switched(const Assignment& base, std::span<const Assignment> candidates) const {
   double bytes = 0;
   for (const Assignment& candidate : candidates) {

@@ -41,6 +41,10 @@ class WorkCounter {
   /// Fine-tuning of one candidate: forward and, at twice the cost, backward; its layers once more where
   /// activations are computed again; AdamW after each sequence.
   Work training(const Assignment& candidate, std::int64_t tokens) const;
+  /// Of RelaxedModel::gradient() near a candidate: forward, backward by what goes into each product, and by
+  /// the weights of o_proj and down_proj, a third of all; its layers once more where activations are computed
+  /// again; logits of both models, and back from those of one.
+  Work learning(const Assignment& candidate, std::int64_t tokens) const;
   /// Bytes of the modules in which candidates differ from the base.
   double switched(const Assignment& base, std::span<const Assignment> candidates) const;
 

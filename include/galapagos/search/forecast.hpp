@@ -29,6 +29,8 @@ struct SearchForecast {
   std::int64_t dense_parameters = 0;  ///< of the whole model
   double answering = 0;               ///< operations, by all ranks
   double answering_rank = 0;
+  double learning = 0;  ///< operations of --start gradient, by all ranks
+  double learning_rank = 0;
   double generation = 0;       ///< operations of all islands in one generation
   double training = 0;         ///< the part of it for fine-tuning candidates
   double generation_rank = 0;  ///< of the rank that has most of them
@@ -40,6 +42,7 @@ struct SearchForecast {
   double comparison_rank = 0;
   std::int64_t comparisons = 1;
   double answering_moved = 0;  ///< bytes that a rank sends to the other shards of its replica, and receives
+  double learning_moved = 0;
   double generation_moved = 0;
   double comparison_moved = 0;
   std::uint64_t exchanged = 0;  ///< bytes that a rank receives in a generation, migrants included
