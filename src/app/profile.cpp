@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/output_lock.hpp>
@@ -59,11 +60,18 @@ void bind(Options& list, ProfileRequest& request) {
 void check_profile(const Asked<ProfileRequest>& asked, int ranks) {
   if (ranks > 1)
     throw UsageError(fmt::format("{} ranks, which would be in each other's way", ranks), "galapagos profile",
-                     "start it without mpirun");
+                     "start it on one rank");
   for (const char* name : {"levels", "attention-unit"}) {
     if (asked.request.database && asked.options.given_here(name))
       throw UsageError("the shapes are the database's", fmt::format("--{}", name), "leave it out");
   }
+}
+
+/// What would otherwise turn out once all has been measured.
+void check_folder(const std::filesystem::path& output) {
+  const std::filesystem::path folder = std::filesystem::absolute(output).parent_path();
+  if (::access(folder.c_str(), W_OK | X_OK) == 0) return;
+  throw InputError("cannot write into the folder", folder.string(), "make it, or choose another --output");
 }
 
 /// What the model's weights are stored as; what config.json says where there are none.
@@ -167,6 +175,7 @@ void profile(const Communicator& world, const std::vector<std::string>& words) {
     timing.precision = ops::working_type(context.device(), request.precision.value_or(stored));
     LatencyTable table = planned(shapes, {config.hidden_size, config.head_dim, name_of(timing.precision),
                                           device_text(context), timing.batch, timing.length});
+    check_folder(request.output);
     const OutputLock lock(request.output);
     if (is_complete(request, table)) return log_info("{} is complete already", request.output.string());
     ModuleTimer timer(context, config, timing);

@@ -177,7 +177,7 @@ void check_target(const SizeTarget& target) {
   check_ranges(target);
   const int given = target.count();
   if (given == 0 || (target.level && given > 1)) {
-    throw UsageError(given == 0 ? "no target" : "a level beside another target",
+    throw UsageError(fmt::format("{} targets", given),
                      "--target-level, --target-params, --target-sparsity, --target-memory, "
                      "--target-kv-cache, --target-latency, --target-speedup",
                      "give a level alone, or one or several of the others");
