@@ -1,6 +1,10 @@
+#include "limited_problem.hpp"
+
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
+#include <utility>
 
 #include <galapagos/search/knapsack.hpp>
 #include <galapagos/search/knapsack_within.hpp>
@@ -8,112 +12,13 @@
 namespace galapagos {
 namespace {
 
-using Choices = std::vector<std::int16_t>;
-using Prices = std::vector<double>;
-
-/// The problem with its limits scaled to about 1.
-class Problem {
- public:
-  Problem(std::span<const LimitedClass> classes, std::span<const std::int64_t> limits)
-      : classes_(classes), limits_(limits) {
-    for (const std::int64_t limit : limits)
-      scales_.push_back(1 / static_cast<double>(std::max<std::int64_t>(limit, 1)));
-  }
-
-  std::size_t size() const { return classes_.size(); }
-  std::size_t limits() const { return limits_.size(); }
-  std::size_t choices(std::size_t i) const { return classes_[i].losses.size(); }
-  double loss(std::size_t i, std::size_t choice) const { return classes_[i].losses[choice]; }
-  std::int64_t cost(std::size_t i, std::size_t limit, std::size_t choice) const {
-    return classes_[i].costs[limit][choice];
-  }
-  double scaled(std::size_t limit, std::int64_t cost) const {
-    return static_cast<double>(cost) * scales_[limit];
-  }
-  std::int64_t limit(std::size_t limit) const { return limits_[limit]; }
-
-  double loss(const Choices& taken) const {
-    double sum = 0;
-    for (std::size_t i = size(); i-- > 0;) sum += loss(i, static_cast<std::size_t>(taken[i]));
-    return sum;
-  }
-  std::vector<std::int64_t> costs(const Choices& taken) const {
-    std::vector<std::int64_t> sums(limits(), 0);
-    for (std::size_t i = 0; i < size(); ++i)
-      for (std::size_t limit = 0; limit < limits(); ++limit)
-        sums[limit] += cost(i, limit, static_cast<std::size_t>(taken[i]));
-    return sums;
-  }
-  bool fits(const std::vector<std::int64_t>& sums) const {
-    for (std::size_t limit = 0; limit < limits(); ++limit)
-      if (sums[limit] > limits_[limit]) return false;
-    return true;
-  }
-  /// By how much the limits are exceeded, as shares of them.
-  double excess(const std::vector<std::int64_t>& sums) const {
-    double sum = 0;
-    for (std::size_t limit = 0; limit < limits(); ++limit)
-      sum += scaled(limit, std::max<std::int64_t>(sums[limit] - limits_[limit], 0));
-    return sum;
-  }
-
-  /// What a choice loses and costs at prices, but for the limit `without`.
-  double priced(std::size_t i, std::size_t choice, const Prices& prices, std::size_t without) const {
-    double value = loss(i, choice);
-    for (std::size_t limit = 0; limit < limits(); ++limit)
-      if (limit != without) value += prices[limit] * scaled(limit, cost(i, limit, choice));
-    return value;
-  }
-
-  struct Relaxed {
-    Choices taken;
-    double bound = 0;
-  };
-  /// Every class by itself.
-  Relaxed relax(const Prices& prices) const {
-    Relaxed found;
-    for (std::size_t i = 0; i < size(); ++i) {
-      std::size_t best = 0;
-      double least = std::numeric_limits<double>::infinity();
-      for (std::size_t choice = 0; choice < choices(i); ++choice) {
-        const double value = priced(i, choice, prices, limits());
-        if (value < least) {
-          least = value;
-          best = choice;
-        }
-      }
-      found.taken.push_back(static_cast<std::int16_t>(best));
-      found.bound += least;
-    }
-    for (std::size_t limit = 0; limit < limits(); ++limit) found.bound -= price_of(limit, prices);
-    return found;
-  }
-  double price_of(std::size_t limit, const Prices& prices) const {
-    return prices[limit] * scaled(limit, limits_[limit]);
-  }
-  /// Greater than any difference of losses.
-  double spread() const {
-    double sum = 0;
-    for (const LimitedClass& one : classes_) {
-      const auto [least, most] = std::minmax_element(one.losses.begin(), one.losses.end());
-      sum += *most - *least;
-    }
-    return sum > 0 ? sum : 1;
-  }
-
- private:
-  std::span<const LimitedClass> classes_;
-  std::span<const std::int64_t> limits_;
-  std::vector<double> scales_;
-};
-
-/// Prices at which the bound is great.
-Prices best_prices(const Problem& problem) {
-  Prices prices(problem.limits(), 0.0), best = prices;
+/// LimitPrices at which the bound is great.
+LimitPrices best_prices(const LimitedProblem& problem) {
+  LimitPrices prices(problem.limits(), 0.0), best = prices;
   double bound = -std::numeric_limits<double>::infinity();
   const double spread = problem.spread();
   const auto excess_at = [&](std::size_t limit) {
-    const Problem::Relaxed found = problem.relax(prices);
+    const LimitedProblem::Relaxed found = problem.relax(prices);
     if (found.bound > bound) {
       bound = found.bound;
       best = prices;
@@ -122,7 +27,7 @@ Prices best_prices(const Problem& problem) {
   };
   constexpr int rounds = 12, most_doublings = 60, halvings = 40;
   for (int round = 0; round < rounds; ++round) {
-    const Prices before = prices;
+    const LimitPrices before = prices;
     for (std::size_t limit = 0; limit < problem.limits(); ++limit) {
       prices[limit] = 0;
       if (excess_at(limit) <= 0) continue;
@@ -145,7 +50,7 @@ Prices best_prices(const Problem& problem) {
   double largest = 0;
   for (const double price : best) largest = std::max(largest, price);
   for (int step = 1; step <= steps; ++step) {
-    const Problem::Relaxed found = problem.relax(prices);
+    const LimitedProblem::Relaxed found = problem.relax(prices);
     if (found.bound > bound) {
       bound = found.bound;
       best = prices;
@@ -165,7 +70,8 @@ struct Change {
   std::int16_t choice = 0;
 };
 
-void apply(const Problem& problem, Choices& taken, std::vector<std::int64_t>& sums, const Change& change) {
+void apply(const LimitedProblem& problem, TakenChoices& taken, std::vector<std::int64_t>& sums,
+           const Change& change) {
   const auto from = static_cast<std::size_t>(taken[change.i]), to = static_cast<std::size_t>(change.choice);
   for (std::size_t limit = 0; limit < problem.limits(); ++limit)
     sums[limit] += problem.cost(change.i, limit, to) - problem.cost(change.i, limit, from);
@@ -173,18 +79,18 @@ void apply(const Problem& problem, Choices& taken, std::vector<std::int64_t>& su
 }
 
 template <typename Visit>
-void for_changes(const Problem& problem, const Choices& taken, std::size_t i, Visit&& visit) {
+void for_changes(const LimitedProblem& problem, const TakenChoices& taken, std::size_t i, Visit&& visit) {
   for (std::size_t choice = 0; choice < problem.choices(i); ++choice)
     if (choice != static_cast<std::size_t>(taken[i])) visit(Change{i, static_cast<std::int16_t>(choice)});
 }
 
-double gained_loss(const Problem& problem, const Choices& taken, const Change& change) {
+double gained_loss(const LimitedProblem& problem, const TakenChoices& taken, const Change& change) {
   return problem.loss(change.i, static_cast<std::size_t>(change.choice)) -
          problem.loss(change.i, static_cast<std::size_t>(taken[change.i]));
 }
 
 /// Changes choices until the limits are kept; false where no single change brings them nearer.
-bool make_fit(const Problem& problem, Choices& taken) {
+bool make_fit(const LimitedProblem& problem, TakenChoices& taken) {
   std::vector<std::int64_t> sums = problem.costs(taken);
   while (!problem.fits(sums)) {
     const double excess = problem.excess(sums);
@@ -213,7 +119,7 @@ bool make_fit(const Problem& problem, Choices& taken) {
 }
 
 /// Changes one class or two together, the best change first, as long as that loses less.
-void make_better(const Problem& problem, Choices& taken) {
+void make_better(const LimitedProblem& problem, TakenChoices& taken) {
   std::vector<std::int64_t> sums = problem.costs(taken);
   const auto room_for = [&](const Change& change, const std::vector<std::int64_t>& now, std::int64_t* left) {
     bool fits = true;
@@ -245,7 +151,7 @@ void make_better(const Problem& problem, Choices& taken) {
       });
     }
     const double before = problem.loss(taken);
-    Choices other = taken;
+    TakenChoices other = taken;
     std::vector<std::int64_t> then = sums;
     for (const Change& change : best) apply(problem, other, then, change);
     if (best.empty() || !(problem.loss(other) < before)) return;
@@ -255,7 +161,8 @@ void make_better(const Problem& problem, Choices& taken) {
 }
 
 /// The exact solution under one limit, the others priced.
-Problem::Relaxed under_one_limit(const Problem& problem, const Prices& prices, std::size_t exact) {
+LimitedProblem::Relaxed under_one_limit(const LimitedProblem& problem, const LimitPrices& prices,
+                                        std::size_t exact) {
   std::vector<KnapsackClass> classes;
   for (std::size_t i = 0; i < problem.size(); ++i) {
     KnapsackClass& one = classes.emplace_back();
@@ -264,7 +171,7 @@ Problem::Relaxed under_one_limit(const Problem& problem, const Prices& prices, s
       one.losses.push_back(problem.priced(i, choice, prices, exact));
     }
   }
-  Problem::Relaxed found;
+  LimitedProblem::Relaxed found;
   const auto taken = knapsack_at_most(classes, problem.limit(exact));
   if (!taken) return {{}, -std::numeric_limits<double>::infinity()};
   found.taken = *taken;
@@ -276,8 +183,8 @@ Problem::Relaxed under_one_limit(const Problem& problem, const Prices& prices, s
 }
 
 /// The choices of least cost, of all limits together as shares of them.
-Choices cheapest(const Problem& problem) {
-  Choices taken;
+TakenChoices cheapest(const LimitedProblem& problem) {
+  TakenChoices taken;
   for (std::size_t i = 0; i < problem.size(); ++i) {
     std::size_t best = 0;
     double least = std::numeric_limits<double>::infinity();
@@ -299,22 +206,22 @@ Choices cheapest(const Problem& problem) {
 
 std::optional<LimitedSolution> knapsack_within(std::span<const LimitedClass> classes,
                                                std::span<const std::int64_t> limits) {
-  const Problem problem(classes, limits);
-  const Prices prices = best_prices(problem);
-  const Problem::Relaxed relaxed = problem.relax(prices);
+  const LimitedProblem problem(classes, limits);
+  const LimitPrices prices = best_prices(problem);
+  const LimitedProblem::Relaxed relaxed = problem.relax(prices);
   LimitedSolution best;
   best.loss = std::numeric_limits<double>::infinity();
   best.bound = relaxed.bound;
-  std::vector<Choices> begins = {relaxed.taken};
+  std::vector<TakenChoices> begins = {relaxed.taken};
   for (std::size_t limit = 0; limit < limits.size(); ++limit) {
-    Problem::Relaxed found = under_one_limit(problem, prices, limit);
+    LimitedProblem::Relaxed found = under_one_limit(problem, prices, limit);
     if (found.taken.empty() && !classes.empty()) return std::nullopt;
     best.bound = std::max(best.bound, found.bound);
     begins.push_back(std::move(found.taken));
   }
   begins.push_back(cheapest(problem));
   for (std::size_t i = 0; i < begins.size(); ++i) {
-    Choices& taken = begins[i];
+    TakenChoices& taken = begins[i];
     // The cheapest is where nothing better is to be had.
     if (i + 1 == begins.size() && !best.choices.empty()) break;
     if (!make_fit(problem, taken)) continue;
