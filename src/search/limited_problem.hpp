@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include <galapagos/search/knapsack_within.hpp>
+#include <galapagos/search/limited_class.hpp>
 
 // What knapsack_within() solves, in its own terms.
 namespace galapagos {

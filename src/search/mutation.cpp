@@ -101,40 +101,38 @@ class Limits {
   }
 
   std::size_t size() const { return assignment_.size(); }
-  bool kept() const { return exceeded(sums_) == 0; }
+  bool kept() const { return exceeded_at(0, assignment_[0]) == 0; }
   void put(std::size_t i, std::int16_t level) {
-    sums_ = sums_at(i, level);
+    for (std::size_t r = 0; r < rules_.size(); ++r) sums_[r] = sum_at(r, i, level);
     assignment_[i] = level;
   }
   std::optional<std::int16_t> smaller(std::size_t i) const {
-    const double now = exceeded(sums_);
+    const double now = exceeded_at(i, assignment_[i]);
     const std::size_t levels = rules_.front().costs[i].size();
     for (std::size_t level = static_cast<std::size_t>(assignment_[i]) + 1; level < levels; ++level) {
       const auto to = static_cast<std::int16_t>(level);
-      if (exceeded(sums_at(i, to)) < now) return to;
+      if (exceeded_at(i, to) < now) return to;
     }
     return std::nullopt;
   }
   std::optional<std::int16_t> larger(std::size_t i) const {
     for (std::int16_t level = assignment_[i]; level-- > 0;)
-      if (exceeded(sums_at(i, level)) == 0) return level;
+      if (exceeded_at(i, level) == 0) return level;
     return std::nullopt;
   }
 
  private:
-  std::vector<std::int64_t> sums_at(std::size_t i, std::int16_t level) const {
-    std::vector<std::int64_t> sums = sums_;
-    for (std::size_t r = 0; r < rules_.size(); ++r) {
-      const std::vector<std::int64_t>& costs = rules_[r].costs[i];
-      sums[r] += costs[static_cast<std::size_t>(level)] - costs[static_cast<std::size_t>(assignment_[i])];
-    }
-    return sums;
+  /// What rule r sums up to with module i at a level.
+  std::int64_t sum_at(std::size_t r, std::size_t i, std::int16_t level) const {
+    const std::vector<std::int64_t>& costs = rules_[r].costs[i];
+    return sums_[r] + costs[static_cast<std::size_t>(level)] -
+           costs[static_cast<std::size_t>(assignment_[i])];
   }
-  /// By how much, as shares of the limits.
-  double exceeded(const std::vector<std::int64_t>& sums) const {
+  /// By how much limits are exceeded then, as shares of them.
+  double exceeded_at(std::size_t i, std::int16_t level) const {
     double sum = 0;
     for (std::size_t r = 0; r < rules_.size(); ++r) {
-      const std::int64_t over = std::max<std::int64_t>(sums[r] - rules_[r].limit, 0);
+      const std::int64_t over = std::max<std::int64_t>(sum_at(r, i, level) - rules_[r].limit, 0);
       sum += static_cast<double>(over) / static_cast<double>(std::max<std::int64_t>(rules_[r].limit, 1));
     }
     return sum;

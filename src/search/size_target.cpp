@@ -106,13 +106,13 @@ std::int64_t parameters_at(const SearchSpace& space, double sparsity) {
   return space.fixed_parameters + kept;
 }
 
-/// The number of parameters that some bytes have room for.
-std::int64_t parameters_in(const SearchSpace& space, std::uint64_t bytes) {
+/// The number of parameters that some bytes have room for; `alone`: where no other target asks for less.
+std::int64_t parameters_in(const SearchSpace& space, std::uint64_t bytes, bool alone) {
   const auto word = static_cast<std::int64_t>(size_of(space.stored));
   const std::int64_t least = space.fixed_parameters + space.smallest_parameters();
   const std::int64_t parameters = static_cast<std::int64_t>(bytes) / word;
-  if (parameters < least) {
-    const std::int64_t most = space.fixed_parameters + space.dense_parameters();
+  const std::int64_t most = space.fixed_parameters + space.dense_parameters();
+  if (parameters < least || (alone && parameters >= most)) {
     throw UsageError(fmt::format("a target of {} of weights, but assignments of this database have {} to {}",
                                  human_bytes(bytes), bytes_text(least * word), bytes_text(most * word)),
                      "--target-memory", "choose a size in between");
@@ -200,7 +200,7 @@ SizeTarget resolved(const SearchSpace& space, const SizeTarget& target) {
     one.parameters = std::min(one.parameters.value_or(parameters), parameters);
   };
   if (target.sparsity) limit_parameters(parameters_at(space, *target.sparsity));
-  if (target.memory) limit_parameters(parameters_in(space, *target.memory));
+  if (target.memory) limit_parameters(parameters_in(space, *target.memory, target.count() == 1));
   one.sparsity = std::nullopt;
   one.memory = std::nullopt;
   if (target.by_latency()) {

@@ -239,6 +239,7 @@ TEST_CASE("targets that cannot be met say what can", "[profile]") {
   refused({"--target-latency", "20ms"}, 2, "a latency without its table");
   refused({"--target-sparsity", "0.5", "--latency-phase", "warm"}, 2, "unknown phase 'warm'");
   refused({"--target-memory", "1K"}, 2, "a target of 1.00 KiB of weights");
+  refused({"--target-memory", "1T"}, 2, "a target of 1.00 TiB of weights");
   refused({"--target-kv-cache", "1G"}, 2, "--kv-tokens");
   refused({"--target-kv-cache", "1G", "--kv-tokens", "10"}, 2, "the unpruned model meets the target");
   refused({"--target-level", "3", "--target-memory", "400000"}, 2, "2 targets");

@@ -5,13 +5,9 @@
 #include <span>
 #include <vector>
 
-namespace galapagos {
+#include <galapagos/search/limited_class.hpp>
 
-/// A class of a multiple-choice knapsack with several limits: exactly one of its choices 0, 1, ... is taken.
-struct LimitedClass {
-  std::vector<std::vector<std::int64_t>> costs;  ///< under each limit, of each choice, 0 or more
-  std::vector<double> losses;                    ///< of each choice, finite
-};
+namespace galapagos {
 
 struct LimitedSolution {
   std::vector<std::int16_t> choices;
