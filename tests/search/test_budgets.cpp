@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 
+#include <galapagos/core/hash.hpp>
 #include <galapagos/core/progress.hpp>
 #include <galapagos/search/least_loss.hpp>
 #include <galapagos/search/mutation.hpp>
@@ -259,6 +260,27 @@ TEST_CASE("mutations keep all limits and leave no room", "[budgets]") {
     CHECK(drawn_missed == 0);
     CHECK(seen.size() > 5);
   }
+}
+
+TEST_CASE("the course of one limit and of a level is what it was before there were several", "[budgets]") {
+  std::mt19937 random(12);
+  const SearchSpace even = test::even_space(6, 5), uneven = test::uneven_space(random, 6);
+  const std::int64_t half =
+      uneven.fixed_parameters + (uneven.smallest_parameters() + uneven.dense_parameters()) / 2;
+  const auto course = [](const Budget& budget) {
+    RandomStream stream(11, {0, 0, 0, 1});
+    Hash64 hash;
+    Assignment assignment = budget.uniform();
+    for (int i = 0; i < 220; ++i) {
+      assignment = i < 200 ? mutate(budget, assignment, stream) : random_assignment(budget, stream);
+      hash.add(std::as_bytes(std::span(assignment)));
+    }
+    return hex64(hash.value());
+  };
+  CHECK(course(Budget::of_level(even, 2)) == "dc14f2a29dbffeaf");
+  CHECK(course(Budget::of_parameters(even, 900)) == "61bfc1ff84277e98");
+  CHECK(course(Budget::of_parameters(uneven, half)) == "5cead09f06d42286");
+  CHECK(course(Budget::within({parameter_rule(uneven, half)})) == "5cead09f06d42286");
 }
 
 TEST_CASE("what a limit does not count stays, where that limit is exceeded", "[budgets]") {
