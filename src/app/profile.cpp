@@ -107,12 +107,39 @@ bool is_complete(const ProfileRequest& request, const LatencyTable& wanted) {
                    "give --fresh to replace it, or another --output");
 }
 
-void measure(ModuleTimer& timer, LatencyTable& table) {
-  Progress progress("timing", static_cast<std::int64_t>(table.rows.size()));
-  for (LatencyRow& row : table.rows) {
-    row.seconds = timer.seconds(row.shape, row.phase);
-    progress.advance();
+/// The repeats in two rounds over all shapes, so that what disturbs for a while is not all that one has seen.
+void measure(const ops::Context& context, const HfConfig& config, const Timing& timing, LatencyTable& table) {
+  const std::int64_t rounds = std::min<std::int64_t>(timing.repeats, 2);
+  Progress progress("timing", rounds * static_cast<std::int64_t>(table.rows.size()));
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    Timing some = timing;
+    some.repeats = (timing.repeats + round) / rounds;
+    ModuleTimer timer(context, config, some);
+    for (LatencyRow& row : table.rows) {
+      const double seconds = timer.seconds(row.shape, row.phase);
+      row.seconds = round == 0 ? seconds : std::min(row.seconds, seconds);
+      progress.advance();
+    }
   }
+}
+
+/// Says where times are hardly those of the shapes alone.
+void warn_of_noise(const LatencyTable& table) {
+  constexpr double tolerance = 1.1;
+  const auto odd = [&](const LatencyRow& row) {
+    return std::any_of(table.rows.begin(), table.rows.end(), [&](const LatencyRow& more) {
+      const PartShape &small = row.shape, &large = more.shape;
+      return row.phase == more.phase && small.kind == large.kind && small.heads <= large.heads &&
+             small.kv_heads <= large.kv_heads && small.columns <= large.columns &&
+             row.seconds > tolerance * more.seconds;
+    });
+  };
+  const auto count = std::count_if(table.rows.begin(), table.rows.end(), odd);
+  if (count == 0) return;
+  log_warning(
+      "{} of {} times are over 10 % longer than those of larger shapes: unless that is how it is, "
+      "measure again where nothing else runs, with fewer --threads or more --repeats",
+      count, table.rows.size());
 }
 
 /// What a layer and the model take, unpruned.
@@ -178,9 +205,9 @@ void profile(const Communicator& world, const std::vector<std::string>& words) {
     check_folder(request.output);
     const OutputLock lock(request.output);
     if (is_complete(request, table)) return log_info("{} is complete already", request.output.string());
-    ModuleTimer timer(context, config, timing);
-    measure(timer, table);
+    measure(context, config, timing, table);
     write_file_atomically(request.output, table.text());
+    warn_of_noise(table);
     print(world, summary(config, table));
   });
 }
