@@ -65,10 +65,15 @@ void write_assignment(const AssignRequest& request, const SearchSpace& space, co
   write_file_atomically(request.output, text);
 }
 
-std::string described(const SearchSpace& space, const char* name, const Assignment& assignment) {
-  return fmt::format("{:<12} {:>16} {:>16.6f}\n", name,
-                     human_count(static_cast<std::uint64_t>(space.parameters(assignment))),
-                     space.predicted_loss(assignment));
+/// With what the assignment costs under limits on something else than parameters.
+std::string described(const SearchSpace& space, const Budget& budget, const char* name,
+                      const Assignment& assignment) {
+  std::string text = fmt::format("{:<12} {:>16} {:>16.6f}", name,
+                                 human_count(static_cast<std::uint64_t>(space.parameters(assignment))),
+                                 space.predicted_loss(assignment));
+  for (const BudgetRule& rule : budget.rules())
+    if (rule.unit.empty()) text += fmt::format("   {}", rule.text(rule.cost(assignment)));
+  return text + "\n";
 }
 
 }  // namespace
@@ -94,12 +99,15 @@ void assign(const Communicator& world, const std::vector<std::string>& words) {
       if (request.steps) losses = near_only(std::move(losses), centre, *request.steps);
       if (request.fewest_steps) losses = steps_first(std::move(losses), centre);
     }
-    const Assignment best = least_loss(space, budget, losses);
+    const LeastLoss found = bounded_least_loss(space, budget, losses);
+    const Assignment& best = found.assignment;
     write_assignment(request, space, best);
     const Assignment dense(space.modules.size(), 0);
     table = fmt::format("{:<12} {:>16} {:>16}   in nats per token\n", "", "parameters", "predicted loss") +
-            described(space, "dense", dense) + described(space, "uniform", budget.uniform()) +
-            described(space, "assigned", best);
+            described(space, budget, "dense", dense) + described(space, budget, "uniform", budget.uniform()) +
+            described(space, budget, "assigned", best);
+    if (found.above > 0 && !request.fewest_steps)
+      table += fmt::format("at most {:.6f} above the least under these limits\n", found.above);
   });
   print(world, table);
 }

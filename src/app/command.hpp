@@ -30,6 +30,7 @@ void sensitivity(const Communicator& world, const std::vector<std::string>& word
 void database(const Communicator& world, const std::vector<std::string>& words);
 void eval(const Communicator& world, const std::vector<std::string>& words);
 void assign(const Communicator& world, const std::vector<std::string>& words);
+void profile(const Communicator& world, const std::vector<std::string>& words);
 void rounds(const Communicator& world, const std::vector<std::string>& words);
 void prune(const Communicator& world, const std::vector<std::string>& words);
 void search(const Communicator& world, const std::vector<std::string>& words);

@@ -5,6 +5,7 @@
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/io/mds.hpp>
 #include <galapagos/io/token_file.hpp>
+#include <galapagos/search/latency_table.hpp>
 
 namespace galapagos::app {
 namespace {
@@ -15,12 +16,13 @@ Description describe(const std::filesystem::path& path, bool verify) {
   const std::string name = path.string();
   if (name.ends_with(".h5") || name.ends_with(".h5.part"))
     return is_sensitivity(path) ? describe_sensitivity(path) : describe_database(path, verify);
+  if (is_latency_table(path)) return describe_latencies(path);
   if (is_token_file(path)) return describe_tokens(path);
   if (!std::filesystem::exists(path))
     throw InputError("there is no such file or folder", name, "check the path");
   throw InputError("not a kind of file that Galapagos knows", name,
-                   "give a model's folder, a database or sensitivities (.h5, .h5.part), a token file (.bin) "
-                   "or a folder of MDS shards");
+                   "give a model's folder, a database or sensitivities (.h5, .h5.part), a token file (.bin), "
+                   "a table of latencies (.csv) or a folder of MDS shards");
 }
 
 }  // namespace

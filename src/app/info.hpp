@@ -23,5 +23,7 @@ Description describe_database(const std::filesystem::path& path, bool verify);
 /// Whether an HDF5 file holds sensitivities.
 bool is_sensitivity(const std::filesystem::path& path);
 Description describe_sensitivity(const std::filesystem::path& path);
+/// A table of what parts of a model take.
+Description describe_latencies(const std::filesystem::path& path);
 
 }  // namespace galapagos::app

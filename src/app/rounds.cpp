@@ -234,7 +234,7 @@ void check_steps(const Asked<RoundsRequest>& asked, int ranks) {
   search.options.parse(search_words(words, {}, request));
   refuse_in_section(search.options, "search", {"database"});
   resolve(search.read(ranks));
-  if (search.request.target.count() != 1)
+  if (search.request.target != request.target)
     throw UsageError("the rounds' target is that of the searches", "[search]", "leave targets out there");
 }
 
@@ -250,7 +250,7 @@ OwnFiles own_files() {
 
 void check_rounds(const Asked<RoundsRequest>& asked, int ranks) {
   const RoundsRequest& request = asked.request;
-  check_target(request.target, "rounds", "--target-level, --target-params and --target-sparsity");
+  check_target(request.target);
   const HfConfig config = read_hf_config(request.model);
   if (request.divergence) check_reaches_stream(config, "--from kl", "leave it out");
   if (request.compensate != "none") {

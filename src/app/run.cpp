@@ -34,6 +34,7 @@ constexpr Subcommand subcommands[] = {
     {"database", "prune every module of a model at several levels into one file", app::database},
     {"assign", "the level of every module that is predicted to lose the least, without a search",
      app::assign},
+    {"profile", "how long the parts of a model take at the shapes that levels leave", app::profile},
     {"search", "look for the best level of every module at a given size", app::search},
     {"prune", "a model pruned in stages, its layers distilled after each", app::prune},
     {"rounds", "sensitivity, database and search on the path of the best so far, again and again",

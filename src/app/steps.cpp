@@ -8,6 +8,7 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/file.hpp>
+#include <galapagos/core/hash.hpp>
 #include <galapagos/core/identity.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/text.hpp>
@@ -61,7 +62,9 @@ Words StepWords::on_data(Words own) const {
 }
 
 void StepWords::add_target(Words& words) const {
-  for (const std::string name : {"target-level", "target-params", "target-sparsity"})
+  for (const std::string name :
+       {"target-level", "target-params", "target-sparsity", "target-memory", "target-kv-cache", "kv-tokens",
+        "target-latency", "target-speedup", "latency-table", "latency-phase"})
     if (options_.has(name)) words.insert(words.end(), {"--" + name, options_.words(name).front()});
 }
 
@@ -88,6 +91,8 @@ void check_target(const SizeTarget& target, const std::string& command, const st
 std::string identity_of_steps(const Options& options) {
   Json json = options.identity();
   json.emplace("target-level", -1);  // of stages, too, which have no such option
+  if (options.has("latency-table"))
+    json["latency-table"] = hex64(Hash64().add(read_file(options.words("latency-table").front())).value());
   json["config"] = options.has("config") ? read_file(options.words("config").front()) : "";
   return json.dump(2);
 }

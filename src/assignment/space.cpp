@@ -14,13 +14,23 @@ std::size_t first_difference(const Assignment& a, const Assignment& b) {
   return static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin()).first - a.begin());
 }
 
+namespace {
+
+/// KV heads that are left of attention; 0 of a feed-forward part.
+std::int64_t kv_heads_of_module(const HfConfig& config, const ModuleId& module,
+                                std::span<const std::int64_t> kept) {
+  if (module.kind == ModuleKind::ffn) return 0;
+  const KeptHeads heads = kept_heads(config.shape(module.layer).kv_of_head, config.head_dim, kept);
+  return static_cast<std::int64_t>(heads.kv_heads.size());
+}
+
+}  // namespace
+
 std::int64_t parameters_of_module(const HfConfig& config, const ModuleId& module,
                                   std::span<const std::int64_t> kept) {
   const auto columns = static_cast<std::int64_t>(kept.size());
   if (module.kind == ModuleKind::ffn) return ffn_parameters(config, columns);
-  const KeptHeads heads = kept_heads(config.shape(module.layer).kv_of_head, config.head_dim, kept);
-  return attention_parameters(config, columns / config.head_dim,
-                              static_cast<std::int64_t>(heads.kv_heads.size()));
+  return attention_parameters(config, columns / config.head_dim, kv_heads_of_module(config, module, kept));
 }
 
 namespace {
@@ -122,6 +132,10 @@ SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_
   SearchSpace space;
   space.fixed_parameters = parameters_outside_layers(config);
   space.first_stored = header.first_stored();
+  space.hidden_size = config.hidden_size;
+  space.head_dim = config.head_dim;
+  space.vocab_size = config.vocab_size;
+  space.stored = header.dtype;
   auto next = orders.begin();
   for (const ModuleId& module : header.modules()) {
     const std::vector<std::int64_t>& levels = header.removed(module);
@@ -132,6 +146,7 @@ SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_
     for (const std::int64_t removed : levels) {
       choices.kept.push_back(kept_columns(header.layout(module), order, removed));
       choices.parameters.push_back(parameters_of_module(config, module, choices.kept.back()));
+      choices.kv_heads.push_back(kv_heads_of_module(config, module, choices.kept.back()));
     }
     if (!end_losses.empty()) {
       choices.end_loss.assign(end_losses.begin(),

@@ -19,9 +19,10 @@ void check_identity(const std::string& found, const std::string& wanted, const s
   const auto value_in = [](const Json& json, const std::string& key) {
     return json.contains(key) ? printable(json[key].dump(), 200) : std::string("not there");
   };
-  // An option that there was not yet is what its default says, which is to do as before.
+  // An option that there was not yet is what its default says, which is to do as before; -1 is a number that
+  // was not given.
   const auto stands_for_none = [](const Json& value) {
-    return value == "" || value == false || value == 0 || value.is_null();
+    return value == "" || value == false || value == 0 || value == -1 || value.is_null();
   };
   for (const Json* side : {&b, static_cast<const Json*>(&a)}) {
     for (const auto& [key, unused] : side->items()) {

@@ -157,7 +157,9 @@ SearchSpace expected_space(const DatabaseHeader& header) {
         expected_order(header.config.shape(module.layer), header.layout(module), module, header.config);
     orders.insert(orders.end(), order.begin(), order.begin() + header.removed(module).back());
   }
-  return make_space(header, orders);
+  SearchSpace space = make_space(header, orders);
+  space.assumed = true;
+  return space;
 }
 
 SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config, const SearchOptions& options,

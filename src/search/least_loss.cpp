@@ -3,9 +3,11 @@
 #include <cstdlib>
 #include <limits>
 #include <numbers>
+#include <string>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/search/knapsack.hpp>
+#include <galapagos/search/knapsack_within.hpp>
 #include <galapagos/search/least_loss.hpp>
 
 namespace galapagos {
@@ -67,31 +69,78 @@ EndLosses steps_first(EndLosses losses, const Assignment& centre) {
   return losses;
 }
 
-Assignment least_loss(const SearchSpace& space, const Budget& budget, const EndLosses& losses) {
-  Assignment assignment(space.modules.size(), 0);
-  for (const BudgetRule& rule : budget.rules()) {
-    std::vector<KnapsackClass> classes;
-    std::vector<std::vector<std::int16_t>> levels;  // of every class's choices
-    for (std::size_t i = 0; i < rule.modules.size(); ++i) {
-      const std::vector<double>& of_module = losses[rule.modules[i]];
-      KnapsackClass& choices = classes.emplace_back();
+namespace {
+
+/// Levels that may be taken, of every module of a rule.
+struct Allowed {
+  std::vector<std::vector<std::int16_t>> levels;
+
+  Allowed(const BudgetRule& rule, const EndLosses& losses) {
+    for (const std::size_t module : rule.modules) {
       levels.emplace_back();
-      for (std::size_t level = 0; level < of_module.size(); ++level) {
-        if (std::isinf(of_module[level])) continue;
-        choices.costs.push_back(rule.costs[i][level]);
-        choices.losses.push_back(of_module[level]);
-        levels.back().push_back(static_cast<std::int16_t>(level));
-      }
+      for (std::size_t level = 0; level < losses[module].size(); ++level)
+        if (!std::isinf(losses[module][level])) levels.back().push_back(static_cast<std::int16_t>(level));
     }
+  }
+  /// Of those of module i, what `values` has at their places.
+  template <typename T>
+  std::vector<T> of(std::size_t i, const std::vector<T>& values) const {
+    std::vector<T> found;
+    for (const std::int16_t level : levels[i]) found.push_back(values[static_cast<std::size_t>(level)]);
+    return found;
+  }
+  void put(const BudgetRule& rule, const std::vector<std::int16_t>& taken, Assignment& assignment) const {
+    for (std::size_t i = 0; i < taken.size(); ++i)
+      assignment[rule.modules[i]] = levels[i][static_cast<std::size_t>(taken[i])];
+  }
+};
+
+[[noreturn]] void fail(const Budget& budget) {
+  std::string options;
+  for (const BudgetRule& rule : budget.rules())
+    if (options != rule.option) options += (options.empty() ? "" : ", ") + rule.option;
+  throw UsageError("no assignment meets the target", options, "choose another one, or more --steps");
+}
+
+LeastLoss within_limits(const Budget& budget, const EndLosses& losses) {
+  const BudgetRule& first = budget.rules().front();
+  const Allowed allowed(first, losses);
+  std::vector<LimitedClass> classes;
+  for (std::size_t i = 0; i < first.modules.size(); ++i) {
+    LimitedClass& one = classes.emplace_back();
+    one.losses = allowed.of(i, losses[first.modules[i]]);
+    for (const BudgetRule& rule : budget.rules()) one.costs.push_back(allowed.of(i, rule.costs[i]));
+  }
+  std::vector<std::int64_t> limits;
+  for (const BudgetRule& rule : budget.rules()) limits.push_back(rule.limit);
+  const auto found = knapsack_within(classes, limits);
+  if (!found) fail(budget);
+  LeastLoss least{Assignment(first.modules.size(), 0), found->loss - found->bound};
+  allowed.put(first, found->choices, least.assignment);
+  return least;
+}
+
+}  // namespace
+
+LeastLoss bounded_least_loss(const SearchSpace& space, const Budget& budget, const EndLosses& losses) {
+  const BudgetRule& first = budget.rules().front();
+  if (!first.exact && budget.rules().size() > 1) return within_limits(budget, losses);
+  LeastLoss least{Assignment(space.modules.size(), 0)};
+  for (const BudgetRule& rule : budget.rules()) {
+    const Allowed allowed(rule, losses);
+    std::vector<KnapsackClass> classes;
+    for (std::size_t i = 0; i < rule.modules.size(); ++i)
+      classes.push_back({allowed.of(i, rule.costs[i]), allowed.of(i, losses[rule.modules[i]])});
     const auto taken =
         rule.exact ? knapsack_exactly(classes, rule.limit) : knapsack_at_most(classes, rule.limit);
-    if (!taken)
-      throw UsageError("no assignment meets the target", "--target-level, --target-params, --target-sparsity",
-                       "choose another one, or more --steps");
-    for (std::size_t i = 0; i < taken->size(); ++i)
-      assignment[rule.modules[i]] = levels[i][static_cast<std::size_t>((*taken)[i])];
+    if (!taken) fail(budget);
+    allowed.put(rule, *taken, least.assignment);
   }
-  return assignment;
+  return least;
+}
+
+Assignment least_loss(const SearchSpace& space, const Budget& budget, const EndLosses& losses) {
+  return bounded_least_loss(space, budget, losses).assignment;
 }
 
 Assignment least_loss(const SearchSpace& space, const Budget& budget) {
@@ -99,20 +148,33 @@ Assignment least_loss(const SearchSpace& space, const Budget& budget) {
 }
 
 std::int64_t most_parameters(const SearchSpace& space, const Budget& budget) {
+  const std::vector<BudgetRule>& rules = budget.rules();
   EndLosses fewer;  // the less, the more parameters are left: exact, as they are whole numbers
-  bool by_parameters = true;
   for (const ModuleChoices& module : space.modules) {
     std::vector<double>& of_module = fewer.emplace_back();
     for (const std::int64_t parameters : module.parameters)
       of_module.push_back(-static_cast<double>(parameters));
   }
-  std::int64_t limit = space.fixed_parameters;
-  for (const BudgetRule& rule : budget.rules()) {
-    limit += rule.limit;
+  if (rules.front().exact) {
+    std::int64_t limit = space.fixed_parameters;
+    bool by_parameters = true;
+    for (const BudgetRule& rule : rules) {
+      limit += rule.limit;
+      for (std::size_t i = 0; i < rule.modules.size(); ++i)
+        by_parameters = by_parameters && rule.costs[i] == space.modules[rule.modules[i]].parameters;
+    }
+    return by_parameters ? limit : space.parameters(least_loss(space, budget, fewer));
+  }
+  // No more than each limit by itself leaves.
+  std::int64_t most = space.fixed_parameters + space.dense_parameters();
+  for (const BudgetRule& rule : rules) {
+    bool by_parameters = true;
     for (std::size_t i = 0; i < rule.modules.size(); ++i)
       by_parameters = by_parameters && rule.costs[i] == space.modules[rule.modules[i]].parameters;
+    most = std::min(most, by_parameters ? space.fixed_parameters + rule.limit
+                                        : space.parameters(least_loss(space, Budget({rule}), fewer)));
   }
-  return by_parameters ? limit : space.parameters(least_loss(space, budget, fewer));
+  return most;
 }
 
 }  // namespace galapagos

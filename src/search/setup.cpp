@@ -37,8 +37,9 @@ std::string identity_of(const SearchSetup& setup, const std::string& model_finge
   if (!header.compensation.empty()) json["database-compensate"] = header.compensation;
   json["calibration"] = hex64(setup.pools.compared.fingerprint());
   json.update(deciding(setup.options));
-  for (const char* name : {"target-params", "target-sparsity"})
+  for (const char* name : {"target-params", "target-sparsity", "target-memory"})
     json.erase(name);  // "parameters" stands for them
+  json["latency-times"] = setup.options.target.table_fingerprint;
   json["parameters"] = setup.options.target.parameters.value_or(-1);
   for (const SelectionStage& stage : evolution.stages) {
     json["survivors"].push_back(stage.survivors);

@@ -1,11 +1,151 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdlib>
 #include <fmt/format.h>
+#include <numeric>
+#include <utility>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/text.hpp>
 #include <galapagos/search/size_target.hpp>
 
 namespace galapagos {
+namespace {
+
+constexpr const char* kv_options = "--target-kv-cache, --kv-tokens";
+constexpr const char* latency_options = "--target-latency, --target-speedup, --latency-table";
+
+void bind_bytes(Options& list, const char* name, std::optional<std::uint64_t>& member, const char* help) {
+  list.add_text(
+      name, [&member] { return member ? std::to_string(*member) : ""; },
+      [&member, name](const std::string& text) { member = parse_bytes(text, fmt::format("--{}", name)); },
+      help, {.decides = true});
+}
+
+void bind_latency(Options& list, SizeTarget& target) {
+  list.add_text(
+      "target-latency", [&target] { return target.latency ? fmt::format("{}ns", *target.latency) : ""; },
+      [&target](const std::string& text) { target.latency = parse_latency(text, "--target-latency"); },
+      "or: at most this time by --latency-table, as 20ms (ns, us, ms, s)", {.decides = true});
+  list.add("target-speedup", target.speedup,
+           "or: this many times as fast as the unpruned model by it, as 1.5",
+           {.least = 1,
+            .most = 1e6,
+            .above = true,
+            .refusal = "a speedup of {}",
+            .remedy = "give a number above 1, as 1.5",
+            .decides = true});
+  list.add("latency-table", target.latency_table,
+           "how long parts of the model take, from 'galapagos profile' or written by hand (.csv)",
+           {.indirectly = true});
+  list.add_text(
+      "latency-phase",
+      [&target] { return target.latency_phase ? name_of(*target.latency_phase) : std::string(); },
+      [&target](const std::string& text) {
+        for (const LatencyPhase phase : {LatencyPhase::prefill, LatencyPhase::decode})
+          if (text == name_of(phase)) target.latency_phase = phase;
+        if (!target.latency_phase || name_of(*target.latency_phase) != text)
+          throw UsageError("unknown phase '" + printable(text) + "'", "--latency-phase",
+                           "choose prefill or decode");
+      },
+      "of the table: prefill (where not given), a prompt at once, or decode, a token after a context",
+      {.decides = true});
+}
+
+std::int64_t sum_at_level_0(const std::vector<std::vector<std::int64_t>>& costs) {
+  return std::accumulate(costs.begin(), costs.end(), std::int64_t{0},
+                         [](std::int64_t sum, const auto& of_module) { return sum + of_module.front(); });
+}
+
+std::string bytes_text(std::int64_t bytes) {
+  return human_bytes(static_cast<std::uint64_t>(std::max<std::int64_t>(bytes, 0)));
+}
+
+BudgetRule rule_over_all(const SearchSpace& space, std::string option, std::string (*shown)(std::int64_t)) {
+  BudgetRule rule;
+  rule.option = std::move(option);
+  rule.shown = shown;
+  rule.modules.resize(space.modules.size());
+  std::iota(rule.modules.begin(), rule.modules.end(), std::size_t{0});
+  return rule;
+}
+
+BudgetRule kv_rule(const SearchSpace& space, std::uint64_t bytes, std::int64_t tokens) {
+  BudgetRule rule = rule_over_all(space, "--target-kv-cache", [](std::int64_t cost) {
+    return fmt::format("{} of K and V", bytes_text(cost));
+  });
+  const std::int64_t head = 2 * space.head_dim * static_cast<std::int64_t>(size_of(space.stored)) * tokens;
+  for (const ModuleChoices& module : space.modules) {
+    std::vector<std::int64_t>& costs = rule.costs.emplace_back();
+    for (const std::int64_t heads : module.kv_heads) costs.push_back(heads * head);
+  }
+  rule.limit = static_cast<std::int64_t>(bytes);
+  return rule;
+}
+
+/// With no limit yet.
+BudgetRule latency_rule(const SearchSpace& space, const SizeTarget& target, const LatencyTable& table) {
+  BudgetRule rule =
+      rule_over_all(space, target.latency ? "--target-latency" : "--target-speedup", latency_text);
+  LatencyCosts costs = latency_costs(space, table, target.phase(), target.latency_table);
+  rule.costs = std::move(costs.modules);
+  rule.fixed = costs.fixed;
+  return rule;
+}
+
+/// The number of parameters that a sparsity leaves.
+std::int64_t parameters_at(const SearchSpace& space, double sparsity) {
+  const auto dense = static_cast<double>(space.dense_parameters());
+  const std::int64_t kept = std::llround(std::min((1 - sparsity) * dense, dense - 1));
+  if (kept < space.smallest_parameters()) {
+    throw UsageError(fmt::format("a sparsity of {:g}, but this database goes to {:.4f}", sparsity,
+                                 1 - static_cast<double>(space.smallest_parameters()) / dense),
+                     "--target-sparsity", "choose a smaller one");
+  }
+  return space.fixed_parameters + kept;
+}
+
+/// The number of parameters that some bytes have room for; `alone`: where no other target asks for less.
+std::int64_t parameters_in(const SearchSpace& space, std::uint64_t bytes, bool alone) {
+  const auto word = static_cast<std::int64_t>(size_of(space.stored));
+  const std::int64_t least = space.fixed_parameters + space.smallest_parameters();
+  const std::int64_t parameters = static_cast<std::int64_t>(bytes) / word;
+  const std::int64_t most = space.fixed_parameters + space.dense_parameters();
+  if (parameters < least || (alone && parameters >= most)) {
+    throw UsageError(fmt::format("a target of {} of weights, but assignments of this database have {} to {}",
+                                 human_bytes(bytes), bytes_text(least * word), bytes_text(most * word)),
+                     "--target-memory", "choose a size in between");
+  }
+  return parameters;
+}
+
+/// Nanoseconds within which both a latency and a speedup are met.
+std::int64_t latency_within(const BudgetRule& rule, const SizeTarget& target) {
+  std::int64_t most = target.latency.value_or(INT64_MAX);
+  if (!target.speedup) return most;
+  const std::int64_t dense = rule.fixed + sum_at_level_0(rule.costs), least = rule.fixed + rule.least_cost();
+  const auto wanted = static_cast<std::int64_t>(std::floor(static_cast<double>(dense) / *target.speedup));
+  if (wanted < least) {
+    throw UsageError(
+        fmt::format(
+            "a speedup of {:g}, but by this table assignments of this database go to {:.2f} ({} of {})",
+            *target.speedup, std::floor(100 * static_cast<double>(dense) / static_cast<double>(least)) / 100,
+            latency_text(least), latency_text(dense)),
+        "--target-speedup", "choose a smaller one");
+  }
+  return std::min(most, wanted);
+}
+
+}  // namespace
+
+int SizeTarget::count() const {
+  int given = 0;
+  for (const bool one : {level.has_value(), parameters.has_value(), sparsity.has_value(), memory.has_value(),
+                         kv_cache.has_value(), latency.has_value(), speedup.has_value()})
+    given += one ? 1 : 0;
+  return given;
+}
 
 void bind_sparsity(Options& list, SizeTarget& target) {
   list.add("target-sparsity", target.sparsity, "or: this share of the prunable parameters goes, as 0.5",
@@ -24,29 +164,88 @@ void bind(Options& list, SizeTarget& target) {
             .decides = true});
   list.add("target-params", target.parameters, "or: at most so many parameters in all", {.decides = true});
   bind_sparsity(list, target);
+  bind_bytes(list, "target-memory", target.memory,
+             "or: at most so many bytes of weights, stored as in the checkpoint, as 6G");
+  bind_bytes(list, "target-kv-cache", target.kv_cache,
+             "or: at most so many bytes of K and V, in the checkpoint's type, of --kv-tokens, as 512M");
+  list.add("kv-tokens", target.kv_tokens, "tokens that --target-kv-cache holds, of all sequences together",
+           {.least = 0, .most = 1e12, .none_at_0 = true, .decides = true});
+  bind_latency(list, target);
+}
+
+void check_target(const SizeTarget& target) {
+  check_ranges(target);
+  const int given = target.count();
+  if (given == 0 || (target.level && given > 1)) {
+    throw UsageError(fmt::format("{} targets", given),
+                     "--target-level, --target-params, --target-sparsity, --target-memory, "
+                     "--target-kv-cache, --target-latency, --target-speedup",
+                     "give a level alone, or one or several of the others");
+  }
+  if (target.kv_cache.has_value() != (target.kv_tokens > 0))
+    throw UsageError("one without the other", kv_options,
+                     "give both, as --target-kv-cache 1G --kv-tokens 32768");
+  if (target.by_latency() != !target.latency_table.empty())
+    throw UsageError("a latency without its table, or a table without a target", latency_options,
+                     "give both, as --target-latency 20ms --latency-table T.csv");
+  if (target.latency_phase && !target.by_latency())
+    throw UsageError("a phase without a latency", "--latency-phase",
+                     "leave it out, or give --target-latency");
 }
 
 SizeTarget resolved(const SearchSpace& space, const SizeTarget& target) {
-  check_ranges(target);
-  if (target.count() != 1) {
-    throw UsageError(fmt::format("{} targets", target.count()),
-                     "--target-level, --target-params, --target-sparsity", "give one of them");
+  check_target(target);
+  SizeTarget one = target;
+  const auto limit_parameters = [&](std::int64_t parameters) {
+    one.parameters = std::min(one.parameters.value_or(parameters), parameters);
+  };
+  if (target.sparsity) limit_parameters(parameters_at(space, *target.sparsity));
+  if (target.memory) limit_parameters(parameters_in(space, *target.memory, target.count() == 1));
+  one.sparsity = std::nullopt;
+  one.memory = std::nullopt;
+  if (target.by_latency()) {
+    const LatencyTable table = read_latency_table(target.latency_table);
+    one.latency = latency_within(latency_rule(space, target, table), target);
+    one.speedup = std::nullopt;
+    one.latency_phase = target.phase();
+    one.table_fingerprint = table.fingerprint(target.phase());
   }
-  if (!target.sparsity) return target;
-  const double sparsity = *target.sparsity;
-  const auto dense = static_cast<double>(space.dense_parameters());
-  const std::int64_t kept = std::llround(std::min((1 - sparsity) * dense, dense - 1));
-  if (kept < space.smallest_parameters()) {
-    throw UsageError(fmt::format("a sparsity of {:g}, but this database goes to {:.4f}", sparsity,
-                                 1 - static_cast<double>(space.smallest_parameters()) / dense),
-                     "--target-sparsity", "choose a smaller one");
-  }
-  return {{}, space.fixed_parameters + kept, {}};
+  return one;
 }
 
 Budget make_budget(const SearchSpace& space, const SizeTarget& target) {
   const SizeTarget one = resolved(space, target);
-  return one.level ? Budget::of_level(space, *one.level) : Budget::of_parameters(space, *one.parameters);
+  if (one.level) return Budget::of_level(space, *one.level);
+  if (one.count() == 1 && one.parameters) return Budget::of_parameters(space, *one.parameters);
+  std::vector<BudgetRule> limits;
+  if (one.parameters) limits.push_back(parameter_rule(space, *one.parameters));
+  if (one.kv_cache) limits.push_back(kv_rule(space, *one.kv_cache, one.kv_tokens));
+  if (one.latency) {
+    limits.push_back(latency_rule(space, target, read_latency_table(one.latency_table)));
+    limits.back().limit = *one.latency - limits.back().fixed;
+  }
+  return Budget::within(std::move(limits));
+}
+
+std::int64_t parse_latency(const std::string& text, const std::string& option) {
+  constexpr std::array<std::pair<const char*, double>, 4> units = {
+      {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}}};
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  std::string unit(end);
+  unit.erase(0, unit.find_first_not_of(' '));
+  for (const auto& [name, scale] : units) {
+    if (end == text.c_str() || unit != name || !std::isfinite(value) || value <= 0) continue;
+    if (const double found = std::round(value * scale); found >= 1 && found <= 1e18)
+      return static_cast<std::int64_t>(found);
+  }
+  throw UsageError("'" + printable(text) + "' is no time", option, "write it like 500us, 20ms or 1.5s");
+}
+
+std::string latency_text(std::int64_t nanoseconds) {
+  const auto time = static_cast<double>(nanoseconds);
+  if (std::abs(time) < 1e6) return fmt::format("{:.4g} us", time / 1e3);
+  return std::abs(time) < 1e9 ? fmt::format("{:.4g} ms", time / 1e6) : fmt::format("{:.4g} s", time / 1e9);
 }
 
 }  // namespace galapagos

@@ -15,12 +15,15 @@ void check_budget(const Budget& budget, const Assignment& assignment, const std:
   for (const BudgetRule& rule : budget.rules()) {
     const std::int64_t cost = rule.cost(assignment);
     if (rule.met_by(cost)) continue;
-    throw UsageError(
-        fmt::format("{} misses the target: {} {} too {}, {} instead of {}{}", path,
-                    human_count(static_cast<std::uint64_t>(std::abs(cost - rule.limit))), rule.unit,
-                    cost > rule.limit ? "many" : "few", human_count(static_cast<std::uint64_t>(cost)),
-                    rule.exact ? "" : "at most ", human_count(static_cast<std::uint64_t>(rule.limit))),
-        "--start", "give an assignment of the same size, or another target");
+    const std::string found =
+        rule.unit.empty()
+            ? fmt::format("{} instead of at most {}", rule.text(cost), rule.text(rule.limit))
+            : fmt::format("{} {} too {}, {} instead of {}{}",
+                          human_count(static_cast<std::uint64_t>(std::abs(cost - rule.limit))), rule.unit,
+                          cost > rule.limit ? "many" : "few", human_count(static_cast<std::uint64_t>(cost)),
+                          rule.exact ? "" : "at most ", human_count(static_cast<std::uint64_t>(rule.limit)));
+    throw UsageError(fmt::format("{} misses the target: {}", path, found), "--start",
+                     "give an assignment of the same size, or another target");
   }
 }
 

@@ -132,7 +132,7 @@ TEST_CASE("what rounds refuse before they begin", "[rounds]") {
   test::write_text(folder / "from.ini", "[sensitivity]\nfrom = kl\n");
   test::write_text(folder / "resume.ini", "[database]\nresume = true\n");
   test::check_refused({refuse({"--compensate", "banana"}, 2, "banana"),
-                       refuse({"--target-level", "2"}, 2, "not one target"),
+                       refuse({"--target-level", "2"}, 2, "2 targets"),
                        refuse({"--rounds", "-1"}, 2, "--rounds"),
                        refuse({"--held-out", (folder / "nothing.jsonl").string()}, 3, "nothing.jsonl"),
                        refuse({"--from", "banana"}, 2, "banana"),

@@ -30,7 +30,7 @@ TEST_CASE("a run goes on with what it was begun with, and with nothing else", "[
 }
 
 TEST_CASE("an option that there was not yet stands at what was done before", "[identity]") {
-  for (const char* none : {"\"\"", "false", "0", "null"})
+  for (const char* none : {"\"\"", "false", "0", "-1", "-1.0", "null"})
     CHECK(refusal(R"({"seed": 3})", std::string(R"({"seed": 3, "new": )") + none + "}").empty());
   for (const char* other : {"\"x\"", "true", "1", "[]"})
     CHECK(refusal(R"({"seed": 3})", std::string(R"({"seed": 3, "new": )") + other + "}")

@@ -20,6 +20,7 @@ struct ModuleChoices {
   std::vector<std::vector<std::int64_t>> kept;  ///< columns kept at levels 0, 1, ..., ascending
   std::vector<std::int64_t> parameters;         ///< of the whole attention or feed-forward part at each level
   std::vector<double> end_loss = {};  ///< of each level, nats per token; empty where the database has none
+  std::vector<std::int64_t> kv_heads = {};  ///< KV heads left at each level, 0 of a feed-forward part
 
   std::int16_t last() const { return static_cast<std::int16_t>(parameters.size() - 1); }
 };
@@ -29,6 +30,9 @@ struct SearchSpace {
   std::vector<ModuleChoices> modules;
   std::int64_t fixed_parameters = 0;  ///< embedding, head and final norm
   std::int64_t first_stored = 1;      ///< as of DatabaseHeader: modules below it are the model's own
+  std::int64_t hidden_size = 0, head_dim = 0, vocab_size = 0;  ///< of the model
+  DType stored = DType::f32;                                   ///< of the checkpoint's weights
+  bool assumed = false;  ///< the orders of removal are made up, for a plan: which KV heads stay is a guess
 
   std::int64_t parameters(const Assignment& assignment) const;
   /// The prunable ones: of all attention and feed-forward parts, unpruned.

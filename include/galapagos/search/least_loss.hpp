@@ -25,9 +25,18 @@ EndLosses near_only(EndLosses losses, const Assignment& centre, std::int64_t ste
 /// those.
 EndLosses steps_first(EndLosses losses, const Assignment& centre);
 
-/// The assignment of a budget with the least sum of `losses`, exactly; of equal ones that with fewer
-/// parameters, then lower levels. No level of infinite loss is taken. Where losses do not always grow as
-/// modules get smaller, it may leave room that a larger module would fill. UsageError where there is none.
+/// An assignment, and by how much at most its sum of losses is above the least.
+struct LeastLoss {
+  Assignment assignment;
+  double above = 0;
+};
+
+/// The assignment of a budget with the least sum of `losses`, of equal ones that with fewer parameters, then
+/// lower levels: exactly, but under several limits as near as knapsack_within() comes, and bounds. No level
+/// of infinite loss is taken. Where losses do not always grow as modules get smaller, it may leave room that
+/// a larger module would fill. UsageError where there is none, or none is found.
+LeastLoss bounded_least_loss(const SearchSpace& space, const Budget& budget, const EndLosses& losses);
+/// The assignment alone.
 Assignment least_loss(const SearchSpace& space, const Budget& budget, const EndLosses& losses);
 /// With the end losses of the database, which the space has to have.
 Assignment least_loss(const SearchSpace& space, const Budget& budget);

@@ -6,9 +6,10 @@
 namespace galapagos {
 
 /// Makes one random exchange: one module gets larger by a level and others smaller, so that the budget is met
-/// again; under a limit, until no module could be made larger within it. With several rules one is drawn in
-/// proportion to its number of modules. Where levels have to sum up to one number this is the reference's
-/// switch: a module whose level can go down and one whose level can go up, which may be the same.
+/// again; under a limit, or several, until no module could be made larger within them; modules get smaller
+/// only where that brings down what is exceeded. With several exact rules one is drawn in proportion to its
+/// number of modules. Where levels have to sum up to one number this is the reference's switch: a module
+/// whose level can go down and one whose level can go up, which may be the same.
 void exchange(const Budget& budget, Assignment& assignment, RandomStream& random);
 
 /// A mutation of `parent`: min(u1, u2) exchanges, u1 and u2 uniform on {1, 2, 3}.

@@ -1,31 +1,55 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
+#include <string>
 
 #include <galapagos/core/options.hpp>
 #include <galapagos/search/budget.hpp>
+#include <galapagos/search/latency_table.hpp>
 
 namespace galapagos {
 
-/// The size that is asked for, in one of several ways.
+/// The size that is asked for: a level, or limits, of which several may be given.
 struct SizeTarget {
   std::optional<std::int64_t> level, parameters;
-  std::optional<double> sparsity;  ///< share of the prunable parameters that goes
+  std::optional<double> sparsity;         ///< share of the prunable parameters that goes
+  std::optional<std::uint64_t> memory;    ///< bytes of the weights, stored as the checkpoint's
+  std::optional<std::uint64_t> kv_cache;  ///< bytes of K and V of `kv_tokens`, of the same type
+  std::int64_t kv_tokens = 0;
+  std::optional<std::int64_t> latency;  ///< nanoseconds of the whole model, by the table
+  std::optional<double> speedup;        ///< of that over the unpruned model's
+  std::filesystem::path latency_table;
+  std::optional<LatencyPhase> latency_phase;  ///< that of prompts where it is not given
+  std::string table_fingerprint = {};         ///< of the times that the table has; resolved() fills it in
 
-  int count() const { return (level ? 1 : 0) + (parameters ? 1 : 0) + (sparsity ? 1 : 0); }
+  /// How many are given.
+  int count() const;
+  bool by_latency() const { return latency || speedup; }
+  LatencyPhase phase() const { return latency_phase.value_or(LatencyPhase::prefill); }
+  bool operator==(const SizeTarget&) const = default;
 };
 
 void bind(Options& list, SizeTarget& target);
 /// Of a target its sparsity alone.
 void bind_sparsity(Options& list, SizeTarget& target);
 
-/// The same target as a level or as parameters. UsageError where there is none or another, or the sparsity
-/// cannot be met.
+/// UsageError where there is no target, a level beside others, or what belongs together is not.
+void check_target(const SizeTarget& target);
+
+/// The same target as a level or as one limit of each kind: parameters, bytes of KV cache, nanoseconds.
+/// UsageError as check_target(), and where a sparsity, a speedup or a number of bytes cannot be met;
+/// InputError as latency_costs().
 SizeTarget resolved(const SearchSpace& space, const SizeTarget& target);
 
-/// The budget that a target asks for; UsageError as resolved(), Budget::of_level() and
-/// Budget::of_parameters().
+/// The budget that a target asks for; UsageError as resolved(), Budget::of_level(), Budget::of_parameters()
+/// and Budget::within().
 Budget make_budget(const SearchSpace& space, const SizeTarget& target);
+
+/// "20ms" and the like (ns, us, ms, s) as nanoseconds. UsageError naming `option`.
+std::int64_t parse_latency(const std::string& text, const std::string& option);
+/// "12.3 ms".
+std::string latency_text(std::int64_t nanoseconds);
 
 }  // namespace galapagos
