@@ -76,7 +76,8 @@ Gradients::Gradients(const ModelWeights& weights, Device device) {
 Gradients Gradients::of_outputs(const ModelWeights& weights, Device device) {
   std::int64_t count = 0;
   for (const LayerWeights& layer : weights.layers)
-    count += layer.attention.o->elements() + layer.ffn.down->elements();
+    count += layer.attention.o->elements() + layer.ffn.down->elements() + layer.attention.o_bias->elements() +
+             layer.ffn.down_bias->elements();
   Gradients gradients;
   gradients.all_ = OwnedTensor({count}, DType::f32, device, "gradients");
   fill_zero(gradients.all_);
@@ -90,6 +91,8 @@ Gradients Gradients::of_outputs(const ModelWeights& weights, Device device) {
     LayerGradients& of_layer = gradients.layers_.emplace_back();
     place(layer.attention.o, of_layer.attention.o);
     place(layer.ffn.down, of_layer.ffn.down);
+    place(layer.attention.o_bias, of_layer.attention.o_bias);
+    place(layer.ffn.down_bias, of_layer.ffn.down_bias);
   }
   return gradients;
 }

@@ -84,8 +84,8 @@ void Followers::follow(PhaseTimes& times, const std::function<bool()>& stop_requ
     return false;  // the root decides
   };
   std::exception_ptr failure;
-  const auto attempt = [&](const std::function<void()>& work) {
-    const PhaseScope evaluating(&times, "evaluating");
+  const auto attempt = [&](const std::function<void()>& work, const char* phase = "evaluating") {
+    const PhaseScope evaluating(&times, phase);
     try {
       run_or_abort(work);
     } catch (...) {
@@ -101,7 +101,7 @@ void Followers::follow(PhaseTimes& times, const std::function<bool()>& stop_requ
       TokenDraw draw;
       comm_.broadcast(levels);
       share(comm_, draw);
-      attempt([&] { work_.gradient(levels, draw, tell); });
+      attempt([&] { work_.gradient(levels, draw, tell); }, "learning levels");
       continue;
     }
     std::vector<Assignment> all;

@@ -37,6 +37,31 @@ std::int64_t most_padding(const SearchSpace& space, const HfConfig& config) {
   return sum;
 }
 
+/// A shard's part of a model at levels between levels, which have the columns of the level below: by the
+/// greatest share that o_proj and down_proj have of any module.
+RelaxedModel::Sizes relaxed_sizes(const SearchSpace& whole, const SearchSpace& space, const HfConfig& config,
+                                  std::int64_t most_parameters) {
+  const auto all = static_cast<double>(whole.fixed_parameters + whole.dense_parameters());
+  const double part = static_cast<double>(space.fixed_parameters + space.dense_parameters()) / all;
+  RelaxedModel::Sizes sizes;
+  sizes.parameters =
+      static_cast<std::int64_t>(part * static_cast<double>(most_parameters)) + most_padding(space, config);
+  double share = 0;
+  for (const ModuleChoices& module : space.modules) {
+    std::int64_t step = 0;
+    for (std::size_t level = 0; level < module.parameters.size(); ++level) {
+      const std::int64_t output = std::ssize(module.kept[level]) * config.hidden_size;
+      sizes.widest = std::max(sizes.widest, output);
+      if (module.parameters[level] > 0)
+        share = std::max(share, static_cast<double>(output) / static_cast<double>(module.parameters[level]));
+      if (level > 0) step = std::max(step, module.parameters[level - 1] - module.parameters[level]);
+    }
+    sizes.parameters += step;
+  }
+  sizes.outputs = static_cast<std::int64_t>(share * static_cast<double>(sizes.parameters));
+  return sizes;
+}
+
 }  // namespace
 
 SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part,
@@ -81,7 +106,10 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
     candidates = stage.survivors;
   }
   if (extent.evaluates) note(std::max(extent.batch_tokens, extent.longest), 1);
-  note(evolution.compare_tokens, (evolution.islands + replicas - 1) / replicas);
+  const bool learns = evolution.start.kind == StartKind::gradient;
+  // What was learned is compared with what it began at.
+  const std::int64_t compared = std::max<std::int64_t>(evolution.islands, learns ? 2 : 1);
+  note(evolution.compare_tokens, (compared + replicas - 1) / replicas);
   if (trains(evolution)) {
     const std::int64_t all = space.fixed_parameters + space.dense_parameters();
     // A shard has about the share of a candidate that it has of the whole.
@@ -96,17 +124,10 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
                          fine_tune_bytes(config, parameters, extent.longest, tuning.options.recompute,
                                          extent.device, extent.activations());
   }
-  if (evolution.start.kind == StartKind::gradient) {
-    // Levels between levels have the columns of the level below.
-    std::int64_t parameters = extent.most_parameters / part.model.shards;
-    for (const ModuleChoices& module : space.modules) {
-      std::int64_t most = 0;
-      for (std::size_t level = 1; level < module.parameters.size(); ++level)
-        most = std::max(most, module.parameters[level - 1] - module.parameters[level]);
-      parameters += most;
-    }
+  if (learns) {
     const std::uint64_t learning =
-        RelaxedModel::bytes(config, parameters, extent.precision, std::max(piece_tokens, extent.longest),
+        RelaxedModel::bytes(config, relaxed_sizes(whole, space, config, extent.most_parameters),
+                            extent.precision, std::max(piece_tokens, extent.longest),
                             tuning.options.recompute, fitness, extent.device, extent.activations());
     footprint.training = std::max(footprint.training, learning);
   }

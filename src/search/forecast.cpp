@@ -108,13 +108,16 @@ void count_generation(const Strategy& strategy, const Assignment& parent, const 
 void count_learning(const Assignment& start, const SearchOptions& options, const WorkCounter& counter,
                     std::int64_t sequence_length, int replicas, SearchForecast& forecast) {
   const RelaxationOptions& relaxation = options.evolution.relaxation;
-  const std::int64_t piece = std::min(std::max(piece_tokens, sequence_length), relaxation.tokens);
+  const std::int64_t piece = sequence_length * std::max<std::int64_t>(1, piece_tokens / sequence_length);
   const std::int64_t pieces = (relaxation.tokens + piece - 1) / piece;
   const auto steps = static_cast<double>(relaxation.steps);
   const Work of_step = counter.learning(start, relaxation.tokens);
   const double share = static_cast<double>((pieces + replicas - 1) / replicas) / static_cast<double>(pieces);
-  forecast.learning = steps * of_step.operations;
-  forecast.learning_rank = share * forecast.learning / options.shards;
+  const std::span<const Assignment> one(&start, 1);
+  const double compared = counter.fitness(start, one, options.evolution.compare_tokens).operations;
+  forecast.learning = steps * of_step.operations + 2 * compared;
+  forecast.learning_rank =
+      (share * steps * of_step.operations + (replicas > 1 ? 1 : 2) * compared) / options.shards;
   forecast.learning_moved = share * steps * of_step.traffic.moved(options.shards).total();
 }
 
@@ -167,7 +170,8 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   SearchOptions resolved = options;
   EvolutionOptions& evolution = resolved.evolution;
   evolution.compare_tokens = compare_tokens(evolution, sizes.pool_tokens);
-  if (options.start == name_of(StartKind::gradient)) evolution.start.kind = StartKind::gradient;
+  if (options.start == name_of(StartKind::gradient) && evolution.strategy != StrategyKind::random)
+    evolution.start.kind = StartKind::gradient;
   evolution.proposals = 0;  // the surrogate's, of which there is none yet: as many mutations stand for them
   const Budget budget = make_budget(space, options.target);
   const auto strategy = make_strategy(space, budget, evolution);

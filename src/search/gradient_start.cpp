@@ -34,12 +34,10 @@ std::vector<TokenDraw> cut(const TokenDraw& draw) {
 }
 
 /// Says on the board that this rank is to stop, where there is a reason.
-bool stopped(FailureBoard& board, const Interrupted& interrupted, std::int64_t step) {
+bool stopped(FailureBoard& board, const Interrupted& interrupted, const std::string& when) {
   if (const auto reason = interrupted()) {
-    board.attempt([&] {
-      throw StoppedEarly(fmt::format("stopped by {} in step {} of learning levels", *reason, step), "search",
-                         go_on);
-    });
+    board.attempt(
+        [&] { throw StoppedEarly(fmt::format("stopped by {} {}", *reason, when), "search", go_on); });
   }
   return board.failed();
 }
@@ -51,7 +49,8 @@ std::optional<RelaxedGradient> gradient_of(const Communicator& comm, const std::
   const std::size_t width = levels.size() + 1, ranks = static_cast<std::size_t>(comm.size());
   const std::size_t rounds = (pieces.size() + ranks - 1) / ranks;
   std::vector<double> mine(rounds * width + 1, 0.0);
-  const std::function<bool()> stop = [&] { return stopped(board, learning.interrupted, step); };
+  const std::string when = fmt::format("in step {} of learning levels", step);
+  const std::function<bool()> stop = [&] { return stopped(board, learning.interrupted, when); };
   board.attempt([&] {
     const PhaseScope evaluating(times, "learning levels");
     for (std::size_t i = static_cast<std::size_t>(comm.rank()), round = 0; i < pieces.size();
@@ -153,7 +152,7 @@ std::vector<double> compare_starts(const Communicator& comm, const EvolutionOpti
       draw_tokens(pools.compared, options.compare_tokens, stream(options.seed, 0, 0, 0, Draw::comparison)),
       {}};
   const auto comparison = compare_islands(crew, starts, tokens, plain, [&] {
-    return stopped(crew.board, interrupted, options.relaxation.steps);
+    return stopped(crew.board, interrupted, "while starts are compared");
   });
   crew.abandon();
   crew.board.settle();

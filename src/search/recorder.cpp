@@ -21,6 +21,11 @@ std::string count(std::int64_t number) {
 
 }  // namespace
 
+void Recorder::learn(const std::string& levels, const Population& start) {
+  folder_.write_levels(levels);
+  folder_.save({setup_.identity, start, elapsed()});  // the time that it took so far
+}
+
 void Recorder::begin(const Population& start) {
   folder_.write_start(to_text(setup_.space, start.islands.front().elites.front().assignment));
   folder_.save({setup_.identity, start, elapsed()});
@@ -63,7 +68,9 @@ void Recorder::generation(const Population& population, std::span<const Migratio
   folder_.save({setup_.identity, population, elapsed()});
   if (take_checkpoint_request())
     log_info("generation {} is saved, as asked for by SIGUSR1", population.generation);
-  progress_.advance(1, fmt::format("best {:.5g}", best));
+  if (!progress_)  // here, so that what came before the first generation is not in its time
+    progress_.emplace("generations", setup_.options.evolution.generations, generations_before_);
+  progress_->advance(1, fmt::format("best {:.5g}", best));
 }
 
 void Recorder::comparison(const Population& population, const Comparison& comparison) {

@@ -28,11 +28,11 @@ class Recorder {
         ranks_(ranks),
         parts_(parts),
         spent_before_(start.seconds),
-        progress_("generations", setup.options.evolution.generations, start.population.generation) {}
+        generations_before_(start.population.generation) {}
 
   /// What learn() has written of levels so far; empty where there is nothing.
   std::string learned() const { return folder_.read_levels(); }
-  void learn(const std::string& levels) { folder_.write_levels(levels); }
+  void learn(const std::string& levels, const Population& start);
   /// Puts down where the islands begin, once that is known.
   void begin(const Population& start);
 
@@ -51,7 +51,8 @@ class Recorder {
   double spent_before_;
   Stopwatch watch_;
   std::string started_ = utc_now();
-  Progress progress_;
+  std::int64_t generations_before_;
+  std::optional<Progress> progress_;
   Json manifest_;
   RankSums ranks_so_far_, surrogate_ranks_so_far_;  // of all islands
 };

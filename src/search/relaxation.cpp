@@ -92,11 +92,19 @@ void correct(const SearchSpace& space, const Budget& budget, RelaxedLevels& leve
       const RelaxedRule at = rule_at(space, rule, levels);
       const bool alone = budget.rules().size() == 1;  // the loss would always use the room
       if (at.excess <= tolerance && (at.excess >= -tolerance || !(rule.exact || alone))) continue;
-      const double square = dot(at.falls, at.falls);
+      // Not those that are at their end already, nor, to use what is left, by more pruning.
+      Vector falls = at.falls;
+      for (std::size_t m = 0; m < levels.size(); ++m) {
+        const bool up = falls[m] * at.excess > 0, down = falls[m] * at.excess < 0;
+        if ((up && (levels[m] >= space.modules[m].last() || (!rule.exact && at.excess < 0))) ||
+            (down && levels[m] <= 0))
+          falls[m] = 0;
+      }
+      const double square = dot(falls, falls);
       if (square == 0) continue;
       for (std::size_t m = 0; m < levels.size(); ++m) {
         const double last = space.modules[m].last();
-        levels[m] = std::clamp(levels[m] + at.falls[m] * at.excess / square, 0.0, last);
+        levels[m] = std::clamp(levels[m] + falls[m] * at.excess / square, 0.0, last);
       }
       moved = true;
     }
@@ -116,7 +124,8 @@ std::string Relaxation::to_json() const {
   return json.dump();
 }
 
-Relaxation Relaxation::from_json(const std::string& text, std::size_t modules, const std::string& where) {
+Relaxation Relaxation::from_json(const std::string& text, const SearchSpace& space,
+                                 const std::string& where) {
   Relaxation found;
   try {
     const Json json = Json::parse(text);
@@ -124,9 +133,15 @@ Relaxation Relaxation::from_json(const std::string& text, std::size_t modules, c
   } catch (const Json::exception&) {
     found.step = -1;
   }
-  const auto fits = [&](const Vector& values) { return values.size() == modules; };
-  if (found.step < 0 || !fits(found.levels) || !fits(found.settled) || !fits(found.slope) ||
-      !fits(found.squares)) {
+  const std::size_t modules = space.modules.size();
+  bool fits = found.step >= 0;
+  for (const Vector* values : {&found.levels, &found.settled, &found.slope, &found.squares})
+    fits = fits && values->size() == modules;
+  for (std::size_t i = 0; fits && i < modules; ++i) {
+    const double last = space.modules[i].last();
+    for (const double level : {found.levels[i], found.settled[i]}) fits = fits && level >= 0 && level <= last;
+  }
+  if (!fits) {
     throw InputError("the levels learned so far are damaged", where, "begin the search anew with --fresh");
   }
   return found;
@@ -174,7 +189,7 @@ void advance(const SearchSpace& space, const Budget& budget, const RelaxationOpt
 
 Assignment nearest(const SearchSpace& space, const Budget& budget, const Relaxation& relaxation,
                    const std::vector<double>& factors) {
-  const Vector price = prices(space, budget, relaxation.levels, relaxation.slope);
+  const Vector price = prices(space, budget, relaxation.settled, relaxation.slope);
   const double most = *std::max_element(price.begin(), price.end());
   EndLosses losses;
   for (std::size_t i = 0; i < price.size(); ++i) {

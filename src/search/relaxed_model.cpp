@@ -57,21 +57,14 @@ RelaxedModel::RelaxedModel(const ops::Context& context, const SpacePart& part,
   if (!part.model.config.tie_word_embeddings) weights_.head = copy(head.head);
 }
 
-std::uint64_t RelaxedModel::bytes(const HfConfig& config, std::int64_t parameters, DType precision,
+std::uint64_t RelaxedModel::bytes(const HfConfig& config, const Sizes& sizes, DType precision,
                                   std::int64_t most_tokens, bool recompute, const Fitness& fitness,
                                   Device device, DType activations) {
-  // A third of a feed-forward part is its down_proj, less of attention its o_proj.
-  return static_cast<std::uint64_t>(parameters) * size_of(precision) +
-         static_cast<std::uint64_t>(parameters) / 3 * sizeof(float) +
+  constexpr std::uint64_t copies = 4;  // of a module's weight at a time: see blend()
+  return static_cast<std::uint64_t>(sizes.parameters) * size_of(precision) +
+         static_cast<std::uint64_t>(sizes.outputs + copies * sizes.widest) * sizeof(float) +
          DrawAnswers::bytes(config, most_tokens, device, activations) +
          TrainingPass::bytes(config, most_tokens, recompute, device, activations, loss_of(fitness));
-}
-
-/// The module's o_proj or down_proj, [hidden, columns].
-Tensor RelaxedModel::output_of(std::size_t module) const {
-  const ModuleId& id = part_.space.modules[module].id;
-  const LayerWeights& layer = weights_.layers[static_cast<std::size_t>(id.layer)];
-  return id.kind == ModuleKind::attention ? layer.attention.o.view() : layer.ffn.down.view();
 }
 
 void RelaxedModel::take_module(std::size_t module, std::int64_t level) {
@@ -93,9 +86,11 @@ RelaxedModel::LevelWeight RelaxedModel::weight_at(std::size_t module, std::int64
   LevelWeight found;
   if (level >= part_.space.first_stored) found.built = cache_.get(module, level);
   if (id.kind == ModuleKind::attention) {
-    found.weight = found.built ? &found.built->attention.o : &dense.attention.o;
+    const AttentionWeights& attention = found.built ? found.built->attention : dense.attention;
+    found.weight = &attention.o, found.bias = &attention.o_bias;
   } else {
-    found.weight = found.built ? &found.built->ffn.down : &dense.ffn.down;
+    const FfnWeights& ffn = found.built ? found.built->ffn : dense.ffn;
+    found.weight = &ffn.down, found.bias = &ffn.down_bias;
   }
   return found;
 }
@@ -113,30 +108,50 @@ OwnedTensor RelaxedModel::step(std::size_t module) const {
   return difference;
 }
 
+/// Whether the next level leaves nothing of the module, on any shard: its bias then goes, too.
+bool RelaxedModel::goes(std::size_t module) const {
+  return !part_.present[module][static_cast<std::size_t>(below_[module]) + 1];
+}
+
 /// Puts `share` of the way to the next level into the module's weight.
 void RelaxedModel::blend(std::size_t module, double share) {
-  const Tensor output = output_of(module);
-  if (output.empty() || part_.space.modules[module].last() == 0) return;
-  const OwnedTensor blended = in_fp32(context_, *weight_at(module, below_[module]).weight);
+  const ModuleChoices& choices = part_.space.modules[module];
+  if (choices.last() == 0) return;
+  const LayerWeights& layer = weights_.layers[static_cast<std::size_t>(choices.id.layer)];
+  const bool attention = choices.id.kind == ModuleKind::attention;
+  const Tensor output = attention ? layer.attention.o.view() : layer.ffn.down.view();
+  const Tensor bias = attention ? layer.attention.o_bias.view() : layer.ffn.down_bias.view();
+  const LevelWeight lower = weight_at(module, below_[module]);
+  if (!bias.empty() && goes(module))
+    ops::combine(context_, static_cast<float>(1 - share), *lower.bias, 0, bias);
+  if (output.empty()) return;
+  const OwnedTensor blended = in_fp32(context_, *lower.weight);
   ops::combine(context_, static_cast<float>(share), step(module), 1, blended);
   ops::convert(context_, blended, output);
 }
 
 void RelaxedModel::take_levels(const RelaxedLevels& levels) {
   for (std::size_t i = 0; i < levels.size(); ++i) {
+    if (below_[i] >= 0 && levels_[i] == levels[i]) continue;  // another piece of the same step
     const std::int64_t below = level_below(part_.space.modules[i], levels[i]);
     if (below != below_[i]) take_module(i, below);
     below_[i] = below;
     blend(i, levels[i] - static_cast<double>(below));
   }
+  levels_ = levels;
 }
 
 double RelaxedModel::slope(std::size_t module, const Gradients& gradients) const {
   const ModuleChoices& choices = part_.space.modules[module];
   const LayerGradients& layer = gradients.layer(static_cast<std::size_t>(choices.id.layer));
-  const Tensor& gradient = choices.id.kind == ModuleKind::attention ? layer.attention.o : layer.ffn.down;
-  if (gradient.empty() || choices.last() == 0) return 0;
-  return ops::inner_product(context_, gradient, step(module));
+  const bool attention = choices.id.kind == ModuleKind::attention;
+  const Tensor& by_weight = attention ? layer.attention.o : layer.ffn.down;
+  const Tensor& by_bias = attention ? layer.attention.o_bias : layer.ffn.down_bias;
+  if (choices.last() == 0) return 0;
+  double sum = by_weight.empty() ? 0 : ops::inner_product(context_, by_weight, step(module));
+  if (!by_bias.empty() && shards_.is_root() && goes(module))  // all shards have the same
+    sum -= ops::inner_product(context_, by_bias, *weight_at(module, below_[module]).bias);
+  return sum;
 }
 
 std::optional<RelaxedGradient> RelaxedModel::gradient(const RelaxedLevels& levels, const TokenSet& pool,
@@ -162,7 +177,8 @@ std::optional<RelaxedGradient> RelaxedModel::gradient(const RelaxedLevels& level
     if (!std::isfinite(found.loss)) return found;
   }
   shards_.run([&] {
-    for (std::size_t i = 0; i < levels.size(); ++i) found.levels[i] = slope(i, gradients);
+    // Backwards: of a cache that does not hold all levels, those taken last are still there.
+    for (std::size_t i = levels.size(); i-- > 0;) found.levels[i] = slope(i, gradients);
   });
   if (shards_.alone()) return found;
   const std::vector<double> all = shards_.ranks().all_gather(std::span<const double>(found.levels));

@@ -158,6 +158,7 @@ void RunFolder::clear(bool only_check) const {
 void RunFolder::begin(const std::string& config_ini) const {
   check_found(Resume::no, found(), "search", path_.string());
   make_folders(path_);
+  fs::remove(path_ / "levels.json");  // of a search that was not removed as a whole
   write_file_atomically(path_ / "config.ini", config_ini);
   write_file_atomically(path_ / "migrations.csv", migrations_header);
 }

@@ -5,6 +5,7 @@
 #include "search_memory.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <fmt/format.h>
 
@@ -40,25 +41,36 @@ void log_beginning(const SearchSetup& setup, const ReplicaGrid& grid) {
            count(static_cast<std::int64_t>(setup.pools.compared.tokens.size())));
   const FineTuning& tuning = setup.options.tuning;
   if (!trains(setup.options.evolution) &&
-      (!setup.options.training_data.empty() || tuning.options.recompute || tuning.unmasked)) {
+      (!setup.options.training_data.empty() || tuning.unmasked ||
+       (tuning.options.recompute && setup.options.evolution.start.kind != StartKind::gradient))) {
     log_warning("options of the fine-tuning are given, but without --training-tokens nothing is fine-tuned");
   }
 }
 
-/// What a replica is asked to measure. `relaxed` is there as long as levels are learned.
-Followers::Work measurements(Replica& replica, const SearchSetup& setup, const DenseAnswers& answers,
-                             const std::vector<EvalPart>& parts, std::unique_ptr<RelaxedModel>& relaxed) {
+/// What is there as long as levels are learned.
+struct Learning {
+  std::unique_ptr<RelaxedModel> model;
+  double sums = 0;  ///< seconds of sums over shards
+};
+
+/// What a replica is asked to measure.
+Followers::Work measurements(Replica& replica, const Shards& shards, const SearchSetup& setup,
+                             const DenseAnswers& answers, const std::vector<EvalPart>& parts,
+                             Learning& learning) {
   Followers::Work work;
   work.gradient = [&](const RelaxedLevels& levels, const TokenDraw& draw, const std::function<bool()>& stop) {
-    if (!relaxed) {
-      relaxed = replica.relaxed(setup.options.fitness, std::max(piece_tokens, setup.longest),
-                                setup.options.tuning.options.recompute);
+    if (!learning.model) {
+      learning.model = replica.relaxed(setup.options.fitness, std::max(piece_tokens, setup.longest),
+                                       setup.options.tuning.options.recompute);
     }
-    return relaxed->gradient(levels, setup.pools.compared, draw, answers, stop);
+    const double before = shards.seconds();
+    auto found = learning.model->gradient(levels, setup.pools.compared, draw, answers, stop);
+    learning.sums += shards.seconds() - before;
+    return found;
   };
   work.fitness = [&](const Assignment& base, std::span<const Assignment> candidates,
                      const StageTokens& tokens, const std::function<bool()>& stop) {
-    relaxed.reset();
+    learning.model.reset();
     if (tokens.training.tokens.empty()) {
       return replica.fitness(setup.options.fitness, base, candidates, setup.pools.compared, tokens.compared,
                              answers, stop);
@@ -89,17 +101,20 @@ void start_by_gradient(const Communicator& comm, const SearchSetup& setup, const
   Relaxation learned = relaxed(before);
   agree(comm, [&] {
     if (!saved.empty())
-      learned = Relaxation::from_json(saved, before.size(), (setup.options.output / "levels.json").string());
+      learned = Relaxation::from_json(saved, setup.space, (setup.options.output / "levels.json").string());
   });
-  LevelLearning learning{led.gradient, [&](const Relaxation& levels) { recorder->learn(levels.to_json()); },
-                         interrupted};
+  const bool had_learned = learned.step == evolution.relaxation.steps;
+  LevelLearning learning{
+      led.gradient, [&](const Relaxation& levels) { recorder->learn(levels.to_json(), start); }, interrupted};
   learned = learn_levels(comm, setup.space, *setup.budget, evolution, setup.pools.compared,
                          std::move(learned), learning, &times);
   const std::vector<Assignment> found =
       agree_on(comm, [&] { return assignments_of(setup.space, *setup.budget, evolution, learned); });
+  // A search that was killed after this begins at what it has chosen.
+  if (had_learned && before == found.front()) return;
   const std::vector<double> fitness =
       compare_starts(comm, evolution, setup.pools, {before, found.front()}, evaluator, interrupted, &times);
-  const bool better = fitness[1] < fitness[0];
+  const bool better = std::isfinite(fitness[1]) && !(fitness[0] <= fitness[1]);
   if (comm.is_root()) {
     log_info("levels learned by gradient: fitness {:.6g} on {} tokens, before {:.6g}{}", fitness[1],
              count(evolution.compare_tokens), fitness[0], better ? "" : ": the islands begin as before");
@@ -217,8 +232,8 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
 
   const double sums_before = shards.seconds();
   const std::vector<EvalPart> parts = cut_eval_data(setup.eval_sets, options.batch_tokens);
-  std::unique_ptr<RelaxedModel> relaxed;
-  const Followers::Work work = measurements(*replica, setup, answers, parts, relaxed);
+  Learning learning;
+  const Followers::Work work = measurements(*replica, shards, setup, answers, parts, learning);
   Followers followers(grid.of_replica(), work);
   std::optional<Recorder> recorder;
   if (comm.is_root()) recorder.emplace(folder, setup, comm.size(), parts, start);
@@ -236,7 +251,8 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
       [&] {
         times.move("evaluating", "fine-tuning", replica->seconds().training);
         times.move("evaluating", "building levels", replica->seconds().switching);
-        times.move("evaluating", "communicating", shards.seconds() - sums_before);
+        times.move("learning levels", "communicating", learning.sums);
+        times.move("evaluating", "communicating", shards.seconds() - sums_before - learning.sums);
         report = report_run(comm, times);
       });
   agree_at_root(comm, [&] { recorder->finish(report); });

@@ -77,6 +77,12 @@ Start start_for(const SearchSetup& setup) {
     if (!asked) return {};
     throw UsageError("the random strategy begins with random assignments", "--start", "leave it out");
   }
+  if (options.start == name_of(StartKind::gradient) && setup.config.features.post_norms) {
+    throw UsageError(
+        "levels of a model that norms what a layer's parts put out cannot be learned: a blend "
+        "of a weight with nothing does as much as the weight",
+        "--start gradient", "give another start");
+  }
   if (strategy != StrategyKind::sensitivity) return make_start(setup.space, *setup.budget, options.start);
   if (options.start == name_of(StartKind::gradient))
     return make_start(setup.space, *setup.budget, options.start);

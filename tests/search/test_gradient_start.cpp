@@ -173,5 +173,17 @@ TEST_CASE("learning levels with wrong options is refused", "[gradient]") {
   refused({{"--gradient-rate", "0"}}, "--gradient-rate");
   refused({{"--gradient-rate", "nan"}}, "--gradient-rate");
   refused({{"--strategy", "random"}}, "--start");
+  // In a model that norms what its layers' parts put out a blend with nothing is no less than all.
+  const std::string gemma = test::data_file("models/gemma3_tiny").string(),
+                    text = (search_inputs() / "eval.jsonl").string();
+  REQUIRE(run_galapagos(
+              1, {"database", "--model", gemma, "--calibration", text, "--levels", "3", "--sequence-length",
+                  "64", "--calibration-tokens", "500", "--output", (folder / "gemma.h5").string()})
+              .code == 0);
+  refused({{"--model", gemma},
+           {"--database", (folder / "gemma.h5").string()},
+           {"--target-level", "-"},
+           {"--target-sparsity", "0.5"}},
+          "--start gradient");
   check_refused(all);
 }

@@ -113,7 +113,7 @@ TEST_CASE("what was learned so far comes back to the last bit", "[relaxation]") 
   options.steps = 7;
   const Quadratic loss = some_quadratic(6);
   for (int step = 0; step < 5; ++step) advance(space, budget, options, loss.gradient(found.levels), found);
-  Relaxation again = Relaxation::from_json(found.to_json(), 6, "levels.json");
+  Relaxation again = Relaxation::from_json(found.to_json(), space, "levels.json");
   CHECK(again.step == 5);
   for (int step = 0; step < 2; ++step) {
     advance(space, budget, options, loss.gradient(found.levels), found);
@@ -122,9 +122,10 @@ TEST_CASE("what was learned so far comes back to the last bit", "[relaxation]") 
   CHECK(again.levels == found.levels);
   CHECK(again.settled == found.settled);
   CHECK(again.to_json() == found.to_json());
-  for (const std::string& text : {std::string("{"), std::string("{}"), std::string("[1]"),
-                                  found.to_json().substr(0, 40), relaxed({1, 2}).to_json()}) {
-    CHECK(test::contains(message_of<InputError>([&] { Relaxation::from_json(text, 6, "levels.json"); }),
+  for (const std::string& text :
+       {std::string("{"), std::string("{}"), std::string("[1]"), found.to_json().substr(0, 40),
+        relaxed({1, 2}).to_json(), relaxed({1, 2, 3, 4, 5, 2}).to_json()}) {
+    CHECK(test::contains(message_of<InputError>([&] { Relaxation::from_json(text, space, "levels.json"); }),
                          "levels.json"));
   }
 }

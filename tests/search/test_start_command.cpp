@@ -346,7 +346,7 @@ TEST_CASE("a start that cannot be had is refused", "[start]") {
           "prunable parameters too many");
   refused({{"--start", (folder / "none.txt").string()}}, 3, "none.txt");
   refused({{"--start", "uniform"}, {"--strategy", "random"}}, 2, "begins with random assignments");
-  refused({{"--start", "uniform"}, {"--strategy", "sensitivity"}}, 2, "the assignments by sensitivity alone");
+  refused({{"--start", "uniform"}, {"--strategy", "sensitivity"}}, 2, "by sensitivity or by gradient alone");
   test::write_text(folder / "short.txt", "model.layers.0.mlp.down_proj: 3\n");
   refused({{"--start", (folder / "short.txt").string()}}, 3, "no line for");
   check_refused(all);

@@ -41,7 +41,7 @@ struct LayerGradients {
 class Gradients {
  public:
   Gradients(const ModelWeights& weights, Device device);
-  /// Of every o_proj and down_proj alone; all others are empty.
+  /// Of every o_proj and down_proj alone, and of their biases; all others are empty.
   static Gradients of_outputs(const ModelWeights& weights, Device device);
 
   const Tensor& all() const { return all_.view(); }

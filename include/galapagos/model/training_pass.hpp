@@ -31,8 +31,8 @@ class TrainingPass {
 
   /// The sums of the losses over the batch's predicted tokens that count; `reference` is asked for what the
   /// loss needs of it. Adds the gradients of weight * sum to `gradients`, of which what is empty is not asked
-  /// for. Where a loss is NaN or infinite the
-  /// sums are returned as they are, and the gradients are worth nothing.
+  /// for. Where a loss is NaN or infinite the sums are returned as they are, and the gradients are worth
+  /// nothing.
   LossSums run(const ModelWeights& weights, const Batch& batch, float weight,
                const ReferenceAnswer& reference, const Gradients& gradients);
 

@@ -18,9 +18,10 @@ struct Relaxation {
   std::vector<double> slope;    ///< the gradient by each level, smoothed
   std::vector<double> squares;  ///< of what the gradient has beside the budget's price, smoothed
 
+  /// All of it, to the last bit.
   std::string to_json() const;
-  /// InputError, naming `where`, where it is none of so many modules.
-  static Relaxation from_json(const std::string& text, std::size_t modules, const std::string& where);
+  /// InputError, naming `where`, where it is none of this space.
+  static Relaxation from_json(const std::string& text, const SearchSpace& space, const std::string& where);
 };
 
 /// At an assignment, which meets the budget.
@@ -29,13 +30,13 @@ Relaxation relaxed(const Assignment& assignment);
 /// One step of stochastic gradient descent along the budget: against the gradient of the mean loss less its
 /// part along the costs (the Lagrangian's, its multipliers by least squares), every module's scaled by the
 /// root of the mean square of that and of its level's price. What costs too much then is corrected along the
-/// costs, which are linear between levels.
+/// costs, which are linear between levels; where there is one limit, what is left of it is used.
 void advance(const SearchSpace& space, const Budget& budget, const RelaxationOptions& options,
              const std::vector<double>& gradient, Relaxation& relaxation);
 
-/// The assignment of the budget nearest to the settled levels, exactly: of least sum, over modules, of a
-/// level's price times d^2 + l, d being its distance from level l. `factors` of the prices, one per module,
-/// or none.
+/// The assignment of the budget nearest to the settled levels, as least_loss() finds it: of least sum, over
+/// modules, of a level's price times d^2 + l, d being its distance from level l. `factors` of the prices, one
+/// per module, or none.
 Assignment nearest(const SearchSpace& space, const Budget& budget, const Relaxation& relaxation,
                    const std::vector<double>& factors = {});
 

@@ -13,7 +13,8 @@
 namespace galapagos {
 
 /// Levels between levels, of every module: at l + f, with f from 0 to 1, the weight of o_proj or down_proj is
-/// (1 - f) times that of level l and f times that of level l + 1, whose columns are among those of level l.
+/// (1 - f) times that of level l and f times that of level l + 1, whose columns are among those of level l;
+/// from 0 to the last level. Where the next level leaves nothing, the bias goes in the same way.
 using RelaxedLevels = std::vector<double>;
 
 /// The level below, at most the last but one.
@@ -36,8 +37,13 @@ class RelaxedModel {
   RelaxedModel(const RelaxedModel&) = delete;
   RelaxedModel& operator=(const RelaxedModel&) = delete;
 
-  /// Bytes that this takes beside the modules of the cache, at levels that keep at most `parameters`.
-  static std::uint64_t bytes(const HfConfig& config, std::int64_t parameters, DType precision,
+  /// What it holds at some levels, in parameters: in all, of these o_proj and down_proj, and the most of such
+  /// a weight of any one module.
+  struct Sizes {
+    std::int64_t parameters = 0, outputs = 0, widest = 0;
+  };
+  /// Bytes that this takes beside the modules of the cache.
+  static std::uint64_t bytes(const HfConfig& config, const Sizes& sizes, DType precision,
                              std::int64_t most_tokens, bool recompute, const Fitness& fitness, Device device,
                              DType activations);
 
@@ -49,18 +55,18 @@ class RelaxedModel {
                                           const std::function<bool()>& stop);
 
  private:
-  /// A module's o_proj or down_proj at a level, with what keeps it.
+  /// A module's o_proj or down_proj at a level and its bias, with what keeps them.
   struct LevelWeight {
     std::shared_ptr<const BuiltModule> built;
-    const OwnedTensor* weight = nullptr;
+    const OwnedTensor *weight = nullptr, *bias = nullptr;
   };
 
   LevelWeight weight_at(std::size_t module, std::int64_t level) const;
   void take_levels(const RelaxedLevels& levels);
   void take_module(std::size_t module, std::int64_t level);
   void blend(std::size_t module, double share);
+  bool goes(std::size_t module) const;
   OwnedTensor step(std::size_t module) const;
-  Tensor output_of(std::size_t module) const;
   double slope(std::size_t module, const Gradients& gradients) const;
 
   const ops::Context& context_;
@@ -72,6 +78,7 @@ class RelaxedModel {
   bool with_dense_;
   ModelWeights weights_;
   std::vector<std::int64_t> below_;  // the level whose columns each module has now; -1: none yet
+  RelaxedLevels levels_;             // that the weights have now
   DrawAnswers dense_answers_;
   TrainingPass pass_;
 };
