@@ -19,10 +19,7 @@ class Followers {
         const std::function<bool()>& stop)>
         fitness;
     std::function<double(const Assignment& assignment, std::size_t item)> extra;
-    /// As RelaxedModel::gradient().
-    std::function<std::optional<RelaxedGradient>(const RelaxedLevels& levels, const TokenDraw& draw,
-                                                 const std::function<bool()>& stop)>
-        gradient;
+    MeasureGradient gradient;
   };
 
   /// Collective over the shards. Both must outlive this.

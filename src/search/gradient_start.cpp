@@ -77,6 +77,7 @@ std::optional<RelaxedGradient> gradient_of(const Communicator& comm, const std::
     sum.loss += piece[0];
     for (std::size_t m = 0; m < levels.size(); ++m) sum.levels[m] += piece[1 + m];
   }
+  if (predicted == 0) return sum;  // only sequences of one token, which say nothing
   sum.loss /= predicted;
   for (double& slope : sum.levels) slope /= predicted;
   return sum;

@@ -18,10 +18,7 @@ inline constexpr std::int64_t piece_tokens = 1024;
 
 /// What learning levels needs beside the space and the budget.
 struct LevelLearning {
-  /// As RelaxedModel::gradient(), on the ranks of a worker's own.
-  std::function<std::optional<RelaxedGradient>(const RelaxedLevels& levels, const TokenDraw& draw,
-                                               const std::function<bool()>& stop)>
-      gradient;
+  MeasureGradient gradient;                     ///< on the ranks of a worker's own
   std::function<void(const Relaxation&)> save;  ///< on the root, after every step
   std::function<std::optional<std::string>()> interrupted;
 };

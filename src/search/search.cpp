@@ -251,7 +251,8 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
       [&] {
         times.move("evaluating", "fine-tuning", replica->seconds().training);
         times.move("evaluating", "building levels", replica->seconds().switching);
-        times.move("learning levels", "communicating", learning.sums);
+        if (setup.options.evolution.start.kind == StartKind::gradient)
+          times.move("learning levels", "communicating", learning.sums);
         times.move("evaluating", "communicating", shards.seconds() - sums_before - learning.sums);
         report = report_run(comm, times);
       });

@@ -26,6 +26,10 @@ struct RelaxedGradient {
   std::vector<double> levels;  ///< of that sum, by each module's level
 };
 
+/// As RelaxedModel::gradient(), whose pool and answers are known already.
+using MeasureGradient = std::function<std::optional<RelaxedGradient>(
+    const RelaxedLevels& levels, const TokenDraw& draw, const std::function<bool()>& stop)>;
+
 /// The model at levels between levels, on one rank or on each of several shards, over which all calls are
 /// collective. Nothing but levels is learned: weights stay as the database and the checkpoint have them.
 class RelaxedModel {
