@@ -75,7 +75,7 @@ void unflatten(const Flat& flat, const SearchSpace& space, std::vector<IslandSta
       one.fitness = flat.losses[2 * next];
       one.expected = flat.losses[2 * next + 1];
       one.origin = static_cast<Origin>(flat.origins[next]);
-      damage.unless(one.origin <= Origin::immigrant);
+      damage.unless(one.origin <= last_origin);
       for (std::size_t m = 0; m < modules; ++m) {
         const std::int32_t level = flat.levels[next * modules + m];
         damage.unless(level >= 0 && level <= space.modules[m].last());

@@ -6,7 +6,7 @@
 namespace galapagos {
 
 std::string name_of(StrategyKind strategy) {
-  constexpr std::array names = {"evolution", "random", "sensitivity"};
+  constexpr std::array names = {"evolution", "random", "sensitivity", "racing"};
   return names.at(static_cast<std::size_t>(strategy));
 }
 

@@ -7,7 +7,7 @@
 namespace galapagos {
 namespace {
 
-enum class Task : std::int32_t { fitness, extra, gradient, end };
+enum class Task : std::int32_t { fitness, losses, extra, gradient, end };
 
 /// What goes from the root to the other shards before each task.
 struct Order {
@@ -48,6 +48,20 @@ Followers::Work Followers::led() const {
       share(comm_, same.compared);
       share(comm_, same.training);
       found = work_.fitness(base, candidates, tokens, stop);
+    });
+    return found;
+  };
+  work.losses = [this](const Assignment& base, std::span<const Assignment> candidates, const TokenDraw& draw,
+                       const std::function<bool()>& stop) {
+    std::optional<TokenLosses> found;
+    run_or_abort([&] {
+      std::vector<Assignment> all = {base};
+      all.insert(all.end(), candidates.begin(), candidates.end());
+      comm_.broadcast_value(Order{Task::losses, 0, all.size()});
+      share(comm_, all, all.size());
+      TokenDraw same = draw;
+      share(comm_, same);
+      found = work_.losses(base, candidates, draw, stop);
     });
     return found;
   };
@@ -112,6 +126,10 @@ void Followers::follow(PhaseTimes& times, const std::function<bool()>& stop_requ
     }
     StageTokens tokens;
     share(comm_, tokens.compared);
+    if (order.task == Task::losses) {
+      attempt([&] { work_.losses(all.front(), std::span(all).subspan(1), tokens.compared, tell); });
+      continue;
+    }
     share(comm_, tokens.training);
     attempt([&] { work_.fitness(all.front(), std::span(all).subspan(1), tokens, tell); });
   }

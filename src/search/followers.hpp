@@ -4,6 +4,7 @@
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/model/replicas.hpp>
 #include <galapagos/search/evolution.hpp>
+#include <galapagos/search/racing.hpp>
 #include <galapagos/search/relaxed_model.hpp>
 
 namespace galapagos {
@@ -18,6 +19,7 @@ class Followers {
         const Assignment& base, std::span<const Assignment> candidates, const StageTokens& tokens,
         const std::function<bool()>& stop)>
         fitness;
+    MeasureLosses losses;
     std::function<double(const Assignment& assignment, std::size_t item)> extra;
     MeasureGradient gradient;
   };

@@ -1,6 +1,5 @@
 #include "gradient_start.hpp"
 
-#include "island_comparison.hpp"
 #include "streams.hpp"
 
 #include <algorithm>
@@ -91,7 +90,7 @@ bool finite(const RelaxedGradient& gradient) {
 }  // namespace
 
 Relaxation learn_levels(const Communicator& comm, const SearchSpace& space, const Budget& budget,
-                        const EvolutionOptions& options, const TokenSet& pool, Relaxation begin,
+                        const EvolutionOptions& options, const TokenPools& pools, Relaxation begin,
                         const LevelLearning& learning, PhaseTimes* times) {
   const RelaxationOptions& relaxation = options.relaxation;
   FailureBoard board(comm);
@@ -100,7 +99,8 @@ Relaxation learn_levels(const Communicator& comm, const SearchSpace& space, cons
   double smoothed = 0;
   while (begin.step < relaxation.steps) {
     const TokenDraw draw =
-        draw_tokens(pool, relaxation.tokens, stream(options.seed, 0, begin.step + 1, 0, Draw::relaxation));
+        draw_tokens(pools.compared, relaxation.tokens,
+                    stream(options.seed, 0, begin.step + 1, 0, Draw::relaxation), pools.held_back);
     const auto gradient = gradient_of(comm, cut(draw), begin.levels, learning, board, begin.step + 1, times);
     if (!gradient) break;
     if (!finite(*gradient)) {  // so on all ranks
@@ -133,31 +133,6 @@ std::vector<Assignment> assignments_of(const SearchSpace& space, const Budget& b
     starts.push_back(nearest(space, budget, learned, of_modules));
   }
   return starts;
-}
-
-std::vector<double> compare_starts(const Communicator& comm, const EvolutionOptions& options,
-                                   const TokenPools& pools, const std::vector<Assignment>& assignments,
-                                   const Evaluator& evaluator, const Interrupted& interrupted,
-                                   PhaseTimes* times) {
-  Population starts;
-  for (const Assignment& assignment : assignments) {
-    IslandState state;
-    state.elites.push_back({assignment, 0.0});
-    starts.islands.push_back(std::move(state));
-  }
-  Evaluator plain = evaluator;
-  plain.extra_items = 0;
-  const auto count = static_cast<std::int64_t>(assignments.size());
-  Crew crew(comm, count, (1 + assignments.size()) * sizeof(double), times);
-  const StageTokens tokens{
-      draw_tokens(pools.compared, options.compare_tokens, stream(options.seed, 0, 0, 0, Draw::comparison)),
-      {}};
-  const auto comparison = compare_islands(crew, starts, tokens, plain, [&] {
-    return stopped(crew.board, interrupted, "while starts are compared");
-  });
-  crew.abandon();
-  crew.board.settle();
-  return comparison->fitness;
 }
 
 }  // namespace galapagos

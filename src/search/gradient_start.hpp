@@ -27,20 +27,12 @@ struct LevelLearning {
 /// result is the same for any number of ranks. Errors are agreed on: StoppedEarly where `interrupted` names a
 /// reason, NumericalError where a loss or a gradient is no number. `times` may be null.
 Relaxation learn_levels(const Communicator& comm, const SearchSpace& space, const Budget& budget,
-                        const EvolutionOptions& options, const TokenSet& pool, Relaxation begin,
+                        const EvolutionOptions& options, const TokenPools& pools, Relaxation begin,
                         const LevelLearning& learning, PhaseTimes* times);
 
 /// Where islands begin with learned levels: island 0 at the nearest assignment, the others at the nearest by
 /// perturbed prices.
 std::vector<Assignment> assignments_of(const SearchSpace& space, const Budget& budget,
                                        const EvolutionOptions& options, const Relaxation& learned);
-
-/// Collective. The fitness of assignments on the tokens that islands are compared on. Errors as
-/// learn_levels()'s.
-std::vector<double> compare_starts(const Communicator& comm, const EvolutionOptions& options,
-                                   const TokenPools& pools, const std::vector<Assignment>& assignments,
-                                   const Evaluator& evaluator,
-                                   const std::function<std::optional<std::string>()>& interrupted,
-                                   PhaseTimes* times);
 
 }  // namespace galapagos

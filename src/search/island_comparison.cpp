@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/resume.hpp>
 
 namespace galapagos {
 namespace {
@@ -86,6 +87,30 @@ std::optional<Comparison> compare_islands(Crew& crew, const Population& populati
   if (!extra) return std::nullopt;
   comparison.extra = *extra;
   return comparison;
+}
+
+Comparison compare_assignments(const Communicator& comm, const std::vector<Assignment>& assignments,
+                               const StageTokens& tokens, const Evaluator& evaluator,
+                               const std::function<std::optional<std::string>()>& interrupted,
+                               const std::string& when, PhaseTimes* times) {
+  Population population;
+  for (const Assignment& assignment : assignments) {
+    IslandState state;
+    state.elites.push_back({assignment, 0.0});
+    population.islands.push_back(std::move(state));
+  }
+  const std::size_t values = 1 + std::max(assignments.size(), evaluator.extra_items);
+  Crew crew(comm, std::ssize(assignments), values * sizeof(double), times);
+  const auto comparison = compare_islands(crew, population, tokens, evaluator, [&] {
+    if (const auto reason = interrupted()) {
+      crew.board.attempt(
+          [&] { throw StoppedEarly(fmt::format("stopped by {} {}", *reason, when), "search", go_on); });
+    }
+    return crew.board.failed();
+  });
+  crew.abandon();
+  crew.board.settle();
+  return *comparison;
 }
 
 }  // namespace galapagos

@@ -4,6 +4,8 @@
 
 #include <functional>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include <galapagos/search/evaluator.hpp>
 
@@ -15,5 +17,12 @@ namespace galapagos {
 /// finite.
 std::optional<Comparison> compare_islands(Crew& crew, const Population& population, const StageTokens& tokens,
                                           const Evaluator& evaluator, const std::function<bool()>& stop);
+
+/// Collective. The same of any assignments, dealt over the ranks of `comm`. Throws what all ranks agree on:
+/// StoppedEarly where `interrupted` names a reason, saying `when`. `times` may be null.
+Comparison compare_assignments(const Communicator& comm, const std::vector<Assignment>& assignments,
+                               const StageTokens& tokens, const Evaluator& evaluator,
+                               const std::function<std::optional<std::string>()>& interrupted,
+                               const std::string& when, PhaseTimes* times);
 
 }  // namespace galapagos

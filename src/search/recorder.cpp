@@ -11,6 +11,7 @@
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/signals.hpp>
 #include <galapagos/core/version.hpp>
+#include <galapagos/search/race_lines.hpp>
 
 namespace galapagos {
 namespace {
@@ -137,6 +138,46 @@ void Recorder::comparison(const Population& population, const Comparison& compar
   folder_.write_manifest(manifest);
 }
 
+void Recorder::standing(const Standing& standing, const Population& start) {
+  if (!told_) told_ = folder_.told();
+  const EvolutionOptions& evolution = setup_.options.evolution;
+  if (!progress_) progress_.emplace("generations of islands", evolution.generations * evolution.islands);
+  progress_->advance(1, fmt::format("island {}: best {:.5g}", standing.island, standing.loss));
+  if (told_->contains({standing.island, standing.generation}))
+    return;  // by the run that this one goes on with
+  Json line = to_json(standing);
+  line["tokens"] = standing.evaluations * evolution.racing.tokens;
+  line["elapsed"] = elapsed();
+  folder_.append_metrics({line});
+  for (const Migration& migration : evolution.topology.after(standing.generation)) {
+    if (migration.from == standing.island)
+      folder_.append_migration(migration, standing.generation, standing.loss);
+  }
+  if (standing.island == 0) folder_.save({setup_.identity, start, elapsed()});  // the time spent so far
+  if (take_checkpoint_request()) log_info("all that is measured is saved, as asked for by SIGUSR1");
+}
+
+void Recorder::end_races(const std::vector<Standing>& last, const Population& start,
+                         const Comparison& compared) {
+  Population population = start;
+  population.generation = setup_.options.evolution.generations;
+  folder_.save({setup_.identity, population, elapsed()});
+  Comparison of_islands = compared;
+  of_islands.fitness.resize(last.size());
+  for (const Standing& standing : last) {
+    IslandState& island = population.islands[static_cast<std::size_t>(standing.island)];
+    island.elites = {{standing.incumbent, standing.loss}};
+    island.evaluations = standing.evaluations;
+    island.tokens = standing.evaluations * setup_.options.evolution.racing.tokens;
+  }
+  if (compared.best() == last.size()) {
+    log_info("no island's best is better than the start on what was held back: the start is the best");
+    population.islands.front().elites = start.islands.front().elites;
+    of_islands.fitness.front() = compared.fitness.back();
+  }
+  comparison(population, of_islands);
+}
+
 void Recorder::finish(const RunReport& report) {
   report.add_to(manifest_);
   folder_.write_manifest(manifest_);
@@ -158,7 +199,11 @@ std::optional<SearchCheckpoint> open_run(const Communicator& comm, const RunFold
       const std::int64_t done = start.population.generation;
       ended = done >= setup.options.evolution.generations && folder.ended_after(done);
       if (ended) return log_info("{} is complete already, generation {}", folder.path().string(), done);
-      folder.rewind(done);
+      if (setup.options.evolution.strategy == StrategyKind::racing) {
+        folder.mend_races();
+      } else {
+        folder.rewind(done);
+      }
       log_info("goes on from {}, generation {}; --fresh begins anew", folder.path().string(), done);
     } else {
       if (setup.options.fresh) folder.clear(false);

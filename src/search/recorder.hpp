@@ -3,7 +3,9 @@
 #include "eval_parts.hpp"
 #include "setup.hpp"
 
+#include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +15,7 @@
 #include <galapagos/core/progress.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/search/race.hpp>
 #include <galapagos/search/run_folder.hpp>
 #include <galapagos/search/strategy.hpp>
 
@@ -38,6 +41,14 @@ class Recorder {
 
   void generation(const Population& population, std::span<const Migration> migrations);
   void comparison(const Population& population, const Comparison& comparison);
+
+  /// Of races: what an earlier run has measured, and what is measured now.
+  std::string measured() const { return folder_.read_archive(); }
+  void measured(const std::string& lines) { folder_.append_archive(lines); }
+  /// How an island of a race stands that began at `start`.
+  void standing(const Standing& standing, const Population& start);
+  /// `comparison` is of the islands' last and of where the first of them began.
+  void end_races(const std::vector<Standing>& last, const Population& start, const Comparison& comparison);
   /// Adds where the time went to the manifest, and says how well losses were predicted.
   void finish(const RunReport& report);
 
@@ -54,7 +65,9 @@ class Recorder {
   std::int64_t generations_before_;
   std::optional<Progress> progress_;
   Json manifest_;
-  RankSums ranks_so_far_, surrogate_ranks_so_far_;  // of all islands
+  RankSums ranks_so_far_, surrogate_ranks_so_far_;                       // of all islands
+  std::optional<std::set<std::pair<std::int64_t, std::int64_t>>> told_;  // islands and generations of races
+  std::map<std::int64_t, std::int64_t> islands_at_;                      // generations of a race
 };
 
 /// Collective. The checkpoint to go on from, or a new run's first where nothing was `found`; nothing where

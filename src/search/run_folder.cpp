@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <sstream>
 #include <utility>
 
 #include <galapagos/core/error.hpp>
@@ -128,8 +129,9 @@ SearchCheckpoint read_checkpoint(const fs::path& path, const SearchSpace& space)
 }  // namespace
 
 OwnFiles search_files() {
-  return {"config.ini*",     "manifest.json*", "metrics.jsonl*", "candidates.jsonl*", "migrations.csv*",
-          "checkpoint*.h5*", "best.txt*",      "uniform.txt*",   "start.txt*",        "levels.json*"};
+  return {"config.ini*",     "manifest.json*",  "metrics.jsonl*", "candidates.jsonl*",
+          "migrations.csv*", "checkpoint*.h5*", "best.txt*",      "uniform.txt*",
+          "start.txt*",      "levels.json*",    "archive.jsonl*"};
 }
 
 Found RunFolder::found() const {
@@ -158,7 +160,8 @@ void RunFolder::clear(bool only_check) const {
 void RunFolder::begin(const std::string& config_ini) const {
   check_found(Resume::no, found(), "search", path_.string());
   make_folders(path_);
-  fs::remove(path_ / "levels.json");  // of a search that was not removed as a whole
+  for (const char* name : {"levels.json", "archive.jsonl"})  // of a search that was not removed as a whole
+    fs::remove(path_ / name);
   write_file_atomically(path_ / "config.ini", config_ini);
   write_file_atomically(path_ / "migrations.csv", migrations_header);
 }
@@ -255,6 +258,42 @@ void RunFolder::append_migrations(const Population& population, std::span<const 
     }
   }
   if (!text.empty()) append_text(path_ / "migrations.csv", text);
+}
+
+void RunFolder::append_archive(const std::string& lines) const {
+  append_text(path_ / "archive.jsonl", lines);
+}
+
+std::string RunFolder::read_archive() const {
+  const fs::path path = path_ / "archive.jsonl";
+  return fs::exists(path) ? read_file(path) : "";
+}
+
+void RunFolder::mend_races() const {
+  for (const char* name : {"archive.jsonl", "metrics.jsonl"}) {
+    filter_lines(path_ / name, [](const std::string& line) {
+      const Json json = Json::parse(line, nullptr, false);
+      return json.is_object() && json.contains("island");
+    });
+  }
+}
+
+std::set<std::pair<std::int64_t, std::int64_t>> RunFolder::told() const {
+  std::set<std::pair<std::int64_t, std::int64_t>> told;
+  const fs::path path = path_ / "metrics.jsonl";
+  if (!fs::exists(path)) return told;
+  std::istringstream lines(read_file(path));
+  for (std::string line; std::getline(lines, line);) {
+    const Json json = Json::parse(line, nullptr, false);
+    if (json.is_object() && json.contains("island") && json.contains("generation"))
+      told.emplace(json["island"].get<std::int64_t>(), json["generation"].get<std::int64_t>());
+  }
+  return told;
+}
+
+void RunFolder::append_migration(const Migration& migration, std::int64_t generation, double fitness) const {
+  append_text(path_ / "migrations.csv",
+              fmt::format("{},{},{},{}\n", generation, migration.from, migration.to, fitness));
 }
 
 void RunFolder::write_best(const std::string& text) const {

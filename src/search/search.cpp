@@ -1,6 +1,8 @@
 #include "answers.hpp"
 #include "followers.hpp"
 #include "gradient_start.hpp"
+#include "island_comparison.hpp"
+#include "race_lead.hpp"
 #include "recorder.hpp"
 #include "search_memory.hpp"
 
@@ -78,6 +80,11 @@ Followers::Work measurements(Replica& replica, const Shards& shards, const Searc
     return replica.tuned_fitness(setup.options.fitness, setup.options.tuning, candidates, tokens.training,
                                  setup.pools.compared, tokens.compared, answers, stop);
   };
+  work.losses = [&](const Assignment& base, std::span<const Assignment> candidates, const TokenDraw& draw,
+                    const std::function<bool()>& stop) {
+    learning.model.reset();
+    return replica.losses(setup.options.fitness, base, candidates, setup.pools.compared, draw, answers, stop);
+  };
   work.extra = [&](const Assignment& assignment, std::size_t item) {
     const EvalPart& piece = parts[item];
     return replica
@@ -106,14 +113,18 @@ void start_by_gradient(const Communicator& comm, const SearchSetup& setup, const
   const bool had_learned = learned.step == evolution.relaxation.steps;
   LevelLearning learning{
       led.gradient, [&](const Relaxation& levels) { recorder->learn(levels.to_json(), start); }, interrupted};
-  learned = learn_levels(comm, setup.space, *setup.budget, evolution, setup.pools.compared,
-                         std::move(learned), learning, &times);
+  learned = learn_levels(comm, setup.space, *setup.budget, evolution, setup.pools, std::move(learned),
+                         learning, &times);
   const std::vector<Assignment> found =
       agree_on(comm, [&] { return assignments_of(setup.space, *setup.budget, evolution, learned); });
   // A search that was killed after this begins at what it has chosen.
   if (had_learned && before == found.front()) return;
+  Evaluator plain = evaluator;
+  plain.extra_items = 0;
   const std::vector<double> fitness =
-      compare_starts(comm, evolution, setup.pools, {before, found.front()}, evaluator, interrupted, &times);
+      compare_assignments(comm, {before, found.front()}, {comparison_draw(setup), {}}, plain, interrupted,
+                          "while starts are compared", &times)
+          .fitness;
   const bool better = std::isfinite(fitness[1]) && !(fitness[0] <= fitness[1]);
   if (comm.is_root()) {
     log_info("levels learned by gradient: fitness {:.6g} on {} tokens, before {:.6g}{}", fitness[1],
@@ -148,6 +159,10 @@ void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& str
   };
   if (setup.options.evolution.start.kind == StartKind::gradient && start.generation == 0) {
     start_by_gradient(grid.same_shard(), setup, led, evaluator, start, recorder, any_interrupted, times);
+  }
+  if (setup.options.evolution.strategy == StrategyKind::racing) {
+    return lead_races(grid.same_shard(), setup, start, led.losses, evaluator, recorder, any_interrupted,
+                      times);
   }
   evolve(grid.same_shard(), setup.space, strategy, setup.options.evolution, setup.pools, std::move(start),
          evaluator, observer, any_interrupted, &times);

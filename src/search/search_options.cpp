@@ -51,6 +51,18 @@ void bind_learning(Options& list, SearchOptions& options) {
            {.least = 0, .most = 10, .above = true, .decides = learns, .indirectly = true});
 }
 
+void bind_racing(Options& list, SearchOptions& options) {
+  RacingOptions& racing = options.evolution.racing;
+  const bool races = options.evolution.strategy == StrategyKind::racing;
+  list.add("block-tokens", racing.tokens, "on which --strategy racing measures a candidate at a time",
+           {.least = 2, .decides = races, .indirectly = true});
+  list.add("held-back", racing.held_back,
+           "share of the calibration data on which racing only chooses its end",
+           {.least = 0, .most = 0.9, .decides = races, .indirectly = true});
+  list.add("lag", racing.lag, "generations of racing that begin before the one before them has ended",
+           {.least = 0, .most = 1000, .decides = races, .indirectly = true});
+}
+
 std::vector<SelectionStage> stages_of(const SearchWords& words) {
   const auto survivors = parse_integers(words.survivors, "--survivors");
   const auto tokens = parse_integers(words.tokens, "--tokens");
@@ -111,15 +123,19 @@ void bind(Options& list, SearchOptions& options) {
            {.indirectly = true});
   list.add("migrants", options.words.migrants, "candidates along each edge; for matrix, rows as \"0 1; 1 0\"",
            {.list = true, .indirectly = true});
-  list.add_choice("strategy", evolution.strategy, "strategy",
-                  named({StrategyKind::evolution, StrategyKind::random, StrategyKind::sensitivity}),
-                  "evolution, random (the baseline), or sensitivity (no generations)", {.decides = true});
+  list.add_choice(
+      "strategy", evolution.strategy, "strategy",
+      named({StrategyKind::evolution, StrategyKind::random, StrategyKind::sensitivity, StrategyKind::racing}),
+      "evolution, random (the baseline), sensitivity (no generations), or racing (challengers "
+      "meet a parent on common tokens until it is sure who is better)",
+      {.decides = true});
   list.add("start", options.start,
            "sensitivity (least sum of the database's end losses), uniform, gradient (levels learned from "
            "either by gradient descent), or a file with an assignment; auto: the first of the two that can "
            "be had",
            {.indirectly = true});
   bind_learning(list, options);
+  bind_racing(list, options);
   list.add("calibration-tokens", options.calibration_tokens, "tokens to draw from; 0: all there are",
            {.least = 0, .indirectly = true});
   bind_sequences(list, options);
@@ -152,6 +168,13 @@ void resolve(SearchOptions& options) {
   check_options(options);
   EvolutionOptions& evolution = options.evolution;
   evolution.stages = stages_of(options.words);
+  if (evolution.strategy == StrategyKind::racing) {
+    if (trains(evolution)) {
+      throw UsageError("racing measures candidates as they are", "--training-tokens",
+                       "leave it out, or use the strategy evolution");
+    }
+    evolution.stages = {{1, evolution.racing.tokens, 0}};  // a heat, as far as others ask
+  }
   if (evolution.strategy == StrategyKind::sensitivity) evolution.generations = 0;
   evolution.topology = make_topology(options.words.topology, options.words.migrants,
                                      options.words.migration_interval, evolution.islands, evolution.seed);

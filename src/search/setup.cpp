@@ -1,5 +1,7 @@
 #include "setup.hpp"
 
+#include "streams.hpp"
+
 #include <algorithm>
 #include <fmt/format.h>
 
@@ -150,6 +152,15 @@ void check_stages(SearchSetup& setup) {
   setup.options.evolution.compare_tokens = compare_tokens(setup.options.evolution, pool);
 }
 
+/// What racing makes of the pool; the end is then chosen on what is held back.
+void cut_pool(SearchSetup& setup) {
+  EvolutionOptions& evolution = setup.options.evolution;
+  setup.blocks = cut_blocks(setup.pools.compared, evolution.racing.tokens, evolution.racing.held_back,
+                            stream(evolution.seed, 0, 0, 0, Draw::blocks));
+  setup.pools.held_back = setup.blocks.held_back.sequences;
+  if (!setup.pools.held_back.empty()) evolution.compare_tokens = std::ssize(setup.blocks.held_back.tokens);
+}
+
 }  // namespace
 
 SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Device device) {
@@ -194,10 +205,20 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Dev
   for (const std::filesystem::path& file : options.eval_data) {
     setup.eval_sets.push_back(load_model_sequences(comm, {file}, options.model, setup.config, request));
   }
-  agree(comm, [&] { check_stages(setup); });
+  agree(comm, [&] {
+    check_stages(setup);
+    if (options.evolution.strategy == StrategyKind::racing) cut_pool(setup);
+  });
   setup.longest = request.sequence_length;
   setup.identity = identity_of(setup, fingerprint);
   return setup;
+}
+
+TokenDraw comparison_draw(const SearchSetup& setup) {
+  if (!setup.blocks.held_back.tokens.empty()) return setup.blocks.held_back;
+  const EvolutionOptions& evolution = setup.options.evolution;
+  return draw_tokens(setup.pools.compared, evolution.compare_tokens,
+                     stream(evolution.seed, 0, 0, 0, Draw::comparison));
 }
 
 }  // namespace galapagos

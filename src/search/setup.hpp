@@ -7,6 +7,7 @@
 
 #include <galapagos/search/population.hpp>
 #include <galapagos/search/search_options.hpp>
+#include <galapagos/search/token_blocks.hpp>
 
 namespace galapagos {
 
@@ -19,12 +20,16 @@ struct SearchSetup {
   SearchSpace space;
   std::optional<Budget> budget;
   TokenPools pools;
+  TokenBlocks blocks;  ///< of the pool, for the strategy racing
   std::vector<TokenSet> eval_sets;
   DType precision = DType::f32;
   std::string start_name;  ///< "sensitivity", "uniform", "random" or the file that was given
   std::string identity;
   std::int64_t longest = 1;  ///< tokens of the longest sequence
 };
+
+/// The tokens on which starts are compared: those that racing has held back, or of the whole pool.
+TokenDraw comparison_draw(const SearchSetup& setup);
 
 /// Collective. Checks the options, opens the files and reads the texts.
 SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Device device);

@@ -16,7 +16,8 @@ enum class Draw : std::uint8_t {
   comparison_training = 6,
   start = 7,
   proposal = 8,
-  relaxation = 9
+  relaxation = 9,
+  blocks = 10
 };
 
 inline RandomStream stream(std::uint64_t seed, std::int64_t island, std::int64_t generation,

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/search/racing_options.hpp>
 #include <galapagos/search/relaxation_options.hpp>
 #include <galapagos/search/start.hpp>
 #include <galapagos/search/topology.hpp>
@@ -14,9 +15,10 @@ enum class StrategyKind : std::uint8_t {
   evolution,    ///< offspring are mutations of the island's parent (DarwinLM)
   random,       ///< offspring are random assignments of the same budget: the baseline
   sensitivity,  ///< no generations: what the islands begin with is compared
+  racing,       ///< challengers of a parent are paired with it on common tokens, see Race
 };
 
-/// "evolution", "random" or "sensitivity".
+/// "evolution", "random", "sensitivity" or "racing".
 std::string name_of(StrategyKind strategy);
 
 /// One stage of a selection.
@@ -40,6 +42,7 @@ struct EvolutionOptions {
   std::int64_t eval_every = 0;      ///< generations from one comparison to the next; 0: only at the end
   std::uint64_t seed = 0;
   RelaxationOptions relaxation;  ///< with StartKind::gradient
+  RacingOptions racing;          ///< with StrategyKind::racing
 };
 
 /// Whether any stage fine-tunes its candidates.

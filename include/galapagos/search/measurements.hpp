@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,11 +15,20 @@ enum class Origin : std::uint8_t {
   random,    ///< drawn by the random strategy
   proposal,  ///< of the surrogate
   parent,
-  immigrant
+  immigrant,
+  stride,     ///< an exchange in which the larger module grows by several levels
+  layer,      ///< between the attention and the feed-forward part of a layer
+  removal,    ///< of a whole part of a layer, for which others grow
+  crossover,  ///< of two candidates
+  exchange    ///< of which the surrogate says that it gains
 };
 
-/// "mutation", "random", "proposal", "parent" or "immigrant".
+inline constexpr Origin last_origin = Origin::exchange;
+
+/// Their names: "mutation", "random" and so on.
 std::string name_of(Origin origin);
+/// Nothing where no origin has that name.
+std::optional<Origin> origin_named(const std::string& name);
 
 /// A candidate as one stage of a selection measured it.
 struct Measurement {

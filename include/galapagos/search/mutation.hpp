@@ -1,5 +1,10 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
 #include <galapagos/core/random.hpp>
 #include <galapagos/search/budget.hpp>
 
@@ -11,6 +16,16 @@ namespace galapagos {
 /// number of modules. Where levels have to sum up to one number this is the reference's switch: a module
 /// whose level can go down and one whose level can go up, which may be the same.
 void exchange(const Budget& budget, Assignment& assignment, RandomStream& random);
+
+/// Which of some modules goes to the level that stands beside it, one of them at least.
+using ChooseModule =
+    std::function<std::size_t(const std::vector<std::pair<std::size_t, std::int16_t>>& moves)>;
+
+/// Brings any assignment into the budget: makes modules smaller until it is met, then larger as long as it
+/// stays so, each one that `choose` says; those `pinned` (one per module) keep their levels unless nothing
+/// else helps. False where nothing brings it down.
+bool restore(const Budget& budget, Assignment& assignment, const std::vector<bool>& pinned,
+             const ChooseModule& choose);
 
 /// A mutation of `parent`: min(u1, u2) exchanges, u1 and u2 uniform on {1, 2, 3}.
 Assignment mutate(const Budget& budget, const Assignment& parent, RandomStream& random);

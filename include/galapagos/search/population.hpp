@@ -16,7 +16,8 @@ namespace galapagos {
 /// What candidates are compared on, and what they are fine-tuned on before.
 struct TokenPools {
   TokenSet compared;
-  TokenSet training;  ///< may be empty where no stage trains
+  TokenSet training;                          ///< may be empty where no stage trains
+  std::vector<std::uint32_t> held_back = {};  ///< sequences of `compared` that nothing is learned from
 };
 
 /// The tokens of one stage, the same for all of its candidates.

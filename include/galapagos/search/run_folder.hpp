@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -23,7 +24,8 @@ struct SearchCheckpoint {
 };
 
 /// What a search leaves behind: config.ini, manifest.json, metrics.jsonl, candidates.jsonl,
-/// migrations.csv, checkpoint.h5, best.txt, uniform.txt, start.txt, levels.json. Used on one rank.
+/// archive.jsonl, migrations.csv, checkpoint.h5, best.txt, uniform.txt, start.txt, levels.json. Used on one
+/// rank.
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
@@ -60,6 +62,15 @@ class RunFolder {
   /// levels.json: those that --start gradient has learned so far; empty where there are none.
   void write_levels(const std::string& text) const;
   std::string read_levels() const;
+  /// archive.jsonl of a race: all that was measured, and what was added last.
+  void append_archive(const std::string& lines) const;
+  std::string read_archive() const;
+  /// Drops half-written last lines of archive.jsonl and metrics.jsonl, and comparisons, which are made again.
+  void mend_races() const;
+  /// Islands and generations of which metrics.jsonl tells.
+  std::set<std::pair<std::int64_t, std::int64_t>> told() const;
+  /// migrations.csv: that an island's best went to others.
+  void append_migration(const Migration& migration, std::int64_t generation, double fitness) const;
   void write_manifest(const Json& manifest) const;
 
  private:

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <galapagos/core/random.hpp>
@@ -21,5 +22,8 @@ struct TokenDraw {
 /// Exactly `tokens` tokens of the pool, in a random order of its sequences; all of it, in order, where
 /// `tokens` is its size. The pool has to have them.
 TokenDraw draw_tokens(const TokenSet& pool, std::int64_t tokens, RandomStream random);
+/// The same but for some sequences of the pool, `left_out`; fewer tokens where there are not as many.
+TokenDraw draw_tokens(const TokenSet& pool, std::int64_t tokens, RandomStream random,
+                      std::span<const std::uint32_t> left_out);
 
 }  // namespace galapagos

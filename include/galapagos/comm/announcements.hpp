@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <galapagos/comm/communicator.hpp>
+
+namespace galapagos {
+
+/// Small messages that any rank of a group tells all others whenever it likes, without waiting for them.
+/// Every rank must reach settle(), but for those that an exception ends.
+class Announcements {
+ public:
+  /// Collective.
+  explicit Announcements(const Communicator& comm);
+
+  void tell(std::span<const std::byte> message);
+  /// What another rank has told, if anything has come; each rank's messages come in their order.
+  std::optional<std::vector<std::byte>> next();
+  /// Collective, once nobody tells any more: what was still on its way.
+  std::vector<std::vector<std::byte>> settle();
+
+ private:
+  struct Sent {
+    std::vector<std::byte> message;
+    std::vector<Request> requests;
+  };
+  std::optional<std::vector<std::byte>> receive(int from, bool wait);
+
+  Communicator comm_;
+  std::list<Sent> sent_;
+  std::uint64_t told_ = 0;
+  std::vector<std::uint64_t> heard_;  // from each rank
+};
+
+}  // namespace galapagos

@@ -1,0 +1,135 @@
+#include <fmt/format.h>
+#include <limits>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/search/race_lines.hpp>
+
+namespace galapagos {
+namespace {
+
+bool of_space(const Assignment& assignment, const SearchSpace& space) {
+  if (assignment.size() != space.modules.size()) return false;
+  for (std::size_t i = 0; i < assignment.size(); ++i) {
+    if (assignment[i] < 0 || assignment[i] > space.modules[i].last()) return false;
+  }
+  return true;
+}
+
+/// Runs `read` on a parsed line; nothing where something in it is missing or of another type.
+template <typename Read>
+auto read_line(const std::string& line, const Read& read) -> decltype(read(Json())) {
+  const Json json = Json::parse(line, nullptr, false);
+  if (!json.is_object()) return std::nullopt;
+  try {
+    return read(json);
+  } catch (const Json::exception&) {
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+std::string to_line(const MeasuredTrial& measured) {
+  Json line;
+  line["generation"] = measured.generation;
+  line["island"] = measured.island;
+  line["trial"] = measured.index;
+  line["block"] = measured.block;
+  line["origin"] = name_of(measured.trial.origin);
+  line["expected"] = measured.trial.expected;
+  line["levels"] = measured.trial.assignment;
+  line["sums"] = measured.sums;
+  return line.dump();
+}
+
+Json to_json(const Standing& standing) {
+  Json line;
+  line["generation"] = standing.generation;
+  line["island"] = standing.island;
+  line["evaluations"] = standing.evaluations;
+  line["trials"] = standing.trials;
+  line["best"] = standing.loss;
+  line["blocks"] = standing.blocks;
+  line["mean"] = standing.mean;
+  line["improved"] = standing.improved;
+  line["challengers"] = standing.challengers;
+  for (const auto& [way, share] : standing.shares) line["shares"][name_of(way)] = share;
+  line["levels"] = standing.incumbent;
+  return line;
+}
+
+std::string to_line(const Standing& standing) {
+  return to_json(standing).dump();
+}
+
+std::optional<MeasuredTrial> trial_of(const std::string& line, const SearchSpace& space) {
+  return read_line(line, [&](const Json& json) -> std::optional<MeasuredTrial> {
+    MeasuredTrial measured;
+    measured.generation = json.at("generation").get<std::int64_t>();
+    measured.island = json.at("island").get<std::int64_t>();
+    measured.index = json.at("trial").get<std::int64_t>();
+    measured.block = json.at("block").get<std::int64_t>();
+    const auto origin = origin_named(json.at("origin").get<std::string>());
+    if (!origin) return std::nullopt;
+    measured.trial.origin = *origin;
+    measured.trial.expected = json.at("expected").get<double>();
+    measured.trial.assignment = json.at("levels").get<Assignment>();
+    if (!of_space(measured.trial.assignment, space)) return std::nullopt;
+    for (const Json& sum : json.at("sums"))
+      measured.sums.push_back(sum.is_null() ? std::numeric_limits<double>::quiet_NaN() : sum.get<double>());
+    return measured;
+  });
+}
+
+std::optional<Standing> standing_of(const std::string& line, const SearchSpace& space) {
+  return read_line(line, [&](const Json& json) -> std::optional<Standing> {
+    const auto number = [&](const char* name) {
+      const Json& value = json.at(name);
+      return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+    };
+    Standing standing;
+    standing.generation = json.at("generation").get<std::int64_t>();
+    standing.island = json.at("island").get<std::int64_t>();
+    standing.evaluations = json.at("evaluations").get<std::int64_t>();
+    standing.trials = json.at("trials").get<std::int64_t>();
+    standing.loss = number("best");
+    standing.blocks = json.at("blocks").get<std::int64_t>();
+    standing.mean = number("mean");
+    standing.improved = json.at("improved").get<bool>();
+    standing.challengers = json.at("challengers").get<std::int64_t>();
+    if (json.contains("shares")) {
+      for (const auto& [name, share] : json["shares"].items()) {
+        const auto way = origin_named(name);
+        if (!way) return std::nullopt;
+        standing.shares[*way] = share.get<double>();
+      }
+    }
+    standing.incumbent = json.at("levels").get<Assignment>();
+    if (!of_space(standing.incumbent, space)) return std::nullopt;
+    return standing;
+  });
+}
+
+std::vector<MeasuredTrial> trials_of(const std::string& text, const SearchSpace& space,
+                                     const EvolutionOptions& options, const std::vector<TokenDraw>& blocks,
+                                     const std::string& where) {
+  std::vector<MeasuredTrial> trials;
+  std::size_t at = 0;
+  for (std::int64_t number = 1;; ++number) {
+    const std::size_t end = text.find('\n', at);
+    if (end == std::string::npos) return trials;
+    auto trial = trial_of(text.substr(at, end - at), space);
+    const bool sound = trial && trial->island >= 0 && trial->island < options.islands &&
+                       trial->generation >= 1 && trial->index >= 0 && trial->block >= 0 &&
+                       trial->block < std::ssize(blocks) &&
+                       trial->sums.size() == segments_of(blocks[static_cast<std::size_t>(trial->block)]);
+    if (!sound) {
+      throw InputError(fmt::format("line {} of the archive is none of this search", number), where,
+                       "begin the search anew with --fresh");
+    }
+    trials.push_back(std::move(*trial));
+    at = end + 1;
+  }
+}
+
+}  // namespace galapagos
