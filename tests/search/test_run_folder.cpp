@@ -148,7 +148,7 @@ TEST_CASE("where the last checkpoint is damaged, the one before is taken", "[run
   }
   damage([](Hdf5File& file) { file.write_attribute("/", "format_version", std::int64_t{99}); });
   damage([](Hdf5File& file) {
-    file.write_values("/measured_origins", Hdf5Type::u8, std::vector<std::uint8_t>{0, 2, 3, 9});
+    file.write_values("/measured_origins", Hdf5Type::u8, std::vector<std::uint8_t>{0, 2, 3, 11});
   });
   damage([](Hdf5File& file) {
     file.write_values("/measured_levels", Hdf5Type::i32, std::vector<std::int32_t>(4 * 6, 5));
