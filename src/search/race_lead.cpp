@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/search/front.hpp>
 
 namespace galapagos {
 namespace {
@@ -26,20 +27,46 @@ std::vector<MeasuredTrial> saved_trials(const Communicator& comm, const SearchSe
 void lead_races(const Communicator& comm, const SearchSetup& setup, const Population& start,
                 const MeasureLosses& losses, const Evaluator& evaluator, std::optional<Recorder>& recorder,
                 const std::function<std::optional<std::string>()>& interrupted, PhaseTimes& times) {
-  std::vector<Assignment> starts;
+  const EvolutionOptions& evolution = setup.options.evolution;
+  std::vector<Assignment> starts, finalists;
   for (const IslandState& island : start.islands) starts.push_back(island.elites.front().assignment);
-  Racing racing{std::span(&*setup.budget, 1),       setup.blocks.raced, losses, {}, {}, interrupted,
-                saved_trials(comm, setup, recorder)};
-  racing.measured = [&](const std::string& lines) { recorder->measured(lines); };
-  racing.standing = [&](const Standing& standing) { recorder->standing(standing, start); };
-  const std::vector<Standing> last = race(comm, setup.space, setup.options.evolution, racing, starts, &times);
-
-  std::vector<Assignment> finalists;
+  std::vector<Standing> last;
+  if (evolution.strategy == StrategyKind::racing) {
+    Racing racing{
+        setup.budgets, setup.blocks.raced, losses, {}, {}, interrupted, saved_trials(comm, setup, recorder)};
+    racing.measured = [&](const std::string& lines) { recorder->measured(lines); };
+    racing.standing = [&](const Standing& standing) { recorder->standing(standing, start); };
+    last = race(comm, setup.space, evolution, racing, starts, &times);
+  }
   for (const Standing& standing : last) finalists.push_back(standing.incumbent);
-  finalists.push_back(starts.front());
-  const Comparison comparison = compare_assignments(comm, finalists, {comparison_draw(setup), {}}, evaluator,
-                                                    interrupted, "while the islands are compared", &times);
-  agree_at_root(comm, [&] { recorder->end_races(last, start, comparison); });
+  // Where they began, too: what was gained may not hold on other tokens.
+  const std::size_t began = setup.budgets.size() == 1 && !last.empty() ? 1 : starts.size();
+  finalists.insert(finalists.end(), starts.begin(), starts.begin() + static_cast<std::ptrdiff_t>(began));
+  const StageTokens tokens{comparison_draw(setup), {}};
+  const std::string when = "while the islands are compared";
+  if (setup.budgets.size() == 1) {
+    const Comparison comparison =
+        compare_assignments(comm, finalists, tokens, evaluator, interrupted, when, &times);
+    agree_at_root(comm, [&] { recorder->end_races(last, start, comparison); });
+    return;
+  }
+  Evaluator some = evaluator;
+  some.extra_items = 0;
+  const std::vector<double> fitness =
+      compare_assignments(comm, finalists, tokens, some, interrupted, when, &times).fitness;
+  const std::vector<FrontPoint> front =
+      agree_on(comm, [&] { return choose_front(setup.options.targets, setup.budgets, finalists, fitness); });
+  std::vector<double> extra;
+  if (evaluator.extra_items > 0) {  // of every point
+    std::vector<Assignment> points;
+    for (const FrontPoint& point : front) points.push_back(point.assignment);
+    some.extra_items = points.size() * evaluator.extra_items;
+    some.extra = [&](const Assignment&, std::size_t item) {
+      return evaluator.extra(points[item / evaluator.extra_items], item % evaluator.extra_items);
+    };
+    extra = compare_assignments(comm, points, tokens, some, interrupted, when, &times).extra;
+  }
+  agree_at_root(comm, [&] { recorder->end_front(last, start, front, extra); });
 }
 
 }  // namespace galapagos

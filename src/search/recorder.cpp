@@ -20,6 +20,13 @@ std::string count(std::int64_t number) {
   return human_count(static_cast<std::uint64_t>(number));
 }
 
+/// As a field of a CSV file.
+std::string quoted(const std::string& text) {
+  std::string field = "\"";
+  for (const char c : text) field += c == '"' ? "\"\"" : std::string(1, c);
+  return field + "\"";
+}
+
 }  // namespace
 
 void Recorder::learn(const std::string& levels, const Population& start) {
@@ -74,30 +81,22 @@ void Recorder::generation(const Population& population, std::span<const Migratio
   progress_->advance(1, fmt::format("best {:.5g}", best));
 }
 
-void Recorder::comparison(const Population& population, const Comparison& comparison) {
-  const std::size_t best = comparison.best();
-  const Assignment& winner = population.islands[best].elites.front().assignment;
-  Json line;
-  line["generation"] = population.generation;
-  line["comparison"] = comparison.fitness;
-  line["best_island"] = best;
-  line["fitness"] = comparison.fitness[best];
-  std::string said;
+Json Recorder::perplexities(std::span<const double> extra) const {
+  Json found = Json::object();
   for (std::size_t set = 0; set < setup_.eval_sets.size(); ++set) {
     double nll = 0, tokens = 0;
     for (std::size_t i = 0; i < parts_.size(); ++i) {
       if (parts_[i].set != set) continue;
       const auto predicted = static_cast<double>(parts_[i].draw.predicted());
-      nll += comparison.extra[i] * predicted;
+      nll += extra[i] * predicted;
       tokens += predicted;
     }
-    const std::string name = setup_.options.eval_data[set].string();
-    line["perplexity"][name] = std::exp(nll / tokens);
-    said += fmt::format(", perplexity {:.4f} on {}", std::exp(nll / tokens), name);
+    found[setup_.options.eval_data[set].string()] = std::exp(nll / tokens);
   }
-  folder_.append_metrics({line});
-  const std::int64_t parameters = setup_.space.parameters(winner);
-  const std::int64_t dense = setup_.space.fixed_parameters + setup_.space.dense_parameters();
+  return found;
+}
+
+void Recorder::begin_manifest(const Population& population) {
   std::int64_t evaluations = 0;
   ranks_so_far_ = surrogate_ranks_so_far_ = {};
   for (const IslandState& island : population.islands) {
@@ -105,10 +104,6 @@ void Recorder::comparison(const Population& population, const Comparison& compar
     ranks_so_far_ += island.ranks;
     surrogate_ranks_so_far_ += island.surrogate_ranks;
   }
-  log_info("generation {}: best fitness {:.6g} on {} tokens, island {}, {} of {} parameters{}",
-           population.generation, comparison.fitness[best], count(setup_.options.evolution.compare_tokens),
-           best, count(parameters), count(dense), said);
-
   Json& manifest = manifest_;
   manifest["tool_version"] = version_with_revision();
   manifest["command"] = "search";
@@ -125,17 +120,40 @@ void Recorder::comparison(const Population& population, const Comparison& compar
   manifest["generations"] = population.generation;
   manifest["evaluations"] = evaluations;
   manifest["seconds"] = elapsed();
-  manifest["best"] = {{"fitness", comparison.fitness[best]},
-                      {"island", best},
-                      {"parameters", parameters},
-                      {"dense_parameters", dense}};
+}
+
+void Recorder::comparison(const Population& population, const Comparison& comparison) {
+  const std::size_t best = comparison.best();
+  const Assignment& winner = population.islands[best].elites.front().assignment;
+  Json line;
+  line["generation"] = population.generation;
+  line["comparison"] = comparison.fitness;
+  line["best_island"] = best;
+  line["fitness"] = comparison.fitness[best];
+  const Json perplexity = perplexities(comparison.extra);
+  std::string said;
+  for (const auto& [name, value] : perplexity.items()) {
+    line["perplexity"][name] = value;
+    said += fmt::format(", perplexity {:.4f} on {}", value.get<double>(), name);
+  }
+  folder_.append_metrics({line});
+  const std::int64_t parameters = setup_.space.parameters(winner);
+  const std::int64_t dense = setup_.space.fixed_parameters + setup_.space.dense_parameters();
+  log_info("generation {}: best fitness {:.6g} on {} tokens, island {}, {} of {} parameters{}",
+           population.generation, comparison.fitness[best], count(setup_.options.evolution.compare_tokens),
+           best, count(parameters), count(dense), said);
+  begin_manifest(population);
+  manifest_["best"] = {{"fitness", comparison.fitness[best]},
+                       {"island", best},
+                       {"parameters", parameters},
+                       {"dense_parameters", dense}};
   if (setup_.space.has_end_losses()) {
-    manifest["best"]["predicted"] = setup_.space.predicted_loss(winner);
-    manifest["rank_correlation"] = ranks_so_far_.correlation();
-    manifest["surrogate_rank_correlation"] = surrogate_ranks_so_far_.correlation();
+    manifest_["best"]["predicted"] = setup_.space.predicted_loss(winner);
+    manifest_["rank_correlation"] = ranks_so_far_.correlation();
+    manifest_["surrogate_rank_correlation"] = surrogate_ranks_so_far_.correlation();
   }
   folder_.write_best(to_text(setup_.space, winner));
-  folder_.write_manifest(manifest);
+  folder_.write_manifest(manifest_);
 }
 
 void Recorder::standing(const Standing& standing, const Population& start) {
@@ -157,25 +175,63 @@ void Recorder::standing(const Standing& standing, const Population& start) {
   if (take_checkpoint_request()) log_info("all that is measured is saved, as asked for by SIGUSR1");
 }
 
-void Recorder::end_races(const std::vector<Standing>& last, const Population& start,
-                         const Comparison& compared) {
+Population Recorder::ended(const std::vector<Standing>& last, const Population& start) {
   Population population = start;
   population.generation = setup_.options.evolution.generations;
   folder_.save({setup_.identity, population, elapsed()});
-  Comparison of_islands = compared;
-  of_islands.fitness.resize(last.size());
   for (const Standing& standing : last) {
     IslandState& island = population.islands[static_cast<std::size_t>(standing.island)];
     island.elites = {{standing.incumbent, standing.loss}};
     island.evaluations = standing.evaluations;
     island.tokens = standing.evaluations * setup_.options.evolution.racing.tokens;
   }
+  return population;
+}
+
+void Recorder::end_races(const std::vector<Standing>& last, const Population& start,
+                         const Comparison& compared) {
+  Population population = ended(last, start);
+  Comparison of_islands = compared;
+  of_islands.fitness.resize(last.size());
   if (compared.best() == last.size()) {
     log_info("no island's best is better than the start on what was held back: the start is the best");
     population.islands.front().elites = start.islands.front().elites;
     of_islands.fitness.front() = compared.fitness.back();
   }
   comparison(population, of_islands);
+}
+
+void Recorder::end_front(const std::vector<Standing>& last, const Population& start,
+                         const std::vector<FrontPoint>& front, const std::vector<double>& extra) {
+  const Population population = ended(last, start);
+  begin_manifest(population);
+  const std::size_t items = extra.size() / front.size();
+  std::string table = "sparsity,parameters,fitness,file";
+  for (const auto& file : setup_.options.eval_data) table += "," + quoted("perplexity on " + file.string());
+  table += "\n";
+  manifest_["front"] = Json::array();
+  for (std::size_t k = 0; k < front.size(); ++k) {
+    const FrontPoint& point = front[k];
+    const std::int64_t parameters = setup_.space.parameters(point.assignment);
+    const std::string file = fmt::format("best-{}.txt", point.sparsity);
+    folder_.write_text(file, galapagos::to_text(setup_.space, point.assignment));
+    Json line{
+        {"sparsity", point.sparsity}, {"fitness", point.fitness}, {"parameters", parameters}, {"file", file}};
+    table += fmt::format("{},{},{},{}", point.sparsity, parameters, point.fitness, file);
+    std::string said;
+    const Json perplexity = perplexities(std::span(extra).subspan(k * items, items));
+    for (const auto& [name, value] : perplexity.items()) {
+      line["perplexity"][name] = value;
+      table += fmt::format(",{}", value.get<double>());
+      said += fmt::format(", perplexity {:.4f} on {}", value.get<double>(), name);
+    }
+    table += "\n";
+    log_info("sparsity {}: best fitness {:.6g} on {} tokens, {} parameters, {}{}", point.sparsity,
+             point.fitness, count(setup_.options.evolution.compare_tokens), count(parameters), file, said);
+    manifest_["front"].push_back(std::move(line));
+  }
+  folder_.write_text("front.csv", table);
+  folder_.write_manifest(manifest_);
 }
 
 void Recorder::finish(const RunReport& report) {
@@ -208,8 +264,8 @@ std::optional<SearchCheckpoint> open_run(const Communicator& comm, const RunFold
     } else {
       if (setup.options.fresh) folder.clear(false);
       folder.begin(setup.options.config_ini);
-      start = {setup.identity, initial_population(strategy, setup.options.evolution.islands), 0};
-      folder.write_uniform(to_text(setup.space, setup.budget->uniform()));
+      start = {setup.identity, first_population(setup, strategy), 0};
+      folder.write_uniform(to_text(setup.space, setup.budgets.front().uniform()));
       folder.write_start(to_text(setup.space, start.population.islands.front().elites.front().assignment));
       folder.save(start);
     }

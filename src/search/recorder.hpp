@@ -15,6 +15,7 @@
 #include <galapagos/core/progress.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/search/front.hpp>
 #include <galapagos/search/race.hpp>
 #include <galapagos/search/run_folder.hpp>
 #include <galapagos/search/strategy.hpp>
@@ -49,10 +50,19 @@ class Recorder {
   void standing(const Standing& standing, const Population& start);
   /// `comparison` is of the islands' last and of where the first of them began.
   void end_races(const std::vector<Standing>& last, const Population& start, const Comparison& comparison);
+  /// The same of a front; `extra`: of each of its points.
+  void end_front(const std::vector<Standing>& last, const Population& start,
+                 const std::vector<FrontPoint>& front, const std::vector<double>& extra);
   /// Adds where the time went to the manifest, and says how well losses were predicted.
   void finish(const RunReport& report);
 
  private:
+  /// What all manifests begin with.
+  void begin_manifest(const Population& population);
+  /// The perplexity on each of the files to evaluate on, from the losses of their parts.
+  Json perplexities(std::span<const double> extra) const;
+  /// Where all islands of a race have come to.
+  Population ended(const std::vector<Standing>& last, const Population& start);
   double elapsed() const { return spent_before_ + watch_.seconds(); }
 
   RunFolder folder_;

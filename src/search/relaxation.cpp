@@ -156,6 +156,17 @@ Relaxation relaxed(const Assignment& assignment) {
   return begin;
 }
 
+Relaxation moved(const SearchSpace& space, const Budget& budget, const Relaxation& from) {
+  Relaxation begin = from;
+  begin.step = 0;
+  begin.levels = from.settled;
+  correct(space, budget, begin.levels);
+  begin.settled = begin.levels;
+  begin.slope.assign(begin.levels.size(), 0.0);
+  begin.squares = begin.slope;
+  return begin;
+}
+
 void advance(const SearchSpace& space, const Budget& budget, const RelaxationOptions& options,
              const std::vector<double>& gradient, Relaxation& relaxation) {
   const std::size_t modules = gradient.size();

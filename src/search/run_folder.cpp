@@ -129,9 +129,9 @@ SearchCheckpoint read_checkpoint(const fs::path& path, const SearchSpace& space)
 }  // namespace
 
 OwnFiles search_files() {
-  return {"config.ini*",     "manifest.json*",  "metrics.jsonl*", "candidates.jsonl*",
-          "migrations.csv*", "checkpoint*.h5*", "best.txt*",      "uniform.txt*",
-          "start.txt*",      "levels.json*",    "archive.jsonl*"};
+  return {"config.ini*",     "manifest.json*", "metrics.jsonl*", "candidates.jsonl*", "migrations.csv*",
+          "checkpoint*.h5*", "best.txt*",      "uniform.txt*",   "start.txt*",        "levels.json*",
+          "archive.jsonl*",  "best-*.txt*",    "front.csv*"};
 }
 
 Found RunFolder::found() const {
@@ -298,6 +298,10 @@ void RunFolder::append_migration(const Migration& migration, std::int64_t genera
 
 void RunFolder::write_best(const std::string& text) const {
   write_file_atomically(path_ / "best.txt", text);
+}
+
+void RunFolder::write_text(const std::string& name, const std::string& text) const {
+  write_file_atomically(path_ / name, text);
 }
 
 void RunFolder::write_uniform(const std::string& text) const {

@@ -1,7 +1,7 @@
 #include "answers.hpp"
 #include "followers.hpp"
 #include "gradient_start.hpp"
-#include "island_comparison.hpp"
+#include "learned_start.hpp"
 #include "race_lead.hpp"
 #include "recorder.hpp"
 #include "search_memory.hpp"
@@ -31,7 +31,7 @@ std::string count(std::int64_t number) {
 
 void log_beginning(const SearchSetup& setup, const ReplicaGrid& grid) {
   const std::int64_t dense = setup.space.fixed_parameters + setup.space.dense_parameters();
-  const Assignment uniform = setup.budget->uniform();
+  const Assignment uniform = setup.budgets.front().uniform();
   log_info("{} modules, {} parameters of {} prunable; the uniform assignment leaves {} of {}",
            setup.space.modules.size(), count(setup.space.dense_parameters()), count(dense),
            count(setup.space.parameters(uniform)), count(dense));
@@ -95,46 +95,6 @@ Followers::Work measurements(Replica& replica, const Shards& shards, const Searc
   return work;
 }
 
-/// On the replicas' roots: puts learned levels in the place of the islands' starts where they are better than
-/// the first island's.
-void start_by_gradient(const Communicator& comm, const SearchSetup& setup, const Followers::Work& led,
-                       const Evaluator& evaluator, Population& start, std::optional<Recorder>& recorder,
-                       const Interrupted& interrupted, PhaseTimes& times) {
-  const EvolutionOptions& evolution = setup.options.evolution;
-  const Assignment before = start.islands.front().elites.front().assignment;
-  std::string saved;
-  agree_at_root(comm, [&] { saved = recorder->learned(); });
-  saved = comm.broadcast_string(saved);
-  Relaxation learned = relaxed(before);
-  agree(comm, [&] {
-    if (!saved.empty())
-      learned = Relaxation::from_json(saved, setup.space, (setup.options.output / "levels.json").string());
-  });
-  const bool had_learned = learned.step == evolution.relaxation.steps;
-  LevelLearning learning{
-      led.gradient, [&](const Relaxation& levels) { recorder->learn(levels.to_json(), start); }, interrupted};
-  learned = learn_levels(comm, setup.space, *setup.budget, evolution, setup.pools, std::move(learned),
-                         learning, &times);
-  const std::vector<Assignment> found =
-      agree_on(comm, [&] { return assignments_of(setup.space, *setup.budget, evolution, learned); });
-  // A search that was killed after this begins at what it has chosen.
-  if (had_learned && before == found.front()) return;
-  Evaluator plain = evaluator;
-  plain.extra_items = 0;
-  const std::vector<double> fitness =
-      compare_assignments(comm, {before, found.front()}, {comparison_draw(setup), {}}, plain, interrupted,
-                          "while starts are compared", &times)
-          .fitness;
-  const bool better = std::isfinite(fitness[1]) && !(fitness[0] <= fitness[1]);
-  if (comm.is_root()) {
-    log_info("levels learned by gradient: fitness {:.6g} on {} tokens, before {:.6g}{}", fitness[1],
-             count(evolution.compare_tokens), fitness[0], better ? "" : ": the islands begin as before");
-  }
-  for (std::size_t island = 0; better && island < found.size(); ++island)
-    start.islands[island].elites.front().assignment = found[island];
-  agree_at_root(comm, [&] { recorder->begin(start); });
-}
-
 /// On the replicas' roots: the evolution, written down by the first of them.
 void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& strategy, Population start,
           Followers& followers, const Replica& replica, std::size_t parts, std::optional<Recorder>& recorder,
@@ -158,9 +118,10 @@ void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& str
     return reason;
   };
   if (setup.options.evolution.start.kind == StartKind::gradient && start.generation == 0) {
-    start_by_gradient(grid.same_shard(), setup, led, evaluator, start, recorder, any_interrupted, times);
+    start_by_gradient(grid.same_shard(), setup, led.gradient, evaluator, start, recorder, any_interrupted,
+                      times);
   }
-  if (setup.options.evolution.strategy == StrategyKind::racing) {
+  if (setup.options.evolution.strategy == StrategyKind::racing || setup.budgets.size() > 1) {
     return lead_races(grid.same_shard(), setup, start, led.losses, evaluator, recorder, any_interrupted,
                       times);
   }
@@ -218,7 +179,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   if (comm.is_root()) log_beginning(setup, grid);
   if (options.dry_run) return;
 
-  const auto strategy = make_strategy(setup.space, *setup.budget, setup.options.evolution);
+  const auto strategy = make_strategy(setup.space, setup.budgets.front(), setup.options.evolution);
   std::optional<SearchCheckpoint> opened = open_run(comm, folder, setup, *strategy, found);
   if (!opened) return;
   SearchCheckpoint start = std::move(*opened);

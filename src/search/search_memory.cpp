@@ -38,7 +38,7 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
                             setup.database->header().dtype,
                             options.batch_tokens,
                             setup.longest,
-                            most_parameters(setup.space, *setup.budget),
+                            most_parameters(setup.space, setup.budgets.front()),
                             grid.replicas(),
                             device,
                             !options.eval_data.empty()};

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/options.hpp>
+#include <galapagos/search/front.hpp>
 #include <galapagos/search/search_options.hpp>
 
 namespace galapagos {
@@ -63,6 +65,14 @@ void bind_racing(Options& list, SearchOptions& options) {
            {.least = 0, .most = 1000, .decides = races, .indirectly = true});
 }
 
+void bind_targets(Options& list, SearchOptions& options) {
+  list.add_text(
+      "targets", [&options] { return fmt::format("{}", fmt::join(options.targets, " ")); },
+      [&options](const std::string& text) { options.targets = parse_targets(text); },
+      "or: sparsities of a front of several sizes, as \"0.2 0.3 0.4\" or 0.2:0.5:0.1; --islands of each",
+      {.decides = !options.targets.empty()});
+}
+
 std::vector<SelectionStage> stages_of(const SearchWords& words) {
   const auto survivors = parse_integers(words.survivors, "--survivors");
   const auto tokens = parse_integers(words.tokens, "--tokens");
@@ -100,6 +110,16 @@ std::vector<SelectionStage> stages_of(const SearchWords& words) {
   return stages;
 }
 
+void check_front(const SearchOptions& options) {
+  if (options.target.count() > 0)
+    throw UsageError("a target beside --targets", "--targets", "give one of the two");
+  const StrategyKind strategy = options.evolution.strategy;
+  if (strategy != StrategyKind::racing && strategy != StrategyKind::sensitivity) {
+    throw UsageError(fmt::format("several sizes with the strategy {}", name_of(strategy)), "--targets",
+                     "use --strategy racing or sensitivity");
+  }
+}
+
 }  // namespace
 
 void bind(Options& list, SearchOptions& options) {
@@ -111,6 +131,7 @@ void bind(Options& list, SearchOptions& options) {
            {.required = true, .indirectly = true});
   list.add("output", options.output, "folder of the run", {.required = true});
   bind(list, options.target);
+  bind_targets(list, options);
   bind_islands(list, options);
   bind_tuning(list, options);
   list.add_choice("fitness", options.fitness.kind, "fitness", fitness_choices(), "kl, sparse_kl or ppl",
@@ -176,6 +197,11 @@ void resolve(SearchOptions& options) {
     evolution.stages = {{1, evolution.racing.tokens, 0}};  // a heat, as far as others ask
   }
   if (evolution.strategy == StrategyKind::sensitivity) evolution.generations = 0;
+  if (!options.targets.empty()) {
+    check_front(options);
+    options.target.sparsity = options.targets.front();
+    evolution.islands *= std::ssize(options.targets);
+  }
   evolution.topology = make_topology(options.words.topology, options.words.migrants,
                                      options.words.migration_interval, evolution.islands, evolution.seed);
 }

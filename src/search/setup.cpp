@@ -85,14 +85,19 @@ Start start_for(const SearchSetup& setup) {
         "of a weight with nothing does as much as the weight",
         "--start gradient", "give another start");
   }
-  if (strategy != StrategyKind::sensitivity) return make_start(setup.space, *setup.budget, options.start);
+  const bool by_name = options.start == "auto" || options.start == "uniform" ||
+                       options.start == "sensitivity" || options.start == name_of(StartKind::gradient);
+  if (setup.budgets.size() > 1 && !by_name)
+    throw UsageError("a start of one size for several", "--start", "leave it out, or give gradient");
+  if (strategy != StrategyKind::sensitivity)
+    return make_start(setup.space, setup.budgets.front(), options.start);
   if (options.start == name_of(StartKind::gradient))
-    return make_start(setup.space, *setup.budget, options.start);
+    return make_start(setup.space, setup.budgets.front(), options.start);
   if (asked && options.start != "sensitivity") {
     throw UsageError("the strategy sensitivity compares starts by sensitivity or by gradient alone",
                      "--start", "give gradient, or leave it out");
   }
-  return make_start(setup.space, *setup.budget, "sensitivity");
+  return make_start(setup.space, setup.budgets.front(), "sensitivity");
 }
 
 /// UsageError where the surrogate has nothing to propose from, or too much is asked of it.
@@ -181,7 +186,12 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Dev
   SequenceRequest request;
   agree(comm, [&] {
     options.target = resolved(setup.space, options.target);
-    setup.budget = make_budget(setup.space, options.target);
+    setup.budgets.push_back(make_budget(setup.space, options.target));
+    for (std::size_t k = 1; k < options.targets.size(); ++k) {
+      SizeTarget target;
+      target.sparsity = options.targets[k];
+      setup.budgets.push_back(make_budget(setup.space, target));
+    }
     options.evolution.start = start_for(setup);
     check_proposals(setup);
     setup.start_name = options.evolution.strategy == StrategyKind::random ? "random"
@@ -219,6 +229,22 @@ TokenDraw comparison_draw(const SearchSetup& setup) {
   const EvolutionOptions& evolution = setup.options.evolution;
   return draw_tokens(setup.pools.compared, evolution.compare_tokens,
                      stream(evolution.seed, 0, 0, 0, Draw::comparison));
+}
+
+Population first_population(const SearchSetup& setup, const Strategy& strategy) {
+  const EvolutionOptions& evolution = setup.options.evolution;
+  if (setup.budgets.size() == 1) return initial_population(strategy, evolution.islands);
+  Population population;
+  const auto sizes = std::ssize(setup.budgets);
+  for (std::int64_t island = 0; island < evolution.islands; ++island) {
+    IslandState state;
+    state.elites.push_back(
+        {start_of_island(setup.space, setup.budgets[static_cast<std::size_t>(island % sizes)],
+                         evolution.start, evolution.seed, island / sizes),
+         0.0});
+    population.islands.push_back(std::move(state));
+  }
+  return population;
 }
 
 }  // namespace galapagos

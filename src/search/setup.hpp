@@ -7,6 +7,7 @@
 
 #include <galapagos/search/population.hpp>
 #include <galapagos/search/search_options.hpp>
+#include <galapagos/search/strategy.hpp>
 #include <galapagos/search/token_blocks.hpp>
 
 namespace galapagos {
@@ -18,7 +19,7 @@ struct SearchSetup {
   std::optional<Checkpoint> checkpoint;
   std::optional<DatabaseReader> database;
   SearchSpace space;
-  std::optional<Budget> budget;
+  std::vector<Budget> budgets;  ///< one, or one for each size of a front, the largest first
   TokenPools pools;
   TokenBlocks blocks;  ///< of the pool, for the strategy racing
   std::vector<TokenSet> eval_sets;
@@ -27,6 +28,10 @@ struct SearchSetup {
   std::string identity;
   std::int64_t longest = 1;  ///< tokens of the longest sequence
 };
+
+/// The islands where they begin, as generation 0; with several sizes, island i has that of place i modulo
+/// their number.
+Population first_population(const SearchSetup& setup, const Strategy& strategy);
 
 /// The tokens on which starts are compared: those that racing has held back, or of the whole pool.
 TokenDraw comparison_draw(const SearchSetup& setup);

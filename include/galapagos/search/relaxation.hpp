@@ -27,6 +27,9 @@ struct Relaxation {
 /// At an assignment, which meets the budget.
 Relaxation relaxed(const Assignment& assignment);
 
+/// From where another budget's levels have settled, along the costs into this one; no step is done yet.
+Relaxation moved(const SearchSpace& space, const Budget& budget, const Relaxation& from);
+
 /// One step of stochastic gradient descent along the budget: against the gradient of the mean loss less its
 /// part along the costs (the Lagrangian's, its multipliers by least squares), every module's scaled by the
 /// root of the mean square of that and of its level's price. What costs too much then is corrected along the

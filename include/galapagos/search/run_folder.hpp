@@ -55,6 +55,8 @@ class RunFolder {
   void append_candidates(const SearchSpace& space, const Population& population) const;
   void append_migrations(const Population& population, std::span<const Migration> migrations) const;
   void write_best(const std::string& text) const;
+  /// A file of a front: best-0.5.txt and so on, or front.csv.
+  void write_text(const std::string& name, const std::string& text) const;
   /// uniform.txt: the most even assignment, to compare with.
   void write_uniform(const std::string& text) const;
   /// start.txt: where the first island began.

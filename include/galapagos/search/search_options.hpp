@@ -30,7 +30,8 @@ struct SearchOptions : RunOptions {
       training_data;                    ///< to fine-tune candidates on; none: the calibration data
   std::int64_t calibration_tokens = 0;  ///< of the pool that stages draw from; 0: all there are
   SizeTarget target;
-  std::string start = "auto";  ///< see make_start()
+  std::vector<double> targets;  ///< sparsities of a front, ascending; empty: one size
+  std::string start = "auto";   ///< see make_start()
   Fitness fitness;
   FineTuning tuning;
   SearchWords words;
@@ -45,8 +46,9 @@ void bind(Options& list, SearchOptions& options);
 
 /// UsageError where a number is out of its range.
 void check_options(const SearchOptions& options);
-/// Makes what stands in `words` to stages and topology. UsageError as check_options() and make_topology(),
-/// and where there are no such stages.
+/// Makes what stands in `words` to stages and topology, and islands for each of several targets, the first
+/// of which the target then is. UsageError as check_options() and make_topology(), and where there are no
+/// such stages.
 void resolve(SearchOptions& options);
 
 }  // namespace galapagos
