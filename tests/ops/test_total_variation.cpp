@@ -1,9 +1,11 @@
+#include "ops/columns.hpp"
 #include "ops/devices.hpp"
 
 #include <galapagos/ops/divergence.hpp>
 #include <galapagos/ops/total_variation.hpp>
 
 using namespace galapagos;
+using test::columns_of;
 using test::on;
 using test::random_tensor;
 
@@ -64,14 +66,6 @@ Values difference64(const Values& p, Values q, double weight) {
     logit = kept;
   }
   return found;
-}
-
-OwnedTensor columns_of(const Tensor& whole, std::int64_t first, std::int64_t last) {
-  const std::int64_t rows = whole.rows(), width = last - first;
-  OwnedTensor part({rows, width}, DType::f32, Device::cpu, "test");
-  for (std::int64_t row = 0; row < rows; ++row)
-    std::copy_n(whole.floats() + row * whole.columns() + first, width, part->floats() + row * width);
-  return part;
 }
 
 double furthest(const std::vector<float>& found, const Values& wanted) {

@@ -92,7 +92,8 @@ TEST_CASE("the fitness of any assignment is that of the model with zeros in plac
             CHECK(std::abs(found[i] - expected) < 1e-6 + 1e-5 * std::abs(expected));
           }
           if (row_of(kind.kind).with_dense) {
-            CHECK(std::abs(found[0]) < 1e-7);
+            // Logits that differ by rounding: a divergence grows with its square, a distance with it.
+            CHECK(std::abs(found[0]) < (kind.kind == FitnessKind::tv ? 2e-6 : 1e-7));
             CHECK(found[1] > 1e-6);
           }
         }
