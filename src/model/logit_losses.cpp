@@ -4,6 +4,7 @@
 #include <galapagos/model/logit_losses.hpp>
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/divergence.hpp>
+#include <galapagos/ops/total_variation.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/ops/vocabulary.hpp>
 
@@ -118,6 +119,22 @@ void LogitLosses::divergence(const Tensor& logits, const ops::RowValues& found) 
   }
 }
 
+void LogitLosses::total_variation(const Tensor& logits, const ops::RowValues& found) {
+  const std::int64_t rows = logits.rows();
+  if (shards_.alone()) {
+    return ops::total_variation(context_, reference_, reference_scale_->slice(0, rows), logits, found);
+  }
+  scales_ = scales_of(logits);
+  std::vector<double> sums(static_cast<std::size_t>(2 * rows));
+  ops::slice_variation(context_, reference_, reference_scales_.log_sums, logits, scales_.log_sums, sums);
+  sum_in_order(shards_, sums);
+  leanings_.clear();
+  for (std::size_t row = 0; row < static_cast<std::size_t>(rows); ++row) {
+    found.data[row] = std::min(sums[2 * row] / 2, 1.0);  // NaN stays
+    leanings_.push_back(sums[2 * row + 1]);
+  }
+}
+
 /// The logits of the whole vocabulary, from every shard's slice.
 OwnedTensor LogitLosses::whole(const Tensor& slice) const {
   const std::int64_t rows = slice.rows(), width = slice.columns();
@@ -173,6 +190,15 @@ void LogitLosses::divergence_backward(std::span<const float> weights, const Tens
     return ops::kl_backward(context_, reference_, reference_scale_->slice(0, rows), weights, logits);
   }
   ops::slice_kl_backward(context_, reference_, reference_scales_.shifts, weights, scales_.shifts, logits);
+}
+
+void LogitLosses::total_variation_backward(std::span<const float> weights, const Tensor& logits) {
+  if (shards_.alone()) {
+    return ops::total_variation_backward(context_, reference_, reference_scale_->slice(0, logits.rows()),
+                                         weights, logits);
+  }
+  ops::slice_variation_backward(context_, reference_, reference_scales_.log_sums, leanings_, weights,
+                                scales_.log_sums, logits);
 }
 
 OwnedTensor gathered_logits(Device device, std::int64_t tokens, std::int64_t vocabulary) {

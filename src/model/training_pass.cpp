@@ -102,8 +102,8 @@ void TrainingPass::add_output_losses(const ModelWeights& weights, const Batch& b
     if (std::isfinite(sum)) losses_.nll_backward(targets_of, times(weights_of, loss_.text), logits);
     return loss_.text * sum;
   };
-  // d T^2 KL(softmax(r / T) || softmax(x / T)) / d x = T (softmax(x / T) - softmax(r / T)).
-  const auto divergence = [&](std::int64_t first, std::span<const float> weights_of, const Tensor& logits) {
+  // Of T^2 L(r / T, x / T) by x it is T times L's gradient by x / T.
+  const auto of_reference = [&](std::int64_t first, std::span<const float> weights_of, const Tensor& logits) {
     const Tensor wanted = losses_.reference(logits.rows());
     reference.logits(first, wanted);
     if (loss_.temperature != 1) {
@@ -112,11 +112,21 @@ void TrainingPass::add_output_losses(const ModelWeights& weights, const Batch& b
       ops::combine(context_, cooled, logits, 0, logits);
     }
     losses_.take_reference(logits.rows());
-    losses_.divergence(logits, found);
+    const bool of_kl = loss_.reference_loss == ReferenceLoss::kl;
+    if (of_kl) {
+      losses_.divergence(logits, found);
+    } else {
+      losses_.total_variation(logits, found);
+    }
     const double sum = loss_.temperature * loss_.temperature * sum_of(found, weights_of);
     sums.logits += sum;
-    if (std::isfinite(sum))
-      losses_.divergence_backward(times(weights_of, loss_.logits * loss_.temperature), logits);
+    if (!std::isfinite(sum)) return sum;
+    const std::vector<float> factors = times(weights_of, loss_.logits * loss_.temperature);
+    if (of_kl) {
+      losses_.divergence_backward(factors, logits);
+    } else {
+      losses_.total_variation_backward(factors, logits);
+    }
     return loss_.logits * sum;
   };
   const auto of_tile = [&](std::int64_t first, const Tensor& logits) {
@@ -125,10 +135,10 @@ void TrainingPass::add_output_losses(const ModelWeights& weights, const Batch& b
         each.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(rows));
     found.resize(weights_of.size());
     if (loss_.logits == 0) return text(first, weights_of, logits);
-    if (loss_.text == 0) return divergence(first, weights_of, logits);
+    if (loss_.text == 0) return of_reference(first, weights_of, logits);
     const Tensor for_text = text_logits_->slice(0, rows);
     copy_values(logits, for_text);
-    const double sum = text(first, weights_of, for_text) + divergence(first, weights_of, logits);
+    const double sum = text(first, weights_of, for_text) + of_reference(first, weights_of, logits);
     ops::combine(context_, 1, for_text, 1, logits);
     return sum;
   };

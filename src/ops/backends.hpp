@@ -10,6 +10,7 @@
 #include <galapagos/ops/obs.hpp>
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/soft_cap.hpp>
+#include <galapagos/ops/total_variation.hpp>
 #include <galapagos/ops/transfer.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/ops/vocabulary.hpp>
@@ -57,6 +58,10 @@
   decltype(ops::slice_divergence) slice_divergence;                         \
   decltype(ops::slice_cross_entropy_backward) slice_cross_entropy_backward; \
   decltype(ops::slice_kl_backward) slice_kl_backward;                       \
+  decltype(ops::total_variation) total_variation;                           \
+  decltype(ops::total_variation_backward) total_variation_backward;         \
+  decltype(ops::slice_variation) slice_variation;                           \
+  decltype(ops::slice_variation_backward) slice_variation_backward;         \
   decltype(ops::adamw) adamw;                                               \
   decltype(ops::sums_of_squares) sums_of_squares;                           \
   decltype(ops::solve_spd) solve_spd;                                       \

@@ -215,6 +215,28 @@ void slice_kl_backward(const Context& context, const Tensor& dense, std::span<co
   GALAPAGOS_DISPATCH(slice_kl_backward, dense, dense_shifts, weights, shifts, logits);
 }
 
+void total_variation(const Context& context, const Tensor& dense, const Tensor& dense_scale,
+                     const Tensor& other, const RowValues& distance) {
+  GALAPAGOS_DISPATCH(total_variation, dense, dense_scale, other, distance);
+}
+
+void total_variation_backward(const Context& context, const Tensor& dense, const Tensor& dense_scale,
+                              std::span<const float> weights, const Tensor& logits) {
+  GALAPAGOS_DISPATCH(total_variation_backward, dense, dense_scale, weights, logits);
+}
+
+void slice_variation(const Context& context, const Tensor& dense, std::span<const double> dense_log_sums,
+                     const Tensor& other, std::span<const double> other_log_sums, std::span<double> sums) {
+  GALAPAGOS_DISPATCH(slice_variation, dense, dense_log_sums, other, other_log_sums, sums);
+}
+
+void slice_variation_backward(const Context& context, const Tensor& dense,
+                              std::span<const double> dense_log_sums, std::span<const double> leanings,
+                              std::span<const float> weights, std::span<const double> log_sums,
+                              const Tensor& logits) {
+  GALAPAGOS_DISPATCH(slice_variation_backward, dense, dense_log_sums, leanings, weights, log_sums, logits);
+}
+
 void adamw(const Context& context, const AdamWStep& step, const AdamWState& state, DType precision,
            const Tensor& bad) {
   GALAPAGOS_DISPATCH(adamw, step, state, precision, bad);

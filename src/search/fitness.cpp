@@ -16,6 +16,11 @@ void sparse_divergence(LogitLosses& losses, const Fitness& fitness, const Tensor
   losses.sparse_divergence(logits, fitness.top_k, found);
 }
 
+void total_variation(LogitLosses& losses, const Fitness&, const Tensor& logits, std::span<const std::int32_t>,
+                     const ops::RowValues& found) {
+  losses.total_variation(logits, found);
+}
+
 void nll(LogitLosses& losses, const Fitness&, const Tensor& logits, std::span<const std::int32_t> targets,
          const ops::RowValues& found) {
   losses.nll(logits, targets, found);
@@ -37,12 +42,25 @@ ShardTraffic traffic_of_nll(std::int64_t) {
   return nll_traffic;
 }
 
+TrainingLoss by_kl() {
+  return TrainingLoss::of_reference();
+}
+
+TrainingLoss by_total_variation() {
+  return TrainingLoss::of_reference(ReferenceLoss::total_variation);
+}
+
+TrainingLoss by_nll() {
+  return {};
+}
+
 constexpr std::array rows = {
-    // name, chosen, with_dense, gathers_rows, loss, finish, traffic; in the order of FitnessKind
-    FitnessRow{"kl", true, true, false, divergence, as_it_is, traffic_of_divergence},
-    FitnessRow{"sparse_kl", true, true, true, sparse_divergence, as_it_is, sparse_divergence_traffic},
-    FitnessRow{"ppl", true, false, false, nll, perplexity, traffic_of_nll},
-    FitnessRow{"nll", false, false, false, nll, as_it_is, traffic_of_nll},
+    // name, chosen, with_dense, gathers_rows, loss, finish, traffic, by_gradient; in the order of FitnessKind
+    FitnessRow{"kl", true, true, false, divergence, as_it_is, traffic_of_divergence, by_kl},
+    FitnessRow{"sparse_kl", true, true, true, sparse_divergence, as_it_is, sparse_divergence_traffic, by_kl},
+    FitnessRow{"tv", true, true, false, total_variation, as_it_is, traffic_of_divergence, by_total_variation},
+    FitnessRow{"ppl", true, false, false, nll, perplexity, traffic_of_nll, by_nll},
+    FitnessRow{"nll", false, false, false, nll, as_it_is, traffic_of_nll, by_nll},
 };
 
 }  // namespace

@@ -11,10 +11,6 @@
 namespace galapagos {
 namespace {
 
-TrainingLoss loss_of(const Fitness& fitness) {
-  return row_of(fitness.kind).with_dense ? TrainingLoss::of_reference() : TrainingLoss();
-}
-
 OwnedTensor in_fp32(const ops::Context& context, const Tensor& tensor) {
   OwnedTensor wide(tensor.shape, DType::f32, context.device(), "the step to the next level");
   ops::convert(context, tensor, wide);
@@ -50,7 +46,7 @@ RelaxedModel::RelaxedModel(const ops::Context& context, const SpacePart& part,
       with_dense_(row_of(fitness.kind).with_dense),
       below_(part.space.modules.size(), -1),
       dense_answers_(context, part.model.config, head, 0),
-      pass_(context, part.model.config, most_tokens, recompute, shards, loss_of(fitness)) {
+      pass_(context, part.model.config, most_tokens, recompute, shards, row_of(fitness.kind).by_gradient()) {
   weights_.layers.resize(dense.size());
   weights_.embedding = copy(embedding);
   weights_.norm = copy(head.norm);
@@ -64,7 +60,8 @@ std::uint64_t RelaxedModel::bytes(const HfConfig& config, const Sizes& sizes, DT
   return static_cast<std::uint64_t>(sizes.parameters) * size_of(precision) +
          static_cast<std::uint64_t>(sizes.outputs + copies * sizes.widest) * sizeof(float) +
          DrawAnswers::bytes(config, most_tokens, device, activations) +
-         TrainingPass::bytes(config, most_tokens, recompute, device, activations, loss_of(fitness));
+         TrainingPass::bytes(config, most_tokens, recompute, device, activations,
+                             row_of(fitness.kind).by_gradient());
 }
 
 void RelaxedModel::take_module(std::size_t module, std::int64_t level) {

@@ -134,7 +134,7 @@ void bind(Options& list, SearchOptions& options) {
   bind_targets(list, options);
   bind_islands(list, options);
   bind_tuning(list, options);
-  list.add_choice("fitness", options.fitness.kind, "fitness", fitness_choices(), "kl, sparse_kl or ppl",
+  list.add_choice("fitness", options.fitness.kind, "fitness", fitness_choices(), "kl, sparse_kl, tv or ppl",
                   {.decides = true});
   list.add("kl-topk", options.fitness.top_k, "tokens of the vocabulary for sparse_kl",
            {.least = 1, .decides = true});

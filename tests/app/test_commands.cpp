@@ -39,7 +39,7 @@ TEST_CASE("the reference has the options of every command", "[app]") {
     CHECK(test::count_lines(all.output, std::string("galapagos ") + command + ": ") == 1);
   for (const char* line : {
            "  --islands               1                    decides  subpopulations [1 or more]",
-           "  --fitness               kl                   decides  kl, sparse_kl or ppl",
+           "  --fitness               kl                   decides  kl, sparse_kl, tv or ppl",
            "  --target-sparsity                            decides  or: this share of the prunable",
            "  --max-walltime          0                             stop in time to resume",
            "  --tokens                required             decides  to train on; a shorter text is read "

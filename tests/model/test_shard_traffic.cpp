@@ -140,11 +140,13 @@ TEST_CASE("what shards exchange for losses is as planned", "[shards]") {
   const auto likeliest = bench.counted([&] { losses.arg_max(logits, ids); });
   const auto reference = bench.counted([&] { losses.take_reference(Bench::count); });
   const auto divergence = bench.counted([&] { losses.divergence(logits, found); });
+  const auto distance = bench.counted([&] { losses.total_variation(logits, found); });
   const auto sparse = bench.counted([&] { losses.sparse_divergence(logits, 4, found); });
   bench.check(nll, nll_traffic);
   bench.check(likeliest, likeliest_traffic);
   bench.check(reference, reference_traffic);
   bench.check(divergence, divergence_traffic);
+  bench.check(distance, divergence_traffic);
   bench.check(sparse, sparse_divergence_traffic(bench.config.vocab_size));
 }
 

@@ -1,3 +1,4 @@
+#include "ops/columns.hpp"
 #include "ops/devices.hpp"
 
 #include <galapagos/ops/backward.hpp>
@@ -5,21 +6,13 @@
 #include <galapagos/ops/vocabulary.hpp>
 
 using namespace galapagos;
+using test::columns_of;
 using test::on;
 using test::random_tensor;
 
 namespace {
 
 using Values = std::vector<double>;
-
-/// Columns [first, last) of a matrix.
-OwnedTensor columns_of(const Tensor& whole, std::int64_t first, std::int64_t last) {
-  const std::int64_t rows = whole.rows(), width = last - first;
-  OwnedTensor part({rows, width}, DType::f32, Device::cpu, "test");
-  for (std::int64_t row = 0; row < rows; ++row)
-    std::copy_n(whole.floats() + row * whole.columns() + first, width, part->floats() + row * width);
-  return part;
-}
 
 Values row64(const Tensor& matrix, std::int64_t row) {
   const float* begin = matrix.floats() + row * matrix.columns();

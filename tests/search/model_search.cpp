@@ -101,6 +101,14 @@ double divergence(std::vector<double> dense, std::vector<double> other) {
   return sum;
 }
 
+double total_variation(std::vector<double> dense, std::vector<double> other) {
+  dense = log_softmax(dense);
+  other = log_softmax(other);
+  double common = 0;
+  for (std::size_t i = 0; i < dense.size(); ++i) common += std::exp(std::min(dense[i], other[i]));
+  return 1 - common;
+}
+
 double divergence_of_top(const std::vector<double>& dense, const std::vector<double>& other, std::size_t k) {
   std::vector<std::size_t> ids(dense.size());
   std::iota(ids.begin(), ids.end(), 0);
@@ -174,6 +182,9 @@ double FitnessByHand::operator()(const Fitness& fitness, const Assignment& assig
           break;
         case FitnessKind::sparse_kl:
           sum += divergence_of_top(dense[i], other[i], static_cast<std::size_t>(fitness.top_k));
+          break;
+        case FitnessKind::tv:
+          sum += total_variation(dense[i], other[i]);
           break;
         case FitnessKind::ppl:
         case FitnessKind::nll:

@@ -80,6 +80,13 @@ TEST_CASE("levels are learned alike on any number of ranks, and better than the 
       CHECK(content(run / "start.txt") != content(run / "uniform.txt"));
     }
   }
+  // Of another fitness, whose gradient is its own.
+  const Ended apart = run_galapagos(2, words_of(folder / "tv", {{"--fitness", "tv"}}));
+  INFO(apart.errors);
+  CHECK(apart.code == 0);
+  const auto [of_learned, of_start] = said_of_levels(apart.errors);
+  CHECK(of_learned < of_start);
+  CHECK(of_start < 1);
   // Without end losses from the uniform assignment, and measured alone.
   const Ended ended =
       run_galapagos(2, words_of(folder / "alone", {{"--database", (search_inputs() / "x.h5").string()},

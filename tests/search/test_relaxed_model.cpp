@@ -37,7 +37,8 @@ TEST_CASE("at whole levels a relaxed model's loss is an assignment's fitness", "
     Bench bench(world, model, DType::f32, LevelHome::file, 1 << 30, true);
     std::mt19937 random(4);
     const TokenDraw draw = draw_of(model, 100);
-    for (const Fitness& fitness : {Fitness{FitnessKind::kl, 0}, Fitness{FitnessKind::nll, 0}}) {
+    for (const Fitness& fitness :
+         {Fitness{FitnessKind::kl, 0}, Fitness{FitnessKind::tv, 0}, Fitness{FitnessKind::nll, 0}}) {
       for (int i = 0; i < 3; ++i) {
         Assignment assignment = model.random_assignment(random);
         if (i == 2)  // everything gone, biases as well
@@ -61,24 +62,25 @@ TEST_CASE("a relaxed model's gradient is what its loss changes by", "[relaxed]")
         test::make_model_search(world, test::small_database(name, folder / (std::string(name) + ".h5")));
     Bench bench(world, model, DType::f32, LevelHome::file, 1 << 30, true);
     const TokenDraw draw = draw_of(model, 120);
-    const Fitness fitness{FitnessKind::kl, 0};
     const RelaxedLevels levels = levels_between(model);
-    const RelaxedGradient found = gradient_of(bench, fitness, levels, draw);
-    const RelaxedGradient again = gradient_of(bench, fitness, levels, draw, true);
-    double greatest = 0;
-    for (const double slope : found.levels) greatest = std::max(greatest, std::abs(slope));
-    CHECK(greatest > 0);
-    for (std::size_t i = 0; i < levels.size(); ++i) {
-      CHECK(std::abs(found.levels[i] - again.levels[i]) < 1e-5 * greatest);
-      constexpr double step = 0.004;  // within one pair of levels, where the weight is linear
-      RelaxedLevels up = levels, down = levels;
-      const double below = std::floor(levels[i]);
-      up[i] = std::min(levels[i] + step, below + 1);
-      down[i] = std::max(levels[i] - step, below);
-      const double difference =
-          gradient_of(bench, fitness, up, draw).loss - gradient_of(bench, fitness, down, draw).loss;
-      INFO(name << " module " << i << ": " << found.levels[i]);
-      CHECK(std::abs(difference / (up[i] - down[i]) - found.levels[i]) < 0.02 * greatest);
+    for (const Fitness& fitness : {Fitness{FitnessKind::kl, 0}, Fitness{FitnessKind::tv, 0}}) {
+      const RelaxedGradient found = gradient_of(bench, fitness, levels, draw);
+      const RelaxedGradient again = gradient_of(bench, fitness, levels, draw, true);
+      double greatest = 0;
+      for (const double slope : found.levels) greatest = std::max(greatest, std::abs(slope));
+      CHECK(greatest > 0);
+      for (std::size_t i = 0; i < levels.size(); ++i) {
+        CHECK(std::abs(found.levels[i] - again.levels[i]) < 1e-5 * greatest);
+        constexpr double step = 0.004;  // within one pair of levels, where the weight is linear
+        RelaxedLevels up = levels, down = levels;
+        const double below = std::floor(levels[i]);
+        up[i] = std::min(levels[i] + step, below + 1);
+        down[i] = std::max(levels[i] - step, below);
+        const double difference =
+            gradient_of(bench, fitness, up, draw).loss - gradient_of(bench, fitness, down, draw).loss;
+        INFO(name << " " << name_of(fitness.kind) << " module " << i << ": " << found.levels[i]);
+        CHECK(std::abs(difference / (up[i] - down[i]) - found.levels[i]) < 0.02 * greatest);
+      }
     }
   }
 }

@@ -57,8 +57,8 @@ TEST_CASE("a replica on shards measures what one on a single rank does", "[repli
         greatest = std::max(greatest, static_cast<double>(std::abs(whole.answers[i])));
       }
       CHECK(furthest < 1e-5 * greatest);
-      for (const Fitness& fitness :
-           {Fitness{FitnessKind::kl, 0}, Fitness{FitnessKind::sparse_kl, 20}, Fitness{FitnessKind::nll, 0}}) {
+      for (const Fitness& fitness : {Fitness{FitnessKind::kl, 0}, Fitness{FitnessKind::sparse_kl, 20},
+                                     Fitness{FitnessKind::tv, 0}, Fitness{FitnessKind::nll, 0}}) {
         const std::vector<double> expected = whole.fitness(fitness, base, candidates, draw),
                                   found = sharded.fitness(fitness, base, candidates, draw);
         INFO(name << ' ' << static_cast<int>(fitness.kind));

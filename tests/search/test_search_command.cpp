@@ -161,6 +161,7 @@ TEST_CASE("other kinds of fitness, budget and strategy", "[search]") {
        {"--kl-topk", "20"},
        {"--target-level", "-"},
        {"--target-sparsity", "0.5"}},
+      {{"--fitness", "tv"}, {"--precision", "bf16"}},
       {{"--strategy", "random"},
        {"--topology", "random"},
        {"--target-level", "-"},

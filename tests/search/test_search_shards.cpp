@@ -121,6 +121,8 @@ TEST_CASE("a search finds the same on any number of shards and ranks", "[shards]
   other["--fitness"] = "sparse_kl";
   other["--kl-topk"] = "20";
   check_shards(folder / "sparse_kl", other, 1e-5, {{2, 8}, {3, 9}});
+  other = {{"--fitness", "tv"}, {"--generations", "3"}};
+  check_shards(folder / "tv", other, 1e-5, {{2, 4}});
   other = {{"--fitness", "ppl"}, {"--generations", "3"}};
   check_shards(folder / "ppl", other, 1e-4, {{2, 4}});
 }

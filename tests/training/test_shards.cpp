@@ -215,10 +215,12 @@ TEST_CASE("losses, gradients and trained weights of shards are those of the whol
     const bool learns = model.name.ends_with("_pruned");
     std::optional<Model> reference;
     if (learns) reference = stored(test::unpruned(model.name));
-    // The text; a reference's probabilities; all at once, with a stream that layers hand on as it is.
+    // The text; a reference's probabilities, compared in two ways; all at once, with a stream that layers
+    // hand on as it is.
     std::vector<TrainingLoss> losses = {TrainingLoss()};
     if (learns) {
       losses.push_back(TrainingLoss::of_reference());
+      losses.push_back(TrainingLoss::of_reference(ReferenceLoss::total_variation));
       TrainingLoss& all = losses.emplace_back();
       all.text = 0.5, all.logits = 2, all.temperature = 2, all.hidden = 4;
       all.hidden_loss = model.name == "llama3_pruned" ? ops::HiddenLoss::cosine : ops::HiddenLoss::normalised;
@@ -232,8 +234,10 @@ TEST_CASE("losses, gradients and trained weights of shards are those of the whol
       const Step found = two_steps(model, part, teacher, shards, distilled, clip, loss);
       const double gradients = world.max(worst_difference(model, part, found.gradients, expected.gradients));
       const double weights = world.max(worst_difference(model, part, found.weights, expected.weights, 0.1));
-      INFO(model.name << (distilled ? ", distilled" : "") << (loss.hidden != 0 ? ", hidden states" : "")
-                      << ": gradients within " << gradients << ", weights " << weights);
+      INFO(model.name << (distilled ? ", distilled" : "")
+                      << (loss.reference_loss == ReferenceLoss::kl ? "" : ", total variation")
+                      << (loss.hidden != 0 ? ", hidden states" : "") << ": gradients within " << gradients
+                      << ", weights " << weights);
       CHECK(found.loss == Approx(expected.loss).epsilon(2e-6));
       CHECK(found.norm == Approx(expected.norm).epsilon(2e-5));
       CHECK(gradients < 5e-5);  // fp32 got to 1.2e-5

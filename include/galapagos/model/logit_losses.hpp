@@ -33,17 +33,20 @@ class LogitLosses {
   void divergence(const Tensor& logits, const ops::RowValues& found);
   /// The same over the reference's k most probable ids; shards gather the logits for it.
   void sparse_divergence(const Tensor& logits, std::int64_t k, const ops::RowValues& found);
+  /// The total variation distance of the two distributions, see ops::total_variation.
+  void total_variation(const Tensor& logits, const ops::RowValues& found);
   /// Ids drawn from softmax(logits[i]), the first whose cumulative probability exceeds uniforms[i], of [0,
   /// 1).
   void draw(const Tensor& logits, std::span<const double> uniforms, std::span<std::int32_t> ids);
   /// The id of each row's greatest logit, the first where there are several.
   void arg_max(const Tensor& logits, std::span<std::int32_t> ids);
 
-  /// Replaces the logits last given to nll(), draw() or divergence() by the gradient of sum(weights[i] * loss
-  /// i).
+  /// Replaces the logits last given to nll(), draw(), divergence() or total_variation() by the gradient of
+  /// sum(weights[i] * loss i).
   void nll_backward(std::span<const std::int32_t> targets, std::span<const float> weights,
                     const Tensor& logits);
   void divergence_backward(std::span<const float> weights, const Tensor& logits);
+  void total_variation_backward(std::span<const float> weights, const Tensor& logits);
 
  private:
   struct Scales {
@@ -64,6 +67,7 @@ class LogitLosses {
   Tensor reference_;                            // what was taken last
   std::optional<OwnedTensor> whole_reference_;  // once it was asked for
   Scales reference_scales_, scales_;
+  std::vector<double> leanings_;  // of the rows last given to total_variation()
 };
 
 /// Where shards gather the logits of t tokens, [t, vocabulary of all] fp32, for sparse_divergence(): once the

@@ -39,7 +39,8 @@ ShardTraffic backward_traffic(std::int64_t hidden_size, std::span<const LayerSha
                               DType activations = DType::f32, bool post_norms = false);
 
 /// Of one token in LogitLosses: a model's negative log-likelihood, its likeliest id, what is needed of a
-/// reference, and the divergence from it. Two doubles a row are the scale of a slice's logits.
+/// reference, and the divergence or the total variation distance from it. Two doubles a row are the scale of
+/// a slice's logits.
 constexpr ShardTraffic nll_traffic = {0, 0, 0, 3 * sizeof(double)};
 constexpr ShardTraffic likeliest_traffic = {0, 0, 0, 2 * sizeof(double)};
 constexpr ShardTraffic reference_traffic = {0, 0, 0, 2 * sizeof(double)};

@@ -9,19 +9,24 @@
 
 namespace galapagos {
 
-/// What a training makes small, of each predicted token: text * -log p(token) + logits * T^2 KL(reference ||
-/// model), both at temperature T (Hinton et al. 2015), + hidden * the mean of the losses of hidden states
-/// over the compared layers.
+/// How far a reference's probabilities and a model's are apart: KL(reference || model), or the total
+/// variation distance, see ops::total_variation.
+enum class ReferenceLoss : std::uint8_t { kl, total_variation };
+
+/// What a training makes small, of each predicted token: text * -log p(token) + logits * T^2 times how far
+/// the reference's probabilities and the model's are apart, both at temperature T (Hinton et al. 2015), +
+/// hidden * the mean of the losses of hidden states over the compared layers.
 struct TrainingLoss {
   double text = 1, logits = 0, hidden = 0;  ///< weights; what has none is not computed
   double temperature = 1;
+  ReferenceLoss reference_loss = ReferenceLoss::kl;
   ops::HiddenLoss hidden_loss = ops::HiddenLoss::cosine;
   std::vector<std::int64_t> layers;  ///< after which the residual stream is compared, ascending
 
   /// Of the reference's probabilities alone.
-  static TrainingLoss of_reference() {
+  static TrainingLoss of_reference(ReferenceLoss kind = ReferenceLoss::kl) {
     TrainingLoss loss;
-    loss.text = 0, loss.logits = 1;
+    loss.text = 0, loss.logits = 1, loss.reference_loss = kind;
     return loss;
   }
 };

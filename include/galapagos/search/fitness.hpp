@@ -8,13 +8,14 @@
 
 #include <galapagos/model/logit_losses.hpp>
 #include <galapagos/model/shard_traffic.hpp>
+#include <galapagos/model/training_loss.hpp>
 
 namespace galapagos {
 
 /// What candidates are compared by; lower is better. kl: mean over the predicted tokens of KL(dense ||
-/// candidate) over the whole vocabulary; sparse_kl: over the dense model's k most probable tokens; ppl:
-/// perplexity; nll: its logarithm.
-enum class FitnessKind : std::uint8_t { kl, sparse_kl, ppl, nll };
+/// candidate) over the whole vocabulary; sparse_kl: over the dense model's k most probable tokens; tv:
+/// mean of the total variation distance of the two, from 0 to 1; ppl: perplexity; nll: its logarithm.
+enum class FitnessKind : std::uint8_t { kl, sparse_kl, tv, ppl, nll };
 
 struct Fitness {
   FitnessKind kind = FitnessKind::kl;
@@ -32,6 +33,7 @@ struct FitnessRow {
                std::span<const std::int32_t> targets, const ops::RowValues& found);
   double (*finish)(double mean);                     ///< the fitness from the mean of those losses
   ShardTraffic (*traffic)(std::int64_t vocabulary);  ///< of a candidate's token, beside the reference's
+  TrainingLoss (*by_gradient)();                     ///< against whose gradient levels are learned
 };
 
 const FitnessRow& row_of(FitnessKind kind);
