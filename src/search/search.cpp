@@ -47,6 +47,8 @@ void log_beginning(const SearchSetup& setup, const ReplicaGrid& grid) {
        (tuning.options.recompute && setup.options.evolution.start.kind != StartKind::gradient))) {
     log_warning("options of the fine-tuning are given, but without --training-tokens nothing is fine-tuned");
   }
+  if (setup.options.evolution.strategy == StrategyKind::racing && setup.options.evolution.eval_every > 0)
+    log_warning("--eval-every is not for racing, whose islands are compared at the end alone");
 }
 
 /// What is there as long as levels are learned.

@@ -1,0 +1,239 @@
+#include "search_command.hpp"
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/process.hpp"
+#include "support/refusal.hpp"
+
+#include <map>
+#include <set>
+#include <sstream>
+
+#include <galapagos/core/json.hpp>
+
+using namespace galapagos;
+using test::check_refused;
+using test::content;
+using test::count_lines;
+using test::Ended;
+using test::Refusal;
+using test::run_galapagos;
+using test::search_inputs;
+using test::search_words;
+
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+using Change = std::map<std::string, std::string>;
+
+Words words_of(const fs::path& output, Change change = {}) {
+  change.try_emplace("--strategy", "racing");
+  change.try_emplace("--database", (search_inputs() / "s.h5").string());
+  change.try_emplace("--block-tokens", "200");
+  change.try_emplace("--eval-every", "0");
+  change.try_emplace("--offspring", "4");
+  change.try_emplace("--islands", "3");
+  change.try_emplace("--generations", "6");
+  return search_words(output, change);
+}
+
+// Front and race alike; ranks tell of generations in any order.
+std::string findings(const fs::path& run) {
+  std::set<std::string> lines;
+  const auto add = [&](const fs::path& file) {
+    std::istringstream text(content(file));
+    for (std::string line; std::getline(text, line);) {
+      Json json = Json::parse(line, nullptr, false);
+      if (json.is_object()) {
+        json.erase("elapsed");
+        line = json.dump();
+      }
+      CHECK(lines.insert(file.filename().string() + ": " + line).second);
+    }
+  };
+  for (const char* name : {"archive.jsonl", "metrics.jsonl", "migrations.csv"}) add(run / name);
+  std::string all;
+  for (const std::string& line : lines) all += line + "\n";
+  for (const char* name : {"best.txt", "best-0.2.txt", "best-0.35.txt", "best-0.5.txt", "front.csv"})
+    all += content(run / name);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a race is the same on any number of ranks and leaves its archive", "[racing]") {
+  const test::TemporaryFolder folder;
+  std::string expected;
+  for (const int ranks : {1, 2, 3, 5}) {
+    const fs::path run = folder / std::to_string(ranks);
+    const Ended ended = run_galapagos(ranks, words_of(run));
+    INFO(ended.errors);
+    REQUIRE(ended.code == 0);
+    if (ranks == 1) expected = findings(run);
+    CHECK(findings(run) == expected);
+    const Json manifest = read_json(run / "manifest.json");
+    CHECK(manifest.at("strategy") == "racing");
+    CHECK(manifest.at("evaluations") == count_lines(content(run / "archive.jsonl"), "\"sums\""));
+    CHECK(count_lines(content(run / "metrics.jsonl"), "\"challengers\"") == 18);
+    CHECK(count_lines(content(run / "migrations.csv"), ",") > 3);
+    // Once more: it is complete.
+    const Ended again = run_galapagos(ranks, words_of(run));
+    CHECK(again.code == 0);
+    CHECK(count_lines(again.errors, "complete already") == 1);
+  }
+  // Without end losses, by an exact level, on shards: the same course but for rounding.
+  Change plain = {
+      {"--database", (search_inputs() / "x.h5").string()}, {"--precision", "fp32"}, {"--lag", "0"}};
+  const fs::path whole = folder / "whole", sharded = folder / "sharded";
+  REQUIRE(run_galapagos(1, words_of(whole, plain)).code == 0);
+  plain["--shards"] = "2";
+  const Ended ended = run_galapagos(4, words_of(sharded, plain));
+  INFO(ended.errors);
+  REQUIRE(ended.code == 0);
+  CHECK(read_json(sharded / "manifest.json").at("best").at("fitness").get<double>() ==
+        Approx(read_json(whole / "manifest.json").at("best").at("fitness").get<double>()).epsilon(0.02));
+}
+
+TEST_CASE("a race that is killed at any moment goes on to the same end, also for longer", "[racing]") {
+  const test::TemporaryFolder folder;
+  REQUIRE(run_galapagos(2, words_of(folder / "whole")).code == 0);
+  const std::string expected = findings(folder / "whole");
+  int number = 0;
+  for (const int trials : {1, 9, 30, 70}) {
+    const fs::path run = folder / ("killed" + std::to_string(trials));
+    run_galapagos(number % 3 + 1, words_of(run), 60,
+                  [&] { return count_lines(content(run / "archive.jsonl"), "sums") >= trials; });
+    if (trials == 9) {  // and while it wrote a line
+      test::write_text(run / "archive.jsonl", content(run / "archive.jsonl") + "{\"generation\":3,\"isl");
+      test::write_text(run / "metrics.jsonl", content(run / "metrics.jsonl") + "{\"generation\":3,\"isl");
+    }
+    ++number;
+    const Ended ended = run_galapagos(number % 3 + 1, words_of(run));
+    INFO(ended.errors);
+    CHECK(ended.code == 0);
+    CHECK(findings(run) == expected);
+  }
+  const Change longer = {{"--generations", "9"}};
+  REQUIRE(run_galapagos(3, words_of(folder / "longer", longer)).code == 0);
+  const Ended ended = run_galapagos(2, words_of(folder / "whole", longer));
+  INFO(ended.errors);
+  CHECK(ended.code == 0);
+  CHECK(content(folder / "whole" / "best.txt") == content(folder / "longer" / "best.txt"));
+  const Ended stopped =
+      run_galapagos(2, words_of(folder / "limited", {{"--max-walltime", "1"}, {"--generations", "100000"}}));
+  CHECK(stopped.code == 75);
+  CHECK(count_lines(stopped.errors, "galapagos: stopped by --max-walltime") == 1);
+  CHECK(count_lines(stopped.errors, "error") == 0);
+}
+
+TEST_CASE("a front has a best assignment for every size, the same after a kill", "[racing]") {
+  const test::TemporaryFolder folder;
+  Change front = {{"--target-level", "-"},
+                  {"--targets", "0.5 0.2 0.35"},
+                  {"--islands", "1"},
+                  {"--generations", "8"},
+                  {"--migration-interval", "1"}};
+  std::string expected;
+  for (const int ranks : {2, 4}) {
+    const fs::path run = folder / std::to_string(ranks);
+    if (ranks == 4) {
+      run_galapagos(3, words_of(run, front), 60,
+                    [&] { return count_lines(content(run / "archive.jsonl"), "sums") >= 30; });
+    }
+    const Ended ended = run_galapagos(ranks, words_of(run, front));
+    INFO(ended.errors);
+    REQUIRE(ended.code == 0);
+    if (ranks == 2) expected = findings(run);
+    CHECK(findings(run) == expected);
+    CHECK(!fs::exists(run / "best.txt"));
+    const Json manifest = read_json(run / "manifest.json");
+    REQUIRE(manifest.at("front").size() == 3);
+    double before = 0;
+    std::int64_t larger = INT64_MAX;
+    for (const Json& point : manifest["front"]) {
+      CHECK(point.at("fitness") >= before);
+      CHECK(point.at("parameters") < larger);
+      before = point["fitness"].get<double>();
+      larger = point["parameters"].get<std::int64_t>();
+      CHECK(point.at("perplexity").size() == 1);
+      const Ended shown = run_galapagos(
+          1, {"stitch", "--model", test::data_file("models/llama3_tiny").string(), "--database",
+              (search_inputs() / "s.h5").string(), "--assignment",
+              (run / point.at("file").get<std::string>()).string(), "--output",
+              (folder / ("model" + point.at("file").get<std::string>() + std::to_string(ranks))).string()});
+      INFO(shown.errors);
+      CHECK(shown.code == 0);
+    }
+    CHECK(count_lines(content(run / "front.csv"), ",") == 4);
+  }
+  // Levels learned for all sizes, without a race; and with one.
+  front["--start"] = "gradient";
+  front["--gradient-steps"] = "12";
+  front["--gradient-tokens"] = "1500";
+  front["--targets"] = "0.2:0.5:0.15";
+  Change alone = front;
+  alone["--strategy"] = "sensitivity";
+  for (const Change& change : {alone, front}) {
+    const std::string name = change.contains("--strategy") ? "alone" : "raced";
+    const Ended ended = run_galapagos(2, words_of(folder / name, change));
+    INFO(ended.errors);
+    CHECK(ended.code == 0);
+    CHECK(count_lines(ended.errors, "levels learned by gradient for a sparsity of") == 3);
+    const Json levels = parse_json(content(folder / name / "levels.json"), "levels.json");
+    REQUIRE(levels.size() == 3);
+    CHECK(levels[0].at("step") == 12);
+    CHECK(levels[1].at("step") == 3);
+    // Killed while it learned.
+    const fs::path run = folder / (name + "killed");
+    const auto learned = [&] { return Json::parse(content(run / "levels.json"), nullptr, false); };
+    run_galapagos(1, words_of(run, change), 60, [&] { return learned().size() == 2; });
+    CHECK(run_galapagos(3, words_of(run, change)).code == 0);
+    CHECK(findings(run) == findings(folder / name));
+  }
+}
+
+TEST_CASE("a race or a front that cannot be is refused", "[racing]") {
+  const test::TemporaryFolder folder;
+  std::vector<Refusal> all;
+  const auto refused = [&](const Change& change, const std::string& reason, int code = 2) {
+    all.push_back({[=, &folder](int ranks) { return words_of(folder / std::to_string(ranks), change); },
+                   code,
+                   reason,
+                   {}});
+  };
+  refused({{"--training-tokens", "100 100"}}, "--training-tokens");
+  refused({{"--training-tokens", "100"}, {"--tokens", "100"}, {"--survivors", "1"}}, "--training-tokens");
+  refused({{"--block-tokens", "1"}}, "--block-tokens");
+  refused({{"--block-tokens", "5000"}}, "--tokens");
+  refused({{"--held-back", "1"}}, "--held-back");
+  refused({{"--held-back", "-0.1"}}, "--held-back");
+  refused({{"--lag", "-1"}}, "--lag");
+  refused({{"--proposals", "2"}}, "--proposals");
+  const Change no_level = {{"--target-level", "-"}};
+  const auto front = [&](const std::string& targets, Change change = {}) {
+    change.insert({"--targets", targets});
+    change.insert(no_level.begin(), no_level.end());
+    return change;
+  };
+  for (const char* bad :
+       {"0.5 0.5", "1.5", "0.2:0.5", "0.5:0.2:0.1", "0.1:0.9:1e-9", "half", "0.2,0.3", "-0.1"})
+    refused(front(bad), "--target");
+  refused(front("0.2 0.3", {{"--strategy", "evolution"}}), "--targets");
+  refused({{"--targets", "0.2 0.3"}}, "--targets");  // beside a level
+  refused(front("0.2 0.3", {{"--start", (search_inputs() / "x.h5").string()}}), "--start");
+  check_refused(all);
+
+  // An archive of another database, and one that is damaged.
+  const fs::path run = folder / "run";
+  REQUIRE(run_galapagos(2, words_of(run)).code == 0);
+  const Ended other = run_galapagos(2, words_of(run, {{"--database", (search_inputs() / "x.h5").string()}}));
+  CHECK(other.code == 3);
+  CHECK(other.errors.find("end-losses") != std::string::npos);
+  const std::string archive = content(run / "archive.jsonl");
+  std::string damaged = archive;
+  damaged.replace(damaged.find("\"block\":"), 9, "\"block\":7777");
+  test::write_text(run / "archive.jsonl", damaged);
+  const Ended ended = run_galapagos(2, words_of(run, {{"--generations", "8"}}));
+  CHECK(ended.code == 3);
+  CHECK(count_lines(ended.errors, "archive.jsonl") == 1);
+}
