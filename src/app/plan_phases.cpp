@@ -144,13 +144,14 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
            human_operations(forecast.answering + all_generations))},
       {"moved",
        fmt::format(
-           "{}migration {} a rank and generation; ~ switches up to {}; read {}; checkpoint {}",
+           "{}migration {} a rank and generation; ~ switches up to {}; read {}; checkpoint {}{}",
            sharded ? fmt::format("among the shards of a replica, by a rank: ~ {} a generation, {} for "
                                  "the dense answers; ",
                                  bytes_text(forecast.generation_moved), bytes_text(forecast.answering_moved))
                    : std::string(),
            human_bytes(forecast.exchanged), bytes_text(forecast.switched_rank), human_bytes(forecast.read),
-           human_bytes(forecast.checkpoint))}};
+           human_bytes(forecast.checkpoint),
+           forecast.archive > 0 ? ", archive " + human_bytes(forecast.archive) : std::string())}};
   Json& json = phase.json;
   json["calibration_tokens"] = options.calibration_tokens;
   json["parameters"] = forecast.parameters;
@@ -167,6 +168,7 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
                     {"node_shared", forecast.node_shared}};
   json["levels"] = {{"built", footprint.built}, {"stored", footprint.stored}};
   json["checkpoint_bytes"] = forecast.checkpoint;
+  if (forecast.archive > 0) json["archive_bytes"] = forecast.archive;
   json["evaluations_per_generation"] = forecast.evaluations;
   json["computed_share"] = forecast.computed;
   json["operations"] = {{"answers", forecast.answering},

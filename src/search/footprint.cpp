@@ -7,6 +7,7 @@
 #include <galapagos/pruning/pruned_module.hpp>
 #include <galapagos/search/footprint.hpp>
 #include <galapagos/search/relaxed_model.hpp>
+#include <galapagos/search/token_blocks.hpp>
 
 namespace galapagos {
 namespace {
@@ -166,6 +167,11 @@ std::uint64_t kept_logits_limit(const SearchFootprint& footprint, std::uint64_t 
 
 std::int64_t compare_tokens(const EvolutionOptions& evolution, std::int64_t pool_tokens) {
   constexpr std::int64_t more_than_last_stage = 8;
+  if (evolution.strategy == StrategyKind::racing) {
+    const RacingOptions& racing = evolution.racing;
+    const std::int64_t held_back = blocks_held_back(pool_tokens / racing.tokens, racing.held_back);
+    if (held_back > 0) return held_back * racing.tokens;
+  }
   if (evolution.compare_tokens > 0) return evolution.compare_tokens;
   return std::min(pool_tokens, more_than_last_stage * evolution.stages.back().tokens);
 }

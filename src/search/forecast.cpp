@@ -10,7 +10,9 @@
 
 #include <galapagos/model/cost.hpp>
 #include <galapagos/search/forecast.hpp>
+#include <galapagos/search/front.hpp>
 #include <galapagos/search/least_loss.hpp>
+#include <galapagos/search/race_lines.hpp>
 #include <galapagos/search/strategy.hpp>
 
 namespace galapagos {
@@ -110,7 +112,10 @@ void count_learning(const Assignment& start, const SearchOptions& options, const
   const RelaxationOptions& relaxation = options.evolution.relaxation;
   const std::int64_t piece = sequence_length * std::max<std::int64_t>(1, piece_tokens / sequence_length);
   const std::int64_t pieces = (relaxation.tokens + piece - 1) / piece;
-  const auto steps = static_cast<double>(relaxation.steps);
+  std::int64_t of_all = relaxation.steps;
+  if (options.targets.size() > 1)
+    of_all += (std::ssize(options.targets) - 1) * further_steps(relaxation.steps, options.targets.size());
+  const auto steps = static_cast<double>(of_all);
   const Work of_step = counter.learning(start, relaxation.tokens);
   const double share = static_cast<double>((pieces + replicas - 1) / replicas) / static_cast<double>(pieces);
   const std::span<const Assignment> one(&start, 1);
@@ -119,6 +124,18 @@ void count_learning(const Assignment& start, const SearchOptions& options, const
   forecast.learning_rank =
       (share * steps * of_step.operations + (replicas > 1 ? 1 : 2) * compared) / options.shards;
   forecast.learning_moved = share * steps * of_step.traffic.moved(options.shards).total();
+}
+
+/// What ranks tell each other of a race, and the file of all of it.
+void count_archive(const SearchSpace& space, const EvolutionOptions& evolution, int replicas,
+                   SearchForecast& forecast) {
+  MeasuredTrial longest;
+  longest.trial = {Assignment(space.modules.size(), 10), Origin::crossover, -1.0 / 3};
+  longest.sums.assign(most_segments, 1e3 / 3);
+  const std::uint64_t trials = static_cast<std::uint64_t>(evolution.islands * (evolution.offspring + 1));
+  const std::uint64_t of_generation = trials * (to_line(longest).size() + 1);
+  forecast.exchanged = replicas > 1 ? of_generation : 0;
+  forecast.archive = of_generation * static_cast<std::uint64_t>(evolution.generations);
 }
 
 /// Bytes of a rank that keeps every built module.
@@ -240,6 +257,7 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   const std::size_t record = record_bytes(space.modules.size(), evolution, strategy->memory());
   forecast.exchanged = static_cast<std::uint64_t>(replicas) *
                        (sizeof(std::int64_t) + static_cast<std::size_t>(forecast.islands_of_rank) * record);
+  if (evolution.strategy == StrategyKind::racing) count_archive(space, evolution, replicas, forecast);
   const std::uint64_t features = space.has_end_losses() ? surrogate_features(space.modules.size()) : 0;
   forecast.checkpoint =
       static_cast<std::uint64_t>(evolution.islands) * record + (1 << 16) +

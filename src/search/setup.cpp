@@ -163,6 +163,15 @@ void cut_pool(SearchSetup& setup) {
   setup.blocks = cut_blocks(setup.pools.compared, evolution.racing.tokens, evolution.racing.held_back,
                             stream(evolution.seed, 0, 0, 0, Draw::blocks));
   setup.pools.held_back = setup.blocks.held_back.sequences;
+  const TokenSet& pool = setup.pools.compared;
+  auto left = std::ssize(pool.tokens);
+  for (const std::uint32_t sequence : setup.pools.held_back) left -= std::ssize(pool.sequence(sequence));
+  if (evolution.start.kind == StartKind::gradient && evolution.relaxation.tokens > left) {
+    throw UsageError(fmt::format("{} tokens in a step of learning levels, but {} are left of the calibration "
+                                 "tokens beside those held back",
+                                 count(evolution.relaxation.tokens), count(left)),
+                     "--gradient-tokens", "give more calibration data, or fewer tokens");
+  }
   if (!setup.pools.held_back.empty()) evolution.compare_tokens = std::ssize(setup.blocks.held_back.tokens);
 }
 

@@ -23,6 +23,12 @@ std::int64_t begin_of(std::int64_t predicted, std::size_t segments, std::size_t 
 
 }  // namespace
 
+std::int64_t blocks_held_back(std::int64_t blocks, double held_back) {
+  std::int64_t kept = std::llround(held_back * static_cast<double>(blocks));
+  if (held_back > 0) kept = std::max<std::int64_t>(kept, 1);
+  return std::max<std::int64_t>(0, std::min(kept, blocks - 1));
+}
+
 TokenBlocks cut_blocks(const TokenSet& pool, std::int64_t tokens, double held_back, RandomStream random) {
   std::vector<std::uint32_t> order(pool.sequences());
   std::iota(order.begin(), order.end(), 0u);
@@ -47,9 +53,7 @@ TokenBlocks cut_blocks(const TokenSet& pool, std::int64_t tokens, double held_ba
                                  pool.tokens.size()),
                      "--block-tokens", "give more calibration data, or fewer tokens");
   }
-  std::int64_t kept = std::llround(held_back * static_cast<double>(blocks.size()));
-  if (held_back > 0) kept = std::max<std::int64_t>(kept, 1);
-  kept = std::min(kept, std::ssize(blocks) - 1);
+  const std::int64_t kept = blocks_held_back(std::ssize(blocks), held_back);
   TokenBlocks cut;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     if (static_cast<std::int64_t>(i) < kept) {

@@ -14,9 +14,13 @@ struct TokenBlocks {
   TokenDraw held_back;           ///< on which the end is chosen, all blocks as one draw; may be empty
 };
 
+/// Of so many blocks, those that are held back: the share `held_back`, rounded, one at least where it is not
+/// 0, but never all.
+std::int64_t blocks_held_back(std::int64_t blocks, double held_back);
+
 /// Blocks of exactly `tokens` tokens, whole sequences of which each block's last one is cut; what is left of
-/// that is in no block. Of the blocks, the share `held_back` (rounded, one at least where it is not 0) is
-/// held back, but never all. UsageError where the pool does not have enough tokens for a block.
+/// that is in no block. Of the blocks, blocks_held_back() are held back. UsageError where the pool does not
+/// have enough tokens for a block.
 TokenBlocks cut_blocks(const TokenSet& pool, std::int64_t tokens, double held_back, RandomStream random);
 
 /// Pieces that the predicted tokens of a draw are cut into, in order, as evenly as can be: how much a
