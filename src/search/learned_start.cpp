@@ -110,9 +110,11 @@ std::vector<Assignment> LearnedStart::starts(const std::vector<Relaxation>& lear
 
 }  // namespace
 
-void start_by_gradient(const Communicator& comm, const SearchSetup& setup, const MeasureGradient& gradient,
-                       const Evaluator& evaluator, Population& start, std::optional<Recorder>& recorder,
-                       const std::function<std::optional<std::string>()>& interrupted, PhaseTimes& times) {
+std::vector<EndLosses> start_by_gradient(const Communicator& comm, const SearchSetup& setup,
+                                         const MeasureGradient& gradient, const Evaluator& evaluator,
+                                         Population& start, std::optional<Recorder>& recorder,
+                                         const std::function<std::optional<std::string>()>& interrupted,
+                                         PhaseTimes& times) {
   LearnedStart learning(comm, setup, gradient, start, recorder, interrupted, times);
   const std::vector<Relaxation> learned = learning.learn();
   const std::vector<Assignment> found = agree_on(comm, [&] { return learning.starts(learned); });
@@ -125,7 +127,10 @@ void start_by_gradient(const Communicator& comm, const SearchSetup& setup, const
     compared.push_back(learning.first(size));
     compared.push_back(found[size]);
   }
-  if (chosen) return;
+  std::vector<EndLosses> losses;
+  for (std::size_t size = 0; size < sizes; ++size)
+    losses.push_back(losses_near(setup.space, setup.budgets[size], learned[sizes - 1 - size]));
+  if (chosen) return losses;
   Evaluator plain = evaluator;
   plain.extra_items = 0;
   const std::vector<double> fitness = compare_assignments(comm, compared, {comparison_draw(setup), {}}, plain,
@@ -133,16 +138,20 @@ void start_by_gradient(const Communicator& comm, const SearchSetup& setup, const
                                           .fitness;
   for (std::size_t size = 0; size < sizes; ++size) {
     const double before = fitness[2 * size], after = fitness[2 * size + 1];
-    const bool better = std::isfinite(after) && !(before <= after);
+    // One that begins there already has been chosen before.
+    const bool there = learning.first(size) == found[size];
+    const bool better = there || (std::isfinite(after) && !(before <= after));
     if (comm.is_root()) {
       log_info("levels learned by gradient{}: fitness {:.6g}, before {:.6g}{}",
                sizes == 1 ? "" : fmt::format(" for a sparsity of {}", setup.options.targets[size]), after,
                before, better ? "" : ": the islands begin as before");
     }
+    if (!better) losses[size].clear();
     for (std::size_t island = size; better && island < found.size(); island += sizes)
       start.islands[island].elites.front().assignment = found[island];
   }
   agree_at_root(comm, [&] { recorder->begin(start); });
+  return losses;
 }
 
 }  // namespace galapagos

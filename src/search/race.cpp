@@ -22,12 +22,13 @@ constexpr double least_share = 0.25;
 }  // namespace
 
 Race::Race(const SearchSpace& space, const Budget& budget, const EvolutionOptions& options,
-           const std::vector<TokenDraw>& blocks, std::int64_t island, Assignment start)
+           const std::vector<TokenDraw>& blocks, std::int64_t island, Assignment start, EndLosses near)
     : space_(space),
       budget_(budget),
       options_(options),
       blocks_(blocks),
       island_(island),
+      near_(std::move(near)),
       incumbent_(std::move(start)),
       archive_(blocks) {
   known_.insert(incumbent_);
@@ -44,7 +45,7 @@ void Race::take_in(const MeasuredHeat& measured) {
     stage.candidates.push_back(
         {trial.assignment, archive_.mean(trial.assignment, heat.block), 0, trial.origin});
   }
-  if (space_.has_end_losses()) learn(space_, std::span(&stage, 1), moments_);
+  if (near_.empty() && space_.has_end_losses()) learn(space_, std::span(&stage, 1), moments_);
 }
 
 GainBelief Race::belief(const Challenger& challenger) const {
@@ -121,9 +122,15 @@ std::map<Origin, double> Race::shares(const std::vector<Origin>& ways) const {
 }
 
 void Race::add_new(const News& news, Heat& heat) {
-  const Surrogate surrogate = space_.has_end_losses() ? fit(space_, moments_) : Surrogate();
-  const EndLosses losses =
-      space_.has_end_losses() ? corrected_end_losses(space_, surrogate, incumbent_) : EndLosses();
+  const bool by_surrogate = near_.empty() && space_.has_end_losses();
+  const Surrogate surrogate = by_surrogate ? fit(space_, moments_) : Surrogate();
+  const EndLosses losses = by_surrogate ? corrected_end_losses(space_, surrogate, incumbent_) : near_;
+  const auto expected = [&](const Assignment& assignment) {
+    if (by_surrogate) return expected_loss(space_, surrogate, assignment);
+    double sum = 0;
+    for (std::size_t i = 0; i < near_.size(); ++i) sum += near_[i][static_cast<std::size_t>(assignment[i])];
+    return sum;
+  };
   std::vector<Assignment> mates;
   for (const Challenger& one : challengers_) {
     if (archive_.has(one.assignment) && belief(one).better() > 0.5) mates.push_back(one.assignment);
@@ -134,8 +141,6 @@ void Race::add_new(const News& news, Heat& heat) {
   const Breeding breeding{budget_, incumbent_, mates, losses,
                           temperatures[static_cast<std::size_t>(island_) % std::size(temperatures)]};
   shares_ = shares(ways_to_breed(breeding));
-  const double expected_of_incumbent =
-      space_.has_end_losses() ? expected_loss(space_, surrogate, incumbent_) : 0;
   const std::int64_t measured_again =
       std::count_if(heat.trials.begin(), heat.trials.end(),
                     [](const Trial& trial) { return trial.origin != Origin::parent; });
@@ -151,9 +156,7 @@ void Race::add_new(const News& news, Heat& heat) {
       if (attempt == tries_in_a_way) way = Origin::mutation;
       const auto child = breed(way, breeding, random);
       if (!child || !known_.insert(*child).second) continue;
-      const double expected =
-          space_.has_end_losses() ? expected_loss(space_, surrogate, *child) - expected_of_incumbent : 0;
-      heat.trials.push_back({*child, way, expected});
+      heat.trials.push_back({*child, way, expected(*child) - expected(incumbent_)});
       break;
     }
   }

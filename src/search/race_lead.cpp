@@ -25,7 +25,8 @@ std::vector<MeasuredTrial> saved_trials(const Communicator& comm, const SearchSe
 }  // namespace
 
 void lead_races(const Communicator& comm, const SearchSetup& setup, const Population& start,
-                const MeasureLosses& losses, const Evaluator& evaluator, std::optional<Recorder>& recorder,
+                const std::vector<EndLosses>& near, const MeasureLosses& losses, const Evaluator& evaluator,
+                std::optional<Recorder>& recorder,
                 const std::function<std::optional<std::string>()>& interrupted, PhaseTimes& times) {
   const EvolutionOptions& evolution = setup.options.evolution;
   std::vector<Assignment> starts, finalists;
@@ -34,6 +35,7 @@ void lead_races(const Communicator& comm, const SearchSetup& setup, const Popula
   if (evolution.strategy == StrategyKind::racing) {
     Racing racing{
         setup.budgets, setup.blocks.raced, losses, {}, {}, interrupted, saved_trials(comm, setup, recorder)};
+    racing.near = near;
     racing.measured = [&](const std::string& lines) { recorder->measured(lines); };
     racing.standing = [&](const Standing& standing) { recorder->standing(standing, start); };
     last = race(comm, setup.space, evolution, racing, starts, &times);

@@ -53,13 +53,14 @@ class Islands {
         known_(options.islands) {
     for (const std::int64_t island : dealing_.islands) {
       const auto at = static_cast<std::size_t>(island);
-      own_.push_back({Race(space, racing.budgets[at % racing.budgets.size()], options, racing.blocks, island,
-                           starts[at]),
-                      island,
-                      0,
-                      0,
-                      {},
-                      {}});
+      own_.push_back(
+          {Race(space, racing.budgets[at % racing.budgets.size()], options, racing.blocks, island, starts[at],
+                racing.near.empty() ? EndLosses() : racing.near[at % racing.near.size()]),
+           island,
+           0,
+           0,
+           {},
+           {}});
     }
     for (const MeasuredTrial& trial : racing.saved) known_.add(trial, true);
   }

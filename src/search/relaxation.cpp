@@ -198,8 +198,8 @@ void advance(const SearchSpace& space, const Budget& budget, const RelaxationOpt
     relaxation.settled[i] += (relaxation.levels[i] - relaxation.settled[i]) / counted;
 }
 
-Assignment nearest(const SearchSpace& space, const Budget& budget, const Relaxation& relaxation,
-                   const std::vector<double>& factors) {
+EndLosses losses_near(const SearchSpace& space, const Budget& budget, const Relaxation& relaxation,
+                      const std::vector<double>& factors) {
   const Vector price = prices(space, budget, relaxation.settled, relaxation.slope);
   const double most = *std::max_element(price.begin(), price.end());
   EndLosses losses;
@@ -213,7 +213,12 @@ Assignment nearest(const SearchSpace& space, const Budget& budget, const Relaxat
       of_module.push_back(unit * (distance * distance + static_cast<double>(level)));
     }
   }
-  return least_loss(space, budget, losses);
+  return losses;
+}
+
+Assignment nearest(const SearchSpace& space, const Budget& budget, const Relaxation& relaxation,
+                   const std::vector<double>& factors) {
+  return least_loss(space, budget, losses_near(space, budget, relaxation, factors));
 }
 
 }  // namespace galapagos

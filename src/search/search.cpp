@@ -119,12 +119,16 @@ void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& str
     if (!reason && followers.asked_to_stop()) reason = "a signal";
     return reason;
   };
-  if (setup.options.evolution.start.kind == StartKind::gradient && start.generation == 0) {
-    start_by_gradient(grid.same_shard(), setup, led.gradient, evaluator, start, recorder, any_interrupted,
-                      times);
+  const bool leads_races =
+      setup.options.evolution.strategy == StrategyKind::racing || setup.budgets.size() > 1;
+  std::vector<EndLosses> near;
+  // A race that goes on for longer begins where it began, too.
+  if (setup.options.evolution.start.kind == StartKind::gradient && (start.generation == 0 || leads_races)) {
+    near = start_by_gradient(grid.same_shard(), setup, led.gradient, evaluator, start, recorder,
+                             any_interrupted, times);
   }
-  if (setup.options.evolution.strategy == StrategyKind::racing || setup.budgets.size() > 1) {
-    return lead_races(grid.same_shard(), setup, start, led.losses, evaluator, recorder, any_interrupted,
+  if (leads_races) {
+    return lead_races(grid.same_shard(), setup, start, near, led.losses, evaluator, recorder, any_interrupted,
                       times);
   }
   evolve(grid.same_shard(), setup.space, strategy, setup.options.evolution, setup.pools, std::move(start),

@@ -35,6 +35,7 @@ struct SyntheticRaces {
   TokenSet pool;
   TokenBlocks blocks;
   double noise = 0.5;
+  std::vector<EndLosses> near;
 
   SyntheticRaces() {
     options.strategy = StrategyKind::racing;
@@ -85,7 +86,7 @@ struct Outcome {
 
 Outcome run(const Communicator& comm, const SyntheticRaces& races, const Hooks& hooks = {}) {
   Outcome outcome;
-  Racing racing{races.budgets, races.blocks.raced, {}, {}, {}, hooks.interrupted, hooks.saved};
+  Racing racing{races.budgets, races.blocks.raced, {}, {}, {}, hooks.interrupted, hooks.saved, races.near};
   racing.losses = [&](const Assignment&, std::span<const Assignment> candidates, const TokenDraw& draw,
                       const std::function<bool()>& stop) -> std::optional<TokenLosses> {
     std::int64_t block = 0;
@@ -183,6 +184,17 @@ TEST_CASE("a race is the same for any number of ranks, at whatever pace they go"
   SyntheticRaces exact;
   exact.budgets = {Budget::of_level(exact.space, 2)};
   check_same_as_alone(exact, world);
+  SyntheticRaces near;  // exchanges go by what is told of the levels, not by the surrogate
+  near.near = {EndLosses(near.space.modules.size(), {0, 0.1, 0.5, 1, 3})};
+  near.near.front()[3] = {0, 1, 2, 4, 8};
+  check_same_as_alone(near, world);
+  const Outcome told = run(Communicator::self(), near);
+  int exchanges = 0;
+  for (const MeasuredTrial& one : told.trials) {
+    exchanges += one.trial.origin == Origin::exchange ? 1 : 0;
+    if (one.trial.origin == Origin::mutation && one.generation == 1) CHECK(one.trial.expected != 0);
+  }
+  CHECK(exchanges > 0);
   SyntheticRaces sizes;  // islands of several budgets
   sizes.budgets = {Budget::of_parameters(sizes.space, 500), Budget::of_parameters(sizes.space, 700)};
   sizes.options.islands = 4;

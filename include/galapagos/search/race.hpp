@@ -66,9 +66,10 @@ struct News {
 /// expected improvement of each way to breed.
 class Race {
  public:
-  /// `blocks`: those that are raced on. The references must outlive this.
+  /// `blocks`: those that are raced on; `near`: what levels lose near the start, or nothing, in place of what
+  /// the surrogate expects. The references must outlive this.
   Race(const SearchSpace& space, const Budget& budget, const EvolutionOptions& options,
-       const std::vector<TokenDraw>& blocks, std::int64_t island, Assignment start);
+       const std::vector<TokenDraw>& blocks, std::int64_t island, Assignment start, EndLosses near = {});
 
   /// The next generation's trials, none twice: 1, 2, ...
   Heat propose(std::int64_t generation, const News& news);
@@ -99,6 +100,7 @@ class Race {
   const EvolutionOptions& options_;
   const std::vector<TokenDraw>& blocks_;
   std::int64_t island_;
+  EndLosses near_;
   Assignment incumbent_;
   Archive archive_;
   std::vector<Challenger> challengers_;

@@ -30,6 +30,8 @@ struct Racing {
   std::function<void(const Standing& standing)> standing = {};
   std::function<std::optional<std::string>()> interrupted;
   std::vector<MeasuredTrial> saved = {};  ///< by an earlier run, the same on every rank
+  /// What levels lose near where islands of each budget begin, if that is known: by it exchanges are drawn.
+  std::span<const EndLosses> near = {};
 };
 
 /// Collective. Races on all islands (see Race) from their starts to options.generations; how they end, by

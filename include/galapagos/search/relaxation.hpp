@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <galapagos/search/budget.hpp>
+#include <galapagos/search/least_loss.hpp>
 #include <galapagos/search/relaxation_options.hpp>
 #include <galapagos/search/relaxed_model.hpp>
 
@@ -37,9 +38,13 @@ Relaxation moved(const SearchSpace& space, const Budget& budget, const Relaxatio
 void advance(const SearchSpace& space, const Budget& budget, const RelaxationOptions& options,
              const std::vector<double>& gradient, Relaxation& relaxation);
 
-/// The assignment of the budget nearest to the settled levels, as least_loss() finds it: of least sum, over
-/// modules, of a level's price times d^2 + l, d being its distance from level l. `factors` of the prices, one
-/// per module, or none.
+/// What levels lose near where they have settled, as far as learning them has shown: a level's price times
+/// d^2 + l, d being its distance from level l. `factors` of the prices, one per module, or none.
+EndLosses losses_near(const SearchSpace& space, const Budget& budget, const Relaxation& relaxation,
+                      const std::vector<double>& factors = {});
+
+/// The assignment of the budget nearest to the settled levels: of the least sum of losses_near(), as
+/// least_loss() finds it.
 Assignment nearest(const SearchSpace& space, const Budget& budget, const Relaxation& relaxation,
                    const std::vector<double>& factors = {});
 
