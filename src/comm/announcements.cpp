@@ -12,20 +12,27 @@ constexpr int tag = 1;
 }  // namespace
 
 Announcements::Announcements(const Communicator& comm)
-    : comm_(comm.duplicate()), heard_(static_cast<std::size_t>(comm.size())) {}
+    : comm_(comm.duplicate()),
+      told_(static_cast<std::size_t>(comm.size())),
+      heard_(static_cast<std::size_t>(comm.size())) {
+  for (int other = 1; other < comm.size(); ++other) others_.push_back((comm.rank() + other) % comm.size());
+}
 
 void Announcements::tell(std::span<const std::byte> message) {
+  tell(message, others_);
+}
+
+void Announcements::tell(std::span<const std::byte> message, std::span<const int> ranks) {
   std::erase_if(sent_, [](Sent& sent) {
     return std::all_of(sent.requests.begin(), sent.requests.end(),
                        [](Request& request) { return request.done(); });
   });
   Sent& sent = sent_.emplace_back();
   sent.message.assign(message.begin(), message.end());
-  for (int other = 1; other < comm_.size(); ++other) {  // each rank begins with another one
-    const int to = (comm_.rank() + other) % comm_.size();
+  for (const int to : ranks) {
     sent.requests.push_back(comm_.send_async(sent.message, to, tag));
+    ++told_[static_cast<std::size_t>(to)];
   }
-  ++told_;
 }
 
 std::optional<std::vector<std::byte>> Announcements::receive(int from, bool wait) {
@@ -53,7 +60,8 @@ std::optional<std::vector<std::byte>> Announcements::next() {
 
 std::vector<std::vector<std::byte>> Announcements::settle() {
   std::vector<std::vector<std::byte>> rest;
-  const std::vector<std::uint64_t> told = comm_.all_gather(told_);
+  std::vector<std::uint64_t> told(told_.size());  // by each rank to this one
+  GALAPAGOS_MPI(MPI_Alltoall(told_.data(), 1, MPI_UINT64_T, told.data(), 1, MPI_UINT64_T, comm_.handle()));
   for (int from = 0; from < comm_.size(); ++from) {
     if (from == comm_.rank()) continue;
     while (heard_[static_cast<std::size_t>(from)] < told[static_cast<std::size_t>(from)])
