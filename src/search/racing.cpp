@@ -21,6 +21,8 @@ namespace {
 
 // Generations that an island may be behind another one beyond its lag, before the other one waits.
 constexpr std::int64_t slack = 2;
+// So many make a message that MPI sends at once, without waiting for who receives it.
+constexpr std::size_t trials_of_message = 6;
 // Between two looks of a rank without work, longer and longer.
 constexpr auto shortest_pause = std::chrono::microseconds(200),
                longest_pause = std::chrono::microseconds(2000);
@@ -216,12 +218,16 @@ void Islands::accept(OwnIsland& own) {
 /// Others than this group want a heat as a whole; the root has had its trials.
 void Islands::tell(const MeasuredHeat& measured, const Standing& standing) {
   announcements_.tell(to_bytes({{}, standing}), root_elsewhere_);
-  RaceMessage message{{}, standing};
+  RaceMessage message;
   const Heat& heat = measured.heat;
   for (std::size_t i = 0; i < heat.trials.size(); ++i) {
     message.trials.push_back({heat.island, heat.generation, static_cast<std::int64_t>(i), heat.block,
                               heat.trials[i], measured.sums[i]});
+    if (message.trials.size() < trials_of_message) continue;
+    announcements_.tell(to_bytes(message), later_);
+    message.trials.clear();
   }
+  message.standing = standing;
   announcements_.tell(to_bytes(message), later_);
 }
 

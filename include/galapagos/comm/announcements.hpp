@@ -32,10 +32,18 @@ class Announcements {
     std::vector<std::byte> message;
     std::vector<Request> requests;
   };
-  std::optional<std::vector<std::byte>> receive(int from, bool wait);
+  /// Begun to be received: a long message may take until its sender calls MPI again.
+  struct Arriving {
+    int from = 0;
+    std::vector<std::byte> message;
+    Request request;
+  };
+  bool begin_to_receive(int from, bool wait);
+  std::vector<std::byte> take(std::list<Arriving>::iterator which);
 
   Communicator comm_;
   std::list<Sent> sent_;
+  std::list<Arriving> arriving_;
   std::vector<int> others_;           // each rank begins with another one
   std::vector<std::uint64_t> told_;   // to each rank
   std::vector<std::uint64_t> heard_;  // from each rank
