@@ -1,10 +1,12 @@
 #include "dealing.hpp"
 #include "heat_board.hpp"
+#include "race_messages.hpp"
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <fmt/format.h>
+#include <limits>
 #include <thread>
 
 #include <galapagos/comm/announcements.hpp>
@@ -19,7 +21,11 @@ namespace {
 
 // Generations that an island may be behind another one beyond its lag, before the other one waits.
 constexpr std::int64_t slack = 2;
-constexpr auto pause = std::chrono::microseconds(200);
+// So many make a message that MPI sends at once, without waiting for who receives it.
+constexpr std::size_t trials_of_message = 6;
+// Between two looks of a rank without work, longer and longer.
+constexpr auto shortest_pause = std::chrono::microseconds(200),
+               longest_pause = std::chrono::microseconds(2000);
 
 /// Trials of a heat that a rank measures in one call.
 struct Chunk {
@@ -63,6 +69,13 @@ class Islands {
            {}});
     }
     for (const MeasuredTrial& trial : racing.saved) known_.add(trial, true);
+    const std::vector<int> group = group_.all_gather(all_.rank());
+    for (int rank = 0; rank < all_.size(); ++rank) {
+      const bool near = std::find(group.begin(), group.end(), rank) != group.end();
+      if (rank != all_.rank() && (near || rank == 0)) at_once_.push_back(rank);
+      if (!near && rank != 0) later_.push_back(rank);
+    }
+    if (std::find(group.begin(), group.end(), 0) == group.end()) root_elsewhere_.push_back(0);
   }
 
   std::vector<Standing> run();
@@ -71,13 +84,13 @@ class Islands {
   bool stop();
   void hear();
   void take_in(const std::vector<std::byte>& message);
-  void tell(const std::string& lines);
-  void record(const std::string& lines);
+  void record(const MeasuredTrial& trial);
   void know(const Standing& standing);
   bool advance(OwnIsland& own);
   std::optional<News> news_for(const OwnIsland& own, std::int64_t generation) const;
   void propose(OwnIsland& own, const News& news);
   void accept(OwnIsland& own);
+  void tell(const MeasuredHeat& measured, const Standing& standing);
   bool work();
   OwnIsland* next_island(std::size_t& chunk);
   void measure(OwnIsland& own, const Chunk& chunk);
@@ -89,6 +102,9 @@ class Islands {
   const Communicator all_;
   const Dealing dealing_;
   const Communicator group_;
+  std::vector<int> at_once_;         // ranks that want each trial: those of the group, and the root
+  std::vector<int> later_;           // that want whole heats: all others
+  std::vector<int> root_elsewhere_;  // the root, where it is of another group
   FailureBoard board_;
   Announcements announcements_;
   SharedCounter tickets_;
@@ -118,26 +134,16 @@ void Islands::hear() {
 }
 
 void Islands::take_in(const std::vector<std::byte>& message) {
-  const std::string text(reinterpret_cast<const char*>(message.data()), message.size());
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = text.find('\n', at);
-    const std::string line = text.substr(at, end - at);
-    at = end + 1;
-    if (const auto trial = trial_of(line, space_)) {
-      known_.add(*trial, false);
-      record(line + "\n");
-    } else if (const auto standing = standing_of(line, space_)) {
-      know(*standing);
-    }
+  const RaceMessage told = race_message_of(message, space_);
+  for (const MeasuredTrial& trial : told.trials) {
+    known_.add(trial, false);
+    record(trial);
   }
+  if (told.standing) know(*told.standing);
 }
 
-void Islands::tell(const std::string& lines) {
-  announcements_.tell(std::as_bytes(std::span(lines)));
-}
-
-void Islands::record(const std::string& lines) {
-  if (all_.is_root() && racing_.measured) unrecorded_ += lines;
+void Islands::record(const MeasuredTrial& trial) {
+  if (all_.is_root() && racing_.measured) unrecorded_ += to_line(trial) + "\n";
 }
 
 void Islands::know(const Standing& standing) {
@@ -198,15 +204,32 @@ void Islands::propose(OwnIsland& own, const News& news) {
 
 void Islands::accept(OwnIsland& own) {
   const auto heat = own.heats.find(++own.accepted);
-  const Standing standing = own.race.accept(known_.measured_heat(heat->second));
+  const MeasuredHeat measured = known_.measured_heat(heat->second);
+  const Standing standing = own.race.accept(measured);
   own.heats.erase(heat);
   if (standing.blocks > 0 && !std::isfinite(standing.loss)) {
     throw NumericalError(
         fmt::format("no candidate of island {} has a finite loss in generation {}", own.island, own.accepted),
         "search", "use --precision fp32, or other calibration data");
   }
-  if (group_.is_root()) tell(to_line(standing) + "\n");
+  if (group_.is_root()) tell(measured, standing);
   know(standing);
+}
+
+/// Others than this group want a heat as a whole; the root has had its trials.
+void Islands::tell(const MeasuredHeat& measured, const Standing& standing) {
+  announcements_.tell(to_bytes({{}, standing}), root_elsewhere_);
+  RaceMessage message;
+  const Heat& heat = measured.heat;
+  for (std::size_t i = 0; i < heat.trials.size(); ++i) {
+    message.trials.push_back({heat.island, heat.generation, static_cast<std::int64_t>(i), heat.block,
+                              heat.trials[i], measured.sums[i]});
+    if (message.trials.size() < trials_of_message) continue;
+    announcements_.tell(to_bytes(message), later_);
+    message.trials.clear();
+  }
+  message.standing = standing;
+  announcements_.tell(to_bytes(message), later_);
 }
 
 /// The island whose next chunk is this rank's to measure, if it is known yet.
@@ -245,19 +268,23 @@ void Islands::measure(OwnIsland& own, const Chunk& chunk) {
   const TokenDraw& draw = racing_.blocks[static_cast<std::size_t>(heat.block)];
   const auto found = racing_.losses(heat.incumbent, candidates, draw, [&] { return stop(); });
   if (!found) return;
-  std::string lines;
+  RaceMessage message;
   for (std::size_t c = 0; c < candidates.size(); ++c) {
     const std::size_t i = chunk.trials[c];
-    const MeasuredTrial measured{own.island, heat.generation, static_cast<std::int64_t>(i),
-                                 heat.block, heat.trials[i],  segment_sums((*found)[c], draw)};
+    MeasuredTrial measured{own.island, heat.generation, static_cast<std::int64_t>(i),
+                           heat.block, heat.trials[i],  segment_sums((*found)[c], draw)};
+    for (double& sum : measured.sums) {  // as it would be read from the archive
+      if (!std::isfinite(sum)) sum = std::numeric_limits<double>::quiet_NaN();
+    }
     known_.add(measured, false);
-    lines += to_line(measured) + "\n";
+    record(measured);
+    message.trials.push_back(std::move(measured));
   }
-  tell(lines);
-  record(lines);
+  announcements_.tell(to_bytes(message), at_once_);
 }
 
 std::vector<Standing> Islands::run() {
+  auto pause = shortest_pause;
   while (!known_.all_complete(options_.generations) && !stop()) {
     board_.attempt([&] {
       hear();
@@ -265,9 +292,13 @@ std::vector<Standing> Islands::run() {
       for (OwnIsland& own : own_) {
         while (advance(own)) moved = true;
       }
-      if (work() || moved) return;
+      if (work() || moved) {
+        pause = shortest_pause;
+        return;
+      }
       const PhaseScope waiting(times_, "waiting");
       std::this_thread::sleep_for(pause);
+      pause = std::min(2 * pause, longest_pause);
     });
   }
   const PhaseScope waiting(times_, "waiting");

@@ -2,6 +2,7 @@
 // evaluations per second of a synthetic Llama.
 //   for n in 1 2 4 16 64; do mpirun --oversubscribe --bind-to none -n $n bench_islands; done
 //   bench_islands [milliseconds of an evaluation = 20] [generations = 12] [repeats = 3]
+#include "sleeping_search.hpp"
 #include "synthetic_search_model.hpp"
 
 #include <algorithm>
@@ -27,21 +28,6 @@ struct Settings {
   std::int64_t generations = 12;
   int repeats = 3;
 };
-
-/// A space of no model: 32 layers with ten levels each.
-SearchSpace synthetic_space() {
-  SearchSpace space;
-  for (std::int64_t layer = 0; layer < 32; ++layer) {
-    for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
-      ModuleChoices choices;
-      choices.id = {layer, kind};
-      for (std::int64_t level = 10; level >= 0; --level)
-        choices.parameters.push_back(level * (kind == ModuleKind::ffn ? 300 : 100));
-      space.modules.push_back(std::move(choices));
-    }
-  }
-  return space;
-}
 
 /// What candidates are like.
 enum class Kind : std::uint8_t {
@@ -89,7 +75,7 @@ class Sleeper {
     std::vector<double> values, durations;
     for (const Assignment& candidate : candidates) {
       if (stop()) return std::nullopt;
-      values.push_back(value(candidate));
+      values.push_back(bench::synthetic_loss(candidate));
       if (comparison) continue;
       const double seconds = duration(candidate, draw);
       wanted += seconds;
@@ -110,20 +96,8 @@ class Sleeper {
   std::vector<std::vector<double>> calls;  // seconds of each evaluation
 
  private:
-  static double value(const Assignment& candidate) {
-    double sum = 0;
-    for (std::size_t i = 0; i < candidate.size(); ++i)
-      sum += (1.5 + std::sin(1.7 * static_cast<double>(i))) * candidate[i] * candidate[i];
-    return sum;
-  }
-
   double duration(const Assignment& candidate, const TokenDraw& draw) const {
-    if (!random_) return mean_;
-    Hash64 hash;
-    hash.add(std::as_bytes(std::span(candidate)));
-    hash.add(std::as_bytes(std::span(draw.tokens)));
-    std::mt19937_64 random(hash.value());
-    return std::exponential_distribution<double>(1 / mean_)(random);
+    return random_ ? bench::random_seconds(candidate, draw, mean_) : mean_;
   }
 
   double mean_;
@@ -133,7 +107,7 @@ class Sleeper {
 };
 
 Population search(const Communicator& comm, const EvolutionOptions& options, Sleeper& sleeper) {
-  const SearchSpace space = synthetic_space();
+  const SearchSpace space = bench::synthetic_space();
   const Budget budget = Budget::of_level(space, 5);
   const TokenSet pool = bench::random_tokens(1000, 1000, 50, 7);
   const TokenPools pools{pool, trains(options) ? pool : TokenSet()};
@@ -147,13 +121,6 @@ Population search(const Communicator& comm, const EvolutionOptions& options, Sle
                 evaluator, {}, [] { return std::optional<std::string>(); });
 }
 
-/// When the last of these ends, where each begins, in their order, as soon as a worker is free.
-double greedy_seconds(const std::vector<double>& durations, std::size_t workers) {
-  std::vector<double> ends(workers);
-  for (const double seconds : durations) *std::min_element(ends.begin(), ends.end()) += seconds;
-  return *std::max_element(ends.begin(), ends.end());
-}
-
 /// The least that the search can take whose ranks know no duration beforehand: the ranks of an island take
 /// one candidate after the other, wait for each other after each stage, and for nothing else.
 double least_seconds(int ranks, const EvolutionOptions& options, const Settings& settings, bool random) {
@@ -161,16 +128,14 @@ double least_seconds(int ranks, const EvolutionOptions& options, const Settings&
   for (SelectionStage& stage : whole.stages) stage.training_tokens = 0;
   Sleeper sleeper(settings.seconds_each, random, false);
   search(Communicator::self(), whole, sleeper);
-  const auto size = static_cast<std::int64_t>(ranks);
-  const std::int64_t groups = std::min(size, options.islands);
-  std::vector<std::size_t> workers(static_cast<std::size_t>(groups));
-  for (std::int64_t rank = 0; rank < size; ++rank) ++workers[static_cast<std::size_t>(rank * groups / size)];
+  const std::vector<std::size_t> workers = bench::workers(ranks, options.islands);
+  const auto groups = std::ssize(workers);
   std::vector<double> seconds(workers.size());
   for (std::size_t call = 0; call < sleeper.calls.size(); ++call) {
     const auto island =
         static_cast<std::int64_t>(call / options.stages.size() % static_cast<std::size_t>(options.islands));
     const auto group = static_cast<std::size_t>(island * groups / options.islands);
-    seconds[group] += greedy_seconds(sleeper.calls[call], workers[group]);
+    seconds[group] += bench::greedy_seconds(sleeper.calls[call], workers[group]);
   }
   return *std::max_element(seconds.begin(), seconds.end());
 }

@@ -54,3 +54,31 @@ TEST_CASE("announcements reach all other ranks, each rank's in order, heard earl
     CHECK(announcements.settle().empty());
   }
 }
+
+TEST_CASE("announcements to some reach those alone", "[announcements]") {
+  const Communicator world = Communicator::world();
+  Announcements announcements(world);
+  std::map<int, int> heard;
+  const auto hear = [&](const std::vector<std::byte>& message) {
+    const Word word = word_of(message);
+    CHECK((word.from + word.number) % 3 != world.rank() % 3);
+    ++heard[word.from];
+  };
+  const auto wants = [](int rank, int from, int number) {
+    return rank != from && (from + number) % 3 != rank % 3;
+  };
+  for (int number = 0; number < 9; ++number) {
+    std::vector<int> ranks;
+    for (int rank = 0; rank < world.size(); ++rank) {
+      if (wants(rank, world.rank(), number)) ranks.push_back(rank);
+    }
+    announcements.tell(message_of({world.rank(), number}), ranks);
+    while (const auto message = announcements.next()) hear(*message);
+  }
+  for (const auto& message : announcements.settle()) hear(message);
+  for (int from = 0; from < world.size(); ++from) {
+    int wanted = 0;
+    for (int number = 0; number < 9; ++number) wanted += wants(world.rank(), from, number) ? 1 : 0;
+    CHECK(heard[from] == wanted);
+  }
+}

@@ -8,7 +8,7 @@
 
 namespace galapagos {
 
-/// One trial with what it came to: a line of archive.jsonl, and what ranks tell each other.
+/// One trial with what it came to: a line of archive.jsonl.
 struct MeasuredTrial {
   std::int64_t island = 0, generation = 0, index = 0, block = 0;
   Trial trial;
