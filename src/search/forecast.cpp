@@ -112,9 +112,8 @@ void count_learning(const Assignment& start, const SearchOptions& options, const
   const RelaxationOptions& relaxation = options.evolution.relaxation;
   const std::int64_t piece = sequence_length * std::max<std::int64_t>(1, piece_tokens / sequence_length);
   const std::int64_t pieces = (relaxation.tokens + piece - 1) / piece;
-  std::int64_t of_all = relaxation.steps;
-  if (options.targets.size() > 1)
-    of_all += (std::ssize(options.targets) - 1) * further_steps(relaxation.steps, options.targets.size());
+  const auto sizes = std::max<std::size_t>(1, options.targets.size());
+  const std::int64_t of_all = static_cast<std::int64_t>(sizes) * steps_of_size(relaxation.steps, sizes);
   const auto steps = static_cast<double>(of_all);
   const Work of_step = counter.learning(start, relaxation.tokens);
   const double share = static_cast<double>((pieces + replicas - 1) / replicas) / static_cast<double>(pieces);

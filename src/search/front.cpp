@@ -49,30 +49,9 @@ std::vector<double> parse_targets(const std::string& text) {
   return targets;
 }
 
-std::vector<FrontPoint> choose_front(const std::vector<double>& sparsities,
-                                     const std::vector<Budget>& budgets,
-                                     const std::vector<Assignment>& finalists,
-                                     const std::vector<double>& fitness) {
-  std::vector<FrontPoint> front;
-  for (std::size_t k = 0; k < sparsities.size(); ++k) {
-    FrontPoint point{sparsities[k], {}, INFINITY};
-    for (std::size_t i = 0; i < finalists.size(); ++i) {
-      if (!(fitness[i] < point.fitness) || !budgets[k].met_by(finalists[i])) continue;
-      point.assignment = finalists[i];
-      point.fitness = fitness[i];
-    }
-    if (!std::isfinite(point.fitness)) {
-      throw NumericalError(fmt::format("no candidate of sparsity {} has a finite fitness", sparsities[k]),
-                           "search", "use --precision fp32, or other calibration data");
-    }
-    front.push_back(std::move(point));
-  }
-  return front;
-}
-
-std::int64_t further_steps(std::int64_t steps, std::size_t sizes) {
-  return std::max<std::int64_t>(
-      1, steps / (2 * std::max<std::int64_t>(1, static_cast<std::int64_t>(sizes) - 1)));
+std::int64_t steps_of_size(std::int64_t steps, std::size_t sizes) {
+  if (sizes == 1) return steps;
+  return std::max<std::int64_t>(1, 3 * steps / (2 * static_cast<std::int64_t>(sizes)));
 }
 
 }  // namespace galapagos

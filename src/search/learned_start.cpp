@@ -1,13 +1,14 @@
 #include "learned_start.hpp"
 
+#include "finalists.hpp"
 #include "gradient_start.hpp"
-#include "island_comparison.hpp"
 
 #include <cmath>
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/logging.hpp>
+#include <galapagos/core/text.hpp>
 #include <galapagos/search/front.hpp>
 
 namespace galapagos {
@@ -76,7 +77,7 @@ std::vector<Relaxation> LearnedStart::learn() {
   for (std::size_t turn = 0; turn < sizes(); ++turn) {
     const std::size_t size = sizes() - 1 - turn;
     EvolutionOptions options = setup_.options.evolution;
-    if (turn > 0) options.relaxation.steps = further_steps(options.relaxation.steps, sizes());
+    options.relaxation.steps = steps_of_size(options.relaxation.steps, sizes());
     if (learned.size() <= turn) {
       learned.push_back(turn == 0 ? relaxed(first(size))
                                   : moved(setup_.space, setup_.budgets[size], learned.back()));
@@ -111,7 +112,7 @@ std::vector<Assignment> LearnedStart::starts(const std::vector<Relaxation>& lear
 }  // namespace
 
 std::vector<EndLosses> start_by_gradient(const Communicator& comm, const SearchSetup& setup,
-                                         const MeasureGradient& gradient, const Evaluator& evaluator,
+                                         const MeasureGradient& gradient, const MeasureLosses& measure,
                                          Population& start, std::optional<Recorder>& recorder,
                                          const std::function<std::optional<std::string>()>& interrupted,
                                          PhaseTimes& times) {
@@ -131,20 +132,19 @@ std::vector<EndLosses> start_by_gradient(const Communicator& comm, const SearchS
   for (std::size_t size = 0; size < sizes; ++size)
     losses.push_back(losses_near(setup.space, setup.budgets[size], learned[sizes - 1 - size]));
   if (chosen) return losses;
-  Evaluator plain = evaluator;
-  plain.extra_items = 0;
-  const std::vector<double> fitness = compare_assignments(comm, compared, {comparison_draw(setup), {}}, plain,
-                                                          interrupted, "while starts are compared", &times)
-                                          .fitness;
+  const Finalists finalists(comm, std::move(compared), comparison_draw(setup), setup.options.fitness, measure,
+                            interrupted, "while starts are compared", &times);
+  const std::vector<double> fitness = finalists.fitness();
   for (std::size_t size = 0; size < sizes; ++size) {
     const double before = fitness[2 * size], after = fitness[2 * size + 1];
-    // One that begins there already has been chosen before.
-    const bool there = learning.first(size) == found[size];
-    const bool better = there || (std::isfinite(after) && !(before <= after));
+    // The two lie far apart, so that their difference on few tokens says little: what was learned from many
+    // more is kept unless it is worse for sure.
+    const bool better = std::isfinite(after) && !finalists.surely_better(2 * size, 2 * size + 1);
     if (comm.is_root()) {
-      log_info("levels learned by gradient{}: fitness {:.6g}, before {:.6g}{}",
+      log_info("levels learned by gradient{}: fitness {:.6g} on {} tokens, before {:.6g}{}",
                sizes == 1 ? "" : fmt::format(" for a sparsity of {}", setup.options.targets[size]), after,
-               before, better ? "" : ": the islands begin as before");
+               human_count(static_cast<std::uint64_t>(setup.options.evolution.compare_tokens)), before,
+               better ? "" : ": the islands begin as before");
     }
     if (!better) losses[size].clear();
     for (std::size_t island = size; better && island < found.size(); island += sizes)

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include <galapagos/search/evaluator.hpp>
+#include <galapagos/search/racing.hpp>
 #include <galapagos/search/relaxed_model.hpp>
 
 namespace galapagos {
@@ -16,7 +16,7 @@ namespace galapagos {
 /// take the place of the islands' starts where they are better on common tokens. What levels lose near them,
 /// by size; nothing of a size where they are not.
 std::vector<EndLosses> start_by_gradient(const Communicator& comm, const SearchSetup& setup,
-                                         const MeasureGradient& gradient, const Evaluator& evaluator,
+                                         const MeasureGradient& gradient, const MeasureLosses& measure,
                                          Population& start, std::optional<Recorder>& recorder,
                                          const std::function<std::optional<std::string>()>& interrupted,
                                          PhaseTimes& times);

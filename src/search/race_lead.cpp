@@ -1,5 +1,6 @@
 #include "race_lead.hpp"
 
+#include "choose_front.hpp"
 #include "island_comparison.hpp"
 
 #include <algorithm>
@@ -44,29 +45,27 @@ void lead_races(const Communicator& comm, const SearchSetup& setup, const Popula
   // Where they began, too: what was gained may not hold on other tokens.
   const std::size_t began = setup.budgets.size() == 1 && !last.empty() ? 1 : starts.size();
   finalists.insert(finalists.end(), starts.begin(), starts.begin() + static_cast<std::ptrdiff_t>(began));
-  const StageTokens tokens{comparison_draw(setup), {}};
   const std::string when = "while the islands are compared";
-  if (setup.budgets.size() == 1) {
-    const Comparison comparison =
-        compare_assignments(comm, finalists, tokens, evaluator, interrupted, when, &times);
-    agree_at_root(comm, [&] { recorder->end_races(last, start, comparison); });
-    return;
-  }
-  Evaluator some = evaluator;
-  some.extra_items = 0;
-  const std::vector<double> fitness =
-      compare_assignments(comm, finalists, tokens, some, interrupted, when, &times).fitness;
-  const std::vector<FrontPoint> front =
-      agree_on(comm, [&] { return choose_front(setup.options.targets, setup.budgets, finalists, fitness); });
+  const Finalists measured(comm, finalists, comparison_draw(setup), setup.options.fitness, losses,
+                           interrupted, when, &times);
+  const std::vector<double> fitness = measured.fitness();
+  const std::vector<FrontPoint> front = agree_on(
+      comm, [&] { return choose_front(setup.options.targets, setup.budgets, measured, last.size()); });
   std::vector<double> extra;
   if (evaluator.extra_items > 0) {  // of every point
     std::vector<Assignment> points;
     for (const FrontPoint& point : front) points.push_back(point.assignment);
+    Evaluator some = evaluator;
     some.extra_items = points.size() * evaluator.extra_items;
     some.extra = [&](const Assignment&, std::size_t item) {
       return evaluator.extra(points[item / evaluator.extra_items], item % evaluator.extra_items);
     };
-    extra = compare_assignments(comm, points, tokens, some, interrupted, when, &times).extra;
+    extra = compare_assignments(comm, points, {comparison_draw(setup), {}}, some, interrupted, when, &times)
+                .extra;
+  }
+  if (setup.budgets.size() == 1) {
+    agree_at_root(comm, [&] { recorder->end_races(last, start, front.front(), {fitness, extra}); });
+    return;
   }
   agree_at_root(comm, [&] { recorder->end_front(last, start, front, extra); });
 }

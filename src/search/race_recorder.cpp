@@ -54,17 +54,18 @@ Population Recorder::ended(const std::vector<Standing>& last, const Population& 
   return population;
 }
 
-void Recorder::end_races(const std::vector<Standing>& last, const Population& start,
-                         const Comparison& compared) {
+void Recorder::end_races(const std::vector<Standing>& last, const Population& start, const FrontPoint& best,
+                         Comparison compared) {
   Population population = ended(last, start);
-  Comparison of_islands = compared;
-  of_islands.fitness.resize(last.size());
-  if (compared.best() == last.size()) {
-    log_info("no island's best is better than the start on what was held back: the start is the best");
-    population.islands.front().elites = start.islands.front().elites;
-    of_islands.fitness.front() = compared.fitness.back();
+  compared.fitness.resize(last.size());
+  const std::size_t winner = compared.best();
+  Candidate& elite = population.islands[winner].elites.front();
+  if (elite.assignment != best.assignment) {
+    log_info("the start is better than all islands' best on what was held back, for sure: it is the best");
+    elite.assignment = best.assignment;
+    compared.fitness[winner] = best.fitness;
   }
-  comparison(population, of_islands);
+  comparison(population, compared);
 }
 
 void Recorder::end_front(const std::vector<Standing>& last, const Population& start,

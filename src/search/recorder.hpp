@@ -48,8 +48,9 @@ class Recorder {
   void measured(const std::string& lines) { folder_.append_archive(lines); }
   /// How an island of a race stands that began at `start`.
   void standing(const Standing& standing, const Population& start);
-  /// `comparison` is of the islands' last and of where the first of them began.
-  void end_races(const std::vector<Standing>& last, const Population& start, const Comparison& comparison);
+  /// Of one size: the best, and a comparison of the islands' last.
+  void end_races(const std::vector<Standing>& last, const Population& start, const FrontPoint& best,
+                 Comparison comparison);
   /// The same of a front; `extra`: of each of its points.
   void end_front(const std::vector<Standing>& last, const Population& start,
                  const std::vector<FrontPoint>& front, const std::vector<double>& extra);

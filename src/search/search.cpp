@@ -124,7 +124,7 @@ void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& str
   std::vector<EndLosses> near;
   // A race that goes on for longer begins where it began, too.
   if (setup.options.evolution.start.kind == StartKind::gradient && (start.generation == 0 || leads_races)) {
-    near = start_by_gradient(grid.same_shard(), setup, led.gradient, evaluator, start, recorder,
+    near = start_by_gradient(grid.same_shard(), setup, led.gradient, led.losses, start, recorder,
                              any_interrupted, times);
   }
   if (leads_races) {

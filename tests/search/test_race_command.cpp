@@ -181,8 +181,7 @@ TEST_CASE("a front has a best assignment for every size, the same after a kill",
     CHECK(count_lines(ended.errors, "levels learned by gradient for a sparsity of") == 3);
     const Json levels = parse_json(content(folder / name / "levels.json"), "levels.json");
     REQUIRE(levels.size() == 3);
-    CHECK(levels[0].at("step") == 12);
-    CHECK(levels[1].at("step") == 3);
+    for (const Json& of_size : levels) CHECK(of_size.at("step") == 6);
     // Killed while it learned.
     const fs::path run = folder / (name + "killed");
     const auto learned = [&] { return Json::parse(content(run / "levels.json"), nullptr, false); };

@@ -19,15 +19,8 @@ struct FrontPoint {
   double fitness = 0;
 };
 
-/// The best of all finalists for each budget, which smaller ones meet too. NumericalError where none that
-/// meets one has a finite fitness.
-std::vector<FrontPoint> choose_front(const std::vector<double>& sparsities,
-                                     const std::vector<Budget>& budgets,
-                                     const std::vector<Assignment>& finalists,
-                                     const std::vector<double>& fitness);
-
-/// Steps of learning levels for a further size, which begins where its neighbour's have settled: so many that
-/// all further sizes together take half of what the first one takes.
-std::int64_t further_steps(std::int64_t steps, std::size_t sizes);
+/// Steps of learning levels for each of several sizes, every one but the first of which begins where its
+/// neighbour's have settled: so many that all take half as many again as one size alone, which takes `steps`.
+std::int64_t steps_of_size(std::int64_t steps, std::size_t sizes);
 
 }  // namespace galapagos
