@@ -40,7 +40,7 @@ void Race::take_in(const MeasuredHeat& measured) {
   for (std::size_t i = 0; i < heat.trials.size(); ++i) {
     const Trial& trial = heat.trials[i];
     archive_.add(trial.assignment, heat.block, measured.sums[i]);
-    known_.insert(trial.assignment);
+    if (!space_.has_end_losses()) continue;
     stage.candidates.push_back(
         {trial.assignment, archive_.mean(trial.assignment, heat.block), 0, trial.origin});
   }
@@ -150,7 +150,7 @@ void Race::add_new(const News& news, Heat& heat) {
     for (int attempt = 0; attempt < tries_in_a_way + tries_of_mutation; ++attempt) {
       if (attempt == tries_in_a_way) way = Origin::mutation;
       const auto child = breed(way, breeding, random);
-      if (!child || !known_.insert(*child).second) continue;
+      if (!child || archive_.has(*child) || !known_.insert(*child).second) continue;
       const double expected =
           space_.has_end_losses() ? expected_loss(space_, surrogate, *child) - expected_of_incumbent : 0;
       heat.trials.push_back({*child, way, expected});
