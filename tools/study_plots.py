@@ -38,10 +38,12 @@ def plot_curves(plt, runs, path):
     for some, style in grouped(least_ranks(runs)):
         points = list(averaged([run.curve() for run in some]))
         for axis, place in ((axes[0], 0), (axes[1], 1)):
-            axis.plot([point[place] for point in points], [point[2] for point in points], linewidth=1.1, **style)
+            axis.plot([point[place] for point in points], [point[2] for point in points], linewidth=1.1, marker=".",
+                      markersize=3, **style)
     axes[0].set_xlabel("evaluations of all islands")
     axes[1].set_xlabel("node-hours")
     axes[1].set_xscale("log")
+    plain_ticks(axes[1].xaxis)
     axes[0].set_ylabel("fitness of the islands' bests on their own tokens")
     legend_of(figure, axes[1])
     figure.suptitle("on the way: mean of islands and seeds, on the fewest ranks")
@@ -67,8 +69,9 @@ def plot_quality(plt, runs, path):
                                   "offspring of all islands in a generation")):
         axis.set_xscale("log")
         axis.set_xlabel(label)
-    plain_ticks(axes[0].xaxis)
-    plain_ticks(axes[2].xaxis)
+        plain_ticks(axis.xaxis)
+    sizes = sorted({run.population[0] * run.population[1] for run in runs})
+    axes[2].set_xticks(sizes, sizes)
     axes[0].set_ylabel("KL on held-out text" if held_out else "fitness of the best, compared on common tokens")
     legend_of(figure, axes[2])
     figure.suptitle("at the end; large: mean of the seeds")
