@@ -45,7 +45,8 @@ MeasuredHeat HeatBoard::measured_heat(Heat heat) const {
 
 bool HeatBoard::complete(std::int64_t island, std::int64_t generation) const {
   const Generation* found = find(island, generation);
-  return found != nullptr && found->standing && std::ssize(found->trials) == found->standing->trials;
+  return found != nullptr && found->standing &&
+         (found->forgotten || std::ssize(found->trials) == found->standing->trials);
 }
 
 bool HeatBoard::all_complete(std::int64_t generations) const {
@@ -68,6 +69,16 @@ const MeasuredHeat& HeatBoard::heat(std::int64_t island, std::int64_t generation
     }
   }
   return *found.heat;
+}
+
+void HeatBoard::forget(std::int64_t generation) {
+  for (auto& generations : islands_) {
+    Generation& found = generations[generation];
+    found.trials.clear();
+    found.saved.clear();
+    found.heat.reset();
+    found.forgotten = true;
+  }
 }
 
 const Standing& HeatBoard::standing(std::int64_t island, std::int64_t generation) const {

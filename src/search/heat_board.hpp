@@ -30,12 +30,15 @@ class HeatBoard {
   /// Of one that is: its heat, which is kept as long as this, without its incumbent; and its standing.
   const MeasuredHeat& heat(std::int64_t island, std::int64_t generation) const;
   const Standing& standing(std::int64_t island, std::int64_t generation) const;
+  /// Drops what was measured in all islands' generation, which is known as a whole; its standing stays.
+  void forget(std::int64_t generation);
 
  private:
   struct Generation {
     std::map<std::size_t, MeasuredTrial> trials;
     std::map<std::size_t, bool> saved;
     std::optional<Standing> standing;
+    bool forgotten = false;
     mutable std::optional<MeasuredHeat> heat;
   };
 

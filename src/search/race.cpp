@@ -41,7 +41,7 @@ void Race::take_in(const MeasuredHeat& measured) {
   for (std::size_t i = 0; i < heat.trials.size(); ++i) {
     const Trial& trial = heat.trials[i];
     archive_.add(trial.assignment, heat.block, measured.sums[i]);
-    known_.insert(trial.assignment);
+    if (!space_.has_end_losses()) continue;
     stage.candidates.push_back(
         {trial.assignment, archive_.mean(trial.assignment, heat.block), 0, trial.origin});
   }
@@ -155,7 +155,7 @@ void Race::add_new(const News& news, Heat& heat) {
     for (int attempt = 0; attempt < tries_in_a_way + tries_of_mutation; ++attempt) {
       if (attempt == tries_in_a_way) way = Origin::mutation;
       const auto child = breed(way, breeding, random);
-      if (!child || !known_.insert(*child).second) continue;
+      if (!child || archive_.has(*child) || !known_.insert(*child).second) continue;
       heat.trials.push_back({*child, way, expected(*child) - expected(incumbent_)});
       break;
     }

@@ -110,6 +110,7 @@ class Islands {
   SharedCounter tickets_;
   HeatBoard known_;
   std::vector<OwnIsland> own_;
+  std::int64_t forgotten_ = 0;  // generations that no island here is to hear of any more
   std::optional<std::size_t> ticket_;
   std::string unrecorded_;  // lines, on the root
 };
@@ -200,6 +201,9 @@ void Islands::propose(OwnIsland& own, const News& news) {
     own.chunks.push_back(std::move(chunk));
   }
   own.heats.emplace(heat.generation, std::move(heat));
+  std::int64_t least = own.proposed;
+  for (const OwnIsland& other : own_) least = std::min(least, other.proposed);
+  while (forgotten_ < least - (options_.racing.lag + 1 + slack)) known_.forget(++forgotten_);
 }
 
 void Islands::accept(OwnIsland& own) {

@@ -1,7 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include <galapagos/assignment/space.hpp>
@@ -35,9 +38,15 @@ class Archive {
 
  private:
   using OfBlocks = std::map<std::int64_t, std::vector<double>>;
+  struct HashOf {
+    std::size_t operator()(const Assignment& assignment) const {
+      const auto* bytes = reinterpret_cast<const char*>(assignment.data());
+      return std::hash<std::string_view>()({bytes, assignment.size() * sizeof assignment[0]});
+    }
+  };
 
   const std::vector<TokenDraw>& blocks_;
-  std::map<Assignment, OfBlocks> measured_;
+  std::unordered_map<Assignment, OfBlocks, HashOf> measured_;
 };
 
 }  // namespace galapagos

@@ -105,7 +105,7 @@ class Race {
   Archive archive_;
   std::vector<Challenger> challengers_;
   std::set<std::pair<Assignment, std::int64_t>> under_way_;
-  std::set<Assignment> known_;  // whoever was measured or is to be
+  std::set<Assignment> known_;  // whoever is to be measured, or was here
   Gains gains_;
   SurrogateMoments moments_;
   std::int64_t evaluations_ = 0;
