@@ -1,6 +1,6 @@
 #include "dealing.hpp"
 #include "heat_board.hpp"
-#include "race_messages.hpp"
+#include "race_announcements.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -9,7 +9,6 @@
 #include <limits>
 #include <thread>
 
-#include <galapagos/comm/announcements.hpp>
 #include <galapagos/comm/failure_board.hpp>
 #include <galapagos/comm/shared_counter.hpp>
 #include <galapagos/core/error.hpp>
@@ -21,8 +20,6 @@ namespace {
 
 // Generations that an island may be behind another one beyond its lag, before the other one waits.
 constexpr std::int64_t slack = 2;
-// So many make a message that MPI sends at once, without waiting for who receives it.
-constexpr std::size_t trials_of_message = 6;
 // Between two looks of a rank without work, longer and longer.
 constexpr auto shortest_pause = std::chrono::microseconds(200),
                longest_pause = std::chrono::microseconds(2000);
@@ -54,7 +51,7 @@ class Islands {
         dealing_(comm.rank(), comm.size(), options.islands),
         group_(all_.split(dealing_.group, comm.rank())),
         board_(all_),
-        announcements_(all_),
+        announcements_(all_, group_),
         tickets_(all_, group_),
         known_(options.islands) {
     for (const std::int64_t island : dealing_.islands) {
@@ -69,13 +66,6 @@ class Islands {
            {}});
     }
     for (const MeasuredTrial& trial : racing.saved) known_.add(trial, true);
-    const std::vector<int> group = group_.all_gather(all_.rank());
-    for (int rank = 0; rank < all_.size(); ++rank) {
-      const bool near = std::find(group.begin(), group.end(), rank) != group.end();
-      if (rank != all_.rank() && (near || rank == 0)) at_once_.push_back(rank);
-      if (!near && rank != 0) later_.push_back(rank);
-    }
-    if (std::find(group.begin(), group.end(), 0) == group.end()) root_elsewhere_.push_back(0);
   }
 
   std::vector<Standing> run();
@@ -90,7 +80,6 @@ class Islands {
   std::optional<News> news_for(const OwnIsland& own, std::int64_t generation) const;
   void propose(OwnIsland& own, const News& news);
   void accept(OwnIsland& own);
-  void tell(const MeasuredHeat& measured, const Standing& standing);
   bool work();
   OwnIsland* next_island(std::size_t& chunk);
   void measure(OwnIsland& own, const Chunk& chunk);
@@ -102,11 +91,8 @@ class Islands {
   const Communicator all_;
   const Dealing dealing_;
   const Communicator group_;
-  std::vector<int> at_once_;         // ranks that want each trial: those of the group, and the root
-  std::vector<int> later_;           // that want whole heats: all others
-  std::vector<int> root_elsewhere_;  // the root, where it is of another group
   FailureBoard board_;
-  Announcements announcements_;
+  RaceAnnouncements announcements_;
   SharedCounter tickets_;
   HeatBoard known_;
   std::vector<OwnIsland> own_;
@@ -216,24 +202,8 @@ void Islands::accept(OwnIsland& own) {
         fmt::format("no candidate of island {} has a finite loss in generation {}", own.island, own.accepted),
         "search", "use --precision fp32, or other calibration data");
   }
-  if (group_.is_root()) tell(measured, standing);
+  if (group_.is_root()) announcements_.tell(measured, standing);
   know(standing);
-}
-
-/// Others than this group want a heat as a whole; the root has had its trials.
-void Islands::tell(const MeasuredHeat& measured, const Standing& standing) {
-  announcements_.tell(to_bytes({{}, standing}), root_elsewhere_);
-  RaceMessage message;
-  const Heat& heat = measured.heat;
-  for (std::size_t i = 0; i < heat.trials.size(); ++i) {
-    message.trials.push_back({heat.island, heat.generation, static_cast<std::int64_t>(i), heat.block,
-                              heat.trials[i], measured.sums[i]});
-    if (message.trials.size() < trials_of_message) continue;
-    announcements_.tell(to_bytes(message), later_);
-    message.trials.clear();
-  }
-  message.standing = standing;
-  announcements_.tell(to_bytes(message), later_);
 }
 
 /// The island whose next chunk is this rank's to measure, if it is known yet.
@@ -284,7 +254,7 @@ void Islands::measure(OwnIsland& own, const Chunk& chunk) {
     record(measured);
     message.trials.push_back(std::move(measured));
   }
-  announcements_.tell(to_bytes(message), at_once_);
+  announcements_.tell(message);
 }
 
 std::vector<Standing> Islands::run() {

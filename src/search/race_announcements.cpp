@@ -1,0 +1,43 @@
+#include "race_announcements.hpp"
+
+#include <algorithm>
+
+namespace galapagos {
+namespace {
+
+// So many make a message that MPI sends at once, without waiting for who receives it.
+constexpr std::size_t trials_of_message = 6;
+
+}  // namespace
+
+RaceAnnouncements::RaceAnnouncements(const Communicator& all, const Communicator& group)
+    : Announcements(all) {
+  const std::vector<int> ranks = group.all_gather(all.rank());
+  for (int rank = 0; rank < all.size(); ++rank) {
+    const bool near = std::find(ranks.begin(), ranks.end(), rank) != ranks.end();
+    if (rank != all.rank() && (near || rank == 0)) at_once_.push_back(rank);
+    if (!near && rank != 0) later_.push_back(rank);
+    if (!near && rank == 0) root_elsewhere_.push_back(rank);
+  }
+}
+
+void RaceAnnouncements::tell(const RaceMessage& trials) {
+  Announcements::tell(to_bytes(trials), at_once_);
+}
+
+void RaceAnnouncements::tell(const MeasuredHeat& measured, const Standing& standing) {
+  Announcements::tell(to_bytes({{}, standing}), root_elsewhere_);  // it has had the trials
+  RaceMessage message;
+  const Heat& heat = measured.heat;
+  for (std::size_t i = 0; i < heat.trials.size(); ++i) {
+    message.trials.push_back({heat.island, heat.generation, static_cast<std::int64_t>(i), heat.block,
+                              heat.trials[i], measured.sums[i]});
+    if (message.trials.size() < trials_of_message) continue;
+    Announcements::tell(to_bytes(message), later_);
+    message.trials.clear();
+  }
+  message.standing = standing;
+  Announcements::tell(to_bytes(message), later_);
+}
+
+}  // namespace galapagos
