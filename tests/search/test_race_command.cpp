@@ -227,7 +227,7 @@ TEST_CASE("a race or a front that cannot be is refused", "[racing]") {
   REQUIRE(run_galapagos(2, words_of(run)).code == 0);
   const Ended other = run_galapagos(2, words_of(run, {{"--database", (search_inputs() / "x.h5").string()}}));
   CHECK(other.code == 3);
-  CHECK(other.errors.find("end-losses") != std::string::npos);
+  CHECK(other.errors.find("belongs to another search") != std::string::npos);
   const std::string archive = content(run / "archive.jsonl");
   std::string damaged = archive;
   damaged.replace(damaged.find("\"block\":"), 9, "\"block\":7777");
