@@ -109,7 +109,9 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
   if (extent.evaluates) note(std::max(extent.batch_tokens, extent.longest), 1);
   const bool learns = evolution.start.kind == StartKind::gradient;
   // What was learned is compared with what it began at.
-  const std::int64_t compared = std::max<std::int64_t>(evolution.islands, learns ? 2 : 1);
+  std::int64_t compared = std::max<std::int64_t>(evolution.islands, learns ? 2 : 1);
+  if (evolution.strategy == StrategyKind::racing)
+    compared = 2 * evolution.islands;  // and starts, of a front all
   note(evolution.compare_tokens, (compared + replicas - 1) / replicas);
   if (trains(evolution)) {
     const std::int64_t all = space.fixed_parameters + space.dense_parameters();

@@ -29,11 +29,13 @@ double below(double z) {
 
 double GainBelief::better() const {
   if (std::isinf(variance)) return 0.5;
+  if (!(variance > 0)) return mean < 0 ? 1 : mean > 0 ? 0 : 0.5;
   return below(-mean / std::sqrt(variance));
 }
 
 double GainBelief::expected_improvement() const {
   if (std::isinf(variance)) return infinity;
+  if (!(variance > 0)) return std::max(0.0, -mean);
   const double deviation = std::sqrt(variance), z = mean / deviation;
   return deviation * density(z) - mean * below(-z);
 }

@@ -24,9 +24,21 @@ const HeatBoard::Generation* HeatBoard::find(std::int64_t island, std::int64_t g
   return found == generations.end() ? nullptr : &found->second;
 }
 
-bool HeatBoard::saved(std::int64_t island, std::int64_t generation, std::size_t trial) const {
-  const Generation* found = find(island, generation);
+bool HeatBoard::saved(const Heat& heat, std::size_t trial) const {
+  const Generation* found = find(heat.island, heat.generation);
   return found != nullptr && found->saved.contains(trial);
+}
+
+bool HeatBoard::fits(const Heat& heat) const {
+  const Generation* found = find(heat.island, heat.generation);
+  if (found == nullptr) return true;
+  return std::all_of(found->saved.begin(), found->saved.end(), [&](const auto& saved) {
+    const std::size_t index = saved.first;
+    const MeasuredTrial& trial = found->trials.at(index);
+    return index < heat.trials.size() && trial.block == heat.block &&
+           trial.trial.assignment == heat.trials[index].assignment &&
+           trial.trial.origin == heat.trials[index].origin;
+  });
 }
 
 bool HeatBoard::measured(std::int64_t island, const Heat& heat) const {

@@ -18,8 +18,10 @@ class HeatBoard {
   /// False where it is known already.
   bool add(const Standing& standing);
 
-  /// Whether an earlier run has measured this trial.
-  bool saved(std::int64_t island, std::int64_t generation, std::size_t trial) const;
+  /// Whether an earlier run has measured this trial of a heat.
+  bool saved(const Heat& heat, std::size_t trial) const;
+  /// Whether all that an earlier run has measured of a heat is of it.
+  bool fits(const Heat& heat) const;
   /// Whether all trials of a heat are measured.
   bool measured(std::int64_t island, const Heat& heat) const;
   MeasuredHeat measured_heat(Heat heat) const;

@@ -124,10 +124,11 @@ std::vector<EndLosses> start_by_gradient(const Communicator& comm, const SearchS
   bool chosen = learning.learned_before();
   std::vector<Assignment> compared;
   for (std::size_t size = 0; size < sizes; ++size) {
-    chosen = chosen && learning.first(size) == found[size];
     compared.push_back(learning.first(size));
     compared.push_back(found[size]);
   }
+  for (std::size_t island = 0; island < found.size(); ++island)
+    chosen = chosen && start.islands[island].elites.front().assignment == found[island];
   std::vector<EndLosses> losses;
   for (std::size_t size = 0; size < sizes; ++size)
     losses.push_back(losses_near(setup.space, setup.budgets[size], learned[sizes - 1 - size]));

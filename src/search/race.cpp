@@ -11,8 +11,10 @@ namespace {
 
 // A challenger is dropped or takes the incumbent's place where it is as sure as this that this is right.
 constexpr double sure = 0.9;
-// Blocks on which a challenger and the incumbent are both measured before their mean decides.
-constexpr std::int64_t most_blocks = 12;
+// Blocks on which a challenger and the incumbent are both measured before it can take its place, however sure
+// one block is: a few documents on which a part matters more than on all others make it so. And before their
+// mean decides.
+constexpr std::int64_t least_blocks = 2, most_blocks = 12;
 constexpr int tries_in_a_way = 20, tries_of_mutation = 100;
 // Islands differ on purpose: in how far from what is expected to be best they go.
 constexpr double temperatures[] = {0.5, 0.25, 1, 2};
@@ -34,18 +36,20 @@ Race::Race(const SearchSpace& space, const Budget& budget, const EvolutionOption
   known_.insert(incumbent_);
 }
 
-void Race::take_in(const MeasuredHeat& measured) {
-  const Heat& heat = measured.heat;
-  MeasuredStage stage{
-      0, static_cast<std::int64_t>(blocks_[static_cast<std::size_t>(heat.block)].tokens.size()), {}};
-  for (std::size_t i = 0; i < heat.trials.size(); ++i) {
-    const Trial& trial = heat.trials[i];
-    archive_.add(trial.assignment, heat.block, measured.sums[i]);
-    if (!space_.has_end_losses()) continue;
-    stage.candidates.push_back(
-        {trial.assignment, archive_.mean(trial.assignment, heat.block), 0, trial.origin});
+void Race::take_in(std::span<const MeasuredHeat* const> heats) {
+  std::vector<MeasuredStage> stages;
+  for (const MeasuredHeat* measured : heats) {
+    const Heat& heat = measured->heat;
+    const TokenDraw& draw = blocks_[static_cast<std::size_t>(heat.block)];
+    MeasuredStage& stage = stages.emplace_back(MeasuredStage{0, std::ssize(draw.tokens), {}});
+    for (std::size_t i = 0; i < heat.trials.size(); ++i) {
+      const Trial& trial = heat.trials[i];
+      archive_.add(trial.assignment, heat.block, measured->sums[i]);
+      stage.candidates.push_back(
+          {trial.assignment, archive_.mean(trial.assignment, heat.block), 0, trial.origin});
+    }
   }
-  if (near_.empty() && space_.has_end_losses()) learn(space_, std::span(&stage, 1), moments_);
+  if (near_.empty() && space_.has_end_losses() && !stages.empty()) learn(space_, stages, moments_);
 }
 
 GainBelief Race::belief(const Challenger& challenger) const {
@@ -55,7 +59,7 @@ GainBelief Race::belief(const Challenger& challenger) const {
 }
 
 Heat Race::propose(std::int64_t generation, const News& news) {
-  for (const MeasuredHeat* heat : news.heats) take_in(*heat);
+  take_in(news.heats);
   const std::int64_t count = std::ssize(blocks_);
   Heat heat{
       island_, generation, (generation - 1 + island_ * count / options_.islands) % count, incumbent_, {}};
@@ -67,6 +71,7 @@ Heat Race::propose(std::int64_t generation, const News& news) {
     if (immigrant != incumbent_) enter({immigrant, Origin::immigrant, 0});
   }
   add_going_on(immigrants, heat);
+  heat.first_new = heat.trials.size();
   add_new(news, heat);
   for (const Trial& trial : heat.trials) under_way_.insert({trial.assignment, heat.block});
   return heat;
@@ -138,8 +143,9 @@ void Race::add_new(const News& news, Heat& heat) {
   for (const Assignment& other : news.incumbents) {
     if (other != incumbent_) mates.push_back(other);
   }
-  const Breeding breeding{budget_, incumbent_, mates, losses,
-                          temperatures[static_cast<std::size_t>(island_) % std::size(temperatures)]};
+  const Breeding breeding{
+      budget_, incumbent_, mates, losses,
+      temperatures[static_cast<std::size_t>(island_ + island_ / 4) % std::size(temperatures)]};
   shares_ = shares(ways_to_breed(breeding));
   const std::int64_t measured_again =
       std::count_if(heat.trials.begin(), heat.trials.end(),
@@ -170,16 +176,15 @@ void Race::learn_gain(const Heat& heat, const Trial& trial) {
 
 Standing Race::accept(const MeasuredHeat& measured) {
   const Heat& heat = measured.heat;
-  std::vector<bool> first;
-  for (const Trial& trial : heat.trials) first.push_back(!archive_.has(trial.assignment));
-  take_in(measured);
+  const MeasuredHeat* own = &measured;
+  take_in(std::span(&own, 1));
   evaluations_ += std::ssize(heat.trials);
   Standing standing;
   double fresh = 0;
   for (std::size_t i = 0; i < heat.trials.size(); ++i) {
     const Trial& trial = heat.trials[i];
     under_way_.erase({trial.assignment, heat.block});
-    if (!first[i] || trial.origin == Origin::parent) continue;
+    if (i < heat.first_new) continue;
     learn_gain(heat, trial);
     if (trial.assignment != incumbent_) enter(trial);
     standing.mean += archive_.mean(trial.assignment, heat.block) - archive_.mean(heat.incumbent, heat.block);
@@ -201,7 +206,7 @@ Standing Race::accept(const MeasuredHeat& measured) {
 
 /// Drops challengers and puts the best into the incumbent's place, where that is sure enough. Whether it did.
 bool Race::judge() {
-  const std::int64_t enough = std::min(most_blocks, std::ssize(blocks_));
+  const std::int64_t most = std::min(most_blocks, std::ssize(blocks_));
   // An incumbent without a finite loss gives way to whoever has one.
   const bool broken = archive_.has(incumbent_) && !std::isfinite(archive_.mean(incumbent_));
   std::optional<Assignment> winner;
@@ -212,9 +217,10 @@ bool Race::judge() {
     const double loss = archive_.mean(one.assignment);
     if (measured && !std::isfinite(loss)) continue;
     const GainBelief found = belief(one);
-    const bool decided = archive_.difference(one.assignment, incumbent_).blocks >= enough;
+    const std::int64_t blocks = archive_.difference(one.assignment, incumbent_).blocks;
+    const bool decided = blocks >= most, known = blocks >= std::min(least_blocks, most);
     const double better = found.better(), mean = broken ? loss : found.mean;
-    const bool wins = broken || (found.mean < 0 && (better >= sure || decided));
+    const bool wins = broken || (found.mean < 0 && ((better >= sure && known) || decided));
     if (measured && wins && mean < best) {
       winner = one.assignment;
       best = mean;

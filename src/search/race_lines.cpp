@@ -72,7 +72,9 @@ std::optional<MeasuredTrial> trial_of(const std::string& line, const SearchSpace
     const auto origin = origin_named(json.at("origin").get<std::string>());
     if (!origin) return std::nullopt;
     measured.trial.origin = *origin;
-    measured.trial.expected = json.at("expected").get<double>();
+    const Json& expected = json.at("expected");
+    measured.trial.expected =
+        expected.is_null() ? std::numeric_limits<double>::quiet_NaN() : expected.get<double>();
     measured.trial.assignment = json.at("levels").get<Assignment>();
     if (!of_space(measured.trial.assignment, space)) return std::nullopt;
     for (const Json& sum : json.at("sums"))

@@ -32,11 +32,12 @@ void Recorder::standing(const Standing& standing, const Population& start) {
   Json line = to_json(standing);
   line["tokens"] = standing.evaluations * evolution.racing.tokens;
   line["elapsed"] = elapsed();
-  folder_.append_metrics({line});
+  // First, as the line of the generation says that they are there.
   for (const Migration& migration : evolution.topology.after(standing.generation)) {
     if (migration.from == standing.island)
       folder_.append_migration(migration, standing.generation, standing.loss);
   }
+  folder_.append_metrics({line});
   if (standing.island == 0) folder_.save({setup_.identity, start, elapsed()});  // the time spent so far
   if (take_checkpoint_request()) log_info("all that is measured is saved, as asked for by SIGUSR1");
 }
@@ -61,7 +62,7 @@ void Recorder::end_races(const std::vector<Standing>& last, const Population& st
   const std::size_t winner = compared.best();
   Candidate& elite = population.islands[winner].elites.front();
   if (elite.assignment != best.assignment) {
-    log_info("the start is better than all islands' best on what was held back, for sure: it is the best");
+    log_info("the start is better than the islands' best on what was held back: it is the best");
     elite.assignment = best.assignment;
     compared.fitness[winner] = best.fitness;
   }

@@ -174,10 +174,17 @@ bool Islands::advance(OwnIsland& own) {
 
 void Islands::propose(OwnIsland& own, const News& news) {
   Heat heat = own.race.propose(++own.proposed, news);
+  if (!known_.fits(heat)) {
+    throw InputError(
+        fmt::format("generation {} of island {} was measured with other candidates than now: on other "
+                    "shards, another device or by another version",
+                    heat.generation, own.island),
+        "archive.jsonl", "go on as it was begun, or begin anew with --fresh");
+  }
   std::vector<Assignment> left;
   std::vector<std::size_t> places;
   for (std::size_t i = 0; i < heat.trials.size(); ++i) {
-    if (known_.saved(own.island, heat.generation, i)) continue;
+    if (known_.saved(heat, i)) continue;
     left.push_back(heat.trials[i].assignment);
     places.push_back(i);
   }
@@ -199,7 +206,8 @@ void Islands::accept(OwnIsland& own) {
   own.heats.erase(heat);
   if (standing.blocks > 0 && !std::isfinite(standing.loss)) {
     throw NumericalError(
-        fmt::format("no candidate of island {} has a finite loss in generation {}", own.island, own.accepted),
+        fmt::format("neither the incumbent of island {} nor a challenger has a finite loss in generation {}",
+                    own.island, own.accepted),
         "search", "use --precision fp32, or other calibration data");
   }
   if (group_.is_root()) announcements_.tell(measured, standing);
@@ -276,16 +284,15 @@ std::vector<Standing> Islands::run() {
     });
   }
   const PhaseScope waiting(times_, "waiting");
-  for (const auto& message : announcements_.settle()) take_in(message);
-  if (!unrecorded_.empty()) {  // also where another rank has failed: it was measured
-    std::exception_ptr failure;
-    try {
-      racing_.measured(std::exchange(unrecorded_, {}));
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    if (failure) board_.attempt([&] { std::rethrow_exception(failure); });
+  const auto rest = announcements_.settle();
+  std::exception_ptr failure;
+  try {  // also where another rank has failed: it was measured
+    for (const auto& message : rest) take_in(message);
+    if (!unrecorded_.empty()) racing_.measured(std::exchange(unrecorded_, {}));
+  } catch (...) {
+    failure = std::current_exception();
   }
+  if (failure) board_.attempt([&] { std::rethrow_exception(failure); });
   board_.settle();
   std::vector<Standing> last;
   for (std::int64_t island = 0; island < options_.islands; ++island)

@@ -170,7 +170,7 @@ std::optional<SearchCheckpoint> open_run(const Communicator& comm, const RunFold
       ended = done >= setup.options.evolution.generations && folder.ended_after(done);
       if (ended) return log_info("{} is complete already, generation {}", folder.path().string(), done);
       if (setup.options.evolution.strategy == StrategyKind::racing) {
-        folder.mend_races();
+        folder.mend_races(setup.options.evolution.racing.lag);
       } else {
         folder.rewind(done);
       }

@@ -2,7 +2,10 @@
 #include "checkpoint_file.hpp"
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
 #include <fmt/format.h>
+#include <map>
 #include <sstream>
 #include <utility>
 
@@ -139,13 +142,27 @@ std::string RunFolder::read_archive() const {
   return fs::exists(path) ? read_file(path) : "";
 }
 
-void RunFolder::mend_races() const {
+void RunFolder::mend_races(std::int64_t lag) const {
   for (const char* name : {"archive.jsonl", "metrics.jsonl"}) {
     filter_lines(path_ / name, [](const std::string& line) {
       const Json json = Json::parse(line, nullptr, false);
-      return json.is_object() && json.contains("island");
+      return json.is_object() && json.contains("island") && json.contains("generation");
     });
   }
+  std::map<std::int64_t, std::int64_t> last;
+  for (const auto& [island, generation] : told()) last[island] = std::max(last[island], generation);
+  filter_lines(path_ / "metrics.jsonl", [&](const std::string& line) {
+    const Json json = Json::parse(line);
+    return json["generation"].get<std::int64_t>() <= last[json["island"].get<std::int64_t>()] - lag;
+  });
+  const auto kept = told();
+  filter_lines(path_ / "migrations.csv", [&](const std::string& line) {
+    std::int64_t generation = 0, from = 0;
+    return line + "\n" == migrations_header ||
+           (std::count(line.begin(), line.end(), ',') == 3 &&
+            std::sscanf(line.c_str(), "%" SCNd64 ",%" SCNd64 ",", &generation, &from) == 2 &&
+            kept.contains({from, generation}));
+  });
 }
 
 std::set<std::pair<std::int64_t, std::int64_t>> RunFolder::told() const {

@@ -49,6 +49,12 @@ void log_beginning(const SearchSetup& setup, const ReplicaGrid& grid) {
   }
   if (setup.options.evolution.strategy == StrategyKind::racing && setup.options.evolution.eval_every > 0)
     log_warning("--eval-every is not for racing, whose islands are compared at the end alone");
+  if (setup.options.evolution.strategy == StrategyKind::racing &&
+      setup.options.evolution.topology.most_migrants() > 1)
+    log_warning("in races only the incumbent of an island migrates, however many --migrants");
+  if (setup.options.evolution.strategy == StrategyKind::racing &&
+      setup.options.evolution.racing.held_back > 0 && setup.blocks.held_back.tokens.empty())
+    log_warning("one block of tokens only: nothing is held back, and the end is chosen on what was raced on");
 }
 
 /// What is there as long as levels are learned.

@@ -129,8 +129,9 @@ void check_stages(SearchSetup& setup) {
     throw InputError("only sequences of one token, which predict nothing", "--calibration, --eval-data",
                      "give longer texts or a greater --sequence-length");
   }
+  const bool races = setup.options.evolution.strategy == StrategyKind::racing;  // which cut_pool() checks
   for (const SelectionStage& stage : setup.options.evolution.stages) {
-    if (stage.tokens > pool) {
+    if (stage.tokens > pool && !races) {
       throw UsageError(fmt::format("a stage of {} tokens, but there are {} calibration tokens",
                                    count(stage.tokens), count(pool)),
                        "--tokens", "give more calibration data, or fewer tokens per stage");
@@ -149,7 +150,7 @@ void check_stages(SearchSetup& setup) {
                     count(evolution.relaxation.tokens), count(pool)),
         "--gradient-tokens", "give more calibration data, or fewer tokens");
   }
-  if (const std::int64_t compared = setup.options.evolution.compare_tokens; compared > pool) {
+  if (const std::int64_t compared = setup.options.evolution.compare_tokens; compared > pool && !races) {
     throw UsageError(fmt::format("{} tokens to compare the islands on, but there are {} calibration tokens",
                                  count(compared), count(pool)),
                      "--compare-tokens", "give more calibration data, or fewer tokens");

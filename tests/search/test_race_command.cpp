@@ -118,7 +118,7 @@ TEST_CASE("a race that is killed at any moment goes on to the same end, also for
   const Ended ended = run_galapagos(2, words_of(folder / "whole", longer));
   INFO(ended.errors);
   CHECK(ended.code == 0);
-  CHECK(content(folder / "whole" / "best.txt") == content(folder / "longer" / "best.txt"));
+  CHECK(findings(folder / "whole") == findings(folder / "longer"));
   const Ended stopped =
       run_galapagos(2, words_of(folder / "limited", {{"--max-walltime", "1"}, {"--generations", "100000"}}));
   CHECK(stopped.code == 75);
@@ -203,7 +203,7 @@ TEST_CASE("a race or a front that cannot be is refused", "[racing]") {
   refused({{"--training-tokens", "100 100"}}, "--training-tokens");
   refused({{"--training-tokens", "100"}, {"--tokens", "100"}, {"--survivors", "1"}}, "--training-tokens");
   refused({{"--block-tokens", "1"}}, "--block-tokens");
-  refused({{"--block-tokens", "5000"}}, "--tokens");
+  refused({{"--block-tokens", "5000"}}, "--block-tokens");
   refused({{"--held-back", "1"}}, "--held-back");
   refused({{"--held-back", "-0.1"}}, "--held-back");
   refused({{"--lag", "-1"}}, "--lag");

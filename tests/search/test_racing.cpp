@@ -301,6 +301,16 @@ TEST_CASE("a race goes on from any part of what was measured", "[racing]") {
     all.insert(all.end(), outcome.trials.begin(), outcome.trials.end());
     if (world.is_root()) CHECK(text_of(all) == text_of(whole.trials));
   }
+  // What is of another course is refused.
+  {
+    Hooks other;
+    other.saved = whole.trials;
+    for (MeasuredTrial& trial : other.saved) {
+      if (trial.generation == 2 && trial.island == 1)
+        std::swap(trial.trial.assignment[0], trial.trial.assignment[2]);
+    }
+    CHECK(run(world, races, other).code == static_cast<int>(ExitCode::bad_input));
+  }
   // And for more generations than before.
   SyntheticRaces longer = races;
   longer.options.generations += 4;

@@ -197,6 +197,11 @@ TEST_CASE("beliefs about a gain are normal and are learned by moments", "[racing
   CHECK(GainBelief{1, infinity}.after(3, 1).mean == 3);
   CHECK(GainBelief{1, 4}.after(no_number, infinity).mean == 1);
 
+  CHECK(GainBelief{0, 0}.better() == 0.5);
+  CHECK(GainBelief{-1, 0}.better() == 1);
+  CHECK(GainBelief{-1, 0}.expected_improvement() == 1);
+  CHECK(GainBelief{1, 0}.expected_improvement() == 0);
+
   Gains gains;
   CHECK(std::isinf(gains.prior(Origin::mutation).variance));
   CHECK(gains.prior(Origin::mutation).better() == 0.5);

@@ -28,6 +28,7 @@ struct Heat {
   std::int64_t island = 0, generation = 0, block = 0;
   Assignment incumbent;
   std::vector<Trial> trials;
+  std::size_t first_new = 0;  ///< the trials from here on are of new candidates
 };
 
 /// The same with what it came to: sums of segments, trial by trial.
@@ -88,7 +89,7 @@ class Race {
   GainBelief belief(const Challenger& challenger) const;
   std::map<Origin, double> shares(const std::vector<Origin>& ways) const;
   std::vector<Assignment> fitted(std::vector<Assignment> immigrants, std::int64_t generation) const;
-  void take_in(const MeasuredHeat& measured);
+  void take_in(std::span<const MeasuredHeat* const> heats);
   void add_going_on(const std::vector<Assignment>& immigrants, Heat& heat);
   void add_new(const News& news, Heat& heat);
   void learn_gain(const Heat& heat, const Trial& trial);

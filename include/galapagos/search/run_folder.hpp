@@ -67,8 +67,9 @@ class RunFolder {
   /// archive.jsonl of a race: all that was measured, and what was added last.
   void append_archive(const std::string& lines) const;
   std::string read_archive() const;
-  /// Drops half-written last lines of archive.jsonl and metrics.jsonl, and comparisons, which are made again.
-  void mend_races() const;
+  /// Drops half-written lines of races, comparisons, which are made again, and what is said of each island's
+  /// last `lag` generations, which come to something else where more follow.
+  void mend_races(std::int64_t lag) const;
   /// Islands and generations of which metrics.jsonl tells.
   std::set<std::pair<std::int64_t, std::int64_t>> told() const;
   /// migrations.csv: that an island's best went to others.
