@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include <galapagos/search/run_folder.hpp>
+#include <galapagos/search/search_checkpoint.hpp>
 
 namespace galapagos {
 

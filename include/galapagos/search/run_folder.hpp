@@ -13,15 +13,9 @@
 #include <galapagos/core/own_files.hpp>
 #include <galapagos/core/resume.hpp>
 #include <galapagos/search/evolution.hpp>
+#include <galapagos/search/search_checkpoint.hpp>
 
 namespace galapagos {
-
-/// A search as it can be taken up again.
-struct SearchCheckpoint {
-  std::string identity;  ///< JSON: everything that decides the course of the search
-  Population population;
-  double seconds = 0;  ///< spent so far, over all runs
-};
 
 /// What a search leaves behind: config.ini, manifest.json, metrics.jsonl, candidates.jsonl,
 /// archive.jsonl, migrations.csv, checkpoint.h5, best.txt, uniform.txt, start.txt, levels.json. Used on one
