@@ -29,6 +29,17 @@ std::string count(std::int64_t number) {
   return human_count(static_cast<std::uint64_t>(number));
 }
 
+/// What is asked of a race that it does not do.
+void warn_of_races(const SearchSetup& setup) {
+  const EvolutionOptions& evolution = setup.options.evolution;
+  if (evolution.eval_every > 0)
+    log_warning("--eval-every is not for racing, whose islands are compared at the end alone");
+  if (evolution.topology.most_migrants() > 1)
+    log_warning("in races only the incumbent of an island migrates, however many --migrants");
+  if (evolution.racing.held_back > 0 && setup.blocks.held_back.tokens.empty())
+    log_warning("one block of tokens only: nothing is held back, and the end is chosen on what was raced on");
+}
+
 void log_beginning(const SearchSetup& setup, const ReplicaGrid& grid) {
   const std::int64_t dense = setup.space.fixed_parameters + setup.space.dense_parameters();
   const Assignment uniform = setup.budgets.front().uniform();
@@ -47,14 +58,7 @@ void log_beginning(const SearchSetup& setup, const ReplicaGrid& grid) {
        (tuning.options.recompute && setup.options.evolution.start.kind != StartKind::gradient))) {
     log_warning("options of the fine-tuning are given, but without --training-tokens nothing is fine-tuned");
   }
-  if (setup.options.evolution.strategy == StrategyKind::racing && setup.options.evolution.eval_every > 0)
-    log_warning("--eval-every is not for racing, whose islands are compared at the end alone");
-  if (setup.options.evolution.strategy == StrategyKind::racing &&
-      setup.options.evolution.topology.most_migrants() > 1)
-    log_warning("in races only the incumbent of an island migrates, however many --migrants");
-  if (setup.options.evolution.strategy == StrategyKind::racing &&
-      setup.options.evolution.racing.held_back > 0 && setup.blocks.held_back.tokens.empty())
-    log_warning("one block of tokens only: nothing is held back, and the end is chosen on what was raced on");
+  if (setup.options.evolution.strategy == StrategyKind::racing) warn_of_races(setup);
 }
 
 /// What is there as long as levels are learned.
