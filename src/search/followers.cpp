@@ -21,6 +21,11 @@ void share(const Communicator& comm, std::vector<Assignment>& assignments, std::
   for (Assignment& assignment : assignments) comm.broadcast(assignment);
 }
 
+void share(const Communicator& comm, RelaxedPoint& point) {
+  comm.broadcast(point.below);
+  comm.broadcast(point.share);
+}
+
 void share(const Communicator& comm, TokenDraw& draw) {
   comm.broadcast(draw.sequences);
   comm.broadcast(draw.tokens);
@@ -75,16 +80,16 @@ Followers::Work Followers::led() const {
     });
     return found;
   };
-  work.gradient = [this](const RelaxedLevels& levels, const TokenDraw& draw,
+  work.gradient = [this](const RelaxedPoint& point, const TokenDraw& draw,
                          const std::function<bool()>& stop) {
     std::optional<RelaxedGradient> found;
     run_or_abort([&] {
       comm_.broadcast_value(Order{Task::gradient, 0, 0});
-      RelaxedLevels same = levels;
+      RelaxedPoint same = point;
       TokenDraw same_draw = draw;
-      comm_.broadcast(same);
+      share(comm_, same);
       share(comm_, same_draw);
-      found = work_.gradient(levels, draw, stop);
+      found = work_.gradient(point, draw, stop);
     });
     return found;
   };
@@ -111,11 +116,11 @@ void Followers::follow(PhaseTimes& times, const std::function<bool()>& stop_requ
     const auto order = comm_.broadcast_value(Order());
     if (order.task == Task::end) break;
     if (order.task == Task::gradient) {
-      RelaxedLevels levels;
+      RelaxedPoint point;
       TokenDraw draw;
-      comm_.broadcast(levels);
+      share(comm_, point);
       share(comm_, draw);
-      attempt([&] { work_.gradient(levels, draw, tell); }, "learning levels");
+      attempt([&] { work_.gradient(point, draw, tell); }, "learning levels");
       continue;
     }
     std::vector<Assignment> all;

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <fmt/format.h>
+#include <limits>
 #include <sstream>
 
 #include <galapagos/core/error.hpp>
@@ -47,6 +48,24 @@ std::vector<double> parse_targets(const std::string& text) {
   const bool twice = std::adjacent_find(targets.begin(), targets.end()) != targets.end();
   if (targets.empty() || targets.size() > most_sizes || twice) refuse(text);
   return targets;
+}
+
+std::vector<Assignment> nested(const SearchSpace& space, const std::vector<Budget>& budgets,
+                               const std::vector<FrontPoint>& points, const std::vector<EndLosses>& losses) {
+  std::vector<Assignment> chain(points.size());
+  chain.back() = points.back().assignment;
+  for (std::size_t k = points.size() - 1; k-- > 0;) {
+    EndLosses of_levels;
+    for (std::size_t i = 0; i < space.modules.size(); ++i) {
+      const auto levels = static_cast<std::size_t>(space.modules[i].last()) + 1;
+      std::vector<double>& one = of_levels.emplace_back(levels, 0.0);
+      if (k < losses.size() && !losses[k].empty()) one = losses[k][i];
+      for (auto level = static_cast<std::size_t>(chain[k + 1][i]) + 1; level < levels; ++level)
+        one[level] = std::numeric_limits<double>::infinity();
+    }
+    chain[k] = least_loss(space, budgets[k], steps_first(std::move(of_levels), points[k].assignment));
+  }
+  return chain;
 }
 
 std::int64_t steps_of_size(std::int64_t steps, std::size_t sizes) {

@@ -43,9 +43,11 @@ bool stopped(FailureBoard& board, const Interrupted& interrupted, const std::str
 
 /// The mean gradient over all pieces of a step, the same on all ranks; nothing where any has failed.
 std::optional<RelaxedGradient> gradient_of(const Communicator& comm, const std::vector<TokenDraw>& pieces,
-                                           const RelaxedLevels& levels, const LevelLearning& learning,
-                                           FailureBoard& board, std::int64_t step, PhaseTimes* times) {
-  const std::size_t width = levels.size() + 1, ranks = static_cast<std::size_t>(comm.size());
+                                           const std::vector<RelaxedPoint>& points,
+                                           const LevelLearning& learning, FailureBoard& board,
+                                           std::int64_t step, PhaseTimes* times) {
+  const std::size_t modules = points.front().below.size(), width = modules + 1,
+                    ranks = static_cast<std::size_t>(comm.size());
   const std::size_t rounds = (pieces.size() + ranks - 1) / ranks;
   std::vector<double> mine(rounds * width + 1, 0.0);
   const std::string when = fmt::format("in step {} of learning levels", step);
@@ -56,7 +58,7 @@ std::optional<RelaxedGradient> gradient_of(const Communicator& comm, const std::
          i += ranks, ++round) {
       if (stop()) return;
       if (pieces[i].predicted() == 0) continue;
-      const auto found = learning.gradient(levels, pieces[i], stop);
+      const auto found = learning.gradient(points[i], pieces[i], stop);
       if (!found) return;
       mine[round * width] = found->loss;
       std::copy(found->levels.begin(), found->levels.end(),
@@ -66,7 +68,7 @@ std::optional<RelaxedGradient> gradient_of(const Communicator& comm, const std::
   });
   const PhaseScope waiting(times, "waiting");
   const std::vector<double> all = comm.all_gather(std::span<const double>(mine));
-  RelaxedGradient sum{0, std::vector<double>(levels.size(), 0.0)};
+  RelaxedGradient sum{0, std::vector<double>(modules, 0.0)};
   double predicted = 0;
   for (std::size_t rank = 0; rank < ranks; ++rank)
     if (all[(rank + 1) * mine.size() - 1] == 0) return std::nullopt;
@@ -74,12 +76,23 @@ std::optional<RelaxedGradient> gradient_of(const Communicator& comm, const std::
     const double* piece = all.data() + (i % ranks) * mine.size() + (i / ranks) * width;
     predicted += static_cast<double>(pieces[i].predicted());
     sum.loss += piece[0];
-    for (std::size_t m = 0; m < levels.size(); ++m) sum.levels[m] += piece[1 + m];
+    for (std::size_t m = 0; m < modules; ++m) sum.levels[m] += piece[1 + m];
   }
   if (predicted == 0) return sum;  // only sequences of one token, which say nothing
   sum.loss /= predicted;
   for (double& slope : sum.levels) slope /= predicted;
   return sum;
+}
+
+/// Where a piece of a step is measured. Between levels a model may be far better than at either of them, so
+/// that levels that were learned there would not survive rounding: every module is at one of its two levels,
+/// drawn by how near it is. The slopes at both ends of the way average to the difference between its ends.
+RelaxedPoint point_of(const SearchSpace& space, const EvolutionOptions& options, const Relaxation& relaxation,
+                      std::size_t piece, std::size_t pieces) {
+  const std::int64_t number =
+      relaxation.step * static_cast<std::int64_t>(pieces) + static_cast<std::int64_t>(piece);
+  return rounded_point(space, relaxation.levels, stream(options.seed, 0, number / 2, 0, Draw::rounding),
+                       number % 2 == 1);
 }
 
 bool finite(const RelaxedGradient& gradient) {
@@ -101,7 +114,11 @@ Relaxation learn_levels(const Communicator& comm, const SearchSpace& space, cons
     const TokenDraw draw =
         draw_tokens(pools.compared, relaxation.tokens,
                     stream(options.seed, 0, begin.step + 1, 0, Draw::relaxation), pools.held_back);
-    const auto gradient = gradient_of(comm, cut(draw), begin.levels, learning, board, begin.step + 1, times);
+    const std::vector<TokenDraw> pieces = cut(draw);
+    std::vector<RelaxedPoint> points;
+    for (std::size_t i = 0; i < pieces.size(); ++i)
+      points.push_back(point_of(space, options, begin, i, pieces.size()));
+    const auto gradient = gradient_of(comm, pieces, points, learning, board, begin.step + 1, times);
     if (!gradient) break;
     if (!finite(*gradient)) {  // so on all ranks
       board.attempt([&] {

@@ -146,7 +146,11 @@ void Race::add_new(const News& news, Heat& heat) {
   const Breeding breeding{
       budget_, incumbent_, mates, losses,
       temperatures[static_cast<std::size_t>(island_ + island_ / 4) % std::size(temperatures)]};
-  shares_ = shares(ways_to_breed(breeding));
+  std::vector<Origin> ways = ways_to_breed(breeding);
+  const std::vector<Origin>& asked = options_.racing.ways;
+  std::erase_if(ways, [&](Origin way) { return std::find(asked.begin(), asked.end(), way) == asked.end(); });
+  if (ways.empty()) ways = {Origin::mutation};  // as long as there is no mate, or no loss is known
+  shares_ = shares(ways);
   const std::int64_t measured_again =
       std::count_if(heat.trials.begin(), heat.trials.end(),
                     [](const Trial& trial) { return trial.origin != Origin::parent; });

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/logging.hpp>
 #include <galapagos/search/front.hpp>
 
 namespace galapagos {
@@ -21,6 +22,32 @@ std::vector<MeasuredTrial> saved_trials(const Communicator& comm, const SearchSe
     return trials_of(text, setup.space, setup.options.evolution, setup.blocks.raced,
                      (setup.options.output / "archive.jsonl").string());
   });
+}
+
+/// The front with --nested: what its models lose is measured anew where they are others.
+std::vector<FrontPoint> nested_front(const Communicator& comm, const SearchSetup& setup,
+                                     std::vector<FrontPoint> front, const std::vector<EndLosses>& near,
+                                     const MeasureLosses& losses,
+                                     const std::function<std::optional<std::string>()>& interrupted,
+                                     PhaseTimes& times) {
+  std::vector<EndLosses> known = near;
+  if (known.empty() && setup.space.has_end_losses()) {
+    const EndLosses end_losses = perturbed_end_losses(setup.space, 0, RandomStream(0, {}));
+    known.assign(front.size(), end_losses);
+  }
+  const std::vector<Assignment> chain =
+      agree_on(comm, [&] { return nested(setup.space, setup.budgets, front, known); });
+  const Finalists measured(comm, chain, comparison_draw(setup), setup.options.fitness, losses, interrupted,
+                           "while nested models are compared", &times);
+  for (std::size_t k = 0; k < front.size(); ++k) {
+    if (comm.is_root()) {
+      log_info("sparsity {}: fitness {:.6g} on its own, {:.6g} nested", front[k].sparsity, front[k].fitness,
+               measured.fitness()[k]);
+    }
+    front[k].assignment = chain[k];
+    front[k].fitness = measured.fitness()[k];
+  }
+  return front;
 }
 
 }  // namespace
@@ -49,8 +76,10 @@ void lead_races(const Communicator& comm, const SearchSetup& setup, const Popula
   const Finalists measured(comm, finalists, comparison_draw(setup), setup.options.fitness, losses,
                            interrupted, when, &times);
   const std::vector<double> fitness = measured.fitness();
-  const std::vector<FrontPoint> front = agree_on(
+  std::vector<FrontPoint> front = agree_on(
       comm, [&] { return choose_front(setup.options.targets, setup.budgets, measured, last.size()); });
+  if (setup.options.nested)
+    front = nested_front(comm, setup, std::move(front), near, losses, interrupted, times);
   std::vector<double> extra;
   if (evaluator.extra_items > 0) {  // of every point
     std::vector<Assignment> points;

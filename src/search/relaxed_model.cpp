@@ -33,6 +33,25 @@ std::int64_t level_below(const ModuleChoices& module, double relaxed) {
                                   std::max(0, module.last() - 1));
 }
 
+RelaxedPoint point_at(const SearchSpace& space, const RelaxedLevels& levels) {
+  RelaxedPoint point;
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    point.below.push_back(level_below(space.modules[i], levels[i]));
+    point.share.push_back(levels[i] - static_cast<double>(point.below.back()));
+  }
+  return point;
+}
+
+RelaxedPoint rounded_point(const SearchSpace& space, const RelaxedLevels& levels, RandomStream random,
+                           bool flipped) {
+  RelaxedPoint point = point_at(space, levels);
+  for (double& share : point.share) {
+    const double drawn = (random.next() + 0.5) / 4294967296.0;
+    share = share > (flipped ? 1 - drawn : drawn) ? 1 : 0;
+  }
+  return point;
+}
+
 RelaxedModel::RelaxedModel(const ops::Context& context, const SpacePart& part,
                            const std::vector<LayerWeights>& dense, const OwnedTensor& embedding,
                            const HeadWeights& head, ModuleCache& cache, std::int64_t most_tokens,
@@ -44,7 +63,7 @@ RelaxedModel::RelaxedModel(const ops::Context& context, const SpacePart& part,
       shards_(shards),
       most_tokens_(most_tokens),
       with_dense_(row_of(fitness.kind).with_dense),
-      below_(part.space.modules.size(), -1),
+      point_{std::vector<std::int64_t>(part.space.modules.size(), -1), {}},
       dense_answers_(context, part.model.config, head, 0),
       pass_(context, part.model.config, most_tokens, recompute, shards, row_of(fitness.kind).by_gradient()) {
   weights_.layers.resize(dense.size());
@@ -95,8 +114,9 @@ RelaxedModel::LevelWeight RelaxedModel::weight_at(std::size_t module, std::int64
 /// From the weight of the level below to that of the next, fp32, on the columns of the former.
 OwnedTensor RelaxedModel::step(std::size_t module) const {
   const ModuleChoices& choices = part_.space.modules[module];
-  const auto below = static_cast<std::size_t>(below_[module]);
-  const LevelWeight lower = weight_at(module, below_[module]), upper = weight_at(module, below_[module] + 1);
+  const auto below = static_cast<std::size_t>(point_.below[module]);
+  const LevelWeight lower = weight_at(module, point_.below[module]),
+                    upper = weight_at(module, point_.below[module] + 1);
   const OwnedTensor& from = *lower.weight;
   const OwnedTensor spread = with_zeros(context_, *upper.weight, from->rows(), from->columns(), from->dtype,
                                         places_among(choices.kept[below + 1], choices.kept[below]));
@@ -107,7 +127,7 @@ OwnedTensor RelaxedModel::step(std::size_t module) const {
 
 /// Whether the next level leaves nothing of the module, on any shard: its bias then goes, too.
 bool RelaxedModel::goes(std::size_t module) const {
-  return !part_.present[module][static_cast<std::size_t>(below_[module]) + 1];
+  return !part_.present[module][static_cast<std::size_t>(point_.below[module]) + 1];
 }
 
 /// Puts `share` of the way to the next level into the module's weight.
@@ -118,7 +138,7 @@ void RelaxedModel::blend(std::size_t module, double share) {
   const bool attention = choices.id.kind == ModuleKind::attention;
   const Tensor output = attention ? layer.attention.o.view() : layer.ffn.down.view();
   const Tensor bias = attention ? layer.attention.o_bias.view() : layer.ffn.down_bias.view();
-  const LevelWeight lower = weight_at(module, below_[module]);
+  const LevelWeight lower = weight_at(module, point_.below[module]);
   if (!bias.empty() && goes(module))
     ops::combine(context_, static_cast<float>(1 - share), *lower.bias, 0, bias);
   if (output.empty()) return;
@@ -127,15 +147,15 @@ void RelaxedModel::blend(std::size_t module, double share) {
   ops::convert(context_, blended, output);
 }
 
-void RelaxedModel::take_levels(const RelaxedLevels& levels) {
-  for (std::size_t i = 0; i < levels.size(); ++i) {
-    if (below_[i] >= 0 && levels_[i] == levels[i]) continue;  // another piece of the same step
-    const std::int64_t below = level_below(part_.space.modules[i], levels[i]);
-    if (below != below_[i]) take_module(i, below);
-    below_[i] = below;
-    blend(i, levels[i] - static_cast<double>(below));
+void RelaxedModel::take(const RelaxedPoint& point) {
+  for (std::size_t i = 0; i < point.below.size(); ++i) {
+    const bool same = point.below[i] == point_.below[i];
+    if (same && point.share[i] == point_.share[i]) continue;
+    if (!same) take_module(i, point.below[i]);
+    point_.below[i] = point.below[i];
+    blend(i, point.share[i]);
   }
-  levels_ = levels;
+  point_.share = point.share;
 }
 
 double RelaxedModel::slope(std::size_t module, const Gradients& gradients) const {
@@ -147,21 +167,21 @@ double RelaxedModel::slope(std::size_t module, const Gradients& gradients) const
   if (choices.last() == 0) return 0;
   double sum = by_weight.empty() ? 0 : ops::inner_product(context_, by_weight, step(module));
   if (!by_bias.empty() && shards_.is_root() && goes(module))  // all shards have the same
-    sum -= ops::inner_product(context_, by_bias, *weight_at(module, below_[module]).bias);
+    sum -= ops::inner_product(context_, by_bias, *weight_at(module, point_.below[module]).bias);
   return sum;
 }
 
-std::optional<RelaxedGradient> RelaxedModel::gradient(const RelaxedLevels& levels, const TokenSet& pool,
+std::optional<RelaxedGradient> RelaxedModel::gradient(const RelaxedPoint& point, const TokenSet& pool,
                                                       const TokenDraw& draw, DenseAnswers answers,
                                                       const std::function<bool()>& stop) {
-  const auto build = [&] { take_levels(levels); };
+  const auto build = [&] { take(point); };
   if (shards_.alone()) {
     build();
   } else {
     agree(shards_.ranks(), build);  // a level may be damaged
   }
   const Gradients gradients = Gradients::of_outputs(weights_, context_.device());
-  RelaxedGradient found{0, std::vector<double>(levels.size(), 0.0)};
+  RelaxedGradient found{0, std::vector<double>(point.below.size(), 0.0)};
   if (with_dense_) shards_.run([&] { dense_answers_.take(answers, pool, draw); });
   for (const Batch& batch : make_batches(draw.tokens, draw.offsets, most_tokens_)) {
     if (shards_.root_says(stop && stop())) return std::nullopt;
@@ -175,13 +195,13 @@ std::optional<RelaxedGradient> RelaxedModel::gradient(const RelaxedLevels& level
   }
   shards_.run([&] {
     // Backwards: of a cache that does not hold all levels, those taken last are still there.
-    for (std::size_t i = levels.size(); i-- > 0;) found.levels[i] = slope(i, gradients);
+    for (std::size_t i = point.below.size(); i-- > 0;) found.levels[i] = slope(i, gradients);
   });
   if (shards_.alone()) return found;
   const std::vector<double> all = shards_.ranks().all_gather(std::span<const double>(found.levels));
-  for (std::size_t i = 0; i < levels.size(); ++i) {
+  for (std::size_t i = 0; i < point.below.size(); ++i) {
     found.levels[i] = 0;
-    for (std::size_t at = i; at < all.size(); at += levels.size()) found.levels[i] += all[at];
+    for (std::size_t at = i; at < all.size(); at += point.below.size()) found.levels[i] += all[at];
   }
   return found;
 }

@@ -72,13 +72,13 @@ Followers::Work measurements(Replica& replica, const Shards& shards, const Searc
                              const DenseAnswers& answers, const std::vector<EvalPart>& parts,
                              Learning& learning) {
   Followers::Work work;
-  work.gradient = [&](const RelaxedLevels& levels, const TokenDraw& draw, const std::function<bool()>& stop) {
+  work.gradient = [&](const RelaxedPoint& point, const TokenDraw& draw, const std::function<bool()>& stop) {
     if (!learning.model) {
       learning.model = replica.relaxed(setup.options.fitness, std::max(piece_tokens, setup.longest),
                                        setup.options.tuning.options.recompute);
     }
     const double before = shards.seconds();
-    auto found = learning.model->gradient(levels, setup.pools.compared, draw, answers, stop);
+    auto found = learning.model->gradient(point, setup.pools.compared, draw, answers, stop);
     learning.sums += shards.seconds() - before;
     return found;
   };

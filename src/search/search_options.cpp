@@ -63,6 +63,16 @@ void bind_racing(Options& list, SearchOptions& options) {
            {.least = 0, .most = 0.9, .decides = races, .indirectly = true});
   list.add("lag", racing.lag, "generations of racing that begin before the one before them has ended",
            {.least = 0, .most = 1000, .decides = races, .indirectly = true});
+  list.add_text(
+      "breeding",
+      [&racing] {
+        std::vector<std::string> names;
+        for (const Origin way : racing.ways) names.push_back(name_of(way));
+        return fmt::format("{}", fmt::join(names, " "));
+      },
+      [&racing](const std::string& text) { racing.ways = parse_ways(text); },
+      "ways in which racing makes new candidates: mutation, stride, layer, removal, crossover, exchange",
+      {.decides = races, .indirectly = true});
 }
 
 void bind_targets(Options& list, SearchOptions& options) {
@@ -71,6 +81,8 @@ void bind_targets(Options& list, SearchOptions& options) {
       [&options](const std::string& text) { options.targets = parse_targets(text); },
       "or: sparsities of a front of several sizes, as \"0.2 0.3 0.4\" or 0.2:0.5:0.1; --islands of each",
       {.decides = !options.targets.empty()});
+  list.add("nested", options.nested, "with --targets: every model of the front holds the smaller ones",
+           {.decides = options.nested});
 }
 
 std::vector<SelectionStage> stages_of(const SearchWords& words) {
@@ -197,6 +209,8 @@ void resolve(SearchOptions& options) {
     evolution.stages = {{1, evolution.racing.tokens, 0}};  // a heat, as far as others ask
   }
   if (evolution.strategy == StrategyKind::sensitivity) evolution.generations = 0;
+  if (options.nested && options.targets.size() < 2)
+    throw UsageError("one model holds no other", "--nested", "give several --targets, or leave it out");
   if (!options.targets.empty()) {
     check_front(options);
     options.target.sparsity = options.targets.front();

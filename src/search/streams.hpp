@@ -17,7 +17,8 @@ enum class Draw : std::uint8_t {
   start = 7,
   proposal = 8,
   relaxation = 9,
-  blocks = 10
+  blocks = 10,
+  rounding = 11
 };
 
 inline RandomStream stream(std::uint64_t seed, std::int64_t island, std::int64_t generation,

@@ -189,6 +189,25 @@ TEST_CASE("a front has a best assignment for every size, the same after a kill",
     CHECK(run_galapagos(3, words_of(run, change)).code == 0);
     CHECK(findings(run) == findings(folder / name));
   }
+  // Each model holds the smaller ones.
+  Change inside = front;
+  inside["--start"] = "auto";
+  inside["--nested"] = "";
+  const Ended ended = run_galapagos(2, words_of(folder / "nested", inside));
+  INFO(ended.errors);
+  REQUIRE(ended.code == 0);
+  CHECK(count_lines(ended.errors, "nested") == 3);
+  std::vector<std::vector<int>> chain;
+  for (const char* size : {"0.2", "0.35", "0.5"}) {
+    std::istringstream words(content(folder / "nested" / (std::string("best-") + size + ".txt")));
+    chain.emplace_back();
+    std::string module;
+    for (int level = 0; words >> module >> level;) chain.back().push_back(level);
+    REQUIRE(chain.back().size() > 0);
+    REQUIRE(chain.back().size() == chain.front().size());
+  }
+  for (std::size_t k = 1; k < chain.size(); ++k)
+    for (std::size_t i = 0; i < chain[k].size(); ++i) CHECK(chain[k - 1][i] <= chain[k][i]);
 }
 
 TEST_CASE("a race or a front that cannot be is refused", "[racing]") {
@@ -208,6 +227,9 @@ TEST_CASE("a race or a front that cannot be is refused", "[racing]") {
   refused({{"--held-back", "-0.1"}}, "--held-back");
   refused({{"--lag", "-1"}}, "--lag");
   refused({{"--proposals", "2"}}, "--proposals");
+  refused({{"--breeding", "mutation luck"}}, "\"luck\"");
+  refused({{"--breeding", "parent"}}, "--breeding");
+  refused({{"--nested", ""}}, "--nested");
   const Change no_level = {{"--target-level", "-"}};
   const auto front = [&](const std::string& targets, Change change = {}) {
     change.insert({"--targets", targets});

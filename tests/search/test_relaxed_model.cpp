@@ -20,10 +20,26 @@ RelaxedLevels levels_between(const ModelSearch& model) {
   return levels;
 }
 
-RelaxedGradient gradient_of(Bench& bench, const Fitness& fitness, const RelaxedLevels& levels,
+RelaxedGradient gradient_of(Bench& bench, const Fitness& fitness, const RelaxedPoint& point,
                             const TokenDraw& draw, bool recompute = false) {
   const auto relaxed = bench.replica.relaxed(fitness, 64, recompute);
-  return relaxed->gradient(levels, bench.model.pool, draw, bench.answers, {}).value();
+  return relaxed->gradient(point, bench.model.pool, draw, bench.answers, {}).value();
+}
+
+RelaxedGradient gradient_of(Bench& bench, const Fitness& fitness, const RelaxedLevels& levels,
+                            const TokenDraw& draw, bool recompute = false) {
+  return gradient_of(bench, fitness, point_at(bench.model.space, levels), draw, recompute);
+}
+
+/// A whole assignment, reached from the level before wherever there is one.
+RelaxedPoint from_below(const SearchSpace& space, const Assignment& assignment) {
+  RelaxedPoint point = point_at(space, {assignment.begin(), assignment.end()});
+  for (std::size_t i = 0; i < assignment.size(); ++i) {
+    if (point.share[i] > 0 || assignment[i] == 0) continue;
+    --point.below[i];
+    point.share[i] = 1;
+  }
+  return point;
 }
 
 }  // namespace
@@ -44,11 +60,14 @@ TEST_CASE("at whole levels a relaxed model's loss is an assignment's fitness", "
         if (i == 2)  // everything gone, biases as well
           for (std::size_t m = 0; m < assignment.size(); ++m) assignment[m] = model.space.modules[m].last();
         const double expected = bench.fitness(fitness, assignment, {assignment}, draw).front();
-        const RelaxedGradient found =
-            gradient_of(bench, fitness, {assignment.begin(), assignment.end()}, draw);
+        const RelaxedLevels levels(assignment.begin(), assignment.end());
         INFO(name << " " << static_cast<int>(fitness.kind) << " " << i);
-        CHECK(std::abs(found.loss / static_cast<double>(draw.predicted()) - expected) <
-              2e-5 * (1 + expected));
+        for (const RelaxedPoint& point :
+             {point_at(model.space, levels), from_below(model.space, assignment)}) {
+          const RelaxedGradient found = gradient_of(bench, fitness, point, draw);
+          CHECK(std::abs(found.loss / static_cast<double>(draw.predicted()) - expected) <
+                2e-5 * (1 + expected));
+        }
       }
     }
   }
@@ -83,4 +102,35 @@ TEST_CASE("a relaxed model's gradient is what its loss changes by", "[relaxed]")
       }
     }
   }
+}
+
+TEST_CASE("a relaxed model is rounded to either level as often as it is near it", "[relaxed]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const ModelSearch model =
+      test::make_model_search(world, test::small_database("llama3_tiny", folder / "llama3_tiny.h5"));
+  const RelaxedLevels levels = levels_between(model);
+  const RelaxedPoint exact = point_at(model.space, levels);
+  constexpr int draws = 2000;
+  std::vector<double> mean(levels.size(), 0.0);
+  for (int i = 0; i < draws; ++i) {
+    const RandomStream random(7, {0, static_cast<std::uint32_t>(i), 0, 11});
+    const RelaxedPoint one = rounded_point(model.space, levels, random, false),
+                       other = rounded_point(model.space, levels, random, true);
+    CHECK(one.below == exact.below);
+    CHECK(other.below == exact.below);
+    for (std::size_t m = 0; m < levels.size(); ++m) {
+      CHECK((one.share[m] == 0 || one.share[m] == 1));
+      // Of two that belong together one is up and one is down, as far as the share is near a half.
+      CHECK(std::abs(one.share[m] + other.share[m] - 2 * exact.share[m]) <= 1);
+      mean[m] += (one.share[m] + other.share[m]) / (2 * draws);
+    }
+  }
+  for (std::size_t m = 0; m < levels.size(); ++m) CHECK(std::abs(mean[m] - exact.share[m]) < 0.03);
+  // What is at a level already stays.
+  const Assignment uniform(levels.size(), 1);
+  const RelaxedPoint whole =
+      rounded_point(model.space, {uniform.begin(), uniform.end()}, RandomStream(7, {0, 0, 0, 11}), false);
+  for (std::size_t m = 0; m < levels.size(); ++m)
+    CHECK(static_cast<double>(whole.below[m]) + whole.share[m] == 1);
 }

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include <galapagos/search/budget.hpp>
+#include <galapagos/search/least_loss.hpp>
 
 namespace galapagos {
 
@@ -18,6 +18,13 @@ struct FrontPoint {
   Assignment assignment;
   double fitness = 0;
 };
+
+/// For each point, ascending in sparsity, an assignment of its budget of which no part of a layer is smaller
+/// than in the next one, so that every model holds the smaller ones: the last point's own, and each larger
+/// one's as few steps from its own as that allows, by the least sum of `losses` (each size's, or empty:
+/// alike) among those.
+std::vector<Assignment> nested(const SearchSpace& space, const std::vector<Budget>& budgets,
+                               const std::vector<FrontPoint>& points, const std::vector<EndLosses>& losses);
 
 /// Steps of learning levels for each of several sizes, every one but the first of which begins where its
 /// neighbour's have settled: so many that all take half as many again as one size alone, which takes `steps`.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <galapagos/assignment/module_cache.hpp>
+#include <galapagos/core/random.hpp>
 #include <galapagos/model/training_pass.hpp>
 #include <galapagos/search/draw_answers.hpp>
 #include <galapagos/search/fitness.hpp>
@@ -20,15 +21,26 @@ using RelaxedLevels = std::vector<double>;
 /// The level below, at most the last but one.
 std::int64_t level_below(const ModuleChoices& module, double relaxed);
 
+/// Where a model is measured: of every module the level below and the share of the way to the next.
+struct RelaxedPoint {
+  std::vector<std::int64_t> below;
+  std::vector<double> share;  ///< from 0 to 1, both included
+};
+RelaxedPoint point_at(const SearchSpace& space, const RelaxedLevels& levels);
+/// Every module at one of the two levels that it is between, the upper one where its share is above a random
+/// number of its own; `flipped`: above 1 less that number, so that the two together are near the levels.
+RelaxedPoint rounded_point(const SearchSpace& space, const RelaxedLevels& levels, RandomStream random,
+                           bool flipped);
+
 /// How a relaxed model's loss depends on its levels.
 struct RelaxedGradient {
   double loss = 0;             ///< the sum over predicted tokens
-  std::vector<double> levels;  ///< of that sum, by each module's level
+  std::vector<double> levels;  ///< of that sum, by each module's level, towards the next
 };
 
 /// As RelaxedModel::gradient(), whose pool and answers are known already.
 using MeasureGradient = std::function<std::optional<RelaxedGradient>(
-    const RelaxedLevels& levels, const TokenDraw& draw, const std::function<bool()>& stop)>;
+    const RelaxedPoint& point, const TokenDraw& draw, const std::function<bool()>& stop)>;
 
 /// The model at levels between levels, on one rank or on each of several shards, over which all calls are
 /// collective. Nothing but levels is learned: weights stay as the database and the checkpoint have them.
@@ -54,7 +66,7 @@ class RelaxedModel {
   /// The loss on the tokens of a draw, in batches of at most `most_tokens` tokens or of one sequence, and its
   /// gradient; nothing where `stop`, for whose answer the root is asked, says so between two batches. That of
   /// sparse_kl is taken of the whole vocabulary. NaN or infinity is returned as it is.
-  std::optional<RelaxedGradient> gradient(const RelaxedLevels& levels, const TokenSet& pool,
+  std::optional<RelaxedGradient> gradient(const RelaxedPoint& point, const TokenSet& pool,
                                           const TokenDraw& draw, DenseAnswers answers,
                                           const std::function<bool()>& stop);
 
@@ -66,7 +78,7 @@ class RelaxedModel {
   };
 
   LevelWeight weight_at(std::size_t module, std::int64_t level) const;
-  void take_levels(const RelaxedLevels& levels);
+  void take(const RelaxedPoint& point);
   void take_module(std::size_t module, std::int64_t level);
   void blend(std::size_t module, double share);
   bool goes(std::size_t module) const;
@@ -81,8 +93,7 @@ class RelaxedModel {
   std::int64_t most_tokens_;
   bool with_dense_;
   ModelWeights weights_;
-  std::vector<std::int64_t> below_;  // the level whose columns each module has now; -1: none yet
-  RelaxedLevels levels_;             // that the weights have now
+  RelaxedPoint point_;  // that the weights have now; below it -1: none yet
   DrawAnswers dense_answers_;
   TrainingPass pass_;
 };

@@ -31,6 +31,7 @@ struct SearchOptions : RunOptions {
   std::int64_t calibration_tokens = 0;  ///< of the pool that stages draw from; 0: all there are
   SizeTarget target;
   std::vector<double> targets;  ///< sparsities of a front, ascending; empty: one size
+  bool nested = false;          ///< each model of the front holds the smaller ones
   std::string start = "auto";   ///< see make_start()
   Fitness fitness;
   FineTuning tuning;
