@@ -26,6 +26,10 @@ struct SearchSetup {
   DType precision = DType::f32;
   std::string start_name;  ///< "sensitivity", "uniform", "random" or the file that was given
   std::string identity;
+  /// How whole models are timed for a target of latency; nothing where they are not, for the reason given.
+  std::optional<Timing> timing;
+  std::string untimed;
+  std::string timed;         ///< latency.csv: the table with all that was timed; empty where nothing was
   std::int64_t longest = 1;  ///< tokens of the longest sequence
 };
 
@@ -37,6 +41,6 @@ Population first_population(const SearchSetup& setup, const Strategy& strategy);
 TokenDraw comparison_draw(const SearchSetup& setup);
 
 /// Collective. Checks the options, opens the files and reads the texts.
-SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Device device);
+SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, const ops::Context& context);
 
 }  // namespace galapagos

@@ -11,6 +11,8 @@
 
 namespace galapagos {
 
+struct LatencyGoal;
+
 /// The size that is asked for: a level, or limits, of which several may be given.
 struct SizeTarget {
   std::optional<std::int64_t> level, parameters;
@@ -18,7 +20,7 @@ struct SizeTarget {
   std::optional<std::uint64_t> memory;    ///< bytes of the weights, stored as the checkpoint's
   std::optional<std::uint64_t> kv_cache;  ///< bytes of K and V of `kv_tokens`, of the same type
   std::int64_t kv_tokens = 0;
-  std::optional<std::int64_t> latency;  ///< nanoseconds of the whole model, by the table
+  std::optional<std::int64_t> latency;  ///< nanoseconds of the whole model, as far as the table tells
   std::optional<double> speedup;        ///< of that over the unpruned model's
   std::filesystem::path latency_table;
   std::optional<LatencyPhase> latency_phase;  ///< that of prompts where it is not given
@@ -46,6 +48,8 @@ SizeTarget resolved(const SearchSpace& space, const SizeTarget& target);
 /// The budget that a target asks for; UsageError as resolved(), Budget::of_level(), Budget::of_parameters()
 /// and Budget::within().
 Budget make_budget(const SearchSpace& space, const SizeTarget& target);
+/// The same where `goal` says what a target of latency comes to.
+Budget make_budget(const SearchSpace& space, const SizeTarget& target, const LatencyGoal& goal);
 
 /// "20ms" and the like (ns, us, ms, s) as nanoseconds. UsageError naming `option`.
 std::int64_t parse_latency(const std::string& text, const std::string& option);
