@@ -255,7 +255,7 @@ TEST_CASE("a whole model that cannot be is refused with its line", "[latency]") 
 }
 
 TEST_CASE("whole models of all families are timed, and what that holds is counted", "[latency]") {
-  const ops::Context context;
+  const ops::Context context(Device::cpu, 1);
   for (const char* name : {"llama3_tiny", "qwen3_pruned", "gemma2_tiny", "phi3_tiny", "biased_pruned"}) {
     INFO(name);
     HfConfig config = read_hf_config(test::data_file("models/" + std::string(name)));
