@@ -11,16 +11,16 @@ namespace {
 
 /// The unpruned model of a table, where it was timed whole.
 std::optional<WholeLatency> find_unpruned(const SearchSpace& space, const LatencyTable& table,
-                                          const SizeTarget& target, std::int64_t parts) {
+                                          const LatencyTarget& target, std::int64_t parts) {
   const WholeShape shape = whole_shape(space, Assignment(space.modules.size(), 0));
   std::optional<WholeLatency> found;
   for (const WholeRow& row : table.wholes)
-    if (row.phase == target.phase() && row.shape == shape) found = whole_latency(row);
+    if (row.phase == target.phase && row.shape == shape) found = whole_latency(row);
   if (found && std::abs(found->parts - parts) > parts / 100)
     throw InputError(
         fmt::format("the parts of the unpruned model take {} beside its own time, but sum up to {}",
                     latency_text(found->parts), latency_text(parts)),
-        target.latency_table.string(), "measure both again with 'galapagos profile --fresh --assignment'");
+        target.table.string(), "measure both again with 'galapagos profile --fresh --assignment'");
   return found;
 }
 
@@ -62,11 +62,11 @@ LatencyLine line_through(const WholeLatency& timed, const std::optional<WholeLat
   return {slope, whole - slope * parts};
 }
 
-LatencyGoal latency_goal(const SearchSpace& space, const SizeTarget& target, const LatencyTable& table,
+LatencyGoal latency_goal(const SearchSpace& space, const LatencyTarget& target, const LatencyTable& table,
                          const std::optional<WholeLatency>& timed) {
-  const LatencyPhase phase = target.phase();
+  const LatencyPhase phase = target.phase;
   LatencyGoal goal;
-  goal.costs = latency_costs(space, table, phase, target.latency_table);
+  goal.costs = latency_costs(space, table, phase, target.table);
   const std::int64_t all = goal.costs.sum(Assignment(space.modules.size(), 0));
   goal.unpruned = find_unpruned(space, table, target, all);
   const auto largest = nearest(table, phase, [&](const WholeLatency& one) {

@@ -61,6 +61,12 @@ void check_model(const SearchSpace& space, const LatencyTable& table, LatencyPha
 
 }  // namespace
 
+std::string latency_text(std::int64_t nanoseconds) {
+  const auto time = static_cast<double>(nanoseconds);
+  if (std::abs(time) < 1e6) return fmt::format("{:.4g} us", time / 1e3);
+  return std::abs(time) < 1e9 ? fmt::format("{:.4g} ms", time / 1e6) : fmt::format("{:.4g} s", time / 1e9);
+}
+
 std::string name_of(LatencyPhase phase) {
   return phase == LatencyPhase::prefill ? "prefill" : "decode";
 }

@@ -143,7 +143,7 @@ void TrueLatency::record(const Communicator& comm, const End& end, const std::op
                           {"whole", seconds(goal_.unpruned->whole)}};
     } else {
       json["expected"] = seconds(goal_.expected(best));  // with what the table says of whole models
-      json["untimed"] = setup_.untimed;
+      json["untimed"] = setup_.whole.untimed;
     }
     end.recorder->timed(json, moved, extra);
     if (!timed) return;
@@ -166,7 +166,7 @@ void TrueLatency::meet(const Communicator& comm, const End& end) {
   std::vector<Candidate> all;
   agree_at_root(comm, [&] { all = end.recorder->compared(); });
   all = shared(comm, std::move(all), setup_.space.modules.size());
-  if (!setup_.timing) return record(comm, end, std::nullopt, std::nullopt, all.front().assignment);
+  if (!setup_.whole.timing) return record(comm, end, std::nullopt, std::nullopt, all.front().assignment);
   make_goal(comm, std::nullopt);  // what was asked for, wherever the start lay
   struct Timed {
     Candidate candidate;

@@ -200,7 +200,7 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
     phase.emplace(&times, "timing whole models");
     std::string saved;
     agree_at_root(comm, [&] {
-      if (found == Found::nothing || !setup.timing) return;
+      if (found == Found::nothing || !setup.whole.timing) return;
       folder.resume(setup.space, setup.identity, setup.options.evolution.islands);  // only to see that it may
       saved = folder.read_text("latency.csv");
     });

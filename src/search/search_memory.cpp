@@ -48,9 +48,9 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
     const SpacePart part = part_of_space(setup.space, setup.config, grid.shard(), grid.shards());
     SearchFootprint found =
         search_footprint(setup.space, part, options.evolution, options.fitness, options.tuning, extent);
-    if (setup.timing)  // while nothing is trained
+    if (setup.whole.timing)  // while nothing is trained
       found.training =
-          std::max(found.training, whole_time_bytes(setup.config, extent.most_parameters, *setup.timing,
+          std::max(found.training, whole_time_bytes(setup.config, extent.most_parameters, *setup.whole.timing,
                                                     options.target.phase(), extent.activations()));
     return found;
   });

@@ -1,7 +1,6 @@
 #include "setup.hpp"
 
 #include "streams.hpp"
-#include "true_latency.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -90,7 +89,7 @@ Start start_for(const SearchSetup& setup) {
                        options.start == "sensitivity" || options.start == name_of(StartKind::gradient);
   if (setup.budgets.size() > 1 && !by_name)
     throw UsageError("a start of one size for several", "--start", "leave it out, or give gradient");
-  if (setup.timing && !by_name)  // what it takes whole says whether it meets the target
+  if (setup.whole.timing && !by_name)  // what it takes whole says whether it meets the target
     return {StartKind::given, read_assignment(setup.space, options.start)};
   if (strategy != StrategyKind::sensitivity)
     return make_start(setup.space, setup.budgets.front(), options.start);
@@ -209,7 +208,7 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, con
       target.sparsity = options.targets[k];
       setup.budgets.push_back(make_budget(setup.space, target));
     }
-    choose_timing(device, setup);
+    setup.whole = choose_timing(options, setup.config, setup.precision, device);
     options.evolution.start = start_for(setup);
     check_proposals(setup);
     setup.start_name = options.evolution.strategy == StrategyKind::random ? "random"

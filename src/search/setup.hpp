@@ -1,5 +1,7 @@
 #pragma once
 
+#include "timing_choice.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -26,9 +28,7 @@ struct SearchSetup {
   DType precision = DType::f32;
   std::string start_name;  ///< "sensitivity", "uniform", "random" or the file that was given
   std::string identity;
-  /// How whole models are timed for a target of latency; nothing where they are not, for the reason given.
-  std::optional<Timing> timing;
-  std::string untimed;
+  TimingChoice whole;        ///< models, for a target of latency
   std::string timed;         ///< latency.csv: the table with all that was timed; empty where nothing was
   std::int64_t longest = 1;  ///< tokens of the longest sequence
 };

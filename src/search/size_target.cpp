@@ -8,7 +8,6 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/text.hpp>
-#include <galapagos/search/latency_goal.hpp>
 #include <galapagos/search/size_target.hpp>
 
 namespace galapagos {
@@ -186,7 +185,7 @@ SizeTarget resolved(const SearchSpace& space, const SizeTarget& target) {
   one.memory = std::nullopt;
   if (target.by_latency()) {
     const LatencyTable table = read_latency_table(target.latency_table);
-    one.latency = latency_goal(space, target, table).most;
+    one.latency = latency_goal(space, target.of_latency(), table).most;
     one.speedup = std::nullopt;
     one.latency_phase = target.phase();
     one.table_fingerprint = table.fingerprint(target.phase());
@@ -197,7 +196,8 @@ SizeTarget resolved(const SearchSpace& space, const SizeTarget& target) {
 Budget make_budget(const SearchSpace& space, const SizeTarget& target) {
   if (!target.by_latency()) return make_budget(space, target, LatencyGoal());
   check_target(target);
-  return make_budget(space, target, latency_goal(space, target, read_latency_table(target.latency_table)));
+  return make_budget(space, target,
+                     latency_goal(space, target.of_latency(), read_latency_table(target.latency_table)));
 }
 
 Budget make_budget(const SearchSpace& space, const SizeTarget& target, const LatencyGoal& goal) {
@@ -224,12 +224,6 @@ std::int64_t parse_latency(const std::string& text, const std::string& option) {
       return static_cast<std::int64_t>(found);
   }
   throw UsageError("'" + printable(text) + "' is no time", option, "write it like 500us, 20ms or 1.5s");
-}
-
-std::string latency_text(std::int64_t nanoseconds) {
-  const auto time = static_cast<double>(nanoseconds);
-  if (std::abs(time) < 1e6) return fmt::format("{:.4g} us", time / 1e3);
-  return std::abs(time) < 1e9 ? fmt::format("{:.4g} ms", time / 1e6) : fmt::format("{:.4g} s", time / 1e9);
 }
 
 }  // namespace galapagos

@@ -26,29 +26,6 @@ std::string beside(std::int64_t whole, std::int64_t other) {
 
 }  // namespace
 
-void choose_timing(const std::string& device, SearchSetup& setup) {
-  const SearchOptions& options = setup.options;
-  if (!options.target.by_latency()) return;
-  const LatencyTable table = read_latency_table(options.target.latency_table);
-  const LatencyConditions& there = *table.conditions(options.target.phase());
-  const std::string precision = name_of(setup.precision);
-  if (!options.time_whole) {
-    setup.untimed = "--time-whole none";
-  } else if (options.shards > 1) {
-    setup.untimed = "a rank holds but a shard of the model";
-  } else if (there.device != device) {
-    setup.untimed = fmt::format("the table is of '{}', this is '{}'", printable(there.device, 60), device);
-  } else if (there.precision != precision) {
-    setup.untimed =
-        fmt::format("the table is of {} weights, this run of {}", printable(there.precision, 20), precision);
-  } else if (there.length > setup.config.longest_sequence()) {
-    setup.untimed = fmt::format("the table is of {} tokens, the model takes {}", there.length,
-                                setup.config.longest_sequence());
-  } else {
-    setup.timing = Timing{there.batch, there.length, Timing().repeats, setup.precision};
-  }
-}
-
 bool TrueLatency::too_slow(std::int64_t whole) const {
   return static_cast<double>(whole) > (1 + fine_end) * static_cast<double>(goal_.most);
 }
@@ -88,7 +65,7 @@ WholeLatency TrueLatency::time(const Communicator& comm, const Assignment& assig
   agree_at_root_asleep(comm, [&] {
     HfConfig model = setup_.config;
     model.layer_shapes = setup_.space.shapes(setup_.config, assignment);
-    const auto once = [&] { return setup_.options.timer(context_, model, *setup_.timing, phase); };
+    const auto once = [&] { return setup_.options.timer(context_, model, *setup_.whole.timing, phase); };
     seconds = once();
     if (seconds * 1e9 > doubted) seconds = std::min(seconds, once());
     if (!(std::isfinite(seconds) && seconds > 0))
@@ -105,7 +82,7 @@ WholeLatency TrueLatency::time(const Communicator& comm, const Assignment& assig
 }
 
 void TrueLatency::make_goal(const Communicator& comm, const std::optional<WholeLatency>& timed) {
-  goal_ = agree_on(comm, [&] { return latency_goal(setup_.space, asked_, table_, timed); });
+  goal_ = agree_on(comm, [&] { return latency_goal(setup_.space, asked_.of_latency(), table_, timed); });
 }
 
 void TrueLatency::fit_given(const Communicator& comm, SearchSetup& setup) {
@@ -128,20 +105,22 @@ void TrueLatency::fit_given(const Communicator& comm, SearchSetup& setup) {
 void TrueLatency::fit_start(const Communicator& comm, const std::string& saved, SearchSetup& setup) {
   if (!asked_.by_latency()) return;
   const SearchSpace& space = setup.space;
-  if (!setup.timing) {
+  if (!setup.whole.timing) {
     if (comm.is_root())
-      log_info("whole models are not timed, sums of parts count: {}{}", setup.untimed,
+      log_info("whole models are not timed, sums of parts count: {}{}", setup.whole.untimed,
                setup.options.time_whole
                    ? "; to meet the target in truth, measure the table as this run computes, "
                      "or add what it took elsewhere as rows of kind whole"
                    : "");
-    agree(comm, [&] { goal_ = latency_goal(space, asked_, read_latency_table(asked_.latency_table)); });
+    agree(comm, [&] {
+      goal_ = latency_goal(space, asked_.of_latency(), read_latency_table(asked_.latency_table));
+    });
     return;
   }
   agree(comm, [&] {
     table_ = read_latency_table(asked_.latency_table);
     if (!saved.empty()) saved_ = parse_latency_table(saved, setup.options.output / "latency.csv");
-    goal_ = latency_goal(space, asked_, table_);
+    goal_ = latency_goal(space, asked_.of_latency(), table_);
   });
   const WholeLatency dense = time(comm, Assignment(space.modules.size(), 0), "the unpruned model");
   if (const double odd = static_cast<double>(dense.whole) / static_cast<double>(dense.parts);

@@ -18,10 +18,6 @@ namespace galapagos {
 /// By what share of the target a model may be slower that is said to meet it.
 inline constexpr double fine_end = 0.02;
 
-/// Where whole models can be timed for a target of latency, how; else why not. `device`: device_text() of the
-/// rank that would.
-void choose_timing(const std::string& device, SearchSetup& setup);
-
 /// Holds a search to what whole models take here, where sums of parts are not it.
 class TrueLatency {
  public:

@@ -9,6 +9,7 @@
 
 #include <galapagos/search/latency_goal.hpp>
 #include <galapagos/search/least_loss.hpp>
+#include <galapagos/search/size_target.hpp>
 #include <galapagos/search/whole_time.hpp>
 
 using namespace galapagos;
@@ -115,7 +116,7 @@ TEST_CASE("whole models in a table correct what its parts sum up to", "[latency]
   const SearchSpace space = space_of(3);
   const Assignment dense(6, 0), half = {1, 2, 1, 2, 1, 2}, third = {1, 3, 2, 2, 1, 3};
   LatencyTable table = table_of(space);
-  const auto goal = [&](const SizeTarget& target) { return latency_goal(space, target, table); };
+  const auto goal = [&](const SizeTarget& target) { return latency_goal(space, target.of_latency(), table); };
   CHECK(goal(latency_of(10 * ms)).costs.sum(dense) == 20 * ms);
   CHECK(goal(latency_of(10 * ms)).costs.sum(half) == 11 * ms);
   CHECK(goal(latency_of(10 * ms)).costs.sum(third) == 8 * ms);
@@ -136,7 +137,8 @@ TEST_CASE("whole models in a table correct what its parts sum up to", "[latency]
   CHECK(goal(latency_of(9 * ms)).expected(third) == 9 * ms);
   CHECK(goal(latency_of(9 * ms)).expected(dense) == 24 * ms);
   // But for what was just timed.
-  const LatencyGoal timed = latency_goal(space, latency_of(9 * ms), table, WholeLatency{11 * ms, 14 * ms});
+  const LatencyGoal timed =
+      latency_goal(space, latency_of(9 * ms).of_latency(), table, WholeLatency{11 * ms, 14 * ms});
   CHECK(timed.line.slope == Approx(10.0 / 9));
   CHECK(timed.expected(half) == 14 * ms);
   // Of another phase nothing is known.
@@ -163,7 +165,7 @@ TEST_CASE("a budget of a corrected table holds what is expected of whole models"
   for (const std::int64_t wanted : {15, 18, 22, 30, 38}) {
     SizeTarget target = latency_of(wanted * ms);
     target.latency_table = path;
-    const LatencyGoal goal = latency_goal(space, target, table);
+    const LatencyGoal goal = latency_goal(space, target.of_latency(), table);
     const Budget budget = make_budget(space, target);
     std::mt19937 random(static_cast<unsigned>(wanted));
     for (int i = 0; i < 300; ++i) {

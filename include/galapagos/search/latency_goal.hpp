@@ -1,10 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 
 #include <galapagos/search/latency_table.hpp>
-#include <galapagos/search/size_target.hpp>
 
 namespace galapagos {
 
@@ -26,6 +26,14 @@ struct LatencyLine {
 /// parts.
 LatencyLine line_through(const WholeLatency& timed, const std::optional<WholeLatency>& unpruned);
 
+/// A target of latency: either or both.
+struct LatencyTarget {
+  std::optional<std::int64_t> latency = {};  ///< nanoseconds
+  std::optional<double> speedup = {};        ///< of the unpruned model's time over that
+  LatencyPhase phase = LatencyPhase::prefill;
+  std::filesystem::path table = {};  ///< for messages
+};
+
 /// What a target of latency comes to: the time that a whole model may take, and how it follows from parts.
 struct LatencyGoal {
   LatencyCosts costs;  ///< of the parts, as they were timed
@@ -41,7 +49,7 @@ struct LatencyGoal {
 /// nearest to what is asked for, the last of equals; without any whole model the sum of parts counts.
 /// UsageError where a speedup cannot be met, InputError as latency_costs() and where the sum of the unpruned
 /// model's parts is not the one beside its own time.
-LatencyGoal latency_goal(const SearchSpace& space, const SizeTarget& target, const LatencyTable& table,
+LatencyGoal latency_goal(const SearchSpace& space, const LatencyTarget& target, const LatencyTable& table,
                          const std::optional<WholeLatency>& timed = std::nullopt);
 
 }  // namespace galapagos

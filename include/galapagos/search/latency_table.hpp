@@ -11,6 +11,9 @@
 
 namespace galapagos {
 
+/// "12.3 ms".
+std::string latency_text(std::int64_t nanoseconds);
+
 /// What is computed: a prompt, all of its tokens at once, or one token of each sequence after a context.
 enum class LatencyPhase : std::uint8_t { prefill, decode };
 std::string name_of(LatencyPhase phase);

@@ -7,11 +7,9 @@
 
 #include <galapagos/core/options.hpp>
 #include <galapagos/search/budget.hpp>
-#include <galapagos/search/latency_table.hpp>
+#include <galapagos/search/latency_goal.hpp>
 
 namespace galapagos {
-
-struct LatencyGoal;
 
 /// The size that is asked for: a level, or limits, of which several may be given.
 struct SizeTarget {
@@ -29,6 +27,7 @@ struct SizeTarget {
   /// How many are given.
   int count() const;
   bool by_latency() const { return latency || speedup; }
+  LatencyTarget of_latency() const { return {latency, speedup, phase(), latency_table}; }
   LatencyPhase phase() const { return latency_phase.value_or(LatencyPhase::prefill); }
   bool operator==(const SizeTarget&) const = default;
 };
@@ -53,7 +52,5 @@ Budget make_budget(const SearchSpace& space, const SizeTarget& target, const Lat
 
 /// "20ms" and the like (ns, us, ms, s) as nanoseconds. UsageError naming `option`.
 std::int64_t parse_latency(const std::string& text, const std::string& option);
-/// "12.3 ms".
-std::string latency_text(std::int64_t nanoseconds);
 
 }  // namespace galapagos
