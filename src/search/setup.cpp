@@ -89,7 +89,8 @@ Start start_for(const SearchSetup& setup) {
                        options.start == "sensitivity" || options.start == name_of(StartKind::gradient);
   if (setup.budgets.size() > 1 && !by_name)
     throw UsageError("a start of one size for several", "--start", "leave it out, or give gradient");
-  if (setup.whole.timing && !by_name)  // what it takes whole says whether it meets the target
+  const bool timed = setup.whole.timing && !options.dry_run;  // which says whether a start meets the target
+  if (timed && !by_name && strategy != StrategyKind::sensitivity)
     return {StartKind::given, read_assignment(setup.space, options.start)};
   if (strategy != StrategyKind::sensitivity)
     return make_start(setup.space, setup.budgets.front(), options.start);
@@ -202,13 +203,15 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, con
   SequenceRequest request;
   agree(comm, [&] {
     options.target = resolved(setup.space, options.target);
-    setup.budgets.push_back(make_budget(setup.space, options.target));
+    setup.whole = choose_timing(options, setup.config, setup.precision, device);
+    // What whole models take says what can be met, once that is known.
+    const bool later = setup.whole.timing && !options.dry_run;
+    setup.budgets.push_back(later ? Budget({}) : make_budget(setup.space, options.target));
     for (std::size_t k = 1; k < options.targets.size(); ++k) {
       SizeTarget target;
       target.sparsity = options.targets[k];
       setup.budgets.push_back(make_budget(setup.space, target));
     }
-    setup.whole = choose_timing(options, setup.config, setup.precision, device);
     options.evolution.start = start_for(setup);
     check_proposals(setup);
     setup.start_name = options.evolution.strategy == StrategyKind::random ? "random"

@@ -21,7 +21,7 @@ struct SearchSetup {
   std::optional<Checkpoint> checkpoint;
   std::optional<DatabaseReader> database;
   SearchSpace space;
-  std::vector<Budget> budgets;  ///< one, or one for each size of a front, the largest first
+  std::vector<Budget> budgets;  ///< one (TrueLatency makes it), or one for each size, the largest first
   TokenPools pools;
   TokenBlocks blocks;  ///< of the pool, for the strategy racing
   std::vector<TokenSet> eval_sets;

@@ -87,7 +87,6 @@ void TrueLatency::make_goal(const Communicator& comm, const std::optional<WholeL
 
 void TrueLatency::fit_given(const Communicator& comm, SearchSetup& setup) {
   Assignment& given = setup.options.evolution.start.given;
-  const Budget by_sums = setup.budgets.front();
   const WholeLatency timed = time(comm, given, "the start", (1 + fine_end) * static_cast<double>(goal_.most));
   make_goal(comm, timed);
   if (!too_slow(timed.whole))  // its costs are rounded module by module
@@ -96,7 +95,8 @@ void TrueLatency::fit_given(const Communicator& comm, SearchSetup& setup) {
     const Budget& budget = setup.budgets.front() = make_budget(setup.space, asked_, goal_);
     if (budget.met_by(given)) return;
     const auto moved = moved_into(setup.space, budget, given, {}, true);
-    if (!by_sums.met_by(given) || moved.empty()) make_start(setup.space, budget, setup.options.start);
+    const bool by_sums = goal_.costs.sum(given) <= goal_.most;
+    if (!by_sums || moved.empty()) make_start(setup.space, budget, setup.options.start);
     log_info("{} is too slow when it is timed whole, and made smaller", setup.options.start);
     given = moved.front();
   });

@@ -223,6 +223,34 @@ TEST_CASE("a start that was given is timed, and made smaller where it is too slo
   CHECK(!fs::exists(timed.folder / "refused" / "checkpoint.h5"));
 }
 
+TEST_CASE("what can be met is judged by whole models", "[true_latency]") {
+  Timed timed;
+  // By the sum of its parts the unpruned model would meet it.
+  SearchOptions options = timed.options("long", StrategyKind::sensitivity);
+  options.target.speedup = std::nullopt;
+  options.target.latency = static_cast<std::int64_t>(0.95e9 * timed.dense());
+  CHECK(timed.run(options) == 0);
+  const double took = timed.whole(timed.folder / "long" / "best.txt");
+  CHECK(took <= 1.02 * 0.95 * timed.dense());
+  CHECK(took >= 0.9 * timed.dense());
+  // And of what no model meets nothing is left.
+  options = timed.options("short", StrategyKind::racing);
+  options.target.speedup = std::nullopt;
+  options.target.latency = 3'000'000;  // 2 ms by sums, 3.4 in truth
+  CHECK(timed.run(options) == static_cast<int>(ExitCode::usage));
+  CHECK(!fs::exists(timed.folder / "short" / "checkpoint.h5"));
+  timed.world.barrier();
+  // A dry run and a strategy that takes no start from a file times nothing.
+  options = timed.options("dry", StrategyKind::racing);
+  options.dry_run = true;
+  CHECK(timed.run(options) == 0);
+  CHECK(timed.timings == 0);
+  options = timed.options("file", StrategyKind::sensitivity);
+  options.start = (timed.folder / "long" / "best.txt").string();
+  CHECK(timed.run(options) == static_cast<int>(ExitCode::usage));
+  CHECK(timed.timings == 0);
+}
+
 TEST_CASE("whole models of a table count, and one of another device is not added to", "[true_latency]") {
   Timed timed;
   timed.more_of_each = 3e-4;
