@@ -36,6 +36,17 @@ Description describe_latencies(const std::filesystem::path& path) {
     if (rows.empty()) continue;
     description.text += fmt::format("{:>12}\n{}", "ms", rows);
     json[name_of(phase)]["shapes"] = std::move(shapes);
+    for (const WholeRow& row : table.wholes) {
+      if (row.phase != phase) continue;
+      const double apart = row.seconds / row.parts - 1;
+      description.text += fmt::format("{:>12.6f}   {}: {:+.1f} % beside the sum of its parts, {:.6f}\n",
+                                      row.seconds * 1e3, name_of(row.shape), 100 * apart, row.parts * 1e3);
+      json[name_of(phase)]["whole"].push_back({{"heads", row.shape.heads},
+                                               {"kv_heads", row.shape.kv_heads},
+                                               {"columns", row.shape.columns},
+                                               {"seconds", row.seconds},
+                                               {"parts", row.parts}});
+    }
   }
   return description;
 }

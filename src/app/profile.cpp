@@ -1,6 +1,7 @@
 #include "command.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <galapagos/pruning/database_options.hpp>
 #include <galapagos/search/module_times.hpp>
 #include <galapagos/search/size_target.hpp>
+#include <galapagos/search/whole_time.hpp>
 
 namespace galapagos::app {
 namespace {
@@ -20,20 +22,23 @@ constexpr std::int64_t usual_length = 1024;
 
 struct ProfileRequest : ComputingOptions {
   std::filesystem::path output;
-  std::optional<std::filesystem::path> database;
+  std::optional<std::filesystem::path> database, assignment;
   std::int64_t levels = DatabaseOptions().levels, batch = 1, length = 0, repeats = 5;
   AttentionUnit unit = AttentionUnit::head;
   bool fresh = false;
 };
 
 void bind(Options& list, ProfileRequest& request) {
-  list.describe("profile",
-                "times attention and feed-forward parts at every shape that levels leave, for the targets "
-                "--target-latency and --target-speedup");
+  list.describe(
+      "profile",
+      "times attention and feed-forward parts at every shape that levels leave, and whole models, for "
+      "the targets --target-latency and --target-speedup");
   list.add("model", request.model, "folder of a Hugging Face model, of which only config.json is needed",
            {.required = true});
   list.add("output", request.output, "the new table (.csv)", {.required = true});
   list.add("database", request.database, "time the shapes of this database's levels");
+  list.add("assignment", request.assignment,
+           "with it: an assignment to be timed whole besides, and the unpruned model");
   list.add("levels", request.levels, "without it: those of one of so many equal levels",
            {.least = 1, .most = 10000, .refusal = "{} levels", .remedy = "give 1 or more"});
   list.add_choice("attention-unit", request.unit, "attention unit",
@@ -61,6 +66,8 @@ void check_profile(const Asked<ProfileRequest>& asked, int ranks) {
   if (ranks > 1)
     throw UsageError(fmt::format("{} ranks, which would be in each other's way", ranks), "galapagos profile",
                      "start it on one rank");
+  if (asked.request.assignment && !asked.request.database)
+    throw UsageError("an assignment without its database", "--assignment", "give --database, too");
   for (const char* name : {"levels", "attention-unit"}) {
     if (asked.request.database && asked.options.given_here(name))
       throw UsageError("the shapes are the database's", fmt::format("--{}", name), "leave it out");
@@ -93,16 +100,17 @@ LatencyTable planned(const std::vector<PartShape>& shapes, const LatencyConditio
   return table;
 }
 
-/// Whether a table has all that is wanted; InputError where it is another, and --fresh was not given.
-bool is_complete(const ProfileRequest& request, const LatencyTable& wanted) {
-  if (!std::filesystem::exists(request.output)) return false;
-  const LatencyTable there = read_latency_table(request.output);  // nothing but a table is ever replaced
-  if (request.fresh) return false;
+/// A table that has all of the parts that are wanted; nothing where it is to be measured, InputError where it
+/// is another, and --fresh was not given.
+std::optional<LatencyTable> find_complete(const ProfileRequest& request, const LatencyTable& wanted) {
+  if (!std::filesystem::exists(request.output)) return std::nullopt;
+  LatencyTable there = read_latency_table(request.output);  // nothing but a table is ever replaced
+  if (request.fresh) return std::nullopt;
   const bool same = std::all_of(wanted.rows.begin(), wanted.rows.end(), [&](const LatencyRow& row) {
     const LatencyRow* found = there.find(row.shape, row.phase);
     return found != nullptr && found->conditions == row.conditions;
   });
-  if (same) return true;
+  if (same) return there;
   throw InputError("another table is there", request.output.string(),
                    "give --fresh to replace it, or another --output");
 }
@@ -142,6 +150,41 @@ void warn_of_noise(const LatencyTable& table) {
       count, table.rows.size());
 }
 
+/// Times whole models that the table does not have yet; whether there were any. What they took is added to
+/// `said`.
+bool measure_whole(const ops::Context& context, const NamedModel& model, const Timing& timing,
+                   const std::filesystem::path& path, LatencyTable& table, std::string& said) {
+  const SearchSpace& space = model.space;
+  bool measured = false;
+  said +=
+      fmt::format("{:<8} {:>14} {:>14} {:>14} {:>14}\n", "whole", "", "sum of parts", "timed", "difference");
+  for (const LatencyPhase phase : {LatencyPhase::prefill, LatencyPhase::decode}) {
+    const LatencyCosts costs = latency_costs(space, table, phase, path);
+    for (const bool pruned : {false, true}) {
+      const Assignment assignment = pruned ? model.assignment : Assignment(space.modules.size(), 0);
+      const std::int64_t parts = costs.sum(assignment);
+      WholeRow row{whole_shape(space, assignment), phase, 0, static_cast<double>(parts) * 1e-9,
+                   *table.conditions(phase)};
+      const auto there = std::find_if(table.wholes.begin(), table.wholes.end(), [&](const WholeRow& other) {
+        return other.phase == phase && other.shape == row.shape && std::abs(other.parts - row.parts) < 0.5e-9;
+      });
+      if (there != table.wholes.end()) {
+        row = *there;
+      } else {
+        HfConfig shapes = model.config;
+        shapes.layer_shapes = space.shapes(model.config, assignment);
+        row.seconds = whole_seconds(context, shapes, timing, phase);
+        table.wholes.push_back(row);
+        measured = true;
+      }
+      said += fmt::format("{:<8} {:>14} {:>14} {:>14} {:>+13.1f}%\n", name_of(phase),
+                          pruned ? "assigned" : "unpruned", latency_text(parts),
+                          latency_text(std::llround(row.seconds * 1e9)), 100 * (row.seconds / row.parts - 1));
+    }
+  }
+  return measured;
+}
+
 /// What a layer and the model take, unpruned.
 std::string summary(const HfConfig& config, const LatencyTable& table) {
   std::string text = fmt::format("{:<8} {:>14} {:>14} {:>14} {:>14}   unpruned\n", "", "attention",
@@ -174,8 +217,11 @@ void profile(const Communicator& world, const std::vector<std::string>& words) {
   HfConfig config;
   std::vector<PartShape> shapes;
   DType stored = DType::f32;
+  std::unique_ptr<NamedModel> model;
   if (request.database) {
-    const auto model = open_modules(world, request.model, request.database);
+    model = open_modules(world, request.model, request.database);
+    if (request.assignment)
+      agree(world, [&] { model->assignment = read_assignment(model->space, *request.assignment); });
     config = model->config;
     stored = model->precision;
     shapes = shapes_of(model->space);
@@ -204,11 +250,21 @@ void profile(const Communicator& world, const std::vector<std::string>& words) {
                                           device_text(context), timing.batch, timing.length});
     check_folder(request.output);
     const OutputLock lock(request.output);
-    if (is_complete(request, table)) return log_info("{} is complete already", request.output.string());
-    measure(context, config, timing, table);
-    write_file_atomically(request.output, table.text());
-    warn_of_noise(table);
-    print(world, summary(config, table));
+    const auto complete = find_complete(request, table);
+    if (complete) {
+      table = *complete;
+    } else {
+      measure(context, config, timing, table);
+      write_file_atomically(request.output, table.text());
+      warn_of_noise(table);
+      print(world, summary(config, table));
+    }
+    std::string said;
+    const bool more =
+        request.assignment && measure_whole(context, *model, timing, request.output, table, said);
+    if (more) write_file_atomically(request.output, table.text());
+    if (complete && !more) log_info("{} is complete already", request.output.string());
+    print(world, said);
   });
 }
 

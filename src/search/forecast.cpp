@@ -181,6 +181,21 @@ SearchSpace expected_space(const DatabaseHeader& header) {
   return space;
 }
 
+namespace {
+
+/// What timing a candidate whole holds.
+std::uint64_t timing_bytes(const SearchSpace& space, const HfConfig& config, const SearchOptions& options,
+                           const SearchSizes& sizes, const Budget& budget) {
+  const LatencyPhase phase = options.target.phase();
+  const LatencyTable table = read_latency_table(options.target.latency_table);
+  const LatencyConditions& there = *table.conditions(phase);
+  return whole_time_bytes(config, most_parameters(space, budget),
+                          {there.batch, there.length, 1, sizes.precision}, phase,
+                          ops::activation_type(sizes.device, sizes.precision));
+}
+
+}  // namespace
+
 SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config, const SearchOptions& options,
                                const SearchSizes& sizes) {
   SearchOptions resolved = options;
@@ -203,11 +218,13 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   forecast.parameters = space.parameters(uniform);
   forecast.dense_parameters = space.fixed_parameters + space.dense_parameters();
   for (int shard = 0; shard < options.shards; ++shard) {
-    const SearchFootprint footprint = search_footprint(
+    SearchFootprint footprint = search_footprint(
         space, part_of_space(space, config, shard, options.shards), evolution, options.fitness,
         options.tuning,
         {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
          most_parameters(space, budget), replicas, sizes.device, !options.eval_data.empty()});
+    if (options.target.by_latency() && options.time_whole && options.shards == 1)  // if its table is of there
+      footprint.training = std::max(footprint.training, timing_bytes(space, config, options, sizes, budget));
     if (shard == 0 || all_of(footprint) > all_of(forecast.footprint)) forecast.footprint = footprint;
   }
   const auto nodes = static_cast<double>((sizes.ranks + sizes.ranks_per_node - 1) / sizes.ranks_per_node);

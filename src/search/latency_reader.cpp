@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::uint64_t most_table_bytes = 16 << 20;
 constexpr double most_seconds = 1e6;
+constexpr double most_ratio = 20;  // of a whole model and its parts, one way or the other
 
 enum Column : std::size_t {
   kind,
@@ -30,7 +31,8 @@ enum Column : std::size_t {
   precision,
   device,
   batch,
-  length
+  length,
+  parts
 };
 
 std::string trimmed(std::string text) {
@@ -61,8 +63,8 @@ class Reader {
  public:
   explicit Reader(const std::filesystem::path& path) : path_(path) {}
 
-  LatencyTable read() {
-    std::istringstream lines(read_file(path_, most_table_bytes));
+  LatencyTable read(const std::string& text) {
+    std::istringstream lines(text);
     LatencyTable table;
     for (std::string line; std::getline(lines, line);) {
       ++number_;
@@ -71,6 +73,10 @@ class Reader {
       fields_ = fields_of(line);
       if (places_.empty()) {
         read_header();
+      } else if (fields_.size() != columns_) {
+        fail(fmt::format("{} fields, not {}", fields_.size(), columns_));
+      } else if (field(kind) == whole_kind) {
+        add(read_whole(), table);
       } else {
         add(read_row(), table);
       }
@@ -94,11 +100,15 @@ class Reader {
       if (at == fields_.end()) fail(fmt::format("no column '{}'", name));
       places_.push_back(static_cast<std::size_t>(at - fields_.begin()));
     }
-    if (fields_.size() == latency_columns.size()) return;
+    columns_ = fields_.size();
+    const auto sums = std::find(fields_.begin(), fields_.end(), parts_column);
+    if (sums != fields_.end()) places_.push_back(static_cast<std::size_t>(sums - fields_.begin()));
+    if (columns_ == places_.size()) return;
     for (const std::string& name : fields_) {
       if (std::count(fields_.begin(), fields_.end(), name) > 1)
         fail(fmt::format("the column '{}' is there twice", printable(name, 60)));
-      if (std::find(latency_columns.begin(), latency_columns.end(), name) == latency_columns.end())
+      if (name != parts_column &&
+          std::find(latency_columns.begin(), latency_columns.end(), name) == latency_columns.end())
         fail(fmt::format("unknown column '{}'", printable(name, 60)));
     }
   }
@@ -115,8 +125,11 @@ class Reader {
     return value;
   }
 
-  double time() const {
-    const std::string& text = field(seconds);
+  /// Whether there is a sum of parts in this line.
+  bool has_parts() const { return places_.size() > parts && !field(parts).empty(); }
+
+  double time(Column column) const {
+    const std::string& text = field(column);
     char* end = nullptr;
     const double value = std::strtod(text.c_str(), &end);
     if (text.empty() || *end != '\0' || !std::isfinite(value) || value < 0 || value > most_seconds)
@@ -131,33 +144,69 @@ class Reader {
       if (field(column) == name_of(value)) return value;
       names += (names.empty() ? "" : " or ") + name_of(value);
     }
+    if (column == kind) names += std::string(" or ") + whole_kind;
     fail(fmt::format("the {} '{}' is not {}", latency_columns[column], printable(field(column), 60), names));
   }
 
   LatencyRow read_row() const {
-    if (fields_.size() != latency_columns.size())
-      fail(fmt::format("{} fields, not {}", fields_.size(), latency_columns.size()));
     LatencyRow row;
     row.shape = {one_of(kind, {PartKind::attention, PartKind::ffn, PartKind::fixed}), count(heads),
                  count(kv_heads), count(width)};
     row.phase = one_of(phase_of, {LatencyPhase::prefill, LatencyPhase::decode});
-    row.seconds = time();
-    row.conditions = {count(hidden_size, 1), count(head_dim, 1), field(precision),
-                      field(device),         count(batch, 1),    count(length, 1)};
+    row.seconds = time(seconds);
+    row.conditions = read_conditions();
+    if (has_parts()) fail(fmt::format("only a whole model has {}", parts_column));
     const bool attention = row.shape.kind == PartKind::attention;
     if (attention ? row.shape.columns != 0 : row.shape.heads != 0 || row.shape.kv_heads != 0)
       fail(attention ? "attention has no columns" : "only attention has heads");
-    if ((row.shape.heads == 0) != (row.shape.kv_heads == 0) || row.shape.kv_heads > row.shape.heads)
-      fail(fmt::format("{} heads on {} KV heads", row.shape.heads, row.shape.kv_heads));
+    check_heads(row.shape.heads, row.shape.kv_heads);
     return row;
   }
 
-  void add(LatencyRow row, LatencyTable& table) {
-    const auto first = std::find_if(table.rows.begin(), table.rows.end(),
-                                    [&](const LatencyRow& other) { return other.phase == row.phase; });
-    if (first != table.rows.end() && first->conditions != row.conditions)
+  WholeRow read_whole() const {
+    WholeRow row;
+    row.shape = {count(heads), count(kv_heads), count(width)};
+    check_heads(row.shape.heads, row.shape.kv_heads);
+    row.phase = one_of(phase_of, {LatencyPhase::prefill, LatencyPhase::decode});
+    if (!has_parts()) fail(fmt::format("a whole model without {}, the sum of its parts", parts_column));
+    row.seconds = time(seconds);
+    row.parts = time(parts);
+    row.conditions = read_conditions();
+    // It corrects everything: what cannot be is no measurement.
+    if (!(row.seconds > 0 && row.parts > 0 && row.seconds <= most_ratio * row.parts &&
+          row.parts <= most_ratio * row.seconds))
+      fail(fmt::format("{:g} seconds of a whole model whose parts take {:g}", row.seconds, row.parts));
+    return row;
+  }
+
+  LatencyConditions read_conditions() const {
+    return {count(hidden_size, 1), count(head_dim, 1), field(precision),
+            field(device),         count(batch, 1),    count(length, 1)};
+  }
+
+  void check_heads(std::int64_t all, std::int64_t of_kv) const {
+    if ((all == 0) != (of_kv == 0) || of_kv > all) fail(fmt::format("{} heads on {} KV heads", all, of_kv));
+  }
+
+  void check_conditions(const LatencyTable& table, LatencyPhase phase, const LatencyConditions& found) const {
+    const LatencyConditions* before = table.conditions(phase);
+    if (before != nullptr && *before != found)
       fail(fmt::format("another model, precision, device, batch or length than the rows of {} before",
-                       name_of(row.phase)));
+                       name_of(phase)));
+  }
+
+  void add(WholeRow row, LatencyTable& table) const {
+    check_conditions(table, row.phase, row.conditions);
+    const auto same = [&](const WholeRow& other) {
+      return other.phase == row.phase && other.shape == row.shape && other.parts == row.parts;
+    };
+    if (std::any_of(table.wholes.begin(), table.wholes.end(), same))
+      fail(fmt::format("{} ({}) is there twice", name_of(row.shape), name_of(row.phase)));
+    table.wholes.push_back(std::move(row));
+  }
+
+  void add(LatencyRow row, LatencyTable& table) {
+    check_conditions(table, row.phase, row.conditions);
     if (!known_.emplace(row.shape, row.phase).second)
       fail(fmt::format("{} ({}) is there twice", name_of(row.shape), name_of(row.phase)));
     table.rows.push_back(std::move(row));
@@ -165,6 +214,7 @@ class Reader {
 
   std::filesystem::path path_;
   std::int64_t number_ = 0;
+  std::size_t columns_ = 0;
   std::vector<std::string> fields_;
   std::vector<std::size_t> places_;  // of the columns among a line's fields
   std::set<std::pair<PartShape, LatencyPhase>> known_;
@@ -173,7 +223,11 @@ class Reader {
 }  // namespace
 
 LatencyTable read_latency_table(const std::filesystem::path& path) {
-  return Reader(path).read();
+  return parse_latency_table(read_file(path, most_table_bytes), path);
+}
+
+LatencyTable parse_latency_table(const std::string& text, const std::filesystem::path& path) {
+  return Reader(path).read(text);
 }
 
 bool is_latency_table(const std::filesystem::path& path) {

@@ -61,6 +61,12 @@ void check_model(const SearchSpace& space, const LatencyTable& table, LatencyPha
 
 }  // namespace
 
+std::string latency_text(std::int64_t nanoseconds) {
+  const auto time = static_cast<double>(nanoseconds);
+  if (std::abs(time) < 1e6) return fmt::format("{:.4g} us", time / 1e3);
+  return std::abs(time) < 1e9 ? fmt::format("{:.4g} ms", time / 1e6) : fmt::format("{:.4g} s", time / 1e9);
+}
+
 std::string name_of(LatencyPhase phase) {
   return phase == LatencyPhase::prefill ? "prefill" : "decode";
 }
@@ -88,15 +94,36 @@ PartShape fixed_shape(const SearchSpace& space) {
   return {PartKind::fixed, 0, 0, space.vocab_size};
 }
 
+WholeShape whole_shape(const SearchSpace& space, const Assignment& assignment) {
+  WholeShape shape;
+  for (std::size_t i = 0; i < assignment.size(); ++i) {
+    const PartShape part = part_shape(space, i, static_cast<std::size_t>(assignment[i]));
+    shape.heads += part.heads;
+    shape.kv_heads += part.kv_heads;
+    shape.columns += part.columns;
+  }
+  return shape;
+}
+
+std::string name_of(const WholeShape& shape) {
+  return fmt::format("{} of {} heads on {} KV heads, {} columns", whole_kind, shape.heads, shape.kv_heads,
+                     shape.columns);
+}
+
 std::string LatencyTable::text() const {
-  std::string text = fmt::format("{}\n", fmt::join(latency_columns, ","));
-  for (const LatencyRow& row : rows) {
+  const std::string none = wholes.empty() ? "" : ",";
+  std::string text =
+      fmt::format("{}{}{}\n", fmt::join(latency_columns, ","), none, wholes.empty() ? "" : parts_column);
+  const auto add = [&](const std::string& kind, const auto& row, int digits, const std::string& parts) {
     const LatencyConditions& one = row.conditions;
     text +=
-        fmt::format("{},{},{},{},{},{:.9g},{},{},{},{},{},{}\n", name_of(row.shape.kind), row.shape.heads,
-                    row.shape.kv_heads, row.shape.columns, name_of(row.phase), row.seconds, one.hidden_size,
-                    one.head_dim, quoted(one.precision), quoted(one.device), one.batch, one.length);
-  }
+        fmt::format("{},{},{},{},{},{:.{}g},{},{},{},{},{},{}{}\n", kind, row.shape.heads, row.shape.kv_heads,
+                    row.shape.columns, name_of(row.phase), row.seconds, digits, one.hidden_size, one.head_dim,
+                    quoted(one.precision), quoted(one.device), one.batch, one.length, parts);
+  };
+  for (const LatencyRow& row : rows) add(name_of(row.shape.kind), row, 9, none);
+  for (const WholeRow& row : wholes)  // to the nanosecond: by it a run finds them again
+    add(whole_kind, row, 15, fmt::format(",{:.15g}", row.parts));
   return text;
 }
 
@@ -107,7 +134,19 @@ std::string LatencyTable::fingerprint(LatencyPhase phase) const {
   Hash64 hash;
   for (const auto& [shape, time] : sorted)
     hash.add(fmt::format("{} {}\n", name_of(shape), nanoseconds(time)));
+  for (const WholeRow& row : wholes)
+    if (row.phase == phase)
+      hash.add(
+          fmt::format("{} {} {}\n", name_of(row.shape), nanoseconds(row.parts), nanoseconds(row.seconds)));
   return hex64(hash.value());
+}
+
+const LatencyConditions* LatencyTable::conditions(LatencyPhase phase) const {
+  for (const LatencyRow& row : rows)
+    if (row.phase == phase) return &row.conditions;
+  for (const WholeRow& row : wholes)
+    if (row.phase == phase) return &row.conditions;
+  return nullptr;
 }
 
 const LatencyRow* LatencyTable::find(const PartShape& shape, LatencyPhase phase) const {
@@ -115,6 +154,13 @@ const LatencyRow* LatencyTable::find(const PartShape& shape, LatencyPhase phase)
     return row.phase == phase && row.shape == shape;
   });
   return found == rows.end() ? nullptr : &*found;
+}
+
+std::int64_t LatencyCosts::sum(const Assignment& assignment) const {
+  std::int64_t sum = fixed;
+  for (std::size_t i = 0; i < assignment.size(); ++i)
+    sum += modules[i][static_cast<std::size_t>(assignment[i])];
+  return sum;
 }
 
 LatencyCosts latency_costs(const SearchSpace& space, const LatencyTable& table, LatencyPhase phase,

@@ -1,3 +1,5 @@
+#include "timing_parts.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
@@ -6,10 +8,8 @@
 #include <set>
 
 #include <galapagos/core/progress.hpp>
-#include <galapagos/core/random.hpp>
 #include <galapagos/model/embedding.hpp>
 #include <galapagos/model/forward.hpp>
-#include <galapagos/ops/linear.hpp>
 #include <galapagos/search/module_times.hpp>
 #include <galapagos/tensor/gpu.hpp>
 #include <galapagos/training/random_weights.hpp>
@@ -17,34 +17,9 @@
 namespace galapagos {
 namespace {
 
-constexpr std::uint64_t seed = 0;
-constexpr std::uint8_t value_draw = 31;  // apart from what weights are drawn from
 constexpr std::size_t cached_bytes = std::size_t{256} << 20;
 constexpr double sweep_seconds = 0.01;  // so long that the clock and the wait for a GPU do not count
 constexpr std::int64_t most_passes = 1000;
-
-/// Values in [-1, 1), which come again after some thousand.
-OwnedTensor random_tensor(const ops::Context& context, Shape shape, DType type) {
-  constexpr std::size_t period = 8191;
-  RandomStream random(seed, {0, 0, 0, value_draw});
-  std::vector<float> values(period);
-  for (float& value : values) value = static_cast<float>(random.next()) * 0x1p-31f - 1;
-  OwnedTensor host(shape, type, Device::cpu, "states");
-  const auto all = static_cast<std::size_t>(host->elements());
-  for (std::size_t first = 0; first < all; first += period) {
-    const auto some = std::span(values).first(std::min(period, all - first));
-    convert_from_float(some, type, host->data + first * size_of(type));
-  }
-  return context.device() == Device::cpu ? std::move(host) : copy_of(host, context.device(), "states");
-}
-
-std::vector<std::int32_t> random_ids(const HfConfig& config, std::int64_t count) {
-  RandomStream random(seed, {1, 0, 0, value_draw});
-  std::vector<std::int32_t> ids;
-  for (std::int64_t i = 0; i < count; ++i)
-    ids.push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint32_t>(config.vocab_size))));
-  return ids;
-}
 
 /// So many query heads on so many KV heads, as evenly as it goes.
 std::vector<std::int32_t> dealt_heads(std::int64_t heads, std::int64_t kv_heads) {
@@ -68,7 +43,7 @@ LayerWeights random_layer(const ops::Context& context, const HfConfig& config, L
   one.layers = 1;
   one.layer_shapes = {std::move(shape)};
   one.attention_kinds = {usual_kind(config)};
-  return random_source(one, precision, context.device(), seed).layer(0);
+  return random_source(one, precision, context.device(), timing_seed).layer(0);
 }
 
 /// Copies of a layer's part; what is not there stays empty.
@@ -94,11 +69,6 @@ std::size_t copies_for(const HfConfig& config, std::size_t bytes) {
                                  static_cast<std::size_t>(std::max<std::int64_t>(config.layers, 1)));
 }
 
-/// K and V of the tokens before, and what they are multiplied with.
-struct Cache {
-  OwnedTensor k, v;  // [KV heads * tokens, head_dim], and V's transpose
-};
-
 }  // namespace
 
 ModuleTimer::ModuleTimer(const ops::Context& context, const HfConfig& config, const Timing& timing)
@@ -122,10 +92,7 @@ double ModuleTimer::least_time(Pass&& pass) const {
 }
 
 std::vector<std::int64_t> ModuleTimer::offsets(LatencyPhase phase) const {
-  std::vector<std::int64_t> found;
-  for (std::int64_t s = 0; s <= timing_.batch; ++s)
-    found.push_back(phase == LatencyPhase::prefill ? s * timing_.length : s);
-  return found;
+  return even_offsets(timing_.batch, phase == LatencyPhase::prefill ? timing_.length : 1);
 }
 
 double ModuleTimer::seconds(const PartShape& shape, LatencyPhase phase) {
@@ -135,7 +102,7 @@ double ModuleTimer::seconds(const PartShape& shape, LatencyPhase phase) {
 }
 
 double ModuleTimer::fixed(LatencyPhase phase) {
-  const ModelSource source = random_source(config_, timing_.precision, context_.device(), seed);
+  const ModelSource source = random_source(config_, timing_.precision, context_.device(), timing_seed);
   const HeadWeights head = source.head();
   const OwnedTensor own = config_.tie_word_embeddings ? OwnedTensor() : source.embedding();
   const Tensor& table = config_.tie_word_embeddings ? head.head.view() : own.view();
@@ -179,12 +146,9 @@ double ModuleTimer::attention(const PartShape& shape, LatencyPhase phase) {
     layers.back().kv_heads = layers.front().kv_heads;
     layers.back().kv_of_head = layers.front().kv_of_head;
   }
-  std::vector<Cache> caches;
-  while (decode && caches.size() < copies)
-    caches.push_back({random_tensor(context_, {keys, config_.head_dim}, timing_.precision),
-                      random_tensor(context_, {config_.head_dim, keys}, timing_.precision)});
-  // As many rows as a KV head has query heads: each key meets as many queries as it does in attention.
-  const std::int64_t queries = (shape.heads + shape.kv_heads - 1) / shape.kv_heads;
+  std::vector<TimedCache> caches;
+  while (decode && caches.size() < copies) caches.emplace_back(context_, config_, keys, timing_.precision);
+  const std::int64_t queries = queries_of(shape.heads, shape.kv_heads);
   const DType type = context_.activations();
   OwnedTensor q, scores, mixed;
   if (decode) {
@@ -198,8 +162,7 @@ double ModuleTimer::attention(const PartShape& shape, LatencyPhase phase) {
   return least_time([&](std::size_t i) {
     forward.attention(layers[i % copies], sequences, hidden);
     if (!decode) return;
-    ops::linear(context_, q, caches[i % copies].k, nullptr, scores);
-    ops::linear(context_, scores, caches[i % copies].v, nullptr, mixed);
+    attend(context_, q, caches[i % copies], scores, mixed);
   });
 }
 

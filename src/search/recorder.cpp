@@ -117,6 +117,10 @@ void Recorder::begin_manifest(const Population& population) {
 void Recorder::comparison(const Population& population, const Comparison& comparison) {
   const std::size_t best = comparison.best();
   const Assignment& winner = population.islands[best].elites.front().assignment;
+  compared_.clear();
+  for (std::size_t i = 0; i < population.islands.size(); ++i)
+    compared_.push_back({population.islands[i].elites.front().assignment, comparison.fitness[i]});
+  std::swap(compared_.front(), compared_[best]);
   Json line;
   line["generation"] = population.generation;
   line["comparison"] = comparison.fitness;
@@ -178,6 +182,7 @@ std::optional<SearchCheckpoint> open_run(const Communicator& comm, const RunFold
     } else {
       if (setup.options.fresh) folder.clear(false);
       folder.begin(setup.options.config_ini);
+      if (!setup.timed.empty()) folder.write_text("latency.csv", setup.timed);
       start = {setup.identity, first_population(setup, strategy), 0};
       folder.write_uniform(to_text(setup.space, setup.budgets.front().uniform()));
       folder.write_start(to_text(setup.space, start.population.islands.front().elites.front().assignment));

@@ -54,6 +54,10 @@ class Recorder {
   /// The same of a front; `extra`: of each of its points.
   void end_front(const std::vector<Standing>& last, const Population& start,
                  const std::vector<FrontPoint>& front, const std::vector<double>& extra);
+  /// The islands' last as they were compared, the best first.
+  const std::vector<Candidate>& compared() const { return compared_; }
+  /// What whole models took; `best` in place of what was the best before, where that missed the target.
+  void timed(const Json& latency, const std::optional<Candidate>& best, std::span<const double> extra);
   /// Adds where the time went to the manifest, and says how well losses were predicted.
   void finish(const RunReport& report);
 
@@ -76,6 +80,7 @@ class Recorder {
   std::int64_t generations_before_;
   std::optional<Progress> progress_;
   Json manifest_;
+  std::vector<Candidate> compared_;
   RankSums ranks_so_far_, surrogate_ranks_so_far_;                       // of all islands
   std::optional<std::set<std::pair<std::int64_t, std::int64_t>>> told_;  // islands and generations of races
   std::map<std::int64_t, std::int64_t> islands_at_;                      // generations of a race

@@ -28,7 +28,7 @@ constexpr const char* migrations_header = "generation,from,to,fitness\n";
 OwnFiles search_files() {
   return {"config.ini*",     "manifest.json*", "metrics.jsonl*", "candidates.jsonl*", "migrations.csv*",
           "checkpoint*.h5*", "best.txt*",      "uniform.txt*",   "start.txt*",        "levels.json*",
-          "archive.jsonl*",  "best-*.txt*",    "front.csv*"};
+          "archive.jsonl*",  "best-*.txt*",    "front.csv*",     "latency.csv*"};
 }
 
 Found RunFolder::found() const {
@@ -57,7 +57,8 @@ void RunFolder::clear(bool only_check) const {
 void RunFolder::begin(const std::string& config_ini) const {
   check_found(Resume::no, found(), "search", path_.string());
   make_folders(path_);
-  for (const char* name : {"levels.json", "archive.jsonl"})  // of a search that was not removed as a whole
+  for (const char* name :
+       {"levels.json", "archive.jsonl", "latency.csv"})  // of a search that was not removed as a whole
     fs::remove(path_ / name);
   write_file_atomically(path_ / "config.ini", config_ini);
   write_file_atomically(path_ / "migrations.csv", migrations_header);
@@ -133,13 +134,17 @@ void RunFolder::append_migrations(const Population& population, std::span<const 
   if (!text.empty()) append_text(path_ / "migrations.csv", text);
 }
 
+std::string RunFolder::read_text(const std::string& name) const {
+  const fs::path path = path_ / name;
+  return fs::exists(path) ? read_file(path) : "";
+}
+
 void RunFolder::append_archive(const std::string& lines) const {
   append_text(path_ / "archive.jsonl", lines);
 }
 
 std::string RunFolder::read_archive() const {
-  const fs::path path = path_ / "archive.jsonl";
-  return fs::exists(path) ? read_file(path) : "";
+  return read_text("archive.jsonl");
 }
 
 void RunFolder::mend_races(std::int64_t lag) const {

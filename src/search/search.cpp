@@ -5,6 +5,7 @@
 #include "race_lead.hpp"
 #include "recorder.hpp"
 #include "search_memory.hpp"
+#include "true_latency.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -109,8 +110,8 @@ Followers::Work measurements(Replica& replica, const Shards& shards, const Searc
 
 /// On the replicas' roots: the evolution, written down by the first of them.
 void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& strategy, Population start,
-          Followers& followers, const Replica& replica, std::size_t parts, std::optional<Recorder>& recorder,
-          const Interrupted& interrupted, PhaseTimes& times) {
+          Followers& followers, const Replica& replica, std::size_t parts, TrueLatency& latency,
+          std::optional<Recorder>& recorder, const Interrupted& interrupted, PhaseTimes& times) {
   const Followers::Work led = followers.led();
   Evaluator evaluator;
   evaluator.fitness = led.fitness;
@@ -138,11 +139,14 @@ void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& str
                              any_interrupted, times);
   }
   if (leads_races) {
-    return lead_races(grid.same_shard(), setup, start, near, led.losses, evaluator, recorder, any_interrupted,
-                      times);
+    lead_races(grid.same_shard(), setup, start, near, led.losses, evaluator, recorder, any_interrupted,
+               times);
+  } else {
+    evolve(grid.same_shard(), setup.space, strategy, setup.options.evolution, setup.pools, std::move(start),
+           evaluator, observer, any_interrupted, &times);
   }
-  evolve(grid.same_shard(), setup.space, strategy, setup.options.evolution, setup.pools, std::move(start),
-         evaluator, observer, any_interrupted, &times);
+  latency.meet(grid.same_shard(),
+               {near.empty() ? EndLosses() : near.front(), evaluator, recorder, any_interrupted, times});
 }
 
 /// Collective. Work of some ranks, which have agreed on its errors among themselves; then all do. `finally`
@@ -189,7 +193,21 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
     check_found(asked.resume, found, "search", asked.output.string());
   });
   found = comm.broadcast_value(found);
-  const SearchSetup setup = make_setup(comm, asked, context.device());
+  SearchSetup made = make_setup(comm, asked, context);
+  const SearchSetup& setup = made;
+  TrueLatency latency(context, asked.target, setup);
+  if (!asked.dry_run && asked.target.by_latency()) {  // before a replica takes up memory
+    phase.emplace(&times, "timing whole models");
+    std::string saved;
+    agree_at_root(comm, [&] {
+      if (found == Found::nothing || !setup.whole.timing) return;
+      folder.resume(setup.space, setup.identity, setup.options.evolution.islands);  // only to see that it may
+      saved = folder.read_text("latency.csv");
+    });
+    latency.fit_start(comm, comm.broadcast_string(saved), made);
+    latency.keep_in(folder);
+    phase.emplace(&times, "reading");
+  }
   const SearchOptions& options = setup.options;
   const SearchMemory memory = plan_memory(comm, node, grid, setup, context.device());
   if (comm.is_root()) log_beginning(setup, grid);
@@ -234,8 +252,8 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
       comm,
       [&] {
         if (!shards.is_root()) return followers.follow(times, stop_requested);
-        lead(grid, setup, *strategy, std::move(start.population), followers, *replica, parts.size(), recorder,
-             interrupted, times);
+        lead(grid, setup, *strategy, std::move(start.population), followers, *replica, parts.size(), latency,
+             recorder, interrupted, times);
       },
       [&] {
         if (shards.is_root()) followers.end();

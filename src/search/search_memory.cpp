@@ -16,7 +16,9 @@ namespace {
 void check_fits(const SearchFootprint& footprint, std::uint64_t limit) {
   if (footprint.dense + footprint.training <= limit) return;
   const std::string tuning =
-      footprint.training > 0 ? " and fine-tuning or learning levels " + human_bytes(footprint.training) : "";
+      footprint.training > 0
+          ? " and fine-tuning, learning levels or timing whole models " + human_bytes(footprint.training)
+          : "";
   throw ResourceError(
       fmt::format("a replica of the model needs {}{} on a rank, which may use {} beside its share of the "
                   "unpruned model's answers",
@@ -44,7 +46,13 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
                             !options.eval_data.empty()};
   const SearchFootprint footprint = agree_on(comm, [&] {
     const SpacePart part = part_of_space(setup.space, setup.config, grid.shard(), grid.shards());
-    return search_footprint(setup.space, part, options.evolution, options.fitness, options.tuning, extent);
+    SearchFootprint found =
+        search_footprint(setup.space, part, options.evolution, options.fitness, options.tuning, extent);
+    if (setup.whole.timing)  // while nothing is trained
+      found.training =
+          std::max(found.training, whole_time_bytes(setup.config, extent.most_parameters, *setup.whole.timing,
+                                                    options.target.phase(), extent.activations()));
+    return found;
   });
   SearchMemory memory;
   if (row_of(options.fitness.kind).with_dense) {

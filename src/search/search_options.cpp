@@ -144,6 +144,10 @@ void bind(Options& list, SearchOptions& options) {
   list.add("output", options.output, "folder of the run", {.required = true});
   bind(list, options.target);
   bind_targets(list, options);
+  list.add_choice("time-whole", options.time_whole, "", {{"auto", true}, {"none", false}},
+                  "time start and result whole where the table's device is this one, and correct its sums by "
+                  "that: auto or none",
+                  {.decides = options.target.by_latency(), .indirectly = true});
   bind_islands(list, options);
   bind_tuning(list, options);
   list.add_choice("fitness", options.fitness.kind, "fitness", fitness_choices(), "kl, sparse_kl, tv or ppl",

@@ -89,6 +89,9 @@ Start start_for(const SearchSetup& setup) {
                        options.start == "sensitivity" || options.start == name_of(StartKind::gradient);
   if (setup.budgets.size() > 1 && !by_name)
     throw UsageError("a start of one size for several", "--start", "leave it out, or give gradient");
+  const bool timed = setup.whole.timing && !options.dry_run;  // which says whether a start meets the target
+  if (timed && !by_name && strategy != StrategyKind::sensitivity)
+    return {StartKind::given, read_assignment(setup.space, options.start)};
   if (strategy != StrategyKind::sensitivity)
     return make_start(setup.space, setup.budgets.front(), options.start);
   if (options.start == name_of(StartKind::gradient))
@@ -178,7 +181,7 @@ void cut_pool(SearchSetup& setup) {
 
 }  // namespace
 
-SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Device device) {
+SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, const ops::Context& context) {
   SearchSetup setup;
   setup.options = asked;
   SearchOptions& options = setup.options;
@@ -187,16 +190,23 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Dev
     setup.config = read_hf_config(options.model);
     setup.checkpoint.emplace(options.model);
     setup.database.emplace(options.database);
-    setup.precision = ops::working_type(device, options.precision.value_or(setup.checkpoint->dtype()));
+    setup.precision =
+        ops::working_type(context.device(), options.precision.value_or(setup.checkpoint->dtype()));
   });
   std::string fingerprint;
   agree_at_root(comm, [&] { fingerprint = hex64(setup.checkpoint->fingerprint()); });
   fingerprint = comm.broadcast_string(fingerprint);
   setup.space = load_space(comm, *setup.database, setup.config, fingerprint);
+  std::string device;
+  if (options.target.by_latency()) agree_at_root(comm, [&] { device = device_text(context); });
+  device = comm.broadcast_string(device);
   SequenceRequest request;
   agree(comm, [&] {
     options.target = resolved(setup.space, options.target);
-    setup.budgets.push_back(make_budget(setup.space, options.target));
+    setup.whole = choose_timing(options, setup.config, setup.precision, device);
+    // What whole models take says what can be met, once that is known.
+    const bool later = setup.whole.timing && !options.dry_run;
+    setup.budgets.push_back(later ? Budget({}) : make_budget(setup.space, options.target));
     for (std::size_t k = 1; k < options.targets.size(); ++k) {
       SizeTarget target;
       target.sparsity = options.targets[k];

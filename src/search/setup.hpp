@@ -1,5 +1,7 @@
 #pragma once
 
+#include "timing_choice.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,13 +21,15 @@ struct SearchSetup {
   std::optional<Checkpoint> checkpoint;
   std::optional<DatabaseReader> database;
   SearchSpace space;
-  std::vector<Budget> budgets;  ///< one, or one for each size of a front, the largest first
+  std::vector<Budget> budgets;  ///< one (TrueLatency makes it), or one for each size, the largest first
   TokenPools pools;
   TokenBlocks blocks;  ///< of the pool, for the strategy racing
   std::vector<TokenSet> eval_sets;
   DType precision = DType::f32;
   std::string start_name;  ///< "sensitivity", "uniform", "random" or the file that was given
   std::string identity;
+  TimingChoice whole;        ///< models, for a target of latency
+  std::string timed;         ///< latency.csv: the table with all that was timed; empty where nothing was
   std::int64_t longest = 1;  ///< tokens of the longest sequence
 };
 
@@ -37,6 +41,6 @@ Population first_population(const SearchSetup& setup, const Strategy& strategy);
 TokenDraw comparison_draw(const SearchSetup& setup);
 
 /// Collective. Checks the options, opens the files and reads the texts.
-SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Device device);
+SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, const ops::Context& context);
 
 }  // namespace galapagos

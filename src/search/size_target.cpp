@@ -53,11 +53,6 @@ void bind_latency(Options& list, SizeTarget& target) {
       {.decides = true});
 }
 
-std::int64_t sum_at_level_0(const std::vector<std::vector<std::int64_t>>& costs) {
-  return std::accumulate(costs.begin(), costs.end(), std::int64_t{0},
-                         [](std::int64_t sum, const auto& of_module) { return sum + of_module.front(); });
-}
-
 std::string bytes_text(std::int64_t bytes) {
   return human_bytes(static_cast<std::uint64_t>(std::max<std::int64_t>(bytes, 0)));
 }
@@ -84,13 +79,15 @@ BudgetRule kv_rule(const SearchSpace& space, std::uint64_t bytes, std::int64_t t
   return rule;
 }
 
-/// With no limit yet.
-BudgetRule latency_rule(const SearchSpace& space, const SizeTarget& target, const LatencyTable& table) {
+/// What parts add to the time of a whole model.
+BudgetRule latency_rule(const SearchSpace& space, const SizeTarget& target, const LatencyGoal& goal) {
   BudgetRule rule =
       rule_over_all(space, target.latency ? "--target-latency" : "--target-speedup", latency_text);
-  LatencyCosts costs = latency_costs(space, table, target.phase(), target.latency_table);
-  rule.costs = std::move(costs.modules);
-  rule.fixed = costs.fixed;
+  rule.costs = goal.costs.modules;
+  for (std::vector<std::int64_t>& costs : rule.costs)
+    for (std::int64_t& cost : costs) cost = std::llround(goal.line.slope * static_cast<double>(cost));
+  rule.fixed = goal.line.at(goal.costs.fixed);
+  rule.limit = goal.most - rule.fixed;
   return rule;
 }
 
@@ -118,23 +115,6 @@ std::int64_t parameters_in(const SearchSpace& space, std::uint64_t bytes, bool a
                      "--target-memory", "choose a size in between");
   }
   return parameters;
-}
-
-/// Nanoseconds within which both a latency and a speedup are met.
-std::int64_t latency_within(const BudgetRule& rule, const SizeTarget& target) {
-  std::int64_t most = target.latency.value_or(INT64_MAX);
-  if (!target.speedup) return most;
-  const std::int64_t dense = rule.fixed + sum_at_level_0(rule.costs), least = rule.fixed + rule.least_cost();
-  const auto wanted = static_cast<std::int64_t>(std::floor(static_cast<double>(dense) / *target.speedup));
-  if (wanted < least) {
-    throw UsageError(
-        fmt::format(
-            "a speedup of {:g}, but by this table assignments of this database go to {:.2f} ({} of {})",
-            *target.speedup, std::floor(100 * static_cast<double>(dense) / static_cast<double>(least)) / 100,
-            latency_text(least), latency_text(dense)),
-        "--target-speedup", "choose a smaller one");
-  }
-  return std::min(most, wanted);
 }
 
 }  // namespace
@@ -205,7 +185,7 @@ SizeTarget resolved(const SearchSpace& space, const SizeTarget& target) {
   one.memory = std::nullopt;
   if (target.by_latency()) {
     const LatencyTable table = read_latency_table(target.latency_table);
-    one.latency = latency_within(latency_rule(space, target, table), target);
+    one.latency = latency_goal(space, target.of_latency(), table).most;
     one.speedup = std::nullopt;
     one.latency_phase = target.phase();
     one.table_fingerprint = table.fingerprint(target.phase());
@@ -214,16 +194,20 @@ SizeTarget resolved(const SearchSpace& space, const SizeTarget& target) {
 }
 
 Budget make_budget(const SearchSpace& space, const SizeTarget& target) {
+  if (!target.by_latency()) return make_budget(space, target, LatencyGoal());
+  check_target(target);
+  return make_budget(space, target,
+                     latency_goal(space, target.of_latency(), read_latency_table(target.latency_table)));
+}
+
+Budget make_budget(const SearchSpace& space, const SizeTarget& target, const LatencyGoal& goal) {
   const SizeTarget one = resolved(space, target);
   if (one.level) return Budget::of_level(space, *one.level);
   if (one.count() == 1 && one.parameters) return Budget::of_parameters(space, *one.parameters);
   std::vector<BudgetRule> limits;
   if (one.parameters) limits.push_back(parameter_rule(space, *one.parameters));
   if (one.kv_cache) limits.push_back(kv_rule(space, *one.kv_cache, one.kv_tokens));
-  if (one.latency) {
-    limits.push_back(latency_rule(space, target, read_latency_table(one.latency_table)));
-    limits.back().limit = *one.latency - limits.back().fixed;
-  }
+  if (one.latency) limits.push_back(latency_rule(space, target, goal));
   return Budget::within(std::move(limits));
 }
 
@@ -240,12 +224,6 @@ std::int64_t parse_latency(const std::string& text, const std::string& option) {
       return static_cast<std::int64_t>(found);
   }
   throw UsageError("'" + printable(text) + "' is no time", option, "write it like 500us, 20ms or 1.5s");
-}
-
-std::string latency_text(std::int64_t nanoseconds) {
-  const auto time = static_cast<double>(nanoseconds);
-  if (std::abs(time) < 1e6) return fmt::format("{:.4g} us", time / 1e3);
-  return std::abs(time) < 1e9 ? fmt::format("{:.4g} ms", time / 1e6) : fmt::format("{:.4g} s", time / 1e9);
 }
 
 }  // namespace galapagos

@@ -3,6 +3,7 @@
 #include <new>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/asleep.hpp>
 #include <galapagos/comm/failure_board.hpp>
 
 using namespace galapagos;
@@ -51,6 +52,18 @@ TEST_CASE("an error on any rank ends all, and one rank prints it", "[agree]") {
   const Outcome memory = outcome_of([&] { agree_at_root(world, [] { throw std::bad_alloc(); }); });
   CHECK(memory.code == 4);
   CHECK(memory.own == world.is_root());
+}
+
+TEST_CASE("work at the root while the others sleep is agreed on, too", "[agree]") {
+  const Communicator world = Communicator::world();
+  int done = 0;
+  for (int i = 0; i < 3; ++i) CHECK_NOTHROW(agree_at_root_asleep(world, [&] { ++done; }));
+  CHECK(done == (world.is_root() ? 3 : 0));
+  const Outcome outcome =
+      outcome_of([&] { agree_at_root_asleep(world, [] { throw InputError("x", "y", "z"); }); });
+  CHECK(outcome.code == 3);
+  CHECK(outcome.own == world.is_root());
+  CHECK(outcome.elsewhere == !world.is_root());
 }
 
 TEST_CASE("a failure board tells the others and settles", "[agree]") {

@@ -18,8 +18,8 @@
 namespace galapagos {
 
 /// What a search leaves behind: config.ini, manifest.json, metrics.jsonl, candidates.jsonl,
-/// archive.jsonl, migrations.csv, checkpoint.h5, best.txt, uniform.txt, start.txt, levels.json. Used on one
-/// rank.
+/// archive.jsonl, migrations.csv, checkpoint.h5, best.txt, uniform.txt, start.txt, levels.json, latency.csv.
+/// Used on one rank.
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
@@ -49,8 +49,11 @@ class RunFolder {
   void append_candidates(const SearchSpace& space, const Population& population) const;
   void append_migrations(const Population& population, std::span<const Migration> migrations) const;
   void write_best(const std::string& text) const;
-  /// A file of a front: best-0.5.txt and so on, or front.csv.
+  /// A file of a front, best-0.5.txt and so on, or front.csv; or latency.csv, the table of latencies with the
+  /// whole models that were timed.
   void write_text(const std::string& name, const std::string& text) const;
+  /// Empty where there is no such file.
+  std::string read_text(const std::string& name) const;
   /// uniform.txt: the most even assignment, to compare with.
   void write_uniform(const std::string& text) const;
   /// start.txt: where the first island began.

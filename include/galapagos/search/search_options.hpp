@@ -12,6 +12,7 @@
 #include <galapagos/search/evolution_options.hpp>
 #include <galapagos/search/replica.hpp>
 #include <galapagos/search/size_target.hpp>
+#include <galapagos/search/whole_time.hpp>
 
 namespace galapagos {
 
@@ -33,6 +34,8 @@ struct SearchOptions : RunOptions {
   std::vector<double> targets;  ///< sparsities of a front, ascending; empty: one size
   bool nested = false;          ///< each model of the front holds the smaller ones
   std::string start = "auto";   ///< see make_start()
+  bool time_whole = true;       ///< time whole models for a target of latency, where that can be done here
+  TimeWhole timer = whole_seconds;  ///< by which
   Fitness fitness;
   FineTuning tuning;
   SearchWords words;

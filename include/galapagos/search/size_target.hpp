@@ -7,7 +7,7 @@
 
 #include <galapagos/core/options.hpp>
 #include <galapagos/search/budget.hpp>
-#include <galapagos/search/latency_table.hpp>
+#include <galapagos/search/latency_goal.hpp>
 
 namespace galapagos {
 
@@ -18,7 +18,7 @@ struct SizeTarget {
   std::optional<std::uint64_t> memory;    ///< bytes of the weights, stored as the checkpoint's
   std::optional<std::uint64_t> kv_cache;  ///< bytes of K and V of `kv_tokens`, of the same type
   std::int64_t kv_tokens = 0;
-  std::optional<std::int64_t> latency;  ///< nanoseconds of the whole model, by the table
+  std::optional<std::int64_t> latency;  ///< nanoseconds of the whole model, as far as the table tells
   std::optional<double> speedup;        ///< of that over the unpruned model's
   std::filesystem::path latency_table;
   std::optional<LatencyPhase> latency_phase;  ///< that of prompts where it is not given
@@ -27,6 +27,7 @@ struct SizeTarget {
   /// How many are given.
   int count() const;
   bool by_latency() const { return latency || speedup; }
+  LatencyTarget of_latency() const { return {latency, speedup, phase(), latency_table}; }
   LatencyPhase phase() const { return latency_phase.value_or(LatencyPhase::prefill); }
   bool operator==(const SizeTarget&) const = default;
 };
@@ -46,10 +47,10 @@ SizeTarget resolved(const SearchSpace& space, const SizeTarget& target);
 /// The budget that a target asks for; UsageError as resolved(), Budget::of_level(), Budget::of_parameters()
 /// and Budget::within().
 Budget make_budget(const SearchSpace& space, const SizeTarget& target);
+/// The same where `goal` says what a target of latency comes to.
+Budget make_budget(const SearchSpace& space, const SizeTarget& target, const LatencyGoal& goal);
 
 /// "20ms" and the like (ns, us, ms, s) as nanoseconds. UsageError naming `option`.
 std::int64_t parse_latency(const std::string& text, const std::string& option);
-/// "12.3 ms".
-std::string latency_text(std::int64_t nanoseconds);
 
 }  // namespace galapagos
