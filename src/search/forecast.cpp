@@ -256,7 +256,12 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   const std::size_t record = record_bytes(space.modules.size(), evolution, strategy->memory());
   forecast.exchanged = static_cast<std::uint64_t>(replicas) *
                        (sizeof(std::int64_t) + static_cast<std::size_t>(forecast.islands_of_rank) * record);
-  if (evolution.strategy == StrategyKind::racing) count_archive(space, evolution, replicas, forecast);
+  if (evolution.strategy == StrategyKind::racing) {
+    count_archive(space, evolution, replicas, forecast);
+    std::error_code none;  // where it is elsewhere, the run will say so
+    const std::uintmax_t known = std::filesystem::file_size(options.archive, none);
+    if (!none) forecast.archive += known;
+  }
   const std::uint64_t features = space.has_end_losses() ? surrogate_features(space.modules.size()) : 0;
   forecast.checkpoint =
       static_cast<std::uint64_t>(evolution.islands) * record + (1 << 16) +

@@ -37,6 +37,8 @@ void lead_races(const Communicator& comm, const SearchSetup& setup, const Popula
     Racing racing{
         setup.budgets, setup.blocks.raced, losses, {}, {}, interrupted, saved_trials(comm, setup, recorder)};
     racing.near = near;
+    racing.known =
+        knowledge_of(setup.space, setup.budgets, evolution, setup.blocks.raced, setup.archive.known);
     racing.measured = [&](const std::string& lines) { recorder->measured(lines); };
     racing.standing = [&](const Standing& standing) { recorder->standing(standing, start); };
     last = race(comm, setup.space, evolution, racing, starts, &times);

@@ -64,6 +64,8 @@ class Islands {
            0,
            {},
            {}});
+      if (!racing.known.challengers.empty())
+        own_.back().race.know(racing.known.heats, racing.known.challengers[at]);
     }
     for (const MeasuredTrial& trial : racing.saved) known_.add(trial, true);
   }

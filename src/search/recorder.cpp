@@ -178,6 +178,8 @@ std::optional<SearchCheckpoint> open_run(const Communicator& comm, const RunFold
     } else {
       if (setup.options.fresh) folder.clear(false);
       folder.begin(setup.options.config_ini);
+      if (setup.options.evolution.strategy == StrategyKind::racing)
+        folder.append_archive(setup.archive.text());
       start = {setup.identity, first_population(setup, strategy), 0};
       folder.write_uniform(to_text(setup.space, setup.budgets.front().uniform()));
       folder.write_start(to_text(setup.space, start.population.islands.front().elites.front().assignment));

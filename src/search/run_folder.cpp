@@ -146,7 +146,8 @@ void RunFolder::mend_races(std::int64_t lag) const {
   for (const char* name : {"archive.jsonl", "metrics.jsonl"}) {
     filter_lines(path_ / name, [](const std::string& line) {
       const Json json = Json::parse(line, nullptr, false);
-      return json.is_object() && json.contains("island") && json.contains("generation");
+      const bool whole = json.is_object() && json.contains("island") && json.contains("generation");
+      return whole || (json.is_object() && json.contains("archive"));
     });
   }
   std::map<std::int64_t, std::int64_t> last;

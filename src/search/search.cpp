@@ -52,6 +52,10 @@ void log_beginning(const SearchSetup& setup, const ReplicaGrid& grid) {
                               : fmt::format("{} replicas of {} shards", grid.replicas(), grid.shards()),
            setup.options.evolution.generations, setup.options.evolution.offspring,
            count(static_cast<std::int64_t>(setup.pools.compared.tokens.size())));
+  if (!setup.options.archive.empty()) {
+    log_info("{} measurements are known from another race, {}", count(std::ssize(setup.archive.known)),
+             setup.options.archive.string());
+  }
   const FineTuning& tuning = setup.options.tuning;
   if (!trains(setup.options.evolution) &&
       (!setup.options.training_data.empty() || tuning.unmasked ||

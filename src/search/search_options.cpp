@@ -61,6 +61,9 @@ void bind_racing(Options& list, SearchOptions& options) {
   list.add("held-back", racing.held_back,
            "share of the calibration data on which racing only chooses its end",
            {.least = 0, .most = 0.9, .decides = races, .indirectly = true});
+  list.add("archive", options.archive,
+           "archive.jsonl of another race on the same tokens: what it measured is known from the beginning",
+           {.indirectly = true});
   list.add("lag", racing.lag, "generations of racing that begin before the one before them has ended",
            {.least = 0, .most = 1000, .decides = races, .indirectly = true});
 }
@@ -195,6 +198,9 @@ void resolve(SearchOptions& options) {
                        "leave it out, or use the strategy evolution");
     }
     evolution.stages = {{1, evolution.racing.tokens, 0}};  // a heat, as far as others ask
+  } else if (!options.archive.empty()) {
+    throw UsageError("only races go on with what another one measured", "--archive",
+                     "leave it out, or use --strategy racing");
   }
   if (evolution.strategy == StrategyKind::sensitivity) evolution.generations = 0;
   if (!options.targets.empty()) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "run_archive.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -22,6 +24,7 @@ struct SearchSetup {
   std::vector<Budget> budgets;  ///< one, or one for each size of a front, the largest first
   TokenPools pools;
   TokenBlocks blocks;  ///< of the pool, for the strategy racing
+  RunArchive archive;  ///< what archive.jsonl begins with, for that strategy
   std::vector<TokenSet> eval_sets;
   DType precision = DType::f32;
   std::string start_name;  ///< "sensitivity", "uniform", "random" or the file that was given

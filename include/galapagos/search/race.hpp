@@ -72,6 +72,9 @@ class Race {
   Race(const SearchSpace& space, const Budget& budget, const EvolutionOptions& options,
        const std::vector<TokenDraw>& blocks, std::int64_t island, Assignment start, EndLosses near = {});
 
+  /// Before the first generation: what was measured elsewhere, on the same blocks and not again here, and
+  /// whoever of it, or made of it, is to meet the incumbent.
+  void know(std::span<const MeasuredHeat> heats, const std::vector<Trial>& challengers);
   /// The next generation's trials, none twice: 1, 2, ...
   Heat propose(std::int64_t generation, const News& news);
   /// Generations come in order.

@@ -30,8 +30,9 @@ struct SearchOptions : RunOptions {
       training_data;                    ///< to fine-tune candidates on; none: the calibration data
   std::int64_t calibration_tokens = 0;  ///< of the pool that stages draw from; 0: all there are
   SizeTarget target;
-  std::vector<double> targets;  ///< sparsities of a front, ascending; empty: one size
-  std::string start = "auto";   ///< see make_start()
+  std::vector<double> targets;    ///< sparsities of a front, ascending; empty: one size
+  std::string start = "auto";     ///< see make_start()
+  std::filesystem::path archive;  ///< of another race, whose measurements are not made again; may be empty
   Fitness fitness;
   FineTuning tuning;
   SearchWords words;
