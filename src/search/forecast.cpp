@@ -1,3 +1,4 @@
+#include "choice_contest.hpp"
 #include "dealing.hpp"
 #include "gradient_start.hpp"
 #include "records.hpp"
@@ -203,11 +204,12 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   forecast.parameters = space.parameters(uniform);
   forecast.dense_parameters = space.fixed_parameters + space.dense_parameters();
   for (int shard = 0; shard < options.shards; ++shard) {
-    const SearchFootprint footprint = search_footprint(
-        space, part_of_space(space, config, shard, options.shards), evolution, options.fitness,
-        options.tuning,
-        {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
-         most_parameters(space, budget), replicas, sizes.device, !options.eval_data.empty()});
+    const SearchFootprint footprint =
+        search_footprint(space, part_of_space(space, config, shard, options.shards), evolution,
+                         options.fitness, options.tuning,
+                         {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
+                          most_parameters(space, budget), replicas, sizes.device,
+                          !options.eval_data.empty() || !options.choices.empty()});
     if (shard == 0 || all_of(footprint) > all_of(forecast.footprint)) forecast.footprint = footprint;
   }
   const auto nodes = static_cast<double>((sizes.ranks + sizes.ranks_per_node - 1) / sizes.ranks_per_node);
@@ -253,6 +255,14 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
                              ? std::max<std::int64_t>(1, (evolution.generations + evolution.eval_every - 1) /
                                                              evolution.eval_every)
                              : 1;
+  if (const std::int64_t asked = assumed_choice_tokens(options.choices); asked > 0) {
+    const auto most = static_cast<std::int64_t>(most_contestants);
+    const std::int64_t met =
+        evolution.strategy == StrategyKind::racing ? most : std::min(most, evolution.islands);
+    const std::int64_t sizes_met = std::max<std::int64_t>(1, std::ssize(options.targets));
+    forecast.asking = static_cast<double>(met * sizes_met) * counter.fitness(uniform, one, asked).operations;
+    forecast.asking_rank = forecast.asking / (replicas * options.shards);
+  }
   const std::size_t record = record_bytes(space.modules.size(), evolution, strategy->memory());
   forecast.exchanged = static_cast<std::uint64_t>(replicas) *
                        (sizeof(std::int64_t) + static_cast<std::size_t>(forecast.islands_of_rank) * record);

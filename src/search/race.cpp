@@ -255,4 +255,16 @@ bool Race::judge() {
   return winner.has_value();
 }
 
+std::vector<Assignment> Race::best_challengers(std::size_t most) const {
+  std::vector<std::pair<double, const Challenger*>> order;
+  for (const Challenger& one : challengers_) {
+    if (std::isfinite(archive_.mean(one.assignment))) order.emplace_back(belief(one).mean, &one);
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<Assignment> best;
+  for (std::size_t i = 0; i < std::min(most, order.size()); ++i) best.push_back(order[i].second->assignment);
+  return best;
+}
+
 }  // namespace galapagos

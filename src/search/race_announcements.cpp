@@ -40,4 +40,8 @@ void RaceAnnouncements::tell(const MeasuredHeat& measured, const Standing& stand
   Announcements::tell(to_bytes(message), later_);
 }
 
+void RaceAnnouncements::tell(const Watched& watched) {
+  Announcements::tell(to_bytes({{}, {}, watched}), root_elsewhere_);
+}
+
 }  // namespace galapagos

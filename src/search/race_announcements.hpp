@@ -16,6 +16,7 @@ class RaceAnnouncements : public Announcements {
   void tell(const RaceMessage& trials);
   /// By the group's root.
   void tell(const MeasuredHeat& measured, const Standing& standing);
+  void tell(const Watched& watched);
 
  private:
   std::vector<int> at_once_;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <limits>
+#include <numeric>
 #include <thread>
 
 #include <galapagos/comm/failure_board.hpp>
@@ -84,6 +85,8 @@ class Islands {
   void accept(OwnIsland& own);
   bool work();
   OwnIsland* next_island(std::size_t& chunk);
+  void watch(const Standing& standing);
+  void tell_others(std::vector<Standing>& last) const;
   void measure(OwnIsland& own, const Chunk& chunk);
 
   const SearchSpace& space_;
@@ -129,6 +132,7 @@ void Islands::take_in(const std::vector<std::byte>& message) {
     record(trial);
   }
   if (told.standing) know(*told.standing);
+  if (told.watched && racing_.watched) racing_.watched(*told.watched);
 }
 
 void Islands::record(const MeasuredTrial& trial) {
@@ -214,6 +218,23 @@ void Islands::accept(OwnIsland& own) {
   }
   if (group_.is_root()) announcements_.tell(measured, standing);
   know(standing);
+  if (group_.is_root()) watch(standing);
+}
+
+/// By one rank alone, as nobody waits for it.
+void Islands::watch(const Standing& standing) {
+  const Watching& watching = racing_.watching;
+  if (!watching.due(standing.island, standing.generation, options_.generations)) return;
+  const PhaseScope evaluating(times_, "evaluating");
+  const TokenDraw& draw = *watching.draw;
+  const Assignment& incumbent = standing.incumbent;
+  const auto found = racing_.losses(incumbent, std::span(&incumbent, 1), draw, [&] { return stop(); });
+  if (!found) return;
+  const std::vector<double> sums = segment_sums(found->front(), draw);
+  const double sum = std::accumulate(sums.begin(), sums.end(), 0.0);
+  const Watched watched{standing.island, standing.generation, sum / static_cast<double>(draw.predicted())};
+  if (!all_.is_root()) return announcements_.tell(watched);
+  if (racing_.watched) racing_.watched(watched);
 }
 
 /// The island whose next chunk is this rank's to measure, if it is known yet.
@@ -267,6 +288,25 @@ void Islands::measure(OwnIsland& own, const Chunk& chunk) {
   announcements_.tell(message);
 }
 
+/// Collective, after all else: the challengers that are left.
+void Islands::tell_others(std::vector<Standing>& last) const {
+  const std::size_t modules = space_.modules.size();
+  std::vector<std::int16_t> mine;  // their number and levels, island by island
+  for (const OwnIsland& own : own_) {
+    if (!group_.is_root()) break;
+    const std::vector<Assignment> others = own.race.best_challengers(racing_.others);
+    mine.push_back(static_cast<std::int16_t>(others.size()));
+    for (const Assignment& one : others) mine.insert(mine.end(), one.begin(), one.end());
+  }
+  std::vector<std::int16_t> all = all_.gather(std::span<const std::int16_t>(mine));
+  all_.broadcast(all);
+  auto at = all.begin();  // ranks have islands in order
+  for (Standing& standing : last) {
+    for (std::int16_t left = *at++; left > 0; --left, at += static_cast<std::ptrdiff_t>(modules))
+      standing.others.emplace_back(at, at + static_cast<std::ptrdiff_t>(modules));
+  }
+}
+
 std::vector<Standing> Islands::run() {
   auto pause = shortest_pause;
   while (!known_.all_complete(options_.generations) && !stop()) {
@@ -299,6 +339,7 @@ std::vector<Standing> Islands::run() {
   std::vector<Standing> last;
   for (std::int64_t island = 0; island < options_.islands; ++island)
     last.push_back(known_.standing(island, options_.generations));
+  if (racing_.others > 0) tell_others(last);
   return last;
 }
 

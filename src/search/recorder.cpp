@@ -112,6 +112,7 @@ void Recorder::begin_manifest(const Population& population) {
   manifest["generations"] = population.generation;
   manifest["evaluations"] = evaluations;
   manifest["seconds"] = elapsed();
+  if (!choices_.is_null()) manifest["choices"] = choices_;
 }
 
 void Recorder::comparison(const Population& population, const Comparison& comparison) {

@@ -6,6 +6,7 @@
 #include <span>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
 #include <galapagos/core/hash.hpp>
 
 namespace galapagos {
@@ -32,6 +33,15 @@ std::string RunArchive::text() const {
     lines += to_line(told) + "\n";
   }
   return lines;
+}
+
+std::string read_known_archive(const std::filesystem::path& archive, const std::filesystem::path& output) {
+  std::error_code none;
+  if (std::filesystem::equivalent(archive, output / "archive.jsonl", none)) {
+    throw UsageError("the archive of this very run, which goes on from it anyway", "--archive",
+                     "leave it out, or give another --output");
+  }
+  return read_file(archive);
 }
 
 Json archive_header(const Json& measured, std::uint64_t blocks_seed) {

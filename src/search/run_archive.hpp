@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct RunArchive {
   /// The lines. What is known stands among them, so that a further race may be given this archive alone.
   std::string text() const;
 };
+
+/// The text of an archive. UsageError where it is that of the run in the folder `output`.
+std::string read_known_archive(const std::filesystem::path& archive, const std::filesystem::path& output);
 
 /// The header of an archive: of a race that measures as `measured` says (names and values of what decides the
 /// result of a measurement) on blocks that were cut with that seed.

@@ -1,4 +1,5 @@
 #include "answers.hpp"
+#include "choice_end.hpp"
 #include "followers.hpp"
 #include "gradient_start.hpp"
 #include "learned_start.hpp"
@@ -32,8 +33,6 @@ std::string count(std::int64_t number) {
 /// What is asked of a race that it does not do.
 void warn_of_races(const SearchSetup& setup) {
   const EvolutionOptions& evolution = setup.options.evolution;
-  if (evolution.eval_every > 0)
-    log_warning("--eval-every is not for racing, whose islands are compared at the end alone");
   if (evolution.topology.most_migrants() > 1)
     log_warning("in races only the incumbent of an island migrates, however many --migrants");
   if (evolution.racing.held_back > 0 && setup.blocks.held_back.tokens.empty())
@@ -101,6 +100,11 @@ Followers::Work measurements(Replica& replica, const Shards& shards, const Searc
     learning.model.reset();
     return replica.losses(setup.options.fitness, base, candidates, setup.pools.compared, draw, answers, stop);
   };
+  work.choices = [&](const Assignment& base, std::span<const Assignment> candidates, const TokenDraw& draw,
+                     const std::function<bool()>& stop) {
+    learning.model.reset();
+    return replica.losses({FitnessKind::nll, 0}, base, candidates, setup.choices.tokens, draw, {}, stop);
+  };
   work.extra = [&](const Assignment& assignment, std::size_t item) {
     const EvalPart& piece = parts[item];
     return replica
@@ -125,8 +129,14 @@ void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& str
   observer.generation = [&](const Population& population, std::span<const Migration> migrations) {
     recorder->generation(population, migrations);
   };
+  const bool asks = setup.choices.count() > 0;
+  std::optional<Comparison> last_compared;  // on the root, where questions are asked at the end
   observer.comparison = [&](const Population& population, const Comparison& comparison) {
-    recorder->comparison(population, comparison);
+    if (asks && population.generation >= setup.options.evolution.generations) {
+      last_compared = comparison;
+    } else {
+      recorder->comparison(population, comparison);
+    }
   };
   const Interrupted any_interrupted = [&] {
     auto reason = interrupted();
@@ -142,11 +152,15 @@ void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& str
                              any_interrupted, times);
   }
   if (leads_races) {
-    return lead_races(grid.same_shard(), setup, start, near, led.losses, evaluator, recorder, any_interrupted,
-                      times);
+    return lead_races(grid.same_shard(), setup, start, near, led.losses, led.choices, evaluator, recorder,
+                      any_interrupted, times);
   }
-  evolve(grid.same_shard(), setup.space, strategy, setup.options.evolution, setup.pools, std::move(start),
-         evaluator, observer, any_interrupted, &times);
+  const Population last = evolve(grid.same_shard(), setup.space, strategy, setup.options.evolution,
+                                 setup.pools, std::move(start), evaluator, observer, any_interrupted, &times);
+  if (asks) {
+    end_by_choices(grid.same_shard(), setup, last, std::move(last_compared), led.choices, evaluator, recorder,
+                   any_interrupted, times);
+  }
 }
 
 /// Collective. Work of some ranks, which have agreed on its errors among themselves; then all do. `finally`

@@ -168,6 +168,10 @@ void bind(Options& list, SearchOptions& options) {
            {.least = 0, .indirectly = true});
   list.add("eval-data", options.eval_data, "files for the perplexity of the best at each comparison",
            {.indirectly = true});
+  list.add("choices", options.choices,
+           "JSON lines of multiple-choice questions (context, choices, answer), by which the best at the end "
+           "is chosen where they surely tell",
+           {.indirectly = true});
   list.add("eval-every", evolution.eval_every, "generations between comparisons; 0: only at the end",
            {.least = 0, .decides = true});
   list.add("seed", evolution.seed, "of all random numbers", {.decides = true});

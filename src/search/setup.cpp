@@ -7,7 +7,6 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
-#include <galapagos/core/file.hpp>
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/options.hpp>
@@ -86,6 +85,7 @@ std::string identity_of(const SearchSetup& setup, const std::string& model_finge
   json["compare-tokens"] = evolution.compare_tokens;
   for (const TokenSet& set : setup.eval_sets) json["eval-data"].push_back(hex64(set.fingerprint()));
   json["precision"] = name_of(setup.precision);
+  if (setup.choices.count() > 0) json["choices"] = hex64(setup.choices.fingerprint());
   if (!setup.archive.fingerprint.empty()) json["archive"] = setup.archive.fingerprint;
   return json.dump();
 }
@@ -203,16 +203,6 @@ void cut_pool(SearchSetup& setup, const Json& measured, const std::string& archi
   setup.archive.fingerprint = fingerprint_of(setup.archive.known);
 }
 
-/// The text of --archive.
-std::string read_known_archive(const SearchOptions& options) {
-  std::error_code none;
-  if (std::filesystem::equivalent(options.archive, options.output / "archive.jsonl", none)) {
-    throw UsageError("the archive of this very run, which goes on from it anyway", "--archive",
-                     "leave it out, or give another --output");
-  }
-  return read_file(options.archive);
-}
-
 }  // namespace
 
 SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Device device) {
@@ -262,9 +252,11 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Dev
   for (const std::filesystem::path& file : options.eval_data) {
     setup.eval_sets.push_back(load_model_sequences(comm, {file}, options.model, setup.config, request));
   }
+  if (!options.choices.empty())
+    setup.choices = load_choices(comm, options.choices, options.model, setup.config, options.add_bos);
   std::string archive;
   if (!options.archive.empty()) {
-    agree_at_root(comm, [&] { archive = read_known_archive(options); });
+    agree_at_root(comm, [&] { archive = read_known_archive(options.archive, options.output); });
     archive = comm.broadcast_string(archive);
   }
   agree(comm, [&] {
@@ -272,7 +264,7 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, Dev
     if (options.evolution.strategy == StrategyKind::racing)
       cut_pool(setup, measured_by(setup, fingerprint), archive);
   });
-  setup.longest = request.sequence_length;
+  setup.longest = std::max(request.sequence_length, setup.choices.longest());
   setup.identity = identity_of(setup, fingerprint);
   return setup;
 }

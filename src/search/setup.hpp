@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/search/choice_questions.hpp>
 #include <galapagos/search/population.hpp>
 #include <galapagos/search/search_options.hpp>
 #include <galapagos/search/strategy.hpp>
@@ -26,6 +27,7 @@ struct SearchSetup {
   TokenBlocks blocks;  ///< of the pool, for the strategy racing
   RunArchive archive;  ///< what archive.jsonl begins with, for that strategy
   std::vector<TokenSet> eval_sets;
+  ChoiceQuestions choices;  ///< none where none are asked
   DType precision = DType::f32;
   std::string start_name;  ///< "sensitivity", "uniform", "random" or the file that was given
   std::string identity;

@@ -51,7 +51,8 @@ std::string findings(const fs::path& run) {
       CHECK(lines.insert(file.filename().string() + ": " + line).second);
     }
   };
-  for (const char* name : {"archive.jsonl", "metrics.jsonl", "migrations.csv"}) add(run / name);
+  for (const char* name : {"archive.jsonl", "metrics.jsonl", "migrations.csv", "watched.csv"})
+    add(run / name);
   std::string all;
   for (const std::string& line : lines) all += line + "\n";
   for (const char* name : {"best.txt", "best-0.2.txt", "best-0.35.txt", "best-0.5.txt", "front.csv"})
@@ -124,6 +125,40 @@ TEST_CASE("a race that is killed at any moment goes on to the same end, also for
   CHECK(stopped.code == 75);
   CHECK(count_lines(stopped.errors, "galapagos: stopped by --max-walltime") == 1);
   CHECK(count_lines(stopped.errors, "error") == 0);
+}
+
+TEST_CASE("incumbents are watched on what is held back, without influence", "[racing]") {
+  const test::TemporaryFolder folder;
+  const auto race_of = [](const fs::path& run) {
+    std::string all = content(run / "best.txt") + content(run / "migrations.csv");
+    std::istringstream lines(content(run / "archive.jsonl"));
+    std::set<std::string> trials;
+    for (std::string line; std::getline(lines, line);) trials.insert(line);
+    for (const std::string& line : trials) all += line + "\n";
+    return all;
+  };
+  const Change watched = {{"--eval-every", "2"}, {"--migrants", "1"}, {"--migration-interval", "100"}};
+  Change unwatched = watched;
+  unwatched["--eval-every"] = "0";
+  REQUIRE(run_galapagos(2, words_of(folder / "unwatched", unwatched)).code == 0);
+  CHECK(!fs::exists(folder / "unwatched" / "watched.csv"));
+  std::string expected;
+  for (const int ranks : {1, 2, 5}) {
+    const fs::path run = folder / std::to_string(ranks);
+    if (ranks == 2) {  // killed between
+      run_galapagos(3, words_of(run, watched), 60,
+                    [&] { return count_lines(content(run / "watched.csv"), ",") >= 3; });
+    }
+    const Ended ended = run_galapagos(ranks, words_of(run, watched));
+    INFO(ended.errors);
+    REQUIRE(ended.code == 0);
+    CHECK(race_of(run) == race_of(folder / "unwatched"));
+    if (ranks == 1) expected = findings(run);
+    CHECK(findings(run) == expected);
+    CHECK(count_lines(content(run / "watched.csv"), ",") == 1 + 2 * 3);  // generations 2 and 4 of 6
+    CHECK(count_lines(content(run / "watched.csv"), "generation,island,fitness,tokens") == 1);
+    CHECK(count_lines(ended.errors, "--eval-every") == 0);
+  }
 }
 
 TEST_CASE("a front has a best assignment for every size, the same after a kill", "[racing]") {

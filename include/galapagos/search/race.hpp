@@ -48,7 +48,8 @@ struct Standing {
   double loss = 0;  ///< of the incumbent on those, per token
   double mean = 0;  ///< of the generation's new candidates beyond their incumbent's, per token
   bool improved = false;
-  std::map<Origin, double> shares;  ///< of new candidates, by how they are bred
+  std::map<Origin, double> shares;      ///< of new candidates, by how they are bred
+  std::vector<Assignment> others = {};  ///< at a race's end, where asked for: challengers, the best first
 };
 
 /// What several islands know, which goes to others in logical time.
@@ -81,6 +82,8 @@ class Race {
   Standing accept(const MeasuredHeat& measured);
 
   const Assignment& incumbent() const { return incumbent_; }
+  /// Challengers that were measured, the best first, as many as `most`.
+  std::vector<Assignment> best_challengers(std::size_t most) const;
 
  private:
   struct Challenger {

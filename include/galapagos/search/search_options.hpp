@@ -29,6 +29,7 @@ struct SearchOptions : RunOptions {
   std::vector<std::filesystem::path>
       training_data;                    ///< to fine-tune candidates on; none: the calibration data
   std::int64_t calibration_tokens = 0;  ///< of the pool that stages draw from; 0: all there are
+  std::filesystem::path choices;  ///< multiple-choice questions by which the end is chosen; may be empty
   SizeTarget target;
   std::vector<double> targets;    ///< sparsities of a front, ascending; empty: one size
   std::string start = "auto";     ///< see make_start()
