@@ -39,8 +39,12 @@ class Reader {
     const Json& choices = question["choices"];
     if (!choices.is_array() || choices.size() < 2)
       throw InputError("fewer than two choices", where, how_to_write);
-    const auto last = static_cast<std::int64_t>(choices.size()) - 1;
-    const std::int64_t answer = json_integer(question, "answer", 0, last, where);
+    const Json& answer = question["answer"];
+    if (!answer.is_number_integer() || answer < 0 || answer >= choices.size()) {
+      throw InputError(fmt::format("the answer is {}, the choices are 0 to {}",
+                                   printable(answer.dump(-1, ' ', true), 40), choices.size() - 1),
+                       where, "give the number of the right choice, from 0");
+    }
     std::string context = text_in(question["context"], "the context", where);
     const std::size_t end = context.find_last_not_of(white_space) + 1;
     const std::string space = context.substr(end);
@@ -50,7 +54,7 @@ class Reader {
       const std::string what = fmt::format("choice {}", c);
       add_choice(context, context_tokens, space + text_in(choices[c], what, where), what, where);
     }
-    found.answers.push_back(found.first.back() + static_cast<std::size_t>(answer));
+    found.answers.push_back(found.first.back() + answer.get<std::size_t>());
     found.first.push_back(found.tokens.sequences());
   }
 

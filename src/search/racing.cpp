@@ -86,7 +86,6 @@ class Islands {
   bool work();
   OwnIsland* next_island(std::size_t& chunk);
   void watch(const Standing& standing);
-  void tell_others(std::vector<Standing>& last) const;
   void measure(OwnIsland& own, const Chunk& chunk);
 
   const SearchSpace& space_;
@@ -288,25 +287,6 @@ void Islands::measure(OwnIsland& own, const Chunk& chunk) {
   announcements_.tell(message);
 }
 
-/// Collective, after all else: the challengers that are left.
-void Islands::tell_others(std::vector<Standing>& last) const {
-  const std::size_t modules = space_.modules.size();
-  std::vector<std::int16_t> mine;  // their number and levels, island by island
-  for (const OwnIsland& own : own_) {
-    if (!group_.is_root()) break;
-    const std::vector<Assignment> others = own.race.best_challengers(racing_.others);
-    mine.push_back(static_cast<std::int16_t>(others.size()));
-    for (const Assignment& one : others) mine.insert(mine.end(), one.begin(), one.end());
-  }
-  std::vector<std::int16_t> all = all_.gather(std::span<const std::int16_t>(mine));
-  all_.broadcast(all);
-  auto at = all.begin();  // ranks have islands in order
-  for (Standing& standing : last) {
-    for (std::int16_t left = *at++; left > 0; --left, at += static_cast<std::ptrdiff_t>(modules))
-      standing.others.emplace_back(at, at + static_cast<std::ptrdiff_t>(modules));
-  }
-}
-
 std::vector<Standing> Islands::run() {
   auto pause = shortest_pause;
   while (!known_.all_complete(options_.generations) && !stop()) {
@@ -339,7 +319,11 @@ std::vector<Standing> Islands::run() {
   std::vector<Standing> last;
   for (std::int64_t island = 0; island < options_.islands; ++island)
     last.push_back(known_.standing(island, options_.generations));
-  if (racing_.others > 0) tell_others(last);
+  if (racing_.others > 0) {
+    std::vector<std::vector<Assignment>> mine;
+    for (const OwnIsland& own : own_) mine.push_back(own.race.best_challengers(racing_.others));
+    share_others(all_, group_, mine, last);
+  }
   return last;
 }
 

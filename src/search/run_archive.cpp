@@ -81,8 +81,9 @@ std::uint64_t blocks_seed_of(const std::string& text, const Json& measured, cons
   return header["blocks-seed"].get<std::uint64_t>();
 }
 
-std::string fingerprint_of(const std::vector<MeasuredTrial>& trials) {
+std::string fingerprint_of(const std::vector<MeasuredTrial>& trials, std::uint64_t blocks_seed) {
   Hash64 hash;
+  hash.add(blocks_seed);
   for (const MeasuredTrial& one : trials) {
     hash.add(static_cast<std::uint64_t>(one.block));
     hash.add(std::as_bytes(std::span(one.trial.assignment)));

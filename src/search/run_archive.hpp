@@ -15,7 +15,7 @@ namespace galapagos {
 struct RunArchive {
   Json header;                       ///< what its measurements hold for
   std::vector<MeasuredTrial> known;  ///< see known_trials()
-  std::string fingerprint;           ///< of those; empty where no archive was given
+  std::string fingerprint;           ///< see fingerprint_of(); empty where no archive was given
 
   /// The lines. What is known stands among them, so that a further race may be given this archive alone.
   std::string text() const;
@@ -32,7 +32,7 @@ Json archive_header(const Json& measured, std::uint64_t blocks_seed);
 /// has no header, or one of measurements by other means than `measured`, naming the first difference.
 std::uint64_t blocks_seed_of(const std::string& text, const Json& measured, const std::string& where);
 
-/// A checksum of measurements, whatever islands made them.
-std::string fingerprint_of(const std::vector<MeasuredTrial>& trials);
+/// A checksum of measurements, whatever islands made them, on blocks cut with that seed.
+std::string fingerprint_of(const std::vector<MeasuredTrial>& trials, std::uint64_t blocks_seed);
 
 }  // namespace galapagos

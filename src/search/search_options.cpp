@@ -172,7 +172,8 @@ void bind(Options& list, SearchOptions& options) {
            "JSON lines of multiple-choice questions (context, choices, answer), by which the best at the end "
            "is chosen where they surely tell",
            {.indirectly = true});
-  list.add("eval-every", evolution.eval_every, "generations between comparisons; 0: only at the end",
+  list.add("eval-every", evolution.eval_every,
+           "generations between comparisons, in races between looks at what is held back; 0: only at the end",
            {.least = 0, .decides = true});
   list.add("seed", evolution.seed, "of all random numbers", {.decides = true});
   list.add_choice("level-cache", options.level_cache, "level cache",

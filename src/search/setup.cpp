@@ -200,7 +200,7 @@ void cut_pool(SearchSetup& setup, const Json& measured, const std::string& archi
   setup.archive.header = archive_header(measured, seed);
   if (path.empty()) return;
   setup.archive.known = known_trials(archive, setup.space, setup.blocks.raced, path);
-  setup.archive.fingerprint = fingerprint_of(setup.archive.known);
+  setup.archive.fingerprint = fingerprint_of(setup.archive.known, seed);
 }
 
 }  // namespace

@@ -100,9 +100,10 @@ TEST_CASE("questions that cannot be asked are refused, naming the line", "[choic
   refused(R"({"context": "A", "choices": [], "answer": 0})", "fewer than two choices");
   refused(R"({"context": "A", "choices": [" b"], "answer": 0})", "fewer than two choices");
   refused(R"({"context": "A", "choices": " b", "answer": 0})", "fewer than two choices");
-  refused(R"({"context": "A", "choices": [" b", " c"], "answer": 2})", "'answer' is 2, outside 0 to 1");
-  refused(R"({"context": "A", "choices": [" b", " c"], "answer": -1})", "'answer' is -1");
-  refused(R"({"context": "A", "choices": [" b", " c"], "answer": "b"})", "'answer'");
+  refused(R"({"context": "A", "choices": [" b", " c"], "answer": 2})",
+          "the answer is 2, the choices are 0 to 1");
+  refused(R"({"context": "A", "choices": [" b", " c"], "answer": -1})", "the answer is -1,");
+  refused(R"({"context": "A", "choices": [" b", " c"], "answer": "b"})", "the answer is \"b\"");
   refused(R"({"context": "A", "choices": [" b", 4], "answer": 0})", "choice 1 is no text");
   refused(R"({"context": "A", "choices": [" ", " c"], "answer": 1})", "choice 0 is empty");
   refused(R"({"context": "", "choices": [" b", " c"], "answer": 1})", "the context is empty");

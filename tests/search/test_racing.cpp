@@ -89,6 +89,7 @@ struct Outcome {
 Outcome run(const Communicator& comm, const SyntheticRaces& races, const Hooks& hooks = {}) {
   Outcome outcome;
   Racing racing{races.budgets, races.blocks.raced, {}, {}, {}, hooks.interrupted, hooks.saved, races.near};
+  racing.others = 2;
   racing.known = knowledge_of(races.space, races.budgets, races.options, races.blocks.raced, hooks.known);
   racing.losses = [&](const Assignment&, std::span<const Assignment> candidates, const TokenDraw& draw,
                       const std::function<bool()>& stop) -> std::optional<TokenLosses> {
@@ -115,8 +116,14 @@ Outcome run(const Communicator& comm, const SyntheticRaces& races, const Hooks& 
     CHECK(outcome.standings.emplace(std::pair(standing.island, standing.generation), standing).second);
   };
   try {
-    for (const Standing& last : race(comm, races.space, races.options, racing, races.starts()))
+    for (const Standing& last : race(comm, races.space, races.options, racing, races.starts())) {
       outcome.text += to_line(last) + "\n";
+      CHECK(last.others.size() <= 2);
+      for (const Assignment& other : last.others) {
+        outcome.text += Json(other).dump() + "\n";
+        CHECK(other != last.incumbent);
+      }
+    }
   } catch (const Error& error) {
     CHECK(error.agreed());
     outcome.code = static_cast<int>(error.code());
