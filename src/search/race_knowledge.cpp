@@ -1,10 +1,10 @@
+#include "limits.hpp"
 #include "streams.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <set>
 
-#include <galapagos/search/mutation.hpp>
 #include <galapagos/search/race_knowledge.hpp>
 
 namespace galapagos {
@@ -25,11 +25,15 @@ struct Known {
 bool fills(const Budget& budget, const Assignment& assignment) {
   if (!budget.met_by(assignment)) return false;
   for (const BudgetRule& rule : budget.rules()) {
-    if (static_cast<double>(rule.cost(assignment)) >= used * static_cast<double>(rule.limit)) return true;
+    if (rule.exact || static_cast<double>(rule.cost(assignment)) >= used * static_cast<double>(rule.limit))
+      return true;
   }
-  Assignment filled = assignment;
-  const std::vector<bool> none(assignment.size(), false);
-  return restore(budget, filled, none, [](const auto&) { return std::size_t{0}; }) && filled == assignment;
+  Assignment same = assignment;
+  const Limits limits(budget, same);
+  for (std::size_t i = 0; i < limits.size(); ++i) {
+    if (limits.larger(i)) return false;
+  }
+  return true;
 }
 
 /// The best first; the first of `known` is what all are compared with. Those that have no block in common

@@ -23,12 +23,12 @@ const fs::path& model() {
 }
 
 ChoiceQuestions read(const std::string& text, std::optional<std::int32_t> bos = {},
-                     std::int64_t vocab_size = 768) {
+                     std::int64_t vocab_size = 768, const fs::path& of = model()) {
   const test::TemporaryFolder folder;
   test::write_text(folder / "questions.jsonl", text);
-  HfConfig config = read_hf_config(model());
+  HfConfig config = read_hf_config(of);
   config.vocab_size = vocab_size;
-  return read_choices(folder / "questions.jsonl", *Tokenizer::load(model()), bos, config);
+  return read_choices(folder / "questions.jsonl", *Tokenizer::load(of), bos, config);
 }
 
 // Questions of two choices of one byte each, the first of which is right.
@@ -46,17 +46,17 @@ ChoiceAnswers answers_with(const std::vector<bool>& right, double log_probabilit
   return {right, std::vector<double>(right.size(), log_probability)};
 }
 
-}  // namespace
-
-TEST_CASE("questions become sequences of which the choices are scored", "[choices]") {
-  const auto tokenizer = Tokenizer::load(model());
+// With the tokenizer of a model.
+void check_questions_of(const fs::path& of) {
+  const auto tokenizer = Tokenizer::load(of);
+  const std::int64_t vocab_size = tokenizer->vocab_size();
   const std::string text =
       R"({"context": "The turtle sleeps on the", "choices": [" beach", " slope of it"], "answer": 1})"
       "\n\n"
       R"({"context": "In 1791,  ", "choices": ["no", "наш", "x"], "answer": 0, "id": 7})";
   for (const std::optional<std::int32_t> bos :
        {std::optional<std::int32_t>(), std::optional<std::int32_t>(0)}) {
-    const ChoiceQuestions questions = read(text, bos);
+    const ChoiceQuestions questions = read(text, bos, vocab_size, of);
     CHECK(questions.count() == 2);
     CHECK(questions.first == std::vector<std::size_t>{0, 2, 5});
     CHECK(questions.answers == std::vector<std::size_t>{1, 2});
@@ -78,11 +78,20 @@ TEST_CASE("questions become sequences of which the choices are scored", "[choice
     }
     CHECK(questions.longest() == longest);
   }
-  const auto of = [&](const std::string& one) { return read(one).fingerprint(); };
+  const auto print_of = [&](const std::string& one) { return read(one, {}, vocab_size, of).fingerprint(); };
   std::string other = text;
   other.replace(other.find("\"answer\": 1"), 11, "\"answer\": 0");
-  CHECK(of(other) != of(text));
-  CHECK(of(text + "\n") == of(text));
+  CHECK(print_of(other) != print_of(text));
+  CHECK(print_of(text + "\n") == print_of(text));
+}
+
+}  // namespace
+
+TEST_CASE("questions become sequences of which the choices are scored", "[choices]") {
+  for (const char* name : {"llama3_tiny", "llama2_tiny", "qwen2_tiny", "gemma3_tiny", "phi3_tiny"}) {
+    INFO(name);
+    check_questions_of(test::data_file(std::string("models/") + name));
+  }
 }
 
 TEST_CASE("questions that cannot be asked are refused, naming the line", "[choices]") {
