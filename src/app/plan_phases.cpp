@@ -102,8 +102,8 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
   const EvolutionOptions& evolution = options.evolution;
   const auto generations = static_cast<double>(evolution.generations);
   const auto comparisons = static_cast<double>(forecast.comparisons);
-  const double all_generations =
-      forecast.learning + generations * forecast.generation + comparisons * forecast.comparison;
+  const double all_generations = forecast.learning + generations * forecast.generation +
+                                 comparisons * forecast.comparison + forecast.asking;
   const int shards = options.shards;
   const bool sharded = shards > 1;
   PlannedPhase phase;
@@ -152,6 +152,11 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
            human_bytes(forecast.exchanged), bytes_text(forecast.switched_rank), human_bytes(forecast.read),
            human_bytes(forecast.checkpoint),
            forecast.archive > 0 ? ", archive " + human_bytes(forecast.archive) : std::string())}};
+  if (!options.choices.empty()) {
+    phase.rows.emplace_back(
+        "questions", forecast.asking > 0 ? "~ " + human_operations(forecast.asking) + " at the end"
+                                         : "not counted: " + options.choices.string() + " holds none here");
+  }
   Json& json = phase.json;
   json["calibration_tokens"] = options.calibration_tokens;
   json["parameters"] = forecast.parameters;
@@ -177,6 +182,7 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
                         {"training", forecast.training},
                         {"generation_rank", forecast.generation_rank},
                         {"comparison", forecast.comparison},
+                        {"choices", forecast.asking},
                         {"total", forecast.answering + all_generations}};
   json["moved"] = {{"exchanged_per_generation", forecast.exchanged},
                    {"switched_per_generation", forecast.switched_rank},
@@ -191,6 +197,7 @@ PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const 
   clock.add("generations", generations * clock.compute(forecast.generation_rank,
                                                        forecast.streamed_rank + 3 * forecast.switched_rank));
   clock.add("comparisons", comparisons * clock.compute(forecast.comparison_rank));
+  if (forecast.asking > 0) clock.add("questions", clock.compute(forecast.asking_rank));
   const double of_shards = forecast.answering_moved + forecast.learning_moved +
                            generations * forecast.generation_moved + comparisons * forecast.comparison_moved;
   clock.add("network",

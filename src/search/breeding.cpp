@@ -152,4 +152,15 @@ std::optional<Assignment> breed(Origin way, const Breeding& breeding, RandomStre
   return child;
 }
 
+std::optional<Assignment> moved_into(const Breeding& breeding, RandomStream& random) {
+  Assignment moved = breeding.parent;
+  const std::vector<bool> none(moved.size(), false);
+  const Chooser chooser(breeding, moved, random);
+  const auto choose = [&](const Moves& moves) {
+    return breeding.losses.empty() ? chooser.any(moves) : chooser.by_gain(moves);
+  };
+  if (!restore(breeding.budget, moved, none, choose)) return std::nullopt;
+  return moved;
+}
+
 }  // namespace galapagos

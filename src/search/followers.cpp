@@ -7,7 +7,7 @@
 namespace galapagos {
 namespace {
 
-enum class Task : std::int32_t { fitness, losses, extra, gradient, end };
+enum class Task : std::int32_t { fitness, losses, choices, extra, gradient, end };
 
 /// What goes from the root to the other shards before each task.
 struct Order {
@@ -56,20 +56,24 @@ Followers::Work Followers::led() const {
     });
     return found;
   };
-  work.losses = [this](const Assignment& base, std::span<const Assignment> candidates, const TokenDraw& draw,
-                       const std::function<bool()>& stop) {
-    std::optional<TokenLosses> found;
-    run_or_abort([&] {
-      std::vector<Assignment> all = {base};
-      all.insert(all.end(), candidates.begin(), candidates.end());
-      comm_.broadcast_value(Order{Task::losses, 0, all.size()});
-      share(comm_, all, all.size());
-      TokenDraw same = draw;
-      share(comm_, same);
-      found = work_.losses(base, candidates, draw, stop);
-    });
-    return found;
+  const auto led_losses = [this](Task task, const MeasureLosses& measure) -> MeasureLosses {
+    return [this, task, &measure](const Assignment& base, std::span<const Assignment> candidates,
+                                  const TokenDraw& draw, const std::function<bool()>& stop) {
+      std::optional<TokenLosses> found;
+      run_or_abort([&] {
+        std::vector<Assignment> all = {base};
+        all.insert(all.end(), candidates.begin(), candidates.end());
+        comm_.broadcast_value(Order{task, 0, all.size()});
+        share(comm_, all, all.size());
+        TokenDraw same = draw;
+        share(comm_, same);
+        found = measure(base, candidates, draw, stop);
+      });
+      return found;
+    };
   };
+  work.losses = led_losses(Task::losses, work_.losses);
+  work.choices = led_losses(Task::choices, work_.choices);
   work.extra = [this](const Assignment& assignment, std::size_t item) {
     double found = 0;
     run_or_abort([&] {
@@ -131,8 +135,9 @@ void Followers::follow(PhaseTimes& times, const std::function<bool()>& stop_requ
     }
     StageTokens tokens;
     share(comm_, tokens.compared);
-    if (order.task == Task::losses) {
-      attempt([&] { work_.losses(all.front(), std::span(all).subspan(1), tokens.compared, tell); });
+    if (order.task == Task::losses || order.task == Task::choices) {
+      const MeasureLosses& measure = order.task == Task::losses ? work_.losses : work_.choices;
+      attempt([&] { measure(all.front(), std::span(all).subspan(1), tokens.compared, tell); });
       continue;
     }
     share(comm_, tokens.training);

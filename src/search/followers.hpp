@@ -20,6 +20,7 @@ class Followers {
         const std::function<bool()>& stop)>
         fitness;
     MeasureLosses losses;
+    MeasureLosses choices;  ///< negative log-likelihoods of the questions' tokens
     std::function<double(const Assignment& assignment, std::size_t item)> extra;
     MeasureGradient gradient;
   };

@@ -1,3 +1,4 @@
+#include "choice_contest.hpp"
 #include "dealing.hpp"
 #include "gradient_start.hpp"
 #include "records.hpp"
@@ -222,7 +223,7 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
         space, part_of_space(space, config, shard, options.shards), evolution, options.fitness,
         options.tuning,
         {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
-         most_parameters(space, budget), replicas, sizes.device, !options.eval_data.empty()});
+         most_parameters(space, budget), replicas, sizes.device, !options.eval_data.empty() || !options.choices.empty()});
     if (options.target.by_latency() && options.time_whole && options.shards == 1)  // if its table is of there
       footprint.training = std::max(footprint.training, timing_bytes(space, config, options, sizes, budget));
     if (shard == 0 || all_of(footprint) > all_of(forecast.footprint)) forecast.footprint = footprint;
@@ -270,10 +271,23 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
                              ? std::max<std::int64_t>(1, (evolution.generations + evolution.eval_every - 1) /
                                                              evolution.eval_every)
                              : 1;
+  if (const std::int64_t asked = assumed_choice_tokens(options.choices); asked > 0) {
+    const auto most = static_cast<std::int64_t>(most_contestants);
+    const std::int64_t met =
+        evolution.strategy == StrategyKind::racing ? most : std::min(most, evolution.islands);
+    const std::int64_t sizes_met = std::max<std::int64_t>(1, std::ssize(options.targets));
+    forecast.asking = static_cast<double>(met * sizes_met) * counter.fitness(uniform, one, asked).operations;
+    forecast.asking_rank = forecast.asking / (replicas * options.shards);
+  }
   const std::size_t record = record_bytes(space.modules.size(), evolution, strategy->memory());
   forecast.exchanged = static_cast<std::uint64_t>(replicas) *
                        (sizeof(std::int64_t) + static_cast<std::size_t>(forecast.islands_of_rank) * record);
-  if (evolution.strategy == StrategyKind::racing) count_archive(space, evolution, replicas, forecast);
+  if (evolution.strategy == StrategyKind::racing) {
+    count_archive(space, evolution, replicas, forecast);
+    std::error_code none;  // where it is elsewhere, the run will say so
+    const std::uintmax_t known = std::filesystem::file_size(options.archive, none);
+    if (!none) forecast.archive += known;
+  }
   const std::uint64_t features = space.has_end_losses() ? surrogate_features(space.modules.size()) : 0;
   forecast.checkpoint =
       static_cast<std::uint64_t>(evolution.islands) * record + (1 << 16) +

@@ -16,6 +16,7 @@ constexpr double sure = 0.9;
 // mean decides.
 constexpr std::int64_t least_blocks = 2, most_blocks = 12;
 constexpr int tries_in_a_way = 20, tries_of_mutation = 100;
+constexpr std::size_t parts_of_knowledge = 8;
 // Islands differ on purpose: in how far from what is expected to be best they go.
 constexpr double temperatures[] = {0.5, 0.25, 1, 2};
 // No way to breed has a smaller share, in units of an even one.
@@ -50,6 +51,21 @@ void Race::take_in(std::span<const MeasuredHeat* const> heats) {
     }
   }
   if (near_.empty() && space_.has_end_losses() && !stages.empty()) learn(space_, stages, moments_);
+}
+
+void Race::know(std::span<const MeasuredHeat> heats, const std::vector<Trial>& challengers) {
+  // In several parts, so that what was learned from one is judged by the next, see learn().
+  std::vector<const MeasuredHeat*> part;
+  for (std::size_t i = 0; i < heats.size(); ++i) {
+    part.push_back(&heats[i]);
+    if (i + 1 < heats.size() && part.size() * parts_of_knowledge < heats.size()) continue;
+    take_in(part);
+    part.clear();
+  }
+  for (const Trial& challenger : challengers) {
+    known_.insert(challenger.assignment);
+    if (challenger.assignment != incumbent_) enter(challenger);
+  }
 }
 
 GainBelief Race::belief(const Challenger& challenger) const {
@@ -241,6 +257,18 @@ bool Race::judge() {
   }
   if (winner) incumbent_ = *winner;
   return winner.has_value();
+}
+
+std::vector<Assignment> Race::best_challengers(std::size_t most) const {
+  std::vector<std::pair<double, const Challenger*>> order;
+  for (const Challenger& one : challengers_) {
+    if (std::isfinite(archive_.mean(one.assignment))) order.emplace_back(belief(one).mean, &one);
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<Assignment> best;
+  for (std::size_t i = 0; i < std::min(most, order.size()); ++i) best.push_back(order[i].second->assignment);
+  return best;
 }
 
 }  // namespace galapagos

@@ -40,4 +40,26 @@ void RaceAnnouncements::tell(const MeasuredHeat& measured, const Standing& stand
   Announcements::tell(to_bytes(message), later_);
 }
 
+void RaceAnnouncements::tell(const Watched& watched) {
+  Announcements::tell(to_bytes({{}, {}, watched}), root_elsewhere_);
+}
+
+void share_others(const Communicator& all, const Communicator& group,
+                  const std::vector<std::vector<Assignment>>& mine, std::vector<Standing>& last) {
+  std::vector<std::int16_t> told;  // their number and levels, island by island
+  for (const std::vector<Assignment>& others : mine) {
+    if (!group.is_root()) break;
+    told.push_back(static_cast<std::int16_t>(others.size()));
+    for (const Assignment& one : others) told.insert(told.end(), one.begin(), one.end());
+  }
+  told = all.gather(std::span<const std::int16_t>(told));
+  all.broadcast(told);
+  auto at = told.begin();  // ranks have islands in order
+  for (Standing& standing : last) {
+    const auto modules = std::ssize(standing.incumbent);
+    for (std::int16_t left = *at++; left > 0; --left, at += modules)
+      standing.others.emplace_back(at, at + modules);
+  }
+}
+
 }  // namespace galapagos

@@ -16,11 +16,17 @@ class RaceAnnouncements : public Announcements {
   void tell(const RaceMessage& trials);
   /// By the group's root.
   void tell(const MeasuredHeat& measured, const Standing& standing);
+  void tell(const Watched& watched);
 
  private:
   std::vector<int> at_once_;
   std::vector<int> later_;
   std::vector<int> root_elsewhere_;  // the root, where it is of another group
 };
+
+/// Collective over `all`, when nothing else is told: the challengers left on this group's islands, `mine`,
+/// among the standings of all islands, in order.
+void share_others(const Communicator& all, const Communicator& group,
+                  const std::vector<std::vector<Assignment>>& mine, std::vector<Standing>& last);
 
 }  // namespace galapagos

@@ -1,5 +1,6 @@
 #include "race_lead.hpp"
 
+#include "choice_contest.hpp"
 #include "choose_front.hpp"
 #include "island_comparison.hpp"
 
@@ -50,11 +51,45 @@ std::vector<FrontPoint> nested_front(const Communicator& comm, const SearchSetup
   return front;
 }
 
+/// How incumbents are watched, but for what an earlier run did of it.
+Watching watching_of(const Communicator& comm, const SearchSetup& setup,
+                     const std::optional<Recorder>& recorder) {
+  Watching watching{setup.options.evolution.eval_every, nullptr};
+  if (!setup.blocks.held_back.tokens.empty()) watching.draw = &setup.blocks.held_back;
+  std::vector<std::int64_t> before;
+  agree_at_root(comm, [&] {
+    for (const auto& [island, generation] : recorder->watched_before())
+      before.insert(before.end(), {island, generation});
+  });
+  comm.broadcast(before);
+  for (std::size_t i = 0; i < before.size(); i += 2) watching.before.emplace(before[i], before[i + 1]);
+  return watching;
+}
+
+/// Of each size: what was chosen by fitness, and the best others that meet it.
+std::vector<ChoiceContest> contests_of(const SearchSetup& setup, const std::vector<FrontPoint>& front,
+                                       const std::vector<Assignment>& finalists,
+                                       const std::vector<double>& fitness) {
+  std::vector<ChoiceContest> contests;
+  for (std::size_t k = 0; k < front.size(); ++k) {
+    std::vector<Assignment> others;
+    std::vector<double> fitness_of_others;
+    for (std::size_t i = 0; i < finalists.size(); ++i) {
+      if (!setup.budgets[k].met_by(finalists[i])) continue;
+      others.push_back(finalists[i]);
+      fitness_of_others.push_back(fitness[i]);
+    }
+    contests.push_back(contest_of(front[k].assignment, front[k].fitness, others, fitness_of_others));
+    if (!setup.options.targets.empty()) contests.back().sparsity = front[k].sparsity;
+  }
+  return contests;
+}
+
 }  // namespace
 
 void lead_races(const Communicator& comm, const SearchSetup& setup, const Population& start,
-                const std::vector<EndLosses>& near, const MeasureLosses& losses, const Evaluator& evaluator,
-                std::optional<Recorder>& recorder,
+                const std::vector<EndLosses>& near, const MeasureLosses& losses, const MeasureLosses& choices,
+                const Evaluator& evaluator, std::optional<Recorder>& recorder,
                 const std::function<std::optional<std::string>()>& interrupted, PhaseTimes& times) {
   const EvolutionOptions& evolution = setup.options.evolution;
   std::vector<Assignment> starts, finalists;
@@ -64,6 +99,12 @@ void lead_races(const Communicator& comm, const SearchSetup& setup, const Popula
     Racing racing{
         setup.budgets, setup.blocks.raced, losses, {}, {}, interrupted, saved_trials(comm, setup, recorder)};
     racing.near = near;
+    racing.watching = watching_of(comm, setup, recorder);
+    racing.watched = [&](const Watched& watched) { recorder->watched(watched); };
+    if (setup.choices.count() > 0)
+      racing.others = std::max<std::size_t>(1, most_contestants * setup.budgets.size() / starts.size());
+    racing.known =
+        knowledge_of(setup.space, setup.budgets, evolution, setup.blocks.raced, setup.archive.known);
     racing.measured = [&](const std::string& lines) { recorder->measured(lines); };
     racing.standing = [&](const Standing& standing) { recorder->standing(standing, start); };
     last = race(comm, setup.space, evolution, racing, starts, &times);
@@ -72,12 +113,23 @@ void lead_races(const Communicator& comm, const SearchSetup& setup, const Popula
   // Where they began, too: what was gained may not hold on other tokens.
   const std::size_t began = setup.budgets.size() == 1 && !last.empty() ? 1 : starts.size();
   finalists.insert(finalists.end(), starts.begin(), starts.begin() + static_cast<std::ptrdiff_t>(began));
+  for (const Standing& standing : last)
+    finalists.insert(finalists.end(), standing.others.begin(), standing.others.end());
   const std::string when = "while the islands are compared";
   const Finalists measured(comm, finalists, comparison_draw(setup), setup.options.fitness, losses,
                            interrupted, when, &times);
   const std::vector<double> fitness = measured.fitness();
   std::vector<FrontPoint> front = agree_on(
       comm, [&] { return choose_front(setup.options.targets, setup.budgets, measured, last.size()); });
+  if (setup.choices.count() > 0) {
+    std::vector<ChoiceContest> contests = contests_of(setup, front, finalists, fitness);
+    hold(comm, contests, setup.choices, setup.options.batch_tokens, choices, interrupted, &times);
+    for (std::size_t k = 0; k < front.size(); ++k) {
+      front[k].assignment = contests[k].assignments[contests[k].chosen];
+      front[k].fitness = contests[k].fitness[contests[k].chosen];
+    }
+    agree_at_root(comm, [&] { recorder->choices(contests); });
+  }
   if (setup.options.nested)
     front = nested_front(comm, setup, std::move(front), near, losses, interrupted, times);
   std::vector<double> extra;

@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <fmt/format.h>
 #include <limits>
+#include <tuple>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/search/race_lines.hpp>
@@ -112,26 +114,63 @@ std::optional<Standing> standing_of(const std::string& line, const SearchSpace& 
   });
 }
 
-std::vector<MeasuredTrial> trials_of(const std::string& text, const SearchSpace& space,
-                                     const EvolutionOptions& options, const std::vector<TokenDraw>& blocks,
-                                     const std::string& where) {
+namespace {
+
+/// Whether a line is an archive's first, see run_archive.hpp.
+bool is_header(const std::string& line) {
+  const Json json = Json::parse(line, nullptr, false);
+  return json.is_object() && json.contains("archive");
+}
+
+/// All trials of a text. InputError where a line is none, or none that is `wanted`.
+template <typename Wanted>
+std::vector<MeasuredTrial> read_trials(const std::string& text, const SearchSpace& space,
+                                       const std::vector<TokenDraw>& blocks, const Wanted& wanted,
+                                       const std::string& problem, const std::string& where,
+                                       const std::string& remedy) {
   std::vector<MeasuredTrial> trials;
   std::size_t at = 0;
   for (std::int64_t number = 1;; ++number) {
     const std::size_t end = text.find('\n', at);
     if (end == std::string::npos) return trials;
-    auto trial = trial_of(text.substr(at, end - at), space);
-    const bool sound = trial && trial->island >= 0 && trial->island < options.islands &&
-                       trial->generation >= 1 && trial->index >= 0 && trial->block >= 0 &&
-                       trial->block < std::ssize(blocks) &&
-                       trial->sums.size() == segments_of(blocks[static_cast<std::size_t>(trial->block)]);
-    if (!sound) {
-      throw InputError(fmt::format("line {} of the archive is none of this search", number), where,
-                       "begin the search anew with --fresh");
-    }
-    trials.push_back(std::move(*trial));
+    const std::string line = text.substr(at, end - at);
     at = end + 1;
+    if (number == 1 && is_header(line)) continue;
+    auto trial = trial_of(line, space);
+    const bool sound = trial && trial->island >= 0 && trial->generation >= 0 && trial->index >= 0 &&
+                       trial->block >= 0 && trial->block < std::ssize(blocks) &&
+                       trial->sums.size() == segments_of(blocks[static_cast<std::size_t>(trial->block)]) &&
+                       wanted(*trial);
+    if (!sound) throw InputError(fmt::format("line {} of the archive is {}", number, problem), where, remedy);
+    trials.push_back(std::move(*trial));
   }
+}
+
+}  // namespace
+
+std::vector<MeasuredTrial> trials_of(const std::string& text, const SearchSpace& space,
+                                     const EvolutionOptions& options, const std::vector<TokenDraw>& blocks,
+                                     const std::string& where) {
+  std::vector<MeasuredTrial> trials = read_trials(
+      text, space, blocks, [&](const MeasuredTrial& trial) { return trial.island < options.islands; },
+      "none of this search", where, "begin the search anew with --fresh");
+  std::erase_if(trials, [](const MeasuredTrial& trial) { return trial.generation == 0; });
+  return trials;
+}
+
+std::vector<MeasuredTrial> known_trials(const std::string& text, const SearchSpace& space,
+                                        const std::vector<TokenDraw>& blocks, const std::string& where) {
+  std::vector<MeasuredTrial> trials = read_trials(
+      text, space, blocks, [](const MeasuredTrial&) { return true; }, "damaged", where,
+      "give the archive as a race has left it, or leave --archive out");
+  const auto what = [](const MeasuredTrial& one) { return std::tie(one.block, one.trial.assignment); };
+  std::sort(trials.begin(), trials.end(), [&](const MeasuredTrial& a, const MeasuredTrial& b) {
+    return std::tuple_cat(what(a), std::tie(a.generation, a.island, a.index)) <
+           std::tuple_cat(what(b), std::tie(b.generation, b.island, b.index));
+  });
+  const auto same = [&](const MeasuredTrial& a, const MeasuredTrial& b) { return what(a) == what(b); };
+  trials.erase(std::unique(trials.begin(), trials.end(), same), trials.end());
+  return trials;
 }
 
 }  // namespace galapagos

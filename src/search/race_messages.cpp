@@ -61,6 +61,10 @@ std::vector<std::byte> to_bytes(const RaceMessage& message) {
     writer.add_all(one.sums);
   }
   writer.add_all(message.standing ? to_line(*message.standing) : std::string());
+  writer.add(std::uint8_t{message.watched ? std::uint8_t{1} : std::uint8_t{0}});
+  const Watched watched = message.watched.value_or(Watched());
+  for (const std::int64_t number : {watched.island, watched.generation}) writer.add(number);
+  writer.add(watched.loss);
   return std::move(writer.bytes);
 }
 
@@ -80,6 +84,12 @@ RaceMessage race_message_of(std::span<const std::byte> bytes, const SearchSpace&
   std::string standing;
   reader.take_all(standing);
   message.standing = standing_of(standing, space);
+  std::uint8_t is_watched = 0;
+  Watched watched;
+  reader.take(is_watched);
+  for (std::int64_t* number : {&watched.island, &watched.generation}) reader.take(*number);
+  reader.take(watched.loss);
+  if (is_watched != 0) message.watched = watched;
   return message;
 }
 

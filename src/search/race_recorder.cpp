@@ -42,6 +42,12 @@ void Recorder::standing(const Standing& standing, const Population& start) {
   if (take_checkpoint_request()) log_info("all that is measured is saved, as asked for by SIGUSR1");
 }
 
+void Recorder::watched(const Watched& watched) {
+  folder_.append_watched(watched.island, watched.generation,
+                         row_of(setup_.options.fitness.kind).finish(watched.loss),
+                         std::ssize(setup_.blocks.held_back.tokens));
+}
+
 Population Recorder::ended(const std::vector<Standing>& last, const Population& start) {
   Population population = start;
   population.generation = setup_.options.evolution.generations;
@@ -59,10 +65,17 @@ void Recorder::end_races(const std::vector<Standing>& last, const Population& st
                          Comparison compared) {
   Population population = ended(last, start);
   compared.fitness.resize(last.size());
+  const auto is_best = [&](std::size_t island) {
+    return population.islands[island].elites.front().assignment == best.assignment;
+  };
+  for (std::size_t i = 0; i < last.size() && !is_best(compared.best()); ++i) {
+    if (is_best(i)) compared.chosen = i;
+  }
   const std::size_t winner = compared.best();
   Candidate& elite = population.islands[winner].elites.front();
   if (elite.assignment != best.assignment) {
-    log_info("the start is better than the islands' best on what was held back: it is the best");
+    if (setup_.choices.count() == 0)
+      log_info("the start is better than the islands' best on what was held back: it is the best");
     elite.assignment = best.assignment;
     compared.fitness[winner] = best.fitness;
   }

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <limits>
+#include <numeric>
 #include <thread>
 
 #include <galapagos/comm/failure_board.hpp>
@@ -64,6 +65,8 @@ class Islands {
            0,
            {},
            {}});
+      if (!racing.known.challengers.empty())
+        own_.back().race.know(racing.known.heats, racing.known.challengers[at]);
     }
     for (const MeasuredTrial& trial : racing.saved) known_.add(trial, true);
   }
@@ -82,6 +85,7 @@ class Islands {
   void accept(OwnIsland& own);
   bool work();
   OwnIsland* next_island(std::size_t& chunk);
+  void watch(const Standing& standing);
   void measure(OwnIsland& own, const Chunk& chunk);
 
   const SearchSpace& space_;
@@ -127,6 +131,7 @@ void Islands::take_in(const std::vector<std::byte>& message) {
     record(trial);
   }
   if (told.standing) know(*told.standing);
+  if (told.watched && racing_.watched) racing_.watched(*told.watched);
 }
 
 void Islands::record(const MeasuredTrial& trial) {
@@ -212,6 +217,23 @@ void Islands::accept(OwnIsland& own) {
   }
   if (group_.is_root()) announcements_.tell(measured, standing);
   know(standing);
+  if (group_.is_root()) watch(standing);
+}
+
+/// By one rank alone, as nobody waits for it.
+void Islands::watch(const Standing& standing) {
+  const Watching& watching = racing_.watching;
+  if (!watching.due(standing.island, standing.generation, options_.generations)) return;
+  const PhaseScope evaluating(times_, "evaluating");
+  const TokenDraw& draw = *watching.draw;
+  const Assignment& incumbent = standing.incumbent;
+  const auto found = racing_.losses(incumbent, std::span(&incumbent, 1), draw, [&] { return stop(); });
+  if (!found) return;
+  const std::vector<double> sums = segment_sums(found->front(), draw);
+  const double sum = std::accumulate(sums.begin(), sums.end(), 0.0);
+  const Watched watched{standing.island, standing.generation, sum / static_cast<double>(draw.predicted())};
+  if (!all_.is_root()) return announcements_.tell(watched);
+  if (racing_.watched) racing_.watched(watched);
 }
 
 /// The island whose next chunk is this rank's to measure, if it is known yet.
@@ -297,6 +319,11 @@ std::vector<Standing> Islands::run() {
   std::vector<Standing> last;
   for (std::int64_t island = 0; island < options_.islands; ++island)
     last.push_back(known_.standing(island, options_.generations));
+  if (racing_.others > 0) {
+    std::vector<std::vector<Assignment>> mine;
+    for (const OwnIsland& own : own_) mine.push_back(own.race.best_challengers(racing_.others));
+    share_others(all_, group_, mine, last);
+  }
   return last;
 }
 

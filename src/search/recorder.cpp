@@ -112,6 +112,7 @@ void Recorder::begin_manifest(const Population& population) {
   manifest["generations"] = population.generation;
   manifest["evaluations"] = evaluations;
   manifest["seconds"] = elapsed();
+  if (!choices_.is_null()) manifest["choices"] = choices_;
 }
 
 void Recorder::comparison(const Population& population, const Comparison& comparison) {
@@ -183,6 +184,8 @@ std::optional<SearchCheckpoint> open_run(const Communicator& comm, const RunFold
       if (setup.options.fresh) folder.clear(false);
       folder.begin(setup.options.config_ini);
       if (!setup.timed.empty()) folder.write_text("latency.csv", setup.timed);
+      if (setup.options.evolution.strategy == StrategyKind::racing)
+        folder.append_archive(setup.archive.text());
       start = {setup.identity, first_population(setup, strategy), 0};
       folder.write_uniform(to_text(setup.space, setup.budgets.front().uniform()));
       folder.write_start(to_text(setup.space, start.population.islands.front().elites.front().assignment));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "choice_contest.hpp"
 #include "eval_parts.hpp"
 #include "setup.hpp"
 
@@ -19,6 +20,7 @@
 #include <galapagos/search/race.hpp>
 #include <galapagos/search/run_folder.hpp>
 #include <galapagos/search/strategy.hpp>
+#include <galapagos/search/watched.hpp>
 
 namespace galapagos {
 
@@ -46,6 +48,9 @@ class Recorder {
   /// Of races: what an earlier run has measured, and what is measured now.
   std::string measured() const { return folder_.read_archive(); }
   void measured(const std::string& lines) { folder_.append_archive(lines); }
+  /// Of races, too: on what is held back.
+  std::set<std::pair<std::int64_t, std::int64_t>> watched_before() const { return folder_.watched(); }
+  void watched(const Watched& watched);
   /// How an island of a race stands that began at `start`.
   void standing(const Standing& standing, const Population& start);
   /// Of one size: the best, and a comparison of the islands' last.
@@ -58,6 +63,8 @@ class Recorder {
   const std::vector<Candidate>& compared() const { return compared_; }
   /// What whole models took; `best` in place of what was the best before, where that missed the target.
   void timed(const Json& latency, const std::optional<Candidate>& best, std::span<const double> extra);
+  /// How the questions at the end came out, before what is chosen by them: choices.jsonl, and the manifest.
+  void choices(const std::vector<ChoiceContest>& contests);
   /// Adds where the time went to the manifest, and says how well losses were predicted.
   void finish(const RunReport& report);
 
@@ -80,6 +87,7 @@ class Recorder {
   std::int64_t generations_before_;
   std::optional<Progress> progress_;
   Json manifest_;
+  Json choices_;  // of the manifest; null where no questions were asked
   std::vector<Candidate> compared_;
   RankSums ranks_so_far_, surrogate_ranks_so_far_;                       // of all islands
   std::optional<std::set<std::pair<std::int64_t, std::int64_t>>> told_;  // islands and generations of races

@@ -22,13 +22,23 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* migrations_header = "generation,from,to,fitness\n";
+constexpr const char* watched_header = "generation,island,fitness,tokens\n";
+
+/// Generation and number of an island from a line of four values; nothing where it is another.
+std::optional<std::pair<std::int64_t, std::int64_t>> numbers_of(const std::string& line) {
+  std::int64_t generation = 0, island = 0;
+  if (std::count(line.begin(), line.end(), ',') != 3 ||
+      std::sscanf(line.c_str(), "%" SCNd64 ",%" SCNd64 ",", &generation, &island) != 2)
+    return std::nullopt;
+  return std::pair(island, generation);
+}
 
 }  // namespace
 
 OwnFiles search_files() {
   return {"config.ini*",     "manifest.json*", "metrics.jsonl*", "candidates.jsonl*", "migrations.csv*",
           "checkpoint*.h5*", "best.txt*",      "uniform.txt*",   "start.txt*",        "levels.json*",
-          "archive.jsonl*",  "best-*.txt*",    "front.csv*",     "latency.csv*"};
+          "archive.jsonl*",  "best-*.txt*",    "front.csv*",     "choices.jsonl*",    "watched.csv*",   "latency.csv*"};
 }
 
 Found RunFolder::found() const {
@@ -57,8 +67,8 @@ void RunFolder::clear(bool only_check) const {
 void RunFolder::begin(const std::string& config_ini) const {
   check_found(Resume::no, found(), "search", path_.string());
   make_folders(path_);
-  for (const char* name :
-       {"levels.json", "archive.jsonl", "latency.csv"})  // of a search that was not removed as a whole
+  for (const char* name : {"levels.json", "archive.jsonl", "watched.csv",
+                           "choices.jsonl", "latency.csv"})  // of a search that was not removed as a whole
     fs::remove(path_ / name);
   write_file_atomically(path_ / "config.ini", config_ini);
   write_file_atomically(path_ / "migrations.csv", migrations_header);
@@ -151,7 +161,8 @@ void RunFolder::mend_races(std::int64_t lag) const {
   for (const char* name : {"archive.jsonl", "metrics.jsonl"}) {
     filter_lines(path_ / name, [](const std::string& line) {
       const Json json = Json::parse(line, nullptr, false);
-      return json.is_object() && json.contains("island") && json.contains("generation");
+      const bool whole = json.is_object() && json.contains("island") && json.contains("generation");
+      return whole || (json.is_object() && json.contains("archive"));
     });
   }
   std::map<std::int64_t, std::int64_t> last;
@@ -161,13 +172,12 @@ void RunFolder::mend_races(std::int64_t lag) const {
     return json["generation"].get<std::int64_t>() <= last[json["island"].get<std::int64_t>()] - lag;
   });
   const auto kept = told();
-  filter_lines(path_ / "migrations.csv", [&](const std::string& line) {
-    std::int64_t generation = 0, from = 0;
-    return line + "\n" == migrations_header ||
-           (std::count(line.begin(), line.end(), ',') == 3 &&
-            std::sscanf(line.c_str(), "%" SCNd64 ",%" SCNd64 ",", &generation, &from) == 2 &&
-            kept.contains({from, generation}));
-  });
+  const auto stays = [&](const std::string& line) {
+    const auto numbers = numbers_of(line);
+    return line + "\n" == migrations_header || line + "\n" == watched_header ||
+           (numbers && kept.contains(*numbers));
+  };
+  for (const char* name : {"migrations.csv", "watched.csv"}) filter_lines(path_ / name, stays);
 }
 
 std::set<std::pair<std::int64_t, std::int64_t>> RunFolder::told() const {
@@ -181,6 +191,24 @@ std::set<std::pair<std::int64_t, std::int64_t>> RunFolder::told() const {
       told.emplace(json["island"].get<std::int64_t>(), json["generation"].get<std::int64_t>());
   }
   return told;
+}
+
+void RunFolder::append_watched(std::int64_t island, std::int64_t generation, double fitness,
+                               std::int64_t tokens) const {
+  const fs::path path = path_ / "watched.csv";
+  append_text(path, fmt::format("{}{},{},{},{}\n", fs::exists(path) ? "" : watched_header, generation, island,
+                                fitness, tokens));
+}
+
+std::set<std::pair<std::int64_t, std::int64_t>> RunFolder::watched() const {
+  std::set<std::pair<std::int64_t, std::int64_t>> watched;
+  const fs::path path = path_ / "watched.csv";
+  if (!fs::exists(path)) return watched;
+  std::istringstream lines(read_file(path));
+  for (std::string line; std::getline(lines, line);) {
+    if (const auto numbers = numbers_of(line)) watched.insert(*numbers);
+  }
+  return watched;
 }
 
 void RunFolder::append_migration(const Migration& migration, std::int64_t generation, double fitness) const {

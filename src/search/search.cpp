@@ -1,4 +1,5 @@
 #include "answers.hpp"
+#include "choice_end.hpp"
 #include "followers.hpp"
 #include "gradient_start.hpp"
 #include "learned_start.hpp"
@@ -33,8 +34,6 @@ std::string count(std::int64_t number) {
 /// What is asked of a race that it does not do.
 void warn_of_races(const SearchSetup& setup) {
   const EvolutionOptions& evolution = setup.options.evolution;
-  if (evolution.eval_every > 0)
-    log_warning("--eval-every is not for racing, whose islands are compared at the end alone");
   if (evolution.topology.most_migrants() > 1)
     log_warning("in races only the incumbent of an island migrates, however many --migrants");
   if (evolution.racing.held_back > 0 && setup.blocks.held_back.tokens.empty())
@@ -53,6 +52,10 @@ void log_beginning(const SearchSetup& setup, const ReplicaGrid& grid) {
                               : fmt::format("{} replicas of {} shards", grid.replicas(), grid.shards()),
            setup.options.evolution.generations, setup.options.evolution.offspring,
            count(static_cast<std::int64_t>(setup.pools.compared.tokens.size())));
+  if (!setup.options.archive.empty()) {
+    log_info("{} measurements are known from another race, {}", count(std::ssize(setup.archive.known)),
+             setup.options.archive.string());
+  }
   const FineTuning& tuning = setup.options.tuning;
   if (!trains(setup.options.evolution) &&
       (!setup.options.training_data.empty() || tuning.unmasked ||
@@ -98,6 +101,11 @@ Followers::Work measurements(Replica& replica, const Shards& shards, const Searc
     learning.model.reset();
     return replica.losses(setup.options.fitness, base, candidates, setup.pools.compared, draw, answers, stop);
   };
+  work.choices = [&](const Assignment& base, std::span<const Assignment> candidates, const TokenDraw& draw,
+                     const std::function<bool()>& stop) {
+    learning.model.reset();
+    return replica.losses({FitnessKind::nll, 0}, base, candidates, setup.choices.tokens, draw, {}, stop);
+  };
   work.extra = [&](const Assignment& assignment, std::size_t item) {
     const EvalPart& piece = parts[item];
     return replica
@@ -122,8 +130,14 @@ void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& str
   observer.generation = [&](const Population& population, std::span<const Migration> migrations) {
     recorder->generation(population, migrations);
   };
+  const bool asks = setup.choices.count() > 0;
+  std::optional<Comparison> last_compared;  // on the root, where questions are asked at the end
   observer.comparison = [&](const Population& population, const Comparison& comparison) {
-    recorder->comparison(population, comparison);
+    if (asks && population.generation >= setup.options.evolution.generations) {
+      last_compared = comparison;
+    } else {
+      recorder->comparison(population, comparison);
+    }
   };
   const Interrupted any_interrupted = [&] {
     auto reason = interrupted();
@@ -139,11 +153,16 @@ void lead(const ReplicaGrid& grid, const SearchSetup& setup, const Strategy& str
                              any_interrupted, times);
   }
   if (leads_races) {
-    lead_races(grid.same_shard(), setup, start, near, led.losses, evaluator, recorder, any_interrupted,
-               times);
+    lead_races(grid.same_shard(), setup, start, near, led.losses, led.choices, evaluator, recorder,
+               any_interrupted, times);
   } else {
-    evolve(grid.same_shard(), setup.space, strategy, setup.options.evolution, setup.pools, std::move(start),
-           evaluator, observer, any_interrupted, &times);
+    const Population last =
+        evolve(grid.same_shard(), setup.space, strategy, setup.options.evolution, setup.pools,
+               std::move(start), evaluator, observer, any_interrupted, &times);
+    if (asks) {
+      end_by_choices(grid.same_shard(), setup, last, std::move(last_compared), led.choices, evaluator,
+                     recorder, any_interrupted, times);
+    }
   }
   latency.meet(grid.same_shard(),
                {near.empty() ? EndLosses() : near.front(), evaluator, recorder, any_interrupted, times});

@@ -61,6 +61,9 @@ void bind_racing(Options& list, SearchOptions& options) {
   list.add("held-back", racing.held_back,
            "share of the calibration data on which racing only chooses its end",
            {.least = 0, .most = 0.9, .decides = races, .indirectly = true});
+  list.add("archive", options.archive,
+           "archive.jsonl of another race on the same tokens: what it measured is known from the beginning",
+           {.indirectly = true});
   list.add("lag", racing.lag, "generations of racing that begin before the one before them has ended",
            {.least = 0, .most = 1000, .decides = races, .indirectly = true});
   list.add_text(
@@ -181,7 +184,12 @@ void bind(Options& list, SearchOptions& options) {
            {.least = 0, .indirectly = true});
   list.add("eval-data", options.eval_data, "files for the perplexity of the best at each comparison",
            {.indirectly = true});
-  list.add("eval-every", evolution.eval_every, "generations between comparisons; 0: only at the end",
+  list.add("choices", options.choices,
+           "JSON lines of multiple-choice questions (context, choices, answer), by which the best at the end "
+           "is chosen where they surely tell",
+           {.indirectly = true});
+  list.add("eval-every", evolution.eval_every,
+           "generations between comparisons, in races between looks at what is held back; 0: only at the end",
            {.least = 0, .decides = true});
   list.add("seed", evolution.seed, "of all random numbers", {.decides = true});
   list.add_choice("level-cache", options.level_cache, "level cache",
@@ -211,6 +219,9 @@ void resolve(SearchOptions& options) {
                        "leave it out, or use the strategy evolution");
     }
     evolution.stages = {{1, evolution.racing.tokens, 0}};  // a heat, as far as others ask
+  } else if (!options.archive.empty()) {
+    throw UsageError("only races go on with what another one measured", "--archive",
+                     "leave it out, or use --strategy racing");
   }
   if (evolution.strategy == StrategyKind::sensitivity) evolution.generations = 0;
   if (options.nested && options.targets.size() < 2)

@@ -21,14 +21,13 @@ std::string count(std::int64_t number) {
   return human_count(static_cast<std::uint64_t>(number));
 }
 
-/// What decides the course of a search; --resume compares it.
-std::string identity_of(const SearchSetup& setup, const std::string& model_fingerprint) {
+/// The files that decide what a candidate loses.
+Json identity_of_files(const SearchSetup& setup, const std::string& model_fingerprint) {
   Hash64 orders;
   for (const ModuleChoices& module : setup.space.modules) {
     for (const auto& kept : module.kept) orders.add(std::as_bytes(std::span(kept)));
   }
-  const EvolutionOptions& evolution = setup.options.evolution;
-  Json json;  // files first: where they differ, a refusal names them
+  Json json;
   json["model"] = model_fingerprint;
   json["database"] = hex64(orders.value());
   const DatabaseHeader& header = setup.database->header();
@@ -38,6 +37,25 @@ std::string identity_of(const SearchSetup& setup, const std::string& model_finge
   if (!header.path.empty()) json["database-path"] = header.path;
   if (!header.compensation.empty()) json["database-compensate"] = header.compensation;
   json["calibration"] = hex64(setup.pools.compared.fingerprint());
+  return json;
+}
+
+/// What decides the result of a measurement in a race.
+Json measured_by(const SearchSetup& setup, const std::string& model_fingerprint) {
+  Json json = identity_of_files(setup, model_fingerprint);
+  const SearchOptions& options = setup.options;
+  json["fitness"] = name_of(options.fitness.kind);
+  if (options.fitness.kind == FitnessKind::sparse_kl) json["kl-topk"] = options.fitness.top_k;
+  json["precision"] = name_of(setup.precision);
+  json["block-tokens"] = options.evolution.racing.tokens;
+  json["held-back"] = options.evolution.racing.held_back;
+  return json;
+}
+
+/// What decides the course of a search; --resume compares it.
+std::string identity_of(const SearchSetup& setup, const std::string& model_fingerprint) {
+  const EvolutionOptions& evolution = setup.options.evolution;
+  Json json = identity_of_files(setup, model_fingerprint);  // first: where they differ, a refusal names them
   json.update(deciding(setup.options));
   for (const char* name : {"target-params", "target-sparsity", "target-memory"})
     json.erase(name);  // "parameters" stands for them
@@ -67,6 +85,8 @@ std::string identity_of(const SearchSetup& setup, const std::string& model_finge
   json["compare-tokens"] = evolution.compare_tokens;
   for (const TokenSet& set : setup.eval_sets) json["eval-data"].push_back(hex64(set.fingerprint()));
   json["precision"] = name_of(setup.precision);
+  if (setup.choices.count() > 0) json["choices"] = hex64(setup.choices.fingerprint());
+  if (!setup.archive.fingerprint.empty()) json["archive"] = setup.archive.fingerprint;
   return json.dump();
 }
 
@@ -161,11 +181,14 @@ void check_stages(SearchSetup& setup) {
   setup.options.evolution.compare_tokens = compare_tokens(setup.options.evolution, pool);
 }
 
-/// What racing makes of the pool; the end is then chosen on what is held back.
-void cut_pool(SearchSetup& setup) {
+/// What racing makes of the pool; the end is then chosen on what is held back. Another race's archive says
+/// how it is cut.
+void cut_pool(SearchSetup& setup, const Json& measured, const std::string& archive) {
   EvolutionOptions& evolution = setup.options.evolution;
+  const std::string path = setup.options.archive.string();
+  const std::uint64_t seed = path.empty() ? evolution.seed : blocks_seed_of(archive, measured, path);
   setup.blocks = cut_blocks(setup.pools.compared, evolution.racing.tokens, evolution.racing.held_back,
-                            stream(evolution.seed, 0, 0, 0, Draw::blocks));
+                            stream(seed, 0, 0, 0, Draw::blocks));
   setup.pools.held_back = setup.blocks.held_back.sequences;
   const TokenSet& pool = setup.pools.compared;
   auto left = std::ssize(pool.tokens);
@@ -177,6 +200,10 @@ void cut_pool(SearchSetup& setup) {
                      "--gradient-tokens", "give more calibration data, or fewer tokens");
   }
   if (!setup.pools.held_back.empty()) evolution.compare_tokens = std::ssize(setup.blocks.held_back.tokens);
+  setup.archive.header = archive_header(measured, seed);
+  if (path.empty()) return;
+  setup.archive.known = known_trials(archive, setup.space, setup.blocks.raced, path);
+  setup.archive.fingerprint = fingerprint_of(setup.archive.known, seed);
 }
 
 }  // namespace
@@ -235,11 +262,19 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, con
   for (const std::filesystem::path& file : options.eval_data) {
     setup.eval_sets.push_back(load_model_sequences(comm, {file}, options.model, setup.config, request));
   }
+  if (!options.choices.empty())
+    setup.choices = load_choices(comm, options.choices, options.model, setup.config, options.add_bos);
+  std::string archive;
+  if (!options.archive.empty()) {
+    agree_at_root(comm, [&] { archive = read_known_archive(options.archive, options.output); });
+    archive = comm.broadcast_string(archive);
+  }
   agree(comm, [&] {
     check_stages(setup);
-    if (options.evolution.strategy == StrategyKind::racing) cut_pool(setup);
+    if (options.evolution.strategy == StrategyKind::racing)
+      cut_pool(setup, measured_by(setup, fingerprint), archive);
   });
-  setup.longest = request.sequence_length;
+  setup.longest = std::max(request.sequence_length, setup.choices.longest());
   setup.identity = identity_of(setup, fingerprint);
   return setup;
 }

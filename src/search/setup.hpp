@@ -1,5 +1,6 @@
 #pragma once
 
+#include "run_archive.hpp"
 #include "timing_choice.hpp"
 
 #include <cstdint>
@@ -7,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/search/choice_questions.hpp>
 #include <galapagos/search/population.hpp>
 #include <galapagos/search/search_options.hpp>
 #include <galapagos/search/strategy.hpp>
@@ -24,7 +26,9 @@ struct SearchSetup {
   std::vector<Budget> budgets;  ///< one (TrueLatency makes it), or one for each size, the largest first
   TokenPools pools;
   TokenBlocks blocks;  ///< of the pool, for the strategy racing
+  RunArchive archive;  ///< what archive.jsonl begins with, for that strategy
   std::vector<TokenSet> eval_sets;
+  ChoiceQuestions choices;  ///< none where none are asked
   DType precision = DType::f32;
   std::string start_name;  ///< "sensitivity", "uniform", "random" or the file that was given
   std::string identity;

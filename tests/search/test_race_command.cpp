@@ -51,7 +51,8 @@ std::string findings(const fs::path& run) {
       CHECK(lines.insert(file.filename().string() + ": " + line).second);
     }
   };
-  for (const char* name : {"archive.jsonl", "metrics.jsonl", "migrations.csv"}) add(run / name);
+  for (const char* name : {"archive.jsonl", "metrics.jsonl", "migrations.csv", "watched.csv"})
+    add(run / name);
   std::string all;
   for (const std::string& line : lines) all += line + "\n";
   for (const char* name : {"best.txt", "best-0.2.txt", "best-0.35.txt", "best-0.5.txt", "front.csv"})
@@ -124,6 +125,40 @@ TEST_CASE("a race that is killed at any moment goes on to the same end, also for
   CHECK(stopped.code == 75);
   CHECK(count_lines(stopped.errors, "galapagos: stopped by --max-walltime") == 1);
   CHECK(count_lines(stopped.errors, "error") == 0);
+}
+
+TEST_CASE("incumbents are watched on what is held back, without influence", "[racing]") {
+  const test::TemporaryFolder folder;
+  const auto race_of = [](const fs::path& run) {
+    std::string all = content(run / "best.txt") + content(run / "migrations.csv");
+    std::istringstream lines(content(run / "archive.jsonl"));
+    std::set<std::string> trials;
+    for (std::string line; std::getline(lines, line);) trials.insert(line);
+    for (const std::string& line : trials) all += line + "\n";
+    return all;
+  };
+  const Change watched = {{"--eval-every", "2"}, {"--migrants", "1"}, {"--migration-interval", "100"}};
+  Change unwatched = watched;
+  unwatched["--eval-every"] = "0";
+  REQUIRE(run_galapagos(2, words_of(folder / "unwatched", unwatched)).code == 0);
+  CHECK(!fs::exists(folder / "unwatched" / "watched.csv"));
+  std::string expected;
+  for (const int ranks : {1, 2, 5}) {
+    const fs::path run = folder / std::to_string(ranks);
+    if (ranks == 2) {  // killed between
+      run_galapagos(3, words_of(run, watched), 60,
+                    [&] { return count_lines(content(run / "watched.csv"), ",") >= 3; });
+    }
+    const Ended ended = run_galapagos(ranks, words_of(run, watched));
+    INFO(ended.errors);
+    REQUIRE(ended.code == 0);
+    CHECK(race_of(run) == race_of(folder / "unwatched"));
+    if (ranks == 1) expected = findings(run);
+    CHECK(findings(run) == expected);
+    CHECK(count_lines(content(run / "watched.csv"), ",") == 1 + 2 * 3);  // generations 2 and 4 of 6
+    CHECK(count_lines(content(run / "watched.csv"), "generation,island,fitness,tokens") == 1);
+    CHECK(count_lines(ended.errors, "--eval-every") == 0);
+  }
 }
 
 TEST_CASE("a front has a best assignment for every size, the same after a kill", "[racing]") {
@@ -257,4 +292,102 @@ TEST_CASE("a race or a front that cannot be is refused", "[racing]") {
   const Ended ended = run_galapagos(2, words_of(run, {{"--generations", "8"}}));
   CHECK(ended.code == 3);
   CHECK(count_lines(ended.errors, "archive.jsonl") == 1);
+}
+
+TEST_CASE("a race goes on from what another one has measured", "[racing]") {
+  const test::TemporaryFolder folder;
+  const fs::path first = folder / "first", archive = first / "archive.jsonl";
+  REQUIRE(run_galapagos(3, words_of(first)).code == 0);
+  const auto measured = [](const fs::path& run, bool told) {
+    std::multiset<std::pair<std::string, std::int64_t>> found;
+    std::istringstream lines(content(run / "archive.jsonl"));
+    for (std::string line; std::getline(lines, line);) {
+      const Json json = parse_json(line, "archive.jsonl");
+      if (json.contains("levels") && (json.at("generation") == 0) == told)
+        found.emplace(json.at("levels").dump(), json.at("block").get<std::int64_t>());
+    }
+    return found;
+  };
+  const auto known = measured(first, false);
+  // Another seed, number of islands and length, and a target of another kind.
+  for (const char* target : {"--target-level", "--target-sparsity"}) {
+    Change next = {{"--archive", archive.string()}, {"--seed", "17"},        {"--islands", "2"},
+                   {"--generations", "5"},          {"--target-level", "-"}, {"--eval-data", "-"}};
+    next[target] = target[9] == 'l' ? "3" : "0.4";
+    std::string expected;
+    for (const int ranks : {1, 2, 4}) {
+      const fs::path run = folder / (target + std::to_string(ranks));
+      if (ranks == 4) {  // killed on the way
+        run_galapagos(3, words_of(run, next), 60,
+                      [&] { return count_lines(content(run / "metrics.jsonl"), "\"challengers\"") >= 3; });
+      }
+      const Ended ended = run_galapagos(ranks, words_of(run, next));
+      INFO(ended.errors);
+      REQUIRE(ended.code == 0);
+      if (ranks == 1) {
+        expected = findings(run);
+        CHECK(count_lines(ended.errors, "measurements are known from another race") == 1);
+      }
+      CHECK(findings(run) == expected);
+      const auto here = measured(run, false), told = measured(run, true);
+      for (const auto& one : here) CHECK(!known.contains(one));
+      CHECK(std::set(told.begin(), told.end()) == std::set(known.begin(), known.end()));
+      CHECK(read_json(run / "manifest.json").at("evaluations") == here.size());
+      CHECK(!here.empty());
+    }
+    // The next one is told of both by the archive of this one.
+    const fs::path last = folder / (target + std::string("last"));
+    next["--archive"] = (folder / (target + std::string("1")) / "archive.jsonl").string();
+    next["--seed"] = "18";
+    REQUIRE(run_galapagos(2, words_of(last, next)).code == 0);
+    CHECK(measured(last, true).size() == measured(folder / (target + std::string("1")), true).size() +
+                                             measured(folder / (target + std::string("1")), false).size());
+  }
+
+  // Without the archive it was begun with, or with another one, it does not go on.
+  const fs::path begun = folder / "--target-level1";
+  Change next = {{"--seed", "17"}, {"--islands", "2"}, {"--generations", "7"}, {"--eval-data", "-"}};
+  const auto stays = [&](const std::string& reason) {
+    const Ended ended = run_galapagos(2, words_of(begun, next));
+    CHECK(ended.code == 3);
+    CHECK(count_lines(ended.errors, "galapagos: error:") == 1);
+    CHECK(count_lines(ended.errors, reason) == 1);
+  };
+  stays("'archive' was");
+  std::string fewer = content(archive);
+  fewer.erase(fewer.rfind('\n', fewer.size() - 2) + 1);
+  test::write_text(folder / "fewer.jsonl", fewer);
+  next["--archive"] = (folder / "fewer.jsonl").string();
+  stays("'archive' was");
+
+  std::vector<Refusal> all;
+  const auto refused = [&](Change change, const std::string& reason, int code = 3) {
+    change.try_emplace("--archive", archive.string());
+    all.push_back({[=, &folder](int ranks) { return words_of(folder / std::to_string(ranks), change); }, code,
+                   reason, folder / "1"});
+  };
+  const auto damaged = [&](const std::string& name, const std::string& from, const std::string& to) {
+    std::string text = content(archive);
+    text.replace(text.find(from), from.size(), to);
+    test::write_text(folder / name, text);
+    return Change{{"--archive", (folder / name).string()}};
+  };
+  refused({{"--strategy", "evolution"}}, "--archive", 2);
+  refused({{"--archive", (folder / "nowhere.jsonl").string()}}, "nowhere.jsonl");
+  refused({{"--archive", (first / "metrics.jsonl").string()}}, "no archive of a race");
+  refused({{"--archive", (first / "manifest.json").string()}}, "no archive of a race");
+  refused({{"--fitness", "tv"}}, "another --fitness");
+  refused({{"--block-tokens", "150"}}, "another --block-tokens");
+  refused({{"--held-back", "0.5"}}, "another --held-back");
+  refused({{"--calibration-tokens", "1900"}}, "another --calibration");
+  refused({{"--sequence-length", "64"}}, "another --calibration");
+  refused({{"--precision", "fp32"}}, "another --precision");
+  refused(damaged("block", "\"block\":", "\"block\":77"), "line ");
+  refused(damaged("levels", "\"levels\":[", "\"levels\":[1,"), "line 2 of the archive is damaged");
+  refused(damaged("line", "\n{", "\n<"), "line 2 of the archive is damaged");
+  refused(damaged("head", "\"archive\":1", "\"archive\":9"), "format 9");
+  refused(damaged("seed", "\"blocks-seed\":", "\"blocks-seed\":-"), "first line is damaged");
+  refused(damaged("database", "\"database\":\"", "\"database\":\"0"), "another --database");
+  refused(damaged("model", "\"model\":\"", "\"model\":\"0"), "another --model");
+  check_refused(all);
 }

@@ -1,6 +1,7 @@
 #include "assignment/small_space.hpp"
 #include "support/catch.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -72,7 +73,8 @@ struct Hooks {
   std::function<void(const Assignment& candidate, std::int64_t block)> before;
   std::function<std::optional<std::string>()> interrupted = [] { return std::nullopt; };
   std::vector<MeasuredTrial> saved;
-  bool broken = false;  // no loss is finite
+  bool broken = false;               // no loss is finite
+  std::vector<MeasuredTrial> known;  // by another race
 };
 
 // What a race came to: how its islands stand at the end, on every rank; what rank 0 was told.
@@ -87,6 +89,8 @@ struct Outcome {
 Outcome run(const Communicator& comm, const SyntheticRaces& races, const Hooks& hooks = {}) {
   Outcome outcome;
   Racing racing{races.budgets, races.blocks.raced, {}, {}, {}, hooks.interrupted, hooks.saved, races.near};
+  racing.others = 2;
+  racing.known = knowledge_of(races.space, races.budgets, races.options, races.blocks.raced, hooks.known);
   racing.losses = [&](const Assignment&, std::span<const Assignment> candidates, const TokenDraw& draw,
                       const std::function<bool()>& stop) -> std::optional<TokenLosses> {
     std::int64_t block = 0;
@@ -112,8 +116,14 @@ Outcome run(const Communicator& comm, const SyntheticRaces& races, const Hooks& 
     CHECK(outcome.standings.emplace(std::pair(standing.island, standing.generation), standing).second);
   };
   try {
-    for (const Standing& last : race(comm, races.space, races.options, racing, races.starts()))
+    for (const Standing& last : race(comm, races.space, races.options, racing, races.starts())) {
       outcome.text += to_line(last) + "\n";
+      CHECK(last.others.size() <= 2);
+      for (const Assignment& other : last.others) {
+        outcome.text += Json(other).dump() + "\n";
+        CHECK(other != last.incumbent);
+      }
+    }
   } catch (const Error& error) {
     CHECK(error.agreed());
     outcome.code = static_cast<int>(error.code());
@@ -143,9 +153,14 @@ Hooks uneven_paces(const Communicator& world) {
   return hooks;
 }
 
-void check_same_as_alone(const SyntheticRaces& races, const Communicator& world) {
-  const Outcome alone = run(Communicator::self(), races);
-  const Outcome together = run(world, races, uneven_paces(world));
+void check_same_as_alone(const SyntheticRaces& races, const Communicator& world,
+                         const std::vector<MeasuredTrial>& known = {}) {
+  Hooks hooks;
+  hooks.known = known;
+  const Outcome alone = run(Communicator::self(), races, hooks);
+  hooks = uneven_paces(world);
+  hooks.known = known;
+  const Outcome together = run(world, races, hooks);
   CHECK(alone.code == 0);
   CHECK(together.code == 0);
   CHECK(together.text == alone.text);
@@ -360,6 +375,75 @@ TEST_CASE("a race that is interrupted or fails on one rank ends on all, and keep
         CHECK(on.saved.size() == count);
         CHECK(run(world, races, on).text == whole.text);
       }
+    }
+  }
+}
+
+// As another run reads what one has left.
+std::vector<MeasuredTrial> known_of(const SyntheticRaces& races, const std::vector<MeasuredTrial>& trials) {
+  std::string text;
+  for (const MeasuredTrial& trial : trials) text += to_line(trial) + "\n";
+  return known_trials(text, races.space, races.blocks.raced, "lines");
+}
+
+TEST_CASE("what another race has measured is not measured again and is known from the beginning",
+          "[racing]") {
+  const Communicator world = Communicator::world();
+  for (const bool losses : {true, false}) {
+    SyntheticRaces first = losses ? with_end_losses() : SyntheticRaces();
+    first.options.generations = 25;
+    const Outcome before = run(Communicator::self(), first);
+    const std::vector<MeasuredTrial> known = known_of(first, before.trials);
+    std::set<std::pair<Assignment, std::int64_t>> measured;
+    for (const MeasuredTrial& one : known) CHECK(measured.emplace(one.trial.assignment, one.block).second);
+    std::vector<MeasuredTrial> turned = before.trials;
+    std::reverse(turned.begin(), turned.end());
+    for (MeasuredTrial& one : turned) one.generation = one.island = 0;  // as in the archive of who was told
+    CHECK(known_of(first, turned).size() == known.size());
+
+    // Another seed, number of islands and length: with the same target, a smaller, a larger one, several,
+    // and levels that have to sum up.
+    for (const int target : {550, 450, 650, 0, -1}) {
+      SyntheticRaces next = losses ? with_end_losses() : SyntheticRaces();
+      next.options.seed = 5;
+      next.options.generations = 6;
+      next.options.islands = 4;
+      next.options.topology = make_topology("ring", "1", 2, 4, 1);
+      if (target > 0) next.budgets = {Budget::of_parameters(next.space, target)};
+      if (target == 0)
+        next.budgets = {Budget::of_parameters(next.space, 500), Budget::of_parameters(next.space, 700)};
+      if (target < 0) next.budgets = {Budget::of_level(next.space, 2)};
+      Hooks hooks;
+      hooks.known = known;
+      const Outcome outcome = run(Communicator::self(), next, hooks),
+                    without = run(Communicator::self(), next);
+      REQUIRE(outcome.code == 0);
+      std::int64_t told = 0;
+      for (const MeasuredTrial& one : outcome.trials) {
+        CHECK(!measured.contains({one.trial.assignment, one.block}));
+        const std::size_t size = static_cast<std::size_t>(one.island) % next.budgets.size();
+        CHECK(next.budgets[size].met_by(one.trial.assignment));
+        if (one.generation == 1 && one.trial.origin == Origin::immigrant) ++told;
+      }
+      double all = 0, all_without = 0;
+      for (std::int64_t island = 0; island < 4; ++island) {
+        const Standing& last = outcome.standings.at({island, 6});
+        all += next.loss(last.incumbent);
+        all_without += next.loss(without.standings.at({island, 6}).incumbent);
+        std::int64_t trials = 0;
+        for (const MeasuredTrial& one : outcome.trials) trials += one.island == island ? 1 : 0;
+        CHECK(last.evaluations == trials);
+      }
+      INFO(losses << " target " << target << ": " << all << ", without " << all_without);
+      CHECK(all < 1.05 * all_without);
+      if (target != 550) CHECK(told > 0);  // those were moved into the budget
+      check_same_as_alone(next, world, known);
+      check_same_as_alone(next, world, known_of(first, turned));
+      // And gone on with.
+      Hooks on = uneven_paces(world);
+      on.known = known;
+      for (std::size_t i = 0; i < outcome.trials.size(); i += 2) on.saved.push_back(outcome.trials[i]);
+      CHECK(run(world, next, on).text == outcome.text);
     }
   }
 }

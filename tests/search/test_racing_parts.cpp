@@ -273,6 +273,23 @@ TEST_CASE("lines of a race read as they were written, and others are refused", "
   CHECK(!refused_with([](MeasuredTrial&) {}));
   CHECK(refused_with([](MeasuredTrial& wrong) { wrong.block = 2; }));
   CHECK(refused_with([](MeasuredTrial& wrong) { wrong.index = -1; }));
-  CHECK(refused_with([](MeasuredTrial& wrong) { wrong.generation = 0; }));
+  CHECK(refused_with([](MeasuredTrial& wrong) { wrong.generation = -1; }));
   CHECK(refused_with([](MeasuredTrial& wrong) { wrong.sums.pop_back(); }));
+
+  // What a race was told of stands as generation 0 behind a header; another race takes all.
+  MeasuredTrial told = trial, other = trial;
+  told.generation = 0;
+  told.island = 0;
+  other.trial.assignment = {0, 0, 0, 0};
+  other.island = 40;
+  const std::string header = "{\"archive\":1}\n", again = to_line(told) + "\n";
+  CHECK(trials_of(header + line + again, space, options, blocks.raced, "A").size() == 1);
+  CHECK(contains(refused(line + header, options), "line 2"));
+  const std::vector<MeasuredTrial> known =
+      known_trials(header + line + again + to_line(other) + "\n{\"gen", space, blocks.raced, "A");
+  REQUIRE(known.size() == 2);
+  CHECK(known[0].trial.assignment == other.trial.assignment);
+  CHECK(known[1].trial.assignment == trial.trial.assignment);
+  CHECK(contains(message_of<InputError>([&] { known_trials(header + "{}\n", space, blocks.raced, "A"); }),
+                 "line 2 of the archive is damaged"));
 }

@@ -29,4 +29,8 @@ std::vector<Origin> ways_to_breed(const Breeding& breeding);
 ///   expected to gain per cost. Others shrink and grow at random until the budget is met, see restore().
 std::optional<Assignment> breed(Origin way, const Breeding& breeding, RandomStream& random);
 
+/// The parent, of whatever size, brought into the budget by what levels are expected to lose, or at random
+/// where nothing is expected; nothing where that cannot be.
+std::optional<Assignment> moved_into(const Breeding& breeding, RandomStream& random);
+
 }  // namespace galapagos

@@ -25,8 +25,10 @@ struct SearchForecast {
   std::uint64_t node_shared = 0;  ///< the memory that the ranks of a node share: answers, and levels at home
   std::uint64_t answers = 0;      ///< the part of it for the dense model's answers
   std::uint64_t checkpoint = 0;   ///< bytes of the file
-  std::uint64_t archive = 0;      ///< bytes of the file of all that races measure
-  std::int64_t parameters = 0;    ///< of the uniform assignment
+  double asking = 0;              ///< operations of --choices, of all candidates that meet, by all ranks
+  double asking_rank = 0;
+  std::uint64_t archive = 0;          ///< bytes of the file of all that races measure
+  std::int64_t parameters = 0;        ///< of the uniform assignment
   std::int64_t dense_parameters = 0;  ///< of the whole model
   double answering = 0;               ///< operations, by all ranks
   double answering_rank = 0;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <galapagos/assignment/space.hpp>
@@ -78,9 +79,11 @@ struct Experience {
 
 /// The parents of all islands measured on common tokens.
 struct Comparison {
-  std::vector<double> fitness;  ///< of each island's parent
-  std::vector<double> extra;    ///< what Evaluator::extra says of the best one
+  std::vector<double> fitness;             ///< of each island's parent
+  std::vector<double> extra;               ///< what Evaluator::extra says of the best one
+  std::optional<std::size_t> chosen = {};  ///< by something else than fitness
 
+  /// The island of the least fitness, or the one that is chosen.
   std::size_t best() const;
 };
 

@@ -48,7 +48,8 @@ struct Standing {
   double loss = 0;  ///< of the incumbent on those, per token
   double mean = 0;  ///< of the generation's new candidates beyond their incumbent's, per token
   bool improved = false;
-  std::map<Origin, double> shares;  ///< of new candidates, by how they are bred
+  std::map<Origin, double> shares;      ///< of new candidates, by how they are bred
+  std::vector<Assignment> others = {};  ///< at a race's end, where asked for: challengers, the best first
 };
 
 /// What several islands know, which goes to others in logical time.
@@ -72,12 +73,17 @@ class Race {
   Race(const SearchSpace& space, const Budget& budget, const EvolutionOptions& options,
        const std::vector<TokenDraw>& blocks, std::int64_t island, Assignment start, EndLosses near = {});
 
+  /// Before the first generation: what was measured elsewhere, on the same blocks and not again here, and
+  /// whoever of it, or made of it, is to meet the incumbent.
+  void know(std::span<const MeasuredHeat> heats, const std::vector<Trial>& challengers);
   /// The next generation's trials, none twice: 1, 2, ...
   Heat propose(std::int64_t generation, const News& news);
   /// Generations come in order.
   Standing accept(const MeasuredHeat& measured);
 
   const Assignment& incumbent() const { return incumbent_; }
+  /// Challengers that were measured, the best first, as many as `most`.
+  std::vector<Assignment> best_challengers(std::size_t most) const;
 
  private:
   struct Challenger {

@@ -25,10 +25,15 @@ Json to_json(const Standing& standing);
 std::optional<MeasuredTrial> trial_of(const std::string& line, const SearchSpace& space);
 std::optional<Standing> standing_of(const std::string& line, const SearchSpace& space);
 
-/// The trials of an archive's text; a last line without an end is passed over. InputError, naming `where`,
-/// where another line is none of a trial, or is of another search's islands, blocks or modules.
+/// The trials of an archive's text; its header, what its run was told of and a last line without an end are
+/// passed over. InputError, naming `where`, where another line is none of a trial, or is of another search's
+/// islands, blocks or modules.
 std::vector<MeasuredTrial> trials_of(const std::string& text, const SearchSpace& space,
                                      const EvolutionOptions& options, const std::vector<TokenDraw>& blocks,
                                      const std::string& where);
+/// The same of another run's archive, with whatever islands and generations, and what it was told of; each
+/// assignment on each block once, in an order that does not depend on that of the lines.
+std::vector<MeasuredTrial> known_trials(const std::string& text, const SearchSpace& space,
+                                        const std::vector<TokenDraw>& blocks, const std::string& where);
 
 }  // namespace galapagos

@@ -8,8 +8,9 @@
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/core/phase_times.hpp>
-#include <galapagos/search/race_lines.hpp>
+#include <galapagos/search/race_knowledge.hpp>
 #include <galapagos/search/replica.hpp>
+#include <galapagos/search/watched.hpp>
 
 namespace galapagos {
 
@@ -32,6 +33,10 @@ struct Racing {
   std::vector<MeasuredTrial> saved = {};  ///< by an earlier run, the same on every rank
   /// What levels lose near where islands of each budget begin, if that is known: by it exchanges are drawn.
   std::span<const EndLosses> near = {};
+  std::size_t others = 0;  ///< challengers of each island that are told of at the end
+  Watching watching = {};  ///< the same on every rank
+  std::function<void(const Watched&)> watched = {};  ///< on rank 0, once for each
+  RaceKnowledge known = {};                          ///< from another race, the same on every rank
 };
 
 /// Collective. Races on all islands (see Race) from their starts to options.generations; how they end, by

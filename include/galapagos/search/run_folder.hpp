@@ -18,8 +18,8 @@
 namespace galapagos {
 
 /// What a search leaves behind: config.ini, manifest.json, metrics.jsonl, candidates.jsonl,
-/// archive.jsonl, migrations.csv, checkpoint.h5, best.txt, uniform.txt, start.txt, levels.json, latency.csv.
-/// Used on one rank.
+/// archive.jsonl, migrations.csv, watched.csv, choices.jsonl, checkpoint.h5, best.txt, uniform.txt,
+/// start.txt, levels.json, latency.csv. Used on one rank.
 class RunFolder {
  public:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
@@ -69,6 +69,11 @@ class RunFolder {
   void mend_races(std::int64_t lag) const;
   /// Islands and generations of which metrics.jsonl tells.
   std::set<std::pair<std::int64_t, std::int64_t>> told() const;
+  /// watched.csv of a race: the fitness of an island's incumbent on so many tokens held back; islands and
+  /// generations that are there.
+  void append_watched(std::int64_t island, std::int64_t generation, double fitness,
+                      std::int64_t tokens) const;
+  std::set<std::pair<std::int64_t, std::int64_t>> watched() const;
   /// migrations.csv: that an island's best went to others.
   void append_migration(const Migration& migration, std::int64_t generation, double fitness) const;
   void write_manifest(const Json& manifest) const;

@@ -30,12 +30,14 @@ struct SearchOptions : RunOptions {
   std::vector<std::filesystem::path>
       training_data;                    ///< to fine-tune candidates on; none: the calibration data
   std::int64_t calibration_tokens = 0;  ///< of the pool that stages draw from; 0: all there are
+  std::filesystem::path choices;  ///< multiple-choice questions by which the end is chosen; may be empty
   SizeTarget target;
   std::vector<double> targets;  ///< sparsities of a front, ascending; empty: one size
   bool nested = false;          ///< each model of the front holds the smaller ones
   std::string start = "auto";   ///< see make_start()
   bool time_whole = true;       ///< time whole models for a target of latency, where that can be done here
   TimeWhole timer = whole_seconds;  ///< by which
+  std::filesystem::path archive;  ///< of another race, whose measurements are not made again; may be empty
   Fitness fitness;
   FineTuning tuning;
   SearchWords words;
