@@ -60,6 +60,7 @@ std::string identity_of(const SearchSetup& setup, const std::string& model_finge
   for (const char* name : {"target-params", "target-sparsity", "target-memory"})
     json.erase(name);  // "parameters" stands for them
   json["latency-times"] = setup.options.target.table_fingerprint;
+  if (setup.options.target.by_latency()) json["whole-models"] = setup.whole.timing ? "timed" : "not timed";
   json["parameters"] = setup.options.target.parameters.value_or(-1);
   for (const SelectionStage& stage : evolution.stages) {
     json["survivors"].push_back(stage.survivors);

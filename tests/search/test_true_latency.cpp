@@ -176,6 +176,12 @@ TEST_CASE("what was timed is found again, whatever stops a search and on any num
     // It has ended: nothing is timed.
     CHECK(timed.run(timed.options(name, strategy)) == 0);
     CHECK(timed.timings == 0);
+    // Nor is it gone on with where nothing can be: the table is of one thread.
+    {
+      const ops::Context two(Device::cpu, 2);
+      CHECK(timed.run(timed.options(name, strategy)) == static_cast<int>(ExitCode::bad_input));
+    }
+    const ops::Context one(Device::cpu, 1);
     // On one rank.
     if (timed.world.is_root()) {
       CHECK(timed.run(timed.options(name + "-alone", strategy), Communicator::self()) == 0);
