@@ -219,11 +219,12 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   forecast.parameters = space.parameters(uniform);
   forecast.dense_parameters = space.fixed_parameters + space.dense_parameters();
   for (int shard = 0; shard < options.shards; ++shard) {
-    SearchFootprint footprint = search_footprint(
-        space, part_of_space(space, config, shard, options.shards), evolution, options.fitness,
-        options.tuning,
-        {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
-         most_parameters(space, budget), replicas, sizes.device, !options.eval_data.empty() || !options.choices.empty()});
+    SearchFootprint footprint =
+        search_footprint(space, part_of_space(space, config, shard, options.shards), evolution,
+                         options.fitness, options.tuning,
+                         {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
+                          most_parameters(space, budget), replicas, sizes.device,
+                          !options.eval_data.empty() || !options.choices.empty()});
     if (options.target.by_latency() && options.time_whole && options.shards == 1)  // if its table is of there
       footprint.training = std::max(footprint.training, timing_bytes(space, config, options, sizes, budget));
     if (shard == 0 || all_of(footprint) > all_of(forecast.footprint)) forecast.footprint = footprint;

@@ -13,6 +13,7 @@ namespace {
 using Vector = std::vector<double>;
 
 constexpr double memory_of_slope = 0.9, memory_of_squares = 0.95;
+constexpr double least_price = 1e-3;  // of a level that costs nothing, by the greatest
 constexpr int most_corrections = 50;
 
 double dot(const Vector& a, const Vector& b) {
@@ -121,6 +122,7 @@ std::string Relaxation::to_json() const {
   json["settled"] = settled;
   json["slope"] = slope;
   json["squares"] = squares;
+  json["variance"] = variance;
   return json.dump();
 }
 
@@ -129,13 +131,14 @@ Relaxation Relaxation::from_json(const std::string& text, const SearchSpace& spa
   Relaxation found;
   try {
     const Json json = Json::parse(text);
-    found = {json.at("step"), json.at("levels"), json.at("settled"), json.at("slope"), json.at("squares")};
+    found = {json.at("step"),  json.at("levels"),  json.at("settled"),
+             json.at("slope"), json.at("squares"), json.at("variance")};
   } catch (const Json::exception&) {
     found.step = -1;
   }
   const std::size_t modules = space.modules.size();
   bool fits = found.step >= 0;
-  for (const Vector* values : {&found.levels, &found.settled, &found.slope, &found.squares})
+  for (const Vector* values : {&found.levels, &found.settled, &found.slope, &found.squares, &found.variance})
     fits = fits && values->size() == modules;
   for (std::size_t i = 0; fits && i < modules; ++i) {
     const double last = space.modules[i].last();
@@ -153,6 +156,7 @@ Relaxation relaxed(const Assignment& assignment) {
   begin.settled = begin.levels;
   begin.slope.assign(assignment.size(), 0.0);
   begin.squares.assign(assignment.size(), 0.0);
+  begin.variance.assign(assignment.size(), 0.0);
   return begin;
 }
 
@@ -177,19 +181,27 @@ void advance(const SearchSpace& space, const Budget& budget, const RelaxationOpt
     mean = memory_of_slope * mean + (1 - memory_of_slope) * gradient[i];
     slope[i] = mean / (1 - std::pow(memory_of_slope, static_cast<double>(step)));
   }
+  if (step == 1) relaxation.variance.assign(modules, options.spread * options.spread);
   const Vector price = prices(space, budget, relaxation.levels, slope);
-  const double share = static_cast<double>(options.steps - step + 1) / static_cast<double>(options.steps);
+  double most = 0, mean = 0;
+  for (std::size_t i = 0; i < modules; ++i) {
+    most = std::max(most, std::abs(price[i]));
+    mean += std::abs(slope[i]) / static_cast<double>(modules);
+  }
   for (std::size_t i = 0; i < modules; ++i) {
     const double rest = gradient[i] - price[i];
     double& square = relaxation.squares[i];
     square = memory_of_squares * square + (1 - memory_of_squares) * rest * rest;
     const double mean_square = square / (1 - std::pow(memory_of_squares, static_cast<double>(step)));
-    const double scale = std::sqrt(mean_square + price[i] * price[i]);
+    const double noise = mean_square + price[i] * price[i];
+    const double unit = most > 0 ? std::max(std::abs(price[i]), least_price * most) : mean;
+    const double bend = unit / std::max(1.0, relaxation.levels[i]);
+    if (!(bend > 0 && noise > 0)) continue;
+    double& variance = relaxation.variance[i];
+    const double move = variance * bend * rest / (variance * bend * bend + noise);
     const double last = space.modules[i].last();
-    if (scale > 0) {
-      relaxation.levels[i] =
-          std::clamp(relaxation.levels[i] - options.rate * share * (slope[i] - price[i]) / scale, 0.0, last);
-    }
+    relaxation.levels[i] = std::clamp(relaxation.levels[i] - move, 0.0, last);
+    variance = 1 / (1 / variance + bend * bend / noise);
   }
   correct(space, budget, relaxation.levels);
   const std::int64_t half = options.steps / 2;
@@ -205,7 +217,7 @@ EndLosses losses_near(const SearchSpace& space, const Budget& budget, const Rela
   EndLosses losses;
   for (std::size_t i = 0; i < price.size(); ++i) {
     // One that costs nothing still goes where it was learned to go.
-    double unit = std::max(price[i], most > 0 ? 1e-3 * most : 1.0);
+    double unit = std::max(price[i], most > 0 ? least_price * most : 1.0);
     if (!factors.empty()) unit *= factors[i];
     Vector& of_module = losses.emplace_back();
     for (std::int64_t level = 0; level <= space.modules[i].last(); ++level) {

@@ -36,9 +36,10 @@ std::optional<std::pair<std::int64_t, std::int64_t>> numbers_of(const std::strin
 }  // namespace
 
 OwnFiles search_files() {
-  return {"config.ini*",     "manifest.json*", "metrics.jsonl*", "candidates.jsonl*", "migrations.csv*",
-          "checkpoint*.h5*", "best.txt*",      "uniform.txt*",   "start.txt*",        "levels.json*",
-          "archive.jsonl*",  "best-*.txt*",    "front.csv*",     "choices.jsonl*",    "watched.csv*",   "latency.csv*"};
+  return {"config.ini*",     "manifest.json*",  "metrics.jsonl*", "candidates.jsonl*",
+          "migrations.csv*", "checkpoint*.h5*", "best.txt*",      "uniform.txt*",
+          "start.txt*",      "levels.json*",    "archive.jsonl*", "best-*.txt*",
+          "front.csv*",      "choices.jsonl*",  "watched.csv*",   "latency.csv*"};
 }
 
 Found RunFolder::found() const {
@@ -67,8 +68,8 @@ void RunFolder::clear(bool only_check) const {
 void RunFolder::begin(const std::string& config_ini) const {
   check_found(Resume::no, found(), "search", path_.string());
   make_folders(path_);
-  for (const char* name : {"levels.json", "archive.jsonl", "watched.csv",
-                           "choices.jsonl", "latency.csv"})  // of a search that was not removed as a whole
+  for (const char* name : {"levels.json", "archive.jsonl", "watched.csv", "choices.jsonl",
+                           "latency.csv"})  // of a search that was not removed as a whole
     fs::remove(path_ / name);
   write_file_atomically(path_ / "config.ini", config_ini);
   write_file_atomically(path_ / "migrations.csv", migrations_header);

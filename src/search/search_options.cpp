@@ -48,9 +48,9 @@ void bind_learning(Options& list, SearchOptions& options) {
            {.least = 1, .decides = learns, .indirectly = true});
   list.add("gradient-tokens", relaxation.tokens, "of the calibration data in each of them",
            {.least = 2, .decides = learns, .indirectly = true});
-  list.add("gradient-rate", relaxation.rate,
-           "levels that a module may move in the first step, falling to 0 in the last",
-           {.least = 0, .most = 10, .above = true, .decides = learns, .indirectly = true});
+  list.add("gradient-spread", relaxation.spread,
+           "levels by which a module's best one is expected to lie off its first one",
+           {.least = 0, .most = 100, .above = true, .decides = learns, .indirectly = true});
 }
 
 void bind_racing(Options& list, SearchOptions& options) {

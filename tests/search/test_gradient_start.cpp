@@ -177,8 +177,8 @@ TEST_CASE("learning levels with wrong options is refused", "[gradient]") {
   refused({{"--gradient-steps", "0"}}, "--gradient-steps");
   refused({{"--gradient-tokens", "1"}}, "--gradient-tokens");
   refused({{"--gradient-tokens", "2001"}}, "--gradient-tokens");
-  refused({{"--gradient-rate", "0"}}, "--gradient-rate");
-  refused({{"--gradient-rate", "nan"}}, "--gradient-rate");
+  refused({{"--gradient-spread", "0"}}, "--gradient-spread");
+  refused({{"--gradient-spread", "nan"}}, "--gradient-spread");
   refused({{"--strategy", "random"}}, "--start");
   // In a model that norms what its layers' parts put out a blend with nothing is no less than all.
   const std::string gemma = test::data_file("models/gemma3_tiny").string(),

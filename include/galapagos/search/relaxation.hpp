@@ -13,11 +13,12 @@ namespace galapagos {
 
 /// Levels on their way to the least loss of a budget.
 struct Relaxation {
-  std::int64_t step = 0;        ///< that are done
-  RelaxedLevels levels;         ///< of the next step's gradient
-  RelaxedLevels settled;        ///< their mean over the second half of the steps done
-  std::vector<double> slope;    ///< the gradient by each level, smoothed
-  std::vector<double> squares;  ///< of what the gradient has beside the budget's price, smoothed
+  std::int64_t step = 0;         ///< that are done
+  RelaxedLevels levels;          ///< of the next step's gradient
+  RelaxedLevels settled;         ///< their mean over the second half of the steps done
+  std::vector<double> slope;     ///< the gradient by each level, smoothed
+  std::vector<double> squares;   ///< of what the gradient has beside the budget's price, smoothed
+  std::vector<double> variance;  ///< of where each module's level is best, as far as is known; levels^2
 
   /// All of it, to the last bit.
   std::string to_json() const;
@@ -31,10 +32,13 @@ Relaxation relaxed(const Assignment& assignment);
 /// From where another budget's levels have settled, along the costs into this one; no step is done yet.
 Relaxation moved(const SearchSpace& space, const Budget& budget, const Relaxation& from);
 
-/// One step of stochastic gradient descent along the budget: against the gradient of the mean loss less its
-/// part along the costs (the Lagrangian's, its multipliers by least squares), every module's scaled by the
-/// root of the mean square of that and of its level's price. What costs too much then is corrected along the
-/// costs, which are linear between levels; where there is one limit, what is left of it is used.
+/// One step along the budget, by what is left of the gradient of the mean loss without its part along the
+/// costs (the Lagrangian's, its multipliers by least squares). Where a module's level is best is taken to be
+/// normal about where it began, `spread` wide; the rest of the gradient measures how far that is, as a loss
+/// that bends by a level's price over the level would say, with the noise that it has shown: the level goes
+/// to the mean of what is then known (a scalar Kalman filter). So noisy modules stay near their start. What
+/// costs too much then is corrected along the costs, which are linear between levels; where there is one
+/// limit, what is left of it is used.
 void advance(const SearchSpace& space, const Budget& budget, const RelaxationOptions& options,
              const std::vector<double>& gradient, Relaxation& relaxation);
 

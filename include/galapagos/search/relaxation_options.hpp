@@ -8,7 +8,7 @@ namespace galapagos {
 struct RelaxationOptions {
   std::int64_t steps = 100;
   std::int64_t tokens = 2048;  ///< of a step
-  double rate = 0.8;           ///< levels that a module may move in the first step, falling to 0 in the last
+  double spread = 3;           ///< levels by which the best one of a module is expected to lie off its first
 };
 
 }  // namespace galapagos

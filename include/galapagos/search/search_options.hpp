@@ -37,7 +37,7 @@ struct SearchOptions : RunOptions {
   std::string start = "auto";   ///< see make_start()
   bool time_whole = true;       ///< time whole models for a target of latency, where that can be done here
   TimeWhole timer = whole_seconds;  ///< by which
-  std::filesystem::path archive;  ///< of another race, whose measurements are not made again; may be empty
+  std::filesystem::path archive;    ///< of another race, whose measurements are not made again; may be empty
   Fitness fitness;
   FineTuning tuning;
   SearchWords words;
