@@ -111,7 +111,7 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
   // What was learned is compared with what it began at.
   std::int64_t compared = std::max<std::int64_t>(evolution.islands, learns ? 2 : 1);
   if (evolution.strategy == StrategyKind::racing)
-    compared = 2 * evolution.islands;  // and starts, of a front all
+    compared = 2 * evolution.islands + extent.asked;  // and starts, of a front all
   note(evolution.compare_tokens, (compared + replicas - 1) / replicas);
   if (trains(evolution)) {
     const std::int64_t all = space.fixed_parameters + space.dense_parameters();

@@ -224,7 +224,7 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
                          options.fitness, options.tuning,
                          {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
                           most_parameters(space, budget), replicas, sizes.device,
-                          !options.eval_data.empty() || !options.choices.empty()});
+                          !options.eval_data.empty() || !options.choices.empty(), asked_of_races(options)});
     if (options.target.by_latency() && options.time_whole && options.shards == 1)  // if its table is of there
       footprint.training = std::max(footprint.training, timing_bytes(space, config, options, sizes, budget));
     if (shard == 0 || all_of(footprint) > all_of(forecast.footprint)) forecast.footprint = footprint;
@@ -264,7 +264,8 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   const Work work_of_one = compared.training_tokens > 0 ? counter.tuned_fitness(one, compared)
                                                         : counter.fitness(uniform, one, compared.tokens);
   const double measured = work_of_one.operations;
-  forecast.comparison = static_cast<double>(evolution.islands) * measured;
+  const std::int64_t nested = options.nested ? std::ssize(options.targets) : 0;
+  forecast.comparison = static_cast<double>(evolution.islands + asked_of_races(options) + nested) * measured;
   forecast.comparison_rank = static_cast<double>(forecast.islands_of_rank) * measured / options.shards;
   forecast.comparison_moved =
       static_cast<double>(forecast.islands_of_rank) * work_of_one.traffic.moved(options.shards).total();
@@ -275,7 +276,9 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   if (const std::int64_t asked = assumed_choice_tokens(options.choices); asked > 0) {
     const auto most = static_cast<std::int64_t>(most_contestants);
     const std::int64_t met =
-        evolution.strategy == StrategyKind::racing ? most : std::min(most, evolution.islands);
+        evolution.strategy == StrategyKind::racing
+            ? most
+            : std::min(most, evolution.islands / std::max<std::int64_t>(1, std::ssize(options.targets)));
     const std::int64_t sizes_met = std::max<std::int64_t>(1, std::ssize(options.targets));
     forecast.asking = static_cast<double>(met * sizes_met) * counter.fitness(uniform, one, asked).operations;
     forecast.asking_rank = forecast.asking / (replicas * options.shards);

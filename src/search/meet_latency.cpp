@@ -167,7 +167,18 @@ void TrueLatency::meet(const Communicator& comm, const End& end) {
   agree_at_root(comm, [&] { all = end.recorder->compared(); });
   all = shared(comm, std::move(all), setup_.space.modules.size());
   if (!setup_.whole.timing) return record(comm, end, std::nullopt, std::nullopt, all.front().assignment);
-  make_goal(comm, std::nullopt);  // what was asked for, wherever the start lay
+  // What was asked for, wherever the start lay. By a line through a model that was too slow it may be out of
+  // reach: then the search has come as near as it can.
+  const auto within_reach = [&](const std::optional<WholeLatency>& timed) {
+    try {
+      make_goal(comm, timed);
+    } catch (const Error& error) {
+      if (error.code() != ExitCode::usage) throw;  // so on all ranks
+      return false;
+    }
+    return true;
+  };
+  within_reach(std::nullopt);
   struct Timed {
     Candidate candidate;
     WholeLatency took;
@@ -186,7 +197,7 @@ void TrueLatency::meet(const Communicator& comm, const End& end) {
     const bool slow = too_slow(now.took.whole);
     if (!slow && (!met || best.fitness < met->candidate.fitness)) met = now;
     if (!slow && !leaves_room(now.took.whole)) break;
-    make_goal(comm, now.took);
+    if (!within_reach(now.took)) break;
     std::vector<Assignment> others = agree_on(comm, [&] { return near(best, slow, end, all); });
     std::erase_if(others, [&](const Assignment& one) {
       return std::find(seen.begin(), seen.end(), one) != seen.end();

@@ -5,8 +5,11 @@
 #include "island_comparison.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/search/front.hpp>
 
@@ -32,21 +35,30 @@ std::vector<FrontPoint> nested_front(const Communicator& comm, const SearchSetup
                                      const std::function<std::optional<std::string>()>& interrupted,
                                      PhaseTimes& times) {
   std::vector<EndLosses> known = near;
-  if (known.empty() && setup.space.has_end_losses()) {
-    const EndLosses end_losses = perturbed_end_losses(setup.space, 0, RandomStream(0, {}));
-    known.assign(front.size(), end_losses);
+  known.resize(front.size());
+  if (setup.space.has_end_losses()) {
+    for (EndLosses& losses_of_size : known)
+      if (losses_of_size.empty()) losses_of_size = perturbed_end_losses(setup.space, 0, RandomStream(0, {}));
   }
   const std::vector<Assignment> chain =
       agree_on(comm, [&] { return nested(setup.space, setup.budgets, front, known); });
   const Finalists measured(comm, chain, comparison_draw(setup), setup.options.fitness, losses, interrupted,
                            "while nested models are compared", &times);
+  const std::vector<double> fitness = measured.fitness();
   for (std::size_t k = 0; k < front.size(); ++k) {
+    if (!std::isfinite(fitness[k])) {  // so on all ranks
+      agree(comm, [&] {
+        throw NumericalError(fmt::format("the fitness of the nested model of sparsity {} is NaN or infinite",
+                                         front[k].sparsity),
+                             "search", "leave out --nested, or use --precision fp32");
+      });
+    }
     if (comm.is_root()) {
       log_info("sparsity {}: fitness {:.6g} on its own, {:.6g} nested", front[k].sparsity, front[k].fitness,
-               measured.fitness()[k]);
+               fitness[k]);
     }
     front[k].assignment = chain[k];
-    front[k].fitness = measured.fitness()[k];
+    front[k].fitness = fitness[k];
   }
   return front;
 }
@@ -113,14 +125,16 @@ void lead_races(const Communicator& comm, const SearchSetup& setup, const Popula
   // Where they began, too: what was gained may not hold on other tokens.
   const std::size_t began = setup.budgets.size() == 1 && !last.empty() ? 1 : starts.size();
   finalists.insert(finalists.end(), starts.begin(), starts.begin() + static_cast<std::ptrdiff_t>(began));
+  const std::size_t by_fitness = finalists.size();  // the others are only asked the questions
   for (const Standing& standing : last)
     finalists.insert(finalists.end(), standing.others.begin(), standing.others.end());
   const std::string when = "while the islands are compared";
   const Finalists measured(comm, finalists, comparison_draw(setup), setup.options.fitness, losses,
                            interrupted, when, &times);
   const std::vector<double> fitness = measured.fitness();
-  std::vector<FrontPoint> front = agree_on(
-      comm, [&] { return choose_front(setup.options.targets, setup.budgets, measured, last.size()); });
+  std::vector<FrontPoint> front = agree_on(comm, [&] {
+    return choose_front(setup.options.targets, setup.budgets, measured, last.size(), by_fitness);
+  });
   if (setup.choices.count() > 0) {
     std::vector<ChoiceContest> contests = contests_of(setup, front, finalists, fitness);
     hold(comm, contests, setup.choices, setup.options.batch_tokens, choices, interrupted, &times);

@@ -78,6 +78,7 @@ void Recorder::end_races(const std::vector<Standing>& last, const Population& st
       log_info("the start is better than the islands' best on what was held back: it is the best");
     elite.assignment = best.assignment;
     compared.fitness[winner] = best.fitness;
+    compared.chosen = winner;  // whatever its fitness now is beside the others'
   }
   comparison(population, compared);
 }

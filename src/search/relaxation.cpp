@@ -183,9 +183,10 @@ void advance(const SearchSpace& space, const Budget& budget, const RelaxationOpt
   }
   if (step == 1) relaxation.variance.assign(modules, options.spread * options.spread);
   const Vector price = prices(space, budget, relaxation.levels, slope);
-  double most = 0, mean = 0;
+  double most = 0, mean_price = 0, mean = 0;
   for (std::size_t i = 0; i < modules; ++i) {
     most = std::max(most, std::abs(price[i]));
+    mean_price += std::abs(price[i]) / static_cast<double>(modules);
     mean += std::abs(slope[i]) / static_cast<double>(modules);
   }
   for (std::size_t i = 0; i < modules; ++i) {
@@ -193,8 +194,9 @@ void advance(const SearchSpace& space, const Budget& budget, const RelaxationOpt
     double& square = relaxation.squares[i];
     square = memory_of_squares * square + (1 - memory_of_squares) * rest * rest;
     const double mean_square = square / (1 - std::pow(memory_of_squares, static_cast<double>(step)));
-    const double noise = mean_square + price[i] * price[i];
-    const double unit = most > 0 ? std::max(std::abs(price[i]), least_price * most) : mean;
+    const double worth = std::abs(price[i]);
+    const double unit = worth > least_price * most ? worth : most > 0 ? mean_price : mean;
+    const double noise = mean_square + unit * unit;
     const double bend = unit / std::max(1.0, relaxation.levels[i]);
     if (!(bend > 0 && noise > 0)) continue;
     double& variance = relaxation.variance[i];

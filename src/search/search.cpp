@@ -206,6 +206,11 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   Found found = Found::nothing;
   agree_at_root(comm, [&] {  // before the work that comes first
     check_resume(asked);
+    std::error_code none;
+    if (asked.target.by_latency() &&
+        std::filesystem::equivalent(asked.target.latency_table, asked.output / "latency.csv", none))
+      throw UsageError("the table of this very run, which it replaces", "--latency-table",
+                       "copy it elsewhere, or give another --output");
     if (!asked.dry_run) run_lock.emplace(asked.output, true);
     if (asked.fresh) return folder.clear(true);
     found = folder.found();
@@ -222,6 +227,9 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
       if (found == Found::nothing || !setup.whole.timing) return;
       folder.resume(setup.space, setup.identity, setup.options.evolution.islands);  // only to see that it may
       saved = folder.read_text("latency.csv");
+      if (saved.empty())
+        throw InputError("what this search has timed is missing", (asked.output / "latency.csv").string(),
+                         "put it back, or begin anew with --fresh");
     });
     latency.fit_start(comm, comm.broadcast_string(saved), made);
     latency.keep_in(folder);

@@ -43,7 +43,8 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
                             most_parameters(setup.space, setup.budgets.front()),
                             grid.replicas(),
                             device,
-                            !options.eval_data.empty() || !options.choices.empty()};
+                            !options.eval_data.empty() || !options.choices.empty(),
+                            asked_of_races(options)};
   const SearchFootprint footprint = agree_on(comm, [&] {
     const SpacePart part = part_of_space(setup.space, setup.config, grid.shard(), grid.shards());
     SearchFootprint found =

@@ -1,3 +1,6 @@
+#include "choice_contest.hpp"
+
+#include <algorithm>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -202,6 +205,13 @@ void bind(Options& list, SearchOptions& options) {
   bind_computing(list, options);
 }
 
+std::int64_t asked_of_races(const SearchOptions& options) {
+  if (options.choices.empty() || options.evolution.strategy != StrategyKind::racing) return 0;
+  const auto sizes = std::max<std::int64_t>(1, std::ssize(options.targets));
+  // At least one of every island.
+  return std::max(static_cast<std::int64_t>(most_contestants) * sizes, options.evolution.islands);
+}
+
 void check_options(const SearchOptions& options) {
   check_ranges(options);
   const EvolutionOptions& evolution = options.evolution;
@@ -224,6 +234,12 @@ void resolve(SearchOptions& options) {
                      "leave it out, or use --strategy racing");
   }
   if (evolution.strategy == StrategyKind::sensitivity) evolution.generations = 0;
+  if (options.target.by_latency() && !options.choices.empty())
+    throw UsageError("timing whole models may take another one than the questions chose",
+                     "--choices, --latency-table", "give one of the two");
+  if (options.nested && !options.choices.empty())
+    throw UsageError("questions are not asked of models that are made nested after them",
+                     "--nested, --choices", "give one of the two");
   if (options.nested && options.targets.size() < 2)
     throw UsageError("one model holds no other", "--nested", "give several --targets, or leave it out");
   if (!options.targets.empty()) {

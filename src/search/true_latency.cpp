@@ -96,7 +96,8 @@ void TrueLatency::fit_given(const Communicator& comm, SearchSetup& setup) {
     if (budget.met_by(given)) return;
     const auto moved = moved_into(setup.space, budget, given, {}, true);
     const bool by_sums = goal_.costs.sum(given) <= goal_.most;
-    if (!by_sums || moved.empty()) make_start(setup.space, budget, setup.options.start);
+    if (!by_sums || moved.empty() || !too_slow(timed.whole))
+      make_start(setup.space, budget, setup.options.start);
     log_info("{} is too slow when it is timed whole, and made smaller", setup.options.start);
     given = moved.front();
   });

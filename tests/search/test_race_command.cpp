@@ -265,6 +265,7 @@ TEST_CASE("a race or a front that cannot be is refused", "[racing]") {
   refused({{"--breeding", "mutation luck"}}, "\"luck\"");
   refused({{"--breeding", "parent"}}, "--breeding");
   refused({{"--nested", ""}}, "--nested");
+  refused({{"--nested", ""}, {"--choices", "any.jsonl"}}, "--choices");
   const Change no_level = {{"--target-level", "-"}};
   const auto front = [&](const std::string& targets, Change change = {}) {
     change.insert({"--targets", targets});

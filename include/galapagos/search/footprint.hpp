@@ -33,6 +33,7 @@ struct SearchExtent {
   int replicas = 1;                  ///< of the whole search
   Device device = Device::cpu;
   bool evaluates = false;  ///< the best on other text, a batch at a time
+  std::int64_t asked = 0;  ///< candidates that a race compares at its end for the questions
 
   DType activations() const { return ops::activation_type(device, precision); }
 };

@@ -35,8 +35,9 @@ Relaxation moved(const SearchSpace& space, const Budget& budget, const Relaxatio
 /// One step along the budget, by what is left of the gradient of the mean loss without its part along the
 /// costs (the Lagrangian's, its multipliers by least squares). Where a module's level is best is taken to be
 /// normal about where it began, `spread` wide; the rest of the gradient measures how far that is, as a loss
-/// that bends by a level's price over the level would say, with the noise that it has shown: the level goes
-/// to the mean of what is then known (a scalar Kalman filter). So noisy modules stay near their start. What
+/// that bends by a level's price (the mean price where it costs nothing) over the level would say, with the
+/// mean square of such rests and of the price as its noise: the level goes to the mean of what is then known
+/// (a scalar Kalman filter). So modules whose gradient varies much stay near their start. What
 /// costs too much then is corrected along the costs, which are linear between levels; where there is one
 /// limit, what is left of it is used.
 void advance(const SearchSpace& space, const Budget& budget, const RelaxationOptions& options,

@@ -50,6 +50,9 @@ struct SearchOptions : RunOptions {
 
 void bind(Options& list, SearchOptions& options);
 
+/// Of a race with questions: candidates that are compared at the end only to be asked them.
+std::int64_t asked_of_races(const SearchOptions& options);
+
 /// UsageError where a number is out of its range.
 void check_options(const SearchOptions& options);
 /// Makes what stands in `words` to stages and topology, and islands for each of several targets, the first
