@@ -89,13 +89,10 @@ std::optional<RelaxedGradient> gradient_of(const Communicator& comm, const std::
 /// drawn by how near it is. The slopes at both ends of the way average to the difference between its ends.
 RelaxedPoint point_of(const SearchSpace& space, const EvolutionOptions& options, const Relaxation& relaxation,
                       std::size_t piece, std::size_t pieces) {
-  // The last of an odd number has its opposite in another step.
-  const bool alone = piece + 1 == pieces && pieces % 2 == 1;
-  const bool flipped = alone ? relaxation.step % 2 == 1 : piece % 2 == 1;
-  const std::int64_t step = alone ? relaxation.step / 2 * 2 : relaxation.step;
-  return rounded_point(space, relaxation.levels,
-                       stream(options.seed, 0, step, static_cast<std::int64_t>(piece / 2), Draw::rounding),
-                       flipped);
+  const std::int64_t number =
+      relaxation.step * static_cast<std::int64_t>(pieces) + static_cast<std::int64_t>(piece);
+  return rounded_point(space, relaxation.levels, stream(options.seed, 0, number / 2, 0, Draw::rounding),
+                       number % 2 == 1);
 }
 
 bool finite(const RelaxedGradient& gradient) {
