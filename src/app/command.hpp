@@ -71,6 +71,7 @@ void bind(Options& list, EvalRequest& request);
 /// What `galapagos stitch` is asked for.
 struct StitchRequest : RefitOptions {
   std::optional<std::filesystem::path> database, assignment;
+  std::vector<std::string> formats = {"hf"};
   std::optional<Compensation> refit;
   StitchOptions stitch;
 };

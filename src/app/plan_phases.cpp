@@ -263,36 +263,58 @@ void add_refit(const Machine& machine, const ModelSizes& model, const RefitOptio
   if (!forecast.too_small.empty()) phase.warnings.push_back(forecast.too_small);
 }
 
+/// What a format's files hold of the model of an assignment.
+std::int64_t stored_parameters(const ModelSizes& model, const SearchSpace& space,
+                               const Assignment& assignment, const ExportFormat& format,
+                               const ExportOptions& options) {
+  if (!format.smaller) return space.fixed_parameters + space.dense_parameters();
+  if (format.stored_shapes == nullptr) return space.parameters(assignment);
+  HfConfig stored = model.config;
+  stored.layer_shapes = space.shapes(model.config, assignment);
+  stored.layer_shapes = format.stored_shapes(stored, options);
+  return parameters_in_model(stored);
+}
+
 }  // namespace
 
 PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const StitchOptions& options,
                          const DatabaseHeader& header, const SearchSpace& space,
                          const SearchOptions& search) {
-  const std::int64_t dense = space.fixed_parameters + space.dense_parameters();
-  const std::int64_t parameters =
-      options.format->smaller ? space.parameters(make_budget(space, search.target).uniform()) : dense;
-  const std::uint64_t word = size_of(model.stored);
-  const std::uint64_t total = static_cast<std::uint64_t>(parameters) * word;
-  const std::uint64_t files = (total + options.shard_bytes - 1) / options.shard_bytes;
+  const Assignment uniform = make_budget(space, search.target).uniform();
+  std::uint64_t total = 0, largest = 0, files = 0;
+  std::vector<std::string> formats;
+  Json json = Json::object();
+  for (const ExportFormat* format : options.formats) {
+    const std::int64_t parameters = stored_parameters(model, space, uniform, *format, options);
+    const auto bytes = static_cast<std::uint64_t>(static_cast<double>(parameters) *
+                                                  format->bytes_of_element(model.stored, options));
+    const std::uint64_t count = (bytes + options.shard_bytes - 1) / options.shard_bytes;
+    formats.push_back(fmt::format("{}{} parameters, {} in {} file{}",
+                                  options.formats.size() > 1 ? std::string(format->name) + ": " : "",
+                                  count_text(parameters), human_bytes(bytes), count, count == 1 ? "" : "s"));
+    json[format->name] = {{"parameters", parameters}, {"file_bytes", bytes}, {"files", count}};
+    total += bytes;
+    largest = std::max(largest, bytes);
+    files = std::max(files, count);
+  }
   // A file's tensors, and one level as it is widened and put into place.
   const auto level =
       static_cast<std::uint64_t>(model.config.hidden_size * model.config.intermediate_size) * sizeof(float);
-  const std::uint64_t memory = std::min(total, options.shard_bytes) + 2 * level;
+  const std::uint64_t memory = std::min(largest, options.shard_bytes) + 2 * level;
   PlannedPhase phase;
   phase.name = "stitch";
-  phase.rows = {{"model", fmt::format("{} parameters, {} in {} file{}", count_text(parameters),
-                                      human_bytes(total), files, files == 1 ? "" : "s")},
+  phase.rows = {{"model", fmt::format("{}", fmt::join(formats, "; "))},
                 {"memory of a rank",
                  fmt::format("{}; {} of {} ranks write", human_bytes(memory),
                              std::min<std::uint64_t>(files, static_cast<std::uint64_t>(machine.ranks)),
                              machine.ranks)}};
-  phase.json["parameters"] = parameters;
+  phase.json = json.front();
   phase.json["file_bytes"] = total;
-  phase.json["files"] = files;
+  if (options.formats.size() > 1) phase.json["formats"] = std::move(json);
   phase.json["memory"] = {{"total", memory}};
   Clock clock(machine);
   if (options.refit) add_refit(machine, model, *options.refit, header, space, search, files, phase, clock);
-  clock.add("disk", clock.disk(2 * static_cast<double>(total)));
+  clock.add("disk", clock.disk(2 * static_cast<double>(total)));  // what is read, and what is written
   clock.write_to(phase);
   check_rank(phase, memory, machine.host_share(), "use a smaller --shard-size, or fewer ranks per node");
   return phase;

@@ -6,15 +6,15 @@
 namespace galapagos::app {
 
 void bind(Options& list, StitchRequest& request) {
-  list.describe("stitch", "writes the model of an assignment as a checkpoint");
-  list.add("model", request.model, "folder of the unpruned model", {.required = true});
-  list.add("database", request.database, "its pruning database", {.required = true});
-  list.add("assignment", request.assignment, "a level for every module, as best.txt", {.required = true});
-  list.add("output", request.stitch.output, "the new folder", {.required = true});
-  Choices<const ExportFormat*> formats;
-  for (const ExportFormat& format : export_formats()) formats.emplace_back(format.name, &format);
-  list.add_choice("format", request.stitch.format, "format", formats, list_export_formats(true));
-  list.add_bytes("shard-size", request.stitch.shard_bytes, "most bytes of one file");
+  list.describe("stitch", "writes the model of an assignment, or a model as it is, as a checkpoint");
+  list.add("model", request.model, "folder of the unpruned model, or of any to be written in another format",
+           {.required = true});
+  list.add("database", request.database, "its pruning database");
+  list.add("assignment", request.assignment, "with --database: a level for every module, as best.txt");
+  list.add("output", request.stitch.output,
+           "the new folder; of several formats each has one of its name in there", {.required = true});
+  list.add("format", request.formats, "one or several: " + list_export_formats(true));
+  bind(list, static_cast<ExportOptions&>(request.stitch));
   bind_compensation(
       list, "refit", request.refit,
       "fit what is kept of o_proj and down_proj to the unpruned model's hidden states, on this assignment's "
@@ -25,7 +25,9 @@ void bind(Options& list, StitchRequest& request) {
 StitchOptions stitch_options(const Asked<StitchRequest>& asked) {
   StitchOptions options = asked.request.stitch;
   if (!options.output.has_filename()) options.output = options.output.parent_path();  // "X/" is X
+  options.formats = export_formats_of(asked.request.formats);
   if (asked.request.refit) {
+    asked.options.require("database");
     options.refit = asked.request;
     options.refit->ridge = *asked.request.refit;
     return options;
@@ -52,6 +54,7 @@ void stitch(const Communicator& world, const std::vector<std::string>& words) {
   const ops::Context context = options.refit ? make_context(world, request) : ops::Context();
   if (options.refit) options.refit->make_collectives = hessian_collectives_for(context, request);
   const auto model = open_model(world, request.model, request.database, request.assignment, std::nullopt);
+  if (!model->database) return convert_model(world, *model->checkpoint, model->config, options);
   galapagos::stitch(world, *model->checkpoint, model->config, *model->database, model->space,
                     model->assignment, options, context);
 }

@@ -1,3 +1,4 @@
+#include "gguf/exporter.hpp"
 #include "safetensors_exporter.hpp"
 
 #include <algorithm>
@@ -48,10 +49,31 @@ Json parents_config(const HfConfig& parent, const std::vector<LayerShape>&) {
   return json;
 }
 
+std::unique_ptr<Exporter> as_it_is(const ExportOptions&) {
+  return make_safetensors_exporter();
+}
+
+std::unique_ptr<Exporter> as_decilm(const ExportOptions&) {
+  return make_safetensors_exporter(decilm());
+}
+
+std::vector<LayerShape> decilm_shapes(const HfConfig& pruned, const ExportOptions&) {
+  return shapes_of(decilm().fits(pruned));
+}
+
+double bytes_as_stored(DType stored, const ExportOptions&) {
+  return static_cast<double>(size_of(stored));
+}
+
 constexpr std::array formats = {
-    ExportFormat{"hf", "really smaller, with its own code for transformers", true, pruned_config,
-                 make_safetensors_exporter},
-    ExportFormat{"dense", "zeros, loads anywhere", false, parents_config, make_safetensors_exporter},
+    ExportFormat{"hf", "really smaller, with its own code for transformers", true, true, pruned_config,
+                 as_it_is, nullptr, bytes_as_stored},
+    ExportFormat{"dense", "zeros, loads anywhere", false, true, parents_config, as_it_is, nullptr,
+                 bytes_as_stored},
+    ExportFormat{"gguf", "for llama.cpp", true, false, pruned_config, make_gguf_exporter, gguf_shapes,
+                 gguf_element_bytes},
+    ExportFormat{"decilm", "for engines that know DeciLM", true, false, pruned_config, as_decilm,
+                 decilm_shapes, bytes_as_stored},
 };
 
 }  // namespace
@@ -64,6 +86,18 @@ const ExportFormat& export_format_of(const std::string& name) {
   const auto found = std::ranges::find(formats, name, &ExportFormat::name);
   if (found != formats.end()) return *found;
   throw UsageError("unknown format '" + printable(name) + "'", "--format", "choose " + list_export_formats());
+}
+
+std::vector<const ExportFormat*> export_formats_of(const std::vector<std::string>& names) {
+  std::vector<const ExportFormat*> formats;
+  for (const std::string& name : names) {
+    const ExportFormat* format = &export_format_of(name);
+    if (std::ranges::find(formats, format) != formats.end())
+      throw UsageError("format '" + name + "' twice", "--format", "give it once");
+    formats.push_back(format);
+  }
+  if (formats.empty()) throw UsageError("no format", "--format", "choose of " + list_export_formats());
+  return formats;
 }
 
 std::string list_export_formats(bool with_about) {

@@ -1,7 +1,9 @@
 #include "safetensors_exporter.hpp"
 
+#include "fuse.hpp"
 #include "python_files.hpp"
 
+#include <algorithm>
 #include <array>
 #include <fmt/format.h>
 
@@ -44,18 +46,20 @@ Json index_of(std::span<const ExportFile> files) {
 
 class SafetensorsExporter : public Exporter {
  public:
+  explicit SafetensorsExporter(std::optional<Reshape> reshape) : reshape_(std::move(reshape)) {}
+
   std::vector<ExportFile> begin(const ExportedModel& model, std::uint64_t file_bytes) override {
     model_ = &model;
+    if (reshape_) reshape();
     std::vector<ExportFile> files;
     std::uint64_t bytes = 0;
-    for (std::size_t i = 0; i < model.tensors.size(); ++i) {
-      const ExportedTensor& tensor = model.tensors[i];
+    for (const ExportedTensor& tensor : tensors()) {
       if (files.empty() || bytes + tensor.bytes > file_bytes) {
         files.emplace_back();
         bytes = 0;
       }
       bytes += tensor.bytes;
-      files.back().tensors.push_back({tensor.name, i, 0, tensor.bytes});
+      files.back().tensors.push_back({tensor.name, source_of(tensor.name), 0, tensor.bytes});
     }
     for (std::size_t f = 0; f < files.size(); ++f) {
       files[f].name = files.size() == 1
@@ -66,7 +70,7 @@ class SafetensorsExporter : public Exporter {
     return files;
   }
 
-  void tensor(const StoredTensor& stored, std::span<std::byte> out) override { source_of(stored).fill(out); }
+  void tensor(const StoredTensor& stored, std::span<std::byte> out) override { named(stored.name).fill(out); }
 
   void finish(std::span<const ExportFile> files, const fs::path& folder) override {
     if (files.size() > 1)
@@ -78,13 +82,16 @@ class SafetensorsExporter : public Exporter {
     }
     copy_templates(folder);
     for (const auto& [name, text] : model_->texts) write_file_atomically(folder / name, text);
-    if (model_->config.pruned()) {
+    if (reshape_) {
+      write_file_atomically(folder / "config.json", reshape_->config(model_->config, fits_).dump(2) + "\n");
+      for (const auto& [name, text] : reshape_->code) write_file_atomically(folder / name, text);
+    } else if (model_->config.pruned()) {
       write_file_atomically(folder / "configuration_galapagos.py", python::configuration);
       write_file_atomically(folder / "modeling_galapagos.py", python::modeling);
     }
     // What was written has to be readable before it gets its name.
-    read_hf_config(folder);
-    if (Checkpoint(folder).stored() != model_->tensors.size())
+    if (!reshape_ || reshape_->family) read_hf_config(folder);
+    if (Checkpoint(folder).stored() != tensors().size())
       throw FailureError("not all tensors were written", folder.string(), "report this as a defect");
   }
 
@@ -100,26 +107,44 @@ class SafetensorsExporter : public Exporter {
     }
   }
 
-  const ExportedTensor& source_of(const StoredTensor& stored) const {
-    return model_->tensors[stored.source.value()];
+  void reshape() {
+    fits_ = reshape_->fits(model_->config);
+    reshaped_ = fitted(*model_, fits_);
+    if (reshape_->family) reshaped_ = fused(std::move(reshaped_), model_->config);
+  }
+
+  const std::vector<ExportedTensor>& tensors() const { return reshape_ ? reshaped_ : model_->tensors; }
+
+  const ExportedTensor& named(const std::string& name) const {
+    return *std::ranges::find(tensors(), name, &ExportedTensor::name);
+  }
+
+  /// Which of the model's tensors it is made of, if of any.
+  std::optional<std::size_t> source_of(const std::string& name) const {
+    const auto found = std::ranges::find(model_->tensors, name, &ExportedTensor::name);
+    if (found == model_->tensors.end()) return std::nullopt;
+    return static_cast<std::size_t>(found - model_->tensors.begin());
   }
 
   void lay_out(ExportFile& file) const {
     std::vector<TensorRecord> records;
     for (const StoredTensor& stored : file.tensors)
-      records.push_back({stored.name, source_of(stored).dtype, source_of(stored).shape, stored.bytes});
+      records.push_back({stored.name, named(stored.name).dtype, named(stored.name).shape, stored.bytes});
     SafetensorsLayout layout = lay_out_safetensors(file.name, records);
     file.head = std::move(layout.head);
     for (std::size_t i = 0; i < records.size(); ++i) file.tensors[i].place = layout.places[i];
   }
 
+  std::optional<Reshape> reshape_;
   const ExportedModel* model_ = nullptr;
+  std::vector<LayerFit> fits_;
+  std::vector<ExportedTensor> reshaped_;
 };
 
 }  // namespace
 
-std::unique_ptr<Exporter> make_safetensors_exporter() {
-  return std::make_unique<SafetensorsExporter>();
+std::unique_ptr<Exporter> make_safetensors_exporter(std::optional<Reshape> reshape) {
+  return std::make_unique<SafetensorsExporter>(std::move(reshape));
 }
 
 }  // namespace galapagos

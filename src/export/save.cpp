@@ -22,10 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const char* checkpoint_name(DType type) {
-  return type == DType::f32 ? "F32" : type == DType::bf16 ? "BF16" : "F16";
-}
-
 const char* torch_name(DType type) {
   return type == DType::f32 ? "float32" : type == DType::bf16 ? "bfloat16" : "float16";
 }
@@ -127,15 +123,6 @@ std::vector<ExportedTensor> planned_slices(const ops::Context& context, const Hf
     tensors.push_back(planned_slices(context, grid.of_replica(), slices, own[slices[0].name], type, staging));
   }
   return tensors;
-}
-
-/// What the files of a folder with these names say, as far as they are there.
-std::map<std::string, std::string> texts_of(const fs::path& folder,
-                                            std::initializer_list<const char*> names) {
-  std::map<std::string, std::string> texts;
-  for (const char* name : names)
-    if (fs::exists(folder / name)) texts[name] = read_file(folder / name);
-  return texts;
 }
 
 }  // namespace

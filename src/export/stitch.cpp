@@ -1,34 +1,103 @@
 #include "description.hpp"
 #include "fuse.hpp"
+#include "safetensors_exporter.hpp"
 #include "tensors.hpp"
 #include "write_export.hpp"
 
 #include <map>
+#include <memory>
+#include <vector>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/export/stitch.hpp>
+#include <galapagos/model/weights.hpp>
 
 namespace galapagos {
 
 namespace {
 
-/// Collective. The levels of an assignment refitted, each on the rank that is to write it.
-RefittedLevels refit(const Communicator& comm, const ops::Context& context, const Checkpoint& checkpoint,
-                     const HfConfig& config, const DatabaseReader& database, const Assignment& assignment,
-                     const ExportedModel& model, std::span<const ExportFile> files,
-                     const StitchOptions& options) {
-  agree_at_root(comm, [&] { check_export(options.output, files); });
+namespace fs = std::filesystem;
+
+/// A model in one of the formats, as far as it is without a byte of a weight.
+struct Planned {
+  const ExportFormat* format;
+  std::unique_ptr<Exporter> exporter;
+  ExportedModel model;
+  std::vector<ExportFile> files;
+  Json description;  ///< pruning.json
+};
+
+/// The rank that writes each of the model's tensors, by its name.
+std::map<std::string, int> writers_of(const Communicator& comm, const Planned& planned) {
   std::map<std::string, int> writers;
-  for (std::size_t f = 0; f < files.size(); ++f) {
-    for (const StoredTensor& tensor : files[f].tensors)
-      if (tensor.source) writers[model.tensors[*tensor.source].name] = writer_of(f, comm.size());
+  for (std::size_t f = 0; f < planned.files.size(); ++f) {
+    for (const StoredTensor& tensor : planned.files[f].tensors)
+      if (tensor.source) writers[planned.model.tensors[*tensor.source].name] = writer_of(f, comm.size());
   }
+  return writers;
+}
+
+std::vector<int> owners_of(const Communicator& comm, const Planned& planned,
+                           std::span<const ModuleId> modules) {
+  std::map<std::string, int> writers = writers_of(comm, planned);
   std::vector<int> owners;
-  for (const ModuleId& module : database.header().modules())
-    owners.push_back(writers[name_of(module) + ".weight"]);
-  return refit_levels(comm, context, *options.refit, checkpoint, config, database, assignment, owners);
+  for (const ModuleId& module : modules) owners.push_back(writers[name_of(module) + ".weight"]);
+  return owners;
+}
+
+/// On the root: that nothing is there yet, and room for all of it.
+void check_output(const StitchOptions& options, std::span<const Planned> all) {
+  std::vector<ExportFile> files;
+  for (const Planned& planned : all) files.insert(files.end(), planned.files.begin(), planned.files.end());
+  check_export(options.output, files);
+}
+
+/// Collective. Levels that a rank has refitted go to the one that writes them in the next format.
+void hand_over(const Communicator& comm, RefittedLevels& refitted, const SearchSpace& space,
+               const Assignment& assignment, std::span<const ModuleId> modules, const std::vector<int>& from,
+               const std::vector<int>& to, DType dtype) {
+  constexpr int words_tag = 72;
+  std::map<ModuleId, std::size_t> places;
+  for (std::size_t i = 0; i < space.modules.size(); ++i) places[space.modules[i].id] = i;
+  for (std::size_t m = 0; m < modules.size(); ++m) {
+    const auto place = places.find(modules[m]);
+    if (from[m] == to[m] || place == places.end()) continue;
+    const auto level = static_cast<std::size_t>(assignment[place->second]);
+    const std::size_t kept = space.modules[place->second].kept[level].size();
+    const std::size_t bytes = kept * static_cast<std::size_t>(space.hidden_size) * size_of(dtype);
+    if (bytes == 0) continue;
+    if (comm.rank() == from[m]) {
+      comm.send(std::span<const std::byte>(refitted.words.at(modules[m])), to[m], words_tag);
+    } else if (comm.rank() == to[m]) {
+      std::vector<std::byte> words(bytes);
+      comm.receive(std::span<std::byte>(words), from[m], words_tag);
+      refitted.words[modules[m]] = std::move(words);
+    }
+  }
+}
+
+/// Collective. Writes what was planned, one format after the other; `before` each.
+void write_formats(const Communicator& comm, const StitchOptions& options, std::vector<Planned>& all,
+                   const std::function<void(const Planned&)>& before = {}) {
+  const bool several = all.size() > 1;
+  const fs::path part = part_path(options.output);
+  if (several) {
+    agree_at_root(comm, [&] {
+      check_output(options, all);
+      fs::remove_all(part);  // of a run that was stopped
+      make_folders(part);
+    });
+  }
+  for (Planned& planned : all) {
+    if (before) before(planned);
+    const fs::path folder = several ? part / planned.format->name : options.output;
+    write_export(comm, *planned.exporter, planned.model, planned.files, folder);
+  }
+  if (several) agree_at_root(comm, [&] { publish_file(part, options.output); });
 }
 
 }  // namespace
@@ -46,32 +115,79 @@ void stitch(const Communicator& comm, const Checkpoint& checkpoint, const HfConf
       return database.level_bytes(module, level, true);
     };
   }
-  const ExportFormat& format = *options.format;
-  const std::unique_ptr<Exporter> exporter = format.exporter();
-  ExportedModel model;
-  std::vector<ExportFile> files;
-  Json description;
+  const std::vector<ModuleId> modules = database.header().modules();
+  std::vector<Planned> all(options.formats.size());  // whose models exporters hold on to
   agree(comm, [&] {
     if (options.refit) check_reaches_stream(config, "--refit", "leave it out");
-    description = pruning_description(checkpoint.folder(), config, space, assignment, format);
-    model.config = parse_hf_config(format.config(config, space.shapes(config, assignment)),
-                                   (options.output / "config.json").string());
-    model.parent = checkpoint.folder();
-    model.tensors = fused(plan_tensors(checkpoint, config, levels, space, assignment, format), model.config);
-    files = exporter->begin(model, options.shard_bytes);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const ExportFormat& format = *options.formats[i];
+      Planned& planned = all[i];
+      planned.format = &format;
+      planned.exporter = format.exporter(options);
+      planned.description = pruning_description(checkpoint.folder(), config, space, assignment, format);
+      ExportedModel& model = planned.model;
+      model.config = parse_hf_config(format.config(config, space.shapes(config, assignment)),
+                                     (options.output / "config.json").string());
+      model.parent = checkpoint.folder();
+      model.tensors = plan_tensors(checkpoint, config, levels, space, assignment, format);
+      if (format.family) model.tensors = fused(std::move(model.tensors), model.config);
+      planned.files = planned.exporter->begin(model, options.shard_bytes);
+    }
   });
+  std::vector<int> owners;
   if (options.refit) {
-    refitted = refit(comm, context, checkpoint, config, database, assignment, model, files, options);
-    description["refit"] = refit_description(*options.refit, database.header().modules(), refitted);
+    agree_at_root(comm, [&] { check_output(options, all); });
+    owners = owners_of(comm, all.front(), modules);
+    refitted = refit_levels(comm, context, *options.refit, checkpoint, config, database, assignment, owners);
+    for (Planned& planned : all)
+      planned.description["refit"] = refit_description(*options.refit, modules, refitted);
   }
   agree_at_root(comm, [&] {
-    model.texts = {{"config.json", model.config.source.dump(2) + "\n"},
-                   {"pruning.json", description.dump() + "\n"},
-                   {"assignment.txt", to_text(space, assignment)}};
+    for (Planned& planned : all) {
+      planned.model.texts = {{"config.json", planned.model.config.source.dump(2) + "\n"},
+                             {"pruning.json", planned.description.dump() + "\n"},
+                             {"assignment.txt", to_text(space, assignment)}};
+    }
   });
-  write_export(comm, *exporter, model, files, options.output);
+  write_formats(comm, options, all, [&](const Planned& planned) {
+    if (!options.refit) return;
+    hand_over(comm, refitted, space, assignment, modules, owners, owners_of(comm, planned, modules),
+              levels.dtype);
+  });
   log_info("{} is complete: {} parameters", options.output.string(),
            human_count(static_cast<std::uint64_t>(space.parameters(assignment))));
+}
+
+void convert_model(const Communicator& comm, const Checkpoint& checkpoint, const HfConfig& config,
+                   const StitchOptions& options) {
+  const SearchSpace space;
+  std::vector<Planned> all(options.formats.size());
+  agree(comm, [&] {
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const ExportFormat& format = *options.formats[i];
+      const bool back = !format.smaller && config.pruned();
+      Planned& planned = all[i];
+      planned.format = &format;
+      planned.exporter = back ? make_safetensors_exporter(unpruned()) : format.exporter(options);
+      ExportedModel& model = planned.model;
+      model.config = back ? config
+                          : parse_hf_config(format.config(config, config.layer_shapes),
+                                            (options.output / "config.json").string());
+      model.parent = checkpoint.folder();
+      model.tensors = plan_tensors(checkpoint, config, {}, space, {}, format);
+      if (format.family && !back) model.tensors = fused(std::move(model.tensors), model.config);
+      planned.files = planned.exporter->begin(model, options.shard_bytes);
+    }
+  });
+  agree_at_root(comm, [&] {
+    for (Planned& planned : all) {
+      planned.model.texts = texts_of(checkpoint.folder(), {"pruning.json", "assignment.txt"});
+      planned.model.texts["config.json"] = planned.model.config.source.dump(2) + "\n";
+    }
+  });
+  write_formats(comm, options, all);
+  log_info("{} is complete: {} parameters", options.output.string(),
+           human_count(static_cast<std::uint64_t>(parameters_in_model(config))));
 }
 
 }  // namespace galapagos

@@ -175,4 +175,12 @@ void write_export(const Communicator& comm, Exporter& exporter, const ExportedMo
   });
 }
 
+std::map<std::string, std::string> texts_of(const fs::path& folder,
+                                            std::initializer_list<const char*> names) {
+  std::map<std::string, std::string> texts;
+  for (const char* name : names)
+    if (fs::exists(folder / name)) texts[name] = read_file(folder / name);
+  return texts;
+}
+
 }  // namespace galapagos

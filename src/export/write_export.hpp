@@ -1,7 +1,10 @@
 #pragma once
 
 #include <filesystem>
+#include <initializer_list>
+#include <map>
 #include <span>
+#include <string>
 
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/export/exporter.hpp>
@@ -26,5 +29,9 @@ inline int writer_of(std::size_t file, int ranks) {
 
 /// On this rank alone. InputError and ResourceError as above, before the tensors are there to be written.
 void check_export(const std::filesystem::path& output, std::span<const ExportFile> files);
+
+/// What the files of a folder with these names say, as far as they are there.
+std::map<std::string, std::string> texts_of(const std::filesystem::path& folder,
+                                            std::initializer_list<const char*> names);
 
 }  // namespace galapagos

@@ -65,9 +65,12 @@ class Backwards : public Exporter {
 };
 
 constexpr ExportFormat backwards = {
-    "backwards", "for a test", true,
+    "backwards",
+    "for a test",
+    true,
+    true,
     [](const HfConfig& parent, const std::vector<LayerShape>&) { return parent.source; },
-    [] { return std::unique_ptr<Exporter>(new Backwards); }};
+    [](const ExportOptions&) { return std::unique_ptr<Exporter>(new Backwards); }};
 
 }  // namespace
 
@@ -79,7 +82,7 @@ TEST_CASE("a further format is a row and an exporter", "[exporter]") {
   const Assignment assignment = test::with_holes(parent.space);
   const auto write = [&](const ExportFormat& format) {
     StitchOptions options;
-    options.format = &format;
+    options.formats = {&format};
     options.output = folder / format.name;
     stitch(world, parent.checkpoint, parent.config, parent.database, parent.space, assignment, options);
   };
@@ -116,6 +119,9 @@ TEST_CASE("a further format is a row and an exporter", "[exporter]") {
 
 TEST_CASE("formats are told by their names", "[exporter]") {
   CHECK(export_format_of("dense").name == std::string("dense"));
-  CHECK(list_export_formats() == "hf or dense");
-  CHECK_THROWS_AS(export_format_of("gguf"), UsageError);
+  CHECK(list_export_formats() == "hf, dense, gguf or decilm");
+  CHECK_THROWS_AS(export_format_of("gguff"), UsageError);
+  CHECK(export_formats_of({"gguf", "hf"}) == std::vector{&export_format_of("gguf"), &export_format_of("hf")});
+  CHECK_THROWS_AS(export_formats_of({"hf", "hf"}), UsageError);
+  CHECK_THROWS_AS(export_formats_of({}), UsageError);
 }

@@ -292,11 +292,17 @@ TEST_CASE("a refit is the same on any number of ranks but for rounding, and in b
     const std::string name = name_of(ridge);
     const StitchOptions together = refitting(folder / ("all_" + name), ridge);
     StitchOptions dense = refitting(folder / ("dense_" + name), ridge);
-    dense.format = &export_format_of("dense");
+    dense.formats = {&export_format_of("dense")};
     export_model(world, parent, assignment, together);
     export_model(world, parent, assignment, dense);
     const std::vector<double> hf = test::nll_of_folder(world, together.output, data);
     CHECK(test::farthest(test::nll_of_folder(world, dense.output, data), hf) < 1e-5);
+    // Of several formats other ranks write other levels.
+    StitchOptions both = refitting(folder / ("both_" + name), ridge);
+    both.formats = {&export_format_of("dense"), &export_format_of("hf")};
+    export_model(world, parent, assignment, both);
+    CHECK(test::farthest(test::nll_of_folder(world, both.output / "hf", data), hf) < 1e-5);
+    CHECK(test::farthest(test::nll_of_folder(world, both.output / "dense", data), hf) < 1e-5);
     const Communicator one = world.split(world.rank(), 0);
     const StitchOptions alone = refitting(folder / ("one_" + name), ridge);
     if (world.is_root()) export_model(one, parent, assignment, alone);

@@ -18,4 +18,8 @@ class ChatTemplate;
 std::shared_ptr<const ChatTemplate> load_chat_template(const std::filesystem::path& folder_or_file,
                                                        const std::string& choice, const Tokenizer& tokenizer);
 
+/// The text of the folder's own template, the one for conversations without tools; empty where it has none.
+/// InputError where a file cannot be read.
+std::string chat_template_text(const std::filesystem::path& folder);
+
 }  // namespace galapagos

@@ -16,6 +16,10 @@
 
 namespace galapagos {
 
+/// "F32", "BF16", "F16": how checkpoints spell a type, and which it is; none for what is no type of weights.
+const char* checkpoint_name(DType type);
+std::optional<DType> type_named(std::string_view dtype);
+
 /// The weights of a Hugging Face model folder, mapped into memory: model.safetensors, or
 /// model.safetensors.index.json with its shards, or, without either, every *.safetensors of the folder. Of
 /// the index only the files count: where a tensor lies they say themselves. Fused tensors of families that

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include <galapagos/core/json.hpp>
+
 namespace galapagos {
 
 enum class TokenKind : std::uint8_t {
@@ -76,6 +78,9 @@ class Tokenizer {
   /// By the first that names a token: tokenizer_config.json or special_tokens_map.json beside the file, the
   /// file itself, config.json beside it. InputError for one that is not in the vocabulary.
   virtual SpecialTokens special_tokens() const = 0;
+  /// How it treats texts, as a tokenizer.json says under "normalizer", "pre_tokenizer" and "model", the
+  /// latter without its tables; null of a SentencePiece model.
+  virtual Json definition() const { return {}; }
   /// One line: kind, ids, file.
   virtual std::string description() const = 0;
   /// Checksum of the tokenizer's file.

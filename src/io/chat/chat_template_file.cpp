@@ -161,4 +161,10 @@ std::shared_ptr<const ChatTemplate> load_chat_template(const fs::path& folder_or
                                         std::move(prepared.ends), std::move(fault));
 }
 
+std::string chat_template_text(const fs::path& folder) {
+  const Found found = find_templates(folder);
+  const auto own = found.sources.find("default");
+  return own == found.sources.end() ? std::string() : own->second;
+}
+
 }  // namespace galapagos

@@ -18,6 +18,17 @@
 #include <galapagos/io/hub_names.hpp>
 
 namespace galapagos {
+
+const char* checkpoint_name(DType type) {
+  return type == DType::f32 ? "F32" : type == DType::bf16 ? "BF16" : "F16";
+}
+
+std::optional<DType> type_named(std::string_view dtype) {
+  for (const DType type : {DType::f32, DType::bf16, DType::f16})
+    if (dtype == checkpoint_name(type)) return type;
+  return std::nullopt;
+}
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -25,15 +36,8 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t max_index_bytes = 4 << 20;
 constexpr float f16_overflow = 65520.0f;  // the smallest magnitude that rounds to infinity
 
-std::optional<DType> float_type(std::string_view dtype) {
-  if (dtype == "F32") return DType::f32;
-  if (dtype == "BF16") return DType::bf16;
-  if (dtype == "F16") return DType::f16;
-  return std::nullopt;
-}
-
 DType float_type_of(const TensorEntry& entry, const fs::path& folder) {
-  const auto type = float_type(entry.dtype);
+  const auto type = type_named(entry.dtype);
   if (!type) {
     throw InputError(fmt::format("tensor '{}' is stored as {}", printable(entry.name), entry.dtype),
                      folder.string(), "give a checkpoint in F32, F16 or BF16 (not a quantized one)");
@@ -236,7 +240,7 @@ std::uint64_t Checkpoint::total_bytes() const {
 DType Checkpoint::dtype() const {
   std::map<DType, std::size_t> bytes;
   for (const auto& [name, entry] : tensors_) {
-    const auto type = float_type(entry->dtype);
+    const auto type = type_named(entry->dtype);
     if (type && entry->shape.size() == 2) bytes[*type] += entry->data.size();
   }
   if (bytes.empty()) {

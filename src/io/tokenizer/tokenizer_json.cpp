@@ -45,6 +45,9 @@ class JsonTokenizer : public Tokenizer {
   JsonTokenizer(TokenizerFile file, std::uint64_t fingerprint, const std::filesystem::path& path)
       : where_(path.string()),
         fingerprint_(fingerprint),
+        definition_({{"normalizer", part(file.rest, "normalizer")},
+                     {"pre_tokenizer", part(file.rest, "pre_tokenizer")},
+                     {"model", part(file.rest, "model")}}),
         normalizer_(part(file.rest, "normalizer"), where_),
         pre_tokenizer_(part(file.rest, "pre_tokenizer"), where_),
         model_(make_json_model(file, pre_tokenizer_.byte_level(), where_)) {
@@ -62,6 +65,7 @@ class JsonTokenizer : public Tokenizer {
   std::vector<TokenMerge> merges() const override;
   std::vector<float> scores() const override;
   SpecialTokens special_tokens() const override;
+  Json definition() const override { return definition_; }
   std::uint64_t fingerprint() const override { return fingerprint_; }
   std::string description() const override {
     const auto* bpe = std::get_if<Bpe>(&model_);
@@ -92,6 +96,7 @@ class JsonTokenizer : public Tokenizer {
 
   std::string where_;
   std::uint64_t fingerprint_;
+  Json definition_;
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
   JsonModel model_;

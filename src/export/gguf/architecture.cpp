@@ -1,0 +1,197 @@
+#include "architecture.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/model/rope.hpp>
+
+namespace galapagos::gguf {
+namespace {
+
+constexpr Architecture deci = {"deci", true, true, false, true, true};
+constexpr Architecture openelm = {"openelm", true, false, true, false, false};
+constexpr Architecture qwen3 = {"qwen3", false, false, false, false, false};
+
+/// Columns of zeros in a layer that has none left: llama.cpp computes layers without a feed-forward part
+/// wrongly, or crashes in the last one.
+constexpr std::int64_t zero_columns = 32;
+
+/// That no text turns a pair by this much: for what is not to be turned at all.
+constexpr float never = 1e30f;
+
+[[noreturn]] void refuse(const std::string& what) {
+  throw InputError("llama.cpp has no architecture for pruned models with " + what, "--format gguf",
+                   "choose --format hf or dense");
+}
+
+void check_rope(const HfConfig& config, const Architecture& architecture) {
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    if (config.attention_kind(layer).rope != LayerRope::usual)
+      refuse("layers that turn heads in different ways");
+  }
+  if (architecture.frequencies) return;
+  const RopeSettings& rope = config.rope;
+  const bool known = rope.kind == RopeKind::standard || rope.kind == RopeKind::dynamic ||
+                     rope.kind == RopeKind::linear || (rope.kind == RopeKind::yarn && rope.truncate);
+  if (!known || rope.rotated_share != 1)
+    refuse(fmt::format("norms on heads and rope scaling '{}'", name_of(rope.kind)));
+}
+
+std::int64_t multiple(std::int64_t count, std::int64_t of) {
+  return (count + of - 1) / of * of;
+}
+
+LayerFit fit_uneven(const Architecture& architecture, const HfConfig& config, std::int64_t layer) {
+  const LayerShape& shape = config.shape(layer);
+  LayerFit fit = in_groups(shape, cheapest_group(std::span(&shape, 1)));
+  const bool may_lack =
+      architecture.empty_parts && layer > 0;  // the first one's heads say how wide heads are
+  if (fit.heads.empty() && !may_lack) fill_groups(fit, 1, 1);
+  if (fit.columns == 0 && !(fit.heads.empty() && layer + 1 < config.layers)) fit.columns = zero_columns;
+  return fit;
+}
+
+/// All layers alike.
+std::vector<LayerFit> fits_even(const HfConfig& config) {
+  const std::int64_t size = cheapest_group(config.layer_shapes);
+  std::int64_t groups = 1, columns = zero_columns;
+  for (const LayerShape& layer : config.layer_shapes) {
+    groups = std::max(groups, groups_of(layer, size));
+    columns = std::max(columns, layer.columns);
+  }
+  std::vector<LayerFit> fits;
+  for (const LayerShape& layer : config.layer_shapes) {
+    fits.push_back(in_groups(layer, size));
+    fill_groups(fits.back(), size, groups);
+    fits.back().columns = columns;
+  }
+  return fits;
+}
+
+std::vector<std::int32_t> numbers(std::span<const LayerFit> fits, auto number) {
+  std::vector<std::int32_t> of_layers;
+  for (const LayerFit& fit : fits) of_layers.push_back(static_cast<std::int32_t>(number(fit)));
+  return of_layers;
+}
+
+/// Of all layers, or one where the architecture has one for all.
+void set_counts(Metadata& metadata, const Architecture& architecture, const std::string& key,
+                const std::vector<std::int32_t>& counts) {
+  if (architecture.uneven) {
+    metadata.set(key, std::span<const std::int32_t>(counts));
+  } else {
+    metadata.set(key, static_cast<std::uint32_t>(counts.front()));
+  }
+}
+
+/// What llama.cpp itself knows of scaling; the others come as factors.
+void describe_scaling(Metadata& metadata, const std::string& prefix, const RopeSettings& rope) {
+  const auto set = [&](const char* key, auto value) { metadata.set(prefix + "rope.scaling." + key, value); };
+  if (rope.kind == RopeKind::linear) {
+    set("type", "linear");
+    set("factor", static_cast<float>(rope.factor));
+  } else if (rope.kind == RopeKind::yarn) {
+    set("type", "yarn");
+    set("factor", static_cast<float>(rope.factor));
+    set("original_context_length", static_cast<std::uint32_t>(rope.original_positions));
+    set("yarn_beta_fast", static_cast<float>(rope.beta_fast));
+    set("yarn_beta_slow", static_cast<float>(rope.beta_slow));
+    // Besides what it takes itself, which is the usual.
+    set("attn_factor", static_cast<float>(rope.attention_factor / (0.1 * std::log(rope.factor) + 1)));
+  }
+}
+
+std::vector<float> factors(const HfConfig& config, bool in_long) {
+  const std::vector<float> frequencies = rope_frequencies(config.rope, config.head_dim, in_long);
+  std::vector<float> divisors;
+  for (std::int64_t i = 0; i < config.head_dim / 2; ++i) {
+    const double usual =
+        std::pow(config.rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+    const bool turned = i < std::ssize(frequencies) && frequencies[static_cast<std::size_t>(i)] > 0;
+    divisors.push_back(turned ? static_cast<float>(usual / frequencies[static_cast<std::size_t>(i)]) : never);
+  }
+  return divisors;
+}
+
+}  // namespace
+
+const Architecture& architecture_of(const HfConfig& config) {
+  const ModelFeatures& has = config.features;
+  if (has.post_norms || has.shifted_norms || has.gelu || has.scaled_embedding || config.attention_cap != 0 ||
+      config.logit_cap != 0)
+    refuse("what this family has (" + config.model_type + ")");
+  const Architecture& architecture = !has.qk_norm ? deci : config.tie_word_embeddings ? openelm : qwen3;
+  if (has.qk_norm && (has.qkv_bias || has.o_bias || has.mlp_bias || config.attention_scale != 0))
+    refuse("norms on heads and biases or scaled scores");
+  if (config.rope.attention_factor != 1 && config.rope.rotated_share != 1)
+    refuse("heads that turn in part, scaled");
+  check_rope(config, architecture);
+  return architecture;
+}
+
+std::vector<LayerFit> fits_of(const Architecture& architecture, const HfConfig& config,
+                              std::int64_t columns) {
+  std::vector<LayerFit> fits;
+  if (architecture.uneven) {
+    for (std::int64_t layer = 0; layer < config.layers; ++layer)
+      fits.push_back(fit_uneven(architecture, config, layer));
+  } else {
+    fits = fits_even(config);
+  }
+  for (LayerFit& fit : fits) fit.columns = multiple(fit.columns, columns);
+  return fits;
+}
+
+std::int64_t context_of(const HfConfig& config) {
+  std::int64_t tokens = config.longest_sequence();
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    if (const std::int64_t window = config.attention_kind(layer).window; window > 0)
+      tokens = std::min(tokens, window);
+  }
+  return tokens;
+}
+
+void describe_architecture(Metadata& metadata, const Architecture& architecture, const HfConfig& config,
+                           std::span<const LayerFit> fits) {
+  const std::string prefix = std::string(architecture.name) + ".";
+  const auto set = [&](const char* key, auto value) { metadata.set(prefix + key, value); };
+  const auto count = [](std::int64_t value) { return static_cast<std::uint32_t>(value); };
+  set("block_count", count(config.layers));
+  set("context_length", count(context_of(config)));
+  set("embedding_length", count(config.hidden_size));
+  set("vocab_size", count(config.vocab_size));
+  set_counts(metadata, architecture, prefix + "feed_forward_length",
+             numbers(fits, [](const LayerFit& fit) { return fit.columns; }));
+  set_counts(metadata, architecture, prefix + "attention.head_count",
+             numbers(fits, [](const LayerFit& fit) { return fit.head_count(); }));
+  set_counts(metadata, architecture, prefix + "attention.head_count_kv",
+             numbers(fits, [](const LayerFit& fit) { return fit.kv_count(); }));
+  set("attention.layer_norm_rms_epsilon", static_cast<float>(config.rms_norm_eps));
+  set("attention.key_length", count(config.head_dim));
+  set("attention.value_length", count(config.head_dim));
+  if (config.attention_scale != 0) set("attention.scale", static_cast<float>(config.attention_scale));
+  set("rope.dimension_count", count(config.head_dim));
+  set("rope.freq_base", static_cast<float>(config.rope.theta));
+  if (!architecture.frequencies) return describe_scaling(metadata, prefix, config.rope);
+  if (config.rope.kind == RopeKind::longrope && config.rope.depends_on_length()) {
+    set("rope.scaling.type", "longrope");
+    set("rope.scaling.original_context_length", count(config.rope.original_positions));
+  }
+  if (config.rope.attention_factor != 1)
+    set("rope.scaling.attn_factor", static_cast<float>(config.rope.attention_factor));
+}
+
+std::vector<std::pair<std::string, std::vector<float>>> rope_factors(const Architecture& architecture,
+                                                                     const HfConfig& config) {
+  const bool usual = (config.rope.kind == RopeKind::standard || config.rope.kind == RopeKind::dynamic) &&
+                     config.rope.rotated_share == 1;
+  if (!architecture.frequencies || usual) return {};
+  if (config.rope.depends_on_length())
+    return {{"rope_factors_long.weight", factors(config, true)},
+            {"rope_factors_short.weight", factors(config, false)}};
+  return {{"rope_freqs.weight", factors(config, false)}};
+}
+
+}  // namespace galapagos::gguf

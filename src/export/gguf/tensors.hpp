@@ -1,0 +1,37 @@
+#pragma once
+
+#include "architecture.hpp"
+#include "file.hpp"
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <galapagos/export/exporter.hpp>
+
+namespace galapagos::gguf {
+
+/// A tensor of the file: how it is listed, the checkpoint's tensor that it is made of (the first of several)
+/// where it is of any, and how its bytes are made.
+struct FileTensor {
+  TensorInfo info;
+  std::string source;
+  std::function<void(std::span<std::byte> out)> fill;
+};
+
+/// The file's name for a tensor of a checkpoint; none where llama.cpp knows no such.
+std::optional<std::string> name_of_tensor(const std::string& name);
+
+/// Of each row of a tensor to come the old one, where pairs (i, i + pairs) of each head's rows become (2 i, 2
+/// i + 1).
+std::vector<std::int64_t> interleaved_rows(std::int64_t rows, std::int64_t head_dim, std::int64_t pairs);
+
+/// What a file of the architecture holds of tensors that fit it already; matrices are stored as `type` where
+/// their rows consist of whole blocks, and else as fp16. The tensors must outlive the result.
+std::vector<FileTensor> file_tensors(const Architecture& architecture, const HfConfig& config,
+                                     std::span<const ExportedTensor> tensors, GgufType type);
+
+}  // namespace galapagos::gguf

@@ -1,0 +1,330 @@
+#include "gguf_reader.hpp"
+#include "parent.hpp"
+#include "support/catch.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/file.hpp>
+#include <galapagos/export/stitch.hpp>
+
+using namespace galapagos;
+using test::farthest;
+using test::GgufFile;
+using test::Parent;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+using Numbers = std::vector<std::int64_t>;
+
+/// All files of an export as one.
+GgufFile read_all(const fs::path& folder) {
+  if (fs::exists(folder / "model.gguf")) return GgufFile(folder / "model.gguf");
+  std::vector<fs::path> paths;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().extension() == ".gguf") paths.push_back(entry.path());
+  std::ranges::sort(paths);
+  GgufFile all(paths.front());
+  REQUIRE(all.number("split.count") == std::ssize(paths));
+  for (std::size_t f = 1; f < paths.size(); ++f) {
+    GgufFile file(paths[f]);
+    REQUIRE(file.number("split.no") == static_cast<std::int64_t>(f));
+    all.tensors.merge(file.tensors);
+  }
+  CHECK(all.number("split.tensors.count") == std::ssize(all.tensors));
+  return all;
+}
+
+/// One number for all layers, or one for each.
+Numbers of_layers(const GgufFile& file, const std::string& key, std::int64_t layers) {
+  if (const auto* each = std::get_if<Numbers>(&file.metadata.at(key))) return *each;
+  return Numbers(static_cast<std::size_t>(layers), file.number(key));
+}
+
+using Rows = std::vector<float>;
+
+/// Rows of heads whose elements (2 i, 2 i + 1) are turned together, so that (i, i + pairs) are.
+Rows half_split(const Rows& values, std::int64_t rows, std::int64_t head_dim, std::int64_t pairs) {
+  Rows result(values.size());
+  const std::int64_t width = std::ssize(values) / rows;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const std::int64_t within = r % head_dim, head = r - within;
+    const bool turned = within < 2 * pairs;
+    const std::int64_t to = !turned ? r : head + within / 2 + (within % 2 == 0 ? 0 : pairs);
+    std::copy_n(values.begin() + r * width, width, result.begin() + to * width);
+  }
+  return result;
+}
+
+/// The model that a file holds, as a checkpoint by Hugging Face's names: what llama.cpp would compute, as far
+/// as weights and shapes go.
+struct Model {
+  HfConfig config;
+  fs::path folder;
+
+  Model(const GgufFile& file, HfConfig parent, const fs::path& output)
+      : config(std::move(parent)), folder(output) {
+    const auto& name = file.get<std::string>("general.architecture");
+    const Numbers heads = of_layers(file, name + ".attention.head_count", config.layers),
+                  kv = of_layers(file, name + ".attention.head_count_kv", config.layers),
+                  columns = of_layers(file, name + ".feed_forward_length", config.layers);
+    for (std::size_t l = 0; l < heads.size(); ++l) {
+      CHECK((kv[l] == 0 ? heads[l] == 0 : heads[l] % kv[l] == 0));
+      config.layer_shapes[l] = even_layer_shape(heads[l], kv[l], columns[l]);
+    }
+    config.heads = std::max(config.heads, std::ranges::max(heads));
+    config.kv_heads = std::max(config.kv_heads, std::ranges::max(kv));
+    config.intermediate_size = std::max(config.intermediate_size, std::ranges::max(columns));
+    fs::create_directories(folder);
+    std::vector<TensorEntry> entries;
+    for (const auto& [gguf_name, stored] : file.tensors) add(name, gguf_name, stored);
+    for (const auto& [hf_name, tensor] : made_) {
+      entries.push_back({hf_name, "F32", tensor.shape, std::as_bytes(std::span(tensor.values))});
+    }
+    write_safetensors(folder / "model.safetensors", entries);
+  }
+
+ private:
+  struct Tensor {
+    Numbers shape;
+    Rows values;
+  };
+
+  void add(const std::string& architecture, const std::string& name, const GgufFile::Stored& stored) {
+    static const std::map<std::string, std::string> outside = {
+        {"token_embd.weight", "model.embed_tokens.weight"},
+        {"output_norm.weight", "model.norm.weight"},
+        {"output.weight", "lm_head.weight"}};
+    static const std::map<std::string, std::string> inside = {
+        {"attn_norm", "input_layernorm"},    {"attn_q", "self_attn.q_proj"},
+        {"attn_k", "self_attn.k_proj"},      {"attn_v", "self_attn.v_proj"},
+        {"attn_output", "self_attn.o_proj"}, {"attn_q_norm", "self_attn.q_norm"},
+        {"attn_k_norm", "self_attn.k_norm"}, {"ffn_norm", "post_attention_layernorm"},
+        {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},
+        {"ffn_down", "mlp.down_proj"}};
+    if (name.starts_with("rope_")) return;
+    if (const auto found = outside.find(name); found != outside.end()) {
+      made_[found->second] = {stored.shape, stored.values};
+      return;
+    }
+    REQUIRE(name.starts_with("blk."));
+    const std::size_t dot = name.find('.', 4), last = name.rfind('.');
+    const std::string layer = name.substr(4, dot - 4), module = name.substr(dot + 1, last - dot - 1),
+                      kind = name.substr(last), prefix = "model.layers." + layer + ".";
+    if (module == "attn_qkv") return split(prefix, std::stoul(layer), stored);
+    const auto found = inside.find(module);
+    REQUIRE(found != inside.end());
+    Tensor tensor{stored.shape, stored.values};
+    if (architecture == "deci" && (module == "attn_q" || module == "attn_k"))
+      tensor.values =
+          half_split(tensor.values, stored.shape[0], config.head_dim, config.rope.pairs(config.head_dim));
+    made_[prefix + found->second + kind] = std::move(tensor);
+  }
+
+  void split(const std::string& prefix, std::size_t layer, const GgufFile::Stored& stored) {
+    const LayerShape& shape = config.layer_shapes[layer];
+    const std::int64_t width = stored.shape[1];
+    auto from = stored.values.begin();
+    const auto take = [&](const char* name, std::int64_t heads) {
+      const std::int64_t rows = heads * config.head_dim;
+      made_[prefix + name] = {{rows, width}, Rows(from, from + rows * width)};
+      from += rows * width;
+    };
+    take("self_attn.q_proj.weight", shape.heads());
+    take("self_attn.k_proj.weight", shape.kv_heads);
+    take("self_attn.v_proj.weight", shape.kv_heads);
+    CHECK(from == stored.values.end());
+  }
+
+  std::map<std::string, Tensor> made_;
+};
+
+struct Exported {
+  GgufFile file;
+  std::vector<double> nll;
+};
+
+Exported write(const Communicator& world, const Parent& parent, const Assignment& assignment,
+               const fs::path& output, GgufType type, std::uint64_t bytes, const TokenSet& data) {
+  StitchOptions options;
+  options.formats = {&export_format_of("gguf")};
+  options.output = output;
+  options.gguf_type = type;
+  options.shard_bytes = bytes;
+  stitch(world, parent.checkpoint, parent.config, parent.database, parent.space, assignment, options);
+  GgufFile file = read_all(output);
+  const fs::path again = output.string() + ".read";
+  std::optional<Model> model;
+  agree_at_root(world, [&] { model.emplace(file, parent.config, again); });
+  if (!model) model.emplace(file, parent.config, fs::path(again.string() + std::to_string(world.rank())));
+  world.barrier();
+  const Checkpoint checkpoint(again);
+  return {std::move(file),
+          test::nll_of(world, checkpoint_source(checkpoint, model->config, DType::f32, Device::cpu), data)};
+}
+
+}  // namespace
+
+TEST_CASE("a GGUF file holds the model that was measured, in shapes that llama.cpp can load", "[gguf]") {
+  const Communicator world = Communicator::world();
+  for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny"}) {
+    CAPTURE(name);
+    const test::SharedFolder folder(world);
+    build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));
+    const Parent parent(world, test::data_file(std::string("models/") + name), folder / "a.h5");
+    const Assignment assignment = test::with_holes(parent.space);
+    const TokenSet data = test::random_tokens(parent.config.vocab_size);
+    const std::vector<double> measured =
+        test::nll_of(world,
+                     stitched_source(ops::Context(), parent.checkpoint, parent.config, parent.database,
+                                     parent.space, assignment, DType::f32),
+                     data);
+    const Exported exact = write(world, parent, assignment, folder / "f32", GgufType::f32, 60000, data);
+    CHECK(farthest(exact.nll, measured) < 1e-5);
+    const Exported half = write(world, parent, assignment, folder / "f16", GgufType::f16, 1 << 30, data);
+    CHECK(farthest(half.nll, measured) < 5e-3);
+    const Exported bytes = write(world, parent, assignment, folder / "q8", GgufType::q8_0, 1 << 30, data);
+    CHECK(farthest(bytes.nll, measured) < 0.1);
+    CHECK(farthest(bytes.nll, measured) > 0);
+
+    const auto& architecture = exact.file.get<std::string>("general.architecture");
+    const bool norms = parent.config.features.qk_norm;
+    CHECK(architecture == (!norms ? "deci" : parent.config.tie_word_embeddings ? "openelm" : "qwen3"));
+    const std::int64_t layers = parent.config.layers;
+    const Numbers heads = of_layers(exact.file, architecture + ".attention.head_count", layers),
+                  columns = of_layers(exact.file, architecture + ".feed_forward_length", layers);
+    CHECK(heads.front() > 0);   // llama.cpp takes the size of heads from the first layer
+    CHECK(columns.back() > 0);  // and crashes without these in the last
+    for (std::size_t l = 0; l < heads.size(); ++l) CHECK((columns[l] > 0 || heads[l] == 0));
+    CHECK(exact.file.tensors.contains("output.weight") == !parent.config.tie_word_embeddings);
+    CHECK(exact.file.number("general.file_type") == 0);
+    CHECK(bytes.file.tensors.at("blk.0.ffn_down.weight").type == 8);
+    CHECK(bytes.file.tensors.at("output_norm.weight").type == 0);
+    CHECK(fs::exists(folder / "f32/pruning.json"));
+    CHECK_FALSE(fs::exists(folder / "f32/config.json"));
+  }
+}
+
+TEST_CASE("a tied model with norms on heads goes as openelm, with q, k and v in one", "[gguf]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const fs::path model = test::data_file("models/qwen3_pruned"), tied = folder / "tied";
+  agree_at_root(world, [&] {
+    fs::create_directories(tied);
+    Json json = read_json(model / "config.json");
+    json["tie_word_embeddings"] = true;
+    write_file_atomically(tied / "config.json", json.dump());
+    std::vector<TensorEntry> entries;
+    const Checkpoint checkpoint(model);
+    for (const std::string& name : checkpoint.names())
+      if (name != "lm_head.weight") entries.push_back(checkpoint.entry(name));
+    write_safetensors(tied / "model.safetensors", entries);
+  });
+  const HfConfig config = read_hf_config(tied);
+  const Checkpoint checkpoint(tied);
+  StitchOptions options;
+  options.formats = {&export_format_of("gguf")};
+  options.output = folder / "gguf";
+  options.gguf_type = GgufType::f32;
+  convert_model(world, checkpoint, config, options);
+  const GgufFile file = read_all(options.output);
+  CHECK(file.get<std::string>("general.architecture") == "openelm");
+  CHECK(file.tensors.contains("blk.0.attn_qkv.weight"));
+  CHECK_FALSE(file.tensors.contains("output.weight"));
+  const TokenSet data = test::random_tokens(config.vocab_size);
+  const Model read(file, config, folder / ("read" + std::to_string(world.rank())));
+  const Checkpoint again(read.folder);
+  CHECK(farthest(test::nll_of(world, checkpoint_source(again, read.config, DType::f32, Device::cpu), data),
+                 test::nll_of_folder(world, tied, data)) < 1e-5);
+}
+
+TEST_CASE("llama3's rope goes into a GGUF file as divisors of frequencies", "[gguf]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const fs::path model = test::data_file("models/llama3_tiny");
+  const HfConfig config = read_hf_config(model);
+  StitchOptions options;
+  options.formats = {&export_format_of("gguf")};
+  options.output = folder / "gguf";
+  const Checkpoint checkpoint(model);
+  convert_model(world, checkpoint, config, options);
+  const GgufFile file = read_all(options.output);
+  const std::vector<float>& divisors = file.tensors.at("rope_freqs.weight").values;
+  REQUIRE(std::ssize(divisors) == config.head_dim / 2);
+  const RopeSettings& rope = config.rope;
+  for (std::size_t i = 0; i < divisors.size(); ++i) {
+    // transformers' rule, by wavelengths.
+    const double length =
+        2 * std::numbers::pi *
+        std::pow(rope.theta, 2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+    const auto original = static_cast<double>(rope.original_positions);
+    double divisor = rope.factor;
+    if (length < original / rope.high_freq_factor) {
+      divisor = 1;
+    } else if (length <= original / rope.low_freq_factor) {
+      const double smooth =
+          (original / length - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
+      divisor = 1 / ((1 - smooth) / rope.factor + smooth);
+    }
+    CHECK(std::abs(divisors[i] / divisor - 1) < 1e-5);
+  }
+  CHECK(file.get<double>("deci.rope.freq_base") == static_cast<float>(rope.theta));
+}
+
+TEST_CASE("a GGUF file says what the tokenizer is", "[gguf]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const fs::path model = test::data_file("models/tiny");
+  const HfConfig config = read_hf_config(model);
+  const Checkpoint checkpoint(model);
+  StitchOptions options;
+  options.formats = {&export_format_of("gguf")};
+  options.output = folder / "gguf";
+  convert_model(world, checkpoint, config, options);
+  const GgufFile file = read_all(options.output);
+  const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(model);
+  CHECK(file.get<std::string>("tokenizer.ggml.model") == "gpt2");
+  const auto& tokens = file.get<std::vector<std::string>>("tokenizer.ggml.tokens");
+  CHECK(std::ssize(tokens) == config.vocab_size);
+  const std::vector<Token> vocabulary = tokenizer->vocabulary();
+  for (std::size_t id = 0; id < vocabulary.size(); ++id)
+    if (vocabulary[id].kind != TokenKind::unused) CHECK(tokens[id] == vocabulary[id].text);
+  CHECK(file.get<Numbers>("tokenizer.ggml.token_type").size() == tokens.size());
+  CHECK(file.get<std::vector<std::string>>("tokenizer.ggml.merges").size() == tokenizer->merges().size());
+
+  options.output = folder / "none";
+  options.gguf_pre = "none";
+  convert_model(world, checkpoint, config, options);
+  const GgufFile without = read_all(options.output);
+  CHECK(without.get<std::string>("tokenizer.ggml.model") == "none");
+  CHECK_FALSE(without.metadata.contains("tokenizer.ggml.tokens"));
+}
+
+TEST_CASE("models that no architecture of llama.cpp computes are refused by name", "[gguf]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const auto refusal = [&](const char* name) -> std::string {
+    const fs::path model = test::data_file(std::string("models/") + name);
+    const Checkpoint checkpoint(model);
+    StitchOptions options;
+    options.formats = {&export_format_of("hf"), &export_format_of("gguf")};
+    options.output = folder / name;
+    try {
+      convert_model(world, checkpoint, read_hf_config(model), options);
+    } catch (const InputError& error) {
+      CHECK(error.agreed());
+      CHECK_FALSE(fs::exists(options.output));
+      CHECK_FALSE(fs::exists(part_path(options.output)));
+      return error.what();
+    }
+    return "";
+  };
+  CHECK(refusal("gemma3_tiny").find("what this family has") != std::string::npos);
+  CHECK(refusal("smollm3_tiny").find("different ways") != std::string::npos);
+  CHECK(refusal("phi3_tiny").find("turn in part, scaled") != std::string::npos);
+}
