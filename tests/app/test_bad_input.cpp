@@ -52,6 +52,20 @@ TEST_CASE("wrong options", "[app]") {
   check_refused(database({"--compensate", "none"}), 2,
                 "a ridge of 'none' [--compensate]; give auto, or a number");
   check_refused(database({"--path", "a.txt", "--lanes", "1"}), 2, "on a path every rank is a lane [--lanes]");
+  const auto stitch = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"stitch", "--model", test::data_file("models/llama3_tiny").string(),
+                                      "--output", folder / "new"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  check_refused(stitch({"--format", "hf", "gguff"}), 2,
+                "unknown format 'gguff' [--format]; choose hf, dense, gguf or decilm");
+  check_refused(stitch({"--format", "hf", "hf"}), 2, "format 'hf' twice");
+  check_refused(stitch({"--gguf-type", "q4_0"}), 2, "unknown type of elements 'q4_0'");
+  check_refused(stitch({"--refit", "1", "--calibration", "x.txt"}), 2, "--database");
+  check_refused(stitch({"--database", "x.h5"}), 2, "only one of the two is given");
+  check_refused(stitch({"--format", "gguf", "--gguf-pre", "none", "--shard-size", "lots"}), 2,
+                "not a number of bytes");
   CHECK(std::filesystem::is_empty(folder.path()));
 }
 

@@ -135,6 +135,20 @@ TEST_CASE("a database on a path, and a refit, of Llama-2-7B", "[plan]") {
   CHECK(number(refit, "/stitch/refit/memory/states") > 2 * tokens / 8 * d * 4);
   CHECK(number(refit, "/stitch/seconds/path") > 0);
   CHECK_FALSE(stitch({}).at("stitch").contains("refit"));
+
+  // Several formats, each with what it holds.
+  const Json several = stitch({"--format", "hf", "gguf", "decilm", "--gguf-type", "q8_0", "--target-sparsity",
+                               "0.5", "--shard-size", "1G"});
+  const auto of = [&](const std::string& format, const std::string& what) {
+    return number(several, "/stitch/formats/" + format + "/" + what);
+  };
+  CHECK(of("hf", "parameters") == number(several, "/stitch/parameters"));
+  CHECK(of("gguf", "parameters") >= of("hf", "parameters"));
+  CHECK(of("decilm", "parameters") > of("gguf", "parameters"));  // query heads of zeros
+  CHECK(of("gguf", "file_bytes") == Approx(of("gguf", "parameters") * 34 / 32).epsilon(1e-6));
+  CHECK(number(several, "/stitch/file_bytes") ==
+        of("hf", "file_bytes") + of("gguf", "file_bytes") + of("decilm", "file_bytes"));
+  CHECK(of("gguf", "files") == std::ceil(of("gguf", "file_bytes") / (1 << 30)));
 }
 
 TEST_CASE("a search on Llama-2-7B", "[plan]") {

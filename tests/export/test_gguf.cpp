@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <numbers>
+#include <variant>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
@@ -305,10 +307,125 @@ TEST_CASE("a GGUF file says what the tokenizer is", "[gguf]") {
   CHECK_FALSE(without.metadata.contains("tokenizer.ggml.tokens"));
 }
 
+namespace {
+
+/// A model's folder with this tokenizer, written as gguf: the file, or why not.
+std::variant<std::monostate, GgufFile, std::string> with_tokenizer(const Communicator& world,
+                                                                   const fs::path& folder,
+                                                                   const Json& tokenizer) {
+  const fs::path model = test::data_file("models/llama2_tiny");
+  agree_at_root(world, [&] {
+    fs::remove_all(folder / "model");
+    fs::create_directories(folder);
+    fs::copy(model, folder / "model", fs::copy_options::recursive);
+    for (const char* name : {"tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"})
+      fs::remove(folder / "model" / name);
+    write_file_atomically(folder / "model/tokenizer.json", tokenizer.dump());
+    fs::remove_all(folder / "gguf");
+  });
+  const Checkpoint checkpoint(folder / "model");
+  StitchOptions options;
+  options.formats = {&export_format_of("gguf")};
+  options.output = folder / "gguf";
+  try {
+    convert_model(world, checkpoint, read_hf_config(folder / "model"), options);
+  } catch (const Error& error) {
+    return std::string(error.what());
+  }
+  return read_all(options.output);
+}
+
+/// SentencePiece's BPE as a tokenizer.json: bytes, four letters and what merges make of them.
+Json byte_fallback_bpe(bool space_in_front) {
+  Json vocabulary = {{"<unk>", 0}};
+  std::int32_t id = 1;
+  for (int byte = 0; byte < 256; ++byte) vocabulary[fmt::format("<0x{:02X}>", byte)] = id++;
+  for (const char* token : {"a", "b", "c", "\u2581", "ab", "\u2581a", "abc", "bc"}) vocabulary[token] = id++;
+  Json prepend = {{"type", "Prepend"}, {"prepend", "\u2581"}},
+       replace = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "\u2581"}};
+  Json normalizers = Json::array();
+  if (space_in_front) normalizers.push_back(prepend);
+  normalizers.push_back(replace);
+  return {{"version", "1.0"},
+          {"added_tokens",
+           {{{"id", 0},
+             {"content", "<unk>"},
+             {"single_word", false},
+             {"lstrip", false},
+             {"rstrip", false},
+             {"normalized", false},
+             {"special", true}}}},
+          {"normalizer", {{"type", "Sequence"}, {"normalizers", normalizers}}},
+          {"pre_tokenizer", nullptr},
+          {"model",
+           {{"type", "BPE"},
+            {"unk_token", "<unk>"},
+            {"fuse_unk", true},
+            {"byte_fallback", true},
+            {"vocab", vocabulary},
+            {"merges", {"b c", "a b", "\u2581 a", "ab c", "a bc"}}}}};
+}
+
+}  // namespace
+
+TEST_CASE("SentencePiece's BPE gets scores in the order of its merges", "[gguf]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  for (const bool space : {true, false}) {
+    const auto written = with_tokenizer(world, folder / (space ? "a" : "b"), byte_fallback_bpe(space));
+    const auto* file = std::get_if<GgufFile>(&written);
+    if (file == nullptr) FAIL(std::get<std::string>(written));
+    CHECK(file->get<std::string>("tokenizer.ggml.model") == "llama");
+    CHECK(file->number("tokenizer.ggml.add_space_prefix") == (space ? 1 : 0));
+    const auto& tokens = file->get<std::vector<std::string>>("tokenizer.ggml.tokens");
+    const auto& scores = file->get<std::vector<double>>("tokenizer.ggml.scores");
+    const auto& kinds = file->get<Numbers>("tokenizer.ggml.token_type");
+    REQUIRE(tokens.size() == scores.size());
+    const auto score = [&](const char* token) {
+      return scores[static_cast<std::size_t>(std::ranges::find(tokens, token) - tokens.begin())];
+    };
+    CHECK(score("bc") > score("ab"));
+    CHECK(score("ab") > score("\u2581a"));
+    CHECK(score("\u2581a") > score("abc"));  // by the first merge that makes it
+    CHECK(kinds[0] == 2);
+    CHECK(kinds[1] == 6);
+    CHECK(kinds[257] == 1);
+    CHECK(kinds.back() == 5);  // ids of the model that the tokenizer does not have
+  }
+}
+
+TEST_CASE("tokenizers that llama.cpp does not have are refused by name", "[gguf]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const auto refusal = [&](const Json& tokenizer) {
+    const auto written = with_tokenizer(world, folder / "x", tokenizer);
+    const auto* said = std::get_if<std::string>(&written);
+    return said == nullptr ? std::string() : *said;
+  };
+  const auto refused = [&](const Json& tokenizer, const char* why) {
+    const std::string said = refusal(tokenizer);
+    return world.is_root() ? said.find(why) != std::string::npos
+                           : !said.empty();  // the others know that it failed
+  };
+  const Json bpe = byte_fallback_bpe(true);
+  CHECK(refusal(bpe) == "");
+  Json without = bpe;
+  without["model"]["byte_fallback"] = false;
+  CHECK(refused(without, "llama.cpp has no such tokenizer"));
+  Json level = read_json(test::data_file("models/llama3_tiny/tokenizer.json"));
+  CHECK(refusal(level) == "");
+  level["pre_tokenizer"] = {
+      {"type", "Sequence"},
+      {"pretokenizers",
+       {{{"type", "Split"}, {"pattern", {{"Regex", "[a-z]+"}}}, {"behavior", "Isolated"}, {"invert", false}},
+        {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}}}}};
+  CHECK(refused(level, "no name for how this tokenizer cuts texts"));
+}
+
 TEST_CASE("models that no architecture of llama.cpp computes are refused by name", "[gguf]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  const auto refusal = [&](const char* name) -> std::string {
+  const auto refused = [&](const char* name, const char* why) {
     const fs::path model = test::data_file(std::string("models/") + name);
     const Checkpoint checkpoint(model);
     StitchOptions options;
@@ -316,15 +433,15 @@ TEST_CASE("models that no architecture of llama.cpp computes are refused by name
     options.output = folder / name;
     try {
       convert_model(world, checkpoint, read_hf_config(model), options);
-    } catch (const InputError& error) {
+    } catch (const Error& error) {
       CHECK(error.agreed());
       CHECK_FALSE(fs::exists(options.output));
       CHECK_FALSE(fs::exists(part_path(options.output)));
-      return error.what();
+      return !world.is_root() || std::string(error.what()).find(why) != std::string::npos;
     }
-    return "";
+    return false;
   };
-  CHECK(refusal("gemma3_tiny").find("what this family has") != std::string::npos);
-  CHECK(refusal("smollm3_tiny").find("different ways") != std::string::npos);
-  CHECK(refusal("phi3_tiny").find("turn in part, scaled") != std::string::npos);
+  CHECK(refused("gemma3_tiny", "what this family has"));
+  CHECK(refused("smollm3_tiny", "different ways"));
+  CHECK(refused("phi3_tiny", "turn in part, scaled"));
 }
