@@ -1,6 +1,7 @@
 #include "pickle.hpp"
 
 #include "little_endian.hpp"
+#include "pickle_operations.hpp"
 
 #include <algorithm>
 #include <array>
@@ -12,40 +13,6 @@
 
 namespace galapagos::torch_format {
 namespace {
-
-/// The operations of protocol 2 that torch.save needs.
-enum Operation : std::uint8_t {
-  mark = '(',
-  stop = '.',
-  binfloat = 'G',
-  binint = 'J',
-  binint1 = 'K',
-  binint2 = 'M',
-  none = 'N',
-  binpersid = 'Q',
-  reduce = 'R',
-  binunicode = 'X',
-  append_one = 'a',
-  appends = 'e',
-  global = 'c',
-  binget = 'h',
-  long_binget = 'j',
-  empty_list = ']',
-  empty_tuple = ')',
-  empty_dict = '}',
-  binput = 'q',
-  long_binput = 'r',
-  setitem = 's',
-  tuple = 't',
-  setitems = 'u',
-  proto = 0x80,
-  tuple1 = 0x85,
-  tuple2 = 0x86,
-  tuple3 = 0x87,
-  newtrue = 0x88,
-  newfalse = 0x89,
-  long1 = 0x8a,
-};
 
 bool is_known(const std::string& name) {
   return name == rebuild_tensor || name == ordered_dict ||

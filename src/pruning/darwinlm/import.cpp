@@ -264,7 +264,7 @@ void import_darwinlm(const Communicator& world, const Checkpoint& checkpoint, co
   if (kept_zeros > 0) {
     log_info(
         "{} structures are kept at a level though their weights are zero there: which of these are kept "
-        "is not in the files, nor does it matter to the model",
+        "is not in the files, nor does it change what a model computes",
         human_count(static_cast<std::uint64_t>(kept_zeros)));
   }
   agree_at_root(comm, [&] { complete_database(part, output); });
