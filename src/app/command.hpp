@@ -38,6 +38,7 @@ void stitch(const Communicator& world, const std::vector<std::string>& words);
 void tokenize(const Communicator& world, const std::vector<std::string>& words);
 void distil(const Communicator& world, const std::vector<std::string>& words);
 void train(const Communicator& world, const std::vector<std::string>& words);
+void convert(const Communicator& world, const std::vector<std::string>& words);
 void plan(const Communicator& world, const std::vector<std::string>& words);
 void info(const Communicator& world, const std::vector<std::string>& words);
 

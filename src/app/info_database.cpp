@@ -124,8 +124,14 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
       header.calibration_fingerprint, name_of(header.dtype), human_bytes(header.file_bytes()),
       name_of(header.precision), name_of(header.attention_unit), header.relative_damping);
   if (!header.path.empty()) description.text += path_line(header);
-  for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn})
-    description.text += table(database, kind, "loss", 4, level_losses);
+  if (!header.imported_from.empty()) {
+    description.text +=
+        fmt::format("imported       from {}'s files: calibration, damping and losses are unknown\n",
+                    header.imported_from);
+  }
+  for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
+    if (header.imported_from.empty()) description.text += table(database, kind, "loss", 4, level_losses);
+  }
   if (!header.sensitivity_fingerprint.empty()) {
     description.text += fmt::format(
         "\nsensitivity    fingerprint {}; end losses in nats per token{}\n", header.sensitivity_fingerprint,
@@ -147,6 +153,7 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
   if (!header.sensitivity_fingerprint.empty())
     json["sensitivity_fingerprint"] = header.sensitivity_fingerprint;
   if (!header.end_loss_from.empty()) json["end_loss_from"] = header.end_loss_from;
+  if (!header.imported_from.empty()) json["imported_from"] = header.imported_from;
   json["calibration_tokens"] = header.calibration_tokens;
   json["calibration_sequences"] = header.calibration_sequences;
   json["sequence_length"] = header.sequence_length;

@@ -44,6 +44,7 @@ constexpr Subcommand subcommands[] = {
     {"distil", "trains a pruned model's layers one by one toward the unpruned model's", app::distil},
     {"train", "continued training or distillation of a model, pruned or not", app::train},
     {"tokenize", "turn text into token files", app::tokenize},
+    {"convert", "a database made of DarwinLM's files, or written as them", app::convert},
     {"plan", "memory, file sizes, work and time of a command, without weights", app::plan},
     {"info", "what a model, token file, database or file of sensitivities holds", app::info},
 };

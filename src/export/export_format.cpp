@@ -43,9 +43,9 @@ Json pruned_config(const HfConfig& parent, const std::vector<LayerShape>& shapes
 }
 
 Json parents_config(const HfConfig& parent, const std::vector<LayerShape>&) {
+  if (parent.pruned()) return pruned_config(parent, parent.layer_shapes);  // also one that others have pruned
   Json json = parent.source;
-  // Its code does not go along, and transformers has its own.
-  if (!parent.pruned()) json.erase("auto_map");
+  json.erase("auto_map");  // its code does not go along, and transformers has its own
   return json;
 }
 

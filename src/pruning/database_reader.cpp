@@ -95,6 +95,7 @@ DatabaseHeader read_header(const Hdf5File& file, const std::string& path) {
   if (file.has_attribute("/", "sensitivity_fingerprint"))
     header.sensitivity_fingerprint = file.read_string("/", "sensitivity_fingerprint");
   if (file.has_attribute("/", "end_loss_from")) header.end_loss_from = file.read_string("/", "end_loss_from");
+  if (file.has_attribute("/", "imported_from")) header.imported_from = file.read_string("/", "imported_from");
   for (const ModuleId& module : header.modules()) {
     header.levels[module] = read_levels(file, header, module, path);
   }

@@ -80,6 +80,7 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
   if (!header.sensitivity_fingerprint.empty())
     file.write_attribute("/", "sensitivity_fingerprint", header.sensitivity_fingerprint);
   if (!header.end_loss_from.empty()) file.write_attribute("/", "end_loss_from", header.end_loss_from);
+  if (!header.imported_from.empty()) file.write_attribute("/", "imported_from", header.imported_from);
   file.write_attribute("/", "complete", std::int64_t{0});
   file.close();
   publish_file(unfinished, path);

@@ -43,6 +43,8 @@ struct DatabaseHeader {
   std::vector<std::int16_t> path;
   std::string compensation;  ///< ridge of the weights' compensation on that path, or "auto"; empty without
   std::int64_t batch_tokens = 0;  ///< with compensation: what is held out to choose ridges on depends on it
+  /// Whose files it was made of; losses and damping are then NaN, calibration unknown. Empty: its own.
+  std::string imported_from;
   std::map<ModuleId, std::vector<std::int64_t>> levels;  ///< structures removed at levels 0, 1, ...
 
   const std::vector<std::int64_t>& removed(const ModuleId& module) const { return levels.at(module); }

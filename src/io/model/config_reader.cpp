@@ -1,4 +1,5 @@
 #include "attention_kinds.hpp"
+#include "darwinlm_model.hpp"
 #include "families.hpp"
 #include "fit_to_weights.hpp"
 #include "pruned_layers.hpp"
@@ -71,6 +72,7 @@ double ConfigReader::positive(const std::string& key) const {
 const Family& ConfigReader::family() const {
   std::string type = json_string(json_, "model_type", where_);
   if (type == pruned_model_type) type = json_string(json_, "base_model_type", where_);
+  if (is_darwinlm(json_)) type = darwinlm_base_type(json_);
   const Family* family = find_family(type);
   if (family == nullptr) refuse("model_type '" + printable(type) + "' is not supported");
   if (!family->refused.empty())

@@ -1,5 +1,7 @@
 #include "fit_to_weights.hpp"
 
+#include "darwinlm_model.hpp"
+
 #include <algorithm>
 #include <fmt/format.h>
 #include <initializer_list>
@@ -85,10 +87,11 @@ void fit_biases(HfConfig& config, const Checkpoint& checkpoint, std::vector<std:
 }  // namespace
 
 void fit_to_weights(HfConfig& config, const fs::path& folder, std::vector<std::string>& warnings) {
-  const bool asks =
-      config.tie_word_embeddings || leaves_open(config) || config.features.o_bias || config.features.mlp_bias;
+  const bool asks = is_darwinlm(config.source) || config.tie_word_embeddings || leaves_open(config) ||
+                    config.features.o_bias || config.features.mlp_bias;
   if (!asks || !has_weights(folder)) return;
   const Checkpoint checkpoint(folder);
+  if (is_darwinlm(config.source)) fit_darwinlm_shapes(config, checkpoint, warnings);
   fit_head(config, checkpoint, warnings);
   fit_biases(config, checkpoint, warnings);
 }
