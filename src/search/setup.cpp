@@ -102,8 +102,8 @@ Start start_for(const SearchSetup& setup) {
   }
   if (options.start == name_of(StartKind::gradient) && setup.config.features.post_norms) {
     throw UsageError(
-        "levels of a model that norms what a layer's parts put out cannot be learned: a blend "
-        "of a weight with nothing does as much as the weight",
+        "levels of a model that norms what a layer's parts put out cannot be learned: what is "
+        "left of a weight counts as much as all of it",
         "--start gradient", "give another start");
   }
   const bool by_name = options.start == "auto" || options.start == "uniform" ||

@@ -107,7 +107,7 @@ TEST_CASE("several formats are there together or not at all", "[stitch]") {
   const HfConfig config = read_hf_config(model);
   convert_model(world, checkpoint, config, to(folder / "all", {"gguf", "hf", "dense", "decilm"}));
   for (const char* name : {"gguf", "hf", "dense", "decilm"}) CHECK(fs::is_directory(folder / "all" / name));
-  CHECK_THROWS_AS(convert_model(world, checkpoint, config, to(folder / "all", {"gguf", "hf"})), InputError);
+  CHECK_THROWS_AS(convert_model(world, checkpoint, config, to(folder / "all", {"gguf", "hf"})), Error);
   // What a run that was stopped left is in nobody's way.
   if (world.is_root()) make_folders(part_path(folder / "new") / "hf");
   world.barrier();

@@ -25,6 +25,14 @@ constexpr std::string_view tekken =
 constexpr std::string_view gpt4o =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
+/// Whether what a pattern finds becomes pieces, and so does what lies between, or there is nothing between,
+/// as with the patterns above.
+bool cuts_out(const Json& split) {
+  const std::string behavior = split.value("behavior", "");
+  const bool invert = split.value("invert", false);
+  return (behavior == "Isolated" && !invert) || (behavior == "Removed" && invert);
+}
+
 /// The stages of a pre-tokenizer, one after the other, in words; empty where there is one that has none.
 void add_stages(const Json& stage, std::string& stages) {
   if (stage.is_null()) return;
@@ -36,7 +44,7 @@ void add_stages(const Json& stage, std::string& stages) {
   } else if (type == "Digits") {
     stages += stage.value("individual_digits", false) ? "digits;" : "digit groups;";
   } else if (type == "Split" && stage.contains("pattern") && stage["pattern"].contains("Regex") &&
-             stage.value("behavior", "") == "Isolated" && !stage.value("invert", false)) {
+             cuts_out(stage)) {
     stages += stage["pattern"]["Regex"].get<std::string>() + ";";
   } else {
     stages += "unknown;";
@@ -62,6 +70,30 @@ std::int32_t number_of(TokenKind kind) {
   return 1;
 }
 
+/// Normalizers, one after the other.
+std::vector<Json> steps_of(const Json& normalizer) {
+  if (normalizer.is_null()) return {};
+  if (normalizer.value("type", "") != "Sequence") return {normalizer};
+  std::vector<Json> steps;
+  for (const Json& each : normalizer.value("normalizers", Json::array())) {
+    const std::vector<Json> inner = steps_of(each);
+    steps.insert(steps.end(), inner.begin(), inner.end());
+  }
+  return steps;
+}
+
+bool is_nfc(const Json& step) {
+  return step.value("type", "") == "NFC";
+}
+
+/// Whether a step puts U+2581 for spaces or in front, as llama.cpp does by itself.
+bool writes_spaces(const Json& step) {
+  const std::string type = step.value("type", "");
+  if (type == "Prepend") return step.value("prepend", "") == "\u2581";
+  return type == "Replace" && step.value("content", "") == "\u2581" && step.contains("pattern") &&
+         step["pattern"] == Json{{"String", " "}};
+}
+
 bool byte_level(const Json& definition) {
   const Json pre = definition.value("pre_tokenizer", Json());
   return pre.dump().find("\"ByteLevel\"") != std::string::npos;
@@ -80,7 +112,7 @@ void describe_merges(Metadata& metadata, const Tokenizer& tokenizer, std::string
     }
     pre = *found;
   }
-  if (!definition.value("normalizer", Json()).is_null())
+  if (!steps_of(definition.value("normalizer", Json())).empty())
     log_info(
         "gguf: llama.cpp does not normalise texts as this tokenizer does; write them in composed form (NFC)");
   metadata.set("tokenizer.ggml.model", "gpt2");
@@ -88,6 +120,34 @@ void describe_merges(Metadata& metadata, const Tokenizer& tokenizer, std::string
   std::vector<std::string> merges;
   for (const auto& [left, right] : tokenizer.merges()) merges.push_back(left + " " + right);
   metadata.set("tokenizer.ggml.merges", std::span<const std::string>(merges));
+}
+
+/// InputError where a tokenizer.json changes texts otherwise than by writing U+2581 for spaces; tells of what
+/// llama.cpp does otherwise at their edges.
+void check_spaces(const Json& definition, const std::string& where) {
+  if (definition.is_null()) return;
+  bool composes = false;
+  for (const Json& step : steps_of(definition.value("normalizer", Json()))) {
+    composes = composes || is_nfc(step);
+    if (!is_nfc(step) && !writes_spaces(step)) {
+      throw InputError(
+          "llama.cpp does not normalise texts by '" + printable(step.value("type", "?"), 40) + "'", where,
+          "give --gguf-pre none for a file without a tokenizer");
+    }
+  }
+  const Json pre = definition.value("pre_tokenizer", Json());
+  const std::string type = pre.is_null() ? "" : pre.value("type", "");
+  // Gemma's cut at spaces, which are no longer there by then.
+  const bool idle = type == "Split" && pre.contains("pattern") && pre["pattern"] == Json{{"String", " "}};
+  if (!type.empty() && type != "Metaspace" && !idle) {
+    throw InputError("llama.cpp does not cut texts by '" + printable(type, 40) + "'", where,
+                     "give --gguf-pre none for a file without a tokenizer");
+  }
+  if (composes) log_info("gguf: llama.cpp does not compose characters; write texts in composed form (NFC)");
+  if (type == "Metaspace" && pre.value("prepend_scheme", "always") != "never")
+    log_info(
+        "gguf: llama.cpp puts a space in front also of texts that begin with one, which this tokenizer does "
+        "not");
 }
 
 /// What puts U+2581 for spaces and spells the rest in bytes, as Llama 2 does.
@@ -103,6 +163,7 @@ void describe_scores(Metadata& metadata, const Tokenizer& tokenizer, const std::
         "fallback",
         tokenizer.description(), "give --gguf-pre none for a file without a tokenizer");
   }
+  check_spaces(definition, tokenizer.description());
   std::vector<float> scores = kind.empty() ? tokenizer.scores() : scores_of(tokens, tokenizer.merges());
   scores.resize(ids, 0.0f);
   metadata.set("tokenizer.ggml.model", "llama");
@@ -137,21 +198,20 @@ bool has_tokenizer(const fs::path& folder) {
 std::optional<std::string> pre_tokenizer_name(const Json& definition) {
   struct Known {
     std::string_view stages, name;
-    bool ignores_merges;
+    std::optional<bool> ignores_merges;  ///< none: no file in circulation tells them apart
   };
   const std::array known = {Known{llama3, "llama-bpe", true},      Known{llama3, "smaug-bpe", false},
-                            Known{qwen2, "qwen2", false},          Known{tekken, "tekken", true},
+                            Known{qwen2, "qwen2", false},          Known{tekken, "tekken", std::nullopt},
                             Known{gpt4o, "gpt-4o", false},         Known{"words", "gpt-2", false},
                             Known{"digits;words", "smollm", false}};
   const Json model = definition.value("model", Json::object());
-  const Json normalizer = definition.value("normalizer", Json());
-  if (!normalizer.is_null() && normalizer.value("type", "") != "NFC") return std::nullopt;
+  if (!std::ranges::all_of(steps_of(definition.value("normalizer", Json())), is_nfc)) return std::nullopt;
   const bool ignores_merges = model.value("ignore_merges", false);
   std::string stages;
   add_stages(definition.value("pre_tokenizer", Json()), stages);
   for (const Known& each : known) {
-    if (stages == std::string(each.stages) + ";" && ignores_merges == each.ignores_merges)
-      return std::string(each.name);
+    const bool merges = !each.ignores_merges || ignores_merges == *each.ignores_merges;
+    if (merges && stages == std::string(each.stages) + ";") return std::string(each.name);
   }
   return std::nullopt;
 }
