@@ -27,7 +27,6 @@ StitchOptions stitch_options(const Asked<StitchRequest>& asked) {
   if (!options.output.has_filename()) options.output = options.output.parent_path();  // "X/" is X
   options.formats = export_formats_of(asked.request.formats);
   if (asked.request.refit) {
-    asked.options.require("database");
     options.refit = asked.request;
     options.refit->ridge = *asked.request.refit;
     return options;
@@ -48,7 +47,10 @@ void stitch(const Communicator& world, const std::vector<std::string>& words) {
   const StitchRequest& request = asked.request;
   StitchOptions options = agree_on(world, [&] {
     StitchOptions read = stitch_options(asked);
-    if (read.refit) check_options(*read.refit);
+    if (read.refit) {
+      asked.options.require("database");
+      check_options(*read.refit);
+    }
     return read;
   });
   const ops::Context context = options.refit ? make_context(world, request) : ops::Context();

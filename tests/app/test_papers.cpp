@@ -86,10 +86,12 @@ std::string joined(std::string text) {
 TEST_CASE("commands and options that the papers name exist", "[papers]") {
   const std::map<std::string, Words>& known = options_of_commands();
   CHECK(known.size() > 12);
-  // Of CMake, launchers and our own scripts.
-  const Words others = {"--build",  "--preset",  "--install",       "--prefix",          "--target",
-                        "--map-by", "--bind-to", "--mpi",           "--ntasks-per-node", "--cpus-per-task",
-                        "--check",  "--parts",   "--oversubscribe", "--dense",           "--local-dir"};
+  // Of CMake, launchers, engines and our own scripts.
+  const Words others = {"--build",           "--preset",        "--install",   "--prefix",
+                        "--target",          "--map-by",        "--bind-to",   "--mpi",
+                        "--ntasks-per-node", "--cpus-per-task", "--check",     "--parts",
+                        "--oversubscribe",   "--dense",         "--local-dir", "--trust-remote-code",
+                        "--model-impl"};
   for (const fs::path& paper : papers()) {
     INFO(paper);
     const std::string text = joined(read_file(paper));

@@ -140,7 +140,7 @@ TEST_CASE("a database on a path, and a refit, of Llama-2-7B", "[plan]") {
   const Json several = stitch({"--format", "hf", "gguf", "decilm", "--gguf-type", "q8_0", "--target-sparsity",
                                "0.5", "--shard-size", "1G"});
   const auto of = [&](const std::string& format, const std::string& what) {
-    return number(several, "/stitch/formats/" + format + "/" + what);
+    return number(several, ("/stitch/formats/" + format + "/" + what).c_str());
   };
   CHECK(of("hf", "parameters") == number(several, "/stitch/parameters"));
   CHECK(of("gguf", "parameters") >= of("hf", "parameters"));
