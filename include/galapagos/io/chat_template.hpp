@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <galapagos/io/tokenizer.hpp>
 
@@ -17,5 +18,9 @@ class ChatTemplate;
 /// One that cannot be run is refused once it is needed.
 std::shared_ptr<const ChatTemplate> load_chat_template(const std::filesystem::path& folder_or_file,
                                                        const std::string& choice, const Tokenizer& tokenizer);
+
+/// What a model is given to answer the conversation under "messages" of a JSON record: laid out by the
+/// template, with its generation prompt. InputError, naming `where`, where it cannot be.
+std::string chat_prompt(const ChatTemplate& chat, std::string_view record, const std::string& where);
 
 }  // namespace galapagos

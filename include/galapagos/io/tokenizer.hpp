@@ -12,6 +12,8 @@
 
 namespace galapagos {
 
+class TextDecoder;
+
 enum class TokenKind : std::uint8_t {
   normal,
   unknown,       ///< for what the others cannot spell
@@ -47,7 +49,7 @@ struct TokenCut {
   std::size_t begin = 0, end = 0, id = 0;
 };
 
-/// Turns text into token ids exactly as the tokenizer that a model came with does.
+/// Turns text into token ids, and back, exactly as the tokenizer that a model came with does.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -76,6 +78,9 @@ class Tokenizer {
   /// By the first that names a token: tokenizer_config.json or special_tokens_map.json beside the file, the
   /// file itself, config.json beside it. InputError for one that is not in the vocabulary.
   virtual SpecialTokens special_tokens() const = 0;
+  /// What turns ids back into text, without the special tokens or with them; this must outlive it.
+  /// InputError, naming it, where the tokenizer's file asks for a way that is not supported.
+  virtual std::unique_ptr<TextDecoder> decoder(bool keep_special = false) const = 0;
   /// One line: kind, ids, file.
   virtual std::string description() const = 0;
   /// Checksum of the tokenizer's file.
