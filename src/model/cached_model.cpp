@@ -14,13 +14,13 @@ CachedBuffers::CachedBuffers(const ops::Context& context, const HfConfig& config
       last(hidden_states(context, config, extents.places)),
       logits(context, shards, extents.places, config.vocab_size, false) {}
 
-CachedModel::CachedModel(const ops::Context& context, const ModelSource& source, const CacheExtents& extents,
-                         const Shards& shards)
+CachedModel::CachedModel(const ops::Context& context, const HfConfig& config, const ModelWeights& weights,
+                         const CacheExtents& extents, const Shards& shards)
     : context_(context),
       shards_(shards),
-      config_(source.config),
-      weights_(load_model_weights(source)),
-      buffers_(context, source.config, extents, shards) {}
+      config_(config),
+      weights_(weights),
+      buffers_(context, config, extents, shards) {}
 
 std::uint64_t CachedModel::bytes(const ModelSource& source, const CacheExtents& extents, Device device,
                                  DType activations) {

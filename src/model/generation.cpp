@@ -100,8 +100,12 @@ std::vector<GeneratedText> generate(const ReplicaGrid& grid, const ops::Context&
   });
   const Shards shards =
       make_shards(grid, options.make_collectives, grid.of_replica().sum(source.config.vocab_size));
+  ModelWeights weights;
   std::optional<CachedModel> model;
-  agree(comm, [&] { model.emplace(context, source, extents, shards); });
+  agree(comm, [&] {
+    weights = load_model_weights(source);
+    model.emplace(context, source.config, weights, extents, shards);
+  });
   const std::vector<std::size_t> mine = dealt(prompts, grid.replica(), grid.replicas());
   Writer writer(*model, context, source.config, prompts, mine, extents, options, watch);
   FailureBoard board(comm);

@@ -31,9 +31,9 @@ struct CachedBuffers {
 /// A model, or a shard's part of it, that is given texts piece by piece and says what comes next.
 class CachedModel {
  public:
-  /// Reads the weights; errors as the source's. The references must outlive this.
-  CachedModel(const ops::Context& context, const ModelSource& source, const CacheExtents& extents,
-              const Shards& shards = alone());
+  /// `config`: with the shapes of the weights. The references must outlive this.
+  CachedModel(const ops::Context& context, const HfConfig& config, const ModelWeights& weights,
+              const CacheExtents& extents, const Shards& shards = alone());
 
   /// Bytes of weights and buffers, and of what a step holds besides.
   static std::uint64_t bytes(const ModelSource& source, const CacheExtents& extents, Device device,
@@ -55,7 +55,7 @@ class CachedModel {
   const ops::Context& context_;
   const Shards& shards_;
   HfConfig config_;
-  ModelWeights weights_;
+  const ModelWeights& weights_;
   CachedBuffers buffers_;
   std::int64_t texts_ = 0;  // of the last step
 };
