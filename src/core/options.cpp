@@ -29,8 +29,8 @@ struct OwnPart {
 
 OwnPart own_part(std::istream& file, const std::string& command, const std::string& path) {
   constexpr std::array commands = {"sensitivity", "database", "assign", "search", "rounds",
-                                   "prune",       "stitch",   "distil", "eval",   "train",
-                                   "tokenize",    "plan",     "info",   "profile"};
+                                   "prune",       "stitch",   "distil", "eval",   "generate",
+                                   "train",       "tokenize", "plan",   "info",   "profile"};
   OwnPart own;
   bool mine = true, in_section = false;
   for (std::string line; std::getline(file, line);) {
