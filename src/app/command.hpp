@@ -12,7 +12,7 @@
 #include <galapagos/export/stitch.hpp>
 #include <galapagos/model/computing_options.hpp>
 #include <galapagos/model/evaluate.hpp>
-#include <galapagos/model/generation.hpp>
+#include <galapagos/model/generation_options.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/pruning/build.hpp>
 #include <galapagos/pruning/sensitivity.hpp>

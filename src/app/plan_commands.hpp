@@ -10,7 +10,7 @@
 #include <galapagos/core/json.hpp>
 #include <galapagos/export/stitch.hpp>
 #include <galapagos/model/evaluate.hpp>
-#include <galapagos/model/generation.hpp>
+#include <galapagos/model/generation_options.hpp>
 #include <galapagos/pruning/build.hpp>
 #include <galapagos/pruning/sensitivity.hpp>
 #include <galapagos/search/search.hpp>

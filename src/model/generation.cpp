@@ -78,11 +78,6 @@ GenerationSpeed speed_of_all(const ReplicaGrid& grid, GenerationSpeed mine) {
 
 }  // namespace
 
-std::uint64_t generation_bytes(const ModelSource& source, const Prompts& prompts,
-                               const GenerationOptions& options, Device device, DType activations) {
-  return CachedModel::bytes(source, extents_of(prompts, options), device, activations);
-}
-
 std::vector<GeneratedText> generate(const ReplicaGrid& grid, const ops::Context& context,
                                     const ModelSource& source, const Prompts& prompts,
                                     const GenerationOptions& options, const TextWatch& watch,

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include <galapagos/model/cached_model.hpp>
-#include <galapagos/model/generation.hpp>
+#include <galapagos/model/generation_options.hpp>
 
 namespace galapagos {
 
