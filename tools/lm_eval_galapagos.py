@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs tasks of EleutherAI's lm-evaluation-harness on `galapagos eval --score`.
+"""Runs tasks of EleutherAI's lm-evaluation-harness on `galapagos eval --score` and `galapagos generate`.
 
 Where Python and the program run side by side; what follows -- goes to lm_eval:
 
@@ -12,8 +12,16 @@ In two steps, for compute nodes that have no Python or cannot reach the Internet
   tools/lm_eval_galapagos.py --model DIR --requests requests.jsonl --read scores.jsonl \\
     -- --tasks arc_easy,piqa
 
-Both steps need the same options of lm_eval, as it makes the requests anew. Text is encoded and cut
-as lm_eval's own model `hf` does it. Tasks that generate text are refused. Needs lm_eval (tested
+Tasks that generate text need --write-prompts besides, and of `galapagos generate` what --write prints:
+
+  tools/lm_eval_galapagos.py --model DIR --write-prompts prompts.jsonl -- --tasks gsm8k
+  srun galapagos generate --model DIR --prompts prompts.jsonl --output texts.jsonl    (in a job)
+  tools/lm_eval_galapagos.py --model DIR --prompts prompts.jsonl --texts texts.jsonl \\
+    -- --tasks gsm8k
+
+Both steps need the same options of lm_eval, as it makes the requests anew. Text is encoded, cut and decoded
+as lm_eval's own model `hf` does it; of what tasks ask of a generation `until`, `max_gen_toks`, `do_sample`,
+`temperature`, `top_p` and `top_k` are followed, and any other is refused. Needs lm_eval (tested
 with 0.4.13) and transformers, but neither torch nor a GPU.
 
 From Python: import this file, then lm_eval.simple_evaluate(model="galapagos", model_args={...})
@@ -35,6 +43,8 @@ try:
     from lm_eval import utils
     from lm_eval.api.model import TemplateLM
     from lm_eval.api.registry import register_model
+    from lm_eval.models.utils import (handle_stop_sequences, normalize_gen_kwargs,
+                                      postprocess_generated_text)
     from transformers import AutoTokenizer
 except ImportError as error:
     print(f"lm_eval_galapagos: {error}; pip install lm_eval transformers", file=sys.stderr)
@@ -90,6 +100,56 @@ def read_requests(path):
     return result
 
 
+def write_prompts(path, prompts, mode="w"):
+    with open(path, mode, encoding="utf-8") as file:
+        for ids, until, most in prompts:
+            record = {"ids": list(ids), "max_new_tokens": most}
+            if until:
+                record["stop"] = list(until)
+            file.write(json.dumps(record) + "\n")
+
+
+def read_prompts(path):
+    result = []
+    for number, line in read_lines(path):
+        try:
+            result.append((tuple(line["ids"]), tuple(line.get("stop", ())), line["max_new_tokens"]))
+        except (KeyError, TypeError, AttributeError):
+            raise AdapterError(f"{path}, line {number}: not a prompt") from None
+    return result
+
+
+def read_texts(path, count):
+    """The ids that were written behind `count` prompts."""
+    result = []
+    for number, line in read_lines(path):
+        try:
+            result.append([int(one) for one in line["ids"]])
+        except (KeyError, TypeError, ValueError):
+            raise AdapterError(f"{path}, line {number}: not a text") from None
+    if len(result) != count:
+        raise AdapterError(f"{path} has {len(result)} texts for {count} prompts")
+    return result
+
+
+def generation_of(wanted, max_gen_toks, eos):
+    """What a request asks of its generation, as `hf` reads it: words, most tokens, options of the program."""
+    wanted = normalize_gen_kwargs(wanted, max_gen_toks)
+    until = handle_stop_sequences(wanted.pop("until", None), eos=eos)
+    most = wanted.pop("max_gen_toks")
+    temperature = wanted.pop("temperature", 0.0)
+    options = []
+    if wanted.pop("do_sample", False) and temperature > 0:
+        options += ["--temperature", str(temperature)]
+        for name, option in (("top_p", "--top-p"), ("top_k", "--top-k")):
+            if wanted.get(name) is not None:
+                options += [option, str(wanted[name])]
+    wanted = set(wanted) - {"top_p", "top_k"}
+    if wanted:
+        raise AdapterError(f"a task asks for what is not followed: {', '.join(sorted(wanted))}")
+    return tuple(word for word in until if word), int(most), tuple(options)
+
+
 def read_scores(path, count):
     """(log-probability, greedy) of `count` requests."""
     result = []
@@ -108,7 +168,7 @@ def read_scores(path, count):
 
 @register_model("galapagos")
 class GalapagosLM(TemplateLM):
-    """Scores with `galapagos eval --score`.
+    """Scores with `galapagos eval --score`, and writes with `galapagos generate`.
 
     model: folder of the model
     tokenizer: folder of the tokenizer, if not the model's
@@ -117,6 +177,9 @@ class GalapagosLM(TemplateLM):
     folder: where the files for the program go for a while; all of its ranks must see it
     write: only write the requests to this file
     requests, read: take the scores of these requests from a file
+    write_prompts: only write what is to be generated behind to this file
+    prompts, texts: take the texts behind these prompts from a file
+    max_gen_toks: of a text where the task does not say
     """
 
     defaults = {}  # of the constructor; an argument of lm_eval cannot hold commas
@@ -140,6 +203,9 @@ class GalapagosLM(TemplateLM):
         self._prefix = given.pop("prefix_token_id", None)
         self._write = given.pop("write", None)
         requests, read = given.pop("requests", None), given.pop("read", None)
+        self._write_prompts = given.pop("write_prompts", None)
+        prompts, texts = given.pop("prompts", None), given.pop("texts", None)
+        self._max_gen_toks = int(given.pop("max_gen_toks", None) or 256)
         length = given.pop("max_length", None)
         settings = {"trust_remote_code": bool(given.pop("trust_remote_code", False))}
         if self._add_bos is not None:
@@ -148,7 +214,10 @@ class GalapagosLM(TemplateLM):
             raise AdapterError(f"unknown argument of the model: {', '.join(given)}")
         if (requests is None) != (read is None):
             raise AdapterError("--read needs --requests, the file that --write wrote")
-        if self._write is not None and read is not None:
+        if (prompts is None) != (texts is None):
+            raise AdapterError("--texts needs --prompts, the file that --write-prompts wrote")
+        self._writes = self._write is not None or self._write_prompts is not None
+        if self._writes and (read is not None or texts is not None):
             raise AdapterError("--write and --read are two steps; give one of them")
 
         try:
@@ -161,9 +230,16 @@ class GalapagosLM(TemplateLM):
         if read is not None:
             asked = read_requests(requests)
             self._scores = dict(zip(asked, read_scores(read, len(asked))))
-        self._from_file = read is not None
+        self._texts = {}
+        if texts is not None:
+            asked = read_prompts(prompts)
+            self._texts = dict(zip(asked, read_texts(texts, len(asked))))
+        self._from_file = read is not None or texts is not None
+        self._sampling = None  # of the file of prompts
         if self._write is not None:
             write_requests(self._write, [])
+        if self._write_prompts is not None:
+            write_prompts(self._write_prompts, [])
 
     # --- what the harness asks of a model ---------------------------------------------------------
 
@@ -213,7 +289,7 @@ class GalapagosLM(TemplateLM):
             cut.append((tuple(whole[:-len(continuation)]), tuple(continuation)))
         answers = self._score(cut)
         for (words, _, _), answer in zip(requests, answers):
-            if words is not None and self._write is None:
+            if words is not None and not self._writes:
                 self.cache_hook.add_partial("loglikelihood", words, answer)
         return answers
 
@@ -229,14 +305,27 @@ class GalapagosLM(TemplateLM):
         answers = iter(self._loglikelihood_tokens(windows))
         totals = [sum(next(answers)[0] for _ in range(count)) for count in counts]
         for request, total in zip(requests, totals):
-            if self._write is None:
+            if not self._writes:
                 self.cache_hook.add_partial("loglikelihood_rolling", request.args, total)
         return totals
 
     def generate_until(self, requests, disable_tqdm=False):
-        tasks = sorted({request.task_name or "?" for request in requests})
-        raise AdapterError("Galapagos scores text but does not generate it; leave out these tasks: "
-                           + ", ".join(tasks))
+        prompts = []  # with the options that they need
+        eos = self.tokenizer.decode(self.eot_token_id)
+        for context, wanted in (request.args for request in requests):
+            until, most, options = generation_of(wanted, self._max_gen_toks, eos)
+            if most >= self.max_length:
+                raise AdapterError(f"{most} tokens cannot be written by a model that takes {self.max_length}")
+            ids = self.tok_encode(context)[-(self.max_length - most):]
+            prompts.append((tuple(ids), until, most, options))
+        self._generate(prompts)
+        answers = []
+        for request, (ids, until, most, _) in zip(requests, prompts):
+            answer = self.tokenizer.decode(self._texts[ids, until, most], skip_special_tokens=True)
+            answers.append(postprocess_generated_text(answer, list(until), None))
+            if not self._writes:
+                self.cache_hook.add_partial("generate_until", request.args, answer)
+        return answers
 
     def get_model_info(self):
         return {"model_path": self._model, "max_length": self.max_length}
@@ -250,30 +339,65 @@ class GalapagosLM(TemplateLM):
             raise AdapterError(
                 f"{len(new)} of {len(requests)} requests have no score; give lm_eval the same "
                 "options, tokenizer and data as with --write")
-        if new and self._write is not None:
+        if new and self._writes:
+            if self._write is None:
+                raise AdapterError("some tasks score text; give --write, too")
             write_requests(self._write, new, "a")
             self._scores.update(dict.fromkeys(new, (-1.0, False)))  # never shown
         elif new:
-            self._run_program(new)
+            self._score_with_program(new)
         return [self._scores[request] for request in requests]
 
-    def _run_program(self, requests):
+    def _generate(self, prompts):
+        """Fills the table of texts; each different prompt is gone on with once."""
+        new = {}
+        for *prompt, options in prompts:
+            if tuple(prompt) not in self._texts:
+                new.setdefault(options, {})[tuple(prompt)] = None
+        if new and self._from_file:
+            raise AdapterError("some prompts have no text; give lm_eval the same options, tokenizer and "
+                               "data as with --write-prompts")
+        for options, some in new.items():
+            if not self._writes:
+                self._generate_with_program(list(some), options)
+                continue
+            if self._write_prompts is None:
+                raise AdapterError("some tasks generate text; give --write-prompts, too")
+            if self._sampling not in (None, options):
+                raise AdapterError("tasks that sample otherwise than others need a run of their own")
+            self._sampling = GalapagosLM.sampling = options
+            write_prompts(self._write_prompts, some, "a")
+            self._texts.update(dict.fromkeys(some, []))  # never shown
+
+    sampling = ()  # what `galapagos generate` is to be told, for whoever runs it by hand
+
+    def _generate_with_program(self, prompts, options):
+        with tempfile.TemporaryDirectory(prefix="galapagos-texts-", dir=self._folder) as folder:
+            asked = Path(folder).resolve() / "prompts.jsonl"
+            answered = Path(folder).resolve() / "texts.jsonl"
+            write_prompts(asked, prompts)
+            self._run_program("generate", "--prompts", str(asked), "--output", str(answered), *options)
+            self._texts.update(zip(prompts, read_texts(answered, len(prompts))))
+
+    def _score_with_program(self, requests):
         with tempfile.TemporaryDirectory(prefix="galapagos-scores-", dir=self._folder) as folder:
             # Absolute, as a launcher may start the ranks in another folder.
             asked = Path(folder).resolve() / "requests.jsonl"
             answered = Path(folder).resolve() / "scores.jsonl"
             write_requests(asked, requests)
-            command = [*shlex.split(self._launcher), self._program, "eval", "--model", self._model,
-                       "--score", str(asked), "--scores", str(answered),
-                       *shlex.split(self._options)]
-            print(shlex.join(command), file=sys.stderr)
-            try:
-                code = subprocess.run(command, stdout=sys.stderr, check=False).returncode
-            except OSError as error:
-                raise AdapterError(f"cannot start {command[0]}: {error.strerror}") from None
-            if code != 0:
-                raise AdapterError(f"the program ended with code {code}")
+            self._run_program("eval", "--score", str(asked), "--scores", str(answered))
             self._scores.update(zip(requests, read_scores(answered, len(requests))))
+
+    def _run_program(self, name, *words):
+        command = [*shlex.split(self._launcher), self._program, name, "--model", self._model, *words,
+                   *shlex.split(self._options)]
+        print(shlex.join(command), file=sys.stderr)
+        try:
+            code = subprocess.run(command, stdout=sys.stderr, check=False).returncode
+        except OSError as error:
+            raise AdapterError(f"cannot start {command[0]}: {error.strerror}") from None
+        if code != 0:
+            raise AdapterError(f"the program ended with code {code}")
 
 
 # --- command line ---------------------------------------------------------------------------------
@@ -297,6 +421,10 @@ def parse(words):
     parser.add_argument("--write", metavar="REQUESTS", help="only write the requests")
     parser.add_argument("--requests", help="what --write wrote; with --read")
     parser.add_argument("--read", metavar="SCORES", help="take the scores from this file")
+    parser.add_argument("--write-prompts", metavar="PROMPTS", help="only write what is to be generated behind")
+    parser.add_argument("--prompts", help="what --write-prompts wrote; with --texts")
+    parser.add_argument("--texts", help="take the generated texts from this file")
+    parser.add_argument("--max-gen-toks", type=int, help="tokens of a text where the task does not say")
     own, rest = words, []
     if "--" in words:
         at = words.index("--")
@@ -304,7 +432,8 @@ def parse(words):
     arguments = parser.parse_args(own)
     if not rest:
         parser.error("no options of lm_eval; give them after --, as -- --tasks arc_easy")
-    if arguments.write is not None and any(word.startswith("--use_cache") for word in rest):
+    writes = arguments.write is not None or arguments.write_prompts is not None
+    if writes and any(word.startswith("--use_cache") for word in rest):
         parser.error("--write would fill the cache of lm_eval with what are no scores")
     if arguments.add_bos_token is not None:
         arguments.add_bos_token = arguments.add_bos_token == "yes"
@@ -324,7 +453,7 @@ def main():
     arguments, rest = parse(sys.argv[1:])
     GalapagosLM.defaults = {name: value for name, value in vars(arguments).items()
                             if value is not None}
-    if arguments.write is not None:
+    if arguments.write is not None or arguments.write_prompts is not None:
         evaluate = only_requests(lm_eval.evaluator.simple_evaluate)
         lm_eval.evaluator.simple_evaluate = lm_eval.simple_evaluate = evaluate
     from lm_eval.__main__ import cli_evaluate
@@ -338,11 +467,15 @@ def main():
     except AdapterError as error:
         print(f"lm_eval_galapagos: {error}", file=sys.stderr)
         sys.exit(3)
-    if arguments.write is not None:
-        count = sum(1 for _ in open(arguments.write, encoding="utf-8"))
-        print(f"{count} requests in {arguments.write}; next:\n  galapagos eval --model "
-              f"{shlex.quote(arguments.model)} --score {shlex.quote(arguments.write)} "
-              "--scores SCORES", file=sys.stderr)
+    model = shlex.quote(arguments.model)
+    for file, command in ((arguments.write, f"eval --model {model} --score FILE --scores SCORES"),
+                          (arguments.write_prompts, f"generate --model {model} --prompts FILE --output TEXTS "
+                           + shlex.join(GalapagosLM.sampling))):
+        if file is None:
+            continue
+        count = sum(1 for _ in open(file, encoding="utf-8"))
+        print(f"{count} requests in {file}; next:\n  galapagos "
+              + command.replace("FILE", shlex.quote(file)).strip(), file=sys.stderr)
 
 
 if __name__ == "__main__":

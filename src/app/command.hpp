@@ -12,6 +12,7 @@
 #include <galapagos/export/stitch.hpp>
 #include <galapagos/model/computing_options.hpp>
 #include <galapagos/model/evaluate.hpp>
+#include <galapagos/model/generation_options.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/pruning/build.hpp>
 #include <galapagos/pruning/sensitivity.hpp>
@@ -29,6 +30,7 @@ using Command = void (*)(const Communicator& world, const std::vector<std::strin
 void sensitivity(const Communicator& world, const std::vector<std::string>& words);
 void database(const Communicator& world, const std::vector<std::string>& words);
 void eval(const Communicator& world, const std::vector<std::string>& words);
+void generate(const Communicator& world, const std::vector<std::string>& words);
 void assign(const Communicator& world, const std::vector<std::string>& words);
 void profile(const Communicator& world, const std::vector<std::string>& words);
 void rounds(const Communicator& world, const std::vector<std::string>& words);
@@ -59,6 +61,13 @@ struct Asked {
   }
 };
 
+/// At what `eval --time` measures.
+struct EvalTimes {
+  bool asked = false;
+  std::string batch = "1", lengths;  ///< whole numbers
+  std::int64_t repeats = 5;
+};
+
 /// What `galapagos eval` is asked for.
 struct EvalRequest : ComputingOptions {
   std::optional<std::filesystem::path> database, assignment, reference, score, scores;
@@ -66,8 +75,21 @@ struct EvalRequest : ComputingOptions {
   std::int64_t tokens = 0;
   int shards = 1;
   bool json = false;
+  EvalTimes time;
 };
 void bind(Options& list, EvalRequest& request);
+
+/// What `galapagos generate` is asked for.
+struct GenerateRequest : ComputingOptions {
+  std::optional<std::filesystem::path> database, assignment, prompts;
+  std::filesystem::path output;
+  std::int64_t samples = 0, seed = 0;
+  std::vector<std::string> stop;
+  bool keep_special = false;
+  int shards = 1;
+  GenerationOptions how;
+};
+void bind(Options& list, GenerateRequest& request);
 
 /// What `galapagos stitch` is asked for.
 struct StitchRequest : RefitOptions {

@@ -1,4 +1,5 @@
 #include "command.hpp"
+#include "eval_time.hpp"
 
 #include <fmt/format.h>
 
@@ -27,6 +28,15 @@ void bind(Options& list, EvalRequest& request) {
   list.add("score", request.score,
            "instead of --data: requests, one {\"context\": [ids], \"continuation\": [ids]} per line");
   list.add("scores", request.scores, "with --score: the answers, one {\"logprob\", \"greedy\"} per line");
+  list.add("time", request.time.asked,
+           "instead of --data: tokens that the model, and the reference, read and write in a second");
+  list.add("time-batch", request.time.batch, "with --time: sequences, as \"1 8 32\"", {.list = true});
+  list.add("time-lengths", request.time.lengths,
+           "with --time: tokens of a prompt, and before a token that is written; without it what the model "
+           "takes, at most 1024",
+           {.list = true});
+  list.add("time-repeats", request.time.repeats, "of each measurement, of which the least counts",
+           {.least = 1, .most = 10000});
   list.add("json", request.json, "print the result as JSON");
   bind_computing(list, request);
 }
@@ -82,23 +92,46 @@ Data load_data(const Communicator& world, const EvalRequest& asked, const NamedM
   return data;
 }
 
+/// Everything that is wrong before a file is opened.
+void check_eval(const Asked<EvalRequest>& asked, int ranks) {
+  const EvalRequest& request = asked.request;
+  if (request.time.asked) {
+    if (request.score || !request.data.empty())
+      throw UsageError("--time needs no text", "--data, --score", "leave them out");
+    if (ranks != request.shards)
+      throw UsageError(
+          fmt::format("{} ranks for {} shards, which would be in each other's way", ranks, request.shards),
+          "--time", "start as many ranks as a copy of the model has --shards");
+    return;
+  }
+  for (const char* name : {"time-batch", "time-lengths", "time-repeats"})
+    if (asked.options.given_here(name))
+      throw UsageError("nothing is timed", fmt::format("--{}", name), "give --time, too");
+  asked.options.require(request.score ? "scores" : "data");
+  if (request.score && (!request.data.empty() || request.reference)) {
+    throw UsageError("--score stands alone", "--data, --reference", "leave them out");
+  }
+}
+
 }  // namespace
 
 void eval(const Communicator& world, const std::vector<std::string>& words) {
   Asked<EvalRequest> asked;
   if (!begin(world, asked, words)) return;
   const EvalRequest& request = asked.request;
-  agree(world, [&] {
-    asked.options.require(request.score ? "scores" : "data");
-    if (request.score && (!request.data.empty() || request.reference)) {
-      throw UsageError("--score stands alone", "--data, --reference", "leave them out");
-    }
-  });
+  agree(world, [&] { check_eval(asked, world.size()); });
   const ops::Context context = make_context(world, request);
   PhaseTimes times;
   std::optional<PhaseScope> reading(std::in_place, &times, "reading");
   const auto model =
       open_model(world, request.model, request.database, request.assignment, request.precision);
+  const auto open_reference = [&] {
+    return open_model(world, *request.reference, std::nullopt, std::nullopt, request.precision);
+  };
+  if (request.time.asked) {
+    const auto dense = request.reference ? open_reference() : nullptr;
+    return eval_time(world, context, request, *model, dense.get());
+  }
   std::optional<ReplicaGrid> grid;
   if (request.shards > 1) grid.emplace(world, request.shards);
   EvaluationOptions how = {request.batch_tokens, request.memory_limit};
@@ -114,7 +147,7 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
   std::unique_ptr<NamedModel> other;
   std::optional<ModelSource> reference;
   if (request.reference) {
-    other = open_model(world, *request.reference, std::nullopt, std::nullopt, request.precision);
+    other = open_reference();
     reference = part_of(*other);
   }
   const bool compared = reference.has_value();

@@ -10,6 +10,7 @@
 #include <galapagos/core/json.hpp>
 #include <galapagos/export/stitch.hpp>
 #include <galapagos/model/evaluate.hpp>
+#include <galapagos/model/generation_options.hpp>
 #include <galapagos/pruning/build.hpp>
 #include <galapagos/pruning/sensitivity.hpp>
 #include <galapagos/search/search.hpp>
@@ -34,6 +35,11 @@ PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const 
 PlannedPhase plan_eval(const Machine& machine, const ModelSizes& model,
                        const std::optional<ModelSizes>& reference, const EvaluationOptions& options,
                        std::int64_t sequence_length, std::int64_t tokens, int shards);
+
+/// `prompt_tokens`: of the longest prompt; `texts`: how many.
+PlannedPhase plan_generate(const Machine& machine, const ModelSizes& model, const GenerationOptions& options,
+                           std::int64_t prompt_tokens, std::int64_t texts, std::uint64_t asked_limit,
+                           int shards);
 
 /// The text is taken to be as long as what is trained on.
 PlannedPhase plan_train(const Machine& machine, const ModelSizes& model,

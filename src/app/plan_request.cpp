@@ -59,8 +59,8 @@ void bind(Options& list, PlanRequest& request) {
                 "every option of the command too (and of the commands before it), and its INI file",
                 "command");
   list.add("command", request.command,
-           "sensitivity, database, search, stitch, distil, train or eval (the word "
-           "after 'plan'); without: all but distil. Or collectives: "
+           "sensitivity, database, search, stitch, distil, train, eval or generate (the word "
+           "after 'plan'); without: all but distil and generate. Or collectives: "
            "see 'galapagos plan collectives --help'");
   list.add("model", request.model, "folder of a Hugging Face model, or its config.json", {.required = true});
   bind_machine(list, request);
@@ -76,7 +76,8 @@ Options& Commands::of(const std::string& name) {
                                                   {"stitch", &stitch.options},
                                                   {"distil", &distil.options},
                                                   {"train", &train.options},
-                                                  {"eval", &eval.options}};
+                                                  {"eval", &eval.options},
+                                                  {"generate", &generate.options}};
   return *phases.at(name);
 }
 
@@ -115,10 +116,10 @@ std::map<std::string, std::vector<std::string>> dealt_words(Commands& commands,
 std::vector<std::string> planned_commands(const std::vector<std::string>& words) {
   if (!words.empty() && !words[0].starts_with("--")) {
     if (std::find(plan_names.begin(), plan_names.end(), words[0]) != plan_names.end()) return {words[0]};
-    throw UsageError(
-        "there is no plan of '" + printable(words[0]) + "'", "galapagos plan",
-        "choose sensitivity, database, search, stitch, distil, train or eval, none for all of them, or "
-        "collectives");
+    throw UsageError("there is no plan of '" + printable(words[0]) + "'", "galapagos plan",
+                     "choose sensitivity, database, search, stitch, distil, train, eval or generate, none "
+                     "for all of them, "
+                     "or collectives");
   }
   return {plan_names.begin(), plan_names.end()};
 }

@@ -14,7 +14,7 @@ namespace galapagos::app {
 
 /// Those that have a plan, in the order in which they are run.
 inline constexpr std::array plan_names = {"sensitivity", "database", "search", "stitch",
-                                          "distil",      "train",    "eval"};
+                                          "distil",      "train",    "eval",   "generate"};
 
 /// What `plan` itself is asked.
 struct PlanRequest : ComputingOptions {
@@ -37,6 +37,7 @@ struct Commands {
   Asked<DistilOptions> distil;
   Asked<TrainOptions> train;
   Asked<EvalRequest> eval;
+  Asked<GenerateRequest> generate;
   std::vector<std::string> planned;
 
   Options& of(const std::string& name);

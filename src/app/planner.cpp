@@ -17,6 +17,7 @@ constexpr std::int64_t assumed_calibration = 1 << 22;
 constexpr std::int64_t assumed_pool = 100000;
 constexpr std::int64_t assumed_data = 1 << 18;
 constexpr std::int64_t assumed_training = 1 << 30;
+constexpr std::int64_t assumed_prompt = 1024, assumed_texts = 1000;
 constexpr double assumed_sparsity = 0.5;
 
 ModelSizes read_model(const std::filesystem::path& path, std::optional<DType> precision, Device device,
@@ -52,7 +53,7 @@ void Planner::plan() {
   for (const std::string& name : commands_.planned) {
     // The pruned model is trained on only where that is asked for.
     if (all && name == "train" && !commands_.train.options.has("tokens")) continue;
-    if (all && name == "distil") continue;
+    if (all && (name == "distil" || name == "generate")) continue;
     phases_.push_back(phase(name));
   }
 }
@@ -132,6 +133,19 @@ PlannedPhase Planner::of_eval() {
                    {request.batch_tokens, request.memory_limit}, length, tokens, request.shards);
 }
 
+PlannedPhase Planner::of_generate() {
+  const GenerateRequest& request = commands_.generate.read(machine_.ranks);
+  commands_.generate.options.check();
+  const std::int64_t prompt =
+      request.samples > 0 ? 1
+                          : tokens_or(0, std::min(assumed_prompt, model_.config.longest_sequence() - 1),
+                                      "tokens of a prompt");
+  const std::int64_t texts = tokens_or(request.samples, assumed_texts, "prompts");
+  GenerationOptions how = request.how;
+  how.batch_tokens = request.batch_tokens;
+  return plan_generate(machine_, model_, how, prompt, texts, request.memory_limit, request.shards);
+}
+
 std::optional<ModelSizes> Planner::reference_of(const std::optional<std::filesystem::path>& folder) {
   if (!folder) return std::nullopt;
   return read_model(*folder, commands_.plan.request.precision, machine_.device(), assumed_);
@@ -168,6 +182,7 @@ PlannedPhase Planner::of_distil() {
 PlannedPhase Planner::phase(const std::string& name) {
   if (name == "sensitivity") return of_sensitivity();
   if (name == "eval") return of_eval();
+  if (name == "generate") return of_generate();
   if (name == "distil") return of_distil();
   if (name == "train") return of_train();
   if (name == "database") {

@@ -26,6 +26,7 @@ class Planner {
   PlannedPhase phase(const std::string& name);
   PlannedPhase of_sensitivity();
   PlannedPhase of_eval();
+  PlannedPhase of_generate();
   PlannedPhase of_distil();
   PlannedPhase of_train();
   std::optional<ModelSizes> reference_of(const std::optional<std::filesystem::path>& folder);

@@ -41,6 +41,7 @@ constexpr Subcommand subcommands[] = {
      app::rounds},
     {"stitch", "write the model of an assignment as a checkpoint", app::stitch},
     {"eval", "negative log-likelihood and perplexity of a model on a text", app::eval},
+    {"generate", "texts that a model writes behind prompts", app::generate},
     {"distil", "trains a pruned model's layers one by one toward the unpruned model's", app::distil},
     {"train", "continued training or distillation of a model, pruned or not", app::train},
     {"tokenize", "turn text into token files", app::tokenize},

@@ -61,6 +61,11 @@ void LayerForward::run(const LayerWeights& weights, std::span<const std::int64_t
   feed_forward(weights.ffn, hidden, taps.ffn_output);
 }
 
+void LayerForward::run(const LayerWeights& weights, const CachedLayer& cached, const Tensor& hidden) {
+  steps_.attention(weights.attention, cached, hidden, buffers_);
+  feed_forward(weights.ffn, hidden);
+}
+
 void LayerForward::attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
                              const Tensor& hidden, const std::function<void(const Tensor& input)>& tap) {
   steps_.attention(weights, offsets, hidden, buffers_, {}, tap);

@@ -94,6 +94,35 @@ void LayerSteps::add_norm(const Tensor& output, const Tensor& post_norm, const T
 void LayerSteps::attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
                            const Tensor& hidden, const LayerBuffers& buffers, const Tensor& log_sums,
                            const std::function<void(const Tensor& input)>& tap) {
+  attend(weights, hidden, buffers,
+         [&](const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mixed) {
+           if (const Rope* rope = rope_of(weights.kind)) rope->turn(context_, q, k, offsets);
+           ops::attention(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed, log_sums,
+                          attention_rule(config_, weights.kind));
+           if (tap) tap(mixed);
+         });
+}
+
+void LayerSteps::attention(const AttentionWeights& weights, const CachedLayer& cached, const Tensor& hidden,
+                           const LayerBuffers& buffers) {
+  const TextRows& texts = cached.texts;
+  const ops::AttentionRule rule = attention_rule(config_, weights.kind);
+  attend(weights, hidden, buffers,
+         [&](const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mixed) {
+           if (const Rope* rope = rope_of(weights.kind))
+             rope->turn(context_, q, k, texts.offsets, texts.starts, texts.lengths);
+           ops::store_heads(context_, k, v, texts, cached.cache);
+           if (texts.from_the_start()) {
+             ops::attention(context_, q, k, v, config_.head_dim, weights.kv_of_head, texts.offsets, mixed, {},
+                            rule);
+           } else {
+             ops::cached_attention(context_, q, cached.cache, weights.kv_of_head, texts, mixed, rule);
+           }
+         });
+}
+
+void LayerSteps::attend(const AttentionWeights& weights, const Tensor& hidden, const LayerBuffers& buffers,
+                        const Mix& mix) {
   if (!weights.present()) return;
   const Shape q_shape{hidden.rows(), weights.heads() * config_.head_dim},
       kv_shape{hidden.rows(), weights.kv_heads * config_.head_dim};
@@ -113,10 +142,7 @@ void LayerSteps::attention(const AttentionWeights& weights, std::span<const std:
       ops::head_norm(context_, q_in, weights.q_norm, norm_rule(config_), q);
       ops::head_norm(context_, k_in, weights.k_norm, norm_rule(config_), k);
     }
-    if (const Rope* rope = rope_of(weights.kind)) rope->turn(context_, q, k, offsets);
-    ops::attention(context_, q, k, v, config_.head_dim, weights.kv_of_head, offsets, mixed, log_sums,
-                   attention_rule(config_, weights.kind));
-    if (tap) tap(mixed);
+    mix(q, k, v, mixed);
   }
   add_product(mixed, weights.o, weights.o_bias, weights.post_norm, hidden,
               buffers.output_of_attention(hidden.rows()));

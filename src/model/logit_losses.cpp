@@ -135,7 +135,6 @@ void LogitLosses::total_variation(const Tensor& logits, const ops::RowValues& fo
   }
 }
 
-/// The logits of the whole vocabulary, from every shard's slice.
 OwnedTensor LogitLosses::whole(const Tensor& slice) const {
   const std::int64_t rows = slice.rows(), width = slice.columns();
   const std::int64_t vocabulary = shards_.ranks().sum(width);

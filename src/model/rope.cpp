@@ -82,35 +82,39 @@ Rope::Rope(const RopeSettings& settings, std::int64_t head_dim, Device device)
   if (settings_.depends_on_length()) long_ = on_device(rope_frequencies(settings_, head_dim_, true), device);
 }
 
-/// Gives `turn` runs of sequences that turn alike: their tensors, offsets and frequencies.
+/// Gives `turn` runs of sequences that turn alike: their tensors, offsets, first sequence and frequencies.
 void Rope::in_runs(const Tensor& q, const Tensor& k, std::span<const std::int64_t> offsets,
-                   const auto& turn) const {
-  if (long_->empty()) return turn(q, k, offsets, short_.view());
+                   std::span<const std::int64_t> lengths, const auto& turn) const {
+  if (long_->empty()) return turn(q, k, offsets, 0, short_.view());
   const auto is_long = [&](std::size_t s) {
-    return offsets[s + 1] - offsets[s] > settings_.original_positions;
+    return (lengths.empty() ? offsets[s + 1] - offsets[s] : lengths[s]) > settings_.original_positions;
   };
   for (std::size_t first = 0, end = 0; first + 1 < offsets.size(); first = end) {
     while (end + 1 < offsets.size() && is_long(end) == is_long(first)) ++end;
     std::vector<std::int64_t> own;
     for (std::size_t s = first; s <= end; ++s) own.push_back(offsets[s] - offsets[first]);
-    turn(rows(q, offsets[first], offsets[end]), rows(k, offsets[first], offsets[end]), own,
+    turn(rows(q, offsets[first], offsets[end]), rows(k, offsets[first], offsets[end]), own, first,
          is_long(first) ? long_.view() : short_.view());
   }
 }
 
 void Rope::turn(const ops::Context& context, const Tensor& q, const Tensor& k,
-                std::span<const std::int64_t> offsets) const {
-  in_runs(q, k, offsets,
-          [&](const Tensor& some_q, const Tensor& some_k, auto own, const Tensor& frequencies) {
+                std::span<const std::int64_t> offsets, std::span<const std::int64_t> starts,
+                std::span<const std::int64_t> lengths) const {
+  in_runs(q, k, offsets, lengths,
+          [&](const Tensor& some_q, const Tensor& some_k, std::span<const std::int64_t> own,
+              std::size_t first, const Tensor& frequencies) {
             ops::rope(context, some_q, some_k, head_dim_, frequencies, own,
-                      static_cast<float>(settings_.attention_factor));
+                      static_cast<float>(settings_.attention_factor),
+                      starts.empty() ? starts : starts.subspan(first, own.size() - 1));
           });
 }
 
 void Rope::turn_back(const ops::Context& context, const Tensor& d_q, const Tensor& d_k,
                      std::span<const std::int64_t> offsets) const {
-  in_runs(d_q, d_k, offsets,
-          [&](const Tensor& some_q, const Tensor& some_k, auto own, const Tensor& frequencies) {
+  in_runs(d_q, d_k, offsets, {},
+          [&](const Tensor& some_q, const Tensor& some_k, std::span<const std::int64_t> own, std::size_t,
+              const Tensor& frequencies) {
             ops::rope_backward(context, some_q, some_k, head_dim_, frequencies, own,
                                static_cast<float>(settings_.attention_factor));
           });

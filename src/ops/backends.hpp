@@ -2,6 +2,7 @@
 
 #include <galapagos/ops/adamw.hpp>
 #include <galapagos/ops/backward.hpp>
+#include <galapagos/ops/cached_attention.hpp>
 #include <galapagos/ops/divergence.hpp>
 #include <galapagos/ops/head_norm.hpp>
 #include <galapagos/ops/hidden_loss.hpp>
@@ -24,6 +25,8 @@
   decltype(ops::head_norm) head_norm;                                       \
   decltype(ops::head_norm_backward) head_norm_backward;                     \
   decltype(ops::rope) rope;                                                 \
+  decltype(ops::store_heads) store_heads;                                   \
+  decltype(ops::cached_attention) cached_attention;                         \
   decltype(ops::swiglu) swiglu;                                             \
   decltype(ops::soft_cap) soft_cap;                                         \
   decltype(ops::soft_cap_backward) soft_cap_backward;                       \

@@ -48,8 +48,9 @@ void head_norm_backward(const Context& context, const Tensor& x, const Tensor& w
 }
 
 void rope(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
-          const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
-  GALAPAGOS_DISPATCH(rope, q, k, head_dim, frequencies, offsets, scale);
+          const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale,
+          std::span<const std::int64_t> starts) {
+  GALAPAGOS_DISPATCH(rope, q, k, head_dim, frequencies, offsets, scale, starts);
 }
 
 void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out, GateKind kind) {
@@ -69,6 +70,17 @@ void attention(const Context& context, const Tensor& q, const Tensor& k, const T
                std::span<const std::int64_t> offsets, const Tensor& out, const Tensor& log_sums,
                const AttentionRule& rule) {
   GALAPAGOS_DISPATCH(attention, q, k, v, head_dim, kv_of_head, offsets, out, log_sums, rule);
+}
+
+void store_heads(const Context& context, const Tensor& k, const Tensor& v, const CachedRows& rows,
+                 const HeadCache& cache) {
+  GALAPAGOS_DISPATCH(store_heads, k, v, rows, cache);
+}
+
+void cached_attention(const Context& context, const Tensor& q, const HeadCache& cache,
+                      std::span<const std::int32_t> kv_of_head, const CachedRows& rows, const Tensor& out,
+                      const AttentionRule& rule) {
+  GALAPAGOS_DISPATCH(cached_attention, q, cache, kv_of_head, rows, out, rule);
 }
 
 void token_nll(const Context& context, const Tensor& logits, std::span<const std::int32_t> targets,

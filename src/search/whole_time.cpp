@@ -1,26 +1,18 @@
 #include "timing_parts.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
+#include <fmt/format.h>
 
-#include <galapagos/core/logging.hpp>
-#include <galapagos/core/progress.hpp>
 #include <galapagos/model/embedding.hpp>
 #include <galapagos/model/forward.hpp>
 #include <galapagos/model/model_weights.hpp>
+#include <galapagos/search/least_seconds.hpp>
 #include <galapagos/search/whole_time.hpp>
 #include <galapagos/tensor/gpu.hpp>
 #include <galapagos/tensor/memory_count.hpp>
 
 namespace galapagos {
 namespace {
-
-constexpr double sweep_seconds = 0.05;  // so long that the clock and the wait for a GPU do not count
-constexpr std::int64_t most_passes = 1000;
-constexpr double settled = 1.005;  // how near the two least of a measurement that is over are
-constexpr double doubtful = 1.02;
-constexpr std::int64_t patience = 4;  // as many measurements as are asked for at most
 
 /// Weights of a model's shapes.
 ModelWeights shaped_weights(const ops::Context& context, const HfConfig& config, DType precision) {
@@ -133,28 +125,8 @@ class WholeModel {
 double whole_seconds(const ops::Context& context, const HfConfig& model, const Timing& timing,
                      LatencyPhase phase) {
   WholeModel whole(context, model, timing, phase);
-  const auto sweep = [&](std::int64_t passes) {
-    const Stopwatch watch;
-    for (std::int64_t i = 0; i < passes; ++i) whole.run();
-    synchronise(context.device());
-    return watch.seconds() / static_cast<double>(passes);
-  };
-  sweep(1);  // makes workspaces, and chooses kernels
-  const auto passes =
-      std::clamp<std::int64_t>(std::llround(sweep_seconds / std::max(sweep(1), 1e-9)), 1, most_passes);
-  double least = std::numeric_limits<double>::infinity(), second = least;
-  for (std::int64_t i = 0; i < patience * timing.repeats; ++i) {
-    if (i >= timing.repeats && second <= settled * least) break;
-    const double seconds = sweep(passes);
-    second = std::min(second, std::max(least, seconds));
-    least = std::min(least, seconds);
-  }
-  if (second > doubtful * least)
-    log_warning(
-        "the two shortest of {} measurements of a whole model ({}) lie {:.1f} % apart: something else "
-        "runs here",
-        patience * timing.repeats, name_of(phase), 100 * (second / least - 1));
-  return least;
+  return least_seconds(context.device(), timing.repeats, fmt::format("a whole model ({})", name_of(phase)),
+                       [&] { whole.run(); });
 }
 
 std::uint64_t whole_time_bytes(const HfConfig& model, std::int64_t parameters, const Timing& timing,

@@ -35,8 +35,8 @@ TEST_CASE("the reference has the options of every command", "[app]") {
   const test::Ended all = run_galapagos(2, {"help", "--all"});
   CHECK(all.code == 0);
   for (const char* command :
-       {"sensitivity", "database", "assign", "search", "prune", "rounds", "stitch", "eval", "distil", "train",
-        "tokenize", "plan", "info", "convert", "plan collectives"})
+       {"sensitivity", "database", "assign", "search", "prune", "rounds", "stitch", "eval", "generate",
+        "distil", "train", "tokenize", "plan", "info", "convert", "plan collectives"})
     CHECK(test::count_lines(all.output, std::string("galapagos ") + command + ": ") == 1);
   for (const char* line : {
            "  --islands               1                    decides  subpopulations [1 or more]",

@@ -147,3 +147,18 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
     compare_tensors("distil", bytes(json, "/distil/memory/total"), held, 0.8);
   }
 }
+
+TEST_CASE("planned and measured memory of generating", "[plan]") {
+  const LargeModel model;
+  for (const int shards : {1, 2}) {
+    const Words generating = {"--samples",        "8",   "--batch",  "4",
+                              "--max-new-tokens", "200", "--shards", std::to_string(shards)};
+    const Json json = plan(model, joined({{"generate"}, generating}), shards);
+    const Held held = measure(
+        shards,
+        joined({{"generate", "--model", model.path(), "--output", model.file("g.jsonl"), "--threads", "1"},
+                generating}));
+    compare_tensors("generate, shards: " + std::to_string(shards), bytes(json, "/generate/memory/total"),
+                    held, 0.85);
+  }
+}

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <galapagos/io/tokenizer.hpp>
 
@@ -21,5 +22,9 @@ std::shared_ptr<const ChatTemplate> load_chat_template(const std::filesystem::pa
 /// The text of the folder's own template, the one for conversations without tools; empty where it has none.
 /// InputError where a file cannot be read.
 std::string chat_template_text(const std::filesystem::path& folder);
+
+/// What a model is given to answer the conversation under "messages" of a JSON record: laid out by the
+/// template, with its generation prompt. InputError, naming `where`, where it cannot be.
+std::string chat_prompt(const ChatTemplate& chat, std::string_view record, const std::string& where);
 
 }  // namespace galapagos

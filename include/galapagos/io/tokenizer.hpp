@@ -14,6 +14,8 @@
 
 namespace galapagos {
 
+class TextDecoder;
+
 enum class TokenKind : std::uint8_t {
   normal,
   unknown,       ///< for what the others cannot spell
@@ -49,7 +51,7 @@ struct TokenCut {
   std::size_t begin = 0, end = 0, id = 0;
 };
 
-/// Turns text into token ids exactly as the tokenizer that a model came with does.
+/// Turns text into token ids, and back, exactly as the tokenizer that a model came with does.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -81,6 +83,9 @@ class Tokenizer {
   /// How it treats texts, as a tokenizer.json says under "normalizer", "pre_tokenizer" and "model", the
   /// latter without its tables; null of a SentencePiece model.
   virtual Json definition() const { return {}; }
+  /// What turns ids back into text, without the special tokens or with them; this must outlive it.
+  /// InputError, naming it, where the tokenizer's file asks for a way that is not supported.
+  virtual std::unique_ptr<TextDecoder> decoder(bool keep_special = false) const = 0;
   /// One line: kind, ids, file.
   virtual std::string description() const = 0;
   /// Checksum of the tokenizer's file.

@@ -45,6 +45,8 @@ class LayerForward {
   /// hidden [t, hidden_size] fp32 becomes the layer's output.
   void run(const LayerWeights& weights, std::span<const std::int64_t> offsets, const Tensor& hidden,
            const LayerTaps& taps = {});
+  /// The same of rows that go on with texts of a cache.
+  void run(const LayerWeights& weights, const CachedLayer& cached, const Tensor& hidden);
 
   /// Half a layer each; nothing changes where it has no heads or no columns.
   void attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets, const Tensor& hidden,

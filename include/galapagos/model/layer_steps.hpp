@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include <galapagos/model/kv_cache.hpp>
 #include <galapagos/model/rope.hpp>
 #include <galapagos/model/shards.hpp>
 #include <galapagos/model/weights.hpp>
@@ -48,6 +49,9 @@ class LayerSteps {
   void attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets, const Tensor& hidden,
                  const LayerBuffers& buffers, const Tensor& log_sums = {},
                  const std::function<void(const Tensor& input)>& tap = {});
+  /// The same of rows that go on with texts of a cache, into which their keys and values go.
+  void attention(const AttentionWeights& weights, const CachedLayer& cached, const Tensor& hidden,
+                 const LayerBuffers& buffers);
   /// gate and up from the norm of hidden; nothing where this shard has no columns.
   void gate_and_up(const FfnWeights& weights, const Tensor& hidden, const LayerBuffers& buffers);
 
@@ -69,6 +73,11 @@ class LayerSteps {
   const Rope* rope_of(const AttentionKind& kind) const;
 
  private:
+  /// Turns q and k, and mixes the values: what lies between the norms of heads and o_proj.
+  using Mix = std::function<void(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mixed)>;
+  void attend(const AttentionWeights& weights, const Tensor& hidden, const LayerBuffers& buffers,
+              const Mix& mix);
+
   const ops::Context& context_;
   const Shards& shards_;
   HfConfig config_;

@@ -40,6 +40,8 @@ class LogitLosses {
   void draw(const Tensor& logits, std::span<const double> uniforms, std::span<std::int32_t> ids);
   /// The id of each row's greatest logit, the first where there are several.
   void arg_max(const Tensor& logits, std::span<std::int32_t> ids);
+  /// The logits of the whole vocabulary, from every shard's slice, of which there are several.
+  OwnedTensor whole(const Tensor& slice) const;
 
   /// Replaces the logits last given to nll(), draw(), divergence() or total_variation() by the gradient of
   /// sum(weights[i] * loss i).
@@ -59,7 +61,6 @@ class LogitLosses {
   std::vector<double> slice_scales_of_all(const Tensor& logits) const;
   static Scales scales_from(std::span<const double> of_slices, std::size_t rows);
   Scales scales_of(const Tensor& logits) const;
-  OwnedTensor whole(const Tensor& slice) const;
 
   const ops::Context& context_;
   const Shards& shards_;

@@ -20,16 +20,17 @@ class Rope {
  public:
   Rope(const RopeSettings& settings, std::int64_t head_dim, Device device);
 
-  /// q and k as for ops::rope.
+  /// q and k as for ops::rope; of sequences that begin at `starts`, how long each is going to be.
   void turn(const ops::Context& context, const Tensor& q, const Tensor& k,
-            std::span<const std::int64_t> offsets) const;
+            std::span<const std::int64_t> offsets, std::span<const std::int64_t> starts = {},
+            std::span<const std::int64_t> lengths = {}) const;
   /// Gradients by what turn() makes become those by what it was given.
   void turn_back(const ops::Context& context, const Tensor& d_q, const Tensor& d_k,
                  std::span<const std::int64_t> offsets) const;
 
  private:
   void in_runs(const Tensor& q, const Tensor& k, std::span<const std::int64_t> offsets,
-               const auto& turn) const;
+               std::span<const std::int64_t> lengths, const auto& turn) const;
 
   RopeSettings settings_;
   std::int64_t head_dim_;

@@ -26,9 +26,10 @@ void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, con
 /// Rotates each head of q and k [t, heads * head_dim], activations of one type, in place, and multiplies by
 /// `scale`: the pair (i, i + n) by the angle position * frequencies[i] (the half-split layout of Hugging
 /// Face). frequencies [n] fp32; what a head has behind its first 2n elements stays as it is. Positions start
-/// at 0 in every sequence. k may be empty.
+/// at 0 in every sequence, or sequence s at starts[s]. k may be empty.
 void rope(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
-          const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale = 1);
+          const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale = 1,
+          std::span<const std::int64_t> starts = {});
 
 /// out = f(gate) * up, element by element, f by `kind`; all activations of one type [t, columns]; out may be
 /// gate.

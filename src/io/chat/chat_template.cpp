@@ -197,6 +197,15 @@ std::vector<TextPart> ChatTemplate::render(const Conversation& conversation, boo
   }
 }
 
+std::string ChatTemplate::prompt(const Conversation& conversation) const {
+  const Parsed& parsed = choose(conversation);
+  try {
+    return run(parsed, conversation, true);
+  } catch (const jinja::Fault& fault) {
+    throw RecordFault{fmt::format("the chat template of {}: {}", where_, fault.what), other_template};
+  }
+}
+
 /// What the assistant says, and the token behind it. Where a turn of it begins, the template's generation
 /// prompt ends, if it has one and prints the same with what follows; else the content begins. Where its
 /// content ends, the text does not change with the content any more.

@@ -23,7 +23,7 @@ struct Conversation {
   jinja::Dict settings;  ///< further variables, as "enable_thinking"
 };
 
-/// Lays conversations out as transformers' apply_chat_template() does, without a generation prompt.
+/// Lays conversations out as transformers' apply_chat_template() does.
 class ChatTemplate {
  public:
   /// `sources`: templates by their names, of which "default" is the one for conversations without tools;
@@ -36,6 +36,8 @@ class ChatTemplate {
   /// assistant says begins and ends. InputError where the template cannot be run; RecordFault where it cannot
   /// be for this conversation.
   std::vector<TextPart> render(const Conversation& conversation, bool responses) const;
+  /// Its text with what an answer begins with. Errors as of render().
+  std::string prompt(const Conversation& conversation) const;
 
  private:
   struct Parsed {

@@ -1,5 +1,6 @@
 #include "added_tokens.hpp"
 #include "byte_level.hpp"
+#include "decoder.hpp"
 #include "foreign_tokenizers.hpp"
 #include "json_model.hpp"
 #include "normalizer.hpp"
@@ -19,6 +20,7 @@
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/utf8.hpp>
+#include <galapagos/io/text_decoder.hpp>
 
 namespace galapagos {
 namespace {
@@ -40,6 +42,35 @@ AddedToken read_added_token(const Json& entry, const std::string& where) {
           json_bool(entry, "special", where)};
 }
 
+/// Tokens by their ids, empty where they have no text, and what makes a text of them.
+class JsonTextDecoder : public TextDecoder {
+ public:
+  JsonTextDecoder(std::vector<std::string> tokens, const Json& definition, const std::string& where)
+      : tokens_(std::move(tokens)), decoder_(definition, where) {}
+
+  std::string decode(std::span<const std::int32_t> ids) const override {
+    std::vector<std::string> tokens;
+    for (const std::int32_t id : ids)
+      if (const std::string* token = find(id)) tokens.push_back(*token);
+    return decoder_.decode(std::move(tokens));
+  }
+  TokenEnd end_of(std::int32_t id) const override {
+    const std::string* token = find(id);
+    if (token == nullptr) return TokenEnd::none;
+    return byte_of_token(*token) >= 0 ? TokenEnd::open : TokenEnd::text;
+  }
+
+ private:
+  const std::string* find(std::int32_t id) const {
+    if (id < 0 || id >= std::ssize(tokens_)) return nullptr;
+    const std::string& token = tokens_[static_cast<std::size_t>(id)];
+    return token.empty() ? nullptr : &token;
+  }
+
+  std::vector<std::string> tokens_;
+  Decoder decoder_;
+};
+
 class JsonTokenizer : public Tokenizer {
  public:
   JsonTokenizer(TokenizerFile file, std::uint64_t fingerprint, const std::filesystem::path& path)
@@ -48,6 +79,7 @@ class JsonTokenizer : public Tokenizer {
         definition_({{"normalizer", part(file.rest, "normalizer")},
                      {"pre_tokenizer", part(file.rest, "pre_tokenizer")},
                      {"model", part(file.rest, "model")}}),
+        decoder_(part(file.rest, "decoder")),
         normalizer_(part(file.rest, "normalizer"), where_),
         pre_tokenizer_(part(file.rest, "pre_tokenizer"), where_),
         model_(make_json_model(file, pre_tokenizer_.byte_level(), where_)) {
@@ -66,6 +98,7 @@ class JsonTokenizer : public Tokenizer {
   std::vector<float> scores() const override;
   SpecialTokens special_tokens() const override;
   Json definition() const override { return definition_; }
+  std::unique_ptr<TextDecoder> decoder(bool keep_special) const override;
   std::uint64_t fingerprint() const override { return fingerprint_; }
   std::string description() const override {
     const auto* bpe = std::get_if<Bpe>(&model_);
@@ -97,6 +130,7 @@ class JsonTokenizer : public Tokenizer {
   std::string where_;
   std::uint64_t fingerprint_;
   Json definition_;
+  Json decoder_;  // which is looked at once it is asked for
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
   JsonModel model_;
@@ -249,6 +283,22 @@ SpecialTokens JsonTokenizer::special_tokens() const {
   if (const auto unk = unknown_token()) own.unk = find(*unk);
   return configured_special_tokens(where_, own, vocab_size_,
                                    [this](const std::string& token) { return find(token); });
+}
+
+std::unique_ptr<TextDecoder> JsonTokenizer::decoder(bool keep_special) const {
+  std::vector<std::string> tokens;
+  for (Token& token : vocabulary()) {
+    std::string storage;
+    std::size_t head = 0;
+    auto added = added_.find(token.text);
+    if (added != added_.end() && added->second.normalized) {  // then it is known in its normal form
+      token.text = std::string(normalizer_.apply(token.text, storage, head));
+      added = added_.find(token.text);
+    }
+    const bool special = added != added_.end() && added->second.special;
+    tokens.push_back(special && !keep_special ? "" : std::move(token.text));
+  }
+  return std::make_unique<JsonTextDecoder>(std::move(tokens), decoder_, where_);
 }
 
 std::vector<std::int32_t> JsonTokenizer::encode_cut(std::string_view text,

@@ -12,11 +12,54 @@
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/logging.hpp>
+#include <galapagos/io/text_decoder.hpp>
 
 namespace galapagos {
 namespace {
 
 constexpr std::uint64_t max_file_bytes = std::uint64_t{512} << 20;
+
+using Processor = sentencepiece::SentencePieceProcessor;
+
+/// `within`: the same model without a space in front of a text.
+class SentencePieceTextDecoder : public TextDecoder {
+ public:
+  SentencePieceTextDecoder(const Processor& first, const Processor& within, bool keep_special)
+      : first_(first), within_(within), keep_special_(keep_special) {}
+
+  std::string decode(std::span<const std::int32_t> ids) const override {
+    std::string text;
+    std::vector<int> some;
+    bool begun = false;
+    const auto finish = [&] {
+      if (some.empty()) return;
+      text += (begun ? within_ : first_).DecodeIds(some);
+      some.clear();
+      begun = true;
+    };
+    for (const std::int32_t id : ids) {
+      if (!known(id)) continue;
+      if (!keep_special_ || !first_.IsControl(id)) {
+        some.push_back(id);
+        continue;
+      }
+      finish();
+      text += first_.IdToPiece(id);
+    }
+    finish();
+    return text;
+  }
+  TokenEnd end_of(std::int32_t id) const override {
+    if (!known(id) || (!keep_special_ && first_.IsControl(id))) return TokenEnd::none;
+    return first_.IsByte(id) ? TokenEnd::open : TokenEnd::text;
+  }
+
+ private:
+  bool known(std::int32_t id) const { return id >= 0 && id < first_.GetPieceSize(); }
+
+  const Processor &first_, &within_;
+  bool keep_special_;
+};
 
 class SentencePieceTokenizer : public Tokenizer {
  public:
@@ -72,6 +115,9 @@ class SentencePieceTokenizer : public Tokenizer {
     return configured_special_tokens(where_, own, vocab_size(),
                                      [this](const std::string& token) { return find(token); });
   }
+  std::unique_ptr<TextDecoder> decoder(bool keep_special) const override {
+    return std::make_unique<SentencePieceTextDecoder>(processor_, within_, keep_special);
+  }
   std::uint64_t fingerprint() const override { return fingerprint_; }
   std::string description() const override {
     return fmt::format("SentencePiece with {} ids ({})", vocab_size(), where_);
@@ -104,7 +150,7 @@ class SentencePieceTokenizer : public Tokenizer {
     return ids;
   }
 
-  void load(sentencepiece::SentencePieceProcessor& processor, const std::string& content) const {
+  void load(Processor& processor, const std::string& content) const {
     const auto status = processor.LoadFromSerializedProto(content);
     if (!status.ok())
       throw InputError("not a SentencePiece model: " + status.ToString(), where_, "replace the file");
@@ -124,7 +170,7 @@ class SentencePieceTokenizer : public Tokenizer {
   }
 
   std::string where_;
-  sentencepiece::SentencePieceProcessor processor_, within_;
+  Processor processor_, within_;
   AddedTokenMatcher special_;
   std::uint64_t fingerprint_ = 0;
   int bos_ = -1;

@@ -1,7 +1,7 @@
 #include "../backends.hpp"
 #include "blas.hpp"
+#include "online_softmax.hpp"
 #include "tuning.hpp"
-#include "vector_math.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -52,32 +52,8 @@ void attend(const QueryTile& tile, const Tensor& q, const Tensor& k, const Tenso
       const std::int64_t before =
           rule.window == 0 ? 0 : std::clamp<std::int64_t>(tile.first + i + 1 - rule.window - key, 0, keys);
       const auto at = static_cast<std::size_t>(i);
-      // Whole vectors only: what lies beyond the diagonal or before the window counts as a score of
-      // -infinity.
-      const std::int64_t width = before < seen ? (seen + vector_lane - 1) / vector_lane * vector_lane : 0;
-      if (width > 0) {
-        std::fill(row, row + before, -std::numeric_limits<float>::infinity());
-        std::fill(row + seen, row + width, -std::numeric_limits<float>::infinity());
-        if (rule.cap != 0) {
-          for (std::int64_t j = before; j < seen; ++j) row[j] = rule.cap * std::tanh(row[j] / rule.cap);
-        }
-        float largest = work.largest[at];
-#pragma omp simd reduction(max : largest)
-        for (std::int64_t j = 0; j < width / vector_lane * vector_lane; ++j)
-          largest = std::max(largest, row[j]);
-        const float shrink = vector_exp(work.largest[at] - largest);
-        float sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (std::int64_t j = 0; j < width / vector_lane * vector_lane; ++j) {
-          row[j] = vector_exp(row[j] - largest);
-          sum += row[j];
-        }
-        work.largest[at] = largest;
-        work.sum[at] = work.sum[at] * shrink + sum;
-        float* gathered = work.gathered.data() + i * head_dim;
-        for (std::int64_t j = 0; j < head_dim; ++j) gathered[j] *= shrink;
-      }
-      std::fill(row + width, row + std::max(keys, width), 0.0f);
+      weigh_scores(row, before, seen, keys, rule.cap,
+                   {work.largest[at], work.sum[at], work.gathered.data() + i * head_dim, head_dim});
     }
     gemm(false, false, tile.rows, head_dim, keys, 1.0f, scores, attention_keys,
          v.floats() + key * kv_width + kv_head * head_dim, kv_width, 1.0f, work.gathered.data(), head_dim);

@@ -17,6 +17,63 @@ void put_bias(const Tensor& bias, const Tensor& y, bool accumulate) {
   }
 }
 
+// So few tokens that a product is over sooner than the weight is packed for BLAS, as where texts are written
+// token by token.
+constexpr std::int64_t few_tokens = 8;
+constexpr std::int64_t rows_at_once = 4;
+
+/// sums[r] = x . row r of four rows, one after the other.
+void multiply_rows(const float* x, const float* rows, std::int64_t in, float* sums) {
+  const float *a = rows, *b = a + in, *c = b + in, *d = c + in;
+  float sum_a = 0, sum_b = 0, sum_c = 0, sum_d = 0;
+#pragma omp simd reduction(+ : sum_a, sum_b, sum_c, sum_d)
+  for (std::int64_t i = 0; i < in; ++i) {
+    sum_a += x[i] * a[i];
+    sum_b += x[i] * b[i];
+    sum_c += x[i] * c[i];
+    sum_d += x[i] * d[i];
+  }
+  sums[0] = sum_a, sums[1] = sum_b, sums[2] = sum_c, sums[3] = sum_d;
+}
+
+/// The same of a single row.
+float multiply_row(const float* x, const float* row, std::int64_t in) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t i = 0; i < in; ++i) sum += x[i] * row[i];
+  return sum;
+}
+
+/// y = x weight^T + beta y for a few tokens: a thread reads its rows of the weight once, four at a time,
+/// which stay in its cache where they have to be made wide.
+void multiply_few(const Tensor& x, const Tensor& weight, float beta, const Tensor& y) {
+  const std::int64_t tokens = y.rows(), out = y.columns(), in = x.columns();
+  for_tiles(1, out, [&](std::int64_t, std::int64_t, std::int64_t first, std::int64_t columns) {
+    std::vector<float> wide(weight.dtype == DType::f32 ? 0 : static_cast<std::size_t>(rows_at_once * in));
+    for (std::int64_t column = first; column < first + columns; column += rows_at_once) {
+      const std::int64_t some = std::min(rows_at_once, first + columns - column);
+      const float* rows = weight.floats() + column * in;
+      if (weight.dtype != DType::f32) {
+        convert_to_float(weight.dtype,
+                         weight.data + static_cast<std::size_t>(column * in) * size_of(weight.dtype),
+                         std::span(wide).first(static_cast<std::size_t>(some * in)));
+        rows = wide.data();
+      }
+      for (std::int64_t token = 0; token < tokens; ++token) {
+        const float* input = x.floats() + token * in;
+        float sums[rows_at_once];
+        if (some == rows_at_once) {
+          multiply_rows(input, rows, in, sums);
+        } else {
+          for (std::int64_t r = 0; r < some; ++r) sums[r] = multiply_row(input, rows + r * in, in);
+        }
+        float* to = y.floats() + token * out + column;
+        for (std::int64_t r = 0; r < some; ++r) to[r] = beta == 0 ? sums[r] : beta * to[r] + sums[r];
+      }
+    }
+  });
+}
+
 }  // namespace
 
 void linear(const Context&, const Factor& x, const Tensor& weight, const Tensor* bias, const Tensor& y,
@@ -30,6 +87,7 @@ void linear(const Context&, const Factor& x, const Tensor& weight, const Tensor*
     fill_zero(y);
   }
   if (tokens == 0 || out == 0 || in == 0) return;
+  if (tokens <= few_tokens) return multiply_few(x.values(), weight, beta, y);
   // Each tile of output columns widens its own rows of the weight once, for all tokens.
   for_tiles(1, out, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t columns) {
     const float* rows = weight.floats() + column * in;

@@ -19,26 +19,36 @@ std::span<const float> floats_of(const Tensor& tensor, std::vector<float>& stora
 
 /// Rotates by `direction` (1 or -1) times the angles, and scales.
 void rotate(std::initializer_list<Tensor> matrices, std::int64_t head_dim, const Tensor& frequencies,
-            std::span<const std::int64_t> offsets, float direction, float scale) {
+            std::span<const std::int64_t> offsets, std::span<const std::int64_t> starts, float direction,
+            float scale) {
   const std::int64_t half = frequencies.elements();
-  std::int64_t longest = 0;
-  for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
-    longest = std::max(longest, offsets[s + 1] - offsets[s]);
-  std::vector<float> cosines(static_cast<std::size_t>(longest * half)), sines(cosines.size());
+  // The positions that a table has, and where in it each sequence's first lies: those from 0 on serve all
+  // sequences that start there.
+  std::vector<std::int64_t> positions, firsts;
+  for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
+    const std::int64_t length = offsets[s + 1] - offsets[s];
+    firsts.push_back(starts.empty() ? 0 : std::ssize(positions));
+    for (std::int64_t i = starts.empty() ? std::ssize(positions) : 0; i < length; ++i)
+      positions.push_back(starts.empty() ? i : starts[s] + i);
+  }
+  const std::int64_t count = std::ssize(positions);
+  std::vector<float> cosines(static_cast<std::size_t>(count * half)), sines(cosines.size());
 #pragma omp parallel for schedule(static)
-  for (std::int64_t position = 0; position < longest; ++position) {
+  for (std::int64_t at = 0; at < count; ++at) {
+    const auto position = static_cast<float>(positions[static_cast<std::size_t>(at)]);
     for (std::int64_t i = 0; i < half; ++i) {
-      const float angle = static_cast<float>(position) * frequencies.floats()[i];  // in fp32, as transformers
-      cosines[static_cast<std::size_t>(position * half + i)] = scale * std::cos(angle);
-      sines[static_cast<std::size_t>(position * half + i)] = scale * direction * std::sin(angle);
+      const float angle = position * frequencies.floats()[i];  // in fp32, as transformers
+      cosines[static_cast<std::size_t>(at * half + i)] = scale * std::cos(angle);
+      sines[static_cast<std::size_t>(at * half + i)] = scale * direction * std::sin(angle);
     }
   }
   for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
     const std::int64_t first = offsets[s], end = offsets[s + 1];
-#pragma omp parallel for schedule(static)
+    const std::int64_t before = firsts[s] - first;
+#pragma omp parallel for schedule(static) if (end - first > 1)
     for (std::int64_t row = first; row < end; ++row) {
-      const float* cosine = cosines.data() + (row - first) * half;
-      const float* sine = sines.data() + (row - first) * half;
+      const float* cosine = cosines.data() + (before + row) * half;
+      const float* sine = sines.data() + (before + row) * half;
       for (const Tensor& x : matrices) {
         const std::int64_t width = x.empty() ? 0 : x.columns();
         for (std::int64_t column = 0; column < width; column += head_dim) {
@@ -93,13 +103,13 @@ void rms_norm(const Context&, const Tensor& x, const Tensor& weight, const NormR
 }
 
 void rope(const Context&, const Tensor& q, const Tensor& k, std::int64_t head_dim, const Tensor& frequencies,
-          std::span<const std::int64_t> offsets, float scale) {
-  rotate({q, k}, head_dim, frequencies, offsets, 1, scale);
+          std::span<const std::int64_t> offsets, float scale, std::span<const std::int64_t> starts) {
+  rotate({q, k}, head_dim, frequencies, offsets, starts, 1, scale);
 }
 
 void rope_backward(const Context&, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
                    const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
-  rotate({d_q, d_k}, head_dim, frequencies, offsets, -1, scale);
+  rotate({d_q, d_k}, head_dim, frequencies, offsets, {}, -1, scale);
 }
 
 void swiglu(const Context&, const Tensor& gate, const Tensor& up, const Tensor& out, GateKind kind) {

@@ -103,14 +103,16 @@ __global__ void rotate(T* q, T* k, std::int64_t q_width, std::int64_t k_width, s
 }
 
 void turn(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
-          const Tensor& frequencies, std::span<const std::int64_t> offsets, float direction, float scale) {
+          const Tensor& frequencies, std::span<const std::int64_t> offsets,
+          std::span<const std::int64_t> starts, float direction, float scale) {
   const std::int64_t half = frequencies.elements(), rows = offsets.back();
   const std::int64_t q_width = q.empty() ? 0 : q.columns(), k_width = k.empty() ? 0 : k.columns();
   if (rows == 0 || half == 0 || q_width + k_width == 0) return;
   std::vector<std::int32_t> positions(static_cast<std::size_t>(rows));
   for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
+    const std::int64_t start = starts.empty() ? 0 : starts[s];
     for (std::int64_t row = offsets[s]; row < offsets[s + 1]; ++row)
-      positions[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(row - offsets[s]);
+      positions[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(start + row - offsets[s]);
   }
   Resources& gpu = context.cuda();
   const Array<std::int32_t> on_gpu = gpu.upload(std::span<const std::int32_t>(positions));
@@ -187,13 +189,14 @@ void rms_norm(const Context& context, const Tensor& x, const Tensor& weight, con
 }
 
 void rope(const Context& context, const Tensor& q, const Tensor& k, std::int64_t head_dim,
-          const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
-  turn(context, q, k, head_dim, frequencies, offsets, 1, scale);
+          const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale,
+          std::span<const std::int64_t> starts) {
+  turn(context, q, k, head_dim, frequencies, offsets, starts, 1, scale);
 }
 
 void rope_backward(const Context& context, const Tensor& d_q, const Tensor& d_k, std::int64_t head_dim,
                    const Tensor& frequencies, std::span<const std::int64_t> offsets, float scale) {
-  turn(context, d_q, d_k, head_dim, frequencies, offsets, -1, scale);
+  turn(context, d_q, d_k, head_dim, frequencies, offsets, {}, -1, scale);
 }
 
 void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out, GateKind kind) {

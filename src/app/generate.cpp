@@ -1,0 +1,196 @@
+#include "command.hpp"
+#include "prompts.hpp"
+
+#include <fmt/format.h>
+#include <map>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/phase_report.hpp>
+#include <galapagos/core/file.hpp>
+#include <galapagos/core/json.hpp>
+#include <galapagos/core/logging.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/io/chat_template.hpp>
+#include <galapagos/io/continued_text.hpp>
+#include <galapagos/io/end_ids.hpp>
+#include <galapagos/model/generation.hpp>
+
+namespace galapagos::app {
+
+void bind(Options& list, GenerateRequest& request) {
+  GenerationOptions& how = request.how;
+  list.describe("generate", "texts that a model writes behind prompts, or from their beginning");
+  list.add("model", request.model, "folder of a Hugging Face model", {.required = true});
+  list.add("database", request.database, "with --assignment: put levels of this database in");
+  list.add("assignment", request.assignment, "a level for every module, as best.txt");
+  list.add(
+      "prompts", request.prompts,
+      ".jsonl with prompt, text, messages or ids in each line, or text of which each document is a prompt");
+  list.add("samples", request.samples, "instead: write as many texts behind a BOS token alone",
+           {.least = 0, .most = 1e8, .none_at_0 = true});
+  list.add("output", request.output,
+           "the texts, one {\"index\", \"ids\", \"text\", \"stop\"} per line (.jsonl)", {.required = true});
+  list.add("max-new-tokens", how.new_tokens, "tokens of a text at most", {.least = 1, .most = 1e8});
+  list.add("temperature", how.sampling.temperature,
+           "divides the logits before a token is drawn; 0: the likeliest is taken",
+           {.least = 0, .most = 1000});
+  list.add("top-p", how.sampling.top_p, "draw from the fewest tokens that are so probable together",
+           {.least = 0, .most = 1, .above = true});
+  list.add("top-k", how.sampling.top_k, "draw from as many of the likeliest tokens; 0: all", {.least = 0});
+  list.add("seed", request.seed, "of what is drawn", {.least = 0});
+  list.add("stop", request.stop, "words at which a text ends, which are no part of it");
+  list.add("keep-special", request.keep_special, "write special tokens into the text");
+  list.add("batch", how.batch, "texts that a replica writes at a time", {.least = 1, .most = 1e6});
+  list.add("shards", request.shards, "ranks that hold one copy of the model, each a part of every layer");
+  list.add("add-bos", request.add_bos, "put a BOS token in front of every prompt that is text");
+  bind_text(list, request.text);
+  bind_computing(list, request);
+}
+
+namespace {
+
+const char* name_of(StopReason reason) {
+  switch (reason) {
+    case StopReason::end:
+      return "eos";
+    case StopReason::word:
+      return "stop";
+    case StopReason::length:
+      return "length";
+  }
+  return "";
+}
+
+void check_generate(const Asked<GenerateRequest>& asked) {
+  const GenerateRequest& request = asked.request;
+  const bool samples = request.samples > 0;
+  if (samples == request.prompts.has_value())
+    throw UsageError("prompts or none", "--prompts, --samples", "give one of the two");
+  for (const std::string& word : request.stop)
+    if (word.empty()) throw UsageError("a word of no characters", "--stop", "give words to stop at");
+  const Sampling& sampling = request.how.sampling;
+  constexpr double least = 1e-3;  // below which logits are no numbers any more
+  if (sampling.temperature > 0 && sampling.temperature < least)
+    throw UsageError(fmt::format("a temperature of {}", sampling.temperature), "--temperature",
+                     "give 0 for the likeliest token, or 0.001 or more");
+  for (const char* name : {"top-p", "top-k", "seed"})
+    if (sampling.greedy() && asked.options.given_here(name))
+      throw UsageError("nothing is drawn at temperature 0", fmt::format("--{}", name),
+                       "give a --temperature above 0, or leave it out");
+}
+
+/// The tokenizer of a model's folder, where there is one.
+std::unique_ptr<Tokenizer> find_tokenizer(const std::filesystem::path& folder) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model"})
+    if (std::filesystem::exists(folder / name)) return Tokenizer::load(folder);
+  return nullptr;
+}
+
+std::int32_t bos_of(const GenerateRequest& request, const HfConfig& config, const Tokenizer* tokenizer) {
+  if (tokenizer != nullptr && tokenizer->bos_id()) return *tokenizer->bos_id();
+  if (config.bos_id) return static_cast<std::int32_t>(*config.bos_id);
+  throw UsageError("the model names no BOS token", request.samples > 0 ? "--samples" : "--add-bos",
+                   request.samples > 0 ? "give --prompts" : "leave it out");
+}
+
+/// What text there is, and what is asked to be written behind it.
+struct Writing {
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<TextDecoder> decoder;  // null without a tokenizer
+  Prompts prompts;
+
+  ContinuedText behind(std::size_t prompt) const {
+    return {*decoder, prompts.ids[prompt], prompts.stop[prompt]};
+  }
+};
+
+Writing read_writing(const GenerateRequest& request, const HfConfig& config) {
+  Writing writing;
+  writing.tokenizer = find_tokenizer(request.model);
+  const Tokenizer* tokenizer = writing.tokenizer.get();
+  PromptRules rules{config, tokenizer, std::nullopt, request.text, request.stop, request.how.new_tokens};
+  if (request.add_bos || request.samples > 0) rules.bos = bos_of(request, config, tokenizer);
+  if (tokenizer != nullptr) {
+    writing.decoder = tokenizer->decoder(request.keep_special);
+    if (request.prompts)
+      rules.text.chat = load_chat_template(request.model, request.text.chat_template, *tokenizer);
+  } else if (!request.stop.empty()) {
+    throw UsageError("the model has no tokenizer, so that it writes no words", "--stop", "leave it out");
+  }
+  if (request.prompts) {
+    writing.prompts = read_prompts(*request.prompts, rules);
+  } else {
+    for (std::int64_t i = 0; i < request.samples; ++i)
+      writing.prompts.add({*rules.bos}, request.stop, request.how.new_tokens);
+  }
+  return writing;
+}
+
+std::string lines_of(const Writing& writing, const std::vector<GeneratedText>& texts) {
+  std::string lines;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    Json line;
+    line["index"] = i;
+    line["ids"] = texts[i].ids;
+    if (writing.decoder) {
+      ContinuedText text = writing.behind(i);
+      for (const std::int32_t id : texts[i].ids) text.push(id);
+      line["text"] = text.text();
+    }
+    line["stop"] = name_of(texts[i].reason);
+    lines += line.dump() + "\n";
+  }
+  return lines;
+}
+
+double per_second(std::int64_t tokens, double seconds) {
+  return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
+}
+
+}  // namespace
+
+void generate(const Communicator& world, const std::vector<std::string>& words) {
+  Asked<GenerateRequest> asked;
+  if (!begin(world, asked, words)) return;
+  GenerateRequest& request = asked.request;
+  agree(world, [&] { check_generate(asked); });
+  const ops::Context context = make_context(world, request);
+  PhaseTimes times;
+  std::optional<PhaseScope> phase(std::in_place, &times, "reading");
+  const auto model =
+      open_model(world, request.model, request.database, request.assignment, request.precision);
+  const Writing writing = agree_on(world, [&] { return read_writing(request, model->config); });
+  GenerationOptions how = request.how;
+  agree(world, [&] { how.end_ids = read_end_ids(request.model, model->config); });
+  how.sampling.seed = static_cast<std::uint64_t>(request.seed);
+  how.limits = writing.prompts.limits;
+  how.longest = model->config.longest_sequence();
+  how.batch_tokens = request.batch_tokens;
+  how.memory_limit = request.memory_limit;
+  how.make_collectives = collectives_for(context, request);
+  const ReplicaGrid grid(world, request.shards);
+  const ModelSource source =
+      agree_on(world, [&] { return model->source(context, grid.shard(), request.shards); });
+  std::map<std::size_t, ContinuedText> watched;  // of the prompts that this replica has
+  const TextWatch watch = [&](std::size_t prompt, std::int32_t id) {
+    if (!writing.decoder || writing.prompts.stop[prompt].empty()) return false;
+    return watched.try_emplace(prompt, writing.behind(prompt)).first->second.push(id);
+  };
+  phase.emplace(&times, "generating");
+  GenerationSpeed speed;
+  const std::vector<GeneratedText> texts =
+      galapagos::generate(grid, context, source, writing.prompts.ids, how, watch, &speed);
+  phase.reset();
+  report_run(world, times);
+  agree_at_root(world, [&] {
+    write_file_atomically(request.output, lines_of(writing, texts));
+    log_info("{}: {} texts; {} tokens read at {:.1f} tokens/s, {} written at {:.1f} tokens/s",
+             request.output.string(), texts.size(),
+             human_count(static_cast<std::uint64_t>(speed.prompt_tokens)),
+             per_second(speed.prompt_tokens, speed.prompt_seconds),
+             human_count(static_cast<std::uint64_t>(speed.new_tokens)),
+             per_second(speed.new_tokens, speed.new_seconds));
+  });
+}
+
+}  // namespace galapagos::app

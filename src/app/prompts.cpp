@@ -1,0 +1,158 @@
+#include "prompts.hpp"
+
+#include <algorithm>
+#include <array>
+#include <fmt/format.h>
+#include <fstream>
+#include <string_view>
+#include <utility>
+
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/json.hpp>
+#include <galapagos/io/chat_template.hpp>
+#include <galapagos/io/text_reader.hpp>
+
+namespace galapagos::app {
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+
+constexpr std::array prompt_keys = {"prompt", "text", "messages", "ids"};
+
+class PromptReader {
+ public:
+  PromptReader(const std::filesystem::path& path, const PromptRules& rules) : path_(path), rules_(rules) {}
+
+  Prompts read() {
+    if (path_.extension() == ".jsonl") {
+      read_lines();
+    } else {
+      read_documents();
+    }
+    if (prompts_.ids.empty())
+      throw InputError("no prompts", path_.string(), "write one object with a \"prompt\" a line");
+    return std::move(prompts_);
+  }
+
+ private:
+  void read_lines() {
+    std::ifstream lines(path_);
+    if (!lines)
+      throw InputError("cannot open the prompts", path_.string(), "check the path given to --prompts");
+    std::int64_t number = 0;
+    for (std::string line; std::getline(lines, line);) {
+      where_ = fmt::format("{}, line {}", path_.string(), ++number);
+      if (line.find_first_not_of(" \t\r") != std::string::npos) read_record(line);
+    }
+  }
+
+  void read_documents() {
+    DocumentReader reader(path_, rules_.text);
+    std::vector<TextPart> parts;
+    while (reader.next(parts)) {
+      where_ = reader.where();
+      std::string text;
+      for (const TextPart& part : parts) text += part.text;
+      add(ids_of(text, false), rules_.stop, rules_.new_tokens);
+    }
+  }
+
+  void read_record(const std::string& line) {
+    const Json record = parse_json(line, where_);
+    if (!record.is_object()) fail("is no JSON object", "write one object per line");
+    std::string given;
+    for (const auto& [key, value] : record.items()) {
+      if (std::ranges::find(prompt_keys, key) != prompt_keys.end()) {
+        if (!given.empty()) fail(fmt::format("has both '{}' and '{}'", given, key), "leave one out");
+        given = key;
+      } else if (key != "stop" && key != "max_new_tokens" &&
+                 !(key == "tools" || key == "chat_template_kwargs")) {
+        fail(fmt::format("the key '{}' means nothing here", printable(key, 60)),
+             "give prompt, text, messages or ids, and stop and max_new_tokens where they are wanted");
+      }
+    }
+    if (given.empty()) fail("has no prompt", "give it as prompt, text, messages or ids");
+    add(given == "ids" ? listed(record["ids"]) : ids_of(text_of(record, given, line), given == "messages"),
+        stop_of(record), limit_of(record));
+  }
+
+  std::string text_of(const Json& record, const std::string& key, const std::string& line) const {
+    if (key != "messages") return json_string(record, key, where_);
+    if (!rules_.text.chat)
+      fail("the model has no chat template for messages", "give one by --chat-template, or a prompt as text");
+    return chat_prompt(*rules_.text.chat, line, where_);
+  }
+
+  Ids listed(const Json& ids) const {
+    if (!ids.is_array()) fail("'ids' is no list", "write {\"ids\": [1, 2]}");
+    Ids prompt;
+    for (const Json& id : ids) {
+      if (!id.is_number_integer() || id < 0 || id >= rules_.config.vocab_size)
+        fail(fmt::format("'ids' holds {}, no id below {}", printable(id.dump(-1, ' ', true), 40),
+                         rules_.config.vocab_size),
+             "use the tokenizer of this model");
+      prompt.push_back(id.get<std::int32_t>());
+    }
+    return prompt;
+  }
+
+  std::vector<std::string> stop_of(const Json& record) const {
+    std::vector<std::string> words = rules_.stop;
+    if (json_absent(record, "stop")) return words;
+    const Json more = record["stop"].is_array() ? record["stop"] : Json::array({record["stop"]});
+    for (const Json& word : more) {
+      if (!word.is_string() || word.get_ref<const std::string&>().empty())
+        fail("'stop' holds what is no word", "give texts of at least one character");
+      words.push_back(word.get<std::string>());
+    }
+    if (!words.empty() && rules_.tokenizer == nullptr)
+      fail("the model has no tokenizer, so that it writes no words to stop at", "leave 'stop' out");
+    return words;
+  }
+
+  std::int64_t limit_of(const Json& record) const {
+    return json_absent(record, "max_new_tokens")
+               ? rules_.new_tokens
+               : json_integer(record, "max_new_tokens", 1, INT32_MAX, where_);
+  }
+
+  /// `laid_out`: by a template, which puts BOS there itself where it belongs.
+  Ids ids_of(const std::string& text, bool laid_out) const {
+    if (rules_.tokenizer == nullptr)
+      fail("the model has no tokenizer for text", "give prompts as ids, or copy its tokenizer there");
+    Ids ids = rules_.tokenizer->encode(text);
+    if (rules_.bos && !laid_out) ids.insert(ids.begin(), *rules_.bos);
+    return ids;
+  }
+
+  void add(Ids ids, std::vector<std::string> stop, std::int64_t limit) {
+    const std::int64_t longest = rules_.config.longest_sequence();
+    if (ids.empty()) fail("the prompt is empty", "give --add-bos, so that a text begins there, or a prompt");
+    if (std::ssize(ids) >= longest)
+      fail(fmt::format("{} tokens, the model takes {} with what it writes", ids.size(), longest),
+           "shorten the prompt");
+    const auto unknown =
+        std::ranges::find_if(ids, [&](std::int32_t id) { return id >= rules_.config.vocab_size; });
+    if (unknown != ids.end())
+      fail(fmt::format("the tokenizer gives the id {}, the model has {}", *unknown, rules_.config.vocab_size),
+           "use the tokenizer of this model");
+    prompts_.add(std::move(ids), std::move(stop), limit);
+  }
+
+  [[noreturn]] void fail(const std::string& what, const std::string& remedy) const {
+    throw InputError(what, where_, remedy);
+  }
+
+  const std::filesystem::path& path_;
+  const PromptRules& rules_;
+  std::string where_;
+  Prompts prompts_;
+};
+
+}  // namespace
+
+Prompts read_prompts(const std::filesystem::path& path, const PromptRules& rules) {
+  return PromptReader(path, rules).read();
+}
+
+}  // namespace galapagos::app

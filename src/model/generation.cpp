@@ -1,0 +1,130 @@
+#include "writer.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <numeric>
+#include <optional>
+
+#include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/failure_board.hpp>
+#include <galapagos/core/error.hpp>
+#include <galapagos/core/progress.hpp>
+#include <galapagos/core/text.hpp>
+#include <galapagos/model/generation.hpp>
+#include <galapagos/model/stage.hpp>
+
+namespace galapagos {
+namespace {
+
+using Prompts = std::vector<std::vector<std::int32_t>>;
+
+CacheExtents extents_of(const Prompts& prompts, const GenerationOptions& options) {
+  std::int64_t longest = 1, all = 0;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    longest = std::max(longest, std::ssize(prompts[i]) + options.limit(i));
+    all += std::ssize(prompts[i]);
+  }
+  CacheExtents extents;
+  extents.places = std::clamp<std::int64_t>(std::ssize(prompts), 1, options.batch);
+  extents.capacity = std::min(longest, options.longest);
+  // Texts whose keys are turned anew are read again, whole.
+  extents.most_tokens =
+      std::max({extents.places, std::min(options.batch_tokens, std::max(all, extents.capacity))});
+  return extents;
+}
+
+/// The prompts of each replica in turn, the longest first.
+std::vector<std::size_t> dealt(const Prompts& prompts, int replica, int replicas) {
+  std::vector<std::size_t> order(prompts.size()), mine;
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, std::greater(), [&](std::size_t i) { return prompts[i].size(); });
+  for (auto i = static_cast<std::size_t>(replica); i < order.size(); i += static_cast<std::size_t>(replicas))
+    mine.push_back(order[i]);
+  return mine;
+}
+
+/// Collective. On the root, the texts of all replicas by their prompts; each text goes as what ends it, its
+/// length and its ids.
+std::vector<GeneratedText> bring_together(const ReplicaGrid& grid, const Prompts& prompts,
+                                          const std::vector<GeneratedText>& mine) {
+  std::vector<std::int32_t> packed;
+  for (const GeneratedText& text : mine) {
+    packed.push_back(static_cast<std::int32_t>(text.reason));
+    packed.push_back(static_cast<std::int32_t>(text.ids.size()));
+    packed.insert(packed.end(), text.ids.begin(), text.ids.end());
+  }
+  if (grid.shard() != 0) packed.clear();
+  const std::vector<std::int32_t> all = grid.ranks().gather(std::span<const std::int32_t>(packed));
+  if (!grid.ranks().is_root()) return {};
+  std::vector<GeneratedText> texts(prompts.size());
+  auto at = all.begin();
+  for (int replica = 0; replica < grid.replicas(); ++replica) {
+    for (const std::size_t i : dealt(prompts, replica, grid.replicas())) {
+      texts[i].reason = static_cast<StopReason>(*at++);
+      const std::int32_t count = *at++;
+      texts[i].ids.assign(at, at + count);
+      at += count;
+    }
+  }
+  return texts;
+}
+
+GenerationSpeed speed_of_all(const ReplicaGrid& grid, GenerationSpeed mine) {
+  const Communicator& all = grid.ranks();
+  const bool counts = grid.shard() == 0;
+  return {all.sum(counts ? mine.prompt_tokens : 0), all.sum(counts ? mine.new_tokens : 0),
+          all.max(mine.prompt_seconds), all.max(mine.new_seconds)};
+}
+
+}  // namespace
+
+std::vector<GeneratedText> generate(const ReplicaGrid& grid, const ops::Context& context,
+                                    const ModelSource& source, const Prompts& prompts,
+                                    const GenerationOptions& options, const TextWatch& watch,
+                                    GenerationSpeed* speed) {
+  const Communicator& comm = grid.ranks();
+  const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, context.device());
+  const CacheExtents extents = extents_of(prompts, options);
+  agree(comm, [&] {
+    const std::uint64_t need = CachedModel::bytes(source, extents, context.device(), context.activations());
+    if (need <= limit) return;
+    throw ResourceError(fmt::format("a model and the keys and values of {} texts of {} tokens need {} on a "
+                                    "rank, which may use {}",
+                                    extents.places, extents.capacity, human_bytes(need), human_bytes(limit)),
+                        "memory", "use more --shards, a smaller --batch, or raise --memory-limit");
+  });
+  const Shards shards =
+      make_shards(grid, options.make_collectives, grid.of_replica().sum(source.config.vocab_size));
+  ModelWeights weights;
+  std::optional<CachedModel> model;
+  agree(comm, [&] {
+    weights = load_model_weights(source);
+    model.emplace(context, source.config, weights, extents, shards);
+  });
+  const std::vector<std::size_t> mine = dealt(prompts, grid.replica(), grid.replicas());
+  Writer writer(*model, context, source.config, prompts, mine, extents, options, watch);
+  FailureBoard board(comm);
+  Progress progress("texts", std::ssize(mine));
+  const Stopwatch clock;
+  while (!writer.done() && !shards.root_says(board.failed())) {
+    shards.run([&] { writer.compute(); });
+    if (shards.is_root()) {  // all shards have the same states
+      board.attempt([&] {
+        if (model->finite()) return;
+        throw NumericalError("activations became NaN or infinite", "generation",
+                             "check the checkpoint, or use --precision fp32");
+      });
+    }
+    if (shards.root_says(board.failed())) break;
+    shards.run([&] {
+      const std::int64_t ended = writer.choose();
+      const auto tokens = static_cast<double>(writer.speed().new_tokens);
+      if (ended > 0) progress.advance(ended, fmt::format("{:.1f} tokens/s", tokens / clock.seconds()));
+    });
+  }
+  board.settle();
+  if (speed != nullptr) *speed = speed_of_all(grid, writer.speed());
+  return bring_together(grid, prompts, writer.written());
+}
+
+}  // namespace galapagos
