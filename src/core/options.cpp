@@ -28,9 +28,9 @@ struct OwnPart {
 };
 
 OwnPart own_part(std::istream& file, const std::string& command, const std::string& path) {
-  constexpr std::array commands = {"sensitivity", "database", "assign", "search",   "rounds",
-                                   "prune",       "stitch",   "distil", "eval",     "generate",
-                                   "train",       "tokenize", "plan",   "info",     "profile", "convert"};
+  constexpr std::array commands = {"sensitivity", "database", "assign",  "search",   "rounds", "prune",
+                                   "stitch",      "distil",   "eval",    "generate", "train",  "tokenize",
+                                   "plan",        "info",     "profile", "convert"};
   OwnPart own;
   bool mine = true, in_section = false;
   for (std::string line; std::getline(file, line);) {
