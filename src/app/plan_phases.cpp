@@ -300,7 +300,15 @@ PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const 
   // A file's tensors, and one level as it is widened and put into place.
   const auto level =
       static_cast<std::uint64_t>(model.config.hidden_size * model.config.intermediate_size) * sizeof(float);
-  const std::uint64_t memory = std::min(largest, options.shard_bytes) + 2 * level;
+  // The largest tensor; where layers are brought into other shapes also as it was, and as it is on its way.
+  const auto matrix =
+      static_cast<std::uint64_t>(std::max(model.config.vocab_size, model.config.intermediate_size) *
+                                 model.config.hidden_size) *
+      size_of(model.stored);
+  const bool reshaped = std::ranges::any_of(
+      options.formats, [](const ExportFormat* format) { return format->stored_shapes != nullptr; });
+  const std::uint64_t memory =
+      std::max(std::min(largest, options.shard_bytes), matrix) + 2 * level + (reshaped ? 2 * matrix : 0);
   PlannedPhase phase;
   phase.name = "stitch";
   phase.rows = {{"model", fmt::format("{}", fmt::join(formats, "; "))},

@@ -1,5 +1,7 @@
 #include "command.hpp"
 
+#include <algorithm>
+
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/export/stitch.hpp>
 
@@ -26,6 +28,12 @@ StitchOptions stitch_options(const Asked<StitchRequest>& asked) {
   StitchOptions options = asked.request.stitch;
   if (!options.output.has_filename()) options.output = options.output.parent_path();  // "X/" is X
   options.formats = export_formats_of(asked.request.formats);
+  for (const char* name : {"gguf-type", "gguf-pre"}) {
+    if (asked.options.given(name) &&
+        std::ranges::find(options.formats, &export_format_of("gguf")) == options.formats.end())
+      throw UsageError("no gguf file is written", std::string("--") + name,
+                       "give --format gguf besides, or leave it out");
+  }
   if (asked.request.refit) {
     options.refit = asked.request;
     options.refit->ridge = *asked.request.refit;

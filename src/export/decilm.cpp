@@ -22,6 +22,7 @@ void check_family(const HfConfig& config) {
       config.logit_cap != 0 || config.attention_scale != 0)
     refuse("layers as this family has them (" + config.model_type + ")");
   if (config.rope.rotated_share != 1) refuse("heads that turn in part");
+  if (config.rope.kind == RopeKind::longrope) refuse("rope scaling 'longrope' as the model has it");
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     const AttentionKind kind = config.attention_kind(layer);
     if (kind.rope != LayerRope::usual) refuse("layers that turn heads in different ways");
@@ -60,11 +61,39 @@ double multiplier_of(std::int64_t columns, std::int64_t hidden) {
   return 3 * static_cast<double>(columns - column_step / 2) / (2 * static_cast<double>(hidden));
 }
 
+/// rope_scaling as engines read it; null where there is none.
+Json scaling_of(const RopeSettings& rope) {
+  Json json = {{"rope_type", name_of(rope.kind)}, {"factor", rope.factor}};
+  switch (rope.kind) {
+    case RopeKind::llama3:
+      json["low_freq_factor"] = rope.low_freq_factor;
+      json["high_freq_factor"] = rope.high_freq_factor;
+      json["original_max_position_embeddings"] = rope.original_positions;
+      return json;
+    case RopeKind::yarn:
+      json["attention_factor"] = rope.attention_factor;
+      json["beta_fast"] = rope.beta_fast;
+      json["beta_slow"] = rope.beta_slow;
+      json["truncate"] = rope.truncate;
+      json["original_max_position_embeddings"] = rope.original_positions;
+      return json;
+    case RopeKind::linear:
+      return json;
+    default:
+      return nullptr;  // dynamic: within the model's length nothing is scaled
+  }
+}
+
 Json decilm_config(const HfConfig& config, std::span<const LayerFit> fits) {
   Json json = config.source;
-  for (const char* key : {"base_model_type", "pruned_layers", "layer_windows", "layer_ropes", "layer_types",
-                          "sliding_window", "use_sliding_window", "max_window_layers"})
+  for (const char* key :
+       {"base_model_type", "pruned_layers", "layer_windows", "layer_ropes", "layer_types", "sliding_window",
+        "use_sliding_window", "max_window_layers", "rope_parameters", "partial_rotary_factor",
+        "original_max_position_embeddings", "llama_4_scaling_beta"})
     json.erase(key);
+  json["rope_theta"] = config.rope.theta;
+  json["rope_scaling"] = scaling_of(config.rope);
+  json["max_position_embeddings"] = config.longest_sequence();
   json["model_type"] = "nemotron-nas";
   json["architectures"] = {"DeciLMForCausalLM"};
   json["auto_map"] = {{"AutoConfig", "configuration_decilm.DeciLMConfig"}};

@@ -199,13 +199,15 @@ std::vector<ExportedTensor> fitted(const ExportedModel& model, std::span<const L
     const LayerFit& fit = fits[static_cast<std::size_t>(layer)];
     const LayerShape& shape = config.shape(layer);
     const LayerSources places(config, shape, fit);
-    const auto fit_tensor = [&](const TensorSpec& spec, bool present) {
+    const auto fit_tensor = [&](const TensorSpec& spec, bool present, bool gone) {
       if (!spec.present(config)) return;
       const std::string name = layer_tensor_name(layer, spec.name);
       of_layers[name] = true;
       if (!present) return;
       const auto source = sources.find(name);
-      if (source == sources.end()) return in_layers.push_back(zeros(config, name, spec, fit, like));
+      if (source == sources.end() && gone) return in_layers.push_back(zeros(config, name, spec, fit, like));
+      if (source == sources.end())
+        throw InputError("a tensor is missing", name, "copy or download the model again");
       const ExportedTensor& old = *source->second;
       const Sources *rows = places.of(spec.rows), *columns = places.of(spec.columns);
       if (rows != nullptr && !unchanged(*rows, old.shape[0])) {
@@ -216,8 +218,10 @@ std::vector<ExportedTensor> fitted(const ExportedModel& model, std::span<const L
         in_layers.push_back(old);
       }
     };
-    for (const auto& tensor : layer_tensors::attention) fit_tensor(tensor.spec, fit.head_count() > 0);
-    for (const auto& tensor : layer_tensors::feed_forward) fit_tensor(tensor.spec, fit.columns > 0);
+    for (const auto& tensor : layer_tensors::attention)
+      fit_tensor(tensor.spec, fit.head_count() > 0, shape.heads() == 0);
+    for (const auto& tensor : layer_tensors::feed_forward)
+      fit_tensor(tensor.spec, fit.columns > 0, shape.columns == 0);
   }
   // In their order: what comes before the layers, the layers, and what comes behind them.
   bool placed = false;

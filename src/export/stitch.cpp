@@ -14,6 +14,7 @@
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/export/stitch.hpp>
+#include <galapagos/model/layer_tensors.hpp>
 #include <galapagos/model/weights.hpp>
 
 namespace galapagos {
@@ -87,8 +88,8 @@ void write_formats(const Communicator& comm, const StitchOptions& options, std::
   const fs::path part = part_path(options.output);
   if (several) {
     agree_at_root(comm, [&] {
+      if (!fs::exists(options.output)) fs::remove_all(part);  // of a run that was stopped
       check_output(options, all);
-      fs::remove_all(part);  // of a run that was stopped
       make_folders(part);
     });
   }
@@ -158,11 +159,42 @@ void stitch(const Communicator& comm, const Checkpoint& checkpoint, const HfConf
            human_count(static_cast<std::uint64_t>(space.parameters(assignment))));
 }
 
+namespace {
+
+/// InputError where the checkpoint lacks a tensor of the model that it should be, or has one of another
+/// shape.
+void check_tensors(const Checkpoint& checkpoint, const HfConfig& config) {
+  const auto check = [&](const std::string& name, const TensorSpec& spec, const Extents& extents) {
+    const Shape shape = extents.shape(spec);
+    Checkpoint::Shape expected;
+    for (int i = 0; i < shape.rank(); ++i) expected.push_back(shape[i]);
+    checkpoint.entry_of_shape(name, expected);
+  };
+  const Extents outside(config, even_layer_shape(0, 0, 0));
+  check(layer_tensors::embedding.name, layer_tensors::embedding, outside);
+  check(layer_tensors::final_norm.name, layer_tensors::final_norm, outside);
+  if (!config.tie_word_embeddings) check(layer_tensors::head.name, layer_tensors::head, outside);
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    const Extents extents(config, config.shape(layer));
+    const auto check_part = [&](const auto& table, bool there) {
+      for (const auto& tensor : table) {
+        if (there && tensor.spec.present(config))
+          check(layer_tensor_name(layer, tensor.spec.name), tensor.spec, extents);
+      }
+    };
+    check_part(layer_tensors::attention, config.shape(layer).heads() > 0);
+    check_part(layer_tensors::feed_forward, config.shape(layer).columns > 0);
+  }
+}
+
+}  // namespace
+
 void convert_model(const Communicator& comm, const Checkpoint& checkpoint, const HfConfig& config,
                    const StitchOptions& options) {
   const SearchSpace space;
   std::vector<Planned> all(options.formats.size());
   agree(comm, [&] {
+    check_tensors(checkpoint, config);
     for (std::size_t i = 0; i < all.size(); ++i) {
       const ExportFormat& format = *options.formats[i];
       const bool back = !format.smaller && config.pruned();

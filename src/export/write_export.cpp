@@ -154,8 +154,8 @@ void write_export(const Communicator& comm, Exporter& exporter, const ExportedMo
                   Device device) {
   const fs::path part = part_path(output);
   agree_at_root(comm, [&] {
+    if (!fs::exists(output)) fs::remove_all(part);  // of a run that was stopped
     check_export(output, files);
-    fs::remove_all(part);  // of a run that was stopped
     make_folders(part);
   });
   std::size_t tensors = 0;

@@ -62,6 +62,8 @@ TEST_CASE("wrong options", "[app]") {
                 "unknown format 'gguff' [--format]; choose hf, dense, gguf or decilm");
   check_refused(stitch({"--format", "hf", "hf"}), 2, "format 'hf' twice");
   check_refused(stitch({"--gguf-type", "q4_0"}), 2, "unknown type of elements 'q4_0'");
+  check_refused(stitch({"--format", "hf", "--gguf-type", "q8_0"}), 2,
+                "no gguf file is written [--gguf-type]");
   check_refused(stitch({"--refit", "1", "--calibration", "x.txt"}), 2, "--database");
   check_refused(stitch({"--database", "x.h5"}), 2, "only one of the two is given");
   check_refused(stitch({"--format", "gguf", "--gguf-pre", "none", "--shard-size", "lots"}), 2,

@@ -225,6 +225,9 @@ TEST_CASE("a tied model with norms on heads goes as openelm, with q, k and v in 
     const Checkpoint checkpoint(model);
     for (const std::string& name : checkpoint.names())
       if (name != "lm_head.weight") entries.push_back(checkpoint.entry(name));
+    TensorEntry head = checkpoint.entry("model.embed_tokens.weight");  // as some checkpoints store it
+    head.name = "lm_head.weight";
+    entries.push_back(head);
     write_safetensors(tied / "model.safetensors", entries);
   });
   const HfConfig config = read_hf_config(tied);
@@ -394,6 +397,76 @@ TEST_CASE("SentencePiece's BPE gets scores in the order of its merges", "[gguf]"
   }
 }
 
+TEST_CASE("a SentencePiece model alone gives its tokens and scores", "[gguf]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const fs::path model = test::data_file("models/llama2_tiny");
+  agree_at_root(world, [&] {
+    fs::copy(model, folder / "model", fs::copy_options::recursive);
+    fs::remove(folder / "model/tokenizer.json");
+  });
+  const Checkpoint checkpoint(folder / "model");
+  StitchOptions options;
+  options.formats = {&export_format_of("gguf")};
+  options.output = folder / "gguf";
+  convert_model(world, checkpoint, read_hf_config(folder / "model"), options);
+  const GgufFile file = read_all(options.output);
+  const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(folder / "model");
+  CHECK(file.get<std::string>("tokenizer.ggml.model") == "llama");
+  const auto& scores = file.get<std::vector<double>>("tokenizer.ggml.scores");
+  const std::vector<float> own = tokenizer->scores();
+  for (std::size_t id = 0; id < own.size(); ++id) CHECK(scores[id] == static_cast<double>(own[id]));
+}
+
+TEST_CASE("what a checkpoint lacks is missing, not zero", "[gguf]") {
+  const Communicator world = Communicator::world();
+  const test::SharedFolder folder(world);
+  const fs::path model = test::data_file("models/qwen2_pruned");
+  const auto without = [&](const std::string& left_out, bool cut) -> std::string {
+    const fs::path broken = folder / "broken";
+    agree_at_root(world, [&] {
+      fs::remove_all(broken);
+      fs::create_directories(broken);
+      fs::copy_file(model / "config.json", broken / "config.json");
+      const Checkpoint checkpoint(model);
+      std::vector<TensorEntry> entries;
+      for (const std::string& name : checkpoint.names()) {
+        TensorEntry entry = checkpoint.entry(name);
+        if (name == left_out && !cut) continue;
+        if (name == left_out) {
+          const std::size_t row = entry.data.size() / static_cast<std::size_t>(entry.shape[0]--);
+          entry.data = entry.data.first(entry.data.size() - row);
+        }
+        entries.push_back(entry);
+      }
+      write_safetensors(broken / "model.safetensors", entries);
+    });
+    try {
+      const Checkpoint checkpoint(broken);
+      StitchOptions options;
+      options.formats = {&export_format_of("gguf"), &export_format_of("dense"), &export_format_of("decilm")};
+      options.output = folder / "new";
+      convert_model(world, checkpoint, read_hf_config(broken), options);
+    } catch (const Error& error) {
+      CHECK_FALSE(fs::exists(folder / "new"));
+      return error.what();
+    }
+    return "";
+  };
+  const Checkpoint whole(model);
+  const HfConfig config = read_hf_config(model);
+  std::int64_t layer = 0;
+  while (config.shape(layer).columns == 0 || config.shape(layer).heads() == 0) ++layer;
+  const std::string prefix = "model.layers." + std::to_string(layer);
+  for (const std::string& name :
+       {prefix + ".mlp.up_proj.weight", prefix + ".self_attn.k_proj.weight", std::string("model.norm.weight"),
+        std::string("model.embed_tokens.weight")}) {
+    CAPTURE(name);
+    CHECK(without(name, false) != "");
+    CHECK(without(name, true) != "");
+  }
+}
+
 TEST_CASE("tokenizers that llama.cpp does not have are refused by name", "[gguf]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
@@ -414,6 +487,14 @@ TEST_CASE("tokenizers that llama.cpp does not have are refused by name", "[gguf]
   CHECK(refused(without, "llama.cpp has no such tokenizer"));
   Json level = read_json(test::data_file("models/llama3_tiny/tokenizer.json"));
   CHECK(refusal(level) == "");
+  Json nulls = level;  // which count as absent
+  nulls["model"]["end_of_word_suffix"] = nullptr;
+  nulls["normalizer"] = nullptr;
+  for (Json& stage : nulls["pre_tokenizer"]["pretokenizers"])
+    if (stage["type"] == "Split") stage["invert"] = nullptr;
+  CHECK(refusal(nulls) == "");
+  nulls["normalizer"] = {{"type", "NFKC"}};
+  CHECK(refused(nulls, "no name for how this tokenizer cuts texts"));
   level["pre_tokenizer"] = {
       {"type", "Sequence"},
       {"pretokenizers",

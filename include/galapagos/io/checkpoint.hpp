@@ -36,6 +36,8 @@ class Checkpoint {
   bool has(std::string_view name) const { return tensors_.contains(name); }
   /// InputError where there is no such tensor.
   const TensorEntry& entry(std::string_view name) const;
+  /// The same; InputError, too, where its shape is another.
+  const TensorEntry& entry_of_shape(std::string_view name, const Shape& expected) const;
   /// Sorted.
   std::vector<std::string> names() const;
   /// How many the files hold, fused ones counted once.
@@ -72,7 +74,6 @@ class Checkpoint {
   void add_indexed_files(const std::filesystem::path& index);
   void take_text();
   void split_fused();
-  const TensorEntry& entry_of_shape(std::string_view name, const Shape& expected) const;
   std::span<const std::byte> rows_of(const TensorEntry& found, std::size_t size, std::int64_t first,
                                      std::int64_t last) const;
 

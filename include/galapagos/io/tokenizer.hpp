@@ -80,9 +80,10 @@ class Tokenizer {
   /// By the first that names a token: tokenizer_config.json or special_tokens_map.json beside the file, the
   /// file itself, config.json beside it. InputError for one that is not in the vocabulary.
   virtual SpecialTokens special_tokens() const = 0;
-  /// How it treats texts, as a tokenizer.json says under "normalizer", "pre_tokenizer" and "model", the
-  /// latter without its tables; null of a SentencePiece model.
-  virtual Json definition() const { return {}; }
+  /// How it treats texts, as a tokenizer.json says under "normalizer", "pre_tokenizer", "added_tokens" and
+  /// "model", the latter without its tables; what of this a SentencePiece model has, and whether it "strips"
+  /// spaces.
+  virtual Json definition() const = 0;
   /// What turns ids back into text, without the special tokens or with them; this must outlive it.
   /// InputError, naming it, where the tokenizer's file asks for a way that is not supported.
   virtual std::unique_ptr<TextDecoder> decoder(bool keep_special = false) const = 0;

@@ -33,8 +33,9 @@ void check_rope(const HfConfig& config, const Architecture& architecture) {
   }
   if (architecture.frequencies) return;
   const RopeSettings& rope = config.rope;
-  const bool known = rope.kind == RopeKind::standard || rope.kind == RopeKind::dynamic ||
-                     rope.kind == RopeKind::linear || (rope.kind == RopeKind::yarn && rope.truncate);
+  const bool known =
+      rope.kind == RopeKind::standard || rope.kind == RopeKind::dynamic || rope.kind == RopeKind::linear ||
+      (rope.kind == RopeKind::yarn && rope.truncate && rope.beta_fast == 32 && rope.beta_slow == 1);
   if (!known || rope.rotated_share != 1)
     refuse(fmt::format("norms on heads and rope scaling '{}'", name_of(rope.kind)));
 }
@@ -96,8 +97,6 @@ void describe_scaling(Metadata& metadata, const std::string& prefix, const RopeS
     set("type", "yarn");
     set("factor", static_cast<float>(rope.factor));
     set("original_context_length", static_cast<std::uint32_t>(rope.original_positions));
-    set("yarn_beta_fast", static_cast<float>(rope.beta_fast));
-    set("yarn_beta_slow", static_cast<float>(rope.beta_slow));
     // Besides what it takes itself, which is the usual.
     set("attn_factor", static_cast<float>(rope.attention_factor / (0.1 * std::log(rope.factor) + 1)));
   }
@@ -123,8 +122,8 @@ const Architecture& architecture_of(const HfConfig& config) {
       config.logit_cap != 0)
     refuse("what this family has (" + config.model_type + ")");
   const Architecture& architecture = !has.qk_norm ? deci : config.tie_word_embeddings ? openelm : qwen3;
-  if (has.qk_norm && (has.qkv_bias || has.o_bias || has.mlp_bias || config.attention_scale != 0))
-    refuse("norms on heads and biases or scaled scores");
+  if (config.attention_scale != 0) refuse("scores scaled in their own way");
+  if (has.qk_norm && (has.qkv_bias || has.o_bias || has.mlp_bias)) refuse("norms on heads and biases");
   if (config.rope.attention_factor != 1 && config.rope.rotated_share != 1)
     refuse("heads that turn in part, scaled");
   check_rope(config, architecture);
@@ -171,7 +170,6 @@ void describe_architecture(Metadata& metadata, const Architecture& architecture,
   set("attention.layer_norm_rms_epsilon", static_cast<float>(config.rms_norm_eps));
   set("attention.key_length", count(config.head_dim));
   set("attention.value_length", count(config.head_dim));
-  if (config.attention_scale != 0) set("attention.scale", static_cast<float>(config.attention_scale));
   set("rope.dimension_count", count(config.head_dim));
   set("rope.freq_base", static_cast<float>(config.rope.theta));
   if (!architecture.frequencies) return describe_scaling(metadata, prefix, config.rope);

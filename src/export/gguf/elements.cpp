@@ -30,16 +30,20 @@ std::uint64_t bytes_of(GgufType type, std::int64_t elements) {
   return count * (type == GgufType::f32 ? 4 : 2);
 }
 
-std::int64_t convert(DType from, const std::byte* bytes, std::int64_t elements, GgufType type,
-                     std::byte* out) {
+void convert(DType from, const std::byte* bytes, std::int64_t elements, GgufType type, std::byte* out,
+             Converted& converted) {
   constexpr std::int64_t piece = std::int64_t{1} << 16;
   std::vector<float> values(static_cast<std::size_t>(std::min(piece, elements)));
-  std::int64_t cut = 0;
   for (std::int64_t first = 0; first < elements; first += piece) {
     const std::int64_t count = std::min(piece, elements - first);
     const std::span<float> some = std::span(values).first(static_cast<std::size_t>(count));
     convert_to_float(from, bytes + static_cast<std::size_t>(first) * size_of(from), some);
     std::byte* to = out + bytes_of(type, first);
+    for (float& value : some) {
+      if (std::isfinite(value)) continue;
+      ++converted.not_finite;
+      value = 0;
+    }
     if (type == GgufType::q8_0) {
       for (std::int64_t b = 0; b < count / block; ++b)
         quantise(some.subspan(static_cast<std::size_t>(b * block), static_cast<std::size_t>(block)),
@@ -50,7 +54,7 @@ std::int64_t convert(DType from, const std::byte* bytes, std::int64_t elements, 
       for (float& value : some) {
         if (std::abs(value) <= largest_f16) continue;
         value = std::copysign(largest_f16, value);
-        ++cut;
+        ++converted.cut;
       }
     }
     convert_from_float(some,
@@ -59,7 +63,6 @@ std::int64_t convert(DType from, const std::byte* bytes, std::int64_t elements, 
                                                : DType::bf16,
                        to);
   }
-  return cut;
 }
 
 }  // namespace galapagos::gguf

@@ -6,6 +6,7 @@
 #include "vocabulary.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <fmt/format.h>
 #include <map>
 
@@ -27,36 +28,51 @@ GgufType as_stored(DType type) {
   return type == DType::f32 ? GgufType::f32 : type == DType::f16 ? GgufType::f16 : GgufType::bf16;
 }
 
-/// What most of a model is stored as: its first matrix.
+/// What most bytes of a model's matrices are stored as.
 DType stored_type(const ExportedModel& model) {
-  const auto matrix = std::ranges::find_if(
-      model.tensors, [](const ExportedTensor& tensor) { return tensor.shape.size() == 2; });
-  return type_named(matrix->dtype).value();
+  std::map<DType, std::uint64_t> bytes;
+  for (const ExportedTensor& tensor : model.tensors) {
+    const auto type = type_named(tensor.dtype);
+    if (type && tensor.shape.size() == 2) bytes[*type] += tensor.bytes;
+  }
+  const auto most = std::ranges::max_element(bytes, {}, [](const auto& entry) { return entry.second; });
+  return most == bytes.end() ? DType::f32 : most->first;
+}
+
+/// The folder's name. llama.cpp takes spaces beside tokens with them for names with "phi-3" or "phi3" in
+/// them, and wants their tokens then.
+std::string model_name(const ExportedModel& model) {
+  const fs::path& folder = model.parent;
+  std::string name = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
+  std::string lower = name;
+  std::ranges::transform(lower, lower.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const bool says_phi3 = lower.find("phi-3") != lower.npos || lower.find("phi3") != lower.npos;
+  return says_phi3 && model.config.model_type != "phi3" ? "model" : name;
 }
 
 std::int64_t column_step(GgufType type) {
   return type == GgufType::q8_0 ? gguf::block : 1;
 }
 
-/// What zeros and copies cost, in parameters.
-void log_cost(const Architecture& architecture, const HfConfig& config,
-              std::span<const gguf::FileTensor> tensors) {
-  std::int64_t stored = 0;
-  for (const FileTensor& tensor : tensors) {
-    if (tensor.source.empty()) continue;
-    std::int64_t elements = 1;
-    for (const std::int64_t extent : tensor.info.shape) elements *= extent;
-    stored += elements;
-  }
-  const std::int64_t own = parameters_in_model(config);
-  if (stored > own) {
-    log_info(
-        "gguf: as llama.cpp's architecture {} the model has {} parameters, {} of them zeros and copies "
-        "({:.1f} %)",
-        architecture.name, human_count(static_cast<std::uint64_t>(stored)),
-        human_count(static_cast<std::uint64_t>(stored - own)),
-        100.0 * static_cast<double>(stored - own) / static_cast<double>(stored));
-  }
+/// What zeros and copies cost.
+void log_cost(const Architecture& architecture, const HfConfig& config, std::span<const LayerFit> fits) {
+  HfConfig stored = config;
+  stored.layer_shapes = shapes_of(fits);
+  const std::int64_t own = parameters_in_model(config), all = parameters_in_model(stored);
+  const auto kv_heads = [](const HfConfig& model) {
+    std::int64_t heads = 0;
+    for (const LayerShape& layer : model.layer_shapes) heads += layer.kv_heads;
+    return heads;
+  };
+  if (all == own) return;
+  log_info(
+      "gguf: as llama.cpp's architecture {} the model has {} parameters, {} of them zeros and copies ({:.1f} "
+      "%), and "
+      "a cache of {} KV heads, of which it needs {}",
+      architecture.name, human_count(static_cast<std::uint64_t>(all)),
+      human_count(static_cast<std::uint64_t>(all - own)),
+      100.0 * static_cast<double>(all - own) / static_cast<double>(all), kv_heads(stored), kv_heads(config));
 }
 
 class GgufExporter : public Exporter {
@@ -70,7 +86,7 @@ class GgufExporter : public Exporter {
     const std::vector<LayerFit> fits = gguf::fits_of(architecture, model.config, column_step(type));
     fitted_ = fitted(model, fits);
     tensors_ = gguf::file_tensors(architecture, model.config, fitted_, type);
-    log_cost(architecture, model.config, tensors_);
+    log_cost(architecture, model.config, fits);
     if (const std::int64_t tokens = gguf::context_of(model.config); tokens < model.config.longest_sequence())
       log_warning(
           "gguf: texts of up to {} tokens, the model's window: llama.cpp computes pruned models without",
@@ -78,12 +94,12 @@ class GgufExporter : public Exporter {
     Metadata metadata;
     metadata.set("general.architecture", architecture.name);
     metadata.set("general.type", "model");
-    metadata.set("general.name", model.parent.filename().string());
+    metadata.set("general.name", model_name(model));
     metadata.set("general.description", "made by galapagos " + version_with_revision());
     metadata.set("general.file_type", file_number_of(type));
     metadata.set("general.quantization_version", std::uint32_t{2});
     gguf::describe_architecture(metadata, architecture, model.config, fits);
-    gguf::describe_tokenizer(metadata, model.parent, model.config.vocab_size, options_.gguf_pre);
+    gguf::describe_tokenizer(metadata, model.parent, model.config, options_.gguf_pre);
     return lay_out(metadata, file_bytes);
   }
 

@@ -11,6 +11,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/io/checkpoint.hpp>
+#include <galapagos/model/layer_tensors.hpp>
 
 namespace galapagos::gguf {
 namespace {
@@ -28,6 +29,12 @@ constexpr std::array in_layers = {
     Name{"self_attn.k_norm", "attn_k_norm"}, Name{"post_attention_layernorm", "ffn_norm"},
     Name{"mlp.gate_proj", "ffn_gate"},       Name{"mlp.up_proj", "ffn_up"},
     Name{"mlp.down_proj", "ffn_down"}};
+
+DType type_of(const ExportedTensor& tensor) {
+  if (const auto type = type_named(tensor.dtype)) return *type;
+  throw InputError("a tensor is stored as " + printable(tensor.dtype, 20), tensor.name,
+                   "give a checkpoint in F32, F16 or BF16 (not a quantized one)");
+}
 
 std::int64_t elements_of(const std::vector<std::int64_t>& shape) {
   std::int64_t elements = 1;
@@ -49,24 +56,31 @@ std::function<void(std::span<std::byte>)> filler(std::vector<const ExportedTenso
       whole.resize(whole.size() + part->bytes);
       part->fill(std::span(whole).last(part->bytes));
     }
-    if (!rows.empty()) {
-      std::vector<std::byte> ordered(whole.size());
-      const std::size_t row = whole.size() / rows.size();
-      for (std::size_t r = 0; r < rows.size(); ++r)
-        std::memcpy(ordered.data() + r * row, whole.data() + static_cast<std::size_t>(rows[r]) * row, row);
-      whole = std::move(ordered);
+    const DType stored = type_of(*parts.front());
+    const std::int64_t elements = elements_of(info.shape);
+    Converted converted;
+    if (rows.empty()) convert(stored, whole.data(), elements, info.type, out.data(), converted);
+    const std::int64_t row = rows.empty() ? 0 : elements / std::ssize(rows);
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      convert(stored, whole.data() + static_cast<std::size_t>(rows[r] * row) * size_of(stored), row,
+              info.type, out.data() + r * bytes_of(info.type, row), converted);
     }
-    const std::int64_t cut = convert(type_named(parts.front()->dtype).value(), whole.data(),
-                                     elements_of(info.shape), info.type, out.data());
-    if (cut > 0)
+    if (converted.not_finite > 0)
+      throw InputError("a tensor holds NaN or infinity", info.name, "check the checkpoint");
+    if (converted.cut > 0)
       log_warning(
           "{}: {} elements are larger than fp16 can hold and were cut; --gguf-type f32 or bf16 keeps them",
-          info.name, cut);
+          info.name, converted.cut);
   };
 }
 
 FileTensor make(std::string name, std::vector<const ExportedTensor*> parts, GgufType type,
                 std::vector<std::int64_t> rows = {}) {
+  for (const ExportedTensor* part : parts) {
+    if (type_of(*part) != type_of(*parts.front()))
+      throw InputError("q, k and v are of different types", part->name,
+                       "give a checkpoint whose weights all have the same type");
+  }
   FileTensor tensor;
   tensor.info = {std::move(name), parts.front()->shape, type, 0};
   std::int64_t& first = tensor.info.shape.front();
@@ -128,6 +142,8 @@ std::vector<FileTensor> file_tensors(const Architecture& architecture, const HfC
     made.push_back(std::move(factors));
   }
   for (const ExportedTensor& tensor : tensors) {
+    // Some checkpoints hold it although it is the embedding; llama.cpp does not count it then.
+    if (config.tie_word_embeddings && tensor.name == layer_tensors::head.name) continue;
     const std::optional<std::string> name = name_of_tensor(tensor.name);
     if (!name) {
       log_info("gguf: {} is left out, llama.cpp has no such tensor", tensor.name);

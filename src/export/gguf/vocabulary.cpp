@@ -1,10 +1,12 @@
 #include "vocabulary.hpp"
 
+#include "definition.hpp"
+
 #include <algorithm>
-#include <array>
 #include <fmt/format.h>
 #include <memory>
 #include <unordered_map>
+#include <unordered_set>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/logging.hpp>
@@ -14,42 +16,6 @@ namespace galapagos::gguf {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Cuts by their regular expressions, as tokenizer.json files in circulation write them.
-constexpr std::string_view llama3 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view qwen2 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view tekken =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view gpt4o =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-/// Whether what a pattern finds becomes pieces, and so does what lies between, or there is nothing between,
-/// as with the patterns above.
-bool cuts_out(const Json& split) {
-  const std::string behavior = split.value("behavior", "");
-  const bool invert = split.value("invert", false);
-  return (behavior == "Isolated" && !invert) || (behavior == "Removed" && invert);
-}
-
-/// The stages of a pre-tokenizer, one after the other, in words; empty where there is one that has none.
-void add_stages(const Json& stage, std::string& stages) {
-  if (stage.is_null()) return;
-  const std::string type = stage.value("type", "");
-  if (type == "Sequence" && stage.contains("pretokenizers")) {
-    for (const Json& each : stage["pretokenizers"]) add_stages(each, stages);
-  } else if (type == "ByteLevel" && !stage.value("add_prefix_space", true)) {
-    stages += stage.value("use_regex", true) ? "words;" : "";
-  } else if (type == "Digits") {
-    stages += stage.value("individual_digits", false) ? "digits;" : "digit groups;";
-  } else if (type == "Split" && stage.contains("pattern") && stage["pattern"].contains("Regex") &&
-             cuts_out(stage)) {
-    stages += stage["pattern"]["Regex"].get<std::string>() + ";";
-  } else {
-    stages += "unknown;";
-  }
-}
 
 /// The numbers that llama.cpp has for them.
 std::int32_t number_of(TokenKind kind) {
@@ -70,35 +36,6 @@ std::int32_t number_of(TokenKind kind) {
   return 1;
 }
 
-/// Normalizers, one after the other.
-std::vector<Json> steps_of(const Json& normalizer) {
-  if (normalizer.is_null()) return {};
-  if (normalizer.value("type", "") != "Sequence") return {normalizer};
-  std::vector<Json> steps;
-  for (const Json& each : normalizer.value("normalizers", Json::array())) {
-    const std::vector<Json> inner = steps_of(each);
-    steps.insert(steps.end(), inner.begin(), inner.end());
-  }
-  return steps;
-}
-
-bool is_nfc(const Json& step) {
-  return step.value("type", "") == "NFC";
-}
-
-/// Whether a step puts U+2581 for spaces or in front, as llama.cpp does by itself.
-bool writes_spaces(const Json& step) {
-  const std::string type = step.value("type", "");
-  if (type == "Prepend") return step.value("prepend", "") == "\u2581";
-  return type == "Replace" && step.value("content", "") == "\u2581" && step.contains("pattern") &&
-         step["pattern"] == Json{{"String", " "}};
-}
-
-bool byte_level(const Json& definition) {
-  const Json pre = definition.value("pre_tokenizer", Json());
-  return pre.dump().find("\"ByteLevel\"") != std::string::npos;
-}
-
 /// A byte-level BPE.
 void describe_merges(Metadata& metadata, const Tokenizer& tokenizer, std::string pre) {
   const Json definition = tokenizer.definition();
@@ -112,7 +49,7 @@ void describe_merges(Metadata& metadata, const Tokenizer& tokenizer, std::string
     }
     pre = *found;
   }
-  if (!steps_of(definition.value("normalizer", Json())).empty())
+  if (!steps_of(field(definition, "normalizer")).empty())
     log_info(
         "gguf: llama.cpp does not normalise texts as this tokenizer does; write them in composed form (NFC)");
   metadata.set("tokenizer.ggml.model", "gpt2");
@@ -122,50 +59,72 @@ void describe_merges(Metadata& metadata, const Tokenizer& tokenizer, std::string
   metadata.set("tokenizer.ggml.merges", std::span<const std::string>(merges));
 }
 
-/// InputError where a tokenizer.json changes texts otherwise than by writing U+2581 for spaces; tells of what
-/// llama.cpp does otherwise at their edges.
+/// InputError where texts are changed otherwise than by writing U+2581 for spaces; tells of what llama.cpp
+/// does otherwise at their edges.
 void check_spaces(const Json& definition, const std::string& where) {
-  if (definition.is_null()) return;
+  constexpr const char* remedy = "give --gguf-pre none for a file without a tokenizer";
   bool composes = false;
-  for (const Json& step : steps_of(definition.value("normalizer", Json()))) {
+  for (const Json& step : steps_of(field(definition, "normalizer"))) {
     composes = composes || is_nfc(step);
     if (!is_nfc(step) && !writes_spaces(step)) {
       throw InputError(
-          "llama.cpp does not normalise texts by '" + printable(step.value("type", "?"), 40) + "'", where,
-          "give --gguf-pre none for a file without a tokenizer");
+          "llama.cpp does not normalise texts by '" + printable(text_of(step, "type", "?"), 40) + "'", where,
+          remedy);
     }
   }
-  const Json pre = definition.value("pre_tokenizer", Json());
-  const std::string type = pre.is_null() ? "" : pre.value("type", "");
+  const Json pre = field(definition, "pre_tokenizer");
+  const std::string type = text_of(pre, "type");
   // Gemma's cut at spaces, which are no longer there by then.
-  const bool idle = type == "Split" && pre.contains("pattern") && pre["pattern"] == Json{{"String", " "}};
-  if (!type.empty() && type != "Metaspace" && !idle) {
-    throw InputError("llama.cpp does not cut texts by '" + printable(type, 40) + "'", where,
-                     "give --gguf-pre none for a file without a tokenizer");
-  }
+  const bool idle = type == "Split" && is_space(field(pre, "pattern"));
+  if (!pre.is_null() && type != "Metaspace" && !idle)
+    throw InputError("llama.cpp does not cut texts by '" + printable(type, 40) + "'", where, remedy);
   if (composes) log_info("gguf: llama.cpp does not compose characters; write texts in composed form (NFC)");
-  if (type == "Metaspace" && pre.value("prepend_scheme", "always") != "never")
+  if (flag_of(definition, "strips", false))
     log_info(
-        "gguf: llama.cpp puts a space in front also of texts that begin with one, which this tokenizer does "
-        "not");
+        "gguf: llama.cpp keeps spaces at the ends of texts and doubled ones, which this tokenizer drops");
+  const bool sentencepiece = !field(definition, "strips").is_null();
+  if (sentencepiece || (type == "Metaspace" && text_of(pre, "prepend_scheme", "always") != "never"))
+    log_info(
+        "gguf: llama.cpp puts a space in front behind special tokens, too, and of texts that begin with one");
 }
+
+/// Tells of added tokens that take spaces with them or only whole words, for which the format has no place.
+void tell_of_added_tokens(const Json& definition) {
+  std::string names;
+  for (const Json& token : field(definition, "added_tokens")) {
+    const bool special_case = flag_of(token, "lstrip", false) || flag_of(token, "rstrip", false) ||
+                              flag_of(token, "single_word", false);
+    if (special_case && names.size() < 100)
+      names += (names.empty() ? "" : ", ") + printable(text_of(token, "content"), 40);
+  }
+  if (!names.empty())
+    log_warning(
+        "gguf: llama.cpp does not take spaces beside added tokens with them, nor leaves words whole, as this "
+        "tokenizer "
+        "does for {}",
+        names);
+}
+
+/// The score of what is never merged.
+constexpr float never_made = -1e6f;
 
 /// What puts U+2581 for spaces and spells the rest in bytes, as Llama 2 does.
 void describe_scores(Metadata& metadata, const Tokenizer& tokenizer, const std::vector<Token>& tokens,
                      std::size_t ids) {
   const Json definition = tokenizer.definition();
-  const std::string kind = definition.is_null() ? "" : definition["model"].value("type", "BPE");
+  const bool bpe = text_of(field(definition, "model"), "type", "BPE") == "BPE";
   const bool bytes =
       std::ranges::any_of(tokens, [](const Token& token) { return token.kind == TokenKind::byte; });
-  if (kind == "Unigram" || !bytes) {
+  if (!bpe || !bytes) {
     throw InputError(
         "llama.cpp has no such tokenizer: it takes byte-level BPE, and SentencePiece's BPE with byte "
         "fallback",
         tokenizer.description(), "give --gguf-pre none for a file without a tokenizer");
   }
   check_spaces(definition, tokenizer.description());
-  std::vector<float> scores = kind.empty() ? tokenizer.scores() : scores_of(tokens, tokenizer.merges());
-  scores.resize(ids, 0.0f);
+  const bool scored = !field(definition, "strips").is_null();  // a SentencePiece model
+  std::vector<float> scores = scored ? tokenizer.scores() : scores_of(tokens, tokenizer.merges());
+  scores.resize(ids, never_made);
   metadata.set("tokenizer.ggml.model", "llama");
   metadata.set("tokenizer.ggml.pre", "default");
   metadata.set("tokenizer.ggml.scores", std::span<const float>(scores));
@@ -176,8 +135,15 @@ void describe_scores(Metadata& metadata, const Tokenizer& tokenizer, const std::
   metadata.set("tokenizer.ggml.add_space_prefix", space);
 }
 
-void describe_special_tokens(Metadata& metadata, const Tokenizer& tokenizer) {
-  const SpecialTokens special = tokenizer.special_tokens();
+void describe_special_tokens(Metadata& metadata, const Tokenizer& tokenizer, const HfConfig& config) {
+  SpecialTokens special = tokenizer.special_tokens();
+  const auto known = [](const std::optional<std::int64_t>& id) {
+    return id ? std::optional(static_cast<std::int32_t>(*id)) : std::nullopt;
+  };
+  if (!special.bos) special.bos = known(config.bos_id);
+  if (!special.eos) special.eos = known(config.eos_id);
+  if (!special.eos)
+    log_warning("gguf: nothing says which token ends a text; llama.cpp takes one of its own choice");
   const auto say = [&](const char* key, std::optional<std::int32_t> id) {
     if (id) metadata.set(key, static_cast<std::uint32_t>(*id));
   };
@@ -189,47 +155,50 @@ void describe_special_tokens(Metadata& metadata, const Tokenizer& tokenizer) {
   metadata.set("tokenizer.ggml.add_eos_token", false);
 }
 
+/// The texts and kinds of all ids, as llama.cpp looks for them.
+void describe_tokens(Metadata& metadata, const std::vector<Token>& tokens, std::size_t ids, bool bytes) {
+  std::vector<std::string> texts;
+  std::vector<std::int32_t> kinds;
+  std::unordered_set<std::string> seen;
+  for (const Token& token : tokens) seen.insert(token.text);
+  for (std::size_t id = 0; id < ids; ++id) {
+    const TokenKind kind = id < tokens.size() ? tokens[id].kind : TokenKind::unused;
+    std::string text = id < tokens.size() ? tokens[id].text : "";
+    if (text.empty()) {
+      text = fmt::format("[PAD{}]", id);
+      while (!seen.insert(text).second) text += "_";
+    } else if (!bytes && kind == TokenKind::user_defined) {
+      // These it finds in the text as it comes.
+      for (std::size_t at; (at = text.find("\u2581")) != text.npos;)
+        text.replace(at, std::string_view("\u2581").size(), " ");
+    }
+    texts.push_back(std::move(text));
+    kinds.push_back(number_of(kind));
+  }
+  metadata.set("tokenizer.ggml.tokens", std::span<const std::string>(texts));
+  metadata.set("tokenizer.ggml.token_type", std::span<const std::int32_t>(kinds));
+}
+
 bool has_tokenizer(const fs::path& folder) {
   return fs::exists(folder / "tokenizer.json") || fs::exists(folder / "tokenizer.model");
 }
 
 }  // namespace
 
-std::optional<std::string> pre_tokenizer_name(const Json& definition) {
-  struct Known {
-    std::string_view stages, name;
-    std::optional<bool> ignores_merges;  ///< none: no file in circulation tells them apart
-  };
-  const std::array known = {Known{llama3, "llama-bpe", true},      Known{llama3, "smaug-bpe", false},
-                            Known{qwen2, "qwen2", false},          Known{tekken, "tekken", std::nullopt},
-                            Known{gpt4o, "gpt-4o", false},         Known{"words", "gpt-2", false},
-                            Known{"digits;words", "smollm", false}};
-  const Json model = definition.value("model", Json::object());
-  if (!std::ranges::all_of(steps_of(definition.value("normalizer", Json())), is_nfc)) return std::nullopt;
-  const bool ignores_merges = model.value("ignore_merges", false);
-  std::string stages;
-  add_stages(definition.value("pre_tokenizer", Json()), stages);
-  for (const Known& each : known) {
-    const bool merges = !each.ignores_merges || ignores_merges == *each.ignores_merges;
-    if (merges && stages == std::string(each.stages) + ";") return std::string(each.name);
-  }
-  return std::nullopt;
-}
-
 std::vector<float> scores_of(const std::vector<Token>& tokens, const std::vector<TokenMerge>& merges) {
   std::unordered_map<std::string, std::size_t> ids;
   for (std::size_t id = 0; id < tokens.size(); ++id) ids.emplace(tokens[id].text, id);
-  std::vector<float> scores(tokens.size(), 0.0f);
+  std::vector<float> scores(tokens.size(), never_made);
   float rank = 0;
   for (const auto& [left, right] : merges) {
     --rank;
     const auto made = ids.find(left + right);
-    if (made != ids.end() && scores[made->second] == 0) scores[made->second] = rank;
+    if (made != ids.end()) scores[made->second] = std::max(scores[made->second], rank);
   }
   return scores;
 }
 
-void describe_tokenizer(Metadata& metadata, const fs::path& folder, std::int64_t ids,
+void describe_tokenizer(Metadata& metadata, const fs::path& folder, const HfConfig& config,
                         const std::string& pre) {
   if (pre == "none" || !has_tokenizer(folder)) {
     if (pre != "none") log_warning("{} has no tokenizer: the GGUF file has none either", folder.string());
@@ -238,25 +207,21 @@ void describe_tokenizer(Metadata& metadata, const fs::path& folder, std::int64_t
   }
   const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(folder);
   const std::vector<Token> tokens = tokenizer->vocabulary();
-  if (std::ssize(tokens) > ids) {
-    throw InputError(fmt::format("the tokenizer has {} ids and the model {}", tokens.size(), ids),
-                     tokenizer->description(), "give the model its own tokenizer, or --gguf-pre none");
+  if (std::ssize(tokens) > config.vocab_size) {
+    throw InputError(
+        fmt::format("the tokenizer has {} ids and the model {}", tokens.size(), config.vocab_size),
+        tokenizer->description(), "give the model its own tokenizer, or --gguf-pre none");
   }
-  if (byte_level(tokenizer->definition())) {
+  const auto ids = static_cast<std::size_t>(config.vocab_size);
+  const bool bytes = byte_level(tokenizer->definition());
+  if (bytes) {
     describe_merges(metadata, *tokenizer, pre);
   } else {
-    describe_scores(metadata, *tokenizer, tokens, static_cast<std::size_t>(ids));
+    describe_scores(metadata, *tokenizer, tokens, ids);
   }
-  std::vector<std::string> texts;
-  std::vector<std::int32_t> kinds;
-  for (std::size_t id = 0; id < static_cast<std::size_t>(ids); ++id) {
-    const bool unused = id >= tokens.size() || tokens[id].kind == TokenKind::unused;
-    texts.push_back(unused ? fmt::format("[PAD{}]", id) : tokens[id].text);
-    kinds.push_back(number_of(unused ? TokenKind::unused : tokens[id].kind));
-  }
-  metadata.set("tokenizer.ggml.tokens", std::span<const std::string>(texts));
-  metadata.set("tokenizer.ggml.token_type", std::span<const std::int32_t>(kinds));
-  describe_special_tokens(metadata, *tokenizer);
+  tell_of_added_tokens(tokenizer->definition());
+  describe_tokens(metadata, tokens, ids, bytes);
+  describe_special_tokens(metadata, *tokenizer, config);
   const std::string chat = chat_template_text(folder);
   if (!chat.empty()) metadata.set("tokenizer.chat_template", chat);
 }

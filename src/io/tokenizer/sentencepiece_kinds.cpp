@@ -86,4 +86,26 @@ std::vector<TokenKind> sentencepiece_kinds(std::string_view model, const std::st
   return kinds;
 }
 
+Json sentencepiece_definition(std::string_view model, const std::string& where) {
+  constexpr std::uint64_t trainer_field = 2, normalizer_field = 3;
+  constexpr std::uint64_t type_field = 3, rules_field = 2, strips_field = 4;
+  constexpr std::array types = {"Unigram", "Unigram", "BPE", "word", "char"};
+  std::uint64_t type = 1;
+  bool rules = false, strips = true;
+  Message message(model, where);
+  while (const auto field = message.next()) {
+    if (field->number != trainer_field && field->number != normalizer_field) continue;
+    const bool trainer = field->number == trainer_field;
+    Message spec(field->bytes, where);
+    while (const auto setting = spec.next()) {
+      if (trainer && setting->number == type_field) type = setting->value;
+      if (!trainer && setting->number == rules_field) rules = !setting->bytes.empty();
+      if (!trainer && setting->number == strips_field) strips = setting->value != 0;
+    }
+  }
+  return {{"normalizer", rules ? Json{{"type", "Precompiled"}} : Json()},
+          {"strips", strips},
+          {"model", {{"type", type < types.size() ? types[type] : "unknown"}}}};
+}
+
 }  // namespace galapagos

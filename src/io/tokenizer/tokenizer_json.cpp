@@ -78,6 +78,7 @@ class JsonTokenizer : public Tokenizer {
         fingerprint_(fingerprint),
         definition_({{"normalizer", part(file.rest, "normalizer")},
                      {"pre_tokenizer", part(file.rest, "pre_tokenizer")},
+                     {"added_tokens", part(file.rest, "added_tokens")},
                      {"model", part(file.rest, "model")}}),
         decoder_(part(file.rest, "decoder")),
         normalizer_(part(file.rest, "normalizer"), where_),

@@ -118,6 +118,9 @@ class SentencePieceTokenizer : public Tokenizer {
   std::unique_ptr<TextDecoder> decoder(bool keep_special) const override {
     return std::make_unique<SentencePieceTextDecoder>(processor_, within_, keep_special);
   }
+  Json definition() const override {
+    return sentencepiece_definition(processor_.serialized_model_proto(), where_);
+  }
   std::uint64_t fingerprint() const override { return fingerprint_; }
   std::string description() const override {
     return fmt::format("SentencePiece with {} ids ({})", vocab_size(), where_);
