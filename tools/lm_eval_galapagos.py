@@ -29,6 +29,7 @@ with the arguments of GalapagosLM.
 """
 
 import argparse
+import collections
 import json
 import math
 import shlex
@@ -233,7 +234,10 @@ class GalapagosLM(TemplateLM):
         self._texts = {}
         if texts is not None:
             asked = read_prompts(prompts)
-            self._texts = dict(zip(asked, read_texts(texts, len(asked))))
+            turns = collections.Counter()
+            for prompt, text in zip(asked, read_texts(texts, len(asked))):
+                self._texts[(*prompt, None, turns[prompt])] = text
+                turns[prompt] += 1
         self._from_file = read is not None or texts is not None
         self._sampling = None  # of the file of prompts
         if self._write is not None:
@@ -318,11 +322,12 @@ class GalapagosLM(TemplateLM):
                 raise AdapterError(f"{most} tokens cannot be written by a model that takes {self.max_length}")
             ids = self.tok_encode(context)[-(self.max_length - most):]
             prompts.append((tuple(ids), until, most, options))
-        self._generate(prompts)
+        keys = self._keys_of(prompts)
+        self._generate(keys)
         answers = []
-        for request, (ids, until, most, _) in zip(requests, prompts):
-            answer = self.tokenizer.decode(self._texts[ids, until, most], skip_special_tokens=True)
-            answers.append(postprocess_generated_text(answer, list(until), None))
+        for request, key in zip(requests, keys):
+            answer = self.tokenizer.decode(self._texts[key], skip_special_tokens=True)
+            answers.append(postprocess_generated_text(answer, list(key[1]), None))
             if not self._writes:
                 self.cache_hook.add_partial("generate_until", request.args, answer)
         return answers
@@ -348,12 +353,22 @@ class GalapagosLM(TemplateLM):
             self._score_with_program(new)
         return [self._scores[request] for request in requests]
 
-    def _generate(self, prompts):
-        """Fills the table of texts; each different prompt is gone on with once."""
+    def _keys_of(self, prompts):
+        """Where the texts behind prompts are: (ids, until, most, options, turn). What is drawn is drawn anew for each
+        prompt, also for one that was there before (a task's repeats); the likeliest text is the same each time."""
+        turns, keys = collections.Counter(), []
+        for ids, until, most, options in prompts:
+            key = (ids, until, most, None if self._from_file else options)
+            keys.append((*key, turns[key] if options else 0))
+            turns[key] += 1
+        return keys
+
+    def _generate(self, keys):
+        """Fills the table of texts; each different one is written once."""
         new = {}
-        for *prompt, options in prompts:
-            if tuple(prompt) not in self._texts:
-                new.setdefault(options, {})[tuple(prompt)] = None
+        for key in keys:
+            if key not in self._texts:
+                new.setdefault(key[3], {})[key] = None
         if new and self._from_file:
             raise AdapterError("some prompts have no text; give lm_eval the same options, tokenizer and "
                                "data as with --write-prompts")
@@ -366,18 +381,18 @@ class GalapagosLM(TemplateLM):
             if self._sampling not in (None, options):
                 raise AdapterError("tasks that sample otherwise than others need a run of their own")
             self._sampling = GalapagosLM.sampling = options
-            write_prompts(self._write_prompts, some, "a")
+            write_prompts(self._write_prompts, [key[:3] for key in some], "a")
             self._texts.update(dict.fromkeys(some, []))  # never shown
 
     sampling = ()  # what `galapagos generate` is to be told, for whoever runs it by hand
 
-    def _generate_with_program(self, prompts, options):
+    def _generate_with_program(self, keys, options):
         with tempfile.TemporaryDirectory(prefix="galapagos-texts-", dir=self._folder) as folder:
             asked = Path(folder).resolve() / "prompts.jsonl"
             answered = Path(folder).resolve() / "texts.jsonl"
-            write_prompts(asked, prompts)
+            write_prompts(asked, [key[:3] for key in keys])
             self._run_program("generate", "--prompts", str(asked), "--output", str(answered), *options)
-            self._texts.update(zip(prompts, read_texts(answered, len(prompts))))
+            self._texts.update(zip(keys, read_texts(answered, len(keys))))
 
     def _score_with_program(self, requests):
         with tempfile.TemporaryDirectory(prefix="galapagos-scores-", dir=self._folder) as folder:

@@ -120,6 +120,10 @@ bool begin(const Communicator& world, Asked<Request>& asked, const std::vector<s
   return true;
 }
 
+/// InputError where nothing can be written into the folder of `output`, which would otherwise turn out once
+/// all is done.
+void check_folder(const std::filesystem::path& output);
+
 /// Collective. The device that --backend asks for; where it is a GPU, each rank has taken one of its node,
 /// and the log says which. ResourceError where two ranks would share one without --allow-gpu-sharing.
 Device choose_device(const Communicator& world, const ComputingOptions& options);

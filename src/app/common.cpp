@@ -167,6 +167,12 @@ std::unique_ptr<NamedModel> open_modules(const Communicator& world, const std::f
   return model;
 }
 
+void check_folder(const std::filesystem::path& output) {
+  const std::filesystem::path folder = std::filesystem::absolute(output).parent_path();
+  if (::access(folder.c_str(), W_OK | X_OK) == 0) return;
+  throw InputError("cannot write into the folder", folder.string(), "make it, or choose another --output");
+}
+
 void print(const Communicator& world, const std::string& text) {
   if (!world.is_root()) return;
   std::fputs(text.c_str(), stdout);

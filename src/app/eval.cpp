@@ -96,8 +96,8 @@ Data load_data(const Communicator& world, const EvalRequest& asked, const NamedM
 void check_eval(const Asked<EvalRequest>& asked, int ranks) {
   const EvalRequest& request = asked.request;
   if (request.time.asked) {
-    if (request.score || !request.data.empty())
-      throw UsageError("--time needs no text", "--data, --score", "leave them out");
+    if (request.score || request.scores || !request.data.empty())
+      throw UsageError("--time needs no text", "--data, --score, --scores", "leave them out");
     if (ranks != request.shards)
       throw UsageError(
           fmt::format("{} ranks for {} shards, which would be in each other's way", ranks, request.shards),

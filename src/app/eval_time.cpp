@@ -219,7 +219,12 @@ void eval_time(const Communicator& world, const ops::Context& context, const Eva
   std::vector<Point> points;
   agree(world, [&] {
     points = points_of(request.time, model.config);
-    if (reference != nullptr) points_of(request.time, reference->config);
+    for (const Point& point : points) {
+      if (reference != nullptr && point.length >= reference->config.longest_sequence())
+        throw UsageError(
+            fmt::format("{} tokens, and one more to be written", point.length), "--time-lengths",
+            fmt::format("the reference takes {} tokens in all", reference->config.longest_sequence()));
+    }
   });
   const EvalTimer timer(world, context, request, grid);
   const auto measured = [&](const NamedModel& one) {

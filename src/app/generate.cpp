@@ -10,6 +10,7 @@
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/core/utf8.hpp>
 #include <galapagos/io/chat_template.hpp>
 #include <galapagos/io/continued_text.hpp>
 #include <galapagos/io/end_ids.hpp>
@@ -61,13 +62,21 @@ const char* name_of(StopReason reason) {
   return "";
 }
 
+void check_word(const std::string& word, const std::string& where) {
+  if (word.empty()) throw UsageError("a word of no characters", where, "give words to stop at");
+  for (std::size_t at = 0; at < word.size();) {
+    const std::size_t length = utf8_length(word, at);
+    if (length == 0) throw UsageError("a word that is no UTF-8", where, "give whole characters");
+    at += length;
+  }
+}
+
 void check_generate(const Asked<GenerateRequest>& asked) {
   const GenerateRequest& request = asked.request;
   const bool samples = request.samples > 0;
   if (samples == request.prompts.has_value())
     throw UsageError("prompts or none", "--prompts, --samples", "give one of the two");
-  for (const std::string& word : request.stop)
-    if (word.empty()) throw UsageError("a word of no characters", "--stop", "give words to stop at");
+  for (const std::string& word : request.stop) check_word(word, "--stop");
   const Sampling& sampling = request.how.sampling;
   constexpr double least = 1e-3;  // below which logits are no numbers any more
   if (sampling.temperature > 0 && sampling.temperature < least)
@@ -87,8 +96,15 @@ std::unique_ptr<Tokenizer> find_tokenizer(const std::filesystem::path& folder) {
 }
 
 std::int32_t bos_of(const GenerateRequest& request, const HfConfig& config, const Tokenizer* tokenizer) {
-  if (tokenizer != nullptr && tokenizer->bos_id()) return *tokenizer->bos_id();
-  if (config.bos_id) return static_cast<std::int32_t>(*config.bos_id);
+  std::optional<std::int32_t> bos;
+  if (tokenizer != nullptr) bos = tokenizer->bos_id();
+  if (!bos && config.bos_id) bos = static_cast<std::int32_t>(*config.bos_id);
+  if (bos && *bos < config.vocab_size) return *bos;
+  if (bos) {
+    throw InputError(
+        fmt::format("the BOS token has the id {}, and the model {} ids", *bos, config.vocab_size),
+        request.model.string(), "use the tokenizer of this model");
+  }
   throw UsageError("the model names no BOS token", request.samples > 0 ? "--samples" : "--add-bos",
                    request.samples > 0 ? "give --prompts" : "leave it out");
 }
@@ -97,10 +113,14 @@ std::int32_t bos_of(const GenerateRequest& request, const HfConfig& config, cons
 struct Writing {
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<TextDecoder> decoder;  // null without a tokenizer
+  std::unique_ptr<TextDecoder> watched;  // with special tokens, at which a text may be to end, too
   Prompts prompts;
 
   ContinuedText behind(std::size_t prompt) const {
     return {*decoder, prompts.ids[prompt], prompts.stop[prompt]};
+  }
+  ContinuedText watch(std::size_t prompt) const {
+    return {*watched, prompts.ids[prompt], prompts.stop[prompt]};
   }
 };
 
@@ -112,6 +132,7 @@ Writing read_writing(const GenerateRequest& request, const HfConfig& config) {
   if (request.add_bos || request.samples > 0) rules.bos = bos_of(request, config, tokenizer);
   if (tokenizer != nullptr) {
     writing.decoder = tokenizer->decoder(request.keep_special);
+    writing.watched = tokenizer->decoder(true);
     if (request.prompts)
       rules.text.chat = load_chat_template(request.model, request.text.chat_template, *tokenizer);
   } else if (!request.stop.empty()) {
@@ -154,6 +175,7 @@ void generate(const Communicator& world, const std::vector<std::string>& words) 
   if (!begin(world, asked, words)) return;
   GenerateRequest& request = asked.request;
   agree(world, [&] { check_generate(asked); });
+  agree_at_root(world, [&] { check_folder(request.output); });
   const ops::Context context = make_context(world, request);
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
@@ -174,7 +196,9 @@ void generate(const Communicator& world, const std::vector<std::string>& words) 
   std::map<std::size_t, ContinuedText> watched;  // of the prompts that this replica has
   const TextWatch watch = [&](std::size_t prompt, std::int32_t id) {
     if (!writing.decoder || writing.prompts.stop[prompt].empty()) return false;
-    return watched.try_emplace(prompt, writing.behind(prompt)).first->second.push(id);
+    auto text = watched.find(prompt);
+    if (text == watched.end()) text = watched.emplace(prompt, writing.watch(prompt)).first;
+    return text->second.push(id);
   };
   phase.emplace(&times, "generating");
   GenerationSpeed speed;

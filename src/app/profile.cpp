@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/output_lock.hpp>
@@ -72,13 +71,6 @@ void check_profile(const Asked<ProfileRequest>& asked, int ranks) {
     if (asked.request.database && asked.options.given_here(name))
       throw UsageError("the shapes are the database's", fmt::format("--{}", name), "leave it out");
   }
-}
-
-/// What would otherwise turn out once all has been measured.
-void check_folder(const std::filesystem::path& output) {
-  const std::filesystem::path folder = std::filesystem::absolute(output).parent_path();
-  if (::access(folder.c_str(), W_OK | X_OK) == 0) return;
-  throw InputError("cannot write into the folder", folder.string(), "make it, or choose another --output");
 }
 
 /// What the model's weights are stored as; what config.json says where there are none.

@@ -61,17 +61,21 @@ class PromptReader {
     const Json record = parse_json(line, where_);
     if (!record.is_object()) fail("is no JSON object", "write one object per line");
     std::string given;
+    bool of_messages = false;
     for (const auto& [key, value] : record.items()) {
       if (std::ranges::find(prompt_keys, key) != prompt_keys.end()) {
         if (!given.empty()) fail(fmt::format("has both '{}' and '{}'", given, key), "leave one out");
         given = key;
-      } else if (key != "stop" && key != "max_new_tokens" &&
-                 !(key == "tools" || key == "chat_template_kwargs")) {
+      } else if (key == "tools" || key == "chat_template_kwargs") {
+        of_messages = true;
+      } else if (key != "stop" && key != "max_new_tokens") {
         fail(fmt::format("the key '{}' means nothing here", printable(key, 60)),
              "give prompt, text, messages or ids, and stop and max_new_tokens where they are wanted");
       }
     }
     if (given.empty()) fail("has no prompt", "give it as prompt, text, messages or ids");
+    if (of_messages && given != "messages")
+      fail("has tools or chat_template_kwargs without messages", "give messages, or leave them out");
     add(given == "ids" ? listed(record["ids"]) : ids_of(text_of(record, given, line), given == "messages"),
         stop_of(record), limit_of(record));
   }

@@ -30,7 +30,8 @@ Json config_of(std::int64_t kv_heads, std::size_t layers) {
           {"vocab_size", 10}};
 }
 
-void write_model(const TemporaryFolder& folder, const Json& config, const std::vector<Layer>& layers) {
+void write_model(const TemporaryFolder& folder, const Json& config, const std::vector<Layer>& layers,
+                 const std::string& left_out) {
   static const std::vector<std::byte> zeros(10000);
   std::vector<TensorEntry> tensors;
   const auto add = [&](const std::string& name, std::int64_t rows) {
@@ -43,15 +44,20 @@ void write_model(const TemporaryFolder& folder, const Json& config, const std::v
     const std::string prefix = "model.layers." + std::to_string(i) + ".";
     add(prefix + "self_attn.q_proj.weight", layers[i].heads * head_dim);
     add(prefix + "self_attn.k_proj.weight", layers[i].kv_heads * head_dim);
-    add(prefix + "mlp.gate_proj.weight", layers[i].columns);
+    add(prefix + "self_attn.v_proj.weight", layers[i].kv_heads * head_dim);
+    add(prefix + "self_attn.o_proj.weight", layers[i].heads * head_dim);
+    for (const char* name : {"gate", "up", "down"})
+      add(prefix + "mlp." + name + "_proj.weight", layers[i].columns);
+    for (const char* name : {"input", "post_attention"}) add(prefix + name + "_layernorm.weight", 1);
   }
+  std::erase_if(tensors, [&](const TensorEntry& tensor) { return tensor.name == left_out; });
   write_safetensors(folder / "model.safetensors", tensors);
   write_text(folder / "config.json", config.dump());
 }
 
-HfConfig read(const Json& config, const std::vector<Layer>& layers) {
+HfConfig read(const Json& config, const std::vector<Layer>& layers, const std::string& left_out = "") {
   const TemporaryFolder folder;
-  write_model(folder, config, layers);
+  write_model(folder, config, layers, left_out);
   return read_hf_config(folder.path());
 }
 
@@ -60,6 +66,23 @@ std::string error_of(const Json& config, const std::vector<Layer>& layers) {
 }
 
 }  // namespace
+
+TEST_CASE("a DarwinLM model that lacks a tensor has not lost a part of a layer") {
+  const std::vector<Layer> layers = {{4, 4, 24}, {3, 3, 7}};
+  for (const char* name :
+       {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj",
+        "mlp.up_proj", "mlp.down_proj", "input_layernorm", "post_attention_layernorm"}) {
+    INFO(name);
+    CHECK_THROWS_AS(read(config_of(4, 2), layers, std::string("model.layers.1.") + name + ".weight"),
+                    InputError);
+  }
+}
+
+TEST_CASE("only DarwinLM's own families are taken for them") {
+  Json other = config_of(4, 1);
+  other["architectures"] = {"Qwen2MoeForCausalLM"};
+  CHECK_THROWS_AS(read(other, {{4, 4, 24}}), InputError);
+}
 
 TEST_CASE("a DarwinLM model of as many KV heads as heads has its weights' shapes") {
   const HfConfig config = read(config_of(4, 4), {{4, 4, 24}, {3, 3, 7}, {0, 0, 24}, {1, 1, 0}});

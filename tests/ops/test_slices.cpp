@@ -132,6 +132,9 @@ TEST_CASE("ids are drawn where the cumulative probability passes a number", "[op
   const std::int64_t vocabulary = GENERATE(1, 5, 700, 3000);
   const std::int64_t rows = 300;
   const OwnedTensor logits = random_tensor({rows, vocabulary}, random, DType::f32, 3);
+  const std::int64_t possible =
+      vocabulary - vocabulary / 20;  // of the second row, whose last ids nothing draws
+  for (std::int64_t i = possible; i < vocabulary; ++i) logits->floats()[vocabulary + i] = -60;
   std::vector<double> shifts, shares;
   std::vector<std::int32_t> ids(static_cast<std::size_t>(rows), -1);
   std::uniform_real_distribution<double> uniform(0, 1);
@@ -142,6 +145,7 @@ TEST_CASE("ids are drawn where the cumulative probability passes a number", "[op
   ops::draw_ids(context, on(device, logits), shifts, shares, ids);
   CHECK(ids[0] == 0);
   CHECK(ids[1] >= vocabulary * 9 / 10);  // nothing but rounding is beyond
+  CHECK(ids[1] < possible);
   for (std::size_t row = 2; row < ids.size(); ++row) {
     const Values values = row64(logits, static_cast<std::int64_t>(row));
     double before = 0, up_to = 0;

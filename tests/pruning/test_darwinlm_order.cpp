@@ -39,4 +39,8 @@ TEST_CASE("a structure that is kept and zero", "[darwinlm]") {
   const ZeroStructures back = {{true, true, false}, {true, false, true}};
   CHECK(lasting_zeros(back) == std::vector<std::int64_t>{0, 1, 2});
   CHECK_THROWS_AS(removal_order(back, std::vector<std::int64_t>{0, 2, 2}, "here"), InputError);
+  // Levels of another run than the counts: more and more is zero that they do not remove.
+  const ZeroStructures more = {
+      {true, false, false, false}, {true, true, true, false}, {true, true, true, true}};
+  CHECK_THROWS_AS(removal_order(more, std::vector<std::int64_t>{0, 1, 2, 4}, "here"), InputError);
 }

@@ -18,7 +18,9 @@ void slice_logits_of(const Context& context, const Tensor& logits, std::span<con
                      std::int64_t first, std::span<double> found);
 
 /// Draws ids by the inverse of the cumulative distribution: ids[i] is the first column at which the sum of
-/// exp(logits[i] - shifts[i]) up to it exceeds shares[i], the last where rounding leaves none.
+/// exp(logits[i] - shifts[i]) up to it exceeds shares[i]; where rounding leaves none, the last whose own is
+/// at least `negligible_share`.
+constexpr float negligible_share = 1e-7f;
 void draw_ids(const Context& context, const Tensor& logits, std::span<const double> shifts,
               std::span<const double> shares, std::span<std::int32_t> ids);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <fmt/format.h>
+#include <initializer_list>
 #include <set>
 
 #include <galapagos/core/error.hpp>
@@ -27,6 +28,10 @@ class LayerReader {
       : config_(config), checkpoint_(checkpoint), layer_(layer) {}
 
   LayerShape read() const {
+    // DarwinLM keeps a layer's norms whatever else is gone: where they are, so is what the layer has.
+    for (const char* norm : {"input_layernorm", "post_attention_layernorm"}) checkpoint_.entry(name_of(norm));
+    absent_together("self_attn.q_proj", {"self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"});
+    absent_together("mlp.gate_proj", {"mlp.up_proj", "mlp.down_proj"});
     LayerShape shape = heads_of(units("self_attn.q_proj", config_.head_dim, config_.heads),
                                 units("self_attn.k_proj", config_.head_dim, config_.kv_heads));
     shape.columns = units("mlp.gate_proj", 1, config_.intermediate_size);
@@ -39,9 +44,20 @@ class LayerReader {
                      "stitch the model from its database and assignment instead (galapagos convert)");
   }
 
+  std::string name_of(const char* module) const {
+    return fmt::format("model.layers.{}.{}.weight", layer_, module);
+  }
+
+  void absent_together(const char* first, std::initializer_list<const char*> others) const {
+    for (const char* other : others) {
+      if (checkpoint_.has(name_of(first)) != checkpoint_.has(name_of(other)))
+        refuse(fmt::format("of '{}' and '{}' one is missing", name_of(first), name_of(other)));
+    }
+  }
+
   /// So many units of rows a projection has; 0 where it is not there.
   std::int64_t units(const char* projection, std::int64_t unit, std::int64_t most) const {
-    const std::string name = fmt::format("model.layers.{}.{}.weight", layer_, projection);
+    const std::string name = name_of(projection);
     if (!checkpoint_.has(name)) return 0;
     const auto& shape = checkpoint_.entry(name).shape;
     if (shape.size() != 2 || shape[1] != config_.hidden_size || shape[0] % unit != 0 ||
@@ -53,8 +69,10 @@ class LayerReader {
   LayerShape heads_of(std::int64_t heads, std::int64_t kv_heads) const {
     const std::int64_t group = config_.heads / config_.kv_heads;
     if (heads == 0 && kv_heads == 0) return {};
-    // Whole groups of KV heads are left; without groups that is every head with its own.
-    if (heads == kv_heads * group && kv_heads > 0) return even_layer_shape(heads, kv_heads, 0);
+    // Whole groups of KV heads are left; without groups that is every head with its own. With several KV
+    // heads gone and several left other groups may have as many heads together.
+    const bool certain = group == 1 || kv_heads == config_.kv_heads || kv_heads == 1;
+    if (certain && heads == kv_heads * group && kv_heads > 0) return even_layer_shape(heads, kv_heads, 0);
     if (kv_heads == config_.kv_heads) return by_removed_heads(heads);
     refuse(fmt::format(
         "{} query heads and {} KV heads of {} and {} are left, and it is not certain which belong "
@@ -132,8 +150,8 @@ std::string darwinlm_base_type(const Json& json) {
   for (const Json& name : json["architectures"]) {
     if (!name.is_string()) continue;
     const auto text = name.get<std::string>();
-    if (text.starts_with("Llama")) return "llama";
-    if (text.starts_with("Qwen2")) return "qwen2";
+    if (text == "LlamaForCausalLM") return "llama";
+    if (text == "Qwen2ForCausalLM") return "qwen2";
   }
   return type;
 }

@@ -54,6 +54,7 @@ std::span<const std::byte> TorchTensor::contiguous(std::vector<std::byte>& stora
   for (std::size_t to = 0; to < storage.size(); to += size) {
     std::memcpy(storage.data() + to, data.data() + static_cast<std::size_t>(from) * size, size);
     for (std::size_t d = shape.size(); d-- > 0;) {
+      if (shape[d] == 1) continue;  // whatever its stride is
       from += strides[d];
       if (++at[d] < shape[d]) break;
       from -= strides[d] * shape[d];

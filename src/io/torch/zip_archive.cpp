@@ -66,6 +66,7 @@ ZipArchive::ZipArchive(std::span<const std::byte> bytes, std::string where)
     at = take_entry(at, directory);
   }
   if (at != end) damaged("its directory has another length than it says", where_);
+  if (taken_ > directory.begin) damaged("entries that overlap", where_);
 }
 
 std::size_t ZipArchive::find_end() const {
@@ -121,7 +122,7 @@ std::size_t ZipArchive::take_entry(std::size_t at, const Directory& directory) {
 }
 
 std::span<const std::byte> ZipArchive::stored_data(std::uint64_t local, const std::string& name,
-                                                   std::uint64_t size, const Directory& directory) const {
+                                                   std::uint64_t size, const Directory& directory) {
   const auto before = bytes_.first(directory.begin);  // no entry lies behind the directory
   const std::string inside = where_ + ", " + printable(name);
   if (local > before.size() || before.size() - local < local_bytes ||
@@ -133,6 +134,7 @@ std::span<const std::byte> ZipArchive::stored_data(std::uint64_t local, const st
     damaged("it goes beyond the file's end", inside);
   if (text_of(before.subspan(local + local_bytes, name_length)) != name)
     damaged("another name than the directory's", inside);
+  taken_ += skipped + size;
   return before.subspan(local + skipped, size);
 }
 

@@ -35,11 +35,12 @@ class ZipArchive {
   Directory wide_directory(std::uint64_t end) const;
   std::size_t take_entry(std::size_t at, const Directory& directory);
   std::span<const std::byte> stored_data(std::uint64_t local, const std::string& name, std::uint64_t size,
-                                         const Directory& directory) const;
+                                         const Directory& directory);
 
   std::span<const std::byte> bytes_;
   std::string where_;
   std::map<std::string, ZipEntry> entries_;
+  std::uint64_t taken_ = 0;  // bytes of all entries
 };
 
 }  // namespace galapagos::torch_format

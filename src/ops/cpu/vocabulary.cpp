@@ -33,7 +33,7 @@ void draw_ids(const Context&, const Tensor& logits, std::span<const double> shif
     const auto at = static_cast<std::size_t>(row);
     const auto shift = static_cast<float>(shifts[at]);
     double before = 0;
-    std::int64_t found = columns - 1;
+    std::int64_t found = -1;
     // Whole runs are summed until the one in which the share is exceeded, and only that one column by column.
     for (std::int64_t first = 0; first < columns; first += piece_of_logits) {
       const std::int64_t last = std::min(first + piece_of_logits, columns);
@@ -52,6 +52,11 @@ void draw_ids(const Context&, const Tensor& logits, std::span<const double> shif
       if (i == last) continue;  // the two sums were rounded otherwise
       found = i;
       break;
+    }
+    // Rounding may leave the sum below the share: then the last that is not all but impossible.
+    if (found < 0) {
+      found = columns - 1;
+      while (found > 0 && vector_exp(values[found] - shift) < negligible_share) --found;
     }
     ids[at] = static_cast<std::int32_t>(found);
   }

@@ -25,6 +25,7 @@ __global__ void logits_of(const float* logits, const std::int32_t* ids, std::int
 __global__ void drawn_ids(const float* logits, const double* shifts, const double* shares,
                           std::int64_t columns, std::int32_t* ids) {
   __shared__ double sums[row_threads];
+  __shared__ std::int64_t found;
   const float* row = logits + blockIdx.x * columns;
   const auto shift = static_cast<float>(shifts[blockIdx.x]);
   const double share = shares[blockIdx.x];
@@ -41,19 +42,26 @@ __global__ void drawn_ids(const float* logits, const double* shifts, const doubl
       sums[thread] = before;
       before += own;
     }
-    ids[blockIdx.x] = static_cast<std::int32_t>(columns - 1);
+    found = -1;
   }
   __syncthreads();
   double before = sums[threadIdx.x];
   const bool exceeded_here = before <= share && before + sum > share;
-  if (!exceeded_here) return;
-  for (std::int64_t i = first; i < last; ++i) {
+  for (std::int64_t i = first; exceeded_here && i < last; ++i) {
     before += static_cast<double>(expf(row[i] - shift));
     if (before > share) {
-      ids[blockIdx.x] = static_cast<std::int32_t>(i);
-      return;
+      found = i;
+      break;
     }
   }
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  // Rounding may leave the sum below the share: then the last that is not all but impossible.
+  if (found < 0) {
+    found = columns - 1;
+    while (found > 0 && expf(row[found] - shift) < negligible_share) --found;
+  }
+  ids[blockIdx.x] = static_cast<std::int32_t>(found);
 }
 
 __global__ void divergence_sums(const float* dense, const float* dense_shifts, const float* other,

@@ -49,6 +49,9 @@ std::uint64_t bytes_of(const DatabaseHeader& header) {
 void begin_folder(const fs::path& part, const fs::path& output, const DatabaseHeader& header) {
   if (fs::exists(output))
     throw InputError("there is something already", output.string(), "remove it or choose another --output");
+  if (fs::exists(part) && !fs::is_directory(part))
+    throw InputError("there is an unfinished file of something else", part.string(),
+                     "finish or remove it, or choose another --output");
   fs::remove_all(part);  // of a run that was stopped
   const std::uint64_t needed = bytes_of(header), free = free_disk_bytes(part);
   if (needed > free) {

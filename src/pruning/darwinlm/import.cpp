@@ -200,11 +200,26 @@ std::int64_t import_module(const Task& task, const ModuleId& module, DatabaseWri
   return order.kept_zeros;
 }
 
+/// InputError where what lies under the name of an unfinished file is no conversion that was stopped.
+void check_part(const fs::path& part) {
+  if (!fs::exists(part)) return;
+  bool ours = false;
+  try {
+    ours = !DatabaseReader(part).header().imported_from.empty();
+  } catch (const Error&) {
+    ours = false;
+  }
+  if (!ours)
+    throw InputError("there is an unfinished file of something else", part.string(),
+                     "finish or remove it, or choose another --output");
+}
+
 /// Collective.
 void plan(const Communicator& comm, Task& task, const fs::path& output) {
   agree_at_root(comm, [&] {
     if (fs::exists(output))
       throw InputError("there is something already", output.string(), "remove it or choose another --output");
+    check_part(part_path(output));
     if (!fs::is_directory(task.folder))
       throw InputError("there is no such folder", task.folder.string(), "check the path");
     task.header.created = utc_now();

@@ -40,6 +40,15 @@ RemovalOrder removal_order(const ZeroStructures& zero, std::span<const std::int6
                                    level, removed[level], there),
                        where, "give a whole database of DarwinLM with its own metadata.pth");
     }
+    // What is zero though it is kept was zero before anything was removed: inputs that are dead go first.
+    if (there > removed[level]) {
+      for (std::size_t i = 0; i < zeros.size(); ++i) {
+        if (!zeros[i] || nested.front()[i]) continue;
+        throw InputError(fmt::format("level {} removes {} structures, but {} are zero there", level,
+                                     removed[level], there),
+                         where, "give a whole database of DarwinLM with its own metadata.pth");
+      }
+    }
     order.kept_zeros += there - removed[level];
     for (std::size_t i = 0; std::ssize(order.structures) < removed[level]; ++i) {
       if (!zeros[i] || gone[i]) continue;
