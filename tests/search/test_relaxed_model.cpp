@@ -98,7 +98,9 @@ TEST_CASE("a relaxed model's gradient is what its loss changes by", "[relaxed]")
         const double difference =
             gradient_of(bench, fitness, up, draw).loss - gradient_of(bench, fitness, down, draw).loss;
         INFO(name << " " << name_of(fitness.kind) << " module " << i << ": " << found.levels[i]);
-        CHECK(std::abs(difference / (up[i] - down[i]) - found.levels[i]) < 0.02 * greatest);
+        // Total variation has kinks, where probabilities are equal, of which a step may cross some.
+        const double most = fitness.kind == FitnessKind::tv ? 0.04 : 0.02;
+        CHECK(std::abs(difference / (up[i] - down[i]) - found.levels[i]) < most * greatest);
       }
     }
   }
