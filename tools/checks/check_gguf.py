@@ -162,7 +162,7 @@ def check_models(galapagos, output):
                     faults += same_ids(path, tokenizer, texts + HARD)
                     failed += bool(faults)
                     added = [line for line in log.stderr.splitlines() if "zeros and copies" in line]
-                    share = added[0].rsplit("(", 1)[1].rstrip(")") if added else "0 %"
+                    share = added[0].rsplit("(", 1)[1].split(")")[0] if added else "0 %"
                     print(f"{pruned.name:22} {kind:5} {architecture:8} zeros and copies {share:>7}  "
                           f"log-probabilities within {worst:.1e}, {mean:.1e} in the mean  {'; '.join(faults) or 'ok'}", flush=True)
     return failed
