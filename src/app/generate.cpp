@@ -88,11 +88,9 @@ void check_generate(const Asked<GenerateRequest>& asked) {
                        "give a --temperature above 0, or leave it out");
 }
 
-/// The tokenizer of a model's folder, where there is one.
-std::unique_ptr<Tokenizer> find_tokenizer(const std::filesystem::path& folder) {
-  for (const char* name : {"tokenizer.json", "tokenizer.model"})
-    if (std::filesystem::exists(folder / name)) return Tokenizer::load(folder);
-  return nullptr;
+bool has_tokenizer(const std::filesystem::path& folder) {
+  return std::filesystem::exists(folder / "tokenizer.json") ||
+         std::filesystem::exists(folder / "tokenizer.model");
 }
 
 std::int32_t bos_of(const GenerateRequest& request, const HfConfig& config, const Tokenizer* tokenizer) {
@@ -114,7 +112,22 @@ struct Writing {
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<TextDecoder> decoder;  // null without a tokenizer
   std::unique_ptr<TextDecoder> watched;  // with special tokens, at which a text may be to end, too
+  std::optional<InputError> refused;     // why there is no tokenizer though the model has one
   Prompts prompts;
+
+  /// That of a model's folder, where there is one that can be read; prompts of ids need none.
+  void find_tokenizer(const GenerateRequest& request) {
+    if (!has_tokenizer(request.model)) return;
+    try {
+      auto found = Tokenizer::load(request.model);
+      decoder = found->decoder(request.keep_special);
+      watched = found->decoder(true);
+      tokenizer = std::move(found);
+    } catch (const InputError& error) {
+      decoder.reset();
+      refused = error;
+    }
+  }
 
   ContinuedText behind(std::size_t prompt) const {
     return {*decoder, prompts.ids[prompt], prompts.stop[prompt]};
@@ -126,16 +139,15 @@ struct Writing {
 
 Writing read_writing(const GenerateRequest& request, const HfConfig& config) {
   Writing writing;
-  writing.tokenizer = find_tokenizer(request.model);
+  writing.find_tokenizer(request);
   const Tokenizer* tokenizer = writing.tokenizer.get();
-  PromptRules rules{config, tokenizer, std::nullopt, request.text, request.stop, request.how.new_tokens};
+  PromptRules rules{config,       tokenizer,    writing.refused,       std::nullopt,
+                    request.text, request.stop, request.how.new_tokens};
   if (request.add_bos || request.samples > 0) rules.bos = bos_of(request, config, tokenizer);
-  if (tokenizer != nullptr) {
-    writing.decoder = tokenizer->decoder(request.keep_special);
-    writing.watched = tokenizer->decoder(true);
-    if (request.prompts)
-      rules.text.chat = load_chat_template(request.model, request.text.chat_template, *tokenizer);
-  } else if (!request.stop.empty()) {
+  if (tokenizer != nullptr && request.prompts) {
+    rules.text.chat = load_chat_template(request.model, request.text.chat_template, *tokenizer);
+  } else if (tokenizer == nullptr && !request.stop.empty()) {
+    if (writing.refused) throw InputError(*writing.refused);
     throw UsageError("the model has no tokenizer, so that it writes no words", "--stop", "leave it out");
   }
   if (request.prompts) {
@@ -200,6 +212,8 @@ void generate(const Communicator& world, const std::vector<std::string>& words) 
     if (text == watched.end()) text = watched.emplace(prompt, writing.watch(prompt)).first;
     return text->second.push(id);
   };
+  if (writing.refused)
+    log_warning("the output has ids and no text, as the tokenizer is not read: {}", writing.refused->what());
   phase.emplace(&times, "generating");
   GenerationSpeed speed;
   const std::vector<GeneratedText> texts =

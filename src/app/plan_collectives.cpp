@@ -7,6 +7,7 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/io/model_shape.hpp>
 
 namespace galapagos::app {
 namespace {

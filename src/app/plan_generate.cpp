@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include <galapagos/core/text.hpp>
-#include <galapagos/model/cached_model.hpp>
 #include <galapagos/model/cost.hpp>
+#include <galapagos/model/generation.hpp>
 #include <galapagos/tensor/memory_count.hpp>
 
 namespace galapagos::app {
@@ -18,17 +18,16 @@ PlannedPhase plan_generate(const Machine& machine, const ModelSizes& model, cons
   const DType activations = activations_of(machine, model);
   const ops::Context context = ops::Context::planned(machine.device(), activations);
   const int replicas = std::max(machine.ranks / shards, 1);
-  CacheExtents extents;
-  extents.places = std::min(options.batch, std::max<std::int64_t>(texts, 1));
-  extents.capacity = std::min(prompt_tokens + options.new_tokens, config.longest_sequence());
-  extents.most_tokens = std::max(
-      extents.places, std::min(options.batch_tokens, std::max(texts * prompt_tokens, extents.capacity)));
+  const std::int64_t of_replica = (texts + replicas - 1) / replicas;
+  const CacheExtents extents =
+      generation_extents(options, of_replica, of_replica * prompt_tokens, prompt_tokens + options.new_tokens);
   std::uint64_t memory = 0, caches = 0;
   for (int shard = 0; shard < shards; ++shard) {
     ModelSource source;
     source.config = part_of_model(config, shard, shards).config;
     source.precision = model.precision;
-    memory = std::max(memory, CachedModel::bytes(source, extents, machine.device(), activations));
+    memory = std::max(memory, generation_bytes(source, extents, options.sampling, config.vocab_size,
+                                               machine.device(), activations));
     caches = std::max(caches, bytes_held([&] {
                         return KvCache(context, source.config, extents.places, extents.capacity);
                       }));

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <iterator>
 
-#include <galapagos/core/file.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/model/stage.hpp>
 
@@ -45,12 +44,6 @@ std::string grid_text(const PipelineGrid& grid, int ranks) {
 
 std::string replicas_text(const Machine& machine, int shards) {
   return fmt::format("{} replicas of {} shards", machine.ranks / shards, shards);
-}
-
-HfConfig read_shape(const std::filesystem::path& path) {
-  return std::filesystem::is_regular_file(path)
-             ? parse_hf_config(parse_json_leniently(read_file(path), path.string()), path.string())
-             : read_hf_config(path);
 }
 
 std::string traffic_text(const ShardTraffic& moved) {

@@ -2,7 +2,6 @@
 
 #include "plan_machine.hpp"
 
-#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,9 +19,6 @@ std::string bytes_text(double number);
 inline DType activations_of(const Machine& machine, const ModelSizes& model) {
   return ops::activation_type(machine.device(), model.precision);
 }
-
-/// The shape of a model from its folder or its config.json.
-HfConfig read_shape(const std::filesystem::path& path);
 
 /// What the shards' collectives move on a rank, in a row and in JSON; nothing where there is one shard.
 std::string traffic_text(const ShardTraffic& moved);

@@ -7,6 +7,7 @@
 
 #include <galapagos/core/text.hpp>
 #include <galapagos/io/model_sequences.hpp>
+#include <galapagos/io/model_shape.hpp>
 #include <galapagos/search/forecast.hpp>
 
 namespace galapagos::app {
@@ -143,6 +144,7 @@ PlannedPhase Planner::of_generate() {
   const std::int64_t texts = tokens_or(request.samples, assumed_texts, "prompts");
   GenerationOptions how = request.how;
   how.batch_tokens = request.batch_tokens;
+  how.longest = model_.config.longest_sequence();
   return plan_generate(machine_, model_, how, prompt, texts, request.memory_limit, request.shards);
 }
 

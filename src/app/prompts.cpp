@@ -7,7 +7,6 @@
 #include <string_view>
 #include <utility>
 
-#include <galapagos/core/error.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/io/chat_template.hpp>
 #include <galapagos/io/text_reader.hpp>
@@ -109,8 +108,8 @@ class PromptReader {
         fail("'stop' holds what is no word", "give texts of at least one character");
       words.push_back(word.get<std::string>());
     }
-    if (!words.empty() && rules_.tokenizer == nullptr)
-      fail("the model has no tokenizer, so that it writes no words to stop at", "leave 'stop' out");
+    if (!words.empty())
+      need_tokenizer("the model has no tokenizer, so that it writes no words to stop at", "leave 'stop' out");
     return words;
   }
 
@@ -122,8 +121,7 @@ class PromptReader {
 
   /// `laid_out`: by a template, which puts BOS there itself where it belongs.
   Ids ids_of(const std::string& text, bool laid_out) const {
-    if (rules_.tokenizer == nullptr)
-      fail("the model has no tokenizer for text", "give prompts as ids, or copy its tokenizer there");
+    need_tokenizer("the model has no tokenizer for text", "give prompts as ids, or copy its tokenizer there");
     Ids ids = rules_.tokenizer->encode(text);
     if (rules_.bos && !laid_out) ids.insert(ids.begin(), *rules_.bos);
     return ids;
@@ -141,6 +139,12 @@ class PromptReader {
       fail(fmt::format("the tokenizer gives the id {}, the model has {}", *unknown, rules_.config.vocab_size),
            "use the tokenizer of this model");
     prompts_.add(std::move(ids), std::move(stop), limit);
+  }
+
+  void need_tokenizer(const std::string& otherwise, const std::string& remedy) const {
+    if (rules_.tokenizer != nullptr) return;
+    if (rules_.refused) throw InputError(*rules_.refused);
+    fail(otherwise, remedy);
   }
 
   [[noreturn]] void fail(const std::string& what, const std::string& remedy) const {

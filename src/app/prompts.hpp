@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/core/error.hpp>
 #include <galapagos/io/hf_config.hpp>
 #include <galapagos/io/text_options.hpp>
 #include <galapagos/io/tokenizer.hpp>
@@ -28,7 +29,8 @@ struct Prompts {
 /// How a file of prompts is read.
 struct PromptRules {
   const HfConfig& config;
-  const Tokenizer* tokenizer = nullptr;  ///< null where the model has none: then there are only ids
+  const Tokenizer* tokenizer = nullptr;  ///< null where there are only ids
+  std::optional<InputError> refused;     ///< why the model's tokenizer is not read
   std::optional<std::int32_t> bos;       ///< goes in front of every prompt that is no list of ids
   TextOptions text;
   std::vector<std::string> stop;  ///< of every prompt

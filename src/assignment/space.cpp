@@ -55,7 +55,7 @@ std::vector<double> checked_end_loss(const DatabaseReader& database, const Modul
     const bool may_fall = !database.header().end_loss_from.empty();
     if (std::isfinite(loss[level]) && (loss[level] >= 0 || may_fall)) continue;
     throw InputError(fmt::format("the end loss of {} at level {} is {}", name_of(module), level, loss[level]),
-                     "--database", "make it again, or repair it with 'galapagos database --repair'");
+                     "--database", "make it again by the command that has made it");
   }
   return loss;
 }

@@ -18,21 +18,6 @@ namespace {
 
 using Prompts = std::vector<std::vector<std::int32_t>>;
 
-CacheExtents extents_of(const Prompts& prompts, const GenerationOptions& options) {
-  std::int64_t longest = 1, all = 0;
-  for (std::size_t i = 0; i < prompts.size(); ++i) {
-    longest = std::max(longest, std::ssize(prompts[i]) + options.limit(i));
-    all += std::ssize(prompts[i]);
-  }
-  CacheExtents extents;
-  extents.places = std::clamp<std::int64_t>(std::ssize(prompts), 1, options.batch);
-  extents.capacity = std::min(longest, options.longest);
-  // Texts whose keys are turned anew are read again, whole.
-  extents.most_tokens =
-      std::max({extents.places, std::min(options.batch_tokens, std::max(all, extents.capacity))});
-  return extents;
-}
-
 /// The prompts of each replica in turn, the longest first.
 std::vector<std::size_t> dealt(const Prompts& prompts, int replica, int replicas) {
   std::vector<std::size_t> order(prompts.size()), mine;
@@ -41,6 +26,16 @@ std::vector<std::size_t> dealt(const Prompts& prompts, int replica, int replicas
   for (auto i = static_cast<std::size_t>(replica); i < order.size(); i += static_cast<std::size_t>(replicas))
     mine.push_back(order[i]);
   return mine;
+}
+
+CacheExtents extents_of(const Prompts& prompts, std::span<const std::size_t> mine,
+                        const GenerationOptions& options) {
+  std::int64_t longest = 1, all = 0;
+  for (const std::size_t i : mine) {
+    longest = std::max(longest, std::ssize(prompts[i]) + options.limit(i));
+    all += std::ssize(prompts[i]);
+  }
+  return generation_extents(options, std::ssize(mine), all, longest);
 }
 
 /// Collective. On the root, the texts of all replicas by their prompts; each text goes as what ends it, its
@@ -78,30 +73,50 @@ GenerationSpeed speed_of_all(const ReplicaGrid& grid, GenerationSpeed mine) {
 
 }  // namespace
 
+CacheExtents generation_extents(const GenerationOptions& options, std::int64_t texts,
+                                std::int64_t prompt_tokens, std::int64_t longest) {
+  CacheExtents extents;
+  extents.places = std::clamp<std::int64_t>(texts, 1, options.batch);
+  extents.capacity = std::min(longest, options.longest);
+  // Texts whose keys are turned anew are read again, whole.
+  extents.most_tokens =
+      std::max(extents.places, std::min(options.batch_tokens, std::max(prompt_tokens, extents.capacity)));
+  return extents;
+}
+
+std::uint64_t generation_bytes(const ModelSource& source, const CacheExtents& extents,
+                               const Sampling& sampling, std::int64_t vocabulary, Device device,
+                               DType activations) {
+  const std::uint64_t drawing =
+      Writer::drawing_bytes(sampling, extents.places, source.config.vocab_size, vocabulary, device);
+  return CachedModel::bytes(source, extents, device, activations) + drawing;
+}
+
 std::vector<GeneratedText> generate(const ReplicaGrid& grid, const ops::Context& context,
                                     const ModelSource& source, const Prompts& prompts,
                                     const GenerationOptions& options, const TextWatch& watch,
                                     GenerationSpeed* speed) {
   const Communicator& comm = grid.ranks();
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, context.device());
-  const CacheExtents extents = extents_of(prompts, options);
+  const std::vector<std::size_t> mine = dealt(prompts, grid.replica(), grid.replicas());
+  const CacheExtents extents = extents_of(prompts, mine, options);
+  const std::int64_t vocabulary = grid.of_replica().sum(source.config.vocab_size);
   agree(comm, [&] {
-    const std::uint64_t need = CachedModel::bytes(source, extents, context.device(), context.activations());
+    const std::uint64_t need = generation_bytes(source, extents, options.sampling, vocabulary,
+                                                context.device(), context.activations());
     if (need <= limit) return;
     throw ResourceError(fmt::format("a model and the keys and values of {} texts of {} tokens need {} on a "
                                     "rank, which may use {}",
                                     extents.places, extents.capacity, human_bytes(need), human_bytes(limit)),
                         "memory", "use more --shards, a smaller --batch, or raise --memory-limit");
   });
-  const Shards shards =
-      make_shards(grid, options.make_collectives, grid.of_replica().sum(source.config.vocab_size));
+  const Shards shards = make_shards(grid, options.make_collectives, vocabulary);
   ModelWeights weights;
   std::optional<CachedModel> model;
   agree(comm, [&] {
     weights = load_model_weights(source);
     model.emplace(context, source.config, weights, extents, shards);
   });
-  const std::vector<std::size_t> mine = dealt(prompts, grid.replica(), grid.replicas());
   Writer writer(*model, context, source.config, prompts, mine, extents, options, watch);
   FailureBoard board(comm);
   Progress progress("texts", std::ssize(mine));

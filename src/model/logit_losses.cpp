@@ -76,26 +76,30 @@ void LogitLosses::draw(const Tensor& logits, std::span<const double> uniforms, s
   const auto rows = static_cast<std::size_t>(logits.rows());
   const std::vector<double> all = slice_scales_of_all(logits);
   scales_ = scales_from(all, rows);
-  // Of each row, the slice in which the cumulative probability passes the number drawn, and where in it.
-  std::vector<double> shares(rows, 0.0);
-  std::vector<int> holder(rows, shards_.count() - 1);
+  // Of each row, the slice in which the cumulative probability passes the number drawn, and where in it; as
+  // the root finds it, since unlike machines may round otherwise.
+  struct Place {
+    double rest;
+    int slice;
+  };
+  std::vector<Place> places(rows);
   for (std::size_t row = 0; row < rows; ++row) {
-    double before = 0;
-    for (int slice = 0; slice < shards_.count(); ++slice) {
+    double before = 0, next = 0;
+    for (int slice = 0; slice < shards_.count() && next <= uniforms[row]; ++slice) {
       const std::size_t at = static_cast<std::size_t>(slice) * 2 * rows + 2 * row;
-      const double share = std::exp(all[at] + all[at + 1] - scales_.log_sums[row]);
-      if (slice == shards_.index()) shares[row] = uniforms[row] - before;
-      before += share;
-      if (before <= uniforms[row]) continue;
-      holder[row] = slice;
-      break;
+      before = next;
+      next += std::exp(all[at] + all[at + 1] - scales_.log_sums[row]);
+      places[row] = {uniforms[row] - before, slice};
     }
   }
-  ops::draw_ids(context_, logits, scales_.log_sums, shares, ids);
+  if (!shards_.alone()) shards_.ranks().broadcast(std::span(places));
+  std::vector<double> rests(rows);
+  std::ranges::transform(places, rests.begin(), &Place::rest);
+  ops::draw_ids(context_, logits, scales_.log_sums, rests, ids);
   if (shards_.alone()) return;
   std::vector<double> found(rows, 0.0);
   for (std::size_t row = 0; row < rows; ++row) {
-    if (holder[row] == shards_.index()) found[row] = static_cast<double>(shards_.first_id() + ids[row]);
+    if (places[row].slice == shards_.index()) found[row] = static_cast<double>(shards_.first_id() + ids[row]);
   }
   sum_in_order(shards_, found);
   for (std::size_t row = 0; row < rows; ++row) ids[row] = static_cast<std::int32_t>(found[row]);

@@ -19,6 +19,7 @@ struct Candidate {
     return weight != other.weight ? weight > other.weight : id < other.id;
   }
 };
+static_assert(sizeof(Candidate) == candidate_bytes);
 
 double sum_of(const std::vector<Candidate>& candidates) {
   double sum = 0;

@@ -77,16 +77,25 @@ std::int64_t Writer::written_by(const Text& text) const {
   return text.length() - std::ssize(prompts_[prompt_of(text)]);
 }
 
-std::vector<std::int32_t> Writer::draw_of_few(std::span<const double> uniforms) {
-  const std::int64_t rows = logits_.rows();
-  OwnedTensor whole;
-  if (model_.sharded()) whole = model_.losses().whole(logits_);
-  const OwnedTensor host = copy_of(whole->empty() ? logits_ : whole.view(), Device::cpu, "logits");
+std::uint64_t Writer::drawing_bytes(const Sampling& sampling, std::int64_t places, std::int64_t slice,
+                                    std::int64_t vocabulary, Device device) {
+  if (sampling.greedy() || !sampling.filters()) return 0;
+  const auto logits = static_cast<std::uint64_t>(places) * static_cast<std::uint64_t>(vocabulary);
+  const std::uint64_t gathered = slice < vocabulary ? logits * sizeof(float) : 0;
+  return gathered + (device == Device::cpu ? logits * candidate_bytes : 0);
+}
+
+/// Of the logits of the whole vocabulary.
+std::vector<std::int32_t> Writer::draw_of_few(const Tensor& logits, std::span<const double> uniforms) const {
+  OwnedTensor copy;
+  if (logits.device != Device::cpu) copy = copy_of(logits, Device::cpu, "logits");
+  const Tensor host = copy->empty() ? logits : copy.view();
   std::vector<std::int32_t> ids(uniforms.size());
 #pragma omp parallel for schedule(dynamic)
-  for (std::int64_t row = 0; row < rows; ++row)
-    ids[static_cast<std::size_t>(row)] = draw_filtered(host->slice(row, 1).float_span(), options_.sampling,
-                                                       uniforms[static_cast<std::size_t>(row)]);
+  for (std::size_t row = 0; row < ids.size(); ++row) {
+    const Tensor one = host.slice(static_cast<std::int64_t>(row), 1);
+    ids[row] = draw_filtered(one.float_span(), options_.sampling, uniforms[row]);
+  }
   return ids;
 }
 
@@ -101,7 +110,15 @@ std::vector<std::int32_t> Writer::choose_ids(std::span<const Text* const> texts)
   for (const Text* text : texts)
     uniforms.push_back(
         uniform_for(sampling.seed, prompt_of(*text), static_cast<std::uint64_t>(written_by(*text))));
-  if (sampling.filters()) return draw_of_few(uniforms);
+  if (sampling.filters()) {
+    const Shards& shards = model_.shards();
+    if (shards.alone()) return draw_of_few(logits_, uniforms);
+    const OwnedTensor whole = model_.losses().whole(logits_);
+    // Exponentials may be rounded otherwise on unlike machines: one of the shards draws for all.
+    if (shards.is_root()) ids = draw_of_few(whole, uniforms);
+    shards.ranks().broadcast(std::span(ids));
+    return ids;
+  }
   ops::combine(context_, static_cast<float>(1 / sampling.temperature), logits_, 0, logits_);
   model_.losses().draw(logits_, uniforms, ids);
   return ids;

@@ -20,6 +20,10 @@ class Writer {
          const std::vector<std::vector<std::int32_t>>& prompts, std::span<const std::size_t> mine,
          const CacheExtents& extents, const GenerationOptions& options, const TextWatch& watch);
 
+  /// Bytes that choosing among the likeliest holds, beside the logits of a rank's slice of the vocabulary.
+  static std::uint64_t drawing_bytes(const Sampling& sampling, std::int64_t places, std::int64_t slice,
+                                     std::int64_t vocabulary, Device device);
+
   bool done() const { return waiting_.empty() && texts_.empty(); }
   /// Computes the next tokens' logits: of prompts that are still to be read, otherwise of all texts.
   void compute();
@@ -41,7 +45,7 @@ class Writer {
   void admit();
   void add_rows(Text& text, std::int64_t rows);
   std::vector<std::int32_t> choose_ids(std::span<const Text* const> texts);
-  std::vector<std::int32_t> draw_of_few(std::span<const double> uniforms);
+  std::vector<std::int32_t> draw_of_few(const Tensor& logits, std::span<const double> uniforms) const;
   bool ends(Text& text, std::int32_t id);
   std::size_t prompt_of(const Text& text) const { return mine_[text.which]; }
   std::int64_t written_by(const Text& text) const;

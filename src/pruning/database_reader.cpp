@@ -19,8 +19,10 @@ constexpr std::uint64_t most_levels = 100000;
 }
 
 [[noreturn]] void misfit(const std::string& what, const std::string& path) {
-  throw ChecksumError("the checksum of " + what + " does not fit", path,
-                      "use 'galapagos database --repair' with its options to prune this module again");
+  throw ChecksumError(
+      "the checksum of " + what + " does not fit", path,
+      "use 'galapagos database --repair' with its options to prune this module again; convert "
+      "anew what 'galapagos convert' has made");
 }
 
 DType dtype_named(const std::string& name, const std::string& path) {

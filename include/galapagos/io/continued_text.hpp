@@ -23,9 +23,10 @@ class ContinuedText {
   std::string text() const;
 
  private:
-  std::string all() const;
-  /// The place of the first word that begins at `from` or later; npos where there is none.
-  std::size_t find(const std::string& text, std::size_t from) const;
+  /// What is written behind that place, and is none of the prompt's.
+  std::string text_from(std::size_t place) const;
+  /// The place of the first word; npos where there is none.
+  std::size_t find(const std::string& text) const;
 
   TextStream stream_;
   std::vector<std::string> words_;

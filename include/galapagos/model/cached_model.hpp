@@ -46,8 +46,8 @@ class CachedModel {
 
   /// Whether the hidden states that the last step's logits are of are numbers.
   bool finite() const;
-  /// Whether a step's logits are but a slice of the vocabulary.
-  bool sharded() const { return !shards_.alone(); }
+  /// Of which each has the logits of its slice of the vocabulary.
+  const Shards& shards() const { return shards_; }
   /// Of the last step's logits.
   LogitLosses& losses() { return buffers_.logits.losses; }
 

@@ -21,6 +21,9 @@ struct Sampling {
 /// before.
 double uniform_for(std::uint64_t seed, std::uint64_t prompt, std::uint64_t position);
 
+/// Bytes that draw_filtered() takes for a logit.
+constexpr std::uint64_t candidate_bytes = 16;
+
 /// The id drawn from a row of finite logits: the first whose cumulative probability exceeds `uniform`, the
 /// likeliest first.
 std::int32_t draw_filtered(std::span<const float> logits, const Sampling& sampling, double uniform);

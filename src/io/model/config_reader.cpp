@@ -14,6 +14,7 @@
 #include <galapagos/core/logging.hpp>
 #include <galapagos/io/hf_config.hpp>
 #include <galapagos/io/hub_names.hpp>
+#include <galapagos/io/model_shape.hpp>
 
 namespace galapagos {
 namespace {
@@ -218,6 +219,11 @@ HfConfig ConfigReader::read() {
   return config;
 }
 
+HfConfig read_file_of_config(const fs::path& path, std::vector<std::string>& warnings) {
+  return parse_hf_config(parse_json_leniently(read_file(path, max_config_bytes), path.string()),
+                         path.string(), &warnings);
+}
+
 HfConfig read_config(const fs::path& folder, std::vector<std::string>& warnings) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored)) {
@@ -227,11 +233,23 @@ HfConfig read_config(const fs::path& folder, std::vector<std::string>& warnings)
   if (!fs::exists(path, ignored)) {
     throw InputError("no config.json there", folder.string(), "give the folder of a Hugging Face model");
   }
-  return parse_hf_config(parse_json_leniently(read_file(path, max_config_bytes), path.string()),
-                         path.string(), &warnings);
+  return read_file_of_config(path, warnings);
+}
+
+HfConfig warned(HfConfig config, const std::vector<std::string>& warnings) {
+  for (const std::string& warning : warnings) log_warning_once(warning);
+  return config;
 }
 
 }  // namespace
+
+HfConfig read_shape(const fs::path& path) {
+  if (!fs::is_regular_file(path)) return read_hf_config(path);
+  std::vector<std::string> warnings;
+  HfConfig config = read_file_of_config(path, warnings);
+  warn_of_unseen_shapes(config, path.string(), warnings);
+  return warned(std::move(config), warnings);
+}
 
 HfConfig read_config_alone(const fs::path& folder) {
   std::vector<std::string> ignored;
@@ -242,8 +260,7 @@ HfConfig read_hf_config(const fs::path& folder) {
   std::vector<std::string> warnings;
   HfConfig config = read_config(folder, warnings);
   fit_to_weights(config, folder, warnings);
-  for (const std::string& warning : warnings) log_warning_once(warning);
-  return config;
+  return warned(std::move(config), warnings);
 }
 
 HfConfig parse_hf_config(const Json& json, const std::string& where, std::vector<std::string>* warnings) {

@@ -86,15 +86,19 @@ void fit_biases(HfConfig& config, const Checkpoint& checkpoint, std::vector<std:
 
 }  // namespace
 
+void warn_of_unseen_shapes(const HfConfig& config, const std::string& where,
+                           std::vector<std::string>& warnings) {
+  if (!is_darwinlm(config.source)) return;
+  warnings.push_back(where +
+                     ": what is left of a DarwinLM model's layers is in its weights, which are not "
+                     "there: taken for the unpruned model");
+}
+
 void fit_to_weights(HfConfig& config, const fs::path& folder, std::vector<std::string>& warnings) {
   const bool asks = is_darwinlm(config.source) || config.tie_word_embeddings || leaves_open(config) ||
                     config.features.o_bias || config.features.mlp_bias;
-  if (is_darwinlm(config.source) && !has_weights(folder)) {
-    warnings.push_back(folder.string() +
-                       ": what is left of a DarwinLM model's layers is in its weights, which are not "
-                       "there: taken for the unpruned model");
-  }
-  if (!asks || !has_weights(folder)) return;
+  if (!has_weights(folder)) return warn_of_unseen_shapes(config, folder.string(), warnings);
+  if (!asks) return;
   const Checkpoint checkpoint(folder);
   if (is_darwinlm(config.source)) fit_darwinlm_shapes(config, checkpoint, warnings);
   fit_head(config, checkpoint, warnings);

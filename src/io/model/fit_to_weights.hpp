@@ -14,4 +14,8 @@ namespace galapagos {
 void fit_to_weights(HfConfig& config, const std::filesystem::path& folder,
                     std::vector<std::string>& warnings);
 
+/// Adds to `warnings` where the layers' shapes stand in weights that are not there.
+void warn_of_unseen_shapes(const HfConfig& config, const std::string& where,
+                           std::vector<std::string>& warnings);
+
 }  // namespace galapagos

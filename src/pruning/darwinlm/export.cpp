@@ -6,6 +6,7 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/failure_board.hpp>
+#include <galapagos/comm/output_lock.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
@@ -115,6 +116,8 @@ void export_darwinlm(const Communicator& world, const Checkpoint& checkpoint, co
   const Stopwatch watch;
   const DatabaseHeader& header = database.header();
   const RemovedColumns removed = agree_on(comm, [&] { return removed_columns(header); });
+  std::optional<OutputLock> lock;
+  agree_at_root(comm, [&] { lock.emplace(output); });
   const fs::path part = part_path(output);
   agree_at_root(comm, [&] { begin_folder(part, output, header); });
 

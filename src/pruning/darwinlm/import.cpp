@@ -1,4 +1,4 @@
-#include "files.hpp"
+#include "import_task.hpp"
 #include "order.hpp"
 
 #include <algorithm>
@@ -29,48 +29,6 @@ using namespace darwinlm;
 
 constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
 
-/// What is imported, from where.
-struct Task {
-  const ops::Context& context;
-  const Checkpoint& checkpoint;
-  const fs::path& folder;
-  DatabaseHeader header;
-
-  std::int64_t hidden() const { return header.config.hidden_size; }
-  DenseLevel open(const ModuleId& module, std::int64_t level) const {
-    return {level_path(folder, module, level), hidden(), header.layout(module).columns};
-  }
-};
-
-/// The modules of this rank: they are dealt in turn.
-std::vector<ModuleId> modules_of_rank(const Communicator& comm, const HfConfig& config) {
-  std::vector<ModuleId> mine;
-  const std::vector<ModuleId> all = modules_of(config);
-  for (auto i = static_cast<std::size_t>(comm.rank()); i < all.size();
-       i += static_cast<std::size_t>(comm.size()))
-    mine.push_back(all[i]);
-  return mine;
-}
-
-/// Structures removed, of columns removed. InputError where columns are not whole structures, or too many.
-std::vector<std::int64_t> structures_of(const std::vector<std::int64_t>& columns,
-                                        const StructureLayout& layout, const ModuleId& module,
-                                        const std::string& where) {
-  std::vector<std::int64_t> structures;
-  for (const std::int64_t count : columns) {
-    if (count > layout.columns || count % layout.unit != 0) {
-      throw InputError(
-          fmt::format("{} columns removed of {}'s {}, of which {} belong together", count, name_of(module),
-                      layout.columns, layout.unit),
-          where,
-          "give the model that the database was made from; where its head_dim is not hidden_size / "
-          "num_attention_heads, DarwinLM's programs have not pruned whole heads");
-    }
-    structures.push_back(count / layout.unit);
-  }
-  return structures;
-}
-
 /// Stands for the calibration data, which is unknown: tells folders apart by names, sizes and last bytes,
 /// where the checksums are.
 std::string fingerprint_of(const fs::path& folder, const DatabaseHeader& header) {
@@ -87,74 +45,8 @@ std::string fingerprint_of(const fs::path& folder, const DatabaseHeader& header)
   return "unknown, of DarwinLM's files " + hex64(hash.value());
 }
 
-/// The levels of all modules by metadata.pth; on this rank alone.
-void take_levels(Task& task, const RemovedColumns& removed) {
-  const std::string where = (task.folder / "metadata.pth").string();
-  for (const ModuleId& module : task.header.modules()) {
-    task.header.levels[module] =
-        structures_of(removed.at(module.kind), task.header.layout(module), module, where);
-    if (const std::int64_t there = count_levels(task.folder, module);
-        there != std::ssize(task.header.removed(module))) {
-      throw InputError(
-          fmt::format("{} levels, and {} in metadata.pth", there, task.header.removed(module).size()),
-          (task.folder / name_of(module)).string(), "give a whole database of DarwinLM");
-    }
-  }
-}
-
-/// Which structures are zero at levels 1, 2, ....
-ZeroStructures zeros_of(const Task& task, const ModuleId& module, std::span<const DenseLevel> levels) {
-  ZeroStructures zero;
-  for (const DenseLevel& level : levels)
-    zero.push_back(level.zero_structures(task.header.layout(module).unit));
-  return zero;
-}
-
-std::vector<DenseLevel> open_levels(const Task& task, const ModuleId& module, std::int64_t count) {
-  std::vector<DenseLevel> levels;
-  for (std::int64_t level = 1; level < count; ++level) {
-    levels.push_back(task.open(module, level));
-    if (levels.back().dtype() != task.header.dtype)
-      throw InputError("weights of another type than the first module's",
-                       level_path(task.folder, module, level).string(), "give levels of one type");
-  }
-  return levels;
-}
-
-/// Collective. The levels of all modules where nothing says how many columns they remove: as many as are
-/// zero.
-void find_levels(const Communicator& comm, Task& task) {
-  log_warning_once(task.folder.string() +
-                   " has no metadata.pth: what is removed is told by columns of zeros alone");
-  std::vector<std::int64_t> mine;  // of each module how many levels, and what they remove
-  agree(comm, [&] {
-    for (const ModuleId& module : modules_of_rank(comm, task.header.config)) {
-      const auto levels = open_levels(task, module, count_levels(task.folder, module));
-      const std::vector<std::int64_t> removed = lasting_zeros(zeros_of(task, module, levels));
-      if (std::ranges::adjacent_find(removed, std::greater_equal<>()) != removed.end())
-        throw InputError("two levels remove as much", (task.folder / name_of(module)).string(),
-                         "give a whole database of DarwinLM with its metadata.pth");
-      mine.push_back(std::ssize(removed));
-      mine.insert(mine.end(), removed.begin(), removed.end());
-    }
-  });
-  std::vector<std::uint64_t> counts;
-  std::vector<std::int64_t> all = comm.gather(std::span<const std::int64_t>(mine), &counts);
-  comm.broadcast(all);
-  const std::vector<ModuleId> modules = task.header.modules();
-  std::size_t next = 0;
-  for (int rank = 0; rank < comm.size(); ++rank) {
-    for (auto i = static_cast<std::size_t>(rank); i < modules.size();
-         i += static_cast<std::size_t>(comm.size())) {
-      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(next) + 1;
-      task.header.levels[modules[i]].assign(begin, begin + all[next]);
-      next += static_cast<std::size_t>(all[next]) + 1;
-    }
-  }
-}
-
 /// InputError where level 0 is not the model's own weight, rounded to the database's type.
-void check_level_zero(const Task& task, const ModuleId& module) {
+void check_level_zero(const ImportTask& task, const ModuleId& module) {
   const DenseLevel level = task.open(module, 0);
   std::vector<std::byte> own(level.words().size());
   task.checkpoint.read_rows(name_of(module) + ".weight", {task.hidden(), task.header.layout(module).columns},
@@ -166,7 +58,7 @@ void check_level_zero(const Task& task, const ModuleId& module) {
 }
 
 /// The columns `kept` of a level, one a row.
-OwnedTensor compact(const Task& task, const DenseLevel& level, std::int64_t columns,
+OwnedTensor compact(const ImportTask& task, const DenseLevel& level, std::int64_t columns,
                     std::span<const std::int64_t> kept) {
   const DType type = level.dtype();
   const auto matrix = [&](Shape shape) { return OwnedTensor(shape, type, Device::cpu, "a level's weight"); };
@@ -179,7 +71,7 @@ OwnedTensor compact(const Task& task, const DenseLevel& level, std::int64_t colu
 }
 
 /// Writes a module; how many structures it keeps that are zero.
-std::int64_t import_module(const Task& task, const ModuleId& module, DatabaseWriter& writer) {
+std::int64_t import_module(const ImportTask& task, const ModuleId& module, DatabaseWriter& writer) {
   check_level_zero(task, module);
   const StructureLayout layout = task.header.layout(module);
   const auto& removed = task.header.removed(module);
@@ -215,7 +107,7 @@ void check_part(const fs::path& part) {
 }
 
 /// Collective.
-void plan(const Communicator& comm, Task& task, const fs::path& output) {
+void plan(const Communicator& comm, ImportTask& task, const fs::path& output) {
   agree_at_root(comm, [&] {
     if (fs::exists(output))
       throw InputError("there is something already", output.string(), "remove it or choose another --output");
@@ -225,16 +117,7 @@ void plan(const Communicator& comm, Task& task, const fs::path& output) {
     task.header.created = utc_now();
   });
   task.header.created = comm.broadcast_string(task.header.created);
-  bool counted = false;
-  agree(comm, [&] {
-    task.header.dtype = task.open(task.header.modules().front(), 1).dtype();
-    task.header.precision = task.header.dtype;
-    if (const auto removed = read_metadata(task.folder)) {
-      counted = true;
-      take_levels(task, *removed);
-    }
-  });
-  if (!counted) find_levels(comm, task);
+  take_levels(comm, task);
   agree_at_root(comm,
                 [&] { task.header.calibration_fingerprint = fingerprint_of(task.folder, task.header); });
   task.header.calibration_fingerprint = comm.broadcast_string(task.header.calibration_fingerprint);
@@ -249,7 +132,7 @@ void import_darwinlm(const Communicator& world, const Checkpoint& checkpoint, co
   std::optional<OutputLock> lock;
   agree_at_root(comm, [&] { lock.emplace(output); });
   const ops::Context context;
-  Task task{context, checkpoint, folder, {}};
+  ImportTask task{context, checkpoint, folder, {}};
   task.header.tool_version = version();
   task.header.config = config;
   task.header.model_fingerprint = model_fingerprint;
@@ -263,7 +146,7 @@ void import_darwinlm(const Communicator& world, const Checkpoint& checkpoint, co
   agree_at_root(comm, [&] { create_database(part, task.header); });
   auto thread = agree_on(comm, [&] { return DatabaseWriter::begin_thread(part); });
   auto writer = agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(thread), task.header); });
-  const std::vector<ModuleId> mine = modules_of_rank(comm, config);
+  const std::vector<ModuleId> mine = modules_of_rank(comm.rank(), comm.size(), config);
   std::int64_t kept_zeros = 0;
   FailureBoard board(comm);
   Progress progress("imported modules of this rank", std::ssize(mine));
