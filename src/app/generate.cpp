@@ -212,7 +212,7 @@ void generate(const Communicator& world, const std::vector<std::string>& words) 
     if (text == watched.end()) text = watched.emplace(prompt, writing.watch(prompt)).first;
     return text->second.push(id);
   };
-  if (writing.refused)
+  if (writing.refused && world.is_root())
     log_warning("the output has ids and no text, as the tokenizer is not read: {}", writing.refused->what());
   phase.emplace(&times, "generating");
   GenerationSpeed speed;

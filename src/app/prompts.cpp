@@ -81,6 +81,7 @@ class PromptReader {
 
   std::string text_of(const Json& record, const std::string& key, const std::string& line) const {
     if (key != "messages") return json_string(record, key, where_);
+    if (!rules_.text.chat && rules_.refused) throw InputError(*rules_.refused);  // it was not looked for
     if (!rules_.text.chat)
       fail("the model has no chat template for messages", "give one by --chat-template, or a prompt as text");
     return chat_prompt(*rules_.text.chat, line, where_);

@@ -1,17 +1,8 @@
-#include "small_command.hpp"
-#include "support/catch.hpp"
-#include "support/files.hpp"
-#include "support/process.hpp"
+#include "generate_command.hpp"
 #include "support/refusal.hpp"
 
-#include <map>
-#include <set>
-#include <sstream>
-
-#include <galapagos/core/file.hpp>
-#include <galapagos/core/json.hpp>
-
 using namespace galapagos;
+using test::lines_of;
 using test::run_galapagos;
 
 namespace {
@@ -20,18 +11,7 @@ namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 
 Words generate_words(const fs::path& output, const Words& more, const std::string& model = "llama3_tiny") {
-  Words words = {"generate", "--model",       test::data_file("models/" + model).string(),
-                 "--output", output.string(), "--threads",
-                 "1"};
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
-std::vector<Json> lines_of(const fs::path& file) {
-  std::vector<Json> lines;
-  std::istringstream text(read_file(file));
-  for (std::string line; std::getline(text, line);) lines.push_back(parse_json(line, file.string()));
-  return lines;
+  return test::generate_words(test::data_file("models/" + model), output, more);
 }
 
 }  // namespace
