@@ -1,9 +1,15 @@
 #pragma once
 
+#include "input_error.hpp"
+#include "support/catch.hpp"
+#include "support/files.hpp"
+
 #include <cstdint>
 #include <string>
 #include <vector>
 #include <zlib.h>
+
+#include <galapagos/io/torch_file.hpp>
 
 // Files of torch.save made by hand, as nobody's torch would make them.
 namespace galapagos::test {
@@ -78,6 +84,18 @@ inline std::string torch_file_of(const std::string& pickle, const std::vector<Zi
   std::vector<ZipPart> parts = {{"x/data.pkl", pickle}, {"x/data/0", std::string(24, '\x3f')}};
   parts.insert(parts.end(), more.begin(), more.end());
   return zip_of(parts);
+}
+
+/// The InputError of a file of this content, one line that names it; empty where it is read.
+inline std::string torch_error(const std::string& content) {
+  static const TemporaryFolder folder;
+  const std::filesystem::path path = folder / "x.pth";
+  write_text(path, content);
+  const std::string error = input_error([&] { TorchFile file(path); });
+  std::filesystem::remove(path);  // some file systems wait for the disk where a file is written anew
+  CHECK_FALSE(contains(error, "\n"));
+  CHECK((error.empty() || contains(error, path.string())));
+  return error;
 }
 
 }  // namespace galapagos::test
