@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <random>
+#include <string>
 #include <vector>
 
 #include <galapagos/assignment/stitched_source.hpp>
@@ -43,6 +44,13 @@ struct Parent {
         space(load_space(world, database, config, hex64(checkpoint.fingerprint()))) {}
 };
 
+/// Collective. A small model of the tests' data with its database, which is built in the folder.
+inline Parent small_parent(const Communicator& world, const std::string& name, const SharedFolder& folder) {
+  const std::filesystem::path file = folder / "a.h5";
+  build_database(world, ops::Context(), small_database(name, file));
+  return Parent(world, data_file("models/" + name), file);
+}
+
 /// Layer 0 without attention, layer 1 without a feed-forward part, layer 2 with neither (where there are so
 /// many), the others at levels drawn at random.
 inline Assignment with_holes(const SearchSpace& space) {
@@ -74,6 +82,16 @@ inline std::vector<double> nll_of_folder(const Communicator& world, const std::f
   const HfConfig config = read_hf_config(folder);
   const Checkpoint checkpoint(folder);
   return nll_of(world, checkpoint_source(checkpoint, config, DType::f32, Device::cpu), data);
+}
+
+/// What a search measures of an assignment, in memory.
+inline std::vector<double> nll_in_memory(const Communicator& world, const Parent& parent,
+                                         const Assignment& assignment, const TokenSet& data) {
+  const ops::Context context;
+  return nll_of(world,
+                stitched_source(context, parent.checkpoint, parent.config, parent.database, parent.space,
+                                assignment, DType::f32),
+                data);
 }
 
 inline double farthest(const std::vector<double>& a, const std::vector<double>& b) {

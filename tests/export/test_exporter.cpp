@@ -77,8 +77,7 @@ constexpr ExportFormat backwards = {
 TEST_CASE("a further format is a row and an exporter", "[exporter]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  build_database(world, ops::Context(), test::small_database("qwen2_tiny", folder / "a.h5"));
-  const test::Parent parent(world, test::data_file("models/qwen2_tiny"), folder / "a.h5");
+  const test::Parent parent = test::small_parent(world, "qwen2_tiny", folder);
   const Assignment assignment = test::with_holes(parent.space);
   const auto write = [&](const ExportFormat& format) {
     StitchOptions options;

@@ -177,15 +177,10 @@ TEST_CASE("a GGUF file holds the model that was measured, in shapes that llama.c
   for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "biased_tiny"}) {
     CAPTURE(name);
     const test::SharedFolder folder(world);
-    build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));
-    const Parent parent(world, test::data_file(std::string("models/") + name), folder / "a.h5");
+    const Parent parent = test::small_parent(world, name, folder);
     const Assignment assignment = test::with_holes(parent.space);
     const TokenSet data = test::random_tokens(parent.config.vocab_size);
-    const std::vector<double> measured =
-        test::nll_of(world,
-                     stitched_source(ops::Context(), parent.checkpoint, parent.config, parent.database,
-                                     parent.space, assignment, DType::f32),
-                     data);
+    const std::vector<double> measured = test::nll_in_memory(world, parent, assignment, data);
     const Exported exact = write(world, parent, assignment, folder / "f32", GgufType::f32, 60000, data);
     CHECK(farthest(exact.nll, measured) < 1e-5);
     const Exported half = write(world, parent, assignment, folder / "f16", GgufType::f16, 1 << 30, data);

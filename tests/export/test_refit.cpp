@@ -284,8 +284,7 @@ TEST_CASE("a refit is the least-squares fit to the unpruned stream on the assign
 TEST_CASE("a refit is the same on any number of ranks but for rounding, and in both formats", "[refit]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  build_database(world, ops::Context(), test::small_database("llama3_tiny", folder / "a.h5"));
-  const Parent parent(world, test::data_file("models/llama3_tiny"), folder / "a.h5");
+  const Parent parent = test::small_parent(world, "llama3_tiny", folder);
   const Assignment assignment = test::with_holes(parent.space);
   const TokenSet data = test::random_tokens(parent.config.vocab_size);
   for (const Compensation& ridge : {Compensation{1.0}, Compensation{}}) {
@@ -318,8 +317,7 @@ TEST_CASE("a refit is the same on any number of ranks but for rounding, and in b
 TEST_CASE("a refit that cannot be done leaves nothing behind", "[refit]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  build_database(world, ops::Context(), test::small_database("llama2_tiny", folder / "a.h5"));
-  const Parent parent(world, test::data_file("models/llama2_tiny"), folder / "a.h5");
+  const Parent parent = test::small_parent(world, "llama2_tiny", folder);
   const StitchOptions good = refitting(folder / "new", {});
   const auto code = [&](const std::function<void(StitchOptions&)>& change) {
     StitchOptions options = good;

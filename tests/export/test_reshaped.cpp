@@ -38,8 +38,7 @@ TEST_CASE("a DeciLM folder holds the model that was measured", "[decilm]") {
   for (const char* name : {"llama3_tiny", "qwen2_tiny", "llama2_tiny"}) {
     CAPTURE(name);
     const test::SharedFolder folder(world);
-    build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));
-    const Parent parent(world, test::data_file(std::string("models/") + name), folder / "a.h5");
+    const Parent parent = test::small_parent(world, name, folder);
     const Assignment assignment = test::with_holes(parent.space);
     const TokenSet data = test::random_tokens(parent.config.vocab_size);
     stitch(world, parent.checkpoint, parent.config, parent.database, parent.space, assignment,
@@ -77,8 +76,7 @@ TEST_CASE("a pruned model's folder becomes any format without a database", "[sti
   for (const char* name : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "phi3_tiny", "gemma3_tiny"}) {
     CAPTURE(name);
     const test::SharedFolder folder(world);
-    build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));
-    const Parent parent(world, test::data_file(std::string("models/") + name), folder / "a.h5");
+    const Parent parent = test::small_parent(world, name, folder);
     const TokenSet data = test::random_tokens(parent.config.vocab_size);
     stitch(world, parent.checkpoint, parent.config, parent.database, parent.space,
            test::with_holes(parent.space), to(folder / "pruned", {"hf"}));

@@ -12,7 +12,7 @@
 using namespace galapagos;
 
 using test::farthest;
-using test::nll_of;
+using test::nll_in_memory;
 using test::nll_of_folder;
 using test::Parent;
 using test::random_tokens;
@@ -24,16 +24,10 @@ TEST_CASE("both formats hold the model that the search measures, and can be prun
                            "phi3_tiny", "gemma3_tiny"}) {
     CAPTURE(name);
     const test::SharedFolder folder(world);
-    build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));
-    const Parent parent(world, test::data_file(std::string("models/") + name), folder / "a.h5");
+    const Parent parent = test::small_parent(world, name, folder);
     const Assignment assignment = with_holes(parent.space);
     const TokenSet data = random_tokens(parent.config.vocab_size);
-    const ops::Context context;
-    const std::vector<double> in_memory =
-        nll_of(world,
-               stitched_source(context, parent.checkpoint, parent.config, parent.database, parent.space,
-                               assignment, DType::f32),
-               data);
+    const std::vector<double> in_memory = nll_in_memory(world, parent, assignment, data);
     for (const char* format : {"hf", "dense"}) {
       StitchOptions options;
       options.formats = {&export_format_of(format)};
@@ -54,7 +48,7 @@ TEST_CASE("both formats hold the model that the search measures, and can be prun
     DatabaseOptions again = test::small_database(name, folder / "b.h5");
     again.model = folder / "hf";
     again.levels = 3;
-    build_database(world, context, again);
+    build_database(world, ops::Context(), again);
     const Parent second(world, folder / "hf", folder / "b.h5");
     CHECK(second.space.modules.size() < parent.space.modules.size());
     Assignment more;
@@ -64,10 +58,7 @@ TEST_CASE("both formats hold the model that the search measures, and can be prun
     StitchOptions options;
     options.output = folder / "hf2";
     stitch(world, second.checkpoint, second.config, second.database, second.space, more, options);
-    const std::vector<double> twice = nll_of(world,
-                                             stitched_source(context, second.checkpoint, second.config,
-                                                             second.database, second.space, more, DType::f32),
-                                             data);
+    const std::vector<double> twice = nll_in_memory(world, second, more, data);
     CHECK(farthest(nll_of_folder(world, options.output, data), twice) < 1e-5);
 
     // The second description counts in the numbers of the unpruned model: its columns are some of the
@@ -95,15 +86,10 @@ TEST_CASE("a stored level 0 is exported, and measured alike by all", "[stitch]")
     const Parent parent(world, test::data_file(std::string("models/") + name),
                         folder / (std::string(name) + ".h5"));
     const TokenSet data = random_tokens(parent.config.vocab_size);
-    const ops::Context context;
     const Assignment nothing_removed(parent.space.modules.size(), 0);
     const std::vector<double> unpruned = nll_of_folder(world, parent.folder, data);
     for (const Assignment& assignment : {nothing_removed, with_holes(parent.space)}) {
-      const std::vector<double> in_memory =
-          nll_of(world,
-                 stitched_source(context, parent.checkpoint, parent.config, parent.database, parent.space,
-                                 assignment, DType::f32),
-                 data);
+      const std::vector<double> in_memory = nll_in_memory(world, parent, assignment, data);
       CHECK(farthest(in_memory, unpruned) > 1e-4);
       for (const char* format : {"hf", "dense"}) {
         StitchOptions options;
@@ -120,8 +106,7 @@ TEST_CASE("a stored level 0 is exported, and measured alike by all", "[stitch]")
 TEST_CASE("pruning.json lists what is kept", "[stitch]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  build_database(world, ops::Context(), test::small_database("llama3_tiny", folder / "a.h5"));
-  const Parent parent(world, test::data_file("models/llama3_tiny"), folder / "a.h5");
+  const Parent parent = test::small_parent(world, "llama3_tiny", folder);
   const Assignment assignment(parent.space.modules.size(), 1);
   StitchOptions options;
   options.output = folder / "hf";
@@ -152,8 +137,7 @@ TEST_CASE("pruning.json lists what is kept", "[stitch]") {
 TEST_CASE("what is there already is not overwritten", "[stitch]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  build_database(world, ops::Context(), test::small_database("llama3_tiny", folder / "a.h5"));
-  const Parent parent(world, test::data_file("models/llama3_tiny"), folder / "a.h5");
+  const Parent parent = test::small_parent(world, "llama3_tiny", folder);
   StitchOptions options;
   options.output = folder / "hf";
   if (world.is_root()) std::filesystem::create_directory(options.output);

@@ -15,8 +15,7 @@ TEST_CASE("a candidate after its fine-tuning, exported, has the loss that the se
                            "phi3_tiny", "gemma3_tiny"}) {
     CAPTURE(name);
     const test::SharedFolder folder(world);
-    build_database(world, ops::Context(), test::small_database(name, folder / "a.h5"));
-    const test::Parent parent(world, test::data_file(std::string("models/") + name), folder / "a.h5");
+    const test::Parent parent = test::small_parent(world, name, folder);
     const Assignment assignment = test::with_holes(parent.space);
     const DType precision = parent.checkpoint.dtype();
     const ops::Context context;
