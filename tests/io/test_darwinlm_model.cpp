@@ -4,6 +4,7 @@
 
 #include <galapagos/core/file.hpp>
 #include <galapagos/io/hf_config.hpp>
+#include <galapagos/io/model_shape.hpp>
 #include <galapagos/io/safetensors.hpp>
 
 using namespace galapagos;
@@ -95,6 +96,20 @@ TEST_CASE("a DarwinLM model of as many KV heads as heads has its weights' shapes
   CHECK(parse_hf_config(config.source, "again").layer_shapes == config.layer_shapes);
   CHECK(config.heads == 4);
   CHECK(config.intermediate_size == 24);
+}
+
+TEST_CASE("a DarwinLM model whose weights are not there counts as the unpruned one") {
+  const TemporaryFolder folder, alone;
+  const Json json = config_of(4, 2);
+  write_model(folder, json, {{3, 3, 7}, {0, 0, 24}}, "");
+  write_text(alone / "config.json", json.dump());
+  CHECK(read_shape(folder.path()).layer_shapes ==
+        std::vector<LayerShape>{even_layer_shape(3, 3, 7), {0, {}, 24}});
+  for (const auto& path : {folder / "config.json", alone.path(), alone / "config.json"}) {
+    const HfConfig config = read_shape(path);
+    CHECK_FALSE(config.pruned());
+    CHECK(config.layer_shapes == std::vector<LayerShape>(2, even_layer_shape(4, 4, 24)));
+  }
 }
 
 TEST_CASE("a DarwinLM model of grouped heads is read where the groups are certain") {
