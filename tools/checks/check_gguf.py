@@ -6,7 +6,8 @@
 For each family, tied and not, and each type of elements: the file passes the reader of the package gguf; llama.cpp loads it; its
 log-probabilities of a text, and of its own likeliest tokens, are those of `galapagos eval --score` on the hf export, to within
 LIMITS; what it continues greedily galapagos calls greedy but for ties; and it cuts texts into the ids of the tokenizer.
-Layers lack attention (the first), feed-forward part (the last) or both, and heads are uneven over KV heads.
+The first and the last layer lack attention, feed-forward part or both (ENDS), one between both, and heads are uneven over
+KV heads.
 
 --tokenizers: a folder of tokenizer.json files under any names, and texts.json, a list of texts: each tokenizer goes into a file
 without much of a model, and llama.cpp's ids of the texts are compared with those of the package tokenizers.
@@ -15,6 +16,7 @@ Needs the packages llama-cpp-python, gguf, torch, safetensors and tokenizers. Ex
 """
 
 import argparse
+import itertools
 import json
 import shutil
 import subprocess
@@ -32,9 +34,15 @@ ROOT = Path(__file__).resolve().parents[2]
 # Largest and mean difference of log-probabilities, by the type of elements; llama.cpp rounds activations to it, too.
 LIMITS = {"f32": (1e-3, 1e-4), "f16": (0.1, 1e-2), "bf16": (0.8, 8e-2), "q8_0": (4.0, 0.3)}
 FAMILIES = ("llama", "qwen2", "qwen3")
-# Levels of 4 by layer of the models of make_family.py; 4 removes all.
-FFN = (2, 0, 1, 1, 0, 4, 1, 1, 0, 1, 4)
-ATTENTION = (4, 0, 1, 2, 1, 4, 0, 1, 2, 1, 3)
+# Levels of 4 by layer of the models of make_family.py, less the first and the last one; 4 removes all.
+FFN = (0, 1, 1, 0, 4, 1, 1, 0, 1)
+ATTENTION = (0, 1, 2, 1, 4, 0, 1, 2, 1)
+# What the first and the last layer lack: their levels of FFN and ATTENTION, and the types that such models are written in.
+ENDS = {
+    "attention,ffn": ((2, 4), (4, 3), tuple(LIMITS)),
+    "ffn,attention": ((4, 3), (2, 4), ("f32", "q8_0")),
+    "both,both": ((4, 4), (4, 4), ("f32", "q8_0")),
+}
 UNIT_LEVELS = {"head": "0 16 48 80 128", "group": "0 32 64 96 128"}
 POSITIONS, NEW_TOKENS, CANDIDATES = 48, 24, 3
 TIE = 2e-2  # of two logits
@@ -62,22 +70,27 @@ def untie(folder):
     (folder / "config.json").write_text(json.dumps(config, indent=2))
 
 
-def make_pruned(galapagos, output, family, tied, unit):
-    """The folder of the pruned model as hf."""
+def make_database(galapagos, output, family, tied, unit):
+    """The folder of the unpruned model and its database."""
     name = f"{family}-{'tied' if tied else 'untied'}-{unit}"
-    dense, database, pruned = output / f"{name}.unpruned", output / f"{name}.h5", output / name
+    dense, database = output / f"{name}.unpruned", output / f"{name}.h5"
     run(sys.executable, ROOT / "tools/checks/make_family.py", ROOT / "tests/data/models/tiny", family, dense)
     if not tied:
         untie(dense)
     run(galapagos, "database", "--model", dense, "--calibration", ROOT / "tests/data/text/tiny_calibration.jsonl",
         "--calibration-tokens", 8192, "--attn-removed", UNIT_LEVELS[unit], "--ffn-removed", "0 32 96 160 352",
         "--attention-unit", unit, "--output", database)
-    assignment = output / "assignment.txt"
-    lines = [f"model.layers.{i}.mlp.down_proj: {level}" for i, level in enumerate(FFN)]
-    lines += [f"model.layers.{i}.self_attn.o_proj: {level}" for i, level in enumerate(ATTENTION)]
+    return dense, database
+
+
+def make_pruned(galapagos, dense, database, pruned, first, last):
+    """Writes the pruned model as hf, the levels of whose first and last layer are given."""
+    ffn, attention = ((a, *between, b) for a, between, b in zip(first, (FFN, ATTENTION), last))
+    lines = [f"model.layers.{i}.mlp.down_proj: {level}" for i, level in enumerate(ffn)]
+    lines += [f"model.layers.{i}.self_attn.o_proj: {level}" for i, level in enumerate(attention)]
+    assignment = pruned.with_suffix(".txt")
     assignment.write_text("\n".join(lines) + "\n")
     run(galapagos, "stitch", "--model", dense, "--database", database, "--assignment", assignment, "--output", pruned)
-    return pruned
 
 
 def open_file(path, **options):
@@ -145,27 +158,32 @@ def check_models(galapagos, output):
     failed = 0
     documents = (ROOT / "tests/data/text/tiny_calibration.jsonl").open()
     texts = [json.loads(line)["text"] for _, line in zip(range(40), documents)]
-    for family in FAMILIES:
-        for tied in (True, False):
-            for unit in UNIT_LEVELS:
-                pruned = make_pruned(galapagos, output, family, tied, unit)
-                tokenizer = Tokenizer.from_file(str(pruned / "tokenizer.json"))
-                text_ids = next(ids for ids in (tokenizer.encode(text, add_special_tokens=False).ids for text in texts)
-                                if len(ids) >= POSITIONS)[:POSITIONS]
-                for kind, limits in LIMITS.items():
-                    folder = output / f"{pruned.name}.{kind}"
-                    log = run(galapagos, "stitch", "--model", pruned, "--format", "gguf", "--gguf-type", kind, "--output", folder)
-                    path = folder / "model.gguf"
-                    reader = GGUFReader(path)
-                    architecture = bytes(reader.fields["general.architecture"].parts[-1]).decode()
-                    faults, worst, mean = compare(galapagos, pruned, path, text_ids, limits)
-                    faults += same_ids(path, tokenizer, texts + HARD)
-                    failed += bool(faults)
-                    added = [line for line in log.stderr.splitlines() if "zeros and copies" in line]
-                    share = added[0].rsplit("(", 1)[1].split(")")[0] if added else "0 %"
-                    print(f"{pruned.name:22} {kind:5} {architecture:8} zeros and copies {share:>7}  "
-                          f"log-probabilities within {worst:.1e}, {mean:.1e} in the mean  {'; '.join(faults) or 'ok'}", flush=True)
+    for family, tied, unit in itertools.product(FAMILIES, (True, False), UNIT_LEVELS):
+        dense, database = make_database(galapagos, output, family, tied, unit)
+        for ends, (first, last, kinds) in ENDS.items():
+            pruned = output / f"{database.stem}-{ends}"
+            make_pruned(galapagos, dense, database, pruned, first, last)
+            for kind in kinds:
+                failed += not check_file(galapagos, pruned, kind, texts)
     return failed
+
+
+def check_file(galapagos, pruned, kind, texts):
+    """Writes the model with elements of a type, and says whether all is as it should be."""
+    tokenizer = Tokenizer.from_file(str(pruned / "tokenizer.json"))
+    text_ids = next(ids for ids in (tokenizer.encode(text, add_special_tokens=False).ids for text in texts)
+                    if len(ids) >= POSITIONS)[:POSITIONS]
+    folder = pruned.with_name(f"{pruned.name}.{kind}")
+    log = run(galapagos, "stitch", "--model", pruned, "--format", "gguf", "--gguf-type", kind, "--output", folder)
+    path = folder / "model.gguf"
+    architecture = bytes(GGUFReader(path).fields["general.architecture"].parts[-1]).decode()
+    faults, worst, mean = compare(galapagos, pruned, path, text_ids, LIMITS[kind])
+    faults += same_ids(path, tokenizer, texts + HARD)
+    added = [line for line in log.stderr.splitlines() if "zeros and copies" in line]
+    share = added[0].rsplit("(", 1)[1].split(")")[0] if added else "0 %"
+    print(f"{pruned.name:33} {kind:5} {architecture:8} zeros and copies {share:>7}  "
+          f"log-probabilities within {worst:.1e}, {mean:.1e} in the mean  {'; '.join(faults) or 'ok'}", flush=True)
+    return not faults
 
 
 def check_tokenizers(galapagos, output, folder):
