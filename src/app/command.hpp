@@ -80,9 +80,8 @@ struct EvalRequest : ComputingOptions {
 void bind(Options& list, EvalRequest& request);
 
 /// What `galapagos generate` is asked for.
-struct GenerateRequest : ComputingOptions {
+struct GenerateRequest : RunOptions {
   std::optional<std::filesystem::path> database, assignment, prompts;
-  std::filesystem::path output;
   std::int64_t samples = 0, seed = 0;
   std::vector<std::string> stop;
   bool keep_special = false;

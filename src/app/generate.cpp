@@ -1,14 +1,19 @@
 #include "command.hpp"
+#include "kept_texts.hpp"
 #include "prompts.hpp"
 
 #include <fmt/format.h>
 #include <map>
+#include <memory>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/output_lock.hpp>
 #include <galapagos/comm/phase_report.hpp>
-#include <galapagos/core/file.hpp>
+#include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/logging.hpp>
+#include <galapagos/core/signals.hpp>
+#include <galapagos/core/stop_rule.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/core/utf8.hpp>
 #include <galapagos/io/chat_template.hpp>
@@ -44,23 +49,13 @@ void bind(Options& list, GenerateRequest& request) {
   list.add("batch", how.batch, "texts that a replica writes at a time", {.least = 1, .most = 1e6});
   list.add("shards", request.shards, "ranks that hold one copy of the model, each a part of every layer");
   list.add("add-bos", request.add_bos, "put a BOS token in front of every prompt that is text");
+  list.add_seconds("max-walltime", request.max_seconds, "stop in time to resume, as 11:45:00; 0: no limit");
+  bind_resume(list, request, "an unfinished generation");
   bind_text(list, request.text);
   bind_computing(list, request);
 }
 
 namespace {
-
-const char* name_of(StopReason reason) {
-  switch (reason) {
-    case StopReason::end:
-      return "eos";
-    case StopReason::word:
-      return "stop";
-    case StopReason::length:
-      return "length";
-  }
-  return "";
-}
 
 void check_word(const std::string& word, const std::string& where) {
   if (word.empty()) throw UsageError("a word of no characters", where, "give words to stop at");
@@ -73,6 +68,7 @@ void check_word(const std::string& word, const std::string& where) {
 
 void check_generate(const Asked<GenerateRequest>& asked) {
   const GenerateRequest& request = asked.request;
+  check_resume(request);
   const bool samples = request.samples > 0;
   if (samples == request.prompts.has_value())
     throw UsageError("prompts or none", "--prompts, --samples", "give one of the two");
@@ -159,6 +155,39 @@ Writing read_writing(const GenerateRequest& request, const HfConfig& config) {
   return writing;
 }
 
+/// What decides the texts, but for the rounding of products.
+Json identity_of(const NamedModel& model, const Writing& writing, const GenerationOptions& how) {
+  const Sampling& sampling = how.sampling;
+  Hash64 prompts, levels;
+  for (std::size_t i = 0; i < writing.prompts.ids.size(); ++i) {
+    const auto& ids = writing.prompts.ids[i];
+    prompts.add(ids.size()).add(std::as_bytes(std::span(ids)));
+    prompts.add(static_cast<std::uint64_t>(writing.prompts.limits[i]));
+    for (const std::string& word : writing.prompts.stop[i]) prompts.add(word.size()).add(word);
+  }
+  for (std::size_t i = 0; i < model.assignment.size(); ++i) {
+    const auto& kept = model.space.modules[i].kept[static_cast<std::size_t>(model.assignment[i])];
+    levels.add(kept.size()).add(std::as_bytes(std::span(kept)));
+  }
+  Json json;
+  json["model"] = hex64(model.checkpoint->fingerprint());
+  if (model.database) {
+    json["assignment"] = hex64(levels.value());
+    json["database-calibration"] = model.database->header().calibration_fingerprint;
+    json["database-compensate"] = model.database->header().compensation;
+  }
+  json["precision"] = name_of(model.precision);
+  json["prompts"] = hex64(prompts.value());
+  json["texts"] = writing.prompts.ids.size();
+  json["ends"] = how.end_ids;
+  json["temperature"] = sampling.temperature;
+  if (sampling.greedy()) return json;
+  json["top-k"] = sampling.top_k;
+  json["top-p"] = sampling.top_p;
+  json["seed"] = sampling.seed;
+  return json;
+}
+
 std::string lines_of(const Writing& writing, const std::vector<GeneratedText>& texts) {
   std::string lines;
   for (std::size_t i = 0; i < texts.size(); ++i) {
@@ -180,48 +209,81 @@ double per_second(std::int64_t tokens, double seconds) {
   return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
 }
 
+/// Says whether words end the texts of the prompts that this replica has.
+TextWatch watch_for(const Writing& writing) {
+  auto watched = std::make_shared<std::map<std::size_t, ContinuedText>>();
+  return [&writing, watched](std::size_t prompt, std::int32_t id) {
+    if (!writing.decoder || writing.prompts.stop[prompt].empty()) return false;
+    auto text = watched->find(prompt);
+    if (text == watched->end()) text = watched->emplace(prompt, writing.watch(prompt)).first;
+    return text->second.push(id);
+  };
+}
+
+GenerationOptions generation_options(const Communicator& world, const ops::Context& context,
+                                     const GenerateRequest& request, const HfConfig& config,
+                                     const Prompts& prompts) {
+  GenerationOptions how = request.how;
+  agree(world, [&] { how.end_ids = read_end_ids(request.model, config); });
+  how.sampling.seed = static_cast<std::uint64_t>(request.seed);
+  how.limits = prompts.limits;
+  how.longest = config.longest_sequence();
+  how.batch_tokens = request.batch_tokens;
+  how.memory_limit = request.memory_limit;
+  how.make_collectives = collectives_for(context, request);
+  return how;
+}
+
 }  // namespace
 
 void generate(const Communicator& world, const std::vector<std::string>& words) {
   Asked<GenerateRequest> asked;
   if (!begin(world, asked, words)) return;
   GenerateRequest& request = asked.request;
+  watch_signals();
+  const StopRule rule(request.max_seconds);
   agree(world, [&] { check_generate(asked); });
-  agree_at_root(world, [&] { check_folder(request.output); });
+  std::optional<OutputLock> lock;
+  agree_at_root(world, [&] {
+    check_folder(request.output);
+    lock.emplace(request.output);
+  });
   const ops::Context context = make_context(world, request);
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");
   const auto model =
       open_model(world, request.model, request.database, request.assignment, request.precision);
   const Writing writing = agree_on(world, [&] { return read_writing(request, model->config); });
-  GenerationOptions how = request.how;
-  agree(world, [&] { how.end_ids = read_end_ids(request.model, model->config); });
-  how.sampling.seed = static_cast<std::uint64_t>(request.seed);
-  how.limits = writing.prompts.limits;
-  how.longest = model->config.longest_sequence();
-  how.batch_tokens = request.batch_tokens;
-  how.memory_limit = request.memory_limit;
-  how.make_collectives = collectives_for(context, request);
+  GenerationOptions how = generation_options(world, context, request, model->config, writing.prompts);
+  KeptTexts kept(request.output);
+  std::map<std::size_t, GeneratedText> before;  // on the root, by prompts
+  how.written.resize(writing.prompts.ids.size());
+  agree_at_root(world, [&] {
+    before = kept.open(identity_of(*model, writing, how), how.written.size(), model->config.vocab_size,
+                       request.resume, request.fresh);
+    for (const auto& [prompt, text] : before) how.written[prompt] = 1;
+  });
+  world.broadcast(how.written);
+  TextFile ended(kept.file(world.broadcast_value(kept.first_file()) + world.rank()));
+  how.keep = [&](std::size_t prompt, const GeneratedText& text) { ended.add(prompt, text); };
+  how.look = [&] {
+    if (!rule.holds()) return;
+    throw StoppedEarly("stopped; the texts that have ended are kept", kept.folder().string(), go_on);
+  };
   const ReplicaGrid grid(world, request.shards);
   const ModelSource source =
       agree_on(world, [&] { return model->source(context, grid.shard(), request.shards); });
-  std::map<std::size_t, ContinuedText> watched;  // of the prompts that this replica has
-  const TextWatch watch = [&](std::size_t prompt, std::int32_t id) {
-    if (!writing.decoder || writing.prompts.stop[prompt].empty()) return false;
-    auto text = watched.find(prompt);
-    if (text == watched.end()) text = watched.emplace(prompt, writing.watch(prompt)).first;
-    return text->second.push(id);
-  };
   if (writing.refused && world.is_root())
     log_warning("the output has ids and no text, as the tokenizer is not read: {}", writing.refused->what());
   phase.emplace(&times, "generating");
   GenerationSpeed speed;
-  const std::vector<GeneratedText> texts =
-      galapagos::generate(grid, context, source, writing.prompts.ids, how, watch, &speed);
+  std::vector<GeneratedText> texts =
+      galapagos::generate(grid, context, source, writing.prompts.ids, how, watch_for(writing), &speed);
   phase.reset();
   report_run(world, times);
   agree_at_root(world, [&] {
-    write_file_atomically(request.output, lines_of(writing, texts));
+    for (auto& [prompt, text] : before) texts[prompt] = std::move(text);
+    kept.publish(lines_of(writing, texts));
     log_info("{}: {} texts; {} tokens read at {:.1f} tokens/s, {} written at {:.1f} tokens/s",
              request.output.string(), texts.size(),
              human_count(static_cast<std::uint64_t>(speed.prompt_tokens)),

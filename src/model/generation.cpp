@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <numeric>
 #include <optional>
 
 #include <galapagos/comm/agreement.hpp>
@@ -18,10 +17,12 @@ namespace {
 
 using Prompts = std::vector<std::vector<std::int32_t>>;
 
-/// The prompts of each replica in turn, the longest first.
-std::vector<std::size_t> dealt(const Prompts& prompts, int replica, int replicas) {
-  std::vector<std::size_t> order(prompts.size()), mine;
-  std::iota(order.begin(), order.end(), std::size_t{0});
+/// The prompts of each replica in turn, the longest first, without those that have their text.
+std::vector<std::size_t> dealt(const Prompts& prompts, std::span<const char> written, int replica,
+                               int replicas) {
+  std::vector<std::size_t> order, mine;
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    if (written.empty() || written[i] == 0) order.push_back(i);
   std::ranges::stable_sort(order, std::greater(), [&](std::size_t i) { return prompts[i].size(); });
   for (auto i = static_cast<std::size_t>(replica); i < order.size(); i += static_cast<std::size_t>(replicas))
     mine.push_back(order[i]);
@@ -41,6 +42,7 @@ CacheExtents extents_of(const Prompts& prompts, std::span<const std::size_t> min
 /// Collective. On the root, the texts of all replicas by their prompts; each text goes as what ends it, its
 /// length and its ids.
 std::vector<GeneratedText> bring_together(const ReplicaGrid& grid, const Prompts& prompts,
+                                          std::span<const char> written,
                                           const std::vector<GeneratedText>& mine) {
   std::vector<std::int32_t> packed;
   for (const GeneratedText& text : mine) {
@@ -54,7 +56,7 @@ std::vector<GeneratedText> bring_together(const ReplicaGrid& grid, const Prompts
   std::vector<GeneratedText> texts(prompts.size());
   auto at = all.begin();
   for (int replica = 0; replica < grid.replicas(); ++replica) {
-    for (const std::size_t i : dealt(prompts, replica, grid.replicas())) {
+    for (const std::size_t i : dealt(prompts, written, replica, grid.replicas())) {
       texts[i].reason = static_cast<StopReason>(*at++);
       const std::int32_t count = *at++;
       texts[i].ids.assign(at, at + count);
@@ -98,7 +100,7 @@ std::vector<GeneratedText> generate(const ReplicaGrid& grid, const ops::Context&
                                     GenerationSpeed* speed) {
   const Communicator& comm = grid.ranks();
   const std::uint64_t limit = memory_per_rank(comm, options.memory_limit, context.device());
-  const std::vector<std::size_t> mine = dealt(prompts, grid.replica(), grid.replicas());
+  const std::vector<std::size_t> mine = dealt(prompts, options.written, grid.replica(), grid.replicas());
   const CacheExtents extents = extents_of(prompts, mine, options);
   const std::int64_t vocabulary = grid.of_replica().sum(source.config.vocab_size);
   agree(comm, [&] {
@@ -125,21 +127,27 @@ std::vector<GeneratedText> generate(const ReplicaGrid& grid, const ops::Context&
     shards.run([&] { writer.compute(); });
     if (shards.is_root()) {  // all shards have the same states
       board.attempt([&] {
-        if (model->finite()) return;
-        throw NumericalError("activations became NaN or infinite", "generation",
-                             "check the checkpoint, or use --precision fp32");
+        if (!model->finite()) {
+          throw NumericalError("activations became NaN or infinite", "generation",
+                               "check the checkpoint, or use --precision fp32");
+        }
+        if (options.look) options.look();
       });
     }
     if (shards.root_says(board.failed())) break;
-    shards.run([&] {
-      const std::int64_t ended = writer.choose();
-      const auto tokens = static_cast<double>(writer.speed().new_tokens);
-      if (ended > 0) progress.advance(ended, fmt::format("{:.1f} tokens/s", tokens / clock.seconds()));
+    std::vector<std::size_t> ended;
+    shards.run([&] { ended = writer.choose(); });
+    if (ended.empty()) continue;
+    const auto tokens = static_cast<double>(writer.speed().new_tokens);
+    progress.advance(std::ssize(ended), fmt::format("{:.1f} tokens/s", tokens / clock.seconds()));
+    if (!shards.is_root() || !options.keep) continue;
+    board.attempt([&] {
+      for (const std::size_t which : ended) options.keep(mine[which], writer.written()[which]);
     });
   }
   board.settle();
   if (speed != nullptr) *speed = speed_of_all(grid, writer.speed());
-  return bring_together(grid, prompts, writer.written());
+  return bring_together(grid, prompts, options.written, writer.written());
 }
 
 }  // namespace galapagos

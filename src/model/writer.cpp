@@ -141,7 +141,7 @@ bool Writer::ends(Text& text, std::int32_t id) {
   return written_by(text) == options_.limit(prompt_of(text)) || text.length() == options_.longest;
 }
 
-std::int64_t Writer::choose() {
+std::vector<std::size_t> Writer::choose() {
   const Stopwatch watch;
   std::vector<const Text*> texts;
   for (const std::size_t i : taken_) texts.push_back(&texts_[i]);
@@ -152,12 +152,14 @@ std::int64_t Writer::choose() {
     if (text.given < text.length()) continue;  // of a prompt there is more to read
     if (ends(text, ids[row])) ended.push_back(taken_[row]);
   }
+  std::vector<std::size_t> which;
   for (auto i = ended.rbegin(); i != ended.rend(); ++i) {
+    which.push_back(texts_[*i].which);
     free_places_.push_back(texts_[*i].place);
     texts_.erase(texts_.begin() + static_cast<std::ptrdiff_t>(*i));
   }
   (reads_ ? speed_.prompt_seconds : speed_.new_seconds) += watch.seconds();
-  return std::ssize(ended);
+  return which;
 }
 
 }  // namespace galapagos

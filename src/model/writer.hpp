@@ -27,8 +27,8 @@ class Writer {
   bool done() const { return waiting_.empty() && texts_.empty(); }
   /// Computes the next tokens' logits: of prompts that are still to be read, otherwise of all texts.
   void compute();
-  /// Chooses the tokens. How many texts have ended.
-  std::int64_t choose();
+  /// Chooses the tokens. Which of `mine` have ended.
+  std::vector<std::size_t> choose();
 
   const std::vector<GeneratedText>& written() const { return written_; }  ///< of `mine`, in their order
   const GenerationSpeed& speed() const { return speed_; }

@@ -214,3 +214,59 @@ TEST_CASE("a cache that does not fit is refused before anything is read", "[gene
   CHECK_THROWS_AS(
       generate(grid, ops::Context(), model.part(grid), random_prompts(model.config, {4}), options), Error);
 }
+
+TEST_CASE("a run that ends early keeps the texts that have ended, and another writes the others",
+          "[generation]") {
+  const Communicator world = Communicator::world();
+  const Model model("qwen2_pruned");
+  const std::vector<Ids> prompts = random_prompts(model.config, {3, 3, 8, 1, 20, 6, 2, 9});
+  GenerationOptions options = usual_options(model.config);
+  options.batch = 2;
+  options.limits = {1, 9, 2, 9, 3, 9, 4, 9};
+  options.sampling = {0.8, 0, 1, 1};
+  for (int shards = 1; shards <= world.size(); ++shards) {
+    if (world.size() % shards != 0) continue;
+    CAPTURE(shards);
+    const std::vector<Ids> whole = generated(world, model, prompts, options, shards);
+    for (const int steps : {0, 5}) {
+      GenerationOptions first = options;
+      int looks = 0;
+      Ids kept;  // of each text the prompt, the length and the ids
+      first.look = [&] {
+        if (world.rank() == world.size() - shards && looks++ == steps)  // the last replica alone knows
+          throw StoppedEarly("stopped", "here", "go on");
+      };
+      first.keep = [&](std::size_t prompt, const GeneratedText& text) {
+        kept.push_back(static_cast<std::int32_t>(prompt));
+        kept.push_back(static_cast<std::int32_t>(text.ids.size()));
+        kept.insert(kept.end(), text.ids.begin(), text.ids.end());
+      };
+      ExitCode code = ExitCode::done;
+      try {
+        generated(world, model, prompts, first, shards);
+      } catch (const Error& error) {
+        code = error.code();
+      }
+      CHECK(code == ExitCode::stopped_early);
+      const Ids all = world.gather(std::span<const std::int32_t>(kept));
+      GenerationOptions second = options;
+      second.written.resize(prompts.size());
+      std::vector<Ids> texts(prompts.size());
+      for (auto at = all.begin(); at != all.end();) {
+        const auto prompt = static_cast<std::size_t>(*at++);
+        const std::int32_t count = *at++;
+        CHECK(second.written.at(prompt) == 0);
+        second.written[prompt] = 1;
+        texts[prompt].assign(at, at + count);
+        at += count;
+      }
+      world.broadcast(second.written);
+      if (shards == world.size()) CHECK(std::ranges::count(second.written, 1) == (steps == 0 ? 0 : 2));
+      const std::vector<Ids> others = generated(world, model, prompts, second, shards);
+      for (std::size_t i = 0; i < others.size(); ++i) {
+        CHECK((second.written[i] == 0 || others[i].empty()));
+        CHECK((second.written[i] != 0 ? texts[i] : others[i]) == whole[i]);
+      }
+    }
+  }
+}
