@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -122,6 +123,12 @@ bool begin(const Communicator& world, Asked<Request>& asked, const std::vector<s
 /// InputError where nothing can be written into the folder of `output`, which would otherwise turn out once
 /// all is done.
 void check_folder(const std::filesystem::path& output);
+
+/// The same; InputError besides where the output is something else than a file, or one of the `inputs`.
+void check_output_file(const std::filesystem::path& output, std::span<const std::filesystem::path> inputs);
+
+/// NumericalError where a model has given no numbers.
+void check_finite(std::span<const SequenceScore> scores);
 
 /// Collective. The device that --backend asks for; where it is a GPU, each rank has taken one of its node,
 /// and the log says which. ResourceError where two ranks would share one without --allow-gpu-sharing.

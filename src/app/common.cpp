@@ -1,8 +1,11 @@
 #include "command.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -173,10 +176,33 @@ void check_folder(const std::filesystem::path& output) {
   throw InputError("cannot write into the folder", folder.string(), "make it, or choose another --output");
 }
 
+void check_output_file(const std::filesystem::path& output, std::span<const std::filesystem::path> inputs) {
+  check_folder(output);
+  const std::filesystem::file_status there = std::filesystem::symlink_status(output);
+  if (!std::filesystem::exists(there)) return;
+  if (!std::filesystem::is_regular_file(there))
+    throw InputError("is there, and no file", output.string(), "choose the name of a file");
+  for (const std::filesystem::path& input : inputs) {
+    if (std::filesystem::exists(input) && std::filesystem::equivalent(input, output))
+      throw InputError("is what the command reads", output.string(),
+                       "choose another file for what it writes");
+  }
+}
+
+void check_finite(std::span<const SequenceScore> scores) {
+  if (std::ranges::all_of(scores,
+                          [](const SequenceScore& score) { return std::isfinite(score.nll + score.kl); }))
+    return;
+  throw NumericalError("log-probabilities are NaN or infinite", "the model's output",
+                       "check the checkpoint, or use --precision fp32");
+}
+
 void print(const Communicator& world, const std::string& text) {
   if (!world.is_root()) return;
-  std::fputs(text.c_str(), stdout);
-  std::fflush(stdout);
+  if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return;
+  const int error = errno;
+  throw ResourceError(fmt::format("cannot write: {}", std::strerror(error)), "the standard output",
+                      "free space, or send it elsewhere");
 }
 
 }  // namespace galapagos::app

@@ -1,6 +1,7 @@
 #include "command.hpp"
 #include "eval_time.hpp"
 
+#include <array>
 #include <fmt/format.h>
 
 #include <galapagos/comm/agreement.hpp>
@@ -120,6 +121,8 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
   if (!begin(world, asked, words)) return;
   const EvalRequest& request = asked.request;
   agree(world, [&] { check_eval(asked, world.size()); });
+  if (request.scores)
+    agree_at_root(world, [&] { check_output_file(*request.scores, std::array{*request.score}); });
   const ops::Context context = make_context(world, request);
   PhaseTimes times;
   std::optional<PhaseScope> reading(std::in_place, &times, "reading");
@@ -162,6 +165,7 @@ void eval(const Communicator& world, const std::vector<std::string>& words) {
       throw InputError("no sequence of two tokens or more", "--data",
                        "give a longer text or a greater --sequence-length");
     }
+    check_finite(scores);
   });
   const std::int64_t parameters = model->parameters();
   Json json;

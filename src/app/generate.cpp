@@ -3,6 +3,7 @@
 #include "prompts.hpp"
 
 #include <fmt/format.h>
+#include <fstream>
 #include <map>
 #include <memory>
 
@@ -101,6 +102,24 @@ std::int32_t bos_of(const GenerateRequest& request, const HfConfig& config, cons
   }
   throw UsageError("the model names no BOS token", request.samples > 0 ? "--samples" : "--add-bos",
                    request.samples > 0 ? "give --prompts" : "leave it out");
+}
+
+/// InputError where there is something that is not to be replaced.
+void check_output(const GenerateRequest& request) {
+  std::vector<std::filesystem::path> inputs;
+  for (const auto& input : {request.prompts, request.assignment, request.database})
+    if (input) inputs.push_back(*input);
+  check_output_file(request.output, inputs);
+  if (!std::filesystem::exists(request.output)) return;
+  if (!request.fresh)
+    throw InputError("texts are there already", request.output.string(),
+                     "give --fresh to replace them, or choose another --output");
+  std::string first;
+  std::getline(std::ifstream(request.output), first);
+  const Json line = Json::parse(first, nullptr, false);
+  if (!line.is_object() || !line.contains("index") || !line.contains("ids"))
+    throw InputError("is there, and not what generate writes", request.output.string(),
+                     "choose another --output");
 }
 
 /// What text there is, and what is asked to be written behind it.
@@ -245,7 +264,7 @@ void generate(const Communicator& world, const std::vector<std::string>& words) 
   agree(world, [&] { check_generate(asked); });
   std::optional<OutputLock> lock;
   agree_at_root(world, [&] {
-    check_folder(request.output);
+    check_output(request);
     lock.emplace(request.output);
   });
   const ops::Context context = make_context(world, request);

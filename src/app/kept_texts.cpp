@@ -97,9 +97,11 @@ fs::path KeptTexts::file(std::int64_t number) const {
 
 std::map<std::size_t, GeneratedText> KeptTexts::open(const Json& identity, std::size_t prompts,
                                                      std::int64_t vocabulary, Resume resume, bool fresh) {
-  if (fs::exists(folder_) && !fs::is_directory(folder_)) fs::remove(folder_);  // half an output
-  if (fresh) remove_own_files(folder_, own_files());
   const fs::path decided = folder_ / identity_name;
+  if (fs::exists(folder_) && !fs::exists(decided) && !(fs::is_directory(folder_) && fs::is_empty(folder_)))
+    throw InputError("is there, and not of a generation", folder_.string(),
+                     "move it elsewhere, or choose another --output");
+  if (fresh) remove_own_files(folder_, own_files());
   const Found found = fs::exists(decided) ? Found::unfinished : Found::nothing;
   check_found(resume, found, "generation", folder_.string());
   std::map<std::size_t, GeneratedText> texts;

@@ -67,6 +67,7 @@ void score_requests(const Communicator& world, const ops::Context& context, cons
   const std::vector<SequenceScore> found =
       score_sequences(world, context, model, nullptr, all.tokens, options);
   agree_at_root(world, [&] {
+    check_finite(found);
     std::string text;
     for (const SequenceScore& score : found) {
       text +=

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <galapagos/comm/agreement.hpp>
+#include <galapagos/comm/output_lock.hpp>
 #include <galapagos/export/stitch.hpp>
 
 namespace galapagos::app {
@@ -28,6 +29,7 @@ StitchOptions stitch_options(const Asked<StitchRequest>& asked) {
   StitchOptions options = asked.request.stitch;
   if (!options.output.has_filename()) options.output = options.output.parent_path();  // "X/" is X
   options.formats = export_formats_of(asked.request.formats);
+  if (options.shard_bytes == 0) throw UsageError("files of no bytes", "--shard-size", "give 1M or more");
   for (const char* name : {"gguf-type", "gguf-pre"}) {
     if (asked.options.given(name) &&
         std::ranges::find(options.formats, &export_format_of("gguf")) == options.formats.end())
@@ -61,6 +63,8 @@ void stitch(const Communicator& world, const std::vector<std::string>& words) {
     }
     return read;
   });
+  std::optional<OutputLock> lock;
+  agree_at_root(world, [&] { lock.emplace(options.output); });
   const ops::Context context = options.refit ? make_context(world, request) : ops::Context();
   if (options.refit) options.refit->make_collectives = hessian_collectives_for(context, request);
   const auto model = open_model(world, request.model, request.database, request.assignment, std::nullopt);

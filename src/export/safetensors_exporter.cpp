@@ -110,7 +110,9 @@ class SafetensorsExporter : public Exporter {
   void reshape() {
     fits_ = reshape_->fits(model_->config);
     reshaped_ = fitted(*model_, fits_);
-    if (reshape_->family) reshaped_ = fused(std::move(reshaped_), model_->config);
+    if (!reshape_->family) return;
+    const Json config = reshape_->config(model_->config, fits_);
+    reshaped_ = fused(std::move(reshaped_), parse_hf_config(config, model_->parent.string()));
   }
 
   const std::vector<ExportedTensor>& tensors() const { return reshape_ ? reshaped_ : model_->tensors; }

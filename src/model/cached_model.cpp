@@ -46,7 +46,8 @@ Tensor CachedModel::step(std::span<const std::int32_t> tokens, const TextRows& t
 }
 
 bool CachedModel::finite() const {
-  return ops::all_finite(context_, buffers_.last->slice(0, texts_));
+  return ops::all_finite(context_, buffers_.last->slice(0, texts_)) &&
+         ops::all_finite(context_, buffers_.logits.logits->slice(0, texts_));
 }
 
 }  // namespace galapagos

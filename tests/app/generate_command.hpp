@@ -42,7 +42,9 @@ inline std::string write_prompts(const std::filesystem::path& file, const std::v
 /// What a command that has to go well writes behind prompts, one a line.
 inline std::vector<Json> generated(const std::filesystem::path& model, const std::filesystem::path& output,
                                    const std::vector<std::string>& more, int ranks = 1) {
-  const Ended ended = run_galapagos(ranks, generate_words(model, output, more));
+  std::vector<std::string> words = generate_words(model, output, more);
+  words.emplace_back("--fresh");  // in the place of what was written before
+  const Ended ended = run_galapagos(ranks, words);
   INFO(ended.errors);
   REQUIRE(ended.code == 0);
   return lines_of(output);

@@ -93,6 +93,8 @@ TEST_CASE("a pruned model's folder becomes any format without a database", "[sti
     CHECK(dense.model_type == parent.config.model_type);
     CHECK(dense.source["model_type"] == parent.config.source["model_type"]);
     CHECK_FALSE(dense.source.contains("auto_map"));
+    CHECK(Checkpoint(folder / "again/dense").stored() ==
+          parent.checkpoint.stored());  // as one where the family has it so
     CHECK(read_file(folder / "again/hf/pruning.json") == read_file(folder / "pruned/pruning.json"));
   }
 }

@@ -44,7 +44,7 @@ class CachedModel {
   /// the next step. Places of the cache may be given to another text, which begins at 0.
   Tensor step(std::span<const std::int32_t> tokens, const TextRows& texts);
 
-  /// Whether the hidden states that the last step's logits are of are numbers.
+  /// Whether the last step's logits, and the hidden states that they are of, are numbers.
   bool finite() const;
   /// Of which each has the logits of its slice of the vocabulary.
   const Shards& shards() const { return shards_; }
