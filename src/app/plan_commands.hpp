@@ -28,9 +28,17 @@ PlannedPhase plan_database(const Machine& machine, const DatabaseOptions& option
 /// `stored`: the type of the database's levels.
 PlannedPhase plan_search(const Machine& machine, const ModelSizes& model, const SearchOptions& options,
                          const SearchSpace& space, DType stored);
-/// Of the uniform assignment within the budget of `search`.
+
+/// What `stitch` writes: an assignment of a database, or without one the model as it is.
+struct ToStitch {
+  std::string what;  ///< in words
+  const DatabaseHeader* header = nullptr;
+  const SearchSpace* space = nullptr;
+  Assignment assignment = {};
+};
 PlannedPhase plan_stitch(const Machine& machine, const ModelSizes& model, const StitchOptions& options,
-                         const DatabaseHeader& header, const SearchSpace& space, const SearchOptions& search);
+                         const ToStitch& stitched);
+
 /// `sequence_length`, `tokens`: of the data. `shards`: ranks of a replica.
 PlannedPhase plan_eval(const Machine& machine, const ModelSizes& model,
                        const std::optional<ModelSizes>& reference, const EvaluationOptions& options,

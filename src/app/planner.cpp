@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include <galapagos/core/error.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/io/model_shape.hpp>
@@ -59,6 +60,10 @@ void Planner::plan() {
   }
 }
 
+void Planner::assume(const std::string& what) {
+  if (std::ranges::find(assumed_, what) == assumed_.end()) assumed_.push_back(what);
+}
+
 std::int64_t Planner::tokens_or(std::int64_t asked, std::int64_t otherwise, const char* of_what) {
   if (asked > 0) return asked;
   assumed_.push_back(fmt::format("{} {}", human_count(static_cast<std::uint64_t>(otherwise)), of_what));
@@ -78,8 +83,7 @@ SearchOptions Planner::search_options() {
   resolve(options);
   if (options.target.count() == 0) {
     options.target.sparsity = assumed_sparsity;
-    const std::string said = fmt::format("a target sparsity of {}", assumed_sparsity);
-    if (std::find(assumed_.begin(), assumed_.end(), said) == assumed_.end()) assumed_.push_back(said);
+    assume(fmt::format("a target sparsity of {}", assumed_sparsity));
   }
   options.sequence_length = checked_sequence_length(options.sequence_length, model_.config);
   return options;
@@ -96,10 +100,42 @@ StitchOptions Planner::of_refit() {
   return options;
 }
 
+/// The file that the search is given, or the stitch, if that is all or the search has none, and it is there.
+std::filesystem::path Planner::database_path() {
+  const std::filesystem::path& of_search = commands_.search.read(machine_.ranks).database;
+  const auto& planned = commands_.planned;
+  const bool stitched = std::ranges::find(planned, "stitch") != planned.end();
+  const auto& path = commands_.stitch.read(machine_.ranks).database;
+  if (!stitched || !path || (planned.size() > 1 && !of_search.empty())) return of_search;
+  if (std::filesystem::exists(*path)) return *path;
+  assume(fmt::format("a database as its options make it, as {} is not there", printable(path->string())));
+  return {};
+}
+
+/// That of the stitch, where it and its database are there.
+std::optional<std::filesystem::path> Planner::given_assignment() {
+  const StitchRequest& request = commands_.stitch.read(machine_.ranks);
+  if (!request.assignment) return std::nullopt;
+  const bool of_database = !database_path().empty();
+  if (!of_database && !request.database)
+    throw UsageError("an assignment, and no database whose levels it gives", "--assignment",
+                     "give --database besides, or leave it out");
+  if (of_database && std::filesystem::exists(*request.assignment)) return request.assignment;
+  assume(fmt::format("the uniform assignment, as {} is not there",
+                     printable((of_database ? *request.assignment : *request.database).string())));
+  return std::nullopt;
+}
+
+/// What `stitch` is given, else the uniform one within the budget.
+Assignment Planner::assignment() {
+  if (const auto path = given_assignment()) return read_assignment(space_, *path);
+  return make_budget(space_, search_options().target).uniform();
+}
+
 /// The levels of the database that is there, else of the one that the options would give.
 void Planner::make_space() {
   if (header_) return;
-  if (const auto& path = commands_.search.read(machine_.ranks).database; !path.empty()) {
+  if (const std::filesystem::path path = database_path(); !path.empty()) {
     const DatabaseReader database(path);
     header_ = database.header();
     if (header_->config.source != model_.config.source) {
@@ -161,8 +197,7 @@ PlannedPhase Planner::of_train() {
   ModelSizes model = model_;
   if (commands_.planned.size() > 1) {
     make_space();
-    model.config.layer_shapes =
-        space_.shapes(model.config, make_budget(space_, search_options().target).uniform());
+    model.config.layer_shapes = space_.shapes(model.config, assignment());
   }
   const std::int64_t length = checked_sequence_length(options.sequence_length, model.config);
   return plan_train(machine_, model, reference_of(options.reference), options, length, options.shards);
@@ -181,12 +216,30 @@ PlannedPhase Planner::of_distil() {
   return plan_distil(machine_, model_, *reference, options, length, tokens);
 }
 
+/// A pruned model without anything to prune it by is written as it is.
+PlannedPhase Planner::of_stitch() {
+  const StitchOptions options = of_refit();
+  const StitchRequest& request = commands_.stitch.request;
+  SearchOptions search = commands_.search.read(machine_.ranks);
+  resolve(search);
+  if (commands_.planned.size() == 1 && model_.config.pruned() && !options.refit && !request.database &&
+      !request.assignment && search.database.empty() && search.target.count() == 0) {
+    return plan_stitch(machine_, model_, options, {"the model as it is"});
+  }
+  make_space();
+  const auto given = given_assignment();
+  return plan_stitch(machine_, model_, options,
+                     {given ? "the assignment of " + printable(given->string()) : "a uniform assignment",
+                      &*header_, &space_, assignment()});
+}
+
 PlannedPhase Planner::phase(const std::string& name) {
   if (name == "sensitivity") return of_sensitivity();
   if (name == "eval") return of_eval();
   if (name == "generate") return of_generate();
   if (name == "distil") return of_distil();
   if (name == "train") return of_train();
+  if (name == "stitch") return of_stitch();
   if (name == "database") {
     const DatabaseOptions options = database_options();
     DatabaseHeader header = make_header(options, model_.config, model_.stored);
@@ -195,7 +248,6 @@ PlannedPhase Planner::phase(const std::string& name) {
   }
   make_space();
   SearchOptions options = search_options();
-  if (name == "stitch") return plan_stitch(machine_, model_, of_refit(), *header_, space_, options);
   options.calibration_tokens =
       tokens_or(options.calibration_tokens, assumed_pool, "calibration tokens of the search");
   return plan_search(machine_, model_, options, space_, header_->dtype);

@@ -30,11 +30,16 @@ class Planner {
   PlannedPhase of_distil();
   PlannedPhase of_train();
   std::optional<ModelSizes> reference_of(const std::optional<std::filesystem::path>& folder);
+  void assume(const std::string& what);
   std::int64_t tokens_or(std::int64_t asked, std::int64_t otherwise, const char* of_what);
   DatabaseOptions database_options();
   SearchOptions search_options();
   StitchOptions of_refit();
+  PlannedPhase of_stitch();
+  std::filesystem::path database_path();
   void make_space();
+  std::optional<std::filesystem::path> given_assignment();
+  Assignment assignment();
 
   Commands& commands_;
   std::vector<std::string> assumed_;
