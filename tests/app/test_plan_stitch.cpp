@@ -2,7 +2,7 @@
 #include "support/files.hpp"
 #include "support/process.hpp"
 
-#include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -47,10 +47,11 @@ struct Pruned {
     run({"database", "--model", tiny, "--calibration",
          test::data_file("text/tiny_calibration.jsonl").string(), "--calibration-tokens", "2048",
          "--sequence-length", "256", "--levels", "4", "--threads", "1", "--output", database});
-    const test::Ended info = test::run_program({test::program(), "info", database, "--json"});
+    const Json info =
+        parse_json(test::run_program({test::program(), "info", database, "--json"}).output, "info");
     std::string text;
     int level = 4;
-    for (const Json& module : parse_json(info.output, "info").at("modules")) {
+    for (const Json& module : info.at("modules")) {
       text += module.at("module").get<std::string>() + ": " + std::to_string(level) + "\n";
       level = (level + 3) % 5;
     }
