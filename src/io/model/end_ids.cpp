@@ -10,10 +10,11 @@
 namespace galapagos {
 namespace {
 
-void add_ids(const Json& json, const HfConfig& config, const std::string& where,
+/// False where nothing is said of them.
+bool add_ids(const Json& json, const HfConfig& config, const std::string& where,
              std::vector<std::int32_t>& ids) {
   constexpr const char* key = "eos_token_id";
-  if (!json.is_object() || json_absent(json, key)) return;
+  if (!json.is_object() || json_absent(json, key)) return false;
   const Json all = json[key].is_array() ? json[key] : Json::array({json[key]});
   for (const Json& one : all) {
     if (one.is_number_integer() && one == -1) continue;  // some write that for none
@@ -28,6 +29,7 @@ void add_ids(const Json& json, const HfConfig& config, const std::string& where,
     const auto id = one.get<std::int32_t>();
     if (std::ranges::find(ids, id) == ids.end()) ids.push_back(id);
   }
+  return true;
 }
 
 }  // namespace
@@ -37,8 +39,8 @@ std::vector<std::int32_t> read_end_ids(const std::filesystem::path& folder, cons
   const std::filesystem::path generation = folder / "generation_config.json";
   if (std::filesystem::exists(generation)) {
     constexpr std::uint64_t most_bytes = std::uint64_t{16} << 20;
-    add_ids(parse_json_leniently(read_file(generation, most_bytes), generation.string()), config,
-            generation.string(), ids);
+    const Json said = parse_json_leniently(read_file(generation, most_bytes), generation.string());
+    if (add_ids(said, config, generation.string(), ids)) return ids;
   }
   add_ids(config.source, config, (folder / "config.json").string(), ids);
   if (config.eos_id && std::ranges::find(ids, *config.eos_id) == ids.end())
