@@ -99,6 +99,12 @@ void check_eval(const Asked<EvalRequest>& asked, int ranks) {
   if (request.time.asked) {
     if (request.score || request.scores || !request.data.empty())
       throw UsageError("--time needs no text", "--data, --score, --scores", "leave them out");
+    const auto check_numbers = [](const std::string& numbers, const char* option) {
+      if (parse_integers(numbers, option).empty())
+        throw UsageError("no number", option, "give one or more, or leave it out");
+    };
+    check_numbers(request.time.batch, "--time-batch");
+    if (asked.options.given_here("time-lengths")) check_numbers(request.time.lengths, "--time-lengths");
     if (ranks != request.shards)
       throw UsageError(
           fmt::format("{} ranks for {} shards, which would be in each other's way", ranks, request.shards),
@@ -108,6 +114,8 @@ void check_eval(const Asked<EvalRequest>& asked, int ranks) {
   for (const char* name : {"time-batch", "time-lengths", "time-repeats"})
     if (asked.options.given_here(name))
       throw UsageError("nothing is timed", fmt::format("--{}", name), "give --time, too");
+  if (request.scores && !request.score)
+    throw UsageError("nothing is scored", "--scores", "give --score, too");
   asked.options.require(request.score ? "scores" : "data");
   if (request.score && (!request.data.empty() || request.reference)) {
     throw UsageError("--score stands alone", "--data, --reference", "leave them out");

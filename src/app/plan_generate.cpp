@@ -19,8 +19,9 @@ PlannedPhase plan_generate(const Machine& machine, const ModelSizes& model, cons
   const ops::Context context = ops::Context::planned(machine.device(), activations);
   const int replicas = std::max(machine.ranks / shards, 1);
   const std::int64_t of_replica = (texts + replicas - 1) / replicas;
+  const std::int64_t new_tokens = std::min(options.new_tokens, options.longest - prompt_tokens);
   const CacheExtents extents =
-      generation_extents(options, of_replica, of_replica * prompt_tokens, prompt_tokens + options.new_tokens);
+      generation_extents(options, of_replica, of_replica * prompt_tokens, prompt_tokens + new_tokens);
   std::uint64_t memory = 0, caches = 0;
   for (int shard = 0; shard < shards; ++shard) {
     ModelSource source;
@@ -32,21 +33,21 @@ PlannedPhase plan_generate(const Machine& machine, const ModelSizes& model, cons
                         return KvCache(context, source.config, extents.places, extents.capacity);
                       }));
   }
-  const auto of_text = static_cast<double>(prompt_tokens + options.new_tokens);
+  const auto of_text = static_cast<double>(prompt_tokens + new_tokens);
   const double seen = of_text / 2;
   const double operations = static_cast<double>(texts) / replicas / shards *
                             (of_text * span_operations(config, 0, config.layers, seen) +
-                             static_cast<double>(options.new_tokens) * logit_operations(config));
+                             static_cast<double>(new_tokens) * logit_operations(config));
   // Weights are read once for each token of all texts that are written together.
   const double steps =
-      static_cast<double>(options.new_tokens) *
+      static_cast<double>(new_tokens) *
       std::max(1.0, static_cast<double>(texts) / replicas / static_cast<double>(extents.places));
   const double streamed = steps * static_cast<double>(parameters_in_model(config)) *
                           static_cast<double>(size_of(model.precision)) / shards;
   PlannedPhase phase;
   phase.name = "generate";
   phase.rows = {{"data", fmt::format("{} prompts of up to {} tokens, {} new tokens each", count_text(texts),
-                                     count_text(prompt_tokens), count_text(options.new_tokens))},
+                                     count_text(prompt_tokens), count_text(new_tokens))},
                 {"grid", replicas_text(machine, shards)},
                 {machine.memory_name(),
                  fmt::format("{}; of it {} for keys and values of {} texts of {} tokens", human_bytes(memory),

@@ -460,6 +460,16 @@ TEST_CASE("an evaluation and a search on shards", "[plan]") {
   CHECK(::plan(model, {"plan", "search", "--ranks", "8", "--shards", "0"}).code == 2);
 }
 
+TEST_CASE("texts are written to the end of the model's context", "[plan]") {
+  const ConfigOnly model(llama2_7b);
+  const auto with = [&](const char* tokens) {
+    return planned(model, {"generate", "--ranks", "1", "--samples", "8", "--max-new-tokens", tokens})
+        .at("generate");
+  };
+  CHECK(with("100000") == with("4095"));
+  CHECK(number(with("4095"), "/operations/rank") > number(with("4094"), "/operations/rank"));
+}
+
 TEST_CASE("a training on shards", "[plan]") {
   const ConfigOnly model(llama2_7b);
   const auto with = [&](std::vector<std::string> more) {

@@ -227,6 +227,8 @@ TEST_CASE("numbers, tools and settings of a conversation are read strictly", "[c
   CHECK(contains(error("1", R"(, "tools": "[1")"), "key 'tools': "));
   CHECK(contains(error("1", R"(, "chat_template_kwargs": {"messages": []})"),
                  "'messages', which is no setting"));
+  CHECK(contains(error("1", R"(, "chat_template_kwargs": 5)"), "should be an object but is a number"));
+  CHECK(read("1", R"(, "chat_template_kwargs": null)", options) == "1 null");
   std::string many;
   for (int i = 0; i < 60'000; ++i) many += "\"k" + std::to_string(i) + "\": 1, ";
   CHECK(read("{" + many + R"("k": 1, "k": 2})", "", options).ends_with(R"(, "k": 2} null)"));

@@ -185,7 +185,11 @@ Value tools_of(std::string_view written) {
 Dict settings_of(std::string_view written) {
   TextCounts ignored;
   const Value value = value_of(written, ignored);
-  if (value.dict() == nullptr) return {};
+  if (value.is_none()) return {};
+  if (value.dict() == nullptr)
+    throw RecordFault{
+        std::string("key 'chat_template_kwargs' should be an object but is ") + kind_of_json(written),
+        "give an object of settings, or leave it out"};
   for (const char* name : {"messages", "conversation", "chat_template"}) {
     if (jinja::find(*value.dict(), name) != nullptr)
       throw RecordFault{std::string("key 'chat_template_kwargs' has '") + name + "', which is no setting",
