@@ -30,9 +30,8 @@ void bind(Options& list, GenerateRequest& request) {
   list.add("model", request.model, "folder of a Hugging Face model", {.required = true});
   list.add("database", request.database, "with --assignment: put levels of this database in");
   list.add("assignment", request.assignment, "a level for every module, as best.txt");
-  list.add(
-      "prompts", request.prompts,
-      ".jsonl with prompt, text, messages or ids in each line, or text of which each document is a prompt");
+  list.add("prompts", request.prompts,
+           "records of JSON, each with prompt, text, messages or ids, or text of which each document is one");
   list.add("samples", request.samples, "instead: write as many texts behind a BOS token alone",
            {.least = 0, .most = 1e8, .none_at_0 = true});
   list.add("output", request.output,
@@ -73,6 +72,11 @@ void check_generate(const Asked<GenerateRequest>& asked) {
   const bool samples = request.samples > 0;
   if (samples == request.prompts.has_value())
     throw UsageError("prompts or none", "--prompts, --samples", "give one of the two");
+  if (asked.options.given_here("skip-bad-lines"))
+    throw UsageError("no prompt is passed over", "--skip-bad-lines", "correct the prompts, and leave it out");
+  for (const char* name : text_option_names)
+    if (samples && asked.options.given_here(name))
+      throw UsageError("no text is read", fmt::format("--{}", name), "give --prompts, or leave it out");
   for (const std::string& word : request.stop) check_word(word, "--stop");
   const Sampling& sampling = request.how.sampling;
   constexpr double least = 1e-3;  // below which logits are no numbers any more

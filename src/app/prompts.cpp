@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <fmt/format.h>
-#include <fstream>
 #include <string_view>
 #include <utility>
 
@@ -23,10 +22,13 @@ class PromptReader {
   PromptReader(const std::filesystem::path& path, const PromptRules& rules) : path_(path), rules_(rules) {}
 
   Prompts read() {
-    if (path_.extension() == ".jsonl") {
-      read_lines();
+    DocumentReader reader(path_, rules_.text);
+    if (!reader.of_records()) {
+      read_documents(reader);
+    } else if (rules_.text.text_key.empty()) {
+      read_records(reader);
     } else {
-      read_documents();
+      read_named_texts();
     }
     if (prompts_.ids.empty())
       throw InputError("no prompts", path_.string(), "write one object with a \"prompt\" a line");
@@ -34,31 +36,51 @@ class PromptReader {
   }
 
  private:
-  void read_lines() {
-    std::ifstream lines(path_);
-    if (!lines)
-      throw InputError("cannot open the prompts", path_.string(), "check the path given to --prompts");
-    std::int64_t number = 0;
-    for (std::string line; std::getline(lines, line);) {
-      where_ = fmt::format("{}, line {}", path_.string(), ++number);
-      if (line.find_first_not_of(" \t\r") != std::string::npos) read_record(line);
+  void read_records(DocumentReader& reader) {
+    while (reader.skip()) {
+      where_ = reader.where();
+      read_record(reader.record());
     }
   }
 
-  void read_documents() {
-    DocumentReader reader(path_, rules_.text);
-    std::vector<TextPart> parts;
-    while (reader.next(parts)) {
-      where_ = reader.where();
-      std::string text;
-      for (const TextPart& part : parts) text += part.text;
-      add(ids_of(text, false), rules_.stop, rules_.new_tokens);
+  void read_documents(DocumentReader& reader) {
+    for (std::string text; next_text(reader, text);) add(ids_of(text, false), rules_.stop, rules_.new_tokens);
+  }
+
+  /// Of records of any keys the text that --text-key names, and what says how a text is to end.
+  void read_named_texts() {
+    TextOptions bare = rules_.text;
+    bare.chat.reset();
+    bare.chat_template.clear();  // so that conversations are counted
+    DocumentReader reader(path_, bare);
+    for (std::string text; next_text(reader, text);) {
+      if (reader.counts().bare_chats > 0)
+        fail(fmt::format("'{}' is a conversation", printable(bare.text_key, 60)),
+             "name it messages and leave --text-key out, so that it is laid out for an answer");
+      const Json record = parse_json_leniently(reader.record(), where_);
+      add(ids_of(text, false), stop_of(record), limit_of(record));
     }
+  }
+
+  bool next_text(DocumentReader& reader, std::string& text) {
+    std::vector<TextPart> parts;
+    try {
+      if (!reader.next(parts)) return false;
+    } catch (const BadRecord& bad) {  // which would go on past it
+      throw InputError(bad.fault(), {}, "correct the record, or name another key by --text-key");
+    }
+    where_ = reader.where();
+    if (const auto replaced = reader.counts().replaced(); replaced > 0 && !rules_.text.allow_invalid_utf8)
+      fail(fmt::format("not UTF-8 in {} places", replaced),
+           "convert the file, or read U+FFFD in their place with --allow-invalid-utf8");
+    text.clear();
+    for (const TextPart& part : parts) text += part.text;
+    return true;
   }
 
   void read_record(const std::string& line) {
     const Json record = parse_json(line, where_);
-    if (!record.is_object()) fail("is no JSON object", "write one object per line");
+    if (!record.is_object()) fail("is no JSON object", "write an object for each prompt");
     std::string given;
     bool of_messages = false;
     for (const auto& [key, value] : record.items()) {
@@ -69,7 +91,8 @@ class PromptReader {
         of_messages = true;
       } else if (key != "stop" && key != "max_new_tokens") {
         fail(fmt::format("the key '{}' means nothing here", printable(key, 60)),
-             "give prompt, text, messages or ids, and stop and max_new_tokens where they are wanted");
+             "give prompt, text, messages or ids, and stop and max_new_tokens where they are wanted; or name "
+             "the text's key by --text-key, and others are passed over");
       }
     }
     if (given.empty()) fail("has no prompt", "give it as prompt, text, messages or ids");

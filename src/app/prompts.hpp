@@ -37,10 +37,11 @@ struct PromptRules {
   std::int64_t new_tokens = 0;    ///< of a prompt that says nothing
 };
 
-/// The prompts of a file: .jsonl with the text under "prompt" or "text", a conversation under "messages" or a
-/// list of "ids", and where they are wanted "stop" and "max_new_tokens"; or any other text that our commands
-/// read, each document a prompt. InputError, naming the line, for what is no prompt, an empty one, an id that
-/// the model has not, one that leaves no room in the model's context, and keys that mean nothing.
+/// The prompts of a file: JSON records, in any file that DocumentReader takes, with the text under "prompt"
+/// or "text", a conversation under "messages" or a list of "ids", and where they are wanted "stop" and
+/// "max_new_tokens"; with text.text_key the text under that, and of other keys only those two. Or plain text
+/// and data sets, each document a prompt. InputError, naming the line, for what is no prompt, an empty one,
+/// an id that the model has not, one that leaves no room in the model's context, and keys that mean nothing.
 Prompts read_prompts(const std::filesystem::path& path, const PromptRules& rules);
 
 }  // namespace galapagos::app

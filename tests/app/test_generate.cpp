@@ -123,7 +123,7 @@ TEST_CASE("prompts and options that cannot be generated from", "[app]") {
   const std::string good = (folder / "good.jsonl").string();
   refuse({}, 2, "prompts or none");
   refuse({"--prompts", good, "--samples", "3"}, 2, "prompts or none");
-  refuse({"--prompts", (folder / "none.jsonl").string()}, 3, "cannot open the prompts");
+  refuse({"--prompts", (folder / "none.jsonl").string()}, 3, "no such file");
   refuse({"--prompts", good, "--temperature", "-1"}, 2, "--temperature");
   refuse({"--prompts", good, "--temperature", "0.0001"}, 2, "give 0 for the likeliest token");
   refuse({"--prompts", good, "--top-p", "0"}, 2, "--top-p");
@@ -177,6 +177,9 @@ TEST_CASE("how fast a model reads and writes, beside another", "[app]") {
   check_refused(with({"--time-lengths", "0"}), "--time-lengths");
   check_refused(with({"--time-batch", "0"}), "0 sequences");
   check_refused(with({"--time-batch", "many"}), "--time-batch");
+  check_refused(with({"--time-batch", ""}), "no number [--time-batch]");
+  check_refused(with({"--time-lengths", " "}), "no number [--time-lengths]");
   check_refused(with({}), "2 ranks for 1 shards", 2);
+  check_refused({"eval", "--model", model, "--data", "x.txt", "--scores", "y.jsonl"}, "give --score, too");
   check_refused({"eval", "--model", model, "--data", "x.txt", "--time-batch", "2"}, "give --time, too");
 }

@@ -47,6 +47,10 @@ class DocumentReader {
   bool next(std::vector<TextPart>& document);
   /// Passes over a document without looking into it; false at the end.
   bool skip();
+  /// Whether documents come from JSON records of a text file, which may hold more.
+  bool of_records() const;
+  /// Such a record as it is stored once decompressed, to which next() or skip() came.
+  const std::string& record() const { return record_; }
   /// Bytes, at least 1, as stored once decompressed, of the record that next() or skip() came to.
   std::uint64_t document_bytes() const { return document_bytes_; }
   /// Whether a `.txt` begins like an HTML page, as a server may give in place of a file.

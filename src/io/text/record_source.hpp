@@ -17,6 +17,9 @@ class RecordSource {
   virtual bool web_page() const { return false; }
   /// Whether records are the lines of a file.
   virtual bool by_lines() const { return false; }
+  /// Whether records are the JSON values in a text file, with all that they hold, not rows or samples of a
+  /// data set.
+  virtual bool whole_json() const { return false; }
   /// Where the record lies that next() came to, for messages.
   virtual std::string where() const = 0;
 };

@@ -22,6 +22,7 @@ class RecordSplitter : public RecordSource {
   bool plain_text() const override { return kind_ == TextKind::whole; }
   std::string where() const override;
   bool web_page() const override { return web_page_; }
+  bool whole_json() const override { return kind_ != TextKind::whole; }
   bool by_lines() const override { return kind_ == TextKind::lines; }
 
  private:

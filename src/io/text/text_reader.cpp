@@ -42,6 +42,10 @@ DocumentReader::DocumentReader(const std::filesystem::path& path, const TextOpti
 DocumentReader::~DocumentReader() = default;
 DocumentReader::DocumentReader(DocumentReader&&) noexcept = default;
 
+bool DocumentReader::of_records() const {
+  return records_->whole_json();
+}
+
 bool DocumentReader::web_page() const {
   return records_->web_page();
 }
