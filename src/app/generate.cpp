@@ -1,24 +1,19 @@
-#include "command.hpp"
 #include "kept_texts.hpp"
-#include "prompts.hpp"
+#include "writing.hpp"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <fstream>
-#include <map>
-#include <memory>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/comm/output_lock.hpp>
 #include <galapagos/comm/phase_report.hpp>
-#include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/signals.hpp>
 #include <galapagos/core/stop_rule.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/core/utf8.hpp>
-#include <galapagos/io/chat_template.hpp>
-#include <galapagos/io/continued_text.hpp>
 #include <galapagos/io/end_ids.hpp>
 #include <galapagos/model/generation.hpp>
 
@@ -89,25 +84,6 @@ void check_generate(const Asked<GenerateRequest>& asked) {
                        "give a --temperature above 0, or leave it out");
 }
 
-bool has_tokenizer(const std::filesystem::path& folder) {
-  return std::filesystem::exists(folder / "tokenizer.json") ||
-         std::filesystem::exists(folder / "tokenizer.model");
-}
-
-std::int32_t bos_of(const GenerateRequest& request, const HfConfig& config, const Tokenizer* tokenizer) {
-  std::optional<std::int32_t> bos;
-  if (tokenizer != nullptr) bos = tokenizer->bos_id();
-  if (!bos && config.bos_id) bos = static_cast<std::int32_t>(*config.bos_id);
-  if (bos && *bos < config.vocab_size) return *bos;
-  if (bos) {
-    throw InputError(
-        fmt::format("the BOS token has the id {}, and the model {} ids", *bos, config.vocab_size),
-        request.model.string(), "use the tokenizer of this model");
-  }
-  throw UsageError("the model names no BOS token", request.samples > 0 ? "--samples" : "--add-bos",
-                   request.samples > 0 ? "give --prompts" : "leave it out");
-}
-
 /// InputError where there is something that is not to be replaced.
 void check_output(const GenerateRequest& request) {
   std::vector<std::filesystem::path> inputs;
@@ -126,121 +102,8 @@ void check_output(const GenerateRequest& request) {
                      "choose another --output");
 }
 
-/// What text there is, and what is asked to be written behind it.
-struct Writing {
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::unique_ptr<TextDecoder> decoder;  // null without a tokenizer
-  std::unique_ptr<TextDecoder> watched;  // with special tokens, at which a text may be to end, too
-  std::optional<InputError> refused;     // why there is no tokenizer though the model has one
-  Prompts prompts;
-
-  /// That of a model's folder, where there is one that can be read; prompts of ids need none.
-  void find_tokenizer(const GenerateRequest& request) {
-    if (!has_tokenizer(request.model)) return;
-    try {
-      auto found = Tokenizer::load(request.model);
-      decoder = found->decoder(request.keep_special);
-      watched = found->decoder(true);
-      tokenizer = std::move(found);
-    } catch (const InputError& error) {
-      decoder.reset();
-      refused = error;
-    }
-  }
-
-  ContinuedText behind(std::size_t prompt) const {
-    return {*decoder, prompts.ids[prompt], prompts.stop[prompt]};
-  }
-  ContinuedText watch(std::size_t prompt) const {
-    return {*watched, prompts.ids[prompt], prompts.stop[prompt]};
-  }
-};
-
-Writing read_writing(const GenerateRequest& request, const HfConfig& config) {
-  Writing writing;
-  writing.find_tokenizer(request);
-  const Tokenizer* tokenizer = writing.tokenizer.get();
-  PromptRules rules{config,       tokenizer,    writing.refused,       std::nullopt,
-                    request.text, request.stop, request.how.new_tokens};
-  if (request.add_bos || request.samples > 0) rules.bos = bos_of(request, config, tokenizer);
-  if (tokenizer != nullptr && request.prompts) {
-    rules.text.chat = load_chat_template(request.model, request.text.chat_template, *tokenizer);
-  } else if (tokenizer == nullptr && !request.stop.empty()) {
-    if (writing.refused) throw InputError(*writing.refused);
-    throw UsageError("the model has no tokenizer, so that it writes no words", "--stop", "leave it out");
-  }
-  if (request.prompts) {
-    writing.prompts = read_prompts(*request.prompts, rules);
-  } else {
-    for (std::int64_t i = 0; i < request.samples; ++i)
-      writing.prompts.add({*rules.bos}, request.stop, request.how.new_tokens);
-  }
-  return writing;
-}
-
-/// What decides the texts, but for the rounding of products.
-Json identity_of(const NamedModel& model, const Writing& writing, const GenerationOptions& how) {
-  const Sampling& sampling = how.sampling;
-  Hash64 prompts, levels;
-  for (std::size_t i = 0; i < writing.prompts.ids.size(); ++i) {
-    const auto& ids = writing.prompts.ids[i];
-    prompts.add(ids.size()).add(std::as_bytes(std::span(ids)));
-    prompts.add(static_cast<std::uint64_t>(writing.prompts.limits[i]));
-    for (const std::string& word : writing.prompts.stop[i]) prompts.add(word.size()).add(word);
-  }
-  for (std::size_t i = 0; i < model.assignment.size(); ++i) {
-    const auto& kept = model.space.modules[i].kept[static_cast<std::size_t>(model.assignment[i])];
-    levels.add(kept.size()).add(std::as_bytes(std::span(kept)));
-  }
-  Json json;
-  json["model"] = hex64(model.checkpoint->fingerprint());
-  if (model.database) {
-    json["assignment"] = hex64(levels.value());
-    json["database-calibration"] = model.database->header().calibration_fingerprint;
-    json["database-compensate"] = model.database->header().compensation;
-  }
-  json["precision"] = name_of(model.precision);
-  json["prompts"] = hex64(prompts.value());
-  json["texts"] = writing.prompts.ids.size();
-  json["ends"] = how.end_ids;
-  json["temperature"] = sampling.temperature;
-  if (sampling.greedy()) return json;
-  json["top-k"] = sampling.top_k;
-  json["top-p"] = sampling.top_p;
-  json["seed"] = sampling.seed;
-  return json;
-}
-
-std::string lines_of(const Writing& writing, const std::vector<GeneratedText>& texts) {
-  std::string lines;
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    Json line;
-    line["index"] = i;
-    line["ids"] = texts[i].ids;
-    if (writing.decoder) {
-      ContinuedText text = writing.behind(i);
-      for (const std::int32_t id : texts[i].ids) text.push(id);
-      line["text"] = text.text();
-    }
-    line["stop"] = name_of(texts[i].reason);
-    lines += line.dump() + "\n";
-  }
-  return lines;
-}
-
 double per_second(std::int64_t tokens, double seconds) {
   return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
-}
-
-/// Says whether words end the texts of the prompts that this replica has.
-TextWatch watch_for(const Writing& writing) {
-  auto watched = std::make_shared<std::map<std::size_t, ContinuedText>>();
-  return [&writing, watched](std::size_t prompt, std::int32_t id) {
-    if (!writing.decoder || writing.prompts.stop[prompt].empty()) return false;
-    auto text = watched->find(prompt);
-    if (text == watched->end()) text = watched->emplace(prompt, writing.watch(prompt)).first;
-    return text->second.push(id);
-  };
 }
 
 GenerationOptions generation_options(const Communicator& world, const ops::Context& context,
@@ -268,8 +131,9 @@ void generate(const Communicator& world, const std::vector<std::string>& words) 
   agree(world, [&] { check_generate(asked); });
   std::optional<OutputLock> lock;
   agree_at_root(world, [&] {
-    check_output(request);
+    check_folder(request.output);
     lock.emplace(request.output);
+    check_output(request);
   });
   const ops::Context context = make_context(world, request);
   PhaseTimes times;
@@ -278,21 +142,20 @@ void generate(const Communicator& world, const std::vector<std::string>& words) 
       open_model(world, request.model, request.database, request.assignment, request.precision);
   const Writing writing = agree_on(world, [&] { return read_writing(request, model->config); });
   GenerationOptions how = generation_options(world, context, request, model->config, writing.prompts);
-  KeptTexts kept(request.output);
-  std::map<std::size_t, GeneratedText> before;  // on the root, by prompts
+  const KeptTexts kept(request.output);
+  EarlierTexts earlier;  // on the root
   how.written.resize(writing.prompts.ids.size());
   agree_at_root(world, [&] {
-    before = kept.open(identity_of(*model, writing, how), how.written.size(), model->config.vocab_size,
-                       request.resume, request.fresh);
-    for (const auto& [prompt, text] : before) how.written[prompt] = 1;
+    earlier = kept.open(identity_of(*model, writing, how), how.written.size(), model->config.vocab_size,
+                        request.resume, request.fresh);
+    if (request.fresh) std::filesystem::remove(request.output);
+    for (const auto& [prompt, text] : earlier.texts) how.written[prompt] = 1;
   });
   world.broadcast(how.written);
-  TextFile ended(kept.file(world.broadcast_value(kept.first_file()) + world.rank()));
-  how.keep = [&](std::size_t prompt, const GeneratedText& text) { ended.add(prompt, text); };
-  how.look = [&] {
-    if (!rule.holds()) return;
-    throw StoppedEarly("stopped; the texts that have ended are kept", kept.folder().string(), go_on);
-  };
+  std::optional<TextFile> file(std::in_place,
+                               kept.file(world.broadcast_value(earlier.next_file) + world.rank()));
+  how.keep = [&](std::size_t prompt, const GeneratedText& text) { file->add(prompt, text); };
+  how.stops = [&] { return rule.holds(); };
   const ReplicaGrid grid(world, request.shards);
   const ModelSource source =
       agree_on(world, [&] { return model->source(context, grid.shard(), request.shards); });
@@ -300,12 +163,14 @@ void generate(const Communicator& world, const std::vector<std::string>& words) 
     log_warning("the output has ids and no text, as the tokenizer is not read: {}", writing.refused->what());
   phase.emplace(&times, "generating");
   GenerationSpeed speed;
-  std::vector<GeneratedText> texts =
-      galapagos::generate(grid, context, source, writing.prompts.ids, how, watch_for(writing), &speed);
+  std::vector<GeneratedText> texts(how.written.size());
+  if (std::ranges::count(how.written, 0) > 0)
+    texts = galapagos::generate(grid, context, source, writing.prompts.ids, how, watch_for(writing), &speed);
+  file.reset();  // before it is removed
   phase.reset();
   report_run(world, times);
   agree_at_root(world, [&] {
-    for (auto& [prompt, text] : before) texts[prompt] = std::move(text);
+    for (auto& [prompt, text] : earlier.texts) texts[prompt] = std::move(text);
     kept.publish(lines_of(writing, texts));
     log_info("{}: {} texts; {} tokens read at {:.1f} tokens/s, {} written at {:.1f} tokens/s",
              request.output.string(), texts.size(),

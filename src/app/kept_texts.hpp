@@ -30,28 +30,30 @@ class TextFile {
   std::uint64_t size_ = 0;
 };
 
+/// What earlier runs have kept.
+struct EarlierTexts {
+  std::map<std::size_t, GeneratedText> texts;  ///< by their prompts
+  std::int64_t next_file = 0;                  ///< the number of the first TextFile of this run
+};
+
 /// Where `generate` keeps what it has written until it has written all: the folder OUT.part, with what
-/// decides the texts in run.json and a TextFile of each writer of each run.
+/// decides the texts in run.json and a TextFile of each writer of each run. One rank of a run opens and
+/// publishes.
 class KeptTexts {
  public:
   explicit KeptTexts(const std::filesystem::path& output);
 
-  /// For one rank of a run: makes the folder where there is none, and reads the texts that are there, by
-  /// their prompts. `identity`: what decides them. InputError where they are another run's or --resume says
-  /// no.
-  std::map<std::size_t, GeneratedText> open(const Json& identity, std::size_t prompts,
-                                            std::int64_t vocabulary, Resume resume, bool fresh);
-  /// The number of the first TextFile of this run.
-  std::int64_t first_file() const { return first_file_; }
+  /// Makes the folder where there is none, and reads the texts that are there. `identity`: what decides them.
+  /// InputError where they are another run's, --resume says no, or the folder holds something else.
+  EarlierTexts open(const Json& identity, std::size_t prompts, std::int64_t vocabulary, Resume resume,
+                    bool fresh) const;
   std::filesystem::path file(std::int64_t number) const;
-  const std::filesystem::path& folder() const { return folder_; }
 
-  /// For the same rank: gives `lines` the name of the output, and removes the folder.
+  /// Gives `lines` the name of the output, and removes the folder.
   void publish(const std::string& lines) const;
 
  private:
   std::filesystem::path output_, folder_;
-  std::int64_t first_file_ = 0;
 };
 
 }  // namespace galapagos::app

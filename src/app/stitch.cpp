@@ -64,7 +64,7 @@ void stitch(const Communicator& world, const std::vector<std::string>& words) {
     return read;
   });
   std::optional<OutputLock> lock;
-  agree_at_root(world, [&] { lock.emplace(options.output); });
+  agree_at_root(world, [&] { lock.emplace(options.output, true); });
   const ops::Context context = options.refit ? make_context(world, request) : ops::Context();
   if (options.refit) options.refit->make_collectives = hessian_collectives_for(context, request);
   const auto model = open_model(world, request.model, request.database, request.assignment, std::nullopt);

@@ -1,6 +1,7 @@
 #include "writer.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <fmt/format.h>
 #include <optional>
 
@@ -8,6 +9,7 @@
 #include <galapagos/comm/failure_board.hpp>
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/progress.hpp>
+#include <galapagos/core/resume.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/model/generation.hpp>
 #include <galapagos/model/stage.hpp>
@@ -64,6 +66,28 @@ std::vector<GeneratedText> bring_together(const ReplicaGrid& grid, const Prompts
     }
   }
   return texts;
+}
+
+/// What a rank has to say behind a step; of a replica's the greatest counts.
+enum class Report : std::int64_t { fine, stop, no_numbers };
+
+/// Collective over the shards, each of which has its own slice of the logits, and may be the one that a
+/// signal reaches.
+Report report_of(const Shards& shards, const CachedModel& model, const GenerationOptions& options) {
+  Report report = Report::fine;
+  if (options.stops && options.stops()) report = Report::stop;
+  if (!model.finite()) report = Report::no_numbers;
+  if (shards.alone()) return report;
+  return static_cast<Report>(shards.ranks().max(static_cast<std::int64_t>(report)));
+}
+
+void check(Report report) {
+  if (report == Report::no_numbers) {
+    throw NumericalError("activations became NaN or infinite", "generation",
+                         "check the checkpoint, or use --precision fp32");
+  }
+  if (report == Report::stop)
+    throw StoppedEarly("stopped; the texts that have ended are kept", "generation", go_on);
 }
 
 GenerationSpeed speed_of_all(const ReplicaGrid& grid, GenerationSpeed mine) {
@@ -124,16 +148,12 @@ std::vector<GeneratedText> generate(const ReplicaGrid& grid, const ops::Context&
   Progress progress("texts", std::ssize(mine));
   const Stopwatch clock;
   while (!writer.done() && !shards.root_says(board.failed())) {
-    shards.run([&] { writer.compute(); });
-    if (shards.is_root()) {  // all shards have the same states
-      board.attempt([&] {
-        if (!model->finite()) {
-          throw NumericalError("activations became NaN or infinite", "generation",
-                               "check the checkpoint, or use --precision fp32");
-        }
-        if (options.look) options.look();
-      });
-    }
+    Report report = Report::fine;
+    shards.run([&] {
+      writer.compute();
+      report = report_of(shards, *model, options);
+    });
+    if (shards.is_root()) board.attempt([&] { check(report); });
     if (shards.root_says(board.failed())) break;
     std::vector<std::size_t> ended;
     shards.run([&] { ended = writer.choose(); });
@@ -141,9 +161,13 @@ std::vector<GeneratedText> generate(const ReplicaGrid& grid, const ops::Context&
     const auto tokens = static_cast<double>(writer.speed().new_tokens);
     progress.advance(std::ssize(ended), fmt::format("{:.1f} tokens/s", tokens / clock.seconds()));
     if (!shards.is_root() || !options.keep) continue;
-    board.attempt([&] {
+    std::exception_ptr failure;
+    try {  // also where another replica has failed: these texts are there
       for (const std::size_t which : ended) options.keep(mine[which], writer.written()[which]);
-    });
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    if (failure) board.attempt([&] { std::rethrow_exception(failure); });
   }
   board.settle();
   if (speed != nullptr) *speed = speed_of_all(grid, writer.speed());

@@ -1,6 +1,8 @@
 #include "generate_command.hpp"
 
 #include <algorithm>
+#include <csignal>
+#include <unistd.h>
 
 using namespace galapagos;
 using test::lines_of;
@@ -37,22 +39,35 @@ std::size_t kept_texts(const fs::path& folder) {
 
 }  // namespace
 
-TEST_CASE("a generation whose time is up goes on with the texts that are missing", "[app]") {
+TEST_CASE("a generation that is told to stop goes on with the texts that are missing", "[app]") {
   const test::TemporaryFolder folder;
-  const fs::path output = folder / "texts.jsonl";
-  const Words words = {"--samples",        "1000000", "--temperature",  "1",
-                       "--max-new-tokens", "8",       "--max-walltime", "2"};
+  const fs::path output = folder / "texts.jsonl", kept = kept_of(output);
+  const Words words = {"--samples", "1000000", "--temperature", "1", "--max-new-tokens", "8"};
   std::size_t before = 0;
   for (const int ranks : {1, 2}) {
-    const test::Ended ended = run(ranks, output, words);
+    CAPTURE(ranks);
+    bool told = false;
+    const auto tell_one = [&] {  // the last rank, once another text has ended
+      if (told || kept_texts(kept) <= before) return false;
+      ::kill(test::ranks_under(::getpid()).back(), ranks == 1 ? SIGUSR2 : SIGTERM);
+      told = true;
+      return false;
+    };
+    const test::Ended ended =
+        run_galapagos(ranks,
+                      test::generate_words(test::data_file("models/llama3_tiny"), output,
+                                           with(words, {"--shards", std::to_string(ranks)})),
+                      120, tell_one);
     INFO(ended.errors);
     CHECK(ended.code == 75);
     CHECK(test::count_lines(ended.errors, "the texts that have ended are kept") == 1);
     CHECK(test::count_lines(ended.errors, "goes on from") == (ranks == 1 ? 0 : 1));
     CHECK_FALSE(fs::exists(output));
-    CHECK(kept_texts(kept_of(output)) > before);
-    before = kept_texts(kept_of(output));
+    CHECK(kept_texts(kept) > before);
+    before = kept_texts(kept);
   }
+  const test::Ended late = run(1, output, with(words, {"--max-walltime", "1"}));
+  CHECK(late.code == 75);
 }
 
 TEST_CASE("a generation that was killed ends with the texts of one that was not", "[app]") {
@@ -93,7 +108,13 @@ TEST_CASE("a generation that was killed ends with the texts of one that was not"
   lines[599] = whole[599];
   CHECK(lines == whole);
 
-  CHECK(run(1, output, with(words, {"--resume", "yes"})).code == 3);  // nothing to go on with
-  CHECK(run(1, folder / "fresh.jsonl", with(words, {"--fresh"})).code == 0);
-  CHECK(lines_of(folder / "fresh.jsonl") == whole);
+  // What is left where a run was killed as it removed the folder, and a folder of somebody else.
+  const fs::path fresh = folder / "fresh.jsonl";
+  fs::remove(kept_of(fresh) / "run.json");
+  CHECK(run(1, fresh, with(words, {"--resume", "yes"})).code == 3);  // nothing to go on with
+  test::write_text(kept_of(fresh) / "notes.txt", "mine");
+  CHECK(run(1, fresh, with(words, {"--fresh"})).code == 3);
+  fs::remove(kept_of(fresh) / "notes.txt");
+  CHECK(run(1, fresh, with(words, {"--fresh"})).code == 0);
+  CHECK(lines_of(fresh) == whole);
 }

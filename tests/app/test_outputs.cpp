@@ -18,19 +18,19 @@ const fs::path& model() {
   return folder;
 }
 
-/// A model all of whose weights are numbers and none of whose logits is: those of the last norm are too
-/// large.
-void write_broken_model(const fs::path& folder) {
+/// A model all of whose weights are numbers, some of a tensor, its last `bytes_changed`, too large for logits
+/// to be.
+void write_broken_model(const fs::path& folder, const char* tensor, std::uint64_t bytes_changed) {
   fs::copy(model(), folder);
   const fs::path file = folder / "model.safetensors";
   std::string bytes = read_file(file);
   std::uint64_t length = 0;
   std::memcpy(&length, bytes.data(), sizeof length);
   const Json header = parse_json(bytes.substr(8, length), file.string());
-  const Json& norm = header.at("model.norm.weight");
-  REQUIRE(norm.at("dtype") == "BF16");
-  for (auto at = norm.at("data_offsets").at(0).get<std::uint64_t>();
-       at < norm.at("data_offsets").at(1).get<std::uint64_t>(); at += 2) {
+  const Json& entry = header.at(tensor);
+  REQUIRE(entry.at("dtype") == "BF16");
+  const auto end = entry.at("data_offsets").at(1).get<std::uint64_t>();
+  for (std::uint64_t at = end - bytes_changed; at < end; at += 2) {
     bytes[8 + length + at] = 0x60;
     bytes[8 + length + at + 1] = 0x7f;  // 3e38
   }
@@ -91,7 +91,7 @@ TEST_CASE("what is there is not replaced by what a command writes, but for texts
 
 TEST_CASE("logits that are no numbers are an error", "[app]") {
   const test::TemporaryFolder folder;
-  write_broken_model(folder / "broken");
+  write_broken_model(folder / "broken", "model.norm.weight", 128);
   test::write_text(folder / "requests.jsonl", "{\"context\": [1], \"continuation\": [2]}\n");
   const std::string broken = (folder / "broken").string();
   const std::vector<Words> commands = {
@@ -106,6 +106,15 @@ TEST_CASE("logits that are no numbers are an error", "[app]") {
   test::check_refused(refusals);
   CHECK_FALSE(fs::exists(folder / "texts.jsonl"));
   CHECK_FALSE(fs::exists(folder / "scores.jsonl"));
+
+  write_broken_model(folder / "last", "lm_head.weight", 128);  // one id, of the last shard alone
+  for (const char* shards : {"1", "2"}) {
+    const test::Ended ended = run_galapagos(
+        2, test::generate_words(folder / "last", folder / "texts.jsonl",
+                                {"--samples", "2", "--max-new-tokens", "3", "--shards", shards, "--fresh"}));
+    CHECK(ended.code == 5);
+    CHECK(test::count_lines(ended.errors, "NaN or infinite") == 1);
+  }
 }
 
 TEST_CASE("a result that cannot be printed is an error", "[app]") {

@@ -117,15 +117,16 @@ def evaluate(model, name, folder):
 
 
 def first_difference(ours, theirs, until, decode):
-    """The place where ids differ, or None; `hf` may write on behind a stop word in a batch."""
+    """The place where ids differ, or None; `hf` alone may write on behind a stop word, as it does in a batch."""
     for place, (a, b) in enumerate(zip(ours, theirs)):
         if a != b:
             return place
     if len(ours) == len(theirs):
         return None
-    longer, shared = max(ours, theirs, key=len), min(len(ours), len(theirs))
-    ended = any(word in decode(longer[:shared], skip_special_tokens=False) for word in until)
-    return None if ended else shared
+    if len(ours) > len(theirs):
+        return len(theirs)
+    ended = any(word in decode(ours, skip_special_tokens=False) for word in until)
+    return None if ended else len(ours)
 
 
 def compare(ours, theirs, until, eos):
@@ -153,8 +154,8 @@ def compare(ours, theirs, until, eos):
 
 def in_two_steps(arguments, folder, name):
     """The results of a task whose texts are written by the program alone, from the adapter's command line."""
-    adapter, prompts, texts = ROOT / "tools/lm_eval_galapagos.py", folder / "prompts.jsonl", folder / "texts.jsonl"
-    output = folder / "results"
+    adapter, output = ROOT / "tools/lm_eval_galapagos.py", folder / f"results.{name}"
+    prompts, texts = folder / f"prompts.{name}.jsonl", folder / f"texts.{name}.jsonl"
     rest = ["--", "--tasks", name, "--include_path", folder, "--output_path", output, "--log_samples"]
     steps = [[sys.executable, adapter, "--model", arguments.folder, "--write-prompts", prompts, *rest],
              [arguments.galapagos, "generate", "--model", arguments.folder, "--prompts", prompts, "--output", texts,
@@ -198,9 +199,10 @@ def main():
                 print(f"{task:6} batch {batch:3}: {len(texts)} answers, {same} tokens alike, exact_match {score:.3f} and "
                       f"{right:.3f}  {'; '.join(faults) or 'ok'}", flush=True)
                 failed |= bool(faults)
-        apart = in_two_steps(arguments, folder, task) != texts
-        print(f"{task:6} in two steps: {'other texts' if apart else 'ok'}")
-    sys.exit(1 if failed or apart else 0)
+            apart = in_two_steps(arguments, folder, task) != texts
+            print(f"{task:6} in two steps: {'other texts' if apart else 'ok'}", flush=True)
+            failed |= apart
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

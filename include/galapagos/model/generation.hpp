@@ -24,7 +24,7 @@ std::uint64_t generation_bytes(const ModelSource& source, const CacheExtents& ex
 /// order, on the root; nothing where options.written says so. Prompts are dealt to the replicas; a text that
 /// ends makes room for the next. Which tokens come depends neither on the ranks nor on the batch, nor on
 /// which texts are there already, but for the rounding of products. ResourceError where a rank's memory does
-/// not do, NumericalError where the model computes no numbers.
+/// not do, NumericalError where the model computes no numbers, StoppedEarly where options.stops says so.
 std::vector<GeneratedText> generate(const ReplicaGrid& grid, const ops::Context& context,
                                     const ModelSource& source,
                                     const std::vector<std::vector<std::int32_t>>& prompts,

@@ -23,8 +23,6 @@ struct GeneratedText {
   StopReason reason = StopReason::length;
 };
 
-/// The functions are called on one rank of each replica; where one of them throws, all ranks end as agree()
-/// does.
 struct GenerationOptions {
   Sampling sampling;
   std::int64_t new_tokens = 256;     ///< of each text at most
@@ -35,9 +33,11 @@ struct GenerationOptions {
   std::vector<std::int32_t> end_ids;
   std::uint64_t memory_limit = 0;  ///< bytes a rank may use; 0: its share of what the node has free
   MakeCollectives make_collectives = make_mpi_collectives;
-  std::vector<char> written;   ///< of each prompt, 1 where its text is there already; empty: of none
-  std::function<void()> look;  ///< between any two tokens; what it throws ends the run
-  std::function<void(std::size_t prompt, const GeneratedText& text)> keep;  ///< of each text that has ended
+  std::vector<char> written;  ///< of each prompt, 1 where its text is there already; empty: of none
+  /// Asked on every rank between any two tokens: whether all are to end before everything is written.
+  std::function<bool()> stops;
+  /// Given each text that has ended, on one rank of its replica; all ranks agree on what it throws.
+  std::function<void(std::size_t prompt, const GeneratedText& text)> keep;
 
   std::int64_t limit(std::size_t prompt) const { return limits.empty() ? new_tokens : limits[prompt]; }
 };
