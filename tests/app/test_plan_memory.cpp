@@ -154,10 +154,10 @@ TEST_CASE("planned and measured memory of generating", "[plan]") {
     const Words generating = {"--samples",        "8",   "--batch",  "4",
                               "--max-new-tokens", "200", "--shards", std::to_string(shards)};
     const Json json = plan(model, joined({{"generate"}, generating}), shards);
-    const Held held = measure(
-        shards,
-        joined({{"generate", "--model", model.path(), "--output", model.file("g.jsonl"), "--threads", "1"},
-                generating}));
+    const Held held =
+        measure(shards, joined({{"generate", "--model", model.path(), "--output",
+                                 model.file("g" + std::to_string(shards) + ".jsonl"), "--threads", "1"},
+                                generating}));
     compare_tensors("generate, shards: " + std::to_string(shards), bytes(json, "/generate/memory/total"),
                     held, 0.85);
   }
