@@ -47,14 +47,12 @@ void bind(Options& list, PruneRequest& request) {
 
 /// Parameters in all of what the stages leave.
 std::vector<std::int64_t> sizes_of_stages(const HfConfig& config, const PruneRequest& request) {
-  const std::int64_t fixed = parameters_outside_layers(config);
+  const std::int64_t fixed = fixed_parameters(config);
   std::int64_t prunable = 0;
-  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-    for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
-      std::vector<std::int64_t> all(static_cast<std::size_t>(module_columns(config, {layer, kind})));
-      std::iota(all.begin(), all.end(), 0);
-      prunable += parameters_of_module(config, {layer, kind}, all);
-    }
+  for (const ModuleId& module : modules_of(config)) {
+    std::vector<std::int64_t> all(static_cast<std::size_t>(module_columns(config, module)));
+    std::iota(all.begin(), all.end(), 0);
+    prunable += parameters_of_module(config, module, all);
   }
   const SizeTarget& target = request.target;
   if (target.parameters && (*target.parameters < fixed || *target.parameters >= fixed + prunable)) {

@@ -10,6 +10,7 @@ std::uint64_t BuiltModule::bytes() const {
   };
   add(attention);
   add(ffn);
+  if (expert) add(*expert);
   return sum;
 }
 
@@ -18,22 +19,29 @@ BuiltModule build_module(const ops::Context& context, const SpacePart& part, std
                          const ReadLevelRows& read) {
   BuiltModule built;
   const auto at = static_cast<std::size_t>(level);
-  if (!part.present[module][at]) return built;
   const ModuleChoices& choices = part.space.modules[module];
+  if (choices.gone[at]) return built;
   const std::vector<std::int64_t>& kept = choices.kept[at];
   const HfConfig& config = part.model.config;
   const bool attention = choices.id.kind == ModuleKind::attention;
+  const ExpertWeights* expert = choices.id.expert == no_expert
+                                    ? nullptr
+                                    : layer.ffn.experts[static_cast<std::size_t>(choices.id.expert)].get();
   const bool verified = part.verifies(module, level);
   OwnedTensor weight;
   if (verified || !kept.empty()) {
     const std::int64_t count = std::ssize(kept);
     const std::span<const std::byte> words = read(part.first_kept[module][at], count, verified);
-    const std::int64_t width = attention || !build.padded ? count : padded_columns(count, layer.ffn.columns);
+    const std::int64_t dense = expert != nullptr ? expert->columns : layer.ffn.columns;
+    const std::int64_t width = attention || !build.padded ? count : padded_columns(count, dense);
     if (count > 0)
       weight = level_weight(context, words, build.stored, build.precision, count, width, config.hidden_size);
   }
   if (attention) {
     built.attention = prune_attention(context, layer.attention, config.head_dim, kept, std::move(weight));
+  } else if (expert != nullptr) {
+    built.expert =
+        std::make_shared<ExpertWeights>(prune_expert(context, *expert, kept, std::move(weight)));
   } else {
     built.ffn = prune_ffn(context, layer.ffn, kept, std::move(weight));
   }

@@ -29,6 +29,7 @@ std::int64_t kv_heads_of_module(const HfConfig& config, const ModuleId& module,
 std::int64_t parameters_of_module(const HfConfig& config, const ModuleId& module,
                                   std::span<const std::int64_t> kept) {
   const auto columns = static_cast<std::int64_t>(kept.size());
+  if (module.expert != no_expert) return columns == 0 ? 0 : expert_parameters(config, columns);
   if (module.kind == ModuleKind::ffn) return ffn_parameters(config, columns);
   return attention_parameters(config, columns / config.head_dim, kv_heads_of_module(config, module, kept));
 }
@@ -67,7 +68,20 @@ std::int64_t SearchSpace::parameters(const Assignment& assignment) const {
   for (std::size_t i = 0; i < modules.size(); ++i) {
     sum += modules[i].parameters[static_cast<std::size_t>(assignment[i])];
   }
+  // A mixture without experts has no norm.
+  for (std::size_t i = 0; i < modules.size();) {
+    bool gone = modules[i].id.expert != no_expert;
+    const std::size_t begin = i;
+    for (; i < modules.size() && part_begin(i) == begin; ++i)
+      gone = gone && modules[i].gone[static_cast<std::size_t>(assignment[i])];
+    if (gone) sum -= hidden_size;
+  }
   return sum;
+}
+
+std::size_t SearchSpace::part_begin(std::size_t at) const {
+  if (at >= modules.size() || modules[at].id.expert == no_expert) return at;
+  return at - static_cast<std::size_t>(modules[at].id.expert);
 }
 
 std::int64_t SearchSpace::dense_parameters() const {
@@ -96,7 +110,12 @@ std::vector<LayerShape> SearchSpace::shapes(const HfConfig& config, const Assign
     const ModuleId& id = modules[i].id;
     const auto& kept = modules[i].kept[static_cast<std::size_t>(assignment[i])];
     LayerShape& shape = shapes[static_cast<std::size_t>(id.layer)];
-    if (id.kind == ModuleKind::ffn) {
+    if (id.expert != no_expert) {
+      if (id.expert == 0) shape.columns = 0, shape.experts.clear();
+      shape.columns += static_cast<std::int64_t>(kept.size());
+      if (!modules[i].gone[static_cast<std::size_t>(assignment[i])])
+        shape.experts.push_back(static_cast<std::int64_t>(kept.size()));
+    } else if (id.kind == ModuleKind::ffn) {
       shape.columns = static_cast<std::int64_t>(kept.size());
     } else {
       KeptHeads heads = kept_heads(config.shape(id.layer).kv_of_head, config.head_dim, kept);
@@ -105,6 +124,13 @@ std::vector<LayerShape> SearchSpace::shapes(const HfConfig& config, const Assign
     }
   }
   return shapes;
+}
+
+std::int64_t fixed_parameters(const HfConfig& config) {
+  std::int64_t sum = parameters_outside_layers(config);
+  for (const LayerShape& shape : config.layer_shapes)
+    if (shape.mixture()) sum += config.hidden_size;
+  return sum;
 }
 
 SearchSpace load_space(const Communicator& comm, const DatabaseReader& database, const HfConfig& config,
@@ -130,7 +156,7 @@ SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_
                        std::span<const double> end_losses) {
   const HfConfig& config = header.config;
   SearchSpace space;
-  space.fixed_parameters = parameters_outside_layers(config);
+  space.fixed_parameters = fixed_parameters(config);
   space.first_stored = header.first_stored();
   space.hidden_size = config.hidden_size;
   space.head_dim = config.head_dim;
@@ -147,6 +173,7 @@ SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_
       choices.kept.push_back(kept_columns(header.layout(module), order, removed));
       choices.parameters.push_back(parameters_of_module(config, module, choices.kept.back()));
       choices.kv_heads.push_back(kv_heads_of_module(config, module, choices.kept.back()));
+      choices.gone.push_back(choices.kept.back().empty());
     }
     if (!end_losses.empty()) {
       choices.end_loss.assign(end_losses.begin(),

@@ -11,7 +11,8 @@ void add_costs(const ModuleId& id, const std::vector<std::int64_t>& kept, const 
                std::vector<LayerCosts>& costs) {
   LayerCosts& layer = costs[static_cast<std::size_t>(id.layer)];
   if (id.kind == ModuleKind::ffn) {
-    for (const std::int64_t column : kept) layer.columns[static_cast<std::size_t>(column)] += 1;
+    const std::int64_t first = first_column(config, id);
+    for (const std::int64_t column : kept) layer.columns[static_cast<std::size_t>(first + column)] += 1;
     return;
   }
   const std::vector<std::int32_t>& kv_of_head = config.shape(id.layer).kv_of_head;
@@ -53,20 +54,28 @@ std::vector<LayerCosts> costs_of_assignment(const SearchSpace& space, const HfCo
   return costs;
 }
 
+namespace {
+
+/// What a part of a layer has of a module's columns.
+Range columns_of(const HfConfig& config, const ModuleId& module, const LayerPart& part) {
+  if (module.kind == ModuleKind::attention)
+    return {part.heads.first * config.head_dim, part.heads.last * config.head_dim};
+  if (module.expert == no_expert) return part.columns;
+  return parts_of_experts(config.shape(module.layer), part.columns)[static_cast<std::size_t>(module.expert)];
+}
+
+}  // namespace
+
 SpacePart part_of_space(const SearchSpace& space, const HfConfig& config,
                         const std::vector<LayerCosts>& costs, int shard, int shards) {
-  SpacePart part{part_of_model(config, costs, shard, shards), space, {}, {}};
-  part.space.fixed_parameters = parameters_outside_layers(part.model.config);
+  SpacePart part{part_of_model(config, costs, shard, shards), space, {}};
+  part.space.fixed_parameters = fixed_parameters(part.model.config);
   for (ModuleChoices& module : part.space.modules) {
     const LayerPart& layer = part.model.layers[static_cast<std::size_t>(module.id.layer)];
-    const Range columns = module.id.kind == ModuleKind::ffn ? layer.columns
-                                                            : Range{layer.heads.first * config.head_dim,
-                                                                    layer.heads.last * config.head_dim};
+    const Range columns = columns_of(config, module.id, layer);
     std::vector<std::int64_t>& before = part.first_kept.emplace_back();
-    std::vector<bool>& present = part.present.emplace_back();
     for (std::size_t level = 0; level < module.kept.size(); ++level) {
       std::vector<std::int64_t>& kept = module.kept[level];
-      present.push_back(!kept.empty());
       const auto first = std::lower_bound(kept.begin(), kept.end(), columns.first);
       const auto last = std::lower_bound(first, kept.end(), columns.last);
       before.push_back(first - kept.begin());

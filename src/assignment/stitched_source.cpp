@@ -2,6 +2,7 @@
 
 #include <galapagos/assignment/built_module.hpp>
 #include <galapagos/assignment/stitched_source.hpp>
+#include <galapagos/pruning/pruned_module.hpp>
 
 namespace galapagos {
 
@@ -15,6 +16,7 @@ ModelSource stitched_source(const ops::Context& context, const Checkpoint& check
   source.layer = [&context, &database, &assignment, part, precision,
                   unpruned = source.layer](std::int64_t layer) {
     LayerWeights weights = unpruned(layer);
+    std::vector<std::shared_ptr<const ExpertWeights>> experts = weights.ffn.experts;
     for (std::size_t i = 0; i < part->space.modules.size(); ++i) {
       const ModuleId& module = part->space.modules[i].id;
       const std::int64_t level = assignment[i];
@@ -25,12 +27,15 @@ ModelSource stitched_source(const ops::Context& context, const Checkpoint& check
                        [&](std::int64_t first, std::int64_t count, bool verified) {
                          return database.read_level_rows(module, level, first, count, verified, words);
                        });
-      if (module.kind == ModuleKind::attention) {
+      if (module.expert != no_expert) {
+        experts[static_cast<std::size_t>(module.expert)] = std::move(built.expert);
+      } else if (module.kind == ModuleKind::attention) {
         weights.attention = std::move(built.attention);
       } else {
         weights.ffn = std::move(built.ffn);
       }
     }
+    if (experts != weights.ffn.experts) weights.ffn = with_experts(context, weights.ffn, std::move(experts));
     return weights;
   };
   return source;

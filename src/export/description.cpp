@@ -1,5 +1,6 @@
 #include "description.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -13,6 +14,8 @@ namespace {
 /// What a layer of the parent was made of, in the numbering of the model that was never pruned.
 struct Origins {
   std::vector<std::int64_t> heads, kv_heads, columns;
+  std::vector<std::int64_t> experts;                       ///< of a mixture
+  std::vector<std::vector<std::int64_t>> expert_columns;  ///< of each
 };
 
 std::vector<std::int64_t> counted(std::int64_t count) {
@@ -28,7 +31,9 @@ std::vector<Origins> origins_of(const std::filesystem::path& parent, const HfCon
   const Json before = pruned_before ? read_json(path) : Json();
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     const LayerShape& shape = config.shape(layer);
-    Origins origin{counted(shape.heads()), counted(shape.kv_heads), counted(shape.columns)};
+    Origins origin{counted(shape.heads()), counted(shape.kv_heads),
+                   counted(shape.mixture() ? 0 : shape.columns), counted(std::ssize(shape.experts)), {}};
+    for (const std::int64_t columns : shape.experts) origin.expert_columns.push_back(counted(columns));
     if (pruned_before && config.pruned()) {
       origin = {};
       try {
@@ -40,12 +45,18 @@ std::vector<Origins> origins_of(const std::filesystem::path& parent, const HfCon
           for (const Json& head : group.at("heads")) origin.heads.push_back(head.get<std::int64_t>());
         }
         for (const Json& column : old.at("ffn")) origin.columns.push_back(column.get<std::int64_t>());
+        for (const Json& expert : old.value("experts", Json::array())) {
+          origin.experts.push_back(expert.at("expert").get<std::int64_t>());
+          origin.expert_columns.push_back(expert.at("columns").get<std::vector<std::int64_t>>());
+        }
       } catch (const Json::exception&) {
         origin.heads.clear();
       }
       const bool fits = static_cast<std::int64_t>(origin.heads.size()) == shape.heads() &&
                         static_cast<std::int64_t>(origin.kv_heads.size()) == shape.kv_heads &&
-                        static_cast<std::int64_t>(origin.columns.size()) == shape.columns;
+                        std::ssize(origin.columns) == (shape.mixture() ? 0 : shape.columns) &&
+                        std::ranges::equal(origin.expert_columns, shape.experts, {},
+                                           [](const auto& columns) { return std::ssize(columns); });
       if (!fits) {
         throw InputError("does not fit config.json", path.string(), "remove it, or export that model again");
       }
@@ -74,7 +85,8 @@ Json attention_groups(const KeptHeads& kept, const Origins& origin) {
 Json kept_layers(const HfConfig& config, const std::vector<Origins>& origins, const SearchSpace& space,
                  const Assignment& assignment) {
   std::vector<Json> attention(static_cast<std::size_t>(config.layers), Json::array()),
-      ffn(static_cast<std::size_t>(config.layers), Json::array());
+      ffn(static_cast<std::size_t>(config.layers), Json::array()),
+      experts(static_cast<std::size_t>(config.layers), Json::array());
   for (std::size_t i = 0; i < space.modules.size(); ++i) {
     const ModuleId& id = space.modules[i].id;
     const auto at = static_cast<std::size_t>(id.layer);
@@ -82,6 +94,13 @@ Json kept_layers(const HfConfig& config, const std::vector<Origins>& origins, co
     if (id.kind == ModuleKind::attention) {
       attention[at] =
           attention_groups(kept_heads(config.shape(id.layer).kv_of_head, config.head_dim, kept), origins[at]);
+    } else if (id.expert != no_expert) {
+      if (kept.empty()) continue;
+      const auto expert = static_cast<std::size_t>(id.expert);
+      Json columns = Json::array();
+      for (const std::int64_t column : kept)
+        columns.push_back(origins[at].expert_columns[expert][static_cast<std::size_t>(column)]);
+      experts[at].push_back({{"expert", origins[at].experts[expert]}, {"columns", std::move(columns)}});
     } else {
       for (const std::int64_t column : kept) {
         ffn[at].push_back(origins[at].columns[static_cast<std::size_t>(column)]);
@@ -91,6 +110,7 @@ Json kept_layers(const HfConfig& config, const std::vector<Origins>& origins, co
   Json layers = Json::array();
   for (std::size_t layer = 0; layer < attention.size(); ++layer) {
     layers.push_back({{"attention", attention[layer]}, {"ffn", ffn[layer]}});
+    if (config.shape(static_cast<std::int64_t>(layer)).mixture()) layers.back()["experts"] = experts[layer];
   }
   return layers;
 }
@@ -109,6 +129,8 @@ Json pruning_description(const std::filesystem::path& parent, const HfConfig& co
                    {"kv_heads", config.kv_heads},
                    {"head_dim", config.head_dim},
                    {"columns", config.intermediate_size}};
+  if (config.mixture)
+    json["dense"]["experts"] = {{"count", config.mixture->experts}, {"columns", config.mixture->expert_size}};
   json["parameters"] = space.parameters(assignment);
   json["layers"] = kept_layers(config, origins, space, assignment);
   if (!format.smaller && config.pruned()) {

@@ -37,6 +37,7 @@ Json pruned_config(const HfConfig& parent, const std::vector<LayerShape>& shapes
     layers.push_back({{"kv_of_head", shape.kv_of_head},
                       {"num_key_value_heads", shape.kv_heads},
                       {"intermediate_size", shape.columns}});
+    if (shape.mixture()) layers.back()["experts"] = shape.experts;
   }
   json["pruned_layers"] = std::move(layers);
   return json;

@@ -200,7 +200,7 @@ std::vector<ExportedTensor> fitted(const ExportedModel& model, std::span<const L
     const LayerShape& shape = config.shape(layer);
     const LayerSources places(config, shape, fit);
     const auto fit_tensor = [&](const TensorSpec& spec, bool present, bool gone) {
-      if (!spec.present(config)) return;
+      if (!spec.present(config, shape)) return;
       const std::string name = layer_tensor_name(layer, spec.name);
       of_layers[name] = true;
       if (!present) return;

@@ -6,6 +6,7 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/io/fused_tensors.hpp>
+#include <galapagos/io/mixture_names.hpp>
 #include <galapagos/model/layer_tensors.hpp>
 
 namespace galapagos {
@@ -43,7 +44,8 @@ ExportedTensor one_of(const std::string& name, std::vector<ExportedTensor> parts
 
 }  // namespace
 
-std::vector<ExportedTensor> fused(std::vector<ExportedTensor> tensors, const HfConfig& config) {
+std::vector<ExportedTensor> as_stored(std::vector<ExportedTensor> tensors, const HfConfig& config) {
+  for (ExportedTensor& tensor : tensors) tensor.name = stored_expert_name(config, tensor.name);
   if (!config.fused) return tensors;
   std::map<std::string, std::size_t> places;
   for (std::size_t i = 0; i < tensors.size(); ++i) places[tensors[i].name] = i;

@@ -112,7 +112,7 @@ class SafetensorsExporter : public Exporter {
     reshaped_ = fitted(*model_, fits_);
     if (!reshape_->family) return;
     const Json config = reshape_->config(model_->config, fits_);
-    reshaped_ = fused(std::move(reshaped_), parse_hf_config(config, model_->parent.string()));
+    reshaped_ = as_stored(std::move(reshaped_), parse_hf_config(config, model_->parent.string()));
   }
 
   const std::vector<ExportedTensor>& tensors() const { return reshape_ ? reshaped_ : model_->tensors; }

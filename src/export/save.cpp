@@ -143,7 +143,7 @@ void save_model(const Communicator& comm, const ops::Context& context, const fs:
       for (const NamedTensor& parameter : parameters)
         model.tensors.push_back(planned_whole(context, parameter, dtype));
     }
-    model.tensors = fused(std::move(model.tensors), config);
+    model.tensors = as_stored(std::move(model.tensors), config);
     files = exporter->begin(model, shard_bytes);
     if (!comm.is_root()) return;
     model.texts = texts_of(parent, {"pruning.json", "assignment.txt"});
@@ -169,7 +169,7 @@ void save_changed(const Communicator& comm, const Checkpoint& parent, const HfCo
              std::copy(entry->data.begin(), entry->data.end(), out.begin());
            }});
     }
-    model.tensors = fused(std::move(model.tensors), config);
+    model.tensors = as_stored(std::move(model.tensors), config);
     files = exporter->begin(model, shard_bytes);
     if (comm.is_root())
       model.texts = texts_of(parent.folder(), {"config.json", "pruning.json", "assignment.txt"});

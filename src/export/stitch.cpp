@@ -131,7 +131,7 @@ void stitch(const Communicator& comm, const Checkpoint& checkpoint, const HfConf
                                      (options.output / "config.json").string());
       model.parent = checkpoint.folder();
       model.tensors = plan_tensors(checkpoint, config, levels, space, assignment, format);
-      if (format.family) model.tensors = fused(std::move(model.tensors), model.config);
+      if (format.family) model.tensors = as_stored(std::move(model.tensors), model.config);
       planned.files = planned.exporter->begin(model, options.shard_bytes);
     }
   });
@@ -178,12 +178,18 @@ void check_tensors(const Checkpoint& checkpoint, const HfConfig& config) {
     const Extents extents(config, config.shape(layer));
     const auto check_part = [&](const auto& table, bool there) {
       for (const auto& tensor : table) {
-        if (there && tensor.spec.present(config))
+        if (there && tensor.spec.present(config, config.shape(layer)))
           check(layer_tensor_name(layer, tensor.spec.name), tensor.spec, extents);
       }
     };
     check_part(layer_tensors::attention, config.shape(layer).heads() > 0);
     check_part(layer_tensors::feed_forward, config.shape(layer).columns > 0);
+    const std::vector<std::int64_t>& experts = config.shape(layer).experts;
+    for (std::size_t expert = 0; expert < experts.size(); ++expert) {
+      const Extents own = Extents::of_expert(config, {0, experts[expert]});
+      for (const auto& tensor : layer_tensors::expert)
+        check(layer_tensor_name(layer, static_cast<std::int64_t>(expert), tensor.spec.name), tensor.spec, own);
+    }
   }
 }
 
@@ -207,7 +213,7 @@ void convert_model(const Communicator& comm, const Checkpoint& checkpoint, const
                                             (options.output / "config.json").string());
       model.parent = checkpoint.folder();
       model.tensors = plan_tensors(checkpoint, config, {}, space, {}, format);
-      if (format.family && !back) model.tensors = fused(std::move(model.tensors), model.config);
+      if (format.family && !back) model.tensors = as_stored(std::move(model.tensors), model.config);
       planned.files = planned.exporter->begin(model, options.shard_bytes);
     }
   });

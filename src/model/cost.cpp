@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <galapagos/model/cost.hpp>
 
 namespace galapagos {
@@ -17,9 +19,17 @@ double ffn_operations(const HfConfig& config, std::int64_t columns) {
   return 6 * static_cast<double>(config.hidden_size) * static_cast<double>(columns);
 }
 
+double mixture_operations(const HfConfig& config, const LayerShape& shape) {
+  const std::int64_t experts = std::ssize(shape.experts);
+  const double share = static_cast<double>(std::min(config.mixture->experts_per_token, experts)) /
+                       static_cast<double>(experts);
+  return share * ffn_operations(config, shape.columns) +
+         2 * static_cast<double>(config.hidden_size * experts);
+}
+
 double layer_operations(const HfConfig& config, const LayerShape& shape, double seen) {
   return attention_operations(config, shape.heads(), shape.kv_heads, seen) +
-         ffn_operations(config, shape.columns);
+         (shape.mixture() ? mixture_operations(config, shape) : ffn_operations(config, shape.columns));
 }
 
 double logit_operations(const HfConfig& config) {

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <galapagos/model/family_rules.hpp>
 #include <galapagos/model/forward.hpp>
 #include <galapagos/ops/linear.hpp>
@@ -9,7 +11,10 @@ namespace {
 
 /// As the unpruned model, or a shard's part of it.
 LayerWidths widest(const HfConfig& config) {
-  return {config.heads, config.kv_heads, config.intermediate_size};
+  std::int64_t columns = config.intermediate_size;
+  if (config.mixture)
+    columns = std::max(columns, config.mixture->experts_per_token * config.mixture->expert_size);
+  return {config.heads, config.kv_heads, columns};
 }
 
 }  // namespace
@@ -58,7 +63,7 @@ LayerForward::LayerForward(const ops::Context& context, const HfConfig& config, 
 void LayerForward::run(const LayerWeights& weights, std::span<const std::int64_t> offsets,
                        const Tensor& hidden, const LayerTaps& taps) {
   attention(weights.attention, offsets, hidden, taps.attention_output);
-  feed_forward(weights.ffn, hidden, taps.ffn_output);
+  feed_forward(weights.ffn, hidden, taps.ffn_output, taps.expert_input, taps.expert_output);
 }
 
 void LayerForward::run(const LayerWeights& weights, const CachedLayer& cached, const Tensor& hidden) {
@@ -72,17 +77,12 @@ void LayerForward::attention(const AttentionWeights& weights, std::span<const st
 }
 
 void LayerForward::feed_forward(const FfnWeights& weights, const Tensor& hidden,
-                                const std::function<void(const Tensor& input)>& tap) {
+                                const std::function<void(const Tensor& input)>& tap,
+                                const ExpertTap& expert_tap, const ExpertTap& output_tap) {
   if (!weights.present()) return;
-  const Shape shape{hidden.rows(), weights.columns};
-  const Tensor gate = buffers_.gate->view(shape);
-  if (weights.columns > 0) {
-    steps_.gate_and_up(weights, hidden, buffers_);
-    steps_.activate(gate, buffers_.up->view(shape), gate);
-    if (tap) tap(gate);
-  }
-  steps_.add_product(gate, weights.down, weights.down_bias, weights.post_norm, hidden,
-                     buffers_.output_of_ffn(hidden.rows()));
+  steps_.gate_and_up(weights, hidden, buffers_);
+  const Tensor active = steps_.activate(weights, buffers_, hidden.rows(), buffers_.gate, tap, expert_tap);
+  steps_.add_ffn_output(weights, buffers_, active, hidden, output_tap);
 }
 
 OwnedTensor logits_scratch(const ops::Context& context, const HfConfig& config, std::int64_t tokens) {

@@ -44,14 +44,14 @@ LayerShape widest_shape(const HfConfig& config) {
   for (const LayerShape& shape : config.layer_shapes) {
     most.kv_heads = std::max(most.kv_heads, shape.kv_heads);
     if (shape.heads() > most.heads()) most.kv_of_head = shape.kv_of_head;
-    most.columns = std::max(most.columns, shape.columns);
+    most.columns = std::max(most.columns, ffn_width(config, shape));
   }
   return most;
 }
 
 LayerTape::LayerTape(const ops::Context& context, const HfConfig& config, const LayerShape& shape,
                      std::int64_t most_tokens)
-    : LayerBuffers(context, config, LayerWidths::of(shape), most_tokens, true),
+    : LayerBuffers(context, config, LayerWidths::of(config, shape), most_tokens, true),
       log_sums(matrix(context, most_tokens, shape.heads(), DType::f32)),
       between(matrix(context, most_tokens, config.hidden_size, DType::f32)) {}
 
@@ -83,8 +83,7 @@ void LayerPass::fill_tape(const LayerWeights& weights, std::span<const std::int6
   copy_values(hidden, rows(tape.between, tokens, config_.hidden_size));
   refill_tape(weights, tape, tokens);
   if (config_.features.post_norms && weights.ffn.present()) {
-    const Tensor active =
-        weights.ffn.columns > 0 ? activate(weights.ffn, tape, tokens) : rows(wide_, tokens, 0);
+    const Tensor active = steps_.activate(weights.ffn, tape, tokens, wide_);
     steps_.put_out(active, weights.ffn.down, weights.ffn.down_bias, tape.output_of_ffn(tokens));
   }
 }
@@ -93,19 +92,11 @@ void LayerPass::refill_tape(const LayerWeights& weights, const LayerTape& tape, 
   steps_.gate_and_up(weights.ffn, rows(tape.between, tokens, config_.hidden_size), tape);
 }
 
-Tensor LayerPass::activate(const FfnWeights& weights, const LayerTape& tape, std::int64_t tokens) {
-  const Tensor active = rows(wide_, tokens, weights.columns);
-  steps_.activate(rows(tape.gate, tokens, weights.columns), rows(tape.up, tokens, weights.columns), active);
-  return active;
-}
-
 void LayerPass::finish(const LayerWeights& weights, const LayerTape& tape, const Tensor& hidden) {
   if (!weights.ffn.present()) return;
-  const Tensor output = tape.output_of_ffn(hidden.rows());
-  if (config_.features.post_norms) return steps_.add_norm(output, weights.ffn.post_norm, hidden);
-  const Tensor active =
-      weights.ffn.columns > 0 ? activate(weights.ffn, tape, hidden.rows()) : rows(wide_, hidden.rows(), 0);
-  steps_.add_product(active, weights.ffn.down, weights.ffn.down_bias, {}, hidden, output);
+  if (config_.features.post_norms)
+    return steps_.add_norm(tape.output_of_ffn(hidden.rows()), weights.ffn.post_norm, hidden);
+  steps_.add_ffn_output(weights.ffn, tape, steps_.activate(weights.ffn, tape, hidden.rows(), wide_), hidden);
 }
 
 /// Of a half layer that begins with a norm of x: goes on from this shard's gradient by the norm's output, in
@@ -136,7 +127,7 @@ void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, c
                              const Tensor& d_hidden, const FfnTensors<Tensor>& gradients) {
   const std::int64_t tokens = d_hidden.rows(), columns = weights.columns;
   const Tensor gate = rows(tape.gate, tokens, columns), up = rows(tape.up, tokens, columns);
-  const Tensor active = activate(weights, tape, tokens);
+  const Tensor active = steps_.activate(weights, tape, tokens, wide_);
   const Tensor& d_active = active;
   {
     const ops::Factor d_output(d_out);
@@ -154,6 +145,19 @@ void LayerPass::backward_ffn(const FfnWeights& weights, const LayerTape& tape, c
     const ops::Factor normed(steps_.normed_of(between, weights.input_norm()));
     add_projection_gradient(context_, d_gate, normed, gradients.gate, gradients.gate_bias);
     add_projection_gradient(context_, d_up, normed, gradients.up, gradients.up_bias);
+  });
+}
+
+void LayerPass::backward_mixture(const FfnWeights& weights, const LayerTape& tape, const Tensor& d_out,
+                                 const Tensor& d_hidden, const LayerGradients& gradients) {
+  const std::int64_t tokens = d_hidden.rows();
+  const Tensor active = steps_.activate(weights, tape, tokens, wide_);
+  const Tensor between = rows(tape.between, tokens, config_.hidden_size);
+  const MixtureSteps::Backward state{weights, *tape.routing, tape.gate, tape.up};
+  steps_.mixture().backward(state, d_out, active, rows(d_normed_, tokens, config_.hidden_size), gradients);
+  finish_backward(between, weights.input_norm(), d_hidden, gradients.ffn.input_norm(), [&] {
+    if (gradients.ffn.router.empty()) return;
+    steps_.mixture().add_weight_gradients(state, steps_.normed_of(between, weights.input_norm()), gradients);
   });
 }
 
@@ -209,7 +213,9 @@ void LayerPass::backward(const LayerWeights& weights, std::span<const std::int64
       by_output(tape.output_of_ffn(tokens), weights.ffn.post_norm, d_hidden, gradients.ffn.post_norm);
   if (taps.ffn) taps.ffn(by_down);
   add_bias_gradient(context_, by_down, gradients.ffn.down_bias);  // the same on all shards
-  if (weights.ffn.columns > 0) {
+  if (weights.ffn.columns > 0 && weights.ffn.mixture()) {
+    backward_mixture(weights.ffn, tape, by_down, d_hidden, gradients);
+  } else if (weights.ffn.columns > 0) {
     backward_ffn(weights.ffn, tape, by_down, d_hidden, gradients.ffn);
   } else if (weights.ffn.present()) {
     only_sum(rows(tape.between, tokens, config_.hidden_size), weights.ffn.input_norm(),

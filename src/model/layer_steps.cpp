@@ -53,6 +53,7 @@ LayerSteps::LayerSteps(const ops::Context& context, const HfConfig& config, std:
       rope_(config.rope, config.head_dim, context.device()),
       normed_({most_tokens, config.hidden_size}, context.activations(), context.device(), "activations") {
   if (config.local_rope) local_rope_.emplace(*config.local_rope, config.head_dim, context.device());
+  if (config_.mixture) mixture_.emplace(context, config_, most_tokens, shards);
 }
 
 const Rope* LayerSteps::rope_of(const AttentionKind& kind) const {
@@ -66,8 +67,30 @@ Tensor LayerSteps::normed_of(const Tensor& x, const Tensor& weight) {
   return normed;
 }
 
-void LayerSteps::activate(const Tensor& gate, const Tensor& up, const Tensor& out) {
-  ops::swiglu(context_, gate, up, out, gate_kind(config_));
+Tensor LayerSteps::activate(const FfnWeights& weights, const LayerBuffers& buffers, std::int64_t tokens,
+                            const Tensor& out, const std::function<void(const Tensor& input)>& tap,
+                            const ExpertTap& expert_tap) {
+  if (weights.columns == 0) return out.view({tokens, 0});
+  if (weights.mixture()) {
+    const Tensor active = out.view({buffers.routing->layout.first_elements().back()});
+    mixture().activate(*buffers.routing, buffers.gate, buffers.up, active, expert_tap);
+    return active;
+  }
+  const Shape shape{tokens, weights.columns};
+  const Tensor active = out.view(shape);
+  ops::swiglu(context_, buffers.gate->view(shape), buffers.up->view(shape), active, gate_kind(config_));
+  if (tap) tap(active);
+  return active;
+}
+
+void LayerSteps::add_ffn_output(const FfnWeights& weights, const LayerBuffers& buffers, const Tensor& active,
+                                const Tensor& hidden, const ExpertTap& tap) {
+  if (weights.mixture() && weights.columns > 0) {
+    return mixture().add_output(weights, *buffers.routing, active, hidden,
+                                normed_->view({hidden.rows(), config_.hidden_size}), tap);
+  }
+  add_product(active, weights.down, weights.down_bias, weights.post_norm, hidden,
+              buffers.output_of_ffn(hidden.rows()));
 }
 
 void LayerSteps::add_product(const Tensor& x, const Tensor& weight, const OwnedTensor& bias,
@@ -150,8 +173,11 @@ void LayerSteps::attend(const AttentionWeights& weights, const Tensor& hidden, c
 
 void LayerSteps::gate_and_up(const FfnWeights& weights, const Tensor& hidden, const LayerBuffers& buffers) {
   if (weights.columns == 0) return;
+  const Tensor normed = normed_of(hidden, weights.input_norm());
+  if (weights.mixture())
+    return mixture().gate_and_up(weights, normed, *buffers.routing, buffers.gate, buffers.up);
   const Shape shape{hidden.rows(), weights.columns};
-  const ops::Factor x(normed_of(hidden, weights.input_norm()));
+  const ops::Factor x(normed);
   ops::linear(context_, x, weights.gate, bias_or_none(weights.gate_bias), buffers.gate->view(shape));
   ops::linear(context_, x, weights.up, bias_or_none(weights.up_bias), buffers.up->view(shape));
 }

@@ -20,8 +20,14 @@ std::string layer_tensor_name(std::int64_t layer, std::string_view name) {
   return fmt::format("model.layers.{}.{}", layer, name);
 }
 
-Extents::Extents(const HfConfig& config, std::int64_t heads, std::int64_t kv_heads, std::int64_t columns)
-    : Extents(config, LayerPart{{0, kv_heads}, {0, heads}, {0, columns}}, {0, config.vocab_size}) {}
+std::string layer_tensor_name(std::int64_t layer, std::int64_t expert, std::string_view name) {
+  if (expert == no_expert) return layer_tensor_name(layer, name);
+  return fmt::format("model.layers.{}.mlp.experts.{}.{}", layer, expert, name);
+}
+
+Extents::Extents(const HfConfig& config, std::int64_t heads, std::int64_t kv_heads, std::int64_t columns,
+                 std::int64_t experts)
+    : Extents(config, LayerPart{{0, kv_heads}, {0, heads}, {0, columns}, experts}, {0, config.vocab_size}) {}
 
 Extents::Extents(const HfConfig& config, const LayerPart& part, const Range& ids) {
   const auto elements = [&](const Range& heads) {
@@ -32,6 +38,7 @@ Extents::Extents(const HfConfig& config, const LayerPart& part, const Range& ids
   at(Axis::kv) = elements(part.kv_heads);
   at(Axis::head_dim) = {0, config.head_dim};
   at(Axis::ffn) = part.columns;
+  at(Axis::experts) = {0, part.experts};
   at(Axis::vocabulary) = ids;
 }
 

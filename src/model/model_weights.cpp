@@ -3,13 +3,17 @@
 namespace galapagos {
 namespace {
 
-/// Calls visit(spec, tensor, place of its gradient) for every parameter of a layer.
+/// Calls visit(spec, expert, tensor, place of its gradient) for every parameter of a layer.
 void visit_layer(const LayerWeights& layer, LayerGradients& gradients, const auto& visit) {
-  const auto visit_part = [&](const auto& tensors, auto& of) {
-    for (const auto& [spec, weight, gradient] : tensors_of(of)) visit(spec, tensors.*weight, of.*gradient);
+  const auto visit_part = [&](const auto& tensors, auto& of, std::int64_t expert) {
+    for (const auto& [spec, weight, gradient] : tensors_of(of))
+      visit(spec, expert, tensors.*weight, of.*gradient);
   };
-  visit_part(layer.attention, gradients.attention);
-  visit_part(layer.ffn, gradients.ffn);
+  visit_part(layer.attention, gradients.attention, no_expert);
+  visit_part(layer.ffn, gradients.ffn, no_expert);
+  gradients.experts.resize(layer.ffn.experts.size());
+  for (std::size_t expert = 0; expert < gradients.experts.size(); ++expert)
+    visit_part(*layer.ffn.experts[expert], gradients.experts[expert], static_cast<std::int64_t>(expert));
 }
 
 }  // namespace
@@ -37,8 +41,8 @@ std::vector<NamedTensor> parameters_of(const ModelWeights& weights) {
   LayerGradients unused;
   for (std::size_t layer = 0; layer < weights.layers.size(); ++layer) {
     visit_layer(weights.layers[layer], unused,
-                [&](const TensorSpec& spec, const OwnedTensor& tensor, const Tensor&) {
-                  add(spec, layer_tensor_name(static_cast<std::int64_t>(layer), spec.name), tensor);
+                [&](const TensorSpec& spec, std::int64_t expert, const OwnedTensor& tensor, const Tensor&) {
+                  add(spec, layer_tensor_name(static_cast<std::int64_t>(layer), expert, spec.name), tensor);
                 });
   }
   add_outer(layer_tensors::final_norm, weights.norm);
@@ -61,7 +65,7 @@ Gradients::Gradients(const ModelWeights& weights, Device device) {
   layers_.resize(weights.layers.size());
   for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
     visit_layer(weights.layers[layer], layers_[layer],
-                [&](const TensorSpec& spec, const OwnedTensor& tensor, Tensor& gradient) {
+                [&](const TensorSpec& spec, std::int64_t, const OwnedTensor& tensor, Tensor& gradient) {
                   place(tensor, gradient);
                   if (spec.partial_gradient() && !tensor->empty()) partial_.push_back(gradient);
                 });

@@ -23,11 +23,20 @@ std::vector<ParameterSlice> parameter_slices(const HfConfig& whole, const ModelP
     const Extents of_layer(whole, shape), of_part(whole, part.layers[static_cast<std::size_t>(layer)]);
     const auto add_part = [&](const auto& table) {
       for (const auto& tensor : table)
-        if (tensor.spec.present(whole))
+        if (tensor.spec.present(whole, shape))
           add(layer_tensor_name(layer, tensor.spec.name), tensor.spec, of_layer, of_part);
     };
     if (shape.heads() > 0) add_part(layer_tensors::attention);
     if (shape.columns > 0) add_part(layer_tensors::feed_forward);
+    const std::vector<Range> parts =
+        parts_of_experts(shape, part.layers[static_cast<std::size_t>(layer)].columns);
+    for (std::size_t expert = 0; expert < parts.size(); ++expert) {
+      const Extents of_expert = Extents::of_expert(whole, {0, shape.experts[expert]}),
+                    mine = Extents::of_expert(whole, parts[expert]);
+      for (const auto& tensor : layer_tensors::expert)
+        add(layer_tensor_name(layer, static_cast<std::int64_t>(expert), tensor.spec.name), tensor.spec,
+            of_expert, mine);
+    }
   }
   add_outer(layer_tensors::final_norm);
   if (!whole.tie_word_embeddings) add_outer(layer_tensors::head);

@@ -52,7 +52,7 @@ Range part_of_vocabulary(std::int64_t ids, int shard, int shards) {
 }
 
 LayerPart whole_layer(const LayerShape& shape) {
-  return {{0, shape.kv_heads}, {0, shape.heads()}, {0, shape.columns}};
+  return {{0, shape.kv_heads}, {0, shape.heads()}, {0, shape.columns}, std::ssize(shape.experts)};
 }
 
 std::vector<LayerCosts> layer_costs_of(const HfConfig& config) {
@@ -67,10 +67,24 @@ std::vector<LayerCosts> layer_costs_of(const HfConfig& config) {
   return all;
 }
 
+std::vector<Range> parts_of_experts(const LayerShape& shape, const Range& part) {
+  std::vector<Range> parts;
+  std::int64_t begin = 0;
+  for (const std::int64_t columns : shape.experts) {
+    const auto within = [&](std::int64_t column) {
+      return std::clamp<std::int64_t>(column - begin, 0, columns);
+    };
+    parts.push_back({within(part.first), within(part.last)});
+    begin += columns;
+  }
+  return parts;
+}
+
 LayerShape part_of_layer(const LayerShape& shape, const LayerPart& part) {
   LayerShape own;
   own.kv_heads = part.kv_heads.count();
   own.columns = part.columns.count();
+  for (const Range& columns : parts_of_experts(shape, part.columns)) own.experts.push_back(columns.count());
   for (std::int64_t head = part.heads.first; head < part.heads.last; ++head) {
     own.kv_of_head.push_back(shape.kv_of_head[static_cast<std::size_t>(head)] -
                              static_cast<std::int32_t>(part.kv_heads.first));
@@ -86,6 +100,7 @@ ModelPart part_of_model(const HfConfig& config, const std::vector<LayerCosts>& c
   ModelPart part{shard, shards, {}, part_of_vocabulary(config.vocab_size, shard, shards), config};
   HfConfig& own = part.config;
   if (shards > 1) own.heads = own.kv_heads = own.intermediate_size = 0;
+  if (shards > 1 && own.mixture) own.mixture->expert_size = 0;
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     const LayerShape& shape = config.shape(layer);
     const LayerCosts& cost = costs[static_cast<std::size_t>(layer)];
@@ -96,9 +111,14 @@ ModelPart part_of_model(const HfConfig& config, const std::vector<LayerCosts>& c
       piece.columns = part_of_columns(shape.columns, cost.columns, shard, shards);
       own.heads = std::max(own.heads, piece.heads.count());
       own.kv_heads = std::max(own.kv_heads, piece.kv_heads.count());
-      own.intermediate_size = std::max(own.intermediate_size, piece.columns.count());
     }
-    own.layer_shapes[static_cast<std::size_t>(layer)] = part_of_layer(shape, piece);
+    const LayerShape& part_shape = own.layer_shapes[static_cast<std::size_t>(layer)] =
+        part_of_layer(shape, piece);
+    if (shards > 1) {
+      if (!shape.mixture()) own.intermediate_size = std::max(own.intermediate_size, part_shape.columns);
+      for (const std::int64_t columns : part_shape.experts)
+        own.mixture->expert_size = std::max(own.mixture->expert_size, columns);
+    }
     part.layers.push_back(piece);
   }
   own.vocab_size = part.vocabulary.count();

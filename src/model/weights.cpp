@@ -72,10 +72,11 @@ class Loader {
   Device device_;
 };
 
-std::int64_t elements_of(const HfConfig& config, const Extents& extents, const auto& table) {
+std::int64_t elements_of(const HfConfig& config, const LayerShape& shape, const Extents& extents,
+                         const auto& table) {
   std::int64_t sum = 0;
   for (const auto& tensor : table)
-    if (tensor.spec.present(config)) sum += extents.shape(tensor.spec).elements();
+    if (tensor.spec.present(config, shape)) sum += extents.shape(tensor.spec).elements();
   return sum;
 }
 
@@ -89,7 +90,7 @@ LayerWeights make_layer(const HfConfig& config, std::int64_t layer, const LayerP
   LayerWeights weights;
   const auto fill = [&](auto& tensors) {
     for (const auto& [spec, weight, gradient] : tensors_of(tensors))
-      if (spec.present(config)) tensors.*weight = make(spec, whole, own);
+      if (spec.present(config, shape)) tensors.*weight = make(spec, no_expert, whole, own);
   };
   if (shape.heads() > 0) {
     weights.attention.kind = config.attention_kind(layer);
@@ -100,6 +101,17 @@ LayerWeights make_layer(const HfConfig& config, std::int64_t layer, const LayerP
   if (shape.columns > 0) {
     weights.ffn.columns = own_shape.columns;
     fill(weights.ffn);
+    const std::vector<Range> parts = parts_of_experts(shape, part.columns);
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const auto expert = std::make_shared<ExpertWeights>();
+      expert->columns = parts[i].count();
+      const Extents all = Extents::of_expert(config, {0, shape.experts[i]}),
+                    mine = Extents::of_expert(config, parts[i]);
+      for (const auto& [spec, weight, gradient] : layer_tensors::expert)
+        if (expert->columns > 0)
+          (*expert).*weight = make(spec, static_cast<std::int64_t>(i), all, mine);
+      weights.ffn.experts.push_back(expert);
+    }
   }
   return weights;
 }
@@ -113,8 +125,8 @@ LayerWeights load_layer(const Checkpoint& checkpoint, const HfConfig& config, st
                         const LayerPart& part, DType precision, Device device) {
   const Loader load(checkpoint, precision, device);
   return make_layer(config, layer, part,
-                    [&](const TensorSpec& spec, const Extents& whole, const Extents& own) {
-                      return load.tensor(layer_tensor_name(layer, spec.name), spec, whole, own);
+                    [&](const TensorSpec& spec, std::int64_t expert, const Extents& whole, const Extents& own) {
+                      return load.tensor(layer_tensor_name(layer, expert, spec.name), spec, whole, own);
                     });
 }
 
@@ -133,15 +145,38 @@ HeadWeights load_head(const Checkpoint& checkpoint, const HfConfig& config, cons
 }
 
 std::int64_t attention_parameters(const HfConfig& config, std::int64_t heads, std::int64_t kv_heads) {
-  return heads == 0 ? 0 : elements_of(config, Extents(config, heads, kv_heads, 0), layer_tensors::attention);
+  return heads == 0
+             ? 0
+             : elements_of(config, {}, Extents(config, heads, kv_heads, 0), layer_tensors::attention);
 }
 
 std::int64_t ffn_parameters(const HfConfig& config, std::int64_t columns) {
-  return columns == 0 ? 0 : elements_of(config, Extents(config, 0, 0, columns), layer_tensors::feed_forward);
+  return columns == 0
+             ? 0
+             : elements_of(config, {}, Extents(config, 0, 0, columns), layer_tensors::feed_forward);
+}
+
+std::int64_t mixture_parameters(const HfConfig& config, std::span<const std::int64_t> experts) {
+  if (experts.empty()) return 0;
+  LayerShape shape;
+  shape.experts.assign(experts.begin(), experts.end());
+  // Without the rows of the router, which are counted with the experts.
+  std::int64_t sum = elements_of(config, shape, Extents(config, 0, 0, 0), layer_tensors::feed_forward);
+  for (const std::int64_t columns : experts) sum += expert_parameters(config, columns);
+  return sum;
+}
+
+std::int64_t expert_parameters(const HfConfig& config, std::int64_t columns) {
+  std::int64_t sum = config.hidden_size;
+  const Extents extents = Extents::of_expert(config, {0, columns});
+  for (const auto& tensor : layer_tensors::expert) sum += extents.shape(tensor.spec).elements();
+  return sum;
 }
 
 std::int64_t layer_parameters(const HfConfig& config, const LayerShape& shape) {
-  return attention_parameters(config, shape.heads(), shape.kv_heads) + ffn_parameters(config, shape.columns);
+  const std::int64_t ffn = shape.mixture() ? mixture_parameters(config, shape.experts)
+                                           : ffn_parameters(config, shape.columns);
+  return attention_parameters(config, shape.heads(), shape.kv_heads) + ffn;
 }
 
 std::int64_t parameters_in_layers(const HfConfig& config) {

@@ -8,6 +8,7 @@
 #include <galapagos/ops/hidden_loss.hpp>
 #include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/linear.hpp>
+#include <galapagos/ops/mixture.hpp>
 #include <galapagos/ops/obs.hpp>
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/soft_cap.hpp>
@@ -28,6 +29,9 @@
   decltype(ops::store_heads) store_heads;                                   \
   decltype(ops::cached_attention) cached_attention;                         \
   decltype(ops::swiglu) swiglu;                                             \
+  decltype(ops::routed_swiglu) routed_swiglu;                               \
+  decltype(ops::routed_swiglu_backward) routed_swiglu_backward;             \
+  decltype(ops::sum_rows) sum_rows;                                         \
   decltype(ops::soft_cap) soft_cap;                                         \
   decltype(ops::soft_cap_backward) soft_cap_backward;                       \
   decltype(ops::attention) attention;                                       \
@@ -36,6 +40,7 @@
   decltype(ops::upload) upload;                                             \
   decltype(ops::download) download;                                         \
   decltype(ops::gather_rows) gather_rows;                                   \
+  decltype(ops::row_norms) row_norms;                                       \
   decltype(ops::transpose) transpose;                                       \
   decltype(ops::convert) convert;                                           \
   decltype(ops::add) add;                                                   \

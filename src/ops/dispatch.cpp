@@ -57,6 +57,30 @@ void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const 
   GALAPAGOS_DISPATCH(swiglu, gate, up, out, kind);
 }
 
+std::vector<std::int64_t> ExpertRows::first_elements() const {
+  std::vector<std::int64_t> first = {0};
+  for (std::int64_t expert = 0; expert < experts(); ++expert)
+    first.push_back(first.back() + rows_of(expert) * columns[static_cast<std::size_t>(expert)]);
+  return first;
+}
+
+void routed_swiglu(const Context& context, const Tensor& gate, const Tensor& up,
+                   std::span<const float> weights, const ExpertRows& layout, const Tensor& out,
+                   GateKind kind) {
+  GALAPAGOS_DISPATCH(routed_swiglu, gate, up, weights, layout, out, kind);
+}
+
+void routed_swiglu_backward(const Context& context, const Tensor& d, const Tensor& gate, const Tensor& up,
+                            std::span<const float> weights, const ExpertRows& layout,
+                            std::span<float> d_weights, GateKind kind) {
+  GALAPAGOS_DISPATCH(routed_swiglu_backward, d, gate, up, weights, layout, d_weights, kind);
+}
+
+void sum_rows(const Context& context, const Tensor& rows, std::span<const std::int64_t> places,
+              const Tensor& out, bool accumulate) {
+  GALAPAGOS_DISPATCH(sum_rows, rows, places, out, accumulate);
+}
+
 void soft_cap(const Context& context, const Tensor& x, float cap) {
   GALAPAGOS_DISPATCH(soft_cap, x, cap);
 }
@@ -103,6 +127,10 @@ void download(const Context& context, const RowValues& from, std::span<double> t
 void gather_rows(const Context& context, const Tensor& table, std::span<const std::int64_t> rows,
                  const Tensor& out) {
   GALAPAGOS_DISPATCH(gather_rows, table, rows, out);
+}
+
+void row_norms(const Context& context, const Tensor& x, std::span<float> norms) {
+  GALAPAGOS_DISPATCH(row_norms, x, norms);
 }
 
 void transpose(const Context& context, const Tensor& in, const Tensor& out) {
@@ -285,8 +313,8 @@ double inner_product(const Context& context, const Tensor& x, const Tensor& y) {
   GALAPAGOS_DISPATCH(inner_product, x, y);
 }
 
-ObsDamping obs_damp(const Context& context, ObsState& state, double relative_damping) {
-  GALAPAGOS_DISPATCH(obs_damp, state, relative_damping);
+ObsDamping obs_damp(const Context& context, ObsState& state, double relative_damping, double least_mean) {
+  GALAPAGOS_DISPATCH(obs_damp, state, relative_damping, least_mean);
 }
 
 bool invert_spd(const Context& context, const Tensor& h, bool wide) {

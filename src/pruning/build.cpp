@@ -34,6 +34,7 @@ struct Files {
   const SensitivityReader* sensitivities;  ///< null without
   DatabaseWriter& writer;
   std::function<void()> check;
+  bool* told_of_experts;  ///< whether rare ones were told of
 };
 
 /// The first of a pass's modules, ascending, that a rank prunes.
@@ -45,8 +46,13 @@ std::optional<ModuleId> first_of(int rank, std::span<const ModuleId> modules, st
 
 /// `next`: the module that comes after this one on this rank.
 void prune(const ops::Context& context, const Plan& plan, const ModuleId& module, OwnedTensor hessian,
-           std::optional<ModuleId> next, const Files& files, PhaseTimes& times) {
+           const ExpertUses& uses, std::optional<ModuleId> next, const Files& files, PhaseTimes& times) {
   PruningTask task{module, {}, std::move(hessian)};
+  if (const auto use = uses.find(module); use != uses.end()) {
+    task.use = use->second;
+    task.least_mean =
+        least_mean_diagonal(plan.config, uses, module, plan.header.calibration_sequences);
+  }
   {
     const PhaseScope pruning(&times, "pruning");
     task.weight = files.weights.transposed(module);
@@ -75,14 +81,18 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
               const StageWeights& stage, std::span<const ModuleId> modules, const Files& files,
               Collectives* collectives, PhaseTimes& times) {
   Hessians hessians;
+  ExpertUses uses;
   {
     const PhaseScope waiting(&times, "waiting");
     FailureBoard board(comm);
     const Collection collection{plan.grid, plan.config, plan.batches, plan.header.calibration_sequences,
                                 files.check};
-    hessians = collect_hessians(context, comm, collection, stage, modules, board, &times);
+    Collected collected = collect_hessians(context, comm, collection, stage, modules, board, &times);
     board.settle();
+    hessians = std::move(collected.hessians);
+    uses = sum_uses(comm, plan.header.modules(), collected.uses);
   }
+  if (!std::exchange(*files.told_of_experts, true)) warn_of_rare_experts(plan.config, uses);
   const std::vector<int> owners = assign_owners(modules, plan.config, plan.grid, comm.size());
   if (const auto first = first_of(comm.rank(), modules, owners)) files.weights.read_ahead(*first);
   {
@@ -99,7 +109,7 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
     const auto next = hessians.empty() ? std::nullopt : std::optional(hessians.begin()->first);
     board.attempt([&] {
       files.check();
-      prune(context, plan, now.key(), std::move(now.mapped()), next, files, times);
+      prune(context, plan, now.key(), std::move(now.mapped()), uses, next, files, times);
     });
     progress.advance();
   }
@@ -117,7 +127,8 @@ void build_in_passes(const Communicator& comm, const ops::Context& context, cons
   auto thread = agree_on(comm, [&] { return DatabaseWriter::begin_thread(part); });
   auto writer = agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(thread), plan.header); });
   ModuleWeights weights(context, *plan.checkpoint, plan.config);
-  const Files files{weights, sensitivities, writer, check};
+  bool told_of_experts = false;
+  const Files files{weights, sensitivities, writer, check, &told_of_experts};
   phase.reset();
   for (const std::vector<ModuleId>& pass : plan.passes)
     run_pass(comm, context, plan, stage, pass, files, collectives, times);

@@ -9,7 +9,7 @@ namespace galapagos {
 StructureLayout DatabaseHeader::layout(const ModuleId& module) const {
   const LayerShape& shape = config.shape(module.layer);
   return module.kind == ModuleKind::attention ? attention_layout(shape, config.head_dim, attention_unit)
-                                              : ffn_layout(shape);
+                                              : ffn_layout(module_columns(config, module));
 }
 
 std::optional<std::vector<std::int64_t>> DatabaseHeader::common_levels(ModuleKind kind) const {

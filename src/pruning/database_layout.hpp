@@ -27,18 +27,26 @@ inline std::string weight_type_name(DType dtype) {
   return dtype == DType::f32 ? "float32" : dtype == DType::f16 ? "float16" : "bfloat16";
 }
 
-/// Checksum of what a module holds beside its levels; end losses are there only with a sensitivity.
+/// Checksum of what a module holds beside its levels; end losses are there only with a sensitivity, use only of
+/// experts.
 inline std::uint64_t summary_checksum(const std::vector<std::int32_t>& order, const std::vector<double>& loss,
                                       const std::vector<double>& damping,
-                                      const std::vector<double>& end_loss) {
+                                      const std::vector<double>& end_loss, const std::vector<double>& use) {
   Hash64 hash;
   hash.add(std::as_bytes(std::span(order)))
       .add(std::as_bytes(std::span(loss)))
       .add(std::as_bytes(std::span(damping)))
-      .add(std::as_bytes(std::span(end_loss)));
+      .add(std::as_bytes(std::span(end_loss)))
+      .add(std::as_bytes(std::span(use)));
   return hash.value();
 }
 
-constexpr std::uint64_t damping_values = 3;
+constexpr std::uint64_t damping_values = 3, use_values = 4;
+
+/// As it is stored; nothing where there is none.
+inline std::vector<double> values_of(const std::optional<ExpertUse>& use) {
+  if (!use) return {};
+  return {use->tokens, use->weights, use->outputs, use->squares};
+}
 
 }  // namespace galapagos::layout

@@ -124,6 +124,7 @@ DatabaseReader::DatabaseReader(const std::filesystem::path& path)
     if (!header_.sensitivity_fingerprint.empty())
       expect(at + "/end_loss", Hdf5Type::f64, {header_.removed(module).size()});
     expect(at + "/damping", Hdf5Type::f64, {layout::damping_values});
+    if (module.expert != no_expert) expect(at + "/use", Hdf5Type::f64, {layout::use_values});
     expect(at + "/checksum", Hdf5Type::u64, {1});
     expect(at + "/state", Hdf5Type::u8, {1});
     for (std::int64_t level = header_.first_stored(); level < std::ssize(header_.removed(module)); ++level) {
@@ -172,6 +173,13 @@ std::vector<double> DatabaseReader::end_loss(const ModuleId& module) const {
 
 std::vector<double> DatabaseReader::damping(const ModuleId& module) const {
   return file_.read_values<double>(group_of(module) + "/damping", Hdf5Type::f64, layout::damping_values);
+}
+
+std::optional<ExpertUse> DatabaseReader::use(const ModuleId& module) const {
+  if (module.expert == no_expert) return std::nullopt;
+  const auto values =
+      file_.read_values<double>(group_of(module) + "/use", Hdf5Type::f64, layout::use_values);
+  return ExpertUse{values[0], values[1], values[2], values[3]};
 }
 
 std::vector<std::int64_t> DatabaseReader::kept(const ModuleId& module, std::int64_t level) const {
@@ -228,7 +236,8 @@ std::uint64_t DatabaseReader::stored_checksum(const std::string& at) const {
 
 void DatabaseReader::verify(const ModuleId& module) const {
   if (stored_checksum(group_of(module)) !=
-      layout::summary_checksum(order(module), loss(module), damping(module), end_loss(module))) {
+      layout::summary_checksum(order(module), loss(module), damping(module), end_loss(module),
+                               layout::values_of(use(module)))) {
     misfit(name_of(module), path_.string());
   }
   for (std::int64_t level = header_.first_stored(); level < std::ssize(header_.removed(module)); ++level)

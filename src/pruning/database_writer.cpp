@@ -42,6 +42,8 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
     if (!header.sensitivity_fingerprint.empty())
       file.create_dataset(at + "/end_loss", Hdf5Type::f64, {removed.size()});
     file.create_dataset(at + "/damping", Hdf5Type::f64, {layout::damping_values});
+    if (module.expert != no_expert)
+      file.create_dataset(at + "/use", Hdf5Type::f64, {layout::use_values});
     file.create_dataset(at + "/checksum", Hdf5Type::u64, {1});
     file.create_dataset(at + "/state", Hdf5Type::u8, {1});
     file.write_values<std::uint8_t>(at + "/state", Hdf5Type::u8, {0});
@@ -135,7 +137,8 @@ void DatabaseWriter::write_level(const ModuleId& module, std::int64_t level, con
                 file_.place_of(at + "/checksum", Hdf5Type::u64, sizeof(std::uint64_t)));
 }
 
-void DatabaseWriter::finish_module(const ModuleId& module, const ObsSummary& summary) {
+void DatabaseWriter::finish_module(const ModuleId& module, const ObsSummary& summary,
+                                   const std::optional<ExpertUse>& use) {
   const std::string at = group_of(module);
   const std::vector<double> damping = {summary.relative_damping, static_cast<double>(summary.attempts),
                                        static_cast<double>(summary.dead_columns)};
@@ -143,9 +146,11 @@ void DatabaseWriter::finish_module(const ModuleId& module, const ObsSummary& sum
   write_values(at + "/loss", Hdf5Type::f64, summary.loss);
   if (!summary.end_loss.empty()) write_values(at + "/end_loss", Hdf5Type::f64, summary.end_loss);
   write_values(at + "/damping", Hdf5Type::f64, damping);
+  const std::vector<double> used = layout::values_of(use);
+  if (use) write_values(at + "/use", Hdf5Type::f64, used);
   write_values<std::uint64_t>(
       at + "/checksum", Hdf5Type::u64,
-      {layout::summary_checksum(summary.order, summary.loss, damping, summary.end_loss)});
+      {layout::summary_checksum(summary.order, summary.loss, damping, summary.end_loss, used)});
   writer_.thread().sync();
   write_values<std::uint8_t>(at + "/state", Hdf5Type::u8, {1});
   writer_.thread().sync();

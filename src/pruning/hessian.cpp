@@ -8,6 +8,7 @@
 #include <galapagos/core/progress.hpp>
 #include <galapagos/model/embedding.hpp>
 #include <galapagos/ops/linear.hpp>
+#include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/transformer.hpp>
 #include <galapagos/pruning/hessian.hpp>
 
@@ -49,14 +50,47 @@ class DeviceRoom {
   std::uint64_t stay_, partial_ = 0, owned_ = 0;
 };
 
+/// The taps of a layer, which add to what is collected.
+LayerTaps taps_of(const ops::Context& context, std::int64_t layer, float scale, Collected& collected) {
+  const auto gram = [&context, scale](OwnedTensor& h) {
+    return [&context, scale, &h](const Tensor& input) { ops::accumulate_gram(context, input, scale, h); };
+  };
+  LayerTaps taps;
+  Hessians& hessians = collected.hessians;
+  if (const auto found = hessians.find({layer, ModuleKind::attention}); found != hessians.end())
+    taps.attention_output = gram(found->second);
+  if (const auto found = hessians.find({layer, ModuleKind::ffn}); found != hessians.end())
+    taps.ffn_output = gram(found->second);
+  taps.expert_input = [&, layer, scale](std::int64_t expert, std::span<const float> weights,
+                                        const Tensor& input) {
+    const ModuleId module{layer, ModuleKind::ffn, expert};
+    ExpertUse& use = collected.uses[module];
+    use.tokens += static_cast<double>(weights.size());
+    for (const float weight : weights) use.weights += static_cast<double>(weight);
+    std::vector<float> norms(weights.size());
+    ops::row_norms(context, input, norms);
+    for (const float norm : norms) use.squares += static_cast<double>(norm) * static_cast<double>(norm);
+    if (const auto found = collected.hessians.find(module); found != collected.hessians.end())
+      ops::accumulate_gram(context, input, scale, found->second);
+  };
+  taps.expert_output = [&, layer](std::int64_t expert, std::span<const float> weights, const Tensor& output) {
+    std::vector<float> norms(weights.size());
+    ops::row_norms(context, output, norms);
+    for (const float norm : norms)
+      collected.uses[{layer, ModuleKind::ffn, expert}].outputs += static_cast<double>(norm);
+  };
+  return taps;
+}
+
 }  // namespace
 
-Hessians collect_hessians(const ops::Context& context, const Communicator& comm, const Collection& collection,
+Collected collect_hessians(const ops::Context& context, const Communicator& comm, const Collection& collection,
                           const StageWeights& stage, std::span<const ModuleId> modules, FailureBoard& board,
                           PhaseTimes* times) {
   const PipelineGrid& grid = collection.grid;
   const bool member = grid.member(comm.rank());
-  Hessians hessians;
+  Collected collected;
+  Hessians& hessians = collected.hessians;
   std::vector<Batch> mine;
   std::int64_t most_tokens = 1;
   for (std::size_t b = 0; b < collection.batches.size(); ++b) {
@@ -76,16 +110,9 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
     buffers.emplace(context, collection.config, most_tokens, streamed_batches);
   });
   // A rank without memory for its part must not leave the others waiting for its messages.
-  if (comm.any(board.failed()) || !member) return hessians;
+  if (comm.any(board.failed()) || !member) return collected;
 
   const float scale = 2.0f / static_cast<float>(collection.sequences);
-  const auto tap = [&](const ModuleId& module) -> std::function<void(const Tensor&)> {
-    const auto found = hessians.find(module);
-    if (found == hessians.end()) return {};
-    return [&context, scale, &h = found->second](const Tensor& input) {
-      ops::accumulate_gram(context, input, scale, h);
-    };
-  };
   const std::vector<OwnedTensor>& hidden = buffers->hidden;
   Progress progress("calibration batches", static_cast<std::int64_t>(mine.size()));
   stream_batches(
@@ -100,7 +127,7 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
         for (std::size_t i = 0; i < stage.layers.size(); ++i) {
           const std::int64_t layer = stage.span.first + static_cast<std::int64_t>(i);
           buffers->layers.run(stage.layers[i], batch.offsets, states,
-                              {tap({layer, ModuleKind::attention}), tap({layer, ModuleKind::ffn})});
+                              taps_of(context, layer, scale, collected));
         }
         if (!ops::all_finite(context, states)) {
           throw NumericalError("activations became NaN or infinite",
@@ -109,7 +136,7 @@ Hessians collect_hessians(const ops::Context& context, const Communicator& comm,
         }
         progress.advance();
       });
-  return hessians;
+  return collected;
 }
 
 Hessians reduce_to_owners(const Communicator& comm, const PipelineGrid& grid, const HfConfig& config,

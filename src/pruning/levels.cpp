@@ -35,9 +35,9 @@ StructureLayout attention_layout(const LayerShape& shape, std::int64_t head_dim,
   return layout;
 }
 
-StructureLayout ffn_layout(const LayerShape& shape) {
+StructureLayout ffn_layout(std::int64_t columns) {
   StructureLayout layout;
-  layout.columns = shape.columns;
+  layout.columns = columns;
   return layout;
 }
 

@@ -139,7 +139,7 @@ std::optional<ObsSummary> attempt(const ops::Context& context, const ObsProblem&
   ops::ObsState state = first_state(context, problem);
   ObsSummary summary;
   summary.relative_damping = relative_damping;
-  const ops::ObsDamping damping = ops::obs_damp(context, state, relative_damping);
+  const ops::ObsDamping damping = ops::obs_damp(context, state, relative_damping, problem.least_mean);
   summary.dead_columns = damping.dead;
   if (!ops::invert_spd(context, state.inverse, wide)) return std::nullopt;
   std::optional<EndLoss> end_loss;

@@ -86,7 +86,7 @@ Sensitivity scalar_sensitivity(double scale, const std::string& name) {
 Sensitivity read_sensitivity(const ops::Context& context, const SensitivityReader& reader,
                              const ModuleId& module) {
   const std::string name = name_of(module);
-  const std::vector<float> values = reader.values(module);
+  const std::vector<float> values = reader.values(part_with(module));
   switch (reader.header().form) {
     case SensitivityForm::full:
       return full_sensitivity(context, values, reader.header().config.hidden_size, name);

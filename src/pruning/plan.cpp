@@ -88,6 +88,8 @@ DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& confi
     header.levels[module] = list ? explicit_levels(header.layout(module), *list, option)
                                  : equal_levels(header.layout(module), options.levels);
   }
+  if (options.path && config.mixture)
+    throw UsageError("modules of a mixture of experts on a path", "--path", "leave it out");
   if (options.path) {
     std::vector<std::int16_t> last;
     const std::vector<ModuleId> modules = header.modules();

@@ -37,6 +37,7 @@ ObsProblem obs_problem(const DatabaseHeader& header, PruningTask& task) {
   problem.unit = layout.unit;
   problem.round = layout.round;
   problem.relative_damping = header.relative_damping;
+  problem.least_mean = task.least_mean;
   problem.removed.assign(removed.begin() + 1, removed.end());
   problem.sensitivity = std::move(task.sensitivity);
   return problem;
@@ -85,7 +86,7 @@ void prune_module(const ops::Context& context, const DatabaseHeader& header, Pru
   for (double& loss : summary.end_loss) loss *= per_token;
   if (change) summary.end_loss = std::move(changes);
   const PhaseScope writing(&times, "writing");
-  writer.finish_module(task.module, summary);
+  writer.finish_module(task.module, summary, task.use);
   if (summary.attempts > 1) {
     log_warning("{}: the Hessian needed a relative damping of {:g}", problem.name, summary.relative_damping);
   }

@@ -9,6 +9,7 @@
 #include <galapagos/core/phase_times.hpp>
 #include <galapagos/ops/context.hpp>
 #include <galapagos/pruning/database.hpp>
+#include <galapagos/pruning/expert_use.hpp>
 #include <galapagos/pruning/obs_sensitivity.hpp>
 #include <galapagos/pruning/sensitivity_file.hpp>
 
@@ -24,6 +25,8 @@ struct PruningTask {
   OwnedTensor weight;   ///< [columns, hidden] fp32, transposed; it need not be the checkpoint's
   OwnedTensor hessian;  ///< (2/N) sum x x^T, N = header.calibration_sequences: [columns, columns] fp32, lower
   std::optional<Sensitivity> sensitivity = {};  ///< where the header names sensitivities
+  double least_mean = 0;              ///< as in ObsProblem
+  std::optional<ExpertUse> use = {};  ///< of an expert
   std::optional<FirstOrder> first_order = {};   ///< where end losses are changes of the divergence
   Refit refit = {};
   LevelSink stored = {};  ///< where given, is shown each level's weight as the file gets it

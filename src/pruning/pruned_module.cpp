@@ -102,6 +102,29 @@ FfnWeights prune_ffn(const ops::Context& context, const FfnWeights& dense, std::
   return pruned;
 }
 
+ExpertWeights prune_expert(const ops::Context& context, const ExpertWeights& dense,
+                           std::span<const std::int64_t> kept, OwnedTensor down) {
+  ExpertWeights pruned;
+  pruned.columns = down->empty() ? 0 : down->columns();
+  prune(context, dense, {{Axis::ffn, kept, pruned.columns}}, std::move(down), pruned);
+  return pruned;
+}
+
+FfnWeights with_experts(const ops::Context& context, const FfnWeights& dense,
+                        std::vector<std::shared_ptr<const ExpertWeights>> experts) {
+  FfnWeights mixture;
+  std::vector<std::int64_t> left;
+  for (std::size_t expert = 0; expert < experts.size(); ++expert) {
+    if (!experts[expert]) continue;
+    left.push_back(static_cast<std::int64_t>(expert));
+    mixture.columns += experts[expert]->columns;
+    mixture.experts.push_back(std::move(experts[expert]));
+  }
+  if (!mixture.mixture()) return mixture;
+  prune(context, dense, {{Axis::experts, left, std::ssize(left)}}, {}, mixture);
+  return mixture;
+}
+
 OwnedTensor level_weight(const ops::Context& context, std::span<const std::byte> bytes, DType stored,
                          DType precision, std::int64_t kept, std::int64_t width, std::int64_t hidden) {
   const auto matrix = [&](Shape shape, DType type) {

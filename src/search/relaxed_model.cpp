@@ -127,7 +127,7 @@ OwnedTensor RelaxedModel::step(std::size_t module) const {
 
 /// Whether the next level leaves nothing of the module, on any shard: its bias then goes, too.
 bool RelaxedModel::goes(std::size_t module) const {
-  return !part_.present[module][static_cast<std::size_t>(point_.below[module]) + 1];
+  return part_.space.modules[module].gone[static_cast<std::size_t>(point_.below[module]) + 1];
 }
 
 /// Puts `share` of the way to the next level into the module's weight.

@@ -12,6 +12,11 @@ namespace {
 
 constexpr std::uint8_t weight_draw = 17;  // apart from what a search or the order of the data draws
 
+/// What a tensor belongs to, for its random numbers.
+struct Place {
+  std::int64_t layer = 0, expert = no_expert;
+};
+
 class Maker {
  public:
   /// `ones`: what a norm that changes nothing has as its weight.
@@ -19,11 +24,11 @@ class Maker {
       : precision_(precision), device_(device), seed_(seed), deviation_(deviation), ones_(ones) {}
 
   /// What `own` has of a tensor.
-  OwnedTensor tensor(const TensorSpec& spec, std::int64_t layer, const Extents& whole,
+  OwnedTensor tensor(const TensorSpec& spec, const Place& place, const Extents& whole,
                      const Extents& own) const {
     const Range& rows = own.of(spec.rows);
     if (spec.initial == InitialValues::normal)
-      return normal(rows, own.of(spec.columns), whole.of(spec.columns).count(), layer, spec.stream);
+      return normal(rows, own.of(spec.columns), whole.of(spec.columns).count(), place, spec.stream);
     OwnedTensor host({rows.count()}, DType::f32, Device::cpu, "weights");
     std::ranges::fill(host->float_span(), spec.initial == InitialValues::ones ? ones_ : 0.0f);
     return on_device(std::move(host));
@@ -31,7 +36,7 @@ class Maker {
 
  private:
   /// Rows `rows` and columns `columns` of a matrix that is `width` wide.
-  OwnedTensor normal(const Range& rows, const Range& columns, std::int64_t width, std::int64_t layer,
+  OwnedTensor normal(const Range& rows, const Range& columns, std::int64_t width, const Place& place,
                      std::uint32_t stream) const {
     // Whole rows follow each other in the stream.
     const bool whole = columns.count() == width;
@@ -45,7 +50,7 @@ class Maker {
       const std::int64_t run = i / pieces, first = i % pieces * piece;
       std::array<float, piece> memory;
       const auto values = std::span(memory).first(static_cast<std::size_t>(std::min(piece, length - first)));
-      fill(values, (rows.first + run) * width + columns.first + first, layer, stream);
+      fill(values, (rows.first + run) * width + columns.first + first, place, stream);
       convert_from_float(values, precision_,
                          host->data + static_cast<std::size_t>(run * length + first) * size_of(precision_));
     }
@@ -53,8 +58,9 @@ class Maker {
   }
 
   /// The numbers of a tensor's elements from `first` on.
-  void fill(std::span<float> values, std::int64_t first, std::int64_t layer, std::uint32_t stream) const {
-    RandomStream random(seed_, {stream, static_cast<std::uint32_t>(layer), 0, weight_draw});
+  void fill(std::span<float> values, std::int64_t first, const Place& place, std::uint32_t stream) const {
+    RandomStream random(seed_, {stream, static_cast<std::uint32_t>(place.layer),
+                                static_cast<std::uint32_t>(place.expert - no_expert), weight_draw});
     const auto uniform = [&] { return (static_cast<double>(random.next()) + 0.5) / 4294967296.0; };
     const std::int64_t end = first + static_cast<std::int64_t>(values.size());
     random.skip(static_cast<std::uint64_t>(first - first % 2));
@@ -87,15 +93,15 @@ ModelSource random_source(const HfConfig& config, const ModelPart& part, DType p
   const Maker make(precision, device, seed, deviation, config.features.shifted_norms ? 0.0f : 1.0f);
   const auto outer = [make, whole = Extents(config, LayerShape()),
                       own = Extents(config, LayerPart(), part.vocabulary)](const TensorSpec& spec) {
-    return make.tensor(spec, 0, whole, own);
+    return make.tensor(spec, Place(), whole, own);
   };
   ModelSource source;
   source.config = part.config;
   source.precision = precision;
   source.layer = [make, config, layers = part.layers](std::int64_t layer) {
     return make_layer(config, layer, layers[static_cast<std::size_t>(layer)],
-                      [&](const TensorSpec& spec, const Extents& whole, const Extents& own) {
-                        return make.tensor(spec, layer, whole, own);
+                      [&](const TensorSpec& spec, std::int64_t expert, const Extents& whole, const Extents& own) {
+                        return make.tensor(spec, Place{layer, expert}, whole, own);
                       });
   };
   source.embedding = [outer] { return outer(layer_tensors::embedding); };

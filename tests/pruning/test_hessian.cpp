@@ -70,7 +70,8 @@ TEST_CASE("Hessians are (2/N) sum x x^T of what reaches o_proj and down_proj, fo
                          grid.spans[static_cast<std::size_t>(grid.stage_of(world.rank()))])
             : StageWeights{};
     FailureBoard board(world);
-    Hessians found = collect_hessians(context, world, {grid, config, batches, 11}, stage, modules, board);
+    Hessians found =
+        collect_hessians(context, world, {grid, config, batches, 11}, stage, modules, board).hessians;
     board.settle();
     const std::vector<int> owners = assign_owners(modules, config, grid, world.size());
     found = reduce_to_owners(world, grid, config, modules, owners, std::move(found));

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 
 #include <galapagos/assignment/space_part.hpp>
@@ -11,11 +12,12 @@
 
 namespace galapagos {
 
-/// One module at one level, ready to compute with. One of the two is there, or neither where no shard keeps
+/// One module at one level, ready to compute with. One of the three is there, or none where no shard keeps
 /// anything of it.
 struct BuiltModule {
   AttentionWeights attention;
   FfnWeights ffn;
+  std::shared_ptr<const ExpertWeights> expert;
 
   std::uint64_t bytes() const;
 };

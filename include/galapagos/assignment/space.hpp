@@ -18,9 +18,11 @@ using Assignment = std::vector<std::int16_t>;
 struct ModuleChoices {
   ModuleId id;
   std::vector<std::vector<std::int64_t>> kept;  ///< columns kept at levels 0, 1, ..., ascending
-  std::vector<std::int64_t> parameters;         ///< of the whole attention or feed-forward part at each level
+  std::vector<std::int64_t> parameters;  ///< of the whole attention or feed-forward part at each level, or of an
+                                         ///< expert with its row of the router
   std::vector<double> end_loss = {};  ///< of each level, nats per token; empty where the database has none
   std::vector<std::int64_t> kv_heads = {};  ///< KV heads left at each level, 0 of a feed-forward part
+  std::vector<bool> gone = {};              ///< of each level, whether nothing is left, on any shard
 
   std::int16_t last() const { return static_cast<std::int16_t>(parameters.size() - 1); }
 };
@@ -28,7 +30,7 @@ struct ModuleChoices {
 /// All modules with their levels, and the parameters that no level changes.
 struct SearchSpace {
   std::vector<ModuleChoices> modules;
-  std::int64_t fixed_parameters = 0;  ///< embedding, head and final norm
+  std::int64_t fixed_parameters = 0;  ///< embedding, head and final norm, and those of mixtures
   std::int64_t first_stored = 1;      ///< as of DatabaseHeader: modules below it are the model's own
   std::int64_t hidden_size = 0, head_dim = 0, vocab_size = 0;  ///< of the model
   DType stored = DType::f32;                                   ///< of the checkpoint's weights
@@ -42,6 +44,8 @@ struct SearchSpace {
   bool has_end_losses() const { return !modules.empty() && !modules.front().end_loss.empty(); }
   /// What an assignment is predicted to lose, nats per token: the sum of its levels' end losses.
   double predicted_loss(const Assignment& assignment) const;
+  /// The first module of the part that module `at` belongs to: the experts of a layer are computed at a time.
+  std::size_t part_begin(std::size_t at) const;
   /// Shapes of all layers under an assignment.
   std::vector<LayerShape> shapes(const HfConfig& config, const Assignment& assignment) const;
 };
@@ -49,7 +53,10 @@ struct SearchSpace {
 /// The first module at which two assignments differ; their number of modules where none does.
 std::size_t first_difference(const Assignment& a, const Assignment& b);
 
-/// Parameters of an attention or feed-forward part of which some columns of o_proj or down_proj are kept.
+/// Parameters that no level of any module changes: outside of layers, and the norms of mixtures.
+std::int64_t fixed_parameters(const HfConfig& config);
+
+/// Parameters of an attention or feed-forward part, or of an expert with its row of the router, of which some columns of o_proj or down_proj are kept.
 std::int64_t parameters_of_module(const HfConfig& config, const ModuleId& module,
                                   std::span<const std::int64_t> kept);
 

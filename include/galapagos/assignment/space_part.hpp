@@ -15,8 +15,6 @@ struct SpacePart {
   SearchSpace space;  ///< columns numbered from the part's first, parameters of the part alone
   /// Of each module, what each level keeps that the database has before the part's rows.
   std::vector<std::vector<std::int64_t>> first_kept;
-  /// Of each module, whether each level keeps anything, on this or another shard.
-  std::vector<std::vector<bool>> present;
 
   /// Whether this shard is the one that checks all of a level against its checksum: they take turns.
   bool verifies(std::size_t module, std::int64_t level) const {

@@ -23,8 +23,9 @@ std::optional<DType> type_named(std::string_view dtype);
 /// The weights of a Hugging Face model folder, mapped into memory: model.safetensors, or
 /// model.safetensors.index.json with its shards, or, without either, every *.safetensors of the folder. Of
 /// the index only the files count: where a tensor lies they say themselves. Fused tensors of families that
-/// have such are split into those that they are made of, by the sizes in the folder's config.json; of a model
-/// of text and images only the text model's tensors count, by its own names. InputError where files are
+/// have such are split into those that they are made of, by the sizes in the folder's config.json, as are those of all
+/// experts of a layer; Mixtral's experts have the names of others'. Of a model of text and images only the text
+/// model's tensors count, by its own names. InputError where files are
 /// missing or damaged, tensors present twice, and, once they are asked for, missing.
 class Checkpoint {
  public:
@@ -74,6 +75,7 @@ class Checkpoint {
   void add_indexed_files(const std::filesystem::path& index);
   void take_text();
   void split_fused();
+  void split_experts();
   std::span<const std::byte> rows_of(const TensorEntry& found, std::size_t size, std::int64_t first,
                                      std::int64_t last) const;
 

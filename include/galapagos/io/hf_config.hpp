@@ -13,18 +13,34 @@
 namespace galapagos {
 
 /// What is left of a layer: its query heads, each with the KV head it attends with, and its feed-forward
-/// columns. Without heads there are no KV heads.
+/// columns, which in a mixture are those of all experts. Without heads there are no KV heads.
 struct LayerShape {
   std::int64_t kv_heads = 0;
   std::vector<std::int32_t> kv_of_head;  ///< one entry per query head, ascending
   std::int64_t columns = 0;
+  std::vector<std::int64_t> experts = {};  ///< columns of each expert of a mixture; empty in a dense layer
 
   std::int64_t heads() const { return static_cast<std::int64_t>(kv_of_head.size()); }
+  bool mixture() const { return !experts.empty(); }
   bool operator==(const LayerShape&) const = default;
 };
 
 /// The layer of an unpruned model: every run of heads / kv_heads query heads shares a KV head.
 LayerShape even_layer_shape(std::int64_t heads, std::int64_t kv_heads, std::int64_t columns);
+/// The same of a mixture of so many experts with so many columns each.
+LayerShape even_mixture_shape(std::int64_t heads, std::int64_t kv_heads, std::int64_t experts,
+                              std::int64_t columns);
+
+/// How layers that are mixtures of experts send tokens to them: the softmax of the router's logits weighs
+/// the experts of which it is largest.
+struct MixtureSettings {
+  std::int64_t experts = 0;           ///< of a layer of the unpruned model
+  std::int64_t expert_size = 0;       ///< columns of each, likewise
+  std::int64_t experts_per_token = 0;
+  bool renormalised = false;          ///< the weights of a token's experts are divided by their sum
+
+  bool operator==(const MixtureSettings&) const = default;
+};
 
 /// What families of models differ in.
 struct ModelFeatures {
@@ -44,7 +60,7 @@ struct ModelFeatures {
 struct HfConfig {
   std::string model_type;  ///< "llama" (also for Mistral), "qwen2", "qwen3" or "phi3"
   std::int64_t hidden_size = 0;
-  std::int64_t intermediate_size = 0;  ///< of the unpruned model, as heads and kv_heads
+  std::int64_t intermediate_size = 0;  ///< of the unpruned model's dense layers; as heads and kv_heads
   std::int64_t layers = 0;
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;
@@ -62,7 +78,9 @@ struct HfConfig {
   std::int64_t unscaled_queries =
       0;  ///< first position whose query is scaled, which is not computed; 0: none
   ModelFeatures features;
-  bool fused = false;  ///< its files hold q, k and v as one tensor, and gate and up as another
+  std::optional<MixtureSettings> mixture;  ///< where any layer of the unpruned model is one
+  bool fused = false;        ///< its files hold q, k and v as one tensor, and gate and up as another
+  bool mixtral_names = false;  ///< its files name what belongs to experts as Mixtral's
   bool tie_word_embeddings = false;
   std::string torch_dtype;  ///< as written there ("bfloat16"), empty where it says nothing
   std::optional<std::int64_t> bos_id;

@@ -14,6 +14,8 @@ double mean_seen(std::int64_t sequence_length);
 /// Of one token in attention, in the feed-forward part, in a whole layer, and for its logits.
 double attention_operations(const HfConfig& config, std::int64_t heads, std::int64_t kv_heads, double seen);
 double ffn_operations(const HfConfig& config, std::int64_t columns);
+/// Of a mixture to whose experts tokens go evenly.
+double mixture_operations(const HfConfig& config, const LayerShape& shape);
 double layer_operations(const HfConfig& config, const LayerShape& shape, double seen);
 double logit_operations(const HfConfig& config);
 

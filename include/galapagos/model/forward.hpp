@@ -28,10 +28,11 @@ std::vector<Batch> make_batches(const TokenSet& sequences, std::int64_t most_tok
 OwnedTensor hidden_states(const ops::Context& context, const HfConfig& config, std::int64_t tokens);
 
 /// The inputs of a layer's two pruned products, of the type of activations, shown as they pass: of o_proj [t,
-/// heads * head_dim] and of down_proj [t, columns]. Either may be empty.
+/// heads * head_dim] and of down_proj [t, columns]; of experts also what they put out. Any may be empty.
 struct LayerTaps {
   std::function<void(const Tensor& input)> attention_output;
   std::function<void(const Tensor& input)> ffn_output;
+  ExpertTap expert_input = {}, expert_output = {};  ///< of a mixture
 };
 
 /// The forward pass of single layers, or on each of several shards of its part of them; holds the activations
@@ -52,7 +53,8 @@ class LayerForward {
   void attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets, const Tensor& hidden,
                  const std::function<void(const Tensor& input)>& tap = {});
   void feed_forward(const FfnWeights& weights, const Tensor& hidden,
-                    const std::function<void(const Tensor& input)>& tap = {});
+                    const std::function<void(const Tensor& input)>& tap = {}, const ExpertTap& expert_tap = {},
+                    const ExpertTap& output_tap = {});
 
  private:
   const ops::Context& context_;

@@ -9,7 +9,7 @@
 
 namespace galapagos {
 
-/// The widest parts of any layer.
+/// As wide as the widest parts of any layer.
 LayerShape widest_shape(const HfConfig& config);
 
 /// What the way back through a layer needs of the way there, for at most `most_tokens` tokens.
@@ -51,11 +51,12 @@ class LayerPass {
                 const GradientTaps& taps = {});
 
  private:
-  Tensor activate(const FfnWeights& weights, const LayerTape& tape, std::int64_t tokens);
   Tensor by_output(const Tensor& output, const Tensor& post_norm, const Tensor& d_hidden,
                    const Tensor& d_post_norm);
   void backward_ffn(const FfnWeights& weights, const LayerTape& tape, const Tensor& d_output,
                     const Tensor& d_hidden, const FfnTensors<Tensor>& gradients);
+  void backward_mixture(const FfnWeights& weights, const LayerTape& tape, const Tensor& d_output,
+                        const Tensor& d_hidden, const LayerGradients& gradients);
   void backward_attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets,
                           const LayerTape& tape, const Tensor& before, const Tensor& d_output,
                           const Tensor& d_hidden, const AttentionTensors<Tensor>& gradients);

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 
 #include <galapagos/model/kv_cache.hpp>
+#include <galapagos/model/mixture_steps.hpp>
 #include <galapagos/model/rope.hpp>
 #include <galapagos/model/shards.hpp>
 #include <galapagos/model/weights.hpp>
@@ -17,7 +19,9 @@ namespace galapagos {
 struct LayerWidths {
   std::int64_t heads = 0, kv_heads = 0, columns = 0;
 
-  static LayerWidths of(const LayerShape& shape) { return {shape.heads(), shape.kv_heads, shape.columns}; }
+  static LayerWidths of(const HfConfig& config, const LayerShape& shape) {
+    return {shape.heads(), shape.kv_heads, ffn_width(config, shape)};
+  }
 };
 
 /// What the forward pass of a layer leaves, for at most `most_tokens` tokens; gate and up before the
@@ -28,6 +32,8 @@ struct LayerBuffers {
   /// What o_proj and down_proj put out, [t, hidden_size] fp32, where norms follow: each its own where a way
   /// back needs them, and otherwise both in the first.
   OwnedTensor attention_output, ffn_output;
+  /// In a mixture where its tokens went, by which gate and up are laid out.
+  std::shared_ptr<Routing> routing = std::make_shared<Routing>();
 
   Tensor output_of_attention(std::int64_t tokens) const;
   Tensor output_of_ffn(std::int64_t tokens) const;
@@ -55,8 +61,16 @@ class LayerSteps {
   /// gate and up from the norm of hidden; nothing where this shard has no columns.
   void gate_and_up(const FfnWeights& weights, const Tensor& hidden, const LayerBuffers& buffers);
 
-  /// out = f(gate) * up by the family's f.
-  void activate(const Tensor& gate, const Tensor& up, const Tensor& out);
+  /// f(gate) * up by the family's f, in the memory of `out`: what goes into down_proj; nothing where this shard
+  /// has no columns. `tap` sees it, in a mixture `expert_tap`.
+  Tensor activate(const FfnWeights& weights, const LayerBuffers& buffers, std::int64_t tokens,
+                  const Tensor& out, const std::function<void(const Tensor& input)>& tap = {},
+                  const ExpertTap& expert_tap = {});
+  /// hidden += the output of the feed-forward part, of what activate() gave.
+  void add_ffn_output(const FfnWeights& weights, const LayerBuffers& buffers, const Tensor& active,
+                      const Tensor& hidden, const ExpertTap& tap = {});
+  /// Of layers that are mixtures.
+  MixtureSteps& mixture() { return mixture_.value(); }
 
   /// hidden [t, hidden_size] fp32 += x weight^T, summed over the shards, + bias, where there is one; the norm
   /// last made is overwritten. Where the family has a norm behind it, the sum goes to `output`
@@ -83,6 +97,7 @@ class LayerSteps {
   HfConfig config_;
   Rope rope_;
   std::optional<Rope> local_rope_;
+  std::optional<MixtureSteps> mixture_;
   OwnedTensor normed_;  // a norm, and once that is used what shards sum up
 };
 

@@ -19,7 +19,8 @@ enum class Axis : std::uint8_t {
   q,         ///< the query heads' elements
   kv,        ///< the KV heads' elements
   head_dim,  ///< elements of a head, the same for all heads
-  ffn,       ///< feed-forward columns
+  ffn,       ///< feed-forward columns, of an expert its own
+  experts,
   vocabulary,
   count  ///< of those before
 };
@@ -43,15 +44,20 @@ struct TensorSpec {
   bool ModelFeatures::*needs = nullptr;  ///< without this feature a model has no such tensor
   bool ModelFeatures::*lacks = nullptr;  ///< nor with this one
 
-  bool present(const HfConfig& config) const {
-    return (needs == nullptr || config.features.*needs) && (lacks == nullptr || !(config.features.*lacks));
+  /// Whether such a layer of such a model has it.
+  bool present(const HfConfig& config, const LayerShape& shape) const {
+    const bool other_kind = shape.mixture() ? along(Axis::ffn) : along(Axis::experts);
+    return !other_kind && (needs == nullptr || config.features.*needs) &&
+           (lacks == nullptr || !(config.features.*lacks));
   }
+  bool along(Axis axis) const { return rows == axis || columns == axis; }
   bool vector() const { return columns == Axis::none; }
   /// Whether it is added to what attention or feed-forward put out.
   bool output_bias() const { return vector() && rows == Axis::hidden && initial == InitialValues::zeros; }
   Slicing slicing() const;
-  /// Whether shards, each with its own heads, have but terms of its gradient although all have the tensor.
-  bool partial_gradient() const { return rows == Axis::head_dim; }
+  /// Whether shards, each with its own heads or columns, have but terms of its gradient although all have the
+  /// tensor.
+  bool partial_gradient() const { return rows == Axis::head_dim || rows == Axis::experts; }
 };
 
 /// The tensors of attention, and those of the feed-forward part: weights or their gradients.
@@ -65,8 +71,13 @@ struct FfnTensors {
   T norm, gate, up, down, gate_bias, up_bias, down_bias;
   T pre_norm;   ///< in place of norm where there are norms behind both parts, which change the names
   T post_norm;  ///< of what down_proj puts out
+  T router;     ///< in a mixture, in place of gate, up and down, which its experts have
 
   const T& input_norm() const;
+};
+template <typename T>
+struct ExpertTensors {
+  T gate, up, down;
 };
 
 inline bool none_of(const Tensor& tensor) {
@@ -88,12 +99,14 @@ struct LayerTensor {
 };
 
 namespace layer_tensors {
-using Axis::ffn, Axis::head_dim, Axis::hidden, Axis::kv, Axis::none, Axis::q, Axis::vocabulary;
+using Axis::experts, Axis::ffn, Axis::head_dim, Axis::hidden, Axis::kv, Axis::none, Axis::q, Axis::vocabulary;
 using InitialValues::normal, InitialValues::ones, InitialValues::zeros;
 using A = AttentionTensors<OwnedTensor>;
 using DA = AttentionTensors<Tensor>;
 using F = FfnTensors<OwnedTensor>;
 using DF = FfnTensors<Tensor>;
+using E = ExpertTensors<OwnedTensor>;
+using DE = ExpertTensors<Tensor>;
 constexpr auto qkv_bias = &ModelFeatures::qkv_bias, qk_norm = &ModelFeatures::qk_norm,
                o_bias = &ModelFeatures::o_bias, mlp_bias = &ModelFeatures::mlp_bias,
                post_norms = &ModelFeatures::post_norms;
@@ -122,7 +135,14 @@ inline constexpr auto feed_forward = std::to_array<LayerTensor<FfnTensors>>({
     {{"mlp.up_proj.bias", ffn, none, zeros, 0, mlp_bias}, &F::up_bias, &DF::up_bias},
     {{"mlp.down_proj.weight", hidden, ffn, normal, 6}, &F::down, &DF::down},
     {{"mlp.down_proj.bias", hidden, none, zeros, 0, mlp_bias}, &F::down_bias, &DF::down_bias},
+    {{"mlp.gate.weight", experts, hidden, normal, 9}, &F::router, &DF::router},
     {{"post_feedforward_layernorm.weight", hidden, none, ones, 0, post_norms}, &F::post_norm, &DF::post_norm},
+});
+/// Of each expert, by names behind "model.layers.3.mlp.experts.7.".
+inline constexpr auto expert = std::to_array<LayerTensor<ExpertTensors>>({
+    {{"gate_proj.weight", ffn, hidden, normal, 10}, &E::gate, &DE::gate},
+    {{"up_proj.weight", ffn, hidden, normal, 11}, &E::up, &DE::up},
+    {{"down_proj.weight", hidden, ffn, normal, 12}, &E::down, &DE::down},
 });
 
 inline constexpr TensorSpec embedding = {"model.embed_tokens.weight", vocabulary, hidden, normal, 7};
@@ -140,6 +160,7 @@ consteval bool streams_differ() {
   };
   for (const auto& tensor : attention) look(tensor.spec);
   for (const auto& tensor : feed_forward) look(tensor.spec);
+  for (const auto& tensor : expert) look(tensor.spec);
   look(embedding);
   look(head);
   return differ;
@@ -157,18 +178,31 @@ constexpr const auto& tensors_of(const FfnTensors<T>&) {
   return layer_tensors::feed_forward;
 }
 
+template <typename T>
+constexpr const auto& tensors_of(const ExpertTensors<T>&) {
+  return layer_tensors::expert;
+}
+
 /// "model.layers.3." and a name behind it.
 std::string layer_tensor_name(std::int64_t layer, std::string_view name);
+/// The same of an expert: "model.layers.3.mlp.experts.7." and a name behind it. `no_expert`: of the layer.
+constexpr std::int64_t no_expert = -1;
+std::string layer_tensor_name(std::int64_t layer, std::int64_t expert, std::string_view name);
 
 /// What there is of each axis, of a whole layer or of a part of it.
 class Extents {
  public:
-  /// So many heads and columns, all of them, and all ids.
-  Extents(const HfConfig& config, std::int64_t heads, std::int64_t kv_heads, std::int64_t columns);
+  /// So many heads, columns and experts, all of them, and all ids.
+  Extents(const HfConfig& config, std::int64_t heads, std::int64_t kv_heads, std::int64_t columns,
+          std::int64_t experts = 0);
   Extents(const HfConfig& config, const LayerShape& shape)
-      : Extents(config, shape.heads(), shape.kv_heads, shape.columns) {}
+      : Extents(config, shape.heads(), shape.kv_heads, shape.columns, std::ssize(shape.experts)) {}
   /// A shard's part of a layer of the whole model `config`, and of its ids.
   Extents(const HfConfig& config, const LayerPart& part, const Range& ids = {});
+  /// Columns of an expert.
+  static Extents of_expert(const HfConfig& config, const Range& columns) {
+    return Extents(config, LayerPart{{}, {}, columns});
+  }
 
   const Range& of(Axis axis) const { return ranges_[static_cast<std::size_t>(axis)]; }
   Shape shape(const TensorSpec& spec) const;

@@ -35,6 +35,7 @@ std::vector<NamedTensor> parameters_of(const ModelWeights& weights);
 struct LayerGradients {
   AttentionTensors<Tensor> attention;
   FfnTensors<Tensor> ffn;
+  std::vector<ExpertTensors<Tensor>> experts;  ///< of a mixture
 };
 
 /// The gradients of all parameters, or of some, fp32, in one piece of memory in the order of parameters_of().

@@ -8,9 +8,11 @@
 
 namespace galapagos {
 
-/// What a shard holds of a layer: whole KV heads with their query heads, and feed-forward columns.
+/// What a shard holds of a layer: whole KV heads with their query heads, and feed-forward columns, in a
+/// mixture of those of all experts one after the other; the router is held by all shards.
 struct LayerPart {
   Range kv_heads, heads, columns;
+  std::int64_t experts = 0;  ///< of the whole layer
 
   bool operator==(const LayerPart&) const = default;
 };
@@ -49,7 +51,10 @@ inline ModelPart part_of_model(const HfConfig& config, int shard, int shards) {
   return part_of_model(config, layer_costs_of(config), shard, shards);
 }
 
-/// The shape of what a part has of a layer of this shape.
+/// The columns of each expert of a layer that are among columns `part` of all of them.
+std::vector<Range> parts_of_experts(const LayerShape& shape, const Range& part);
+
+/// The shape of what a part has of a layer of this shape; of an expert it may be nothing.
 LayerShape part_of_layer(const LayerShape& shape, const LayerPart& part);
 
 }  // namespace galapagos

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include <galapagos/io/checkpoint.hpp>
@@ -25,11 +27,19 @@ struct AttentionWeights : AttentionTensors<OwnedTensor> {
   bool present() const { return !norm->empty(); }
 };
 
-/// The feed-forward part of a layer; empty where there are no columns (a shard then as above).
-struct FfnWeights : FfnTensors<OwnedTensor> {
+/// An expert of a mixture; everything is empty where a shard has none of its columns.
+struct ExpertWeights : ExpertTensors<OwnedTensor> {
   std::int64_t columns = 0;
+};
+
+/// The feed-forward part of a layer; empty where there are no columns (a shard then as above). A mixture has a
+/// router and experts, which candidates of a search may share.
+struct FfnWeights : FfnTensors<OwnedTensor> {
+  std::int64_t columns = 0;  ///< of all experts together in a mixture
+  std::vector<std::shared_ptr<const ExpertWeights>> experts;
 
   bool present() const { return !input_norm()->empty(); }
+  bool mixture() const { return !experts.empty(); }
 };
 
 struct LayerWeights {
@@ -37,9 +47,10 @@ struct LayerWeights {
   FfnWeights ffn;
 };
 
-/// A part of a layer of tensors that `make` gives, with what the layer and the part have of each axis.
-using MakeTensor =
-    std::function<OwnedTensor(const TensorSpec& spec, const Extents& whole, const Extents& own)>;
+/// A part of a layer of tensors that `make` gives, with what the layer, or the expert that they belong to, and
+/// the part have of each axis.
+using MakeTensor = std::function<OwnedTensor(const TensorSpec& spec, std::int64_t expert,
+                                             const Extents& whole, const Extents& own)>;
 LayerWeights make_layer(const HfConfig& config, std::int64_t layer, const LayerPart& part,
                         const MakeTensor& make);
 
@@ -76,6 +87,9 @@ inline HeadWeights load_head(const Checkpoint& checkpoint, const HfConfig& confi
 /// embedding and of the head (only the norm where it is tied); norms and biases included.
 std::int64_t attention_parameters(const HfConfig& config, std::int64_t heads, std::int64_t kv_heads);
 std::int64_t ffn_parameters(const HfConfig& config, std::int64_t columns);
+/// Of a mixture, and of an expert with its row of the router.
+std::int64_t mixture_parameters(const HfConfig& config, std::span<const std::int64_t> experts);
+std::int64_t expert_parameters(const HfConfig& config, std::int64_t columns);
 std::int64_t layer_parameters(const HfConfig& config, const LayerShape& shape);
 /// The sum over all layers.
 std::int64_t parameters_in_layers(const HfConfig& config);

@@ -29,8 +29,9 @@ struct ObsDamping {
 
 /// Damps the Hessian in the lower triangle of state.inverse, as the reference: dead columns (H_jj = 0) get
 /// H_jj = 1 and W_:j = 0; the damping is that share of the mean diagonal after that; columns of W (of the
-/// follower, where there is one) that are all zero leave H but for a diagonal of 1.
-ObsDamping obs_damp(const Context& context, ObsState& state, double relative_damping);
+/// follower, where there is one) that are all zero leave H but for a diagonal of 1. Where `least_mean` is
+/// larger than that mean, the damping is a share of it; with any such, no columns are dead.
+ObsDamping obs_damp(const Context& context, ObsState& state, double relative_damping, double least_mean = 0);
 
 /// Replaces the lower triangle of h [n, n] by that of its inverse (Cholesky: potrf, potri); in fp64 inside
 /// with `wide`. False, with h spoilt, where h is not positive definite or its inverse is not finite.

@@ -13,6 +13,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/io/hdf5.hpp>
 #include <galapagos/io/hf_config.hpp>
+#include <galapagos/pruning/expert_use.hpp>
 #include <galapagos/pruning/levels.hpp>
 #include <galapagos/pruning/module_id.hpp>
 #include <galapagos/pruning/obs.hpp>
@@ -87,7 +88,8 @@ class DatabaseWriter {
   /// written.
   void write_level(const ModuleId& module, std::int64_t level, const Tensor& weight);
   /// The order and losses; then, once all is on disk, the mark that the module is done.
-  void finish_module(const ModuleId& module, const ObsSummary& summary);
+  void finish_module(const ModuleId& module, const ObsSummary& summary,
+                     const std::optional<ExpertUse>& use = {});
   /// Returns when all is on disk.
   void drain() { writer_.thread().drain(); }
   /// After drain().
@@ -131,6 +133,8 @@ class DatabaseReader {
   std::vector<double> end_loss(const ModuleId& module) const;
   /// Relative damping used, factorisations tried, dead columns.
   std::vector<double> damping(const ModuleId& module) const;
+  /// Of an expert; nothing of other modules.
+  std::optional<ExpertUse> use(const ModuleId& module) const;
   /// The kept columns of a level, ascending.
   std::vector<std::int64_t> kept(const ModuleId& module, std::int64_t level) const;
   /// The compact weight as stored: [kept, d_row] words of header().dtype; ChecksumError where `verified` and

@@ -27,10 +27,16 @@ struct Collection {
   std::function<void()> check = {};  ///< called before each batch; what it throws goes to the board
 };
 
+/// What a rank has of a collection: Hessians, and of all experts of its stage's layers what use they are.
+struct Collected {
+  Hessians hessians;
+  ExpertUses uses;
+};
+
 /// Streams the calibration batches through the dense model and sums, on each member of the grid, the Hessians
 /// of those of `modules` that its stage owns, over its own lane's batches. Errors go to the board; all ranks
 /// of `comm` take part. `times` may be null.
-Hessians collect_hessians(const ops::Context& context, const Communicator& comm, const Collection& collection,
+Collected collect_hessians(const ops::Context& context, const Communicator& comm, const Collection& collection,
                           const StageWeights& stage, std::span<const ModuleId> modules, FailureBoard& board,
                           PhaseTimes* times = nullptr);
 

@@ -28,7 +28,7 @@ struct StructureLayout {
 /// Of a layer's attention; InputError where its KV heads have different numbers of query heads and the unit
 /// needs them equal.
 StructureLayout attention_layout(const LayerShape& shape, std::int64_t head_dim, AttentionUnit unit);
-StructureLayout ffn_layout(const LayerShape& shape);
+StructureLayout ffn_layout(std::int64_t columns);
 
 /// The columns left, ascending, once the first `removed` structures of an order of removal are gone.
 std::vector<std::int64_t> kept_columns(const StructureLayout& layout, std::span<const std::int32_t> order,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <galapagos/io/hf_config.hpp>
+#include <galapagos/model/layer_tensors.hpp>
 
 namespace galapagos {
 
@@ -17,8 +18,6 @@ std::string name_of(ModuleKind kind);
 
 /// A module of a model.
 struct ModuleId {
-  static constexpr std::int64_t no_expert = -1;
-
   std::int64_t layer = 0;
   ModuleKind kind = ModuleKind::attention;
   std::int64_t expert = no_expert;  ///< of a mixture, whose feed-forward parts are modules of their own
@@ -33,10 +32,17 @@ std::string name_of(const ModuleId& module);
 /// Where a file of modules has one: "/modules/3/ffn", or "/modules/3/ffn/7".
 std::string group_of(const ModuleId& module);
 
-/// All modules that there are, layer by layer, attention first.
+/// All modules that there are, layer by layer, attention first, and in mixtures expert by expert.
 std::vector<ModuleId> modules_of(const HfConfig& config);
+/// All parts of layers: the same with one feed-forward part in a mixture.
+std::vector<ModuleId> parts_of(const HfConfig& config);
+/// The part of a layer that a module belongs to.
+inline ModuleId part_with(const ModuleId& module) {
+  return {module.layer, module.kind};
+}
 
-/// Input columns of a module of the model as it is.
+/// Input columns of a module of the model as it is, and the number of the first among those of its part.
 std::int64_t module_columns(const HfConfig& config, const ModuleId& module);
+std::int64_t first_column(const HfConfig& config, const ModuleId& module);
 
 }  // namespace galapagos

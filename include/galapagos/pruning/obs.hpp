@@ -21,6 +21,7 @@ struct ObsProblem {
   std::int64_t round =
       0;  ///< 0: any structure may go next; r > 0: one out of each run of r structures per round
   double relative_damping = 1e-2;
+  double least_mean = 0;  ///< the damping is a share of the mean diagonal of H, or of this where it is larger
   std::vector<std::int64_t> removed;       ///< structures removed at levels 1, 2, ..., ascending
   std::optional<Sensitivity> sensitivity;  ///< weighs the order by the end loss
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -38,6 +39,15 @@ std::int64_t padded_columns(std::int64_t kept, std::int64_t dense);
 /// width], width >= kept, with zeros behind; likewise.
 FfnWeights prune_ffn(const ops::Context& context, const FfnWeights& dense, std::span<const std::int64_t> kept,
                      OwnedTensor down);
+
+/// The same of an expert of a mixture.
+ExpertWeights prune_expert(const ops::Context& context, const ExpertWeights& dense,
+                           std::span<const std::int64_t> kept, OwnedTensor down);
+
+/// A mixture with `experts` in place of its own; null: it is gone, and its row of the router with it. Nothing
+/// where all are.
+FfnWeights with_experts(const ops::Context& context, const FfnWeights& dense,
+                        std::vector<std::shared_ptr<const ExpertWeights>> experts);
 
 /// A level's weight as the database stores it ([kept, hidden] words of `stored`) as a layer wants it:
 /// [hidden, width] of type `precision` on the context's device, with zeros from column `kept` on. The words

@@ -45,8 +45,8 @@ struct SensitivityHeader {
   /// "full", "lowrank of rank 16".
   std::string form_text() const;
   bool has_first_order() const { return !kept.empty(); }
-  /// All modules that there are, layer by layer, attention first.
-  std::vector<ModuleId> modules() const { return modules_of(config); }
+  /// All that G is kept of, layer by layer, attention first; of a mixture once, for all its experts.
+  std::vector<ModuleId> modules() const { return parts_of(config); }
   /// Numbers kept of G of each module: n (n + 1) / 2, n, 1, or n (rank + 1), with n the hidden size.
   std::uint64_t values() const;
   /// Numbers of a module's weight, unpruned.

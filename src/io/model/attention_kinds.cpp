@@ -90,8 +90,9 @@ class KindReader {
   /// The size of the windows, 0 where there is none.
   std::int64_t window() const {
     constexpr const char* key = "sliding_window";
-    const bool on_demand =
-        family_.windows == WindowRule::on_demand || family_.windows == WindowRule::without_rope;
+    const bool on_demand = family_.windows == WindowRule::on_demand ||
+                           family_.windows == WindowRule::without_rope ||
+                           family_.windows == WindowRule::if_used;
     if (family_.windows == WindowRule::never || (on_demand && !flag("use_sliding_window"))) return 0;
     if (!json_.contains(key)) return family_.window.value_or(0);
     return absent(key) ? 0 : json_integer(json_, key, 1, max_positions, where_);
@@ -120,6 +121,7 @@ class KindReader {
         case WindowRule::never:
           break;
         case WindowRule::everywhere:
+        case WindowRule::if_used:
           sliding[i] = size > 0;
           break;
         case WindowRule::on_demand:

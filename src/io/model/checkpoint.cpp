@@ -16,6 +16,7 @@
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/io/fused_tensors.hpp>
 #include <galapagos/io/hub_names.hpp>
+#include <galapagos/io/mixture_names.hpp>
 
 namespace galapagos {
 
@@ -89,14 +90,15 @@ Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
   }
   take_text();
   split_fused();
+  split_experts();
 }
 
 /// Of a model of text and images the text model alone, under its own names; of one that was saved without its
-/// head, as embedding models are, with the names that it has beside one.
+/// head, as embedding models are, with the names that it has beside one. What belongs to experts has its usual name.
 void Checkpoint::take_text() {
   const bool bare = has("embed_tokens.weight") && !has("model.embed_tokens.weight");
   const auto name_of = [&](std::string_view name) {
-    const std::string text_name = text_name_of(name);
+    const std::string text_name = usual_expert_name(text_name_of(name));
     return bare && !text_name.empty() && !text_name.starts_with("lm_head.") ? "model." + text_name
                                                                             : text_name;
   };
@@ -155,7 +157,7 @@ void Checkpoint::add_indexed_files(const fs::path& index) {
   // tied) or in another of the files.
   for (const auto& [file, tensors] : tensors_of_file) {
     for (const std::string& tensor : tensors)
-      if (!has(tensor)) promised_.emplace(tensor, file);
+      if (!has(tensor)) promised_.emplace(usual_expert_name(tensor), file);
   }
 }
 

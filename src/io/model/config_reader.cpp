@@ -2,6 +2,7 @@
 #include "darwinlm_model.hpp"
 #include "families.hpp"
 #include "fit_to_weights.hpp"
+#include "mixture_reader.hpp"
 #include "pruned_layers.hpp"
 #include "rope_reader.hpp"
 #include "text_config.hpp"
@@ -54,7 +55,7 @@ class ConfigReader {
   void check_activation(const Family& family) const;
   void read_scores(const Family& family, HfConfig& config) const;
   void read_sizes(const Family& family, HfConfig& config) const;
-  void read_layers(HfConfig& config) const;
+  void read_layers(const Family& family, HfConfig& config) const;
   ModelFeatures features(const Family& family) const;
   std::optional<std::int64_t> token_id(const std::string& key, std::optional<std::int64_t> otherwise,
                                        std::int64_t vocab_size) const;
@@ -156,12 +157,16 @@ void ConfigReader::read_sizes(const Family& family, HfConfig& config) const {
 }
 
 /// The shapes of a pruned model's layers, or the same shape for all.
-void ConfigReader::read_layers(HfConfig& config) const {
+void ConfigReader::read_layers(const Family& family, HfConfig& config) const {
   if (json_string(json_, "model_type", where_) == pruned_model_type) {
     config.layer_shapes = read_pruned_layers(json_, config, where_);
-  } else {
-    config.layer_shapes.assign(static_cast<std::size_t>(config.layers),
-                               even_layer_shape(config.heads, config.kv_heads, config.intermediate_size));
+    return;
+  }
+  for (const bool mixture : mixture_layers(json_, family, config.layers, where_)) {
+    config.layer_shapes.push_back(
+        mixture ? even_mixture_shape(config.heads, config.kv_heads, config.mixture->experts,
+                                     config.mixture->expert_size)
+                : even_layer_shape(config.heads, config.kv_heads, config.intermediate_size));
   }
 }
 
@@ -198,7 +203,8 @@ HfConfig ConfigReader::read() {
   HfConfig config;
   config.model_type = kind.computed_as;
   read_sizes(kind, config);
-  read_layers(config);
+  config.mixture = read_mixture(json_, kind, where_);
+  read_layers(kind, config);
   LayerRopes ropes = read_layer_ropes(json_, kind, config, where_, warnings_);
   config.rope = std::move(ropes.usual);
   config.local_rope = std::move(ropes.local);
@@ -216,6 +222,7 @@ HfConfig ConfigReader::read() {
   config.eos_id = token_id("eos_token_id", kind.eos_id, config.vocab_size);
   config.source = json_;
   config.fused = kind.fused && !config.pruned();
+  config.mixtral_names = kind.mixture && kind.mixture->mixtral_names && !config.pruned();
   return config;
 }
 

@@ -17,10 +17,21 @@ struct RopeRules {
   double theta = 10000;                                 ///< where config.json says nothing
 };
 
+/// What a family of mixtures of experts calls its settings, and what it assumes where config.json says
+/// nothing.
+struct MixtureKeys {
+  std::string_view expert_size;  ///< the key
+  std::int64_t experts = 0, size = 0, experts_per_token = 0;
+  bool always_renormalised = false;  ///< norm_topk_prob means nothing
+  bool some_layers = false;          ///< mlp_only_layers and decoder_sparse_step say which layers are mixtures
+  bool mixtral_names = false;
+};
+
 /// Which layers have a sliding window, where layer_types does not say it.
 enum class WindowRule : std::uint8_t {
   never,
   everywhere,    ///< where sliding_window is not null
+  if_used,       ///< everywhere with use_sliding_window
   on_demand,     ///< with use_sliding_window, from layer max_window_layers on
   without_rope,  ///< with use_sliding_window, layers without rope
   pattern,       ///< all but every n-th
@@ -52,6 +63,7 @@ struct Family {
                         logit_cap = {};  ///< where the keys are missing; 0: none, but they count
   bool scaled_queries = false;           ///< llama_4_scaling_beta counts
   RopeRules rope = {};
+  std::optional<MixtureKeys> mixture = {};
   std::string_view refused = {};  ///< why it is not computed
 };
 

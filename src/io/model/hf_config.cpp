@@ -15,6 +15,13 @@ LayerShape even_layer_shape(std::int64_t heads, std::int64_t kv_heads, std::int6
   return shape;
 }
 
+LayerShape even_mixture_shape(std::int64_t heads, std::int64_t kv_heads, std::int64_t experts,
+                              std::int64_t columns) {
+  LayerShape shape = even_layer_shape(heads, kv_heads, experts * columns);
+  shape.experts.assign(static_cast<std::size_t>(experts), columns);
+  return shape;
+}
+
 bool HfConfig::even() const {
   return std::adjacent_find(layer_shapes.begin(), layer_shapes.end(), std::not_equal_to<>()) ==
          layer_shapes.end();

@@ -2,16 +2,38 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <numeric>
 
 #include <galapagos/core/error.hpp>
 
 namespace galapagos {
 namespace {
 
+/// The columns of a mixture's experts.
+std::vector<std::int64_t> pruned_experts(const Json& json, const HfConfig& config, const std::string& where) {
+  if (!config.mixture || !json.is_array() || json.empty() ||
+      json.size() > static_cast<std::size_t>(config.mixture->experts)) {
+    throw InputError("experts should be a list of the columns of each, in a family of mixtures", where,
+                     "export the model again");
+  }
+  std::vector<std::int64_t> experts;
+  for (const Json& columns : json)
+    experts.push_back(json_integer(Json::object({{"experts", columns}}), "experts", 1,
+                                   config.mixture->expert_size, where));
+  return experts;
+}
+
 LayerShape pruned_layer(const Json& json, const HfConfig& config, const std::string& where) {
   if (!json.is_object()) throw InputError("is not an object", where, "export the model again");
   LayerShape shape;
-  shape.columns = json_integer(json, "intermediate_size", 0, config.intermediate_size, where);
+  const bool mixture = !json_absent(json, "experts");
+  if (mixture) shape.experts = pruned_experts(json["experts"], config, where);
+  const std::int64_t widest = mixture ? config.mixture->experts * config.mixture->expert_size
+                                      : config.intermediate_size;
+  shape.columns = json_integer(json, "intermediate_size", 0, widest, where);
+  if (mixture &&
+      shape.columns != std::accumulate(shape.experts.begin(), shape.experts.end(), std::int64_t{0}))
+    throw InputError("intermediate_size is not the sum of experts", where, "export the model again");
   shape.kv_heads = json_integer(json, "num_key_value_heads", 0, config.kv_heads, where);
   if (json_absent(json, "kv_of_head") || !json["kv_of_head"].is_array()) {
     throw InputError("no list 'kv_of_head'", where, "export the model again");

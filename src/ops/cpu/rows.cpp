@@ -2,6 +2,7 @@
 #include "tuning.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -65,6 +66,18 @@ void add(const Context&, const Tensor& x, const Tensor& y) {
     convert_to_float(x.dtype, x.data + static_cast<std::size_t>(first) * size_of(x.dtype), wide);
     float* const to = y.floats() + first;
     for (std::size_t i = 0; i < length; ++i) to[i] += wide[i];
+  }
+}
+
+void row_norms(const Context&, const Tensor& x, std::span<float> norms) {
+  const std::int64_t columns = x.columns();
+#pragma omp parallel for schedule(static)
+  for (std::int64_t row = 0; row < x.rows(); ++row) {
+    const float* values = x.floats() + row * columns;
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t c = 0; c < columns; ++c) sum += values[c] * values[c];
+    norms[static_cast<std::size_t>(row)] = std::sqrt(sum);
   }
 }
 

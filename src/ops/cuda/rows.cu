@@ -1,5 +1,6 @@
 #include "../backends.hpp"
 #include "packs.cuh"
+#include "reduce.cuh"
 #include "tuning.hpp"
 
 namespace galapagos::ops::cuda {
@@ -31,6 +32,17 @@ __global__ void add_values(const From* from, float* to, std::int64_t count) {
     for (int k = 0; k < some; ++k) sums[k] += values[k];
     store_pack(sums, to + i);
   });
+}
+
+template <typename T>
+__global__ void norms_of_rows(const T* x, std::int64_t columns, float* norms) {
+  float sum = 0;
+  for (std::int64_t c = threadIdx.x; c < columns; c += blockDim.x) {
+    const float value = widen(x[blockIdx.x * columns + c]);
+    sum += value * value;
+  }
+  sum = block_reduce(sum, Sum());
+  if (threadIdx.x == 0) norms[blockIdx.x] = sqrtf(sum);
 }
 
 template <typename Word>
@@ -97,6 +109,17 @@ void add(const Context& context, const Tensor& x, const Tensor& y) {
   };
   with_pack_size(aligned_for_packs(x.data, y.data),
                  [&](auto size) { with_stored(x.dtype, [&](const auto* from) { run(size, from); }); });
+}
+
+void row_norms(const Context& context, const Tensor& x, std::span<float> norms) {
+  if (x.rows() == 0) return;
+  Resources& gpu = context.cuda();
+  const Array<float> found(x.rows(), "norms of rows");
+  with_stored(x.dtype, [&]<typename T>(const T*) {
+    launch(gpu, norms_of_rows<T>, dim3(static_cast<unsigned>(x.rows())), block_threads, 0, data_as<T>(x),
+           x.columns(), found.data());
+  });
+  gpu.download(found.data(), norms.first(static_cast<std::size_t>(x.rows())));
 }
 
 void transpose(const Context& context, const Tensor& in, const Tensor& out) {
