@@ -257,6 +257,10 @@ def print_routing(model, tokens):
         print(f"  {name}: tokens of its experts {counts}, least lead {(best[:, -2] - best[:, -1]).min():.1e}")
 
 
+def golden_tokens(vocabulary, seed, length=LENGTH):
+    return torch.randint(0, vocabulary, (SEQUENCES, length), generator=torch.Generator().manual_seed(seed))
+
+
 def make_goldens(folder, output, seed, length=LENGTH):
     """Reads the model back as a user would, so that the goldens belong to what is on disk."""
     model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32,
@@ -264,8 +268,7 @@ def make_goldens(folder, output, seed, length=LENGTH):
     model.eval()
     if hasattr(model, "set_experts_implementation"):
         model.set_experts_implementation("eager")  # the others know no float64
-    tokens = torch.randint(0, model.config.vocab_size, (SEQUENCES, length),
-                           generator=torch.Generator().manual_seed(seed))
+    tokens = golden_tokens(model.config.vocab_size, seed, length)
     positions = [position for position in POSITIONS if position < length]
     with torch.no_grad():
         result = model(tokens, output_attentions=True)
