@@ -250,8 +250,10 @@ def router_logits(model, tokens):
 
 def print_routing(model, tokens):
     """Tokens of each expert, and how far the last one chosen is ahead of the first one that is not."""
-    chosen = model.config.num_experts_per_tok
     for name, logits in router_logits(model, tokens).items():
+        chosen = model.config.num_experts_per_tok
+        if chosen >= logits.shape[-1]:
+            continue
         best = logits.topk(chosen + 1).values
         counts = torch.bincount(logits.topk(chosen).indices.flatten(), minlength=logits.shape[1]).tolist()
         print(f"  {name}: tokens of its experts {counts}, least lead {(best[:, -2] - best[:, -1]).min():.1e}")
