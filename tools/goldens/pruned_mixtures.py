@@ -38,11 +38,11 @@ class Kept(NamedTuple):
 # Layers without attention, or feed-forward part, uneven heads, experts of one column, and fewer experts than a token gets.
 LAYERS = {
     "qwen3_moe_pruned": (Kept((), 20), Kept((0, 1, 2, 5), {0: 24, 2: 7, 3: 1, 5: 12}), Kept((6, 7), {4: 9}),
-                         Kept((0, 1, 3, 4, 5, 6, 7), 0)),
+                         Kept((0, 1, 3, 5), 0)),
     "mixtral_pruned": (Kept((0, 2, 3), {0: 40, 1: 7, 4: 1}), Kept((1, 2), 0), Kept((), {3: 11})),
 }
 SOURCES = {"qwen3_moe_pruned": "qwen3_moe_tiny", "mixtral_pruned": "mixtral_tiny"}
-LENGTHS = {"qwen3_moe_pruned": 12, "mixtral_pruned": 24}  # of two sequences
+LENGTHS = {"qwen3_moe_pruned": 8, "mixtral_pruned": 16}  # of two sequences
 
 
 def renamed(name):
