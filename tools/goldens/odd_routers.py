@@ -24,7 +24,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
-NAME, SEED = "qwen3_moe_odd", 11
+NAME, SEED = "qwen3_moe_odd", 13  # of the seeds from 11 to 30 the one with the clearest routing in layer 3
 CONFIG = transformers.Qwen3MoeConfig(
     hidden_size=32, num_hidden_layers=4, num_attention_heads=8, num_key_value_heads=2, head_dim=8,
     intermediate_size=48, moe_intermediate_size=24, num_experts=6, num_experts_per_tok=3, norm_topk_prob=False,
@@ -34,6 +34,7 @@ CRAFTED, CENTERED = "model.layers.1.mlp.gate", "model.layers.3.mlp.gate"
 ROLES = ("all", "none", "one", "tied", "tied too", "usual")
 # Every embedding has this in entry 0, which thus is positive in whatever the router sees.
 COMMON = 8.0
+GAIN = 8.0  # of what experts of layer 1 put out
 
 
 def router_inputs(model, tokens, router):
@@ -57,9 +58,9 @@ def rows_of_roles(x, generator):
     """Rows of the router for the tokens whose hidden states are x, by role."""
     common = torch.zeros(x.shape[1])
     common[0] = 1.0
-    usual = centered(torch.randn(x.shape[1], generator=generator) * 2.0 / x.shape[1]**0.5, x)
+    usual = centered(torch.randn(x.shape[1], generator=generator) / x.shape[1]**0.5, x)
     tied = torch.zeros(x.shape[1])
-    tied[(x.mean(0).abs() / x.std(0)).argmin()] = 1.0
+    tied[(x.mean(0).abs() / x.std(0)).argmin()] = 0.5
     # The direction in which one token is farthest from all others, and the threshold half way to them.
     directions = torch.linalg.solve(x.T @ x, x.T)
     scores = x @ directions / x[:, :1]  # of each token for each direction, as multiples of what is in common
@@ -69,7 +70,7 @@ def rows_of_roles(x, generator):
     chosen = int(gap.argmax())
     one = directions[:, chosen] - common * best[:, chosen].mean()
     one = one * 6.0 / (gap[chosen] * x[chosen, 0])
-    return {"all": 4.0 * common, "none": -4.0 * common, "one": one, "tied": tied, "tied too": tied, "usual": usual}
+    return {"all": common, "none": -common, "one": one, "tied": tied, "tied too": tied, "usual": usual}
 
 
 def lower_index_first(logits, count):
@@ -115,9 +116,11 @@ def check(folder, tokens, roles):
     # Without the ties every choice is clear.
     distinct = [role for role in range(len(roles)) if role != upper]
     ordered = logits[:, distinct].sort(dim=-1, descending=True).values
-    assert (ordered[:, :-1] - ordered[:, 1:]).min() > 1e-4
+    lead = (ordered[:, :-1] - ordered[:, 1:]).min()
+    assert lead > 1e-3, lead
     print(f"{folder.name}, layer 1: {', '.join(f'{role}: {n} tokens' for role, n in histogram.items())}; "
-          f"the tied ones: both {both} times, only the lower one {border} times")
+          f"the tied ones: both {both} times, only the lower one {border} times; "
+          f"least lead otherwise {lead:.1e}")
 
 
 def main():
@@ -131,6 +134,8 @@ def main():
     forward.randomize(model, seed)
     with torch.no_grad():
         model.get_input_embeddings().weight[:, 0] = COMMON
+        # So that it matters which expert a token gets, although its share may be small.
+        model.get_parameter("model.layers.1.mlp.experts.down_proj").mul_(GAIN)
     # The router is made for what it will see from the weights as stored.
     model = model.to(torch.bfloat16).float().eval()
     tokens = forward.golden_tokens(CONFIG.vocab_size, seed + 100)
