@@ -7,7 +7,8 @@ logits are kept, and the `logits` [2, p, vocab] F32, computed in float32 from th
 in <name>_short.safetensors, with sequences that are no longer than the model was first trained with.
 
 How to run, from the root of the source tree (the data were made with torch 1.13, but for those from qwen3_tiny on: with torch 2.15 and
-transformers 5.24.0; the tokenizers of qwen3_tiny, biased_tiny, phi3_tiny and gemma3_tiny are qwen2_tiny's):
+transformers 5.24.0; the tokenizers of qwen3_tiny, biased_tiny, phi3_tiny, gemma3_tiny and qwen3_moe_tiny are
+qwen2_tiny's; transformers 4.57.6 computes the same logits of the mixtures of experts to 1e-5):
 
     python3 -m venv .venv
     .venv/bin/pip install 'torch' 'transformers==4.45.2' 'numpy<2' safetensors
@@ -18,11 +19,12 @@ transformers 5.24.0; the tokenizers of qwen3_tiny, biased_tiny, phi3_tiny and ge
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 SEQUENCES, LENGTH, VOCAB = 2, 96, 768
@@ -125,9 +127,26 @@ if hasattr(transformers, "SmolLM3Config"):  # since 4.53
             intermediate_size=56, vocab_size=96, max_position_embeddings=512, bos_token_id=0, eos_token_id=1,
             pad_token_id=1),
         torch.bfloat16, 1)
+    # Mixtures of experts behind one dense layer, whose width is another; weights of the chosen experts add up to 1.
+    MODELS["qwen3_moe_tiny"] = (
+        transformers.Qwen3MoeConfig(
+            hidden_size=32, num_hidden_layers=4, num_attention_heads=8, num_key_value_heads=2, head_dim=8,
+            intermediate_size=48, moe_intermediate_size=24, num_experts=6, num_experts_per_tok=2,
+            norm_topk_prob=True, mlp_only_layers=[0], vocab_size=VOCAB, max_position_embeddings=512,
+            tie_word_embeddings=False, bos_token_id=0, eos_token_id=1),
+        torch.bfloat16, 1)
+    # Mixtures in every layer, whose tensors have names of their own.
+    MODELS["mixtral_tiny"] = (
+        transformers.MixtralConfig(
+            hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, intermediate_size=40,
+            num_local_experts=5, num_experts_per_tok=2, vocab_size=96, max_position_embeddings=512,
+            tie_word_embeddings=False, bos_token_id=0, eos_token_id=1),
+        torch.bfloat16, 1)
 SHORT = {"phi3_tiny": 64}
-# Of models that were not made in the order above.
-NUMBERS = {"mistral_tiny": 4, "smollm3_tiny": 5, "gemma3_tiny": 6, "gemma2_tiny": 7, "gemma_tiny": 8}
+# Of models that were not made in the order above. qwen3_moe_tiny's is the one of 9 to 39 with the clearest routing.
+NUMBERS = {"mistral_tiny": 4, "smollm3_tiny": 5, "gemma3_tiny": 6, "gemma2_tiny": 7, "gemma_tiny": 8,
+           "qwen3_moe_tiny": 31, "mixtral_tiny": 10}
+MIXTURES = {"qwen3_moe": "Qwen3Moe", "mixtral": "Mixtral"}
 
 
 def randomize(model, seed):
@@ -149,12 +168,18 @@ def randomize(model, seed):
                 normal(parameter, 0.0, 2.0 / model.config.hidden_size**0.5)
             elif name.endswith("bias"):
                 normal(parameter, 0.0, 0.5)
+            elif name.endswith("mlp.gate.weight"):  # of a router: few tokens are undecided
+                normal(parameter, 0.0, 2.5 / parameter.shape[-1] ** 0.5)
             else:
                 gain = 1.6 if any(part in name for part in ("q_proj", "k_proj", "qkv_proj")) else 1.4
                 normal(parameter, 0.0, gain / parameter.shape[-1] ** 0.5)
 
 
 def stored_tensors(model, dtype):
+    if model.config.model_type in MIXTURES:  # transformers 5 holds the experts together and saves them one by one
+        with tempfile.TemporaryDirectory() as folder:
+            model.to(dtype).save_pretrained(folder)
+            return load_file(Path(folder) / "model.safetensors")
     tensors = {name: value.to(dtype).contiguous() for name, value in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         del tensors["lm_head.weight"]
@@ -182,7 +207,10 @@ def save_weights(tensors, folder, shards):
 def save_config(config, dtype, folder):
     values = config.to_diff_dict()
     values["torch_dtype"] = str(dtype).removeprefix("torch.")
-    values["architectures"] = [f"{config.model_type.capitalize()}ForCausalLM"]
+    family = MIXTURES.get(config.model_type, config.model_type.capitalize())
+    values["architectures"] = [f"{family}ForCausalLM"]
+    if config.model_type == "qwen3_moe":  # transformers 5 writes num_local_experts, which transformers 4 does not know
+        values["num_experts"] = values.pop("num_local_experts", config.num_experts)
     if getattr(config, "head_dim", None) is not None:
         values["head_dim"] = config.head_dim
     (folder / "config.json").write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
@@ -197,19 +225,60 @@ def make_model(name, folder, seed):
     save_weights(stored_tensors(model, dtype), folder, shards)
 
 
+def routers(model):
+    """Of each mixture of experts, by its name, what decides between them."""
+    return {name: module for name, module in model.named_modules()
+            if name.endswith(("mlp.gate", "block_sparse_moe.gate"))}
+
+
+def router_logits(model, tokens):
+    """Of each mixture, by the name of its router, [tokens, experts]."""
+    logits = {}
+
+    def keep(name):
+        def hook(_, __, output):
+            logits[name] = output[0] if isinstance(output, tuple) else output
+        return hook
+
+    hooks = [module.register_forward_hook(keep(name)) for name, module in routers(model).items()]
+    with torch.no_grad():
+        model(tokens)
+    for hook in hooks:
+        hook.remove()
+    return logits
+
+
+def print_routing(model, tokens):
+    """Tokens of each expert, and how far the last one chosen is ahead of the first one that is not."""
+    for name, logits in router_logits(model, tokens).items():
+        chosen = model.config.num_experts_per_tok
+        if chosen >= logits.shape[-1]:
+            continue
+        best = logits.topk(chosen + 1).values
+        counts = torch.bincount(logits.topk(chosen).indices.flatten(), minlength=logits.shape[1]).tolist()
+        print(f"  {name}: tokens of its experts {counts}, least lead {(best[:, -2] - best[:, -1]).min():.1e}")
+
+
+def golden_tokens(vocabulary, seed, length=LENGTH):
+    return torch.randint(0, vocabulary, (SEQUENCES, length), generator=torch.Generator().manual_seed(seed))
+
+
 def make_goldens(folder, output, seed, length=LENGTH):
     """Reads the model back as a user would, so that the goldens belong to what is on disk."""
     model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32,
                                                  attn_implementation="eager")
     model.eval()
-    tokens = torch.randint(0, model.config.vocab_size, (SEQUENCES, length),
-                           generator=torch.Generator().manual_seed(seed))
+    if hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("eager")  # the others know no float64
+    tokens = golden_tokens(model.config.vocab_size, seed, length)
     positions = [position for position in POSITIONS if position < length]
     with torch.no_grad():
         result = model(tokens, output_attentions=True)
     logits = result.logits
     save_file({"tokens": tokens.to(torch.int32), "positions": torch.tensor(positions, dtype=torch.int32),
                "logits": logits[:, positions].contiguous()}, output)
+    if model.config.model_type in MIXTURES:
+        print_routing(model, tokens)
     # Uniform attention over 96 positions has a mean entropy of 3.6.
     entropy = [-(a * a.clamp_min(1e-30).log()).sum(-1).mean().item() for a in result.attentions]
     wide = model.double()

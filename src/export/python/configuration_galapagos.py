@@ -12,6 +12,9 @@ pruned_layers    what each layer still has, a list of objects:
                    kv_of_head           for each query head, the KV head it attends with; empty: no attention
                    num_key_value_heads  KV heads
                    intermediate_size    feed-forward columns; 0: no feed-forward
+                   experts              only where the layer is a mixture of experts: the columns of each expert that is
+                                        left, whose sum is intermediate_size. A token goes to num_experts_per_tok of
+                                        them, or to all if there are fewer.
                  A layer without attention has no input_layernorm, one without feed-forward no
                  post_attention_layernorm.
 """
@@ -26,7 +29,7 @@ from transformers import PretrainedConfig
 # scaled_scores: query_pre_attn_scalar stands for head_dim in the scores' scale. capped_scores: scores have a soft cap.
 FEATURES = {
     "llama": (), "mistral": (), "ministral": (), "ministral3": (), "phi3": (), "smollm3": (),
-    "qwen2": ("qkv_bias",), "qwen3": ("qk_norm",),
+    "qwen2": ("qkv_bias",), "qwen3": ("qk_norm",), "qwen3_moe": ("qk_norm",), "mixtral": (),
     "gemma": ("gemma",),
     "gemma2": ("gemma", "post_norms", "scaled_scores", "capped_scores"),
     "gemma3_text": ("gemma", "post_norms", "scaled_scores", "qk_norm"),
@@ -36,12 +39,16 @@ _ATTENTION_BIAS = {"attention_bias": ("qkv_bias", "o_bias")}
 FEATURES_BY_KEY = {
     "llama": {**_ATTENTION_BIAS, "mlp_bias": ("mlp_bias",)},
     "smollm3": {**_ATTENTION_BIAS, "mlp_bias": ("mlp_bias",)},
-    "qwen3": _ATTENTION_BIAS, "gemma": _ATTENTION_BIAS, "gemma2": _ATTENTION_BIAS, "gemma3_text": _ATTENTION_BIAS,
+    "qwen3": _ATTENTION_BIAS, "qwen3_moe": _ATTENTION_BIAS,
+    "gemma": _ATTENTION_BIAS, "gemma2": _ATTENTION_BIAS, "gemma3_text": _ATTENTION_BIAS,
 }
+# Families whose layers may be mixtures of experts: the key that says how many experts the unpruned model has (transformers 5
+# has either name for both), that number where no key says it, and likewise num_experts_per_tok.
+MIXTURES = {"qwen3_moe": ("num_experts", 128, 8), "mixtral": ("num_local_experts", 8, 2)}
 # Families in which partial_rotary_factor says how much of a head turns.
 PARTIAL_ROTARY = ("phi3",)
 # rope_theta where nothing says it; elsewhere 10000.
-THETAS = {"smollm3": 2000000.0, "gemma3_text": 1000000.0}
+THETAS = {"smollm3": 2000000.0, "gemma3_text": 1000000.0, "mixtral": 1000000.0}
 # Kinds of rope scaling, and what each has to say.
 ROPE_KEYS = {
     "default": (),
@@ -60,8 +67,25 @@ def _count(value):
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def check_pruned_layers(pruned_layers, num_hidden_layers):
-    """Raises ValueError unless pruned_layers describes num_hidden_layers layers."""
+def check_experts(i, layer, num_experts):
+    """Raises ValueError unless the experts of layer i are sound; num_experts: how many there were, 0 without mixtures."""
+    experts = layer["experts"]
+    if not num_experts:
+        raise ValueError(f"config: pruned_layers[{i}] has experts, but base_model_type is none of {', '.join(MIXTURES)}")
+    if not isinstance(experts, (list, tuple)):
+        raise ValueError(f"config: pruned_layers[{i}].experts is not a list")
+    for expert, columns in enumerate(experts):
+        if not _count(columns) or columns == 0:
+            raise ValueError(f"config: pruned_layers[{i}].experts[{expert}] is {columns!r}, not a number from 1 up")
+    if sum(experts) != layer["intermediate_size"]:
+        raise ValueError(f"config: pruned_layers[{i}].experts have {sum(experts)} columns together, but intermediate_size "
+                         f"is {layer['intermediate_size']}")
+    if len(experts) > num_experts:
+        raise ValueError(f"config: pruned_layers[{i}] has {len(experts)} experts, but unpruned there are {num_experts}")
+
+
+def check_pruned_layers(pruned_layers, num_hidden_layers, num_experts=0):
+    """Raises ValueError unless pruned_layers describes num_hidden_layers layers, in mixtures of up to num_experts."""
     if not isinstance(pruned_layers, (list, tuple)):
         raise ValueError("config: pruned_layers is missing or not a list, so the sizes of the layers are unknown")
     if len(pruned_layers) != num_hidden_layers:
@@ -75,6 +99,8 @@ def check_pruned_layers(pruned_layers, num_hidden_layers):
         for key in ("num_key_value_heads", "intermediate_size"):
             if not _count(layer[key]):
                 raise ValueError(f"config: pruned_layers[{i}].{key} is {layer[key]!r}, not a number from 0 up")
+        if "experts" in layer:
+            check_experts(i, layer, num_experts)
         kv_heads, kv_of_head = layer["num_key_value_heads"], layer["kv_of_head"]
         if not isinstance(kv_of_head, (list, tuple)):
             raise ValueError(f"config: pruned_layers[{i}].kv_of_head is not a list")
@@ -168,6 +194,10 @@ class GalapagosConfig(PretrainedConfig):
         final_logit_softcapping=None,
         partial_rotary_factor=None,
         original_max_position_embeddings=None,
+        num_experts=None,
+        num_local_experts=None,
+        num_experts_per_tok=None,
+        norm_topk_prob=None,
         pad_token_id=None,
         bos_token_id=None,
         eos_token_id=None,
@@ -182,13 +212,23 @@ class GalapagosConfig(PretrainedConfig):
         if hidden_act not in ((None, "gelu_pytorch_tanh", "gelu") if gemma else (None, "silu", "swish")):
             raise ValueError(f"config: hidden_act {hidden_act!r} is not supported for {base_model_type}")
         hidden_act = "gelu_pytorch_tanh" if gemma else "silu"
+        self.base_model_type = base_model_type
+        if base_model_type in MIXTURES:
+            key, experts, chosen = MIXTURES[base_model_type]
+            given = (num_experts, num_local_experts) if key == "num_experts" else (num_local_experts, num_experts)
+            setattr(self, key, next((value for value in given if value is not None), experts))
+            self.num_experts_per_tok = chosen if num_experts_per_tok is None else num_experts_per_tok
+            if base_model_type == "qwen3_moe":
+                self.norm_topk_prob = bool(norm_topk_prob)
+            for name in (key, "num_experts_per_tok"):
+                if not _count(getattr(self, name)) or getattr(self, name) == 0:
+                    raise ValueError(f"config: {name} is {getattr(self, name)!r}, not a number from 1 up")
         # The library makes one without arguments to learn the defaults; the model insists on having pruned_layers.
         if pruned_layers is not None:
-            check_pruned_layers(pruned_layers, num_hidden_layers)
+            check_pruned_layers(pruned_layers, num_hidden_layers, self.unpruned_experts())
         check_per_layer("layer_windows", layer_windows, num_hidden_layers, _count)
         check_per_layer("layer_ropes", layer_ropes, num_hidden_layers, lambda rope: rope in ROPES)
 
-        self.base_model_type = base_model_type
         self.pruned_layers = pruned_layers
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
@@ -251,6 +291,14 @@ class GalapagosConfig(PretrainedConfig):
     def rope(self, layer):
         return self.layer_ropes[layer] if self.layer_ropes else "usual"
 
+    def unpruned_experts(self):
+        """How many experts a mixture of the unpruned model has; 0 in a family without mixtures."""
+        return getattr(self, MIXTURES[self.base_model_type][0]) if self.base_model_type in MIXTURES else 0
+
+    def shares_add_up(self):
+        """Whether what a token gets of its experts is divided by its sum."""
+        return self.base_model_type == "mixtral" or self.norm_topk_prob
+
     def has(self, feature):
         by_key = FEATURES_BY_KEY.get(self.base_model_type, {})
         return feature in FEATURES[self.base_model_type] or any(
@@ -280,6 +328,8 @@ class GalapagosConfig(PretrainedConfig):
                 skip.append("attention")
             if layer["intermediate_size"]:
                 sizes["intermediate_size"] = layer["intermediate_size"]
+                if layer.get("experts"):
+                    sizes[MIXTURES[self.base_model_type][0]] = len(layer["experts"])
             else:
                 skip.append("mlp")
             overrides[i] = {"skip": skip, **sizes} if skip else sizes

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Llama, Mistral, Qwen, SmolLM, Phi-3 or Gemma model whose layers differ in heads, KV heads and feed-forward columns.
+"""A Llama, Mistral, Mixtral, Qwen, SmolLM, Phi-3 or Gemma model whose layers differ in heads, KV heads, feed-forward
+columns and experts.
 
 Written for transformers from 4.45 on and PyTorch from 1.13 on; configuration_galapagos.py says what a layer looks like.
 """
@@ -321,6 +322,38 @@ class GalapagosMLP(nn.Module):
         return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))
 
 
+class GalapagosMixture(nn.Module):
+    """A router and the experts that are left, which differ in columns."""
+
+    def __init__(self, config, columns):
+        super().__init__()
+        self.chosen = min(config.num_experts_per_tok, len(columns))
+        self.shares_add_up = config.shares_add_up()
+        # As in transformers, where Mixtral's shares stay float32.
+        self.wide_shares = config.base_model_type == "mixtral"
+        self.gate = nn.Linear(config.hidden_size, len(columns), bias=False)
+        self.experts = nn.ModuleList(GalapagosMLP(config, own) for own in columns)
+
+    def forward(self, x):
+        tokens = x.reshape(-1, x.shape[-1])
+        shares = F.softmax(self.gate(tokens), dim=-1, dtype=torch.float32)
+        # Of equal shares the lower index wins, which topk does not promise.
+        shares, experts = shares.sort(dim=-1, descending=True, stable=True)
+        shares, experts = shares[:, :self.chosen], experts[:, :self.chosen]
+        if self.shares_add_up:
+            shares = shares / shares.sum(dim=-1, keepdim=True)
+        if not self.wide_shares:
+            shares = shares.to(tokens.dtype)
+        # In training all experts run, also those without tokens, so that every parameter has a gradient.
+        used = range(len(self.experts)) if torch.is_grad_enabled() else experts.unique().tolist()
+        result = torch.zeros_like(tokens)
+        for i in used:
+            at, place = torch.where(experts == i)
+            change = self.experts[i](tokens[at]) * shares[at, place, None]
+            result.index_add_(0, at, change.to(result.dtype))
+        return result.reshape(x.shape)
+
+
 class GalapagosDecoderLayer(nn.Module):
     def __init__(self, config, layer_idx, cache_idx):
         super().__init__()
@@ -333,7 +366,10 @@ class GalapagosDecoderLayer(nn.Module):
         if self.has_attention:
             self.input_layernorm = GalapagosRMSNorm(config, config.hidden_size)
         if self.has_mlp:
-            self.mlp = GalapagosMLP(config, layer["intermediate_size"])
+            if layer.get("experts"):
+                self.mlp = GalapagosMixture(config, layer["experts"])
+            else:
+                self.mlp = GalapagosMLP(config, layer["intermediate_size"])
             if self.post_norms:
                 self.pre_feedforward_layernorm = GalapagosRMSNorm(config, config.hidden_size)
                 self.post_feedforward_layernorm = GalapagosRMSNorm(config, config.hidden_size)
@@ -383,7 +419,7 @@ class GalapagosPreTrainedModel(PreTrainedModel):
 
 class GalapagosModel(GalapagosPreTrainedModel):
     def __init__(self, config):
-        check_pruned_layers(config.pruned_layers, config.num_hidden_layers)
+        check_pruned_layers(config.pruned_layers, config.num_hidden_layers, config.unpruned_experts())
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         layers, attentions = [], 0
