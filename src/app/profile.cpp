@@ -9,6 +9,7 @@
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/progress.hpp>
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/pruning/database_options.hpp>
 #include <galapagos/search/module_times.hpp>
 #include <galapagos/search/size_target.hpp>
@@ -220,6 +221,7 @@ void profile(const Communicator& world, const std::vector<std::string>& words) {
   } else {
     agree(world, [&] {
       config = read_hf_config(request.model);
+      refuse_mixture(config, "a profile", request.model.string(), "give a model without experts");
       stored = stored_type(request.model, config);
       DatabaseOptions levels;
       levels.levels = request.levels;

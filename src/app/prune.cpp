@@ -11,6 +11,7 @@
 #include <galapagos/core/text.hpp>
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/model_files.hpp>
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/model/weights.hpp>
 
 namespace galapagos::app {
@@ -302,6 +303,7 @@ std::vector<std::int64_t> check_prune(const Asked<PruneRequest>& asked, int rank
   const PruneRequest& request = asked.request;
   check_target(request.target, "prune", "--target-params and --target-sparsity");
   const HfConfig config = read_hf_config(request.model);
+  refuse_mixture(config, "gradual pruning", "prune", "give database, search and stitch by themselves");
   check_steps(asked, config, ranks);
   return sizes_of_stages(config, request);
 }

@@ -6,6 +6,7 @@
 #include <galapagos/comm/output_lock.hpp>
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/search/run_folder.hpp>
 
 namespace galapagos::app {
@@ -252,6 +253,7 @@ void check_rounds(const Asked<RoundsRequest>& asked, int ranks) {
   const RoundsRequest& request = asked.request;
   check_target(request.target);
   const HfConfig config = read_hf_config(request.model);
+  refuse_mixture(config, "rounds", "rounds", "give database, search and stitch by themselves");
   if (request.divergence) check_reaches_stream(config, "--from kl", "leave it out");
   if (request.compensate != "none") {
     compensation_of(request.compensate, "--compensate");

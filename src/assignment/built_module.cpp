@@ -40,8 +40,7 @@ BuiltModule build_module(const ops::Context& context, const SpacePart& part, std
   if (attention) {
     built.attention = prune_attention(context, layer.attention, config.head_dim, kept, std::move(weight));
   } else if (expert != nullptr) {
-    built.expert =
-        std::make_shared<ExpertWeights>(prune_expert(context, *expert, kept, std::move(weight)));
+    built.expert = std::make_shared<ExpertWeights>(prune_expert(context, *expert, kept, std::move(weight)));
   } else {
     built.ffn = prune_ffn(context, layer.ffn, kept, std::move(weight));
   }

@@ -14,7 +14,7 @@ namespace {
 /// What a layer of the parent was made of, in the numbering of the model that was never pruned.
 struct Origins {
   std::vector<std::int64_t> heads, kv_heads, columns;
-  std::vector<std::int64_t> experts;                       ///< of a mixture
+  std::vector<std::int64_t> experts;                      ///< of a mixture
   std::vector<std::vector<std::int64_t>> expert_columns;  ///< of each
 };
 
@@ -31,8 +31,11 @@ std::vector<Origins> origins_of(const std::filesystem::path& parent, const HfCon
   const Json before = pruned_before ? read_json(path) : Json();
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     const LayerShape& shape = config.shape(layer);
-    Origins origin{counted(shape.heads()), counted(shape.kv_heads),
-                   counted(shape.mixture() ? 0 : shape.columns), counted(std::ssize(shape.experts)), {}};
+    Origins origin{counted(shape.heads()),
+                   counted(shape.kv_heads),
+                   counted(shape.mixture() ? 0 : shape.columns),
+                   counted(std::ssize(shape.experts)),
+                   {}};
     for (const std::int64_t columns : shape.experts) origin.expert_columns.push_back(counted(columns));
     if (pruned_before && config.pruned()) {
       origin = {};

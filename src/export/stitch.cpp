@@ -4,8 +4,10 @@
 #include "tensors.hpp"
 #include "write_export.hpp"
 
+#include <fmt/format.h>
 #include <map>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include <galapagos/comm/agreement.hpp>
@@ -14,6 +16,7 @@
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/export/stitch.hpp>
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/model/layer_tensors.hpp>
 #include <galapagos/model/weights.hpp>
 
@@ -22,6 +25,22 @@ namespace galapagos {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// UsageError where a format has no place for a mixture, or for what is gone of it.
+void check_mixture(const HfConfig& config, const ExportFormat& format, const SearchSpace& space,
+                   const Assignment& assignment) {
+  if (!format.family && std::string_view(format.name) != "hf")
+    refuse_mixture(config, std::string("the format ") + format.name, "--format", "give hf or dense");
+  if (format.smaller) return;
+  for (std::size_t i = 0; i < assignment.size(); ++i) {
+    const ModuleChoices& module = space.modules[i];
+    if (module.id.expert == no_expert || !module.gone[static_cast<std::size_t>(assignment[i])]) continue;
+    throw UsageError(
+        fmt::format("{} is gone, but zeros in its place would still be chosen", name_of(module.id)),
+        std::string("--format ") + format.name,
+        "give hf, or an assignment that keeps a column of each expert");
+  }
+}
 
 /// A model in one of the formats, as far as it is without a byte of a weight.
 struct Planned {
@@ -123,6 +142,7 @@ void stitch(const Communicator& comm, const Checkpoint& checkpoint, const HfConf
     for (std::size_t i = 0; i < all.size(); ++i) {
       const ExportFormat& format = *options.formats[i];
       Planned& planned = all[i];
+      check_mixture(config, format, space, assignment);
       planned.format = &format;
       planned.exporter = format.exporter(options);
       planned.description = pruning_description(checkpoint.folder(), config, space, assignment, format);
@@ -188,7 +208,8 @@ void check_tensors(const Checkpoint& checkpoint, const HfConfig& config) {
     for (std::size_t expert = 0; expert < experts.size(); ++expert) {
       const Extents own = Extents::of_expert(config, {0, experts[expert]});
       for (const auto& tensor : layer_tensors::expert)
-        check(layer_tensor_name(layer, static_cast<std::int64_t>(expert), tensor.spec.name), tensor.spec, own);
+        check(layer_tensor_name(layer, static_cast<std::int64_t>(expert), tensor.spec.name), tensor.spec,
+              own);
     }
   }
 }
@@ -205,6 +226,7 @@ void convert_model(const Communicator& comm, const Checkpoint& checkpoint, const
       const ExportFormat& format = *options.formats[i];
       const bool back = !format.smaller && config.pruned();
       Planned& planned = all[i];
+      check_mixture(config, format, space, {});
       planned.format = &format;
       planned.exporter = back ? make_safetensors_exporter(unpruned()) : format.exporter(options);
       ExportedModel& model = planned.model;

@@ -1,9 +1,15 @@
 #include <cmath>
 #include <cstddef>
 
+#include <galapagos/core/error.hpp>
 #include <galapagos/model/family_rules.hpp>
 
 namespace galapagos {
+
+void refuse_mixture(const HfConfig& config, const std::string& what, const std::string& option,
+                    const std::string& remedy) {
+  if (config.mixture) throw UsageError(what + " of a mixture of experts is not there yet", option, remedy);
+}
 
 ops::NormRule norm_rule(const HfConfig& config) {
   return {static_cast<float>(config.rms_norm_eps), config.features.shifted_norms ? 1.0f : 0.0f};

@@ -11,7 +11,6 @@ ExpertTensors<Tensor> gradients_of(const LayerGradients& gradients, std::size_t 
   return expert < gradients.experts.size() ? gradients.experts[expert] : ExpertTensors<Tensor>();
 }
 
-
 }  // namespace
 
 void MixtureSteps::backward(const Backward& state, const Tensor& d_output, const Tensor& active,
@@ -25,8 +24,7 @@ void MixtureSteps::backward(const Backward& state, const Tensor& d_output, const
       narrow = OwnedTensor(d_output.shape, rows_->dtype, context_.device(), "activations of training");
       ops::convert(context_, d_output, narrow);
     }
-    ops::gather_rows(context_, narrow->empty() ? d_output : narrow.view(), routing.tokens,
-                     rows_of(0, count));
+    ops::gather_rows(context_, narrow->empty() ? d_output : narrow.view(), routing.tokens, rows_of(0, count));
   }
   for_experts(weights, routing,
               [&](std::size_t expert, std::int64_t first, std::int64_t rows, std::int64_t first_element) {
@@ -43,16 +41,16 @@ void MixtureSteps::backward(const Backward& state, const Tensor& d_output, const
   for_experts(weights, routing,
               [&](std::size_t expert, std::int64_t first, std::int64_t rows, std::int64_t first_element) {
                 const ExpertWeights& own = *weights.experts[expert];
-                ops::linear_input_gradient(context_, part_of(gate, first_element, rows, own.columns), own.gate,
-                                           rows_of(first, rows));
+                ops::linear_input_gradient(context_, part_of(gate, first_element, rows, own.columns),
+                                           own.gate, rows_of(first, rows));
                 ops::linear_input_gradient(context_, part_of(up, first_element, rows, own.columns), own.up,
                                            rows_of(first, rows), true);
               });
   ops::sum_rows(context_, rows_of(0, count), routing.places, d_normed);
   const std::vector<float> by_logits = route_backward(routing, *config_.mixture, d_weights);
   const Tensor d_logits = logits_->view({d_normed.rows(), std::ssize(weights.experts)});
-  copy_bytes(d_logits.data, d_logits.device, reinterpret_cast<const std::byte*>(by_logits.data()), Device::cpu,
-             d_logits.bytes());
+  copy_bytes(d_logits.data, d_logits.device, reinterpret_cast<const std::byte*>(by_logits.data()),
+             Device::cpu, d_logits.bytes());
   ops::linear_input_gradient(context_, d_logits, weights.router, d_normed, true);
 }
 

@@ -16,8 +16,7 @@ std::int64_t ffn_width(const HfConfig& config, const LayerShape& shape) {
 namespace {
 
 std::span<const float> weights_of(const Routing& routing, std::int64_t first, std::int64_t count) {
-  return std::span(routing.weights)
-      .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
+  return std::span(routing.weights).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
 }
 
 }  // namespace

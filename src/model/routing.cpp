@@ -26,8 +26,9 @@ void choose(std::span<const float> probabilities, std::span<std::int32_t> chosen
     const float value = probabilities[static_cast<std::size_t>(expert)];
     return std::isnan(value) ? -1.0f : value;
   };
-  std::partial_sort(order.begin(), order.begin() + std::ssize(chosen), order.end(),
-                    [&](std::int32_t a, std::int32_t b) { return of(a) > of(b) || (of(a) == of(b) && a < b); });
+  std::partial_sort(
+      order.begin(), order.begin() + std::ssize(chosen), order.end(),
+      [&](std::int32_t a, std::int32_t b) { return of(a) > of(b) || (of(a) == of(b) && a < b); });
   std::copy_n(order.begin(), chosen.size(), chosen.begin());
 }
 
@@ -46,8 +47,9 @@ Routing route(const Tensor& logits, const MixtureSettings& settings, std::span<c
   std::vector<float> weights(routing.chosen.size());
 #pragma omp parallel for schedule(static)
   for (std::int64_t token = 0; token < tokens; ++token) {
-    const auto row = std::span(routing.probabilities)
-                         .subspan(static_cast<std::size_t>(token * experts), static_cast<std::size_t>(experts));
+    const auto row =
+        std::span(routing.probabilities)
+            .subspan(static_cast<std::size_t>(token * experts), static_cast<std::size_t>(experts));
     const auto at = static_cast<std::size_t>(token * each), count = static_cast<std::size_t>(each);
     softmax(row);
     choose(row, std::span(routing.chosen).subspan(at, count));

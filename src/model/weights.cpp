@@ -108,8 +108,7 @@ LayerWeights make_layer(const HfConfig& config, std::int64_t layer, const LayerP
       const Extents all = Extents::of_expert(config, {0, shape.experts[i]}),
                     mine = Extents::of_expert(config, parts[i]);
       for (const auto& [spec, weight, gradient] : layer_tensors::expert)
-        if (expert->columns > 0)
-          (*expert).*weight = make(spec, static_cast<std::int64_t>(i), all, mine);
+        if (expert->columns > 0) (*expert).*weight = make(spec, static_cast<std::int64_t>(i), all, mine);
       weights.ffn.experts.push_back(expert);
     }
   }
@@ -124,10 +123,11 @@ LayerWeights load_layer(const Checkpoint& checkpoint, const HfConfig& config, st
 LayerWeights load_layer(const Checkpoint& checkpoint, const HfConfig& config, std::int64_t layer,
                         const LayerPart& part, DType precision, Device device) {
   const Loader load(checkpoint, precision, device);
-  return make_layer(config, layer, part,
-                    [&](const TensorSpec& spec, std::int64_t expert, const Extents& whole, const Extents& own) {
-                      return load.tensor(layer_tensor_name(layer, expert, spec.name), spec, whole, own);
-                    });
+  return make_layer(
+      config, layer, part,
+      [&](const TensorSpec& spec, std::int64_t expert, const Extents& whole, const Extents& own) {
+        return load.tensor(layer_tensor_name(layer, expert, spec.name), spec, whole, own);
+      });
 }
 
 OwnedTensor load_embedding(const Checkpoint& checkpoint, const HfConfig& config, const Range& ids,
@@ -145,15 +145,13 @@ HeadWeights load_head(const Checkpoint& checkpoint, const HfConfig& config, cons
 }
 
 std::int64_t attention_parameters(const HfConfig& config, std::int64_t heads, std::int64_t kv_heads) {
-  return heads == 0
-             ? 0
-             : elements_of(config, {}, Extents(config, heads, kv_heads, 0), layer_tensors::attention);
+  return heads == 0 ? 0
+                    : elements_of(config, {}, Extents(config, heads, kv_heads, 0), layer_tensors::attention);
 }
 
 std::int64_t ffn_parameters(const HfConfig& config, std::int64_t columns) {
-  return columns == 0
-             ? 0
-             : elements_of(config, {}, Extents(config, 0, 0, columns), layer_tensors::feed_forward);
+  return columns == 0 ? 0
+                      : elements_of(config, {}, Extents(config, 0, 0, columns), layer_tensors::feed_forward);
 }
 
 std::int64_t mixture_parameters(const HfConfig& config, std::span<const std::int64_t> experts) {
@@ -174,8 +172,8 @@ std::int64_t expert_parameters(const HfConfig& config, std::int64_t columns) {
 }
 
 std::int64_t layer_parameters(const HfConfig& config, const LayerShape& shape) {
-  const std::int64_t ffn = shape.mixture() ? mixture_parameters(config, shape.experts)
-                                           : ffn_parameters(config, shape.columns);
+  const std::int64_t ffn =
+      shape.mixture() ? mixture_parameters(config, shape.experts) : ffn_parameters(config, shape.columns);
   return attention_parameters(config, shape.heads(), shape.kv_heads) + ffn;
 }
 

@@ -50,8 +50,7 @@ void prune(const ops::Context& context, const Plan& plan, const ModuleId& module
   PruningTask task{module, {}, std::move(hessian)};
   if (const auto use = uses.find(module); use != uses.end()) {
     task.use = use->second;
-    task.least_mean =
-        least_mean_diagonal(plan.config, uses, module, plan.header.calibration_sequences);
+    task.least_mean = least_mean_diagonal(plan.config, uses, module, plan.header.calibration_sequences);
   }
   {
     const PhaseScope pruning(&times, "pruning");

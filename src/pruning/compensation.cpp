@@ -4,6 +4,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/options.hpp>
 #include <galapagos/io/hf_config.hpp>
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/pruning/compensation.hpp>
 
 namespace galapagos {
@@ -25,6 +26,7 @@ Compensation compensation_of(const std::string& text, const std::string& option)
 }
 
 void check_reaches_stream(const HfConfig& config, const std::string& option, const std::string& remedy) {
+  refuse_mixture(config, "least squares toward the residual stream", option, remedy);
   if (!config.features.post_norms) return;
   throw UsageError(
       fmt::format("layers of {} norm what their parts put out before they add it, so that no least "

@@ -27,11 +27,11 @@ inline std::string weight_type_name(DType dtype) {
   return dtype == DType::f32 ? "float32" : dtype == DType::f16 ? "float16" : "bfloat16";
 }
 
-/// Checksum of what a module holds beside its levels; end losses are there only with a sensitivity, use only of
-/// experts.
+/// Checksum of what a module holds beside its levels; end losses are there only with a sensitivity, use only
+/// of experts.
 inline std::uint64_t summary_checksum(const std::vector<std::int32_t>& order, const std::vector<double>& loss,
-                                      const std::vector<double>& damping,
-                                      const std::vector<double>& end_loss, const std::vector<double>& use) {
+                                      const std::vector<double>& damping, const std::vector<double>& end_loss,
+                                      const std::vector<double>& use) {
   Hash64 hash;
   hash.add(std::as_bytes(std::span(order)))
       .add(std::as_bytes(std::span(loss)))

@@ -177,8 +177,7 @@ std::vector<double> DatabaseReader::damping(const ModuleId& module) const {
 
 std::optional<ExpertUse> DatabaseReader::use(const ModuleId& module) const {
   if (module.expert == no_expert) return std::nullopt;
-  const auto values =
-      file_.read_values<double>(group_of(module) + "/use", Hdf5Type::f64, layout::use_values);
+  const auto values = file_.read_values<double>(group_of(module) + "/use", Hdf5Type::f64, layout::use_values);
   return ExpertUse{values[0], values[1], values[2], values[3]};
 }
 
@@ -235,9 +234,9 @@ std::uint64_t DatabaseReader::stored_checksum(const std::string& at) const {
 }
 
 void DatabaseReader::verify(const ModuleId& module) const {
-  if (stored_checksum(group_of(module)) !=
-      layout::summary_checksum(order(module), loss(module), damping(module), end_loss(module),
-                               layout::values_of(use(module)))) {
+  if (stored_checksum(group_of(module)) != layout::summary_checksum(order(module), loss(module),
+                                                                    damping(module), end_loss(module),
+                                                                    layout::values_of(use(module)))) {
     misfit(name_of(module), path_.string());
   }
   for (std::int64_t level = header_.first_stored(); level < std::ssize(header_.removed(module)); ++level)

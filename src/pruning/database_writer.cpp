@@ -42,8 +42,7 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
     if (!header.sensitivity_fingerprint.empty())
       file.create_dataset(at + "/end_loss", Hdf5Type::f64, {removed.size()});
     file.create_dataset(at + "/damping", Hdf5Type::f64, {layout::damping_values});
-    if (module.expert != no_expert)
-      file.create_dataset(at + "/use", Hdf5Type::f64, {layout::use_values});
+    if (module.expert != no_expert) file.create_dataset(at + "/use", Hdf5Type::f64, {layout::use_values});
     file.create_dataset(at + "/checksum", Hdf5Type::u64, {1});
     file.create_dataset(at + "/state", Hdf5Type::u8, {1});
     file.write_values<std::uint8_t>(at + "/state", Hdf5Type::u8, {0});

@@ -84,9 +84,9 @@ LayerTaps taps_of(const ops::Context& context, std::int64_t layer, float scale, 
 
 }  // namespace
 
-Collected collect_hessians(const ops::Context& context, const Communicator& comm, const Collection& collection,
-                          const StageWeights& stage, std::span<const ModuleId> modules, FailureBoard& board,
-                          PhaseTimes* times) {
+Collected collect_hessians(const ops::Context& context, const Communicator& comm,
+                           const Collection& collection, const StageWeights& stage,
+                           std::span<const ModuleId> modules, FailureBoard& board, PhaseTimes* times) {
   const PipelineGrid& grid = collection.grid;
   const bool member = grid.member(comm.rank());
   Collected collected;

@@ -25,8 +25,8 @@ struct PruningTask {
   OwnedTensor weight;   ///< [columns, hidden] fp32, transposed; it need not be the checkpoint's
   OwnedTensor hessian;  ///< (2/N) sum x x^T, N = header.calibration_sequences: [columns, columns] fp32, lower
   std::optional<Sensitivity> sensitivity = {};  ///< where the header names sensitivities
-  double least_mean = 0;              ///< as in ObsProblem
-  std::optional<ExpertUse> use = {};  ///< of an expert
+  double least_mean = 0;                        ///< as in ObsProblem
+  std::optional<ExpertUse> use = {};            ///< of an expert
   std::optional<FirstOrder> first_order = {};   ///< where end losses are changes of the divergence
   Refit refit = {};
   LevelSink stored = {};  ///< where given, is shown each level's weight as the file gets it

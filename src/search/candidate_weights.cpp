@@ -9,10 +9,33 @@ HfConfig Replica::config_of(const Assignment& assignment, bool unmasked) const {
   if (unmasked) return config_;
   HfConfig config = galapagos::config_of(part_, assignment);
   for (std::size_t layer = 0; layer < dense_.size(); ++layer) {
-    std::int64_t& columns = config.layer_shapes[layer].columns;
-    columns = padded_columns(columns, dense_[layer].ffn.columns);
+    LayerShape& shape = config.layer_shapes[layer];
+    if (!shape.mixture()) shape.columns = padded_columns(shape.columns, dense_[layer].ffn.columns);
+  }
+  for (std::size_t i = 0; i < assignment.size(); ++i) {
+    const ModuleChoices& choices = space_.modules[i];
+    if (choices.id.expert != 0) continue;
+    LayerShape& shape = config.layer_shapes[static_cast<std::size_t>(choices.id.layer)];
+    const auto& experts = dense_[static_cast<std::size_t>(choices.id.layer)].ffn.experts;
+    shape.columns = 0;
+    std::size_t place = 0;
+    for (std::size_t expert = 0; expert < experts.size(); ++expert) {
+      if (space_.modules[i + expert].gone[static_cast<std::size_t>(assignment[i + expert])]) continue;
+      std::int64_t& columns = shape.experts[place++];
+      columns = padded_columns(columns, experts[expert]->columns);
+      shape.columns += columns;
+    }
   }
   return config;
+}
+
+FfnWeights Replica::mixture_of(std::int64_t layer,
+                               std::span<const std::shared_ptr<const BuiltModule>> built) const {
+  const FfnWeights& dense = dense_[static_cast<std::size_t>(layer)].ffn;
+  std::vector<std::shared_ptr<const ExpertWeights>> experts = dense.experts;
+  for (std::size_t expert = 0; expert < experts.size(); ++expert)
+    if (built[expert]) experts[expert] = built[expert]->expert;
+  return with_experts(context_, dense, std::move(experts));
 }
 
 ModelWeights Replica::weights_of(const Assignment& assignment, bool unmasked) {
@@ -31,7 +54,10 @@ ModelWeights Replica::weights_of(const Assignment& assignment, bool unmasked) {
     LayerWeights& own = weights.layers[static_cast<std::size_t>(choices.id.layer)];
     const BuiltModule* built = modules[i].get();
     const std::span<const std::int64_t> kept = choices.kept[static_cast<std::size_t>(assignment[i])];
-    if (choices.id.kind == ModuleKind::attention) {
+    if (choices.id.expert != no_expert) {
+      if (choices.id.expert != 0) continue;
+      own.ffn = copy(mixture_of(choices.id.layer, std::span(modules).subspan(i, dense.ffn.experts.size())));
+    } else if (choices.id.kind == ModuleKind::attention) {
       own.attention = copy(built != nullptr && !unmasked ? built->attention : dense.attention);
       if (built != nullptr && unmasked) mask(own.attention.o, own.attention.o_bias, built->attention.o, kept);
     } else {

@@ -22,8 +22,10 @@ std::uint64_t replica_bytes(const SearchFootprint& footprint, std::uint64_t modu
 std::int64_t padding(const ModuleChoices& module, std::size_t level, const HfConfig& config) {
   const auto kept = static_cast<std::int64_t>(module.kept[level].size());
   if (module.id.kind == ModuleKind::attention || kept == 0) return 0;
-  return ffn_parameters(config, padded_columns(kept, config.shape(module.id.layer).columns)) -
-         ffn_parameters(config, kept);
+  const std::int64_t padded = padded_columns(kept, module_columns(config, module.id));
+  if (module.id.expert != no_expert)
+    return expert_parameters(config, padded) - expert_parameters(config, kept);
+  return ffn_parameters(config, padded) - ffn_parameters(config, kept);
 }
 
 /// The most of it that a candidate can have.

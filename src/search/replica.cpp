@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <numeric>
 
 #include <galapagos/core/error.hpp>
@@ -86,6 +87,13 @@ bool Replica::run_modules(const Assignment& assignment, std::size_t from, std::s
                           const std::function<bool()>& stop) {
   const Modules modules = switch_to(assignment, from, to);
   const Stopwatch watch;
+  std::map<std::size_t, FfnWeights> mixtures;  // by their first modules
+  for (std::size_t i = from; i < to; ++i) {
+    const ModuleId& id = space_.modules[i].id;
+    if (id.expert != 0) continue;
+    const std::size_t experts = dense_[static_cast<std::size_t>(id.layer)].ffn.experts.size();
+    mixtures[i] = mixture_of(id.layer, std::span(modules).subspan(i - from, experts));
+  }
   for (const Batch& batch : batches) {
     if (stop_asked(stop)) return false;
     const Tensor rows = rows_of(hidden, batch, batches[0].tokens.data());
@@ -94,7 +102,9 @@ bool Replica::run_modules(const Assignment& assignment, std::size_t from, std::s
         const ModuleId& id = space_.modules[i].id;
         const LayerWeights& dense = dense_[static_cast<std::size_t>(id.layer)];
         const BuiltModule* built = modules[i - from].get();
-        if (id.kind == ModuleKind::attention) {
+        if (id.expert != no_expert) {
+          if (id.expert == 0) forward_.feed_forward(mixtures.at(i), rows);
+        } else if (id.kind == ModuleKind::attention) {
           forward_.attention(built != nullptr ? built->attention : dense.attention, batch.offsets, rows);
         } else {
           forward_.feed_forward(built != nullptr ? built->ffn : dense.ffn, rows);
@@ -144,7 +154,7 @@ std::optional<TokenLosses> Replica::losses(const Fitness& fitness, const Assignm
     const std::span<const std::size_t> some =
         std::span(order).subspan(done, std::min(at_once, order.size() - done));
     for (const std::size_t which : some) {
-      const std::size_t from = first_difference(base, candidates[which]);
+      const std::size_t from = space_.part_begin(first_difference(base, candidates[which]));
       if (!run_modules(base, at, from, batches, walked, stop)) return std::nullopt;
       at = from;
       finals.push_back(states());

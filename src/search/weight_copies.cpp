@@ -1,5 +1,6 @@
 #include "weight_copies.hpp"
 
+#include <memory>
 #include <vector>
 
 #include <galapagos/ops/rows.hpp>
@@ -30,6 +31,12 @@ FfnWeights copy(const FfnWeights& ffn) {
   FfnWeights own;
   own.columns = ffn.columns;
   copy_tensors(ffn, own);
+  for (const auto& expert : ffn.experts) {
+    const auto copied = std::make_shared<ExpertWeights>();
+    copied->columns = expert->columns;
+    copy_tensors(*expert, *copied);
+    own.experts.push_back(copied);
+  }
   return own;
 }
 

@@ -23,9 +23,9 @@ ModelWeights shaped_weights(const ops::Context& context, const HfConfig& config,
   };
   ModelWeights weights;
   for (std::int64_t layer = 0; layer < config.layers; ++layer)
-    weights.layers.push_back(make_layer(
-        config, layer, whole_layer(config.shape(layer)),
-        [&](const TensorSpec& spec, std::int64_t, const Extents&, const Extents& own) { return make(spec, own); }));
+    weights.layers.push_back(make_layer(config, layer, whole_layer(config.shape(layer)),
+                                        [&](const TensorSpec& spec, std::int64_t, const Extents&,
+                                            const Extents& own) { return make(spec, own); }));
   const Extents outer(config, LayerShape());
   weights.embedding = make(layer_tensors::embedding, outer);
   weights.norm = make(layer_tensors::final_norm, outer);

@@ -27,12 +27,17 @@ Work WorkCounter::modules(const Assignment& assignment, std::size_t from, std::s
   const std::vector<LayerShape> shapes = space_.shapes(config_, assignment);
   const double seen = mean_seen(std::min(tokens, sequence_length_));
   Work work;
-  for (std::size_t i = from; i < to; ++i) {
+  for (std::size_t i = space_.part_begin(from); i < to; ++i) {
     const ModuleId& id = space_.modules[i].id;
     const LayerShape& shape = shapes[static_cast<std::size_t>(id.layer)];
     const bool attends = id.kind == ModuleKind::attention;
-    work.layers += attends ? attention_operations(config_, shape.heads(), shape.kv_heads, seen)
-                           : ffn_operations(config_, shape.columns);
+    if (id.expert > 0) {  // of a mixture, counted with the first of its experts
+      work.streamed += parameter_bytes(i, assignment[i]);
+      continue;
+    }
+    work.layers += attends           ? attention_operations(config_, shape.heads(), shape.kv_heads, seen)
+                   : shape.mixture() ? mixture_operations(config_, shape)
+                                     : ffn_operations(config_, shape.columns);
     if ((attends ? shape.heads() : shape.columns) > 0)
       work.traffic.layers +=
           static_cast<double>(config_.hidden_size) * static_cast<double>(size_of(activations_));

@@ -13,6 +13,7 @@
 #include <galapagos/core/options.hpp>
 #include <galapagos/core/random.hpp>
 #include <galapagos/io/model_sequences.hpp>
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/pruning/calibration_batches.hpp>
 #include <galapagos/pruning/compensation.hpp>
 
@@ -44,6 +45,8 @@ void open_models(DistilSetup& setup, const ops::Context& context) {
                                  model.hidden_size, model.vocab_size),
                      options.reference.string(), "give the model that this one was made from");
   }
+  refuse_mixture(model, "distillation layer by layer", options.model.string(),
+                 "train it with 'galapagos train --reference'");
   if (options.refit) check_reaches_stream(model, "--refit", "give --refit none");
   if (!options.sensitivity) return;
   setup.sensitivities.emplace(*options.sensitivity);

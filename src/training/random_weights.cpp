@@ -99,10 +99,11 @@ ModelSource random_source(const HfConfig& config, const ModelPart& part, DType p
   source.config = part.config;
   source.precision = precision;
   source.layer = [make, config, layers = part.layers](std::int64_t layer) {
-    return make_layer(config, layer, layers[static_cast<std::size_t>(layer)],
-                      [&](const TensorSpec& spec, std::int64_t expert, const Extents& whole, const Extents& own) {
-                        return make.tensor(spec, Place{layer, expert}, whole, own);
-                      });
+    return make_layer(
+        config, layer, layers[static_cast<std::size_t>(layer)],
+        [&](const TensorSpec& spec, std::int64_t expert, const Extents& whole, const Extents& own) {
+          return make.tensor(spec, Place{layer, expert}, whole, own);
+        });
   };
   source.embedding = [outer] { return outer(layer_tensors::embedding); };
   source.head = [outer, tied = config.tie_word_embeddings] {

@@ -81,9 +81,10 @@ double largest_difference(const std::filesystem::path& model, const std::filesys
 
 TEST_CASE("logits of small models of all families equal those of transformers", "[model]") {
   const std::pair<const char*, const char*> models[] = {
-      {"llama3_tiny", ""},  {"qwen2_tiny", ""}, {"qwen3_tiny", ""},      {"llama2_tiny", ""},
-      {"biased_tiny", ""},  {"phi3_tiny", ""},  {"phi3_tiny", "_short"}, {"mistral_tiny", ""},
-      {"smollm3_tiny", ""}, {"gemma_tiny", ""}, {"gemma2_tiny", ""},     {"gemma3_tiny", ""},
+      {"llama3_tiny", ""},    {"qwen2_tiny", ""},    {"qwen3_tiny", ""},      {"llama2_tiny", ""},
+      {"biased_tiny", ""},    {"phi3_tiny", ""},     {"phi3_tiny", "_short"}, {"mistral_tiny", ""},
+      {"smollm3_tiny", ""},   {"gemma_tiny", ""},    {"gemma2_tiny", ""},     {"gemma3_tiny", ""},
+      {"qwen3_moe_tiny", ""}, {"qwen3_moe_odd", ""}, {"mixtral_tiny", ""},
   };
   for (const auto& [name, text] : models) {
     const double difference =
@@ -95,8 +96,8 @@ TEST_CASE("logits of small models of all families equal those of transformers", 
 }
 
 TEST_CASE("logits of pruned models equal those of transformers with the exported code", "[model]") {
-  for (const char* name :
-       {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "gemma3_pruned", "biased_pruned", "phi3_pruned"}) {
+  for (const char* name : {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "gemma3_pruned", "biased_pruned",
+                           "phi3_pruned", "qwen3_moe_pruned", "mixtral_pruned"}) {
     const std::filesystem::path folder = test::data_file(std::string("models/") + name);
     CHECK(!read_hf_config(folder).even());
     const double difference =

@@ -99,11 +99,12 @@ std::vector<Ids> generated(const Communicator& comm, const Model& model, const s
 
 TEST_CASE("greedy texts are those of the whole text's forward pass at every token", "[generation]") {
   const Communicator world = Communicator::world();
-  std::vector<const char*> names = {"llama3_pruned", "gemma3_pruned", "phi3_tiny"};
+  std::vector<const char*> names = {"llama3_pruned", "gemma3_pruned", "phi3_tiny", "qwen3_moe_pruned"};
   if (world.size() == 1)
-    names.insert(names.end(), {"llama2_tiny", "llama3_tiny", "mistral_tiny", "qwen2_tiny", "qwen2_pruned",
-                               "qwen3_tiny", "qwen3_pruned", "phi3_pruned", "smollm3_tiny", "gemma_tiny",
-                               "gemma2_tiny", "gemma3_tiny", "biased_tiny", "biased_pruned"});
+    names.insert(names.end(),
+                 {"llama2_tiny", "llama3_tiny", "mistral_tiny", "qwen2_tiny", "qwen2_pruned", "qwen3_tiny",
+                  "qwen3_pruned", "phi3_pruned", "smollm3_tiny", "gemma_tiny", "gemma2_tiny", "gemma3_tiny",
+                  "biased_tiny", "biased_pruned", "qwen3_moe_tiny", "mixtral_tiny", "mixtral_pruned"});
   for (const char* name : names) {
     CAPTURE(name);
     const Model model(name);

@@ -1,5 +1,5 @@
-// What a mixture of experts does between its products, against the formulas in fp64, and its gradients against
-// central differences of those.
+// What a mixture of experts does between its products, against the formulas in fp64, and its gradients
+// against central differences of those.
 #include "ops/devices.hpp"
 
 #include <cmath>

@@ -45,7 +45,9 @@ Model odd(const std::string& family) {
   const auto layers = static_cast<std::size_t>(model.config.layers);
   for (std::size_t layer = 0; layer < layers; ++layer) {
     LayerShape& shape = model.config.layer_shapes[layer];
-    if (shape.columns > 0) shape.columns = 41;
+    if (shape.mixture()) shape.columns = 0;
+    for (std::int64_t& columns : shape.experts) shape.columns += columns = 3 + (7 * shape.columns) % 17;
+    if (!shape.mixture() && shape.columns > 0) shape.columns = 41;
     if (layer + 1 == layers) shape.kv_of_head = {0, 0, 0, 1}, shape.kv_heads = 2;
   }
   return model;
@@ -55,9 +57,10 @@ std::vector<Model> models() {
   std::vector<Model> all;
   for (const char* name :
        {"llama3_pruned", "qwen2_pruned", "qwen3_pruned", "llama2_tiny", "qwen2_tiny", "qwen3_tiny",
-        "gemma2_tiny", "gemma3_pruned", "gemma3_tiny", "smollm3_tiny", "biased_tiny", "phi3_tiny"})
+        "gemma2_tiny", "gemma3_pruned", "gemma3_tiny", "smollm3_tiny", "biased_tiny", "phi3_tiny",
+        "qwen3_moe_pruned", "qwen3_moe_tiny", "mixtral_pruned"})
     all.push_back(stored(name));
-  for (const char* family : {"llama3", "qwen2", "qwen3", "gemma3"}) all.push_back(odd(family));
+  for (const char* family : {"llama3", "qwen2", "qwen3", "gemma3", "qwen3_moe"}) all.push_back(odd(family));
   return all;
 }
 
@@ -120,7 +123,9 @@ double worst_difference(const Model& model, const ModelPart& part, const Values&
 void sum_terms(const Shards& shards, Values& gradients) {
   if (shards.alone()) return;
   for (auto& [name, values] : gradients) {
-    if (!name.ends_with("q_norm.weight") && !name.ends_with("k_norm.weight")) continue;
+    if (!name.ends_with("q_norm.weight") && !name.ends_with("k_norm.weight") &&
+        !name.ends_with("mlp.gate.weight"))
+      continue;
     for (float& value : values) value = static_cast<float>(shards.ranks().sum(static_cast<double>(value)));
   }
 }

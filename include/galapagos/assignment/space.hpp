@@ -18,8 +18,8 @@ using Assignment = std::vector<std::int16_t>;
 struct ModuleChoices {
   ModuleId id;
   std::vector<std::vector<std::int64_t>> kept;  ///< columns kept at levels 0, 1, ..., ascending
-  std::vector<std::int64_t> parameters;  ///< of the whole attention or feed-forward part at each level, or of an
-                                         ///< expert with its row of the router
+  std::vector<std::int64_t> parameters;  ///< of the whole attention or feed-forward part at each level, or of
+                                         ///< an expert with its row of the router
   std::vector<double> end_loss = {};  ///< of each level, nats per token; empty where the database has none
   std::vector<std::int64_t> kv_heads = {};  ///< KV heads left at each level, 0 of a feed-forward part
   std::vector<bool> gone = {};              ///< of each level, whether nothing is left, on any shard
@@ -56,7 +56,8 @@ std::size_t first_difference(const Assignment& a, const Assignment& b);
 /// Parameters that no level of any module changes: outside of layers, and the norms of mixtures.
 std::int64_t fixed_parameters(const HfConfig& config);
 
-/// Parameters of an attention or feed-forward part, or of an expert with its row of the router, of which some columns of o_proj or down_proj are kept.
+/// Parameters of an attention or feed-forward part, or of an expert with its row of the router, of which some
+/// columns of o_proj or down_proj are kept.
 std::int64_t parameters_of_module(const HfConfig& config, const ModuleId& module,
                                   std::span<const std::int64_t> kept);
 

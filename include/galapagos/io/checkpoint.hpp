@@ -23,10 +23,10 @@ std::optional<DType> type_named(std::string_view dtype);
 /// The weights of a Hugging Face model folder, mapped into memory: model.safetensors, or
 /// model.safetensors.index.json with its shards, or, without either, every *.safetensors of the folder. Of
 /// the index only the files count: where a tensor lies they say themselves. Fused tensors of families that
-/// have such are split into those that they are made of, by the sizes in the folder's config.json, as are those of all
-/// experts of a layer; Mixtral's experts have the names of others'. Of a model of text and images only the text
-/// model's tensors count, by its own names. InputError where files are
-/// missing or damaged, tensors present twice, and, once they are asked for, missing.
+/// have such are split into those that they are made of, by the sizes in the folder's config.json, as are
+/// those of all experts of a layer; Mixtral's experts have the names of others'. Of a model of text and
+/// images only the text model's tensors count, by its own names. InputError where files are missing or
+/// damaged, tensors present twice, and, once they are asked for, missing.
 class Checkpoint {
  public:
   using Shape = std::vector<std::int64_t>;

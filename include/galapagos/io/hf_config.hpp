@@ -34,10 +34,10 @@ LayerShape even_mixture_shape(std::int64_t heads, std::int64_t kv_heads, std::in
 /// How layers that are mixtures of experts send tokens to them: the softmax of the router's logits weighs
 /// the experts of which it is largest.
 struct MixtureSettings {
-  std::int64_t experts = 0;           ///< of a layer of the unpruned model
-  std::int64_t expert_size = 0;       ///< columns of each, likewise
+  std::int64_t experts = 0;      ///< of a layer of the unpruned model
+  std::int64_t expert_size = 0;  ///< columns of each, likewise
   std::int64_t experts_per_token = 0;
-  bool renormalised = false;          ///< the weights of a token's experts are divided by their sum
+  bool renormalised = false;  ///< the weights of a token's experts are divided by their sum
 
   bool operator==(const MixtureSettings&) const = default;
 };
@@ -79,7 +79,7 @@ struct HfConfig {
       0;  ///< first position whose query is scaled, which is not computed; 0: none
   ModelFeatures features;
   std::optional<MixtureSettings> mixture;  ///< where any layer of the unpruned model is one
-  bool fused = false;        ///< its files hold q, k and v as one tensor, and gate and up as another
+  bool fused = false;          ///< its files hold q, k and v as one tensor, and gate and up as another
   bool mixtral_names = false;  ///< its files name what belongs to experts as Mixtral's
   bool tie_word_embeddings = false;
   std::string torch_dtype;  ///< as written there ("bfloat16"), empty where it says nothing

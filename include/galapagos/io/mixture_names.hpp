@@ -5,9 +5,9 @@
 
 #include <galapagos/io/hf_config.hpp>
 
-// Mixtral's checkpoints name what belongs to experts in their own way: block_sparse_moe for mlp, and w1, w3, w2 for
-// gate_proj, up_proj, down_proj. They are renamed where checkpoints are read and where unpruned ones are written; all
-// else has one set of names.
+// Mixtral's checkpoints name what belongs to experts in their own way: block_sparse_moe for mlp, and w1, w3,
+// w2 for gate_proj, up_proj, down_proj. They are renamed where checkpoints are read and where unpruned ones
+// are written; all else has one set of names.
 namespace galapagos {
 
 /// "model.layers.3.mlp.experts.7.gate_proj.weight" of "model.layers.3.block_sparse_moe.experts.7.w1.weight";

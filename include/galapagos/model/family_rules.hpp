@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include <galapagos/io/hf_config.hpp>
 #include <galapagos/ops/attention_rule.hpp>
 #include <galapagos/ops/gate_kind.hpp>
@@ -8,6 +10,10 @@
 
 // What a family does in its own way, as operations take it.
 namespace galapagos {
+
+/// UsageError, naming the option or command, for what mixtures of experts are not made for yet.
+void refuse_mixture(const HfConfig& config, const std::string& what, const std::string& option,
+                    const std::string& remedy);
 
 ops::NormRule norm_rule(const HfConfig& config);
 ops::AttentionRule attention_rule(const HfConfig& config, const AttentionKind& kind);

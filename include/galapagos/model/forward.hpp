@@ -53,8 +53,8 @@ class LayerForward {
   void attention(const AttentionWeights& weights, std::span<const std::int64_t> offsets, const Tensor& hidden,
                  const std::function<void(const Tensor& input)>& tap = {});
   void feed_forward(const FfnWeights& weights, const Tensor& hidden,
-                    const std::function<void(const Tensor& input)>& tap = {}, const ExpertTap& expert_tap = {},
-                    const ExpertTap& output_tap = {});
+                    const std::function<void(const Tensor& input)>& tap = {},
+                    const ExpertTap& expert_tap = {}, const ExpertTap& output_tap = {});
 
  private:
   const ops::Context& context_;

@@ -61,8 +61,8 @@ class LayerSteps {
   /// gate and up from the norm of hidden; nothing where this shard has no columns.
   void gate_and_up(const FfnWeights& weights, const Tensor& hidden, const LayerBuffers& buffers);
 
-  /// f(gate) * up by the family's f, in the memory of `out`: what goes into down_proj; nothing where this shard
-  /// has no columns. `tap` sees it, in a mixture `expert_tap`.
+  /// f(gate) * up by the family's f, in the memory of `out`: what goes into down_proj; nothing where this
+  /// shard has no columns. `tap` sees it, in a mixture `expert_tap`.
   Tensor activate(const FfnWeights& weights, const LayerBuffers& buffers, std::int64_t tokens,
                   const Tensor& out, const std::function<void(const Tensor& input)>& tap = {},
                   const ExpertTap& expert_tap = {});

@@ -17,15 +17,16 @@ namespace galapagos {
 using ExpertTap =
     std::function<void(std::int64_t expert, std::span<const float> weights, const Tensor& values)>;
 
-/// The way through a mixture of experts and back, in steps, or on each of several shards through its part of it:
-/// tokens sorted by expert, products expert by expert.
+/// The way through a mixture of experts and back, in steps, or on each of several shards through its part of
+/// it: tokens sorted by expert, products expert by expert.
 class MixtureSteps {
  public:
   /// The references must outlive this.
   MixtureSteps(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
                const Shards& shards);
 
-  /// Chooses experts by normed [t, hidden], and computes their gates and ups, laid out as routing.layout says.
+  /// Chooses experts by normed [t, hidden], and computes their gates and ups, laid out as routing.layout
+  /// says.
   void gate_and_up(const FfnWeights& weights, const Tensor& normed, Routing& routing, const Tensor& gate,
                    const Tensor& up);
   /// out = f(gate) * up, times the rows' weights.

@@ -27,8 +27,8 @@ struct Routing {
 };
 
 /// The routing by a router's logits [t, experts] fp32, on any device: each token goes to the
-/// experts_per_token experts (or to all that are left) of largest probability, of equal ones to those that come
-/// first. `columns`: of each expert, those that are here.
+/// experts_per_token experts (or to all that are left) of largest probability, of equal ones to those that
+/// come first. `columns`: of each expert, those that are here.
 Routing route(const Tensor& logits, const MixtureSettings& settings, std::span<const std::int64_t> columns);
 
 /// From the gradient by the rows' weights to that by the logits, [t, experts]; a shard's term of it.

@@ -32,8 +32,8 @@ struct ExpertWeights : ExpertTensors<OwnedTensor> {
   std::int64_t columns = 0;
 };
 
-/// The feed-forward part of a layer; empty where there are no columns (a shard then as above). A mixture has a
-/// router and experts, which candidates of a search may share.
+/// The feed-forward part of a layer; empty where there are no columns (a shard then as above). A mixture has
+/// a router and experts, which candidates of a search may share.
 struct FfnWeights : FfnTensors<OwnedTensor> {
   std::int64_t columns = 0;  ///< of all experts together in a mixture
   std::vector<std::shared_ptr<const ExpertWeights>> experts;
@@ -47,8 +47,8 @@ struct LayerWeights {
   FfnWeights ffn;
 };
 
-/// A part of a layer of tensors that `make` gives, with what the layer, or the expert that they belong to, and
-/// the part have of each axis.
+/// A part of a layer of tensors that `make` gives, with what the layer, or the expert that they belong to,
+/// and the part have of each axis.
 using MakeTensor = std::function<OwnedTensor(const TensorSpec& spec, std::int64_t expert,
                                              const Extents& whole, const Extents& own)>;
 LayerWeights make_layer(const HfConfig& config, std::int64_t layer, const LayerPart& part,

@@ -36,9 +36,10 @@ struct Collected {
 /// Streams the calibration batches through the dense model and sums, on each member of the grid, the Hessians
 /// of those of `modules` that its stage owns, over its own lane's batches. Errors go to the board; all ranks
 /// of `comm` take part. `times` may be null.
-Collected collect_hessians(const ops::Context& context, const Communicator& comm, const Collection& collection,
-                          const StageWeights& stage, std::span<const ModuleId> modules, FailureBoard& board,
-                          PhaseTimes* times = nullptr);
+Collected collect_hessians(const ops::Context& context, const Communicator& comm,
+                           const Collection& collection, const StageWeights& stage,
+                           std::span<const ModuleId> modules, FailureBoard& board,
+                           PhaseTimes* times = nullptr);
 
 /// How Hessians go from a device to another.
 struct DeviceSums {

@@ -89,6 +89,8 @@ class Replica {
   using Modules = std::vector<std::shared_ptr<const BuiltModule>>;  // nothing for the model's own
 
   Modules switch_to(const Assignment& assignment, std::size_t from, std::size_t to);
+  /// A layer's mixture of which `built` are the experts, those that are nothing its own.
+  FfnWeights mixture_of(std::int64_t layer, std::span<const std::shared_ptr<const BuiltModule>> built) const;
   /// False where `stop` says so between two batches.
   bool stop_asked(const std::function<bool()>& stop) const { return shards_.root_says(stop && stop()); }
   bool run_modules(const Assignment& assignment, std::size_t from, std::size_t to,

@@ -94,7 +94,8 @@ Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
 }
 
 /// Of a model of text and images the text model alone, under its own names; of one that was saved without its
-/// head, as embedding models are, with the names that it has beside one. What belongs to experts has its usual name.
+/// head, as embedding models are, with the names that it has beside one. What belongs to experts has its
+/// usual name.
 void Checkpoint::take_text() {
   const bool bare = has("embed_tokens.weight") && !has("model.embed_tokens.weight");
   const auto name_of = [&](std::string_view name) {

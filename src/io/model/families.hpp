@@ -23,7 +23,7 @@ struct MixtureKeys {
   std::string_view expert_size;  ///< the key
   std::int64_t experts = 0, size = 0, experts_per_token = 0;
   bool always_renormalised = false;  ///< norm_topk_prob means nothing
-  bool some_layers = false;          ///< mlp_only_layers and decoder_sparse_step say which layers are mixtures
+  bool some_layers = false;  ///< mlp_only_layers and decoder_sparse_step say which layers are mixtures
   bool mixtral_names = false;
 };
 

@@ -6,7 +6,8 @@
 namespace galapagos {
 namespace {
 
-constexpr std::string_view mixtral_block = ".block_sparse_moe.", usual_block = ".mlp.", expert_block = "experts.";
+constexpr std::string_view mixtral_block = ".block_sparse_moe.", usual_block = ".mlp.",
+                           expert_block = "experts.";
 constexpr std::array<std::pair<std::string_view, std::string_view>, 3> projections = {
     {{".w1.", ".gate_proj."}, {".w3.", ".up_proj."}, {".w2.", ".down_proj."}}};
 

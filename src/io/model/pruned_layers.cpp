@@ -11,15 +11,15 @@ namespace {
 
 /// The columns of a mixture's experts.
 std::vector<std::int64_t> pruned_experts(const Json& json, const HfConfig& config, const std::string& where) {
-  if (!config.mixture || !json.is_array() || json.empty() ||
+  if (!config.mixture || !json.is_array() ||
       json.size() > static_cast<std::size_t>(config.mixture->experts)) {
     throw InputError("experts should be a list of the columns of each, in a family of mixtures", where,
                      "export the model again");
   }
   std::vector<std::int64_t> experts;
   for (const Json& columns : json)
-    experts.push_back(json_integer(Json::object({{"experts", columns}}), "experts", 1,
-                                   config.mixture->expert_size, where));
+    experts.push_back(
+        json_integer(Json::object({{"experts", columns}}), "experts", 1, config.mixture->expert_size, where));
   return experts;
 }
 
@@ -28,8 +28,8 @@ LayerShape pruned_layer(const Json& json, const HfConfig& config, const std::str
   LayerShape shape;
   const bool mixture = !json_absent(json, "experts");
   if (mixture) shape.experts = pruned_experts(json["experts"], config, where);
-  const std::int64_t widest = mixture ? config.mixture->experts * config.mixture->expert_size
-                                      : config.intermediate_size;
+  const std::int64_t widest =
+      mixture ? config.mixture->experts * config.mixture->expert_size : config.intermediate_size;
   shape.columns = json_integer(json, "intermediate_size", 0, widest, where);
   if (mixture &&
       shape.columns != std::accumulate(shape.experts.begin(), shape.experts.end(), std::int64_t{0}))
