@@ -24,7 +24,7 @@ struct SmallModel {
 
 /// "qwen2_tiny" of "qwen2_pruned".
 inline std::string unpruned(const std::string& name) {
-  return name.substr(0, name.find('_')) + "_tiny";
+  return name.substr(0, name.rfind('_')) + "_tiny";
 }
 
 /// What PyTorch computed in fp64 (tools/goldens/training.py): 20 steps of two sequences.

@@ -62,7 +62,7 @@ class MixtureSteps {
 
   const ops::Context& context_;
   const Shards& shards_;
-  const HfConfig& config_;
+  HfConfig config_;
   OwnedTensor logits_;  // of the router, and their gradients
   OwnedTensor rows_;    // what goes into experts or comes out of them
 };
