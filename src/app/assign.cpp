@@ -6,10 +6,14 @@
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/search/expert_scores.hpp>
 #include <galapagos/search/least_loss.hpp>
 
 namespace galapagos::app {
 namespace {
+
+/// What decides: end losses, or for whole experts what they add (REAP), or what their removal loses.
+enum class ScoreKind : std::uint8_t { end_loss, reap, loss };
 
 struct AssignRequest {
   std::filesystem::path model, output;
@@ -17,6 +21,7 @@ struct AssignRequest {
   SizeTarget target;
   std::optional<std::int64_t> steps;
   bool fewest_steps = false;
+  ScoreKind by = ScoreKind::end_loss;
   double perturb = 0;
   std::uint64_t seed = 0;
   bool fresh = false;
@@ -35,6 +40,11 @@ void bind(Options& list, AssignRequest& request) {
   list.add("steps", request.steps, "with --near: levels", {.least = 0});
   list.add("fewest-steps", request.fewest_steps,
            "with --near: what differs by the fewest levels in all, and of that the least loss");
+  list.add_choice(
+      "by", request.by, "score",
+      {{"end-loss", ScoreKind::end_loss}, {"reap", ScoreKind::reap}, {"loss", ScoreKind::loss}},
+      "what decides: end losses; or of whole experts, as many of each layer, the mean size of what they "
+      "put out (reap) or the loss of their removal (loss)");
   list.add("perturb", request.perturb,
            "multiply every module's end losses by exp(X n), n standard normal: other assignments near the "
            "best",
@@ -50,6 +60,9 @@ void check_assign(const AssignRequest& request) {
     throw UsageError("one without the other", "--near, --steps",
                      "give both, as --near A.txt --steps 2, or --near A.txt --fewest-steps");
   }
+  if (request.by != ScoreKind::end_loss && (request.near || request.perturb > 0))
+    throw UsageError("scores of whole experts with what is for end losses", "--by, --near, --perturb",
+                     "leave --near and --perturb out");
 }
 
 /// InputError where there is another assignment and --fresh was not given, or what is none.
@@ -68,12 +81,24 @@ void write_assignment(const AssignRequest& request, const SearchSpace& space, co
 /// With what the assignment costs under limits on something else than parameters.
 std::string described(const SearchSpace& space, const Budget& budget, const char* name,
                       const Assignment& assignment) {
-  std::string text = fmt::format("{:<12} {:>16} {:>16.6f}", name,
-                                 human_count(static_cast<std::uint64_t>(space.parameters(assignment))),
-                                 space.predicted_loss(assignment));
+  std::string text = fmt::format("{:<12} {:>16}", name,
+                                 human_count(static_cast<std::uint64_t>(space.parameters(assignment))));
+  if (space.has_end_losses()) text += fmt::format(" {:>16.6f}", space.predicted_loss(assignment));
   for (const BudgetRule& rule : budget.rules())
     if (rule.unit.empty()) text += fmt::format("   {}", rule.text(rule.cost(assignment)));
   return text + "\n";
+}
+
+/// Of each module that is an expert.
+std::vector<double> scores_of_experts(const DatabaseReader& database, const SearchSpace& space,
+                                      ScoreKind kind) {
+  std::vector<double> scores(space.modules.size(), 0);
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const ModuleId& module = space.modules[i].id;
+    if (module.expert == no_expert) continue;
+    scores[i] = kind == ScoreKind::reap ? database.use(module).value().reap() : database.loss(module).back();
+  }
+  return scores;
 }
 
 }  // namespace
@@ -84,10 +109,21 @@ void assign(const Communicator& world, const std::vector<std::string>& words) {
   const AssignRequest& request = asked.request;
   agree(world, [&] { check_assign(request); });
   const auto model = open_modules(world, request.model, request.database);
+  restrict_to(request.target, model->space);
   const SearchSpace& space = model->space;
   std::string table;
   agree_at_root(world, [&] {
     const Budget budget = make_budget(space, request.target);
+    if (request.by != ScoreKind::end_loss) {
+      const Assignment found =
+          without_experts(space, budget, scores_of_experts(*model->database, space, request.by));
+      write_assignment(request, space, found);
+      table = fmt::format("{:<12} {:>16}{}\n", "", "parameters",
+                          space.has_end_losses() ? "   predicted loss   in nats per token" : "") +
+              described(space, budget, "dense", Assignment(space.modules.size(), 0)) +
+              described(space, budget, "assigned", found);
+      return;
+    }
     if (!space.has_end_losses()) {
       throw InputError("the database has no end losses", request.database->string(),
                        "make it with 'galapagos database --sensitivity'");

@@ -1,4 +1,5 @@
 #include "info.hpp"
+#include "info_experts.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -22,7 +23,22 @@ std::vector<double> level_losses(const DatabaseReader& database, const ModuleId&
   return at_levels;
 }
 
-/// Layers down, levels across: `values` of the modules of a kind to so many significant digits.
+/// The values of a part's levels, those of a mixture's experts added up; nothing where they are not done.
+template <typename Values>
+std::vector<double> sum_over_part(const DatabaseReader& database, const ModuleId& part,
+                                  const Values& values) {
+  std::vector<double> sums;
+  for (const ModuleId& module : database.header().modules()) {
+    if (part_with(module) != part) continue;
+    if (!database.done(module)) return {};
+    const std::vector<double> of_module = values(database, module);
+    sums.resize(std::max(sums.size(), of_module.size()), 0);
+    for (std::size_t level = 0; level < of_module.size(); ++level) sums[level] += of_module[level];
+  }
+  return sums;
+}
+
+/// Layers down, levels across: `values` of the parts of a kind to so many significant digits.
 template <typename Values>
 std::string table(const DatabaseReader& database, ModuleKind kind, const std::string& title, int digits,
                   const Values& values) {
@@ -34,14 +50,12 @@ std::string table(const DatabaseReader& database, ModuleKind kind, const std::st
     for (const std::int64_t removed : *common) text += fmt::format(" {:>10}", removed);
   }
   text += "\n";
-  for (const ModuleId& module : header.modules()) {
-    if (module.kind != kind) continue;
-    text += fmt::format("{:>7}", module.layer);
-    if (!database.done(module)) {
-      text += "   not done\n";
-      continue;
-    }
-    for (const double value : values(database, module)) text += fmt::format(" {:>10.{}g}", value, digits);
+  for (const ModuleId& part : parts_of(header.config)) {
+    if (part.kind != kind) continue;
+    text += fmt::format("{:>7}", part.layer);
+    const std::vector<double> sums = sum_over_part(database, part, values);
+    if (sums.empty()) text += "   not done";
+    for (const double value : sums) text += fmt::format(" {:>10.{}g}", value, digits);
     text += "\n";
   }
   return text;
@@ -51,12 +65,13 @@ std::string table(const DatabaseReader& database, ModuleKind kind, const std::st
 std::string bars(const DatabaseReader& database) {
   constexpr double width = 24;
   const DatabaseHeader& header = database.header();
-  std::map<ModuleId, double> middle;
+  std::map<ModuleId, double> middle;  // of parts of layers
   double most = 0;
   for (const ModuleId& module : header.modules()) {
     if (!database.done(module)) continue;
-    middle[module] = database.end_loss(module).at(header.removed(module).size() / 2);
-    most = std::max(most, middle[module]);
+    double& sum = middle[part_with(module)];
+    sum += database.end_loss(module).at(header.removed(module).size() / 2);
+    most = std::max(most, sum);
   }
   std::string text = fmt::format("\nend loss at the middle level\n{:>7} {:<36}{}\n", "layer",
                                  name_of(ModuleKind::attention), name_of(ModuleKind::ffn));
@@ -105,6 +120,7 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
       entry["rel_damp"] = damping.at(0);
       entry["attempts"] = damping.at(1);
       entry["dead_columns"] = damping.at(2);
+      if (module.expert != no_expert) entry["use"] = use_of_expert(database, module);
     }
     modules.push_back(std::move(entry));
   }
@@ -141,6 +157,8 @@ Description describe_database(const std::filesystem::path& path, bool verify) {
       description.text += table(database, kind, "end loss", 3, end_loss);
     description.text += bars(database);
   }
+
+  description.text += picture_of_experts(database);
 
   Json& json = description.json;
   json["kind"] = "database";

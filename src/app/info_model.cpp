@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <galapagos/core/hash.hpp>
 #include <galapagos/core/text.hpp>
@@ -32,6 +33,29 @@ std::string features_of(const HfConfig& config) {
   return text;
 }
 
+/// Columns of feed-forward parts, and what mixtures there are.
+std::string ffn_text(const HfConfig& config) {
+  if (!config.mixture) return std::to_string(config.intermediate_size);
+  const MixtureSettings& mixture = *config.mixture;
+  std::int64_t dense = 0;
+  for (const LayerShape& shape : config.layer_shapes) dense += !shape.mixture() && shape.columns > 0 ? 1 : 0;
+  std::string text = fmt::format("{} experts of {}, {} per token{}", mixture.experts, mixture.expert_size,
+                                 mixture.experts_per_token, mixture.renormalised ? ", renormalised" : "");
+  if (dense > 0) text += fmt::format("; {} dense layers of {}", dense, config.intermediate_size);
+  return text;
+}
+
+/// Of all layers; those of a pruned model that have no feed-forward part any more are counted as mixtures
+/// where the family has such.
+std::int64_t unpruned_columns(const HfConfig& config) {
+  std::int64_t sum = 0;
+  for (const LayerShape& shape : config.layer_shapes) {
+    const bool mixture = shape.mixture() || (config.mixture && shape.columns == 0);
+    sum += mixture ? config.mixture->experts * config.mixture->expert_size : config.intermediate_size;
+  }
+  return sum;
+}
+
 }  // namespace
 
 Description describe_model(const std::filesystem::path& folder) {
@@ -60,7 +84,7 @@ Description describe_model(const std::filesystem::path& folder) {
       "down_proj)\n"
       "weights        {}, {} in {} tensors\nfingerprint    {}\n",
       config.model_type, config.layers, config.hidden_size, config.heads, config.head_dim, config.kv_heads,
-      features_of(config), config.intermediate_size, config.vocab_size,
+      features_of(config), ffn_text(config), config.vocab_size,
       config.tie_word_embeddings ? ", tied output head" : "", config.max_position_embeddings, rope,
       count(total), count(in_layers), count(prunable), name_of(checkpoint.dtype()),
       human_bytes(checkpoint.total_bytes()), checkpoint.names().size(), hex64(checkpoint.fingerprint()));
@@ -69,12 +93,14 @@ Description describe_model(const std::filesystem::path& folder) {
         "pruned         {} of {} heads, {} of {} KV heads, {} of {} columns left; by layer, heads/KV "
         "heads/columns:\n",
         count(heads), count(config.heads * config.layers), count(kv_heads),
-        count(config.kv_heads * config.layers), count(columns),
-        count(config.intermediate_size * config.layers));
+        count(config.kv_heads * config.layers), count(columns), count(unpruned_columns(config)));
     for (std::int64_t layer = 0; layer < config.layers; ++layer) {
       const LayerShape& shape = config.shape(layer);
-      description.text +=
-          fmt::format("{:>7}  {}/{}/{}\n", layer, shape.heads(), shape.kv_heads, shape.columns);
+      description.text += fmt::format("{:>7}  {}/{}/{}", layer, shape.heads(), shape.kv_heads, shape.columns);
+      if (shape.mixture())
+        description.text +=
+            fmt::format(" of {} experts: {}", shape.experts.size(), fmt::join(shape.experts, " "));
+      description.text += "\n";
     }
   }
   Json& json = description.json;
@@ -90,6 +116,7 @@ Description describe_model(const std::filesystem::path& folder) {
   for (const LayerShape& shape : config.layer_shapes) {
     json["layer_shapes"].push_back(
         {{"heads", shape.heads()}, {"kv_heads", shape.kv_heads}, {"columns", shape.columns}});
+    if (shape.mixture()) json["layer_shapes"].back()["experts"] = shape.experts;
   }
   json["parameters"] = total;
   json["parameters_in_layers"] = in_layers;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <utility>
 
 #include <galapagos/assignment/space.hpp>
 #include <galapagos/comm/agreement.hpp>
@@ -124,6 +125,21 @@ std::vector<LayerShape> SearchSpace::shapes(const HfConfig& config, const Assign
     }
   }
   return shapes;
+}
+
+void choose_only(SearchSpace& space, ModuleKind kind) {
+  for (ModuleChoices& module : space.modules) {
+    if (module.id.kind == kind) continue;
+    const auto first_alone = [](auto& levels) {
+      if (!levels.empty()) levels.erase(levels.begin() + 1, levels.end());
+    };
+    first_alone(module.kept);
+    first_alone(module.gone);
+    first_alone(module.kv_heads);
+    first_alone(module.end_loss);
+    first_alone(module.parameters);
+    space.fixed_parameters += std::exchange(module.parameters.front(), 0);
+  }
 }
 
 std::int64_t fixed_parameters(const HfConfig& config) {

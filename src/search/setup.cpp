@@ -228,6 +228,7 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, con
   agree_at_root(comm, [&] { fingerprint = hex64(setup.checkpoint->fingerprint()); });
   fingerprint = comm.broadcast_string(fingerprint);
   setup.space = load_space(comm, *setup.database, setup.config, fingerprint);
+  restrict_to(options.target, setup.space);
   std::string device;
   if (options.target.by_latency()) agree_at_root(comm, [&] { device = device_text(context); });
   device = comm.broadcast_string(device);

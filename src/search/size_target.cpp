@@ -137,12 +137,25 @@ void bind_sparsity(Options& list, SizeTarget& target) {
             .decides = true});
 }
 
+void restrict_to(const SizeTarget& target, SearchSpace& space) {
+  if (target.only) choose_only(space, *target.only);
+}
+
 void bind(Options& list, SizeTarget& target) {
   list.add("target-level", target.level, "the size: this level on average, for each kind of module",
            {.remedy = "give a whole number; for a size between two levels --target-sparsity 0.45, or "
                       "--target-params",
             .decides = true});
   list.add("target-params", target.parameters, "or: at most so many parameters in all", {.decides = true});
+  list.add_text(
+      "only", [&target] { return target.only ? name_of(*target.only) : ""; },
+      [&target](const std::string& text) {
+        for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn})
+          if (text == name_of(kind)) target.only = kind;
+        if (!target.only)
+          throw UsageError("unknown kind '" + printable(text) + "'", "--only", "give attn or ffn");
+      },
+      "prune attn or ffn alone: a sparsity is a share of that, all else stays whole", {.decides = true});
   bind_sparsity(list, target);
   bind_bytes(list, "target-memory", target.memory,
              "or: at most so many bytes of weights, stored as in the checkpoint, as 6G");

@@ -20,7 +20,7 @@ struct ModuleChoices {
   std::vector<std::vector<std::int64_t>> kept;  ///< columns kept at levels 0, 1, ..., ascending
   std::vector<std::int64_t> parameters;  ///< of the whole attention or feed-forward part at each level, or of
                                          ///< an expert with its row of the router
-  std::vector<double> end_loss = {};  ///< of each level, nats per token; empty where the database has none
+  std::vector<double> end_loss = {};     ///< of each level, nats per token; empty where the database has none
   std::vector<std::int64_t> kv_heads = {};  ///< KV heads left at each level, 0 of a feed-forward part
   std::vector<bool> gone = {};              ///< of each level, whether nothing is left, on any shard
 
@@ -49,6 +49,10 @@ struct SearchSpace {
   /// Shapes of all layers under an assignment.
   std::vector<LayerShape> shapes(const HfConfig& config, const Assignment& assignment) const;
 };
+
+/// Keeps all modules of other kinds whole: level 0 is all that is left to choose of them, and their
+/// parameters are among those that no level changes.
+void choose_only(SearchSpace& space, ModuleKind kind);
 
 /// The first module at which two assignments differ; their number of modules where none does.
 std::size_t first_difference(const Assignment& a, const Assignment& b);

@@ -14,6 +14,7 @@ namespace galapagos {
 /// The size that is asked for: a level, or limits, of which several may be given.
 struct SizeTarget {
   std::optional<std::int64_t> level, parameters;
+  std::optional<ModuleKind> only;         ///< what is pruned; all else stays whole
   std::optional<double> sparsity;         ///< share of the prunable parameters that goes
   std::optional<std::uint64_t> memory;    ///< bytes of the weights, stored as the checkpoint's
   std::optional<std::uint64_t> kv_cache;  ///< bytes of K and V of `kv_tokens`, of the same type
@@ -33,6 +34,8 @@ struct SizeTarget {
 };
 
 void bind(Options& list, SizeTarget& target);
+/// Leaves a space the choices that a target has.
+void restrict_to(const SizeTarget& target, SearchSpace& space);
 /// Of a target its sparsity alone.
 void bind_sparsity(Options& list, SizeTarget& target);
 
