@@ -143,6 +143,7 @@ void Planner::make_space() {
                        "give the model it was made from");
     }
     space_ = galapagos::make_space(*header_, orders_of(database));
+    restrict_to(commands_.search.read(machine_.ranks).target, space_);
     return;
   }
   header_ = make_header(commands_.database.read(machine_.ranks), model_.config, model_.stored);
@@ -150,6 +151,7 @@ void Planner::make_space() {
     header_->end_loss_from = "kl";
   }
   space_ = expected_space(*header_);
+  restrict_to(commands_.search.read(machine_.ranks).target, space_);
 }
 
 PlannedPhase Planner::of_sensitivity() {

@@ -20,7 +20,7 @@ namespace galapagos::test {
 namespace {
 
 constexpr std::int64_t hidden = 768, columns = 2048, layers = 4, heads = 12, kv_heads = 4, head_dim = 64,
-                       vocabulary = 8192;
+                       vocabulary = 8192, experts = 8;
 
 /// Random numbers without a library's: any weights do, quickly.
 class Noise {
@@ -36,14 +36,23 @@ class Noise {
   std::uint64_t state_ = 88172645463325252ull;
 };
 
+constexpr const char* mixture_config =
+    R"({"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe",
+  "hidden_act": "silu", "hidden_size": 768, "intermediate_size": 2048, "moe_intermediate_size": 256, "num_experts": 8,
+  "num_experts_per_tok": 2, "norm_topk_prob": true, "num_hidden_layers": 4, "num_attention_heads": 12,
+  "num_key_value_heads": 4, "head_dim": 64, "max_position_embeddings": 1024, "rms_norm_eps": 1e-06,
+  "tie_word_embeddings": false, "torch_dtype": "bfloat16", "vocab_size": 8192})";
+
 /// Writes the model's files.
 class Writer {
  public:
-  explicit Writer(const std::filesystem::path& folder) : folder_(folder) {}
+  Writer(const std::filesystem::path& folder, bool mixture) : folder_(folder), mixture_(mixture) {}
 
   void write() {
     write_text(folder_ / "config.json",
-               R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
+               mixture_
+                   ? mixture_config
+                   : R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
                          "hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 4,
                          "num_attention_heads": 12, "num_key_value_heads": 4, "head_dim": 64,
                          "max_position_embeddings": 1024, "rms_norm_eps": 1e-05, "tie_word_embeddings": false,
@@ -59,9 +68,17 @@ class Writer {
       add(at + "self_attn.k_proj.weight", {kv_heads * head_dim, hidden});
       add(at + "self_attn.v_proj.weight", {kv_heads * head_dim, hidden});
       add(at + "self_attn.o_proj.weight", {hidden, heads * head_dim});
-      add(at + "mlp.gate_proj.weight", {columns, hidden});
-      add(at + "mlp.up_proj.weight", {columns, hidden});
-      add(at + "mlp.down_proj.weight", {hidden, columns});
+      if (mixture_) add(at + "mlp.gate.weight", {experts, hidden});
+      for (std::int64_t expert = 0; expert < (mixture_ ? experts : 1); ++expert) {
+        const std::string part = mixture_ ? at + "mlp.experts." + std::to_string(expert) + "." : at + "mlp.";
+        const std::int64_t width = mixture_ ? columns / experts : columns;
+        add(part + "gate_proj.weight", {width, hidden});
+        add(part + "up_proj.weight", {width, hidden});
+        add(part + "down_proj.weight", {hidden, width});
+      }
+      if (!mixture_) continue;
+      add(at + "self_attn.q_norm.weight", {head_dim});
+      add(at + "self_attn.k_norm.weight", {head_dim});
     }
     std::vector<TensorEntry> entries;
     for (const auto& [name, tensor] : tensors_)
@@ -102,6 +119,7 @@ class Writer {
   }
 
   std::filesystem::path folder_;
+  bool mixture_;
   std::map<std::string, Tensor> tensors_;
   Noise noise_;
 };
@@ -169,8 +187,8 @@ double tensors_of(const std::string& log) {
 
 }  // namespace
 
-LargeModel::LargeModel() {
-  Writer(folder_.path()).write();
+LargeModel::LargeModel(bool mixture) {
+  Writer(folder_.path(), mixture).write();
 }
 
 Words joined(const std::vector<Words>& parts) {

@@ -14,7 +14,8 @@ namespace galapagos::test {
 /// beside it, and 8192 tokens in tokens.bin.
 class LargeModel {
  public:
-  LargeModel();
+  /// As a mixture with 8 experts a layer, 2 for each token, it is as large.
+  explicit LargeModel(bool mixture = false);
 
   std::string path() const { return folder_.path().string(); }
   std::string file(const std::string& name) const { return (folder_ / name).string(); }
