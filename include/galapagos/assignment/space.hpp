@@ -20,7 +20,7 @@ struct ModuleChoices {
   std::vector<std::vector<std::int64_t>> kept;  ///< columns kept at levels 0, 1, ..., ascending
   std::vector<std::int64_t> parameters;  ///< of the whole attention or feed-forward part at each level, or of
                                          ///< an expert with its row of the router
-  std::vector<double> end_loss = {};  ///< of each level, nats per token; empty where the database has none
+  std::vector<double> end_loss = {};     ///< of each level, nats per token; empty where the database has none
   std::vector<std::int64_t> kv_heads = {};  ///< KV heads left at each level, 0 of a feed-forward part
   std::vector<bool> gone = {};              ///< of each level, whether nothing is left, on any shard
 
