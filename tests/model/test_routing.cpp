@@ -174,6 +174,9 @@ TEST_CASE("a router's NaN goes on into the weights, and other tokens are as they
   CHECK(chosen_of(routing, 1) == std::vector<std::int32_t>{3, 2});
   const std::vector<double> wanted = formula({1, 2, 3, 4}, {3, 2}, renormalised);
   CHECK(weights_of(routing, 1)[0] == Approx(wanted[0]));
+  const Routing many =
+      route(logits_of({std::vector<float>(100, NAN)}), settings_of(7, renormalised), Columns(100, 2));
+  CHECK(chosen_of(many, 0) == std::vector<std::int32_t>{0, 1, 2, 3, 4, 5, 6});
 }
 
 TEST_CASE("a token goes to all experts where fewer are left than it would go to", "[mixture]") {
