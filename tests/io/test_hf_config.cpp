@@ -167,7 +167,7 @@ TEST_CASE("token ids may be numbers, lists or null") {
 
 TEST_CASE("models that would be computed wrongly are refused by name") {
   const Json llama = minimal("llama");
-  for (const char* type : {"phi", "qwen3_moe", "llama4", "opt", ""}) {
+  for (const char* type : {"phi", "qwen2_moe", "llama4", "opt", ""}) {
     const std::string error = error_of(with(llama, "model_type", type));
     CHECK(contains(error, std::string("model_type '") + type + "'"));
     CHECK(contains(error, "llama, mistral, "));

@@ -313,3 +313,76 @@ TEST_CASE("the Cholesky factor gives the matrix again", "[ops]") {
     CHECK(!ops::factor_spd(context, test::on(device, problem.hessian)));
   }
 }
+
+TEST_CASE("a Hessian of zeros is damped by the least mean: columns go in the order of their norms", "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
+  std::mt19937 random(29);
+  for (const auto& [n, rows] : {std::pair{1, 3}, {40, 7}, {150, 20}}) {
+    Problem problem(n, rows, random);
+    fill_zero(problem.hessian);
+    const double least_mean = 0.3, damping = 0.01;
+    ops::ObsState state = problem.on(device);
+    const ops::ObsDamping damped = ops::obs_damp(context, state, damping, least_mean);
+    CHECK(damped.dead == 0);
+    CHECK(damped.added == Approx(damping * least_mean));
+    CHECK(test::read(state.weight) == test::read(problem.weight));
+    const std::vector<float> h = test::read(state.inverse);
+    for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t j = 0; j <= i; ++j)
+        CHECK(static_cast<double>(h[static_cast<std::size_t>(i * n + j)]) ==
+              Approx(i == j ? damping * least_mean : 0));
+    }
+    REQUIRE(ops::invert_spd(context, state.inverse, false));
+
+    std::vector<double> norms(static_cast<std::size_t>(n), 0.0);
+    for (std::int64_t j = 0; j < n; ++j) {
+      for (const float value : problem.weight->slice(j, 1).float_span())
+        norms[static_cast<std::size_t>(j)] += static_cast<double>(value) * static_cast<double>(value);
+    }
+    std::vector<std::int64_t> by_norm(static_cast<std::size_t>(n));
+    std::iota(by_norm.begin(), by_norm.end(), 0);
+    std::ranges::sort(by_norm, {}, [&](std::int64_t j) { return norms[static_cast<std::size_t>(j)]; });
+    const std::int64_t count = 2 * n / 3;
+    by_norm.resize(static_cast<std::size_t>(count));
+    std::vector<std::int64_t> removed;
+    std::vector<double> scores, follower_scores;
+    REQUIRE(ops::obs_remove_columns(context, state, count, removed, scores, follower_scores));
+    CHECK(removed == by_norm);
+    for (std::size_t i = 0; i < removed.size(); ++i)
+      CHECK(scores[i] ==
+            Approx(damping * least_mean * norms[static_cast<std::size_t>(removed[i])]).epsilon(1e-4));
+    std::vector<float> left;
+    for (std::int64_t j = 0; j < n; ++j) {
+      if (std::ranges::find(removed, j) != removed.end()) continue;
+      const auto row = problem.weight->slice(j, 1).float_span();
+      left.insert(left.end(), row.begin(), row.end());
+    }
+    CHECK(test::read(state.weight->slice(0, state.columns)) == left);
+  }
+}
+
+TEST_CASE("the least mean damps where it is above the Hessian's own, and no column is dead with it",
+          "[ops]") {
+  const Device device = GENERATE_DEVICE();
+  const ops::Context context(device);
+  std::mt19937 random(30);
+  const Problem problem(33, 5, random);
+  problem.kill(7);
+  double trace = 0;
+  for (std::int64_t j = 0; j < 33; ++j) trace += static_cast<double>(problem.hessian->floats()[j * 34]);
+  const auto damped = [&](double least_mean) {
+    ops::ObsState state = problem.on(device);
+    const ops::ObsDamping damping = ops::obs_damp(context, state, 0.01, least_mean);
+    CHECK(damping.dead == (least_mean > 0 ? 0 : 1));
+    const std::vector<float> h = test::read(state.inverse), w = test::read(state.weight);
+    CHECK(static_cast<double>(h[9 * 34]) ==
+          Approx(static_cast<double>(problem.hessian->floats()[9 * 34]) + damping.added));
+    CHECK(static_cast<double>(h[7 * 34]) == Approx(least_mean > 0 ? damping.added : 1));
+    CHECK((w[7 * 5] != 0) == (least_mean > 0));
+    return damping.added;
+  };
+  CHECK(damped(0) == Approx(0.01 * (trace + 1) / 33));
+  CHECK(damped(0.1 * trace / 33) == Approx(0.01 * trace / 33));
+  CHECK(damped(3 * trace / 33) == Approx(0.03 * trace / 33));
+}

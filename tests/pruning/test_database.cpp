@@ -17,7 +17,8 @@ using namespace galapagos;
 TEST_CASE("one lane gives one file, bit for bit, on any number of ranks", "[database]") {
   const Communicator world = Communicator::world();
   const test::SharedFolder folder(world);
-  for (const char* model : {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "gemma3_tiny"}) {
+  for (const char* model :
+       {"llama3_tiny", "qwen2_tiny", "qwen3_tiny", "llama2_tiny", "gemma3_tiny", "qwen3_moe_tiny"}) {
     DatabaseOptions together = test::small_database(model, folder / (std::string(model) + "_all.h5"));
     DatabaseOptions alone = test::small_database(model, folder / (std::string(model) + "_one.h5"));
     together.lanes = 1;

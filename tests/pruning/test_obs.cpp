@@ -69,3 +69,58 @@ TEST_CASE("an indefinite Hessian is damped further, a hopeless one is refused", 
   problem.hessian->floats()[5 * 40 + 5] = std::nanf("");
   CHECK_THROWS_AS(run_obs(problem), NumericalError);
 }
+
+TEST_CASE("what saw no input loses the columns of least norm, and the others stay as they are", "[obs]") {
+  const std::int64_t d_row = 12, n = 50;
+  const RandomProblem random = random_problem(d_row, n, 13, 0);
+  ObsProblem problem = as_obs(random, 1, {10, 35, 50});
+  std::ranges::fill(problem.hessian->float_span(), 0.0f);
+  problem.least_mean = 2;
+  const Run run = run_obs(problem);
+  CHECK(run.summary.dead_columns == 0);
+  CHECK(run.summary.attempts == 1);
+  std::vector<double> norms(static_cast<std::size_t>(n), 0.0);
+  for (std::int64_t j = 0; j < n; ++j) {
+    for (std::int64_t i = 0; i < d_row; ++i)
+      norms[static_cast<std::size_t>(j)] +=
+          std::pow(static_cast<double>(problem.weight->floats()[j * d_row + i]), 2);
+  }
+  std::vector<std::int32_t> by_norm(static_cast<std::size_t>(n));
+  std::iota(by_norm.begin(), by_norm.end(), 0);
+  std::ranges::stable_sort(by_norm, {}, [&](std::int32_t j) { return norms[static_cast<std::size_t>(j)]; });
+  CHECK(run.summary.order == by_norm);
+  double loss = 0;
+  for (std::size_t i = 0; i < by_norm.size(); ++i) {
+    // A column of W that is zero costs nothing, whatever its diagonal.
+    loss += problem.relative_damping * problem.least_mean * norms[static_cast<std::size_t>(by_norm[i])] / 2;
+    CHECK(run.summary.loss[i] == Approx(loss).epsilon(1e-4).margin(1e-9));
+  }
+  for (const Level& level : run.levels) {
+    for (std::size_t k = 0; k < level.kept.size(); ++k) {
+      const float* const row = problem.weight->floats() + level.kept[k] * d_row;
+      CHECK(std::equal(row, row + d_row, level.weight.begin() + static_cast<std::ptrdiff_t>(k) * d_row));
+    }
+  }
+}
+
+TEST_CASE("a least mean below the Hessian's own changes nothing, one above damps more", "[obs]") {
+  const RandomProblem random = random_problem(20, 60, 17, 0);
+  const ObsProblem plain = as_obs(random, 1, {20, 60});
+  double mean = 0;
+  for (std::int64_t j = 0; j < 60; ++j) mean += static_cast<double>(plain.hessian->floats()[j * 61]) / 60;
+  const Run wanted = run_obs(plain);
+  ObsProblem below = as_obs(random, 1, {20, 60});
+  below.least_mean = mean / 2;
+  const Run same = run_obs(below);
+  CHECK(same.summary.order == wanted.summary.order);
+  CHECK(same.summary.loss == wanted.summary.loss);
+  CHECK(same.levels[0].weight == wanted.levels[0].weight);
+  // As many times the mean as the damping is times larger.
+  ObsProblem above = as_obs(random, 1, {20, 60}), damped = as_obs(random, 1, {20, 60});
+  above.least_mean = 8 * mean;
+  damped.relative_damping *= 8;
+  const Run one = run_obs(above), other = run_obs(damped);
+  CHECK(one.summary.order == other.summary.order);
+  CHECK(one.summary.loss.back() == Approx(other.summary.loss.back()).epsilon(1e-4));
+  CHECK(one.summary.loss.back() > 1.001 * wanted.summary.loss.back());
+}

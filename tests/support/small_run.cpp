@@ -71,12 +71,20 @@ int code_of_build(const Communicator& world, const DatabaseOptions& options) {
 
 namespace {
 
+/// What the file holds of an expert's use; nothing of other modules.
+std::vector<double> use_of(const DatabaseReader& database, const ModuleId& module) {
+  const std::optional<ExpertUse> use = database.use(module);
+  if (!use) return {};
+  return {use->tokens, use->weights, use->outputs, use->squares};
+}
+
 Difference difference_of(const DatabaseReader& a, const DatabaseReader& b) {
   Difference difference;
   for (const ModuleId& module : a.header().modules()) {
     difference.same_order = difference.same_order && a.order(module) == b.order(module);
     const std::vector<double> loss_a = a.loss(module), loss_b = b.loss(module);
-    difference.same_bits = difference.same_bits && loss_a == loss_b && a.damping(module) == b.damping(module);
+    difference.same_bits = difference.same_bits && loss_a == loss_b &&
+                           a.damping(module) == b.damping(module) && use_of(a, module) == use_of(b, module);
     for (std::size_t i = 0; i < loss_a.size(); ++i) {
       difference.largest_loss =
           std::max(difference.largest_loss, std::abs(loss_a[i] - loss_b[i]) / (std::abs(loss_a[i]) + 1e-12));
