@@ -1,3 +1,4 @@
+#include "alike.hpp"
 #include "gguf/exporter.hpp"
 #include "safetensors_exporter.hpp"
 
@@ -71,6 +72,8 @@ constexpr std::array formats = {
                  as_it_is, nullptr, bytes_as_stored},
     ExportFormat{"dense", "zeros, loads anywhere", false, true, parents_config, as_it_is, nullptr,
                  bytes_as_stored},
+    ExportFormat{"family", "the family's own class, where layers are alike", true, true, alike_config,
+                 as_it_is, nullptr, bytes_as_stored},
     ExportFormat{"gguf", "for llama.cpp", true, false, pruned_config, make_gguf_exporter, gguf_shapes,
                  gguf_element_bytes},
     ExportFormat{"decilm", "for engines that know DeciLM", true, false, pruned_config, as_decilm,

@@ -227,6 +227,7 @@ void convert_model(const Communicator& comm, const Checkpoint& checkpoint, const
       const bool back = !format.smaller && config.pruned();
       Planned& planned = all[i];
       check_mixture(config, format, space, {});
+      if (back) refuse_mixture(config, "the way back to unpruned shapes", "--format dense", "give hf");
       planned.format = &format;
       planned.exporter = back ? make_safetensors_exporter(unpruned()) : format.exporter(options);
       ExportedModel& model = planned.model;

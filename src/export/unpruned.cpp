@@ -20,6 +20,8 @@ std::string class_of(const std::string& model_type) {
                                                {"ministral3", "Ministral3"},
                                                {"qwen2", "Qwen2"},
                                                {"qwen3", "Qwen3"},
+                                               {"qwen3_moe", "Qwen3Moe"},
+                                               {"mixtral", "Mixtral"},
                                                {"phi3", "Phi3"},
                                                {"smollm3", "SmolLM3"},
                                                {"gemma", "Gemma"},

@@ -59,7 +59,7 @@ TEST_CASE("wrong options", "[app]") {
     return words;
   };
   check_refused(stitch({"--format", "hf", "gguff"}), 2,
-                "unknown format 'gguff' [--format]; choose hf, dense, gguf or decilm");
+                "unknown format 'gguff' [--format]; choose hf, dense, family, gguf or decilm");
   check_refused(stitch({"--format", "hf", "hf"}), 2, "format 'hf' twice");
   check_refused(stitch({"--gguf-type", "q4_0"}), 2, "unknown type of elements 'q4_0'");
   check_refused(stitch({"--format", "hf", "--gguf-type", "q8_0"}), 2,

@@ -118,7 +118,7 @@ TEST_CASE("a further format is a row and an exporter", "[exporter]") {
 
 TEST_CASE("formats are told by their names", "[exporter]") {
   CHECK(export_format_of("dense").name == std::string("dense"));
-  CHECK(list_export_formats() == "hf, dense, gguf or decilm");
+  CHECK(list_export_formats() == "hf, dense, family, gguf or decilm");
   CHECK_THROWS_AS(export_format_of("gguff"), UsageError);
   CHECK(export_formats_of({"gguf", "hf"}) == std::vector{&export_format_of("gguf"), &export_format_of("hf")});
   CHECK_THROWS_AS(export_formats_of({"hf", "hf"}), UsageError);

@@ -37,7 +37,7 @@ const ExportFormat& export_format_of(const std::string& name);
 /// Of several names; UsageError where one comes twice, or there is none.
 std::vector<const ExportFormat*> export_formats_of(const std::vector<std::string>& names);
 
-/// "hf, dense, gguf or decilm", or what each of them is besides.
+/// "hf, dense, family, gguf or decilm", or what each of them is besides.
 std::string list_export_formats(bool with_about = false);
 
 }  // namespace galapagos
