@@ -7,6 +7,8 @@
 #include <numeric>
 #include <vector>
 
+#include <galapagos/search/rank_correlation.hpp>
+
 namespace galapagos::app {
 namespace {
 
@@ -22,24 +24,6 @@ char sign_of(double times) {
   if (times <= 0) return ' ';
   const double step = 4 + std::floor(std::log2(times) + 0.5);
   return signs[static_cast<std::size_t>(std::clamp(step, 0.0, static_cast<double>(signs.size() - 1)))];
-}
-
-/// Spearman's rank correlation of two scores of the same experts.
-double rank_correlation(const std::vector<double>& a, const std::vector<double>& b) {
-  const auto ranks = [](const std::vector<double>& values) {
-    std::vector<std::size_t> order(values.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::ranges::stable_sort(order, {}, [&](std::size_t i) { return values[i]; });
-    std::vector<double> rank(values.size());
-    for (std::size_t place = 0; place < order.size(); ++place)
-      rank[order[place]] = static_cast<double>(place);
-    return rank;
-  };
-  const std::vector<double> x = ranks(a), y = ranks(b);
-  const auto n = static_cast<double>(x.size());
-  double squares = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) squares += (x[i] - y[i]) * (x[i] - y[i]);
-  return n < 2 ? 1 : 1 - 6 * squares / (n * (n * n - 1));
 }
 
 /// The experts with the least of some scores, up to three.
@@ -66,11 +50,10 @@ std::string picture_of_experts(const DatabaseReader& database) {
   }
   if (layers.empty()) return {};
   std::string text = fmt::format(
-      "\nexperts: tokens of each, in even shares (\'+\' one, signs before it a half, a quarter, ..., behind "
-      "it 2, "
-      "4, ...; blank: none);\nleast tokens; experts of least REAP score and of least loss with all removed, "
-      "and "
-      "how far their ranks agree\n{:>7} {:<{}} {:>10}  {:<14} {:<14} {:>5}\n",
+      "\ntokens of each expert, as shares of an even part: + one, = - : . a half, a quarter and so on, * # % "
+      "@ "
+      "2, 4 and so on,\nblank none; the least; which experts have the least REAP scores and lose least when "
+      "removed, and how far both agree\n{:>7} {:<{}} {:>10}  {:<14} {:<14} {:>5}\n",
       "layer", "experts", std::max<std::size_t>(widest, 7), "least", "REAP", "loss", "rho");
   for (const auto& [layer, experts] : layers) {
     double tokens = 0, fewest = INFINITY;
@@ -86,7 +69,7 @@ std::string picture_of_experts(const DatabaseReader& database) {
       signs += sign_of(expert.use.tokens * static_cast<double>(experts.size()) / std::max(tokens, 1.0));
     text += fmt::format("{:>7} {:<{}} {:>10.0f}  {:<14} {:<14} {:>5.2f}\n", layer, signs,
                         std::max<std::size_t>(widest, 7), fewest, least(experts, reap), least(experts, loss),
-                        rank_correlation(reap, loss));
+                        rank_sums(reap, loss).correlation());
   }
   return text;
 }
