@@ -6,6 +6,7 @@
 #include <galapagos/core/file.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/text.hpp>
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/search/expert_scores.hpp>
 #include <galapagos/search/least_loss.hpp>
 
@@ -60,9 +61,9 @@ void check_assign(const AssignRequest& request) {
     throw UsageError("one without the other", "--near, --steps",
                      "give both, as --near A.txt --steps 2, or --near A.txt --fewest-steps");
   }
-  if (request.by != ScoreKind::end_loss && (request.near || request.perturb > 0))
-    throw UsageError("scores of whole experts with what is for end losses", "--by, --near, --perturb",
-                     "leave --near and --perturb out");
+  if (request.by != ScoreKind::end_loss && (request.near || request.perturb > 0 || request.target.level))
+    throw UsageError("scores of whole experts with what is for levels or end losses",
+                     "--by, --near, --perturb, --target-level", "leave the others out, and give --target-sparsity");
 }
 
 /// InputError where there is another assignment and --fresh was not given, or what is none.
@@ -109,6 +110,11 @@ void assign(const Communicator& world, const std::vector<std::string>& words) {
   const AssignRequest& request = asked.request;
   agree(world, [&] { check_assign(request); });
   const auto model = open_modules(world, request.model, request.database);
+  agree(world, [&] {
+    if (request.target.by_latency())
+      refuse_mixture(model->config, "a target of latency", "--target-latency, --target-speedup",
+                     "give --target-params or --target-sparsity");
+  });
   restrict_to(request.target, model->space);
   const SearchSpace& space = model->space;
   std::string table;

@@ -2,6 +2,7 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/hash.hpp>
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/pruning/darwinlm.hpp>
 
 namespace galapagos::app {
@@ -10,6 +11,7 @@ namespace {
 void import(const Communicator& world, const std::filesystem::path& folder,
             const std::filesystem::path& darwinlm, const std::filesystem::path& output) {
   const auto model = open_modules(world, folder, std::nullopt);
+  agree(world, [&] { refuse_mixture(model->config, "DarwinLM's form", folder.string(), "give a dense model"); });
   std::string fingerprint;
   agree_at_root(world, [&] { fingerprint = hex64(model->checkpoint->fingerprint()); });
   import_darwinlm(world, *model->checkpoint, model->config, world.broadcast_string(fingerprint), darwinlm,
@@ -41,6 +43,7 @@ void convert(const Communicator& world, const std::vector<std::string>& words) {
   });
   if (darwinlm) return import(world, model, *darwinlm, output);
   const auto named = open_modules(world, model, database);
+  agree(world, [&] { refuse_mixture(named->config, "DarwinLM's form", model.string(), "give a dense model"); });
   export_darwinlm(world, *named->checkpoint, *named->database, output);
 }
 

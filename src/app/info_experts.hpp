@@ -11,7 +11,7 @@ namespace galapagos::app {
 /// what speaks for which; nothing where no expert is done.
 std::string picture_of_experts(const DatabaseReader& database);
 
-/// Of an expert that is done: its tokens, its share of the router's weights, its REAP score.
+/// Of an expert that is done: its tokens, the sum of the router's weights, its REAP score.
 Json use_of_expert(const DatabaseReader& database, const ModuleId& module);
 
 }  // namespace galapagos::app

@@ -85,6 +85,7 @@ SearchOptions Planner::search_options() {
     options.target.sparsity = assumed_sparsity;
     assume(fmt::format("a target sparsity of {}", assumed_sparsity));
   }
+  check_mixture(options, model_.config);
   options.sequence_length = checked_sequence_length(options.sequence_length, model_.config);
   return options;
 }
@@ -157,6 +158,7 @@ void Planner::make_space() {
 PlannedPhase Planner::of_sensitivity() {
   SensitivityOptions options = commands_.sensitivity.read(machine_.ranks);
   check_options(options);
+  if (options.divergence) check_reaches_stream(model_.config, "--from kl", "leave it out");
   options.calibration_tokens =
       tokens_or(options.calibration_tokens, assumed_calibration, "tokens of the sensitivity");
   return plan_sensitivity(machine_, model_, options,
@@ -215,12 +217,14 @@ PlannedPhase Planner::of_distil() {
   const std::optional<ModelSizes> reference = reference_of(options.reference);
   const std::int64_t tokens = tokens_or(options.tokens, assumed_calibration, "tokens to distil on");
   const std::int64_t length = checked_sequence_length(options.sequence_length, model_.config);
+  refuse_mixture(model_.config, "distillation layer by layer", "distil", "plan train --reference instead");
   return plan_distil(machine_, model_, *reference, options, length, tokens);
 }
 
 /// A pruned model without anything to prune it by is written as it is.
 PlannedPhase Planner::of_stitch() {
   const StitchOptions options = of_refit();
+  for (const ExportFormat* format : options.formats) check_mixture(model_.config, *format);
   const StitchRequest& request = commands_.stitch.request;
   SearchOptions search = commands_.search.read(machine_.ranks);
   resolve(search);

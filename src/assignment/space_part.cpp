@@ -82,7 +82,7 @@ SpacePart part_of_space(const SearchSpace& space, const HfConfig& config,
       std::vector<std::int64_t> own(first, last);
       for (std::int64_t& column : own) column -= columns.first;
       kept = std::move(own);
-      if (shards > 1) module.parameters[level] = parameters_of_module(part.model.config, module.id, kept);
+      module.parameters[level] = parameters_of_module(part.model.config, module.id, kept);
     }
   }
   return part;

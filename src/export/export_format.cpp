@@ -8,6 +8,7 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/export/export_format.hpp>
+#include <galapagos/model/family_rules.hpp>
 
 namespace galapagos {
 namespace {
@@ -68,15 +69,15 @@ double bytes_as_stored(DType stored, const ExportOptions&) {
 }
 
 constexpr std::array formats = {
-    ExportFormat{"hf", "really smaller, with its own code for transformers", true, true, pruned_config,
+    ExportFormat{"hf", "really smaller, with its own code for transformers", true, true, true, pruned_config,
                  as_it_is, nullptr, bytes_as_stored},
-    ExportFormat{"dense", "zeros, loads anywhere", false, true, parents_config, as_it_is, nullptr,
+    ExportFormat{"dense", "zeros, loads anywhere", false, true, true, parents_config, as_it_is, nullptr,
                  bytes_as_stored},
-    ExportFormat{"family", "the family's own class, where layers are alike", true, true, alike_config,
+    ExportFormat{"family", "the family's own class, where layers are alike", true, true, true, alike_config,
                  as_it_is, nullptr, bytes_as_stored},
-    ExportFormat{"gguf", "for llama.cpp", true, false, pruned_config, make_gguf_exporter, gguf_shapes,
+    ExportFormat{"gguf", "for llama.cpp", true, false, false, pruned_config, make_gguf_exporter, gguf_shapes,
                  gguf_element_bytes},
-    ExportFormat{"decilm", "for engines that know DeciLM", true, false, pruned_config, as_decilm,
+    ExportFormat{"decilm", "for engines that know DeciLM", true, false, false, pruned_config, as_decilm,
                  decilm_shapes, bytes_as_stored},
 };
 
@@ -102,6 +103,11 @@ std::vector<const ExportFormat*> export_formats_of(const std::vector<std::string
   }
   if (formats.empty()) throw UsageError("no format", "--format", "choose of " + list_export_formats());
   return formats;
+}
+
+void check_mixture(const HfConfig& config, const ExportFormat& format) {
+  if (!format.mixtures)
+    refuse_mixture(config, std::string("the format ") + format.name, "--format", "give hf, family or dense");
 }
 
 std::string list_export_formats(bool with_about) {

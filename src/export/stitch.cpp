@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 #include <map>
 #include <memory>
-#include <string_view>
 #include <vector>
 
 #include <galapagos/comm/agreement.hpp>
@@ -26,11 +25,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// UsageError where a format has no place for a mixture, or for what is gone of it.
-void check_mixture(const HfConfig& config, const ExportFormat& format, const SearchSpace& space,
-                   const Assignment& assignment) {
-  if (!format.family && std::string_view(format.name) != "hf")
-    refuse_mixture(config, std::string("the format ") + format.name, "--format", "give hf or dense");
+/// UsageError where zeros cannot stand for what is gone.
+void check_zeros(const ExportFormat& format, const SearchSpace& space, const Assignment& assignment) {
   if (format.smaller) return;
   for (std::size_t i = 0; i < assignment.size(); ++i) {
     const ModuleChoices& module = space.modules[i];
@@ -142,7 +138,8 @@ void stitch(const Communicator& comm, const Checkpoint& checkpoint, const HfConf
     for (std::size_t i = 0; i < all.size(); ++i) {
       const ExportFormat& format = *options.formats[i];
       Planned& planned = all[i];
-      check_mixture(config, format, space, assignment);
+      check_mixture(config, format);
+      check_zeros(format, space, assignment);
       planned.format = &format;
       planned.exporter = format.exporter(options);
       planned.description = pruning_description(checkpoint.folder(), config, space, assignment, format);
@@ -226,7 +223,7 @@ void convert_model(const Communicator& comm, const Checkpoint& checkpoint, const
       const ExportFormat& format = *options.formats[i];
       const bool back = !format.smaller && config.pruned();
       Planned& planned = all[i];
-      check_mixture(config, format, space, {});
+      check_mixture(config, format);
       if (back) refuse_mixture(config, "the way back to unpruned shapes", "--format dense", "give hf");
       planned.format = &format;
       planned.exporter = back ? make_safetensors_exporter(unpruned()) : format.exporter(options);

@@ -8,7 +8,7 @@ namespace galapagos {
 
 void refuse_mixture(const HfConfig& config, const std::string& what, const std::string& option,
                     const std::string& remedy) {
-  if (config.mixture) throw UsageError(what + " of a mixture of experts is not there yet", option, remedy);
+  if (config.mixture) throw UsageError(what + ": not there yet for mixtures of experts", option, remedy);
 }
 
 ops::NormRule norm_rule(const HfConfig& config) {

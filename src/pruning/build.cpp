@@ -34,7 +34,6 @@ struct Files {
   const SensitivityReader* sensitivities;  ///< null without
   DatabaseWriter& writer;
   std::function<void()> check;
-  bool* told_of_experts;  ///< whether rare ones were told of
 };
 
 /// The first of a pass's modules, ascending, that a rank prunes.
@@ -77,21 +76,22 @@ std::optional<DeviceSums> device_sums(const ops::Context& context, const Plan& p
 }
 
 void run_pass(const Communicator& comm, const ops::Context& context, const Plan& plan,
-              const StageWeights& stage, std::span<const ModuleId> modules, const Files& files,
-              Collectives* collectives, PhaseTimes& times) {
+              const StageWeights& stage, std::span<const ModuleId> modules, ExpertUses& uses,
+              const Files& files, Collectives* collectives, PhaseTimes& times) {
   Hessians hessians;
-  ExpertUses uses;
   {
     const PhaseScope waiting(&times, "waiting");
     FailureBoard board(comm);
     const Collection collection{plan.grid, plan.config, plan.batches, plan.header.calibration_sequences,
-                                files.check};
+                                files.check, uses.empty()};
     Collected collected = collect_hessians(context, comm, collection, stage, modules, board, &times);
     board.settle();
     hessians = std::move(collected.hessians);
-    uses = sum_uses(comm, plan.header.modules(), collected.uses);
+    if (uses.empty()) {
+      uses = sum_uses(comm, plan.header.modules(), collected.uses);
+      if (comm.is_root()) warn_of_rare_experts(plan.config, uses);
+    }
   }
-  if (!std::exchange(*files.told_of_experts, true)) warn_of_rare_experts(plan.config, uses);
   const std::vector<int> owners = assign_owners(modules, plan.config, plan.grid, comm.size());
   if (const auto first = first_of(comm.rank(), modules, owners)) files.weights.read_ahead(*first);
   {
@@ -126,11 +126,11 @@ void build_in_passes(const Communicator& comm, const ops::Context& context, cons
   auto thread = agree_on(comm, [&] { return DatabaseWriter::begin_thread(part); });
   auto writer = agree_on(comm, [&] { return DatabaseWriter(part, comm, std::move(thread), plan.header); });
   ModuleWeights weights(context, *plan.checkpoint, plan.config);
-  bool told_of_experts = false;
-  const Files files{weights, sensitivities, writer, check, &told_of_experts};
+  const Files files{weights, sensitivities, writer, check};
+  ExpertUses uses;  // of all experts, from the first pass
   phase.reset();
   for (const std::vector<ModuleId>& pass : plan.passes)
-    run_pass(comm, context, plan, stage, pass, files, collectives, times);
+    run_pass(comm, context, plan, stage, pass, uses, files, collectives, times);
   phase.emplace(&times, "writing");
   agree(comm, [&] { writer.close(); });  // drained at the end of each pass
 }

@@ -38,6 +38,14 @@ class Traffic {
   std::uint64_t total_ = 0;
 };
 
+/// That go through it, as if they went to experts evenly.
+double share_of_tokens(const HfConfig& config, const ModuleId& module) {
+  if (module.expert == no_expert) return 1;
+  const auto experts = std::ssize(config.shape(module.layer).experts);
+  return static_cast<double>(std::min(config.mixture->experts_per_token, experts)) /
+         static_cast<double>(experts);
+}
+
 bool in_span(const LayerSpan& span, const ModuleId& module) {
   return module.layer >= span.first && module.layer < span.last;
 }
@@ -153,7 +161,7 @@ DatabaseForecast forecast_database(const DatabaseHeader& header, const DatabaseO
     collecting[stage] = passes * span_operations(config, span.first, span.last, seen);
     for (const ModuleId& module : modules) {
       const auto n = static_cast<double>(module_columns(config, module));
-      if (in_span(span, module)) collecting[stage] += n * n;
+      if (in_span(span, module)) collecting[stage] += share_of_tokens(config, module) * n * n;
     }
     forecast.collecting += static_cast<double>(tokens) * collecting[stage];
   }

@@ -51,7 +51,8 @@ class DeviceRoom {
 };
 
 /// The taps of a layer, which add to what is collected.
-LayerTaps taps_of(const ops::Context& context, std::int64_t layer, float scale, Collected& collected) {
+LayerTaps taps_of(const ops::Context& context, std::int64_t layer, float scale, bool uses,
+                  Collected& collected) {
   const auto gram = [&context, scale](OwnedTensor& h) {
     return [&context, scale, &h](const Tensor& input) { ops::accumulate_gram(context, input, scale, h); };
   };
@@ -61,18 +62,20 @@ LayerTaps taps_of(const ops::Context& context, std::int64_t layer, float scale, 
     taps.attention_output = gram(found->second);
   if (const auto found = hessians.find({layer, ModuleKind::ffn}); found != hessians.end())
     taps.ffn_output = gram(found->second);
-  taps.expert_input = [&, layer, scale](std::int64_t expert, std::span<const float> weights,
-                                        const Tensor& input) {
+  taps.expert_input = [&, layer, scale, uses](std::int64_t expert, std::span<const float> weights,
+                                              const Tensor& input) {
     const ModuleId module{layer, ModuleKind::ffn, expert};
+    if (const auto found = collected.hessians.find(module); found != collected.hessians.end())
+      ops::accumulate_gram(context, input, scale, found->second);
+    if (!uses) return;
     ExpertUse& use = collected.uses[module];
     use.tokens += static_cast<double>(weights.size());
     for (const float weight : weights) use.weights += static_cast<double>(weight);
     std::vector<float> norms(weights.size());
     ops::row_norms(context, input, norms);
     for (const float norm : norms) use.squares += static_cast<double>(norm) * static_cast<double>(norm);
-    if (const auto found = collected.hessians.find(module); found != collected.hessians.end())
-      ops::accumulate_gram(context, input, scale, found->second);
   };
+  if (!uses) return taps;
   taps.expert_output = [&, layer](std::int64_t expert, std::span<const float> weights, const Tensor& output) {
     std::vector<float> norms(weights.size());
     ops::row_norms(context, output, norms);
@@ -127,7 +130,7 @@ Collected collect_hessians(const ops::Context& context, const Communicator& comm
         for (std::size_t i = 0; i < stage.layers.size(); ++i) {
           const std::int64_t layer = stage.span.first + static_cast<std::int64_t>(i);
           buffers->layers.run(stage.layers[i], batch.offsets, states,
-                              taps_of(context, layer, scale, collected));
+                              taps_of(context, layer, scale, collection.uses, collected));
         }
         if (!ops::all_finite(context, states)) {
           throw NumericalError("activations became NaN or infinite",

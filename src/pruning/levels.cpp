@@ -21,7 +21,7 @@ StructureLayout attention_layout(const LayerShape& shape, std::int64_t head_dim,
   layout.unit = head_dim;
   if (unit == AttentionUnit::head || shape.heads() == 0) return layout;
   if (shape.heads() % shape.kv_heads != 0 ||
-      shape != even_layer_shape(shape.heads(), shape.kv_heads, shape.columns)) {
+      shape.kv_of_head != even_layer_shape(shape.heads(), shape.kv_heads, 0).kv_of_head) {
     throw InputError("a layer's KV heads have different numbers of query heads",
                      "--attention-unit " + name_of(unit), "use --attention-unit head");
   }

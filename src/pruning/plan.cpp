@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <map>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
@@ -11,6 +12,7 @@
 #include <galapagos/core/text.hpp>
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/model_sequences.hpp>
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/pruning/assignment_text.hpp>
 #include <galapagos/pruning/calibration_batches.hpp>
 #include <galapagos/pruning/passes.hpp>
@@ -78,18 +80,20 @@ DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& confi
   header.relative_damping = options.relative_damping;
   header.dtype = stored;
   header.attention_unit = options.attention_unit;
+  std::map<bool, std::int64_t> widths;  // of attention or not, what lists are of
   for (const ModuleId& module : header.modules()) {
     const bool attention = module.kind == ModuleKind::attention;
     const auto& list = attention ? options.attention_removed : options.ffn_removed;
     const char* option = attention ? "--attn-removed" : "--ffn-removed";
-    if (list && !config.even()) {
+    // In a mixture the list is of its experts; layers without any have --levels.
+    const bool listed = list && (attention || !config.mixture || module.expert != no_expert);
+    const std::int64_t columns = module_columns(config, module);
+    if (listed && widths.emplace(attention, columns).first->second != columns)
       throw UsageError("the layers of this model differ in width", option, "use --levels");
-    }
-    header.levels[module] = list ? explicit_levels(header.layout(module), *list, option)
+    header.levels[module] = listed ? explicit_levels(header.layout(module), *list, option)
                                  : equal_levels(header.layout(module), options.levels);
   }
-  if (options.path && config.mixture)
-    throw UsageError("modules of a mixture of experts on a path", "--path", "leave it out");
+  if (options.path) refuse_mixture(config, "a database on a path", "--path", "leave it out");
   if (options.path) {
     std::vector<std::int16_t> last;
     const std::vector<ModuleId> modules = header.modules();

@@ -40,8 +40,6 @@ SensitivitySetup make_sensitivity_setup(const Communicator& comm, const ops::Con
   agree(comm, [&] {
     check_options(options);
     if (options.divergence) check_reaches_stream(model.config, "--from kl", "leave it out");
-    if (options.divergence && model.config.mixture)
-      throw UsageError("the divergence's first order of a mixture of experts", "--from kl", "leave it out");
     header.tool_version = version_with_revision();
     header.config = model.config;
     header.model_fingerprint = model.fingerprint;

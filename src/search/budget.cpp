@@ -179,7 +179,7 @@ std::int64_t BudgetRule::cost(const Assignment& assignment) const {
 
 Budget Budget::of_level(const SearchSpace& space, std::int64_t level) {
   for (const ModuleChoices& module : space.modules) {
-    if ((level >= 0 && level <= module.last()) || module.last() == 0) continue;
+    if (level >= 0 && level <= module.last()) continue;
     throw UsageError(fmt::format("{} has levels 0 to {}, not {}", name_of(module.id), module.last(), level),
                      "--target-level", "choose a level that every module has, or use --target-sparsity");
   }
@@ -192,7 +192,7 @@ Budget Budget::of_level(const SearchSpace& space, std::int64_t level) {
     rule.option = "--target-level";
     for (std::size_t i = 0; i < space.modules.size(); ++i) {
       const ModuleChoices& module = space.modules[i];
-      if (module.id.kind != kind || module.last() == 0) continue;
+      if (module.id.kind != kind) continue;
       rule.modules.push_back(i);
       rule.costs.emplace_back(module.parameters.size());
       std::iota(rule.costs.back().begin(), rule.costs.back().end(), 0);

@@ -6,6 +6,7 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/options.hpp>
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/search/front.hpp>
 #include <galapagos/search/search_options.hpp>
 
@@ -249,6 +250,16 @@ void resolve(SearchOptions& options) {
   }
   evolution.topology = make_topology(options.words.topology, options.words.migrants,
                                      options.words.migration_interval, evolution.islands, evolution.seed);
+}
+
+void check_mixture(const SearchOptions& options, const HfConfig& config) {
+  if (options.start == name_of(StartKind::gradient))
+    refuse_mixture(config, "learning levels", "--start gradient", "give another start");
+  if (options.target.by_latency())
+    refuse_mixture(config, "a target of latency", "--target-latency, --target-speedup",
+                   "give --target-params or --target-sparsity");
+  if (trains(options.evolution) && options.tuning.unmasked)
+    refuse_mixture(config, "fine-tuning what is pruned", "--reference-finetuning", "leave it out");
 }
 
 }  // namespace galapagos

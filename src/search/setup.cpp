@@ -12,7 +12,6 @@
 #include <galapagos/core/options.hpp>
 #include <galapagos/core/text.hpp>
 #include <galapagos/io/model_sequences.hpp>
-#include <galapagos/model/family_rules.hpp>
 #include <galapagos/search/footprint.hpp>
 
 namespace galapagos {
@@ -101,8 +100,6 @@ Start start_for(const SearchSetup& setup) {
     if (!asked) return {};
     throw UsageError("the random strategy begins with random assignments", "--start", "leave it out");
   }
-  if (options.start == name_of(StartKind::gradient))
-    refuse_mixture(setup.config, "learning levels", "--start gradient", "give another start");
   if (options.start == name_of(StartKind::gradient) && setup.config.features.post_norms) {
     throw UsageError(
         "levels of a model that norms what a layer's parts put out cannot be learned: what is "
@@ -234,11 +231,7 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, con
   device = comm.broadcast_string(device);
   SequenceRequest request;
   agree(comm, [&] {
-    if (options.target.by_latency())
-      refuse_mixture(setup.config, "a target of latency", "--target-latency, --target-speedup",
-                     "give --target-params or --target-sparsity");
-    if (options.evolution.strategy != StrategyKind::random && options.tuning.unmasked)
-      refuse_mixture(setup.config, "fine-tuning what is pruned", "--reference-finetuning", "leave it out");
+    check_mixture(options, setup.config);
     options.target = resolved(setup.space, options.target);
     setup.whole = choose_timing(options, setup.config, setup.precision, device);
     // What whole models take says what can be met, once that is known.

@@ -175,6 +175,9 @@ void check_target(const SizeTarget& target) {
                      "--target-kv-cache, --target-latency, --target-speedup",
                      "give a level alone, or one or several of the others");
   }
+  if (target.level && target.only)
+    throw UsageError("a level of one kind of module alone", "--target-level, --only",
+                     "give --target-sparsity with --only, or leave that out");
   if (target.kv_cache.has_value() != (target.kv_tokens > 0))
     throw UsageError("one without the other", kv_options,
                      "give both, as --target-kv-cache 1G --kv-tokens 32768");

@@ -98,7 +98,7 @@ TEST_CASE("shards' parts of a space are slabs that cover it", "[replica]") {
         std::vector<std::int64_t> joined;
         for (const SpacePart& part : parts) {
           CHECK(part.first_kept[i][level] == static_cast<std::int64_t>(joined.size()));
-          CHECK(part.present[i][level] == !module.kept[level].empty());
+          CHECK(part.space.modules[i].gone[level] == module.kept[level].empty());
           const LayerPart& layer = part.model.layers[static_cast<std::size_t>(module.id.layer)];
           const std::int64_t first = module.id.kind == ModuleKind::ffn
                                          ? layer.columns.first

@@ -19,6 +19,7 @@ struct ExportFormat {
   const char* about;
   bool smaller;  ///< what is pruned is gone; otherwise the parent's shapes stay, with zeros in its place
   bool family;   ///< tensors that the family stores as one are one
+  bool mixtures;  ///< it has a place for mixtures of experts
   /// config.json of the model that the exporter is given.
   Json (*config)(const HfConfig& parent, const std::vector<LayerShape>& shapes);
   std::unique_ptr<Exporter> (*exporter)(const ExportOptions& options);
@@ -36,6 +37,9 @@ std::span<const ExportFormat> export_formats();
 const ExportFormat& export_format_of(const std::string& name);
 /// Of several names; UsageError where one comes twice, or there is none.
 std::vector<const ExportFormat*> export_formats_of(const std::vector<std::string>& names);
+
+/// UsageError where a format has no place for mixtures of experts.
+void check_mixture(const HfConfig& config, const ExportFormat& format);
 
 /// "hf, dense, family, gguf or decilm", or what each of them is besides.
 std::string list_export_formats(bool with_about = false);

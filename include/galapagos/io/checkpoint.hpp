@@ -74,6 +74,7 @@ class Checkpoint {
   void add_file(const std::filesystem::path& path);
   void add_indexed_files(const std::filesystem::path& index);
   void take_text();
+  std::string stored_name(std::string_view name) const;
   void split_fused();
   void split_experts();
   std::span<const std::byte> rows_of(const TensorEntry& found, std::size_t size, std::int64_t first,
@@ -83,6 +84,7 @@ class Checkpoint {
   std::vector<SafetensorsFile> files_;
   std::map<std::string_view, const TensorEntry*> tensors_;
   std::list<TensorEntry> parts_;                 // of fused tensors, and what is renamed
+  bool mixtral_names_ = false;                   // in the files
   std::map<std::string, std::string> promised_;  // tensors that the index places in files that lack them
 };
 

@@ -58,7 +58,7 @@ struct ModelFeatures {
 
 /// What a Hugging Face config.json says about a model, checked, with transformers' defaults filled in.
 struct HfConfig {
-  std::string model_type;  ///< "llama" (also for Mistral), "qwen2", "qwen3" or "phi3"
+  std::string model_type;  ///< what it is computed as: "llama" (also for Mistral), "qwen2", ...
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;  ///< of the unpruned model's dense layers; as heads and kv_heads
   std::int64_t layers = 0;

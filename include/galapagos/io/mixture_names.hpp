@@ -14,7 +14,11 @@ namespace galapagos {
 /// other names as they are.
 std::string usual_expert_name(std::string_view stored);
 
+/// The way back.
+std::string mixtral_name(std::string_view usual);
 /// The name that files of the model have for a tensor.
-std::string stored_expert_name(const HfConfig& config, std::string_view usual);
+inline std::string stored_expert_name(const HfConfig& config, std::string_view usual) {
+  return config.mixtral_names ? mixtral_name(usual) : std::string(usual);
+}
 
 }  // namespace galapagos

@@ -25,9 +25,11 @@ struct Collection {
   std::span<const Batch> batches;    ///< of the whole calibration set; batch b belongs to lane b mod lanes
   std::int64_t sequences = 0;        ///< N
   std::function<void()> check = {};  ///< called before each batch; what it throws goes to the board
+  bool uses = true;                  ///< what use experts are is measured, too
 };
 
-/// What a rank has of a collection: Hessians, and of all experts of its stage's layers what use they are.
+/// What a rank has of a collection: Hessians, and where asked for of all experts of its stage's layers what use
+/// they are.
 struct Collected {
   Hessians hessians;
   ExpertUses uses;

@@ -55,6 +55,8 @@ std::int64_t asked_of_races(const SearchOptions& options);
 
 /// UsageError where a number is out of its range.
 void check_options(const SearchOptions& options);
+/// UsageError where something is asked for that there is not yet for mixtures of experts.
+void check_mixture(const SearchOptions& options, const HfConfig& config);
 /// Makes what stands in `words` to stages and topology, and islands for each of several targets, the first
 /// of which the target then is. UsageError as check_options() and make_topology(), and where there are no
 /// such stages.

@@ -104,6 +104,8 @@ void Checkpoint::take_text() {
                                                                             : text_name;
   };
   const auto other = [&](const auto& item) { return name_of(item.first) != item.first; };
+  mixtral_names_ = std::ranges::any_of(
+      tensors_, [](const auto& item) { return usual_expert_name(item.first) != item.first; });
   if (std::ranges::none_of(tensors_, other)) return;
   std::map<std::string_view, const TensorEntry*> taken;
   for (const auto& [name, entry] : tensors_) {
@@ -197,6 +199,11 @@ void Checkpoint::split_fused() {
   }
 }
 
+/// As the files have it, for messages.
+std::string Checkpoint::stored_name(std::string_view name) const {
+  return mixtral_names_ ? mixtral_name(name) : std::string(name);
+}
+
 std::size_t Checkpoint::stored() const {
   std::size_t count = 0;
   for (const SafetensorsFile& file : files_) count += file.entries().size();
@@ -211,7 +218,7 @@ const TensorEntry& Checkpoint::entry(std::string_view name) const {
         (folder_ / promised->second).string(), "complete the download of the model");
   }
   if (found == tensors_.end()) {
-    throw InputError(fmt::format("no tensor '{}' in the checkpoint", printable(std::string(name))),
+    throw InputError(fmt::format("no tensor '{}' in the checkpoint", printable(stored_name(name))),
                      folder_.string(), "check that config.json and the weights belong to the same model");
   }
   return *found->second;
@@ -221,7 +228,7 @@ const TensorEntry& Checkpoint::entry_of_shape(std::string_view name, const Shape
   const TensorEntry& found = entry(name);
   if (found.shape != expected) {
     throw InputError(
-        fmt::format("tensor '{}' has another shape: expected [{}], found [{}]", printable(found.name),
+        fmt::format("tensor '{}' has another shape: expected [{}], found [{}]", printable(stored_name(name)),
                     fmt::join(expected, ", "), fmt::join(found.shape, ", ")),
         folder_.string(), "check that config.json and the weights belong to the same model");
   }

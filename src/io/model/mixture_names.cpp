@@ -25,9 +25,9 @@ std::string usual_expert_name(std::string_view stored) {
   return name;
 }
 
-std::string stored_expert_name(const HfConfig& config, std::string_view usual) {
+std::string mixtral_name(std::string_view usual) {
   std::string name(usual);
-  if (!config.mixtral_names || name.find(usual_block) == std::string::npos) return name;
+  if (name.find(usual_block) == std::string::npos) return name;
   const bool expert = name.find(expert_block) != std::string::npos;
   replace_one(name, usual_block, mixtral_block);
   if (expert)
