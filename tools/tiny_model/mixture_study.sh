@@ -5,10 +5,10 @@
 #   tools/tiny_model/mixture_study.sh MODEL FOLDER [SEEDS = 3]
 # Environment: GALAPAGOS, the program; RANKS (1); CALIBRATION and HELD_OUT, texts, the tiny model's where not given;
 # COLUMNS and EXPERT, columns removed in the levels of an expert where some stay (8 to 56 of 64), and all of them (64), as in
-# mixture.json; SENSITIVITY_TOKENS (16384); GENERATIONS (20) of 16 offspring; STRATEGIES of search (evolution), as
-# "evolution racing".
+# mixture.json; SENSITIVITY_TOKENS (16384); GENERATIONS (20) of 16 offspring, with TOKENS of evolution's stages (1024 2048
+# 4096); STRATEGIES of search (evolution), as "evolution racing".
 set -euo pipefail
-if (($# < 2)); then sed -n '2,10p' "$0" >&2; exit 2; fi
+if (($# < 2)); then sed -n '2,9p' "$0" >&2; exit 2; fi
 model=$1 folder=$2 seeds=${3:-3}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 galapagos=${GALAPAGOS:-$root/build/release/src/app/galapagos}
@@ -63,7 +63,7 @@ row() {
         if (NR == 1) return sprintf("%.*f", digits, sum)
         return sprintf("%.*f (%.*f to %.*f)", digits, sum / NR, digits, least, digits, most)
       }
-      END { printf "| %s | %s | %s |\n", title, show(kl, 3), show(perplexity, 2) }'
+      END { printf "| %s | %s | %s |\n", title, show(kl, 4), show(perplexity, 2) }'
 }
 
 # Attention has levels, too, of which none is used.
@@ -99,7 +99,7 @@ for database in columns experts both; do assign "by-end-loss-$database" "$databa
 for score in reap loss; do assign "by-$score" experts --by "$score"; done
 for strategy in ${STRATEGIES:-evolution}; do
   options=()
-  [[ $strategy == evolution ]] && options=(--survivors "4 2 1" --tokens "1024 2048 4096")
+  [[ $strategy == evolution ]] && options=(--survivors "4 2 1" --tokens "${TOKENS:-1024 2048 4096}")
   for ((seed = 1; seed <= seeds; ++seed)); do
     for database in columns experts both; do
       name=$strategy-$database-$seed
