@@ -10,12 +10,8 @@ galapagos=${GALAPAGOS:-build/release/src/app/galapagos}
 launch=("$galapagos")
 if ((ranks > 1)); then launch=(mpirun --oversubscribe -n "$ranks" "$galapagos"); fi
 
-mkdir -p "$folder"
 rm -rf "$folder/training" # of an earlier time
-python3 tools/tiny_model/make_text.py --train "$folder/train.jsonl"
-# Every document ends with EOS; a quarter of them begins with BOS, since a model is used with it and without.
-awk '{ sub(/"}$/, "<|end_of_text|>\"}"); if (NR % 4 == 0) sub(/^{"text": "/, "&<|begin_of_text|>"); print }' \
-  "$folder/train.jsonl" >"$folder/marked.jsonl"
+tools/tiny_model/make_training_text.sh "$folder"
 "${launch[@]}" train --model tests/data/models/tiny --random-weights --data "$folder/marked.jsonl" \
   --tokens 10000000 --step-tokens 4096 --sequence-length 256 --precision fp32 --learning-rate 5e-3 \
   --min-learning-rate 0.01 --warmup 0.06 --weight-decay 0.1 --beta2 0.98 --clip 1 --seed 5 \
