@@ -12,6 +12,7 @@
 #include <galapagos/core/error.hpp>
 #include <galapagos/model/embedding.hpp>
 #include <galapagos/pruning/hessian.hpp>
+#include <galapagos/pruning/passes.hpp>
 
 using namespace galapagos;
 
@@ -124,6 +125,23 @@ double difference(const Tensor& h, const Row& wanted) {
   return worst == 0 ? 0 : worst / scale;
 }
 
+/// About the least memory that a build of one lane can do with, which then takes several passes.
+std::uint64_t memory_for_passes(const Communicator& world, const DatabaseOptions& options) {
+  const HfConfig config = read_hf_config(options.model);
+  const std::vector<ModuleId> modules = modules_of(config);
+  const PipelineGrid grid = make_pipeline_grid(layer_costs(config), world.size(), options.lanes);
+  for (std::uint64_t limit = 1 << 18; limit < 1 << 22; limit += 4096) {
+    try {
+      const auto passes =
+          plan_passes(config, grid, {DType::f32, options.batch_tokens, Device::cpu, false}, modules, limit);
+      CHECK(passes.size() > 1);
+      return limit;
+    } catch (const ResourceError&) {
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 
 TEST_CASE("Hessians of experts are sums over the tokens that go to them, for any grid", "[hessian]") {
@@ -227,7 +245,7 @@ TEST_CASE("a mixture's database is the same in several passes, and gone on with"
   CHECK(test::code_of_build(world, plain) == 0);
   DatabaseOptions passes = plain;
   passes.output = folder / "passes.h5";
-  passes.memory_limit = 1400000;
+  passes.memory_limit = memory_for_passes(world, passes);
   CHECK(test::code_of_build(world, passes) == 0);
   if (world.is_root()) {
     CHECK(test::compare(plain.output, passes.output).same_bits);
