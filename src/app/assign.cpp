@@ -63,7 +63,8 @@ void check_assign(const AssignRequest& request) {
   }
   if (request.by != ScoreKind::end_loss && (request.near || request.perturb > 0 || request.target.level))
     throw UsageError("scores of whole experts with what is for levels or end losses",
-                     "--by, --near, --perturb, --target-level", "leave the others out, and give --target-sparsity");
+                     "--by, --near, --perturb, --target-level",
+                     "leave the others out, and give --target-sparsity");
 }
 
 /// InputError where there is another assignment and --fresh was not given, or what is none.

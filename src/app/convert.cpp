@@ -11,7 +11,8 @@ namespace {
 void import(const Communicator& world, const std::filesystem::path& folder,
             const std::filesystem::path& darwinlm, const std::filesystem::path& output) {
   const auto model = open_modules(world, folder, std::nullopt);
-  agree(world, [&] { refuse_mixture(model->config, "DarwinLM's form", folder.string(), "give a dense model"); });
+  agree(world,
+        [&] { refuse_mixture(model->config, "DarwinLM's form", folder.string(), "give a dense model"); });
   std::string fingerprint;
   agree_at_root(world, [&] { fingerprint = hex64(model->checkpoint->fingerprint()); });
   import_darwinlm(world, *model->checkpoint, model->config, world.broadcast_string(fingerprint), darwinlm,
@@ -43,7 +44,8 @@ void convert(const Communicator& world, const std::vector<std::string>& words) {
   });
   if (darwinlm) return import(world, model, *darwinlm, output);
   const auto named = open_modules(world, model, database);
-  agree(world, [&] { refuse_mixture(named->config, "DarwinLM's form", model.string(), "give a dense model"); });
+  agree(world,
+        [&] { refuse_mixture(named->config, "DarwinLM's form", model.string(), "give a dense model"); });
   export_darwinlm(world, *named->checkpoint, *named->database, output);
 }
 

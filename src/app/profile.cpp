@@ -216,7 +216,9 @@ void profile(const Communicator& world, const std::vector<std::string>& words) {
     if (request.assignment)
       agree(world, [&] { model->assignment = read_assignment(model->space, *request.assignment); });
     config = model->config;
-    agree(world, [&] { refuse_mixture(config, "a profile", request.model.string(), "give a model without experts"); });
+    agree(world, [&] {
+      refuse_mixture(config, "a profile", request.model.string(), "give a model without experts");
+    });
     stored = model->precision;
     shapes = shapes_of(model->space);
   } else {

@@ -82,7 +82,7 @@ void run_pass(const Communicator& comm, const ops::Context& context, const Plan&
   {
     const PhaseScope waiting(&times, "waiting");
     FailureBoard board(comm);
-    const Collection collection{plan.grid, plan.config, plan.batches, plan.header.calibration_sequences,
+    const Collection collection{plan.grid,   plan.config, plan.batches, plan.header.calibration_sequences,
                                 files.check, uses.empty()};
     Collected collected = collect_hessians(context, comm, collection, stage, modules, board, &times);
     board.settle();

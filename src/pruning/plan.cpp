@@ -91,7 +91,7 @@ DatabaseHeader make_header(const DatabaseOptions& options, const HfConfig& confi
     if (listed && widths.emplace(attention, columns).first->second != columns)
       throw UsageError("the layers of this model differ in width", option, "use --levels");
     header.levels[module] = listed ? explicit_levels(header.layout(module), *list, option)
-                                 : equal_levels(header.layout(module), options.levels);
+                                   : equal_levels(header.layout(module), options.levels);
   }
   if (options.path) refuse_mixture(config, "a database on a path", "--path", "leave it out");
   if (options.path) {

@@ -33,9 +33,10 @@ Assignment without_experts(const SearchSpace& space, const Budget& budget,
     }
   }
   if (budget.met_by(assignment)) return assignment;
-  throw UsageError(fmt::format("with one expert left in every layer {} parameters are left, still above the target",
-                               space.parameters(assignment)),
-                   "--by", "let less go, or assign by end-loss");
+  throw UsageError(
+      fmt::format("with one expert left in every layer {} parameters are left, still above the target",
+                  space.parameters(assignment)),
+      "--by", "let less go, or assign by end-loss");
 }
 
 }  // namespace galapagos

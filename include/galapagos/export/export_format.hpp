@@ -17,8 +17,8 @@ namespace galapagos {
 struct ExportFormat {
   const char* name;  ///< as in --format
   const char* about;
-  bool smaller;  ///< what is pruned is gone; otherwise the parent's shapes stay, with zeros in its place
-  bool family;   ///< tensors that the family stores as one are one
+  bool smaller;   ///< what is pruned is gone; otherwise the parent's shapes stay, with zeros in its place
+  bool family;    ///< tensors that the family stores as one are one
   bool mixtures;  ///< it has a place for mixtures of experts
   /// config.json of the model that the exporter is given.
   Json (*config)(const HfConfig& parent, const std::vector<LayerShape>& shapes);

@@ -28,8 +28,8 @@ struct Collection {
   bool uses = true;                  ///< what use experts are is measured, too
 };
 
-/// What a rank has of a collection: Hessians, and where asked for of all experts of its stage's layers what use
-/// they are.
+/// What a rank has of a collection: Hessians, and where asked for of all experts of its stage's layers what
+/// use they are.
 struct Collected {
   Hessians hessians;
   ExpertUses uses;

@@ -14,9 +14,9 @@ std::vector<std::int64_t> pruned_experts(const Json& json, const HfConfig& confi
   if (!config.mixture)
     throw InputError("experts in a family without mixtures", where, "export the model again");
   if (!json.is_array() || json.size() > static_cast<std::size_t>(config.mixture->experts)) {
-    throw InputError(fmt::format("experts should be a list of the columns of each of at most {}",
-                                 config.mixture->experts),
-                     where, "export the model again");
+    throw InputError(
+        fmt::format("experts should be a list of the columns of each of at most {}", config.mixture->experts),
+        where, "export the model again");
   }
   std::vector<std::int64_t> experts;
   for (const Json& columns : json)
