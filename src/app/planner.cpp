@@ -9,6 +9,7 @@
 #include <galapagos/core/text.hpp>
 #include <galapagos/io/model_sequences.hpp>
 #include <galapagos/io/model_shape.hpp>
+#include <galapagos/model/family_rules.hpp>
 #include <galapagos/search/forecast.hpp>
 
 namespace galapagos::app {
