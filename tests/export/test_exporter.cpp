@@ -69,6 +69,7 @@ constexpr ExportFormat backwards = {
     "for a test",
     true,
     true,
+    true,
     [](const HfConfig& parent, const std::vector<LayerShape>&) { return parent.source; },
     [](const ExportOptions&) { return std::unique_ptr<Exporter>(new Backwards); }};
 
