@@ -213,7 +213,9 @@ void LayerPass::backward(const LayerWeights& weights, std::span<const std::int64
       by_output(tape.output_of_ffn(tokens), weights.ffn.post_norm, d_hidden, gradients.ffn.post_norm);
   if (taps.ffn) taps.ffn(by_down);
   add_bias_gradient(context_, by_down, gradients.ffn.down_bias);  // the same on all shards
-  if (weights.ffn.columns > 0 && weights.ffn.mixture()) {
+  const bool of_router =
+      !tape.routing->d_probabilities.empty();  // asked of the root, which may have no columns
+  if (weights.ffn.mixture() && (weights.ffn.columns > 0 || of_router)) {
     backward_mixture(weights.ffn, tape, by_down, d_hidden, gradients);
   } else if (weights.ffn.columns > 0) {
     backward_ffn(weights.ffn, tape, by_down, d_hidden, gradients.ffn);

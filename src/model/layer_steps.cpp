@@ -172,7 +172,8 @@ void LayerSteps::attend(const AttentionWeights& weights, const Tensor& hidden, c
 }
 
 void LayerSteps::gate_and_up(const FfnWeights& weights, const Tensor& hidden, const LayerBuffers& buffers) {
-  if (weights.columns == 0) return;
+  const bool routes = weights.mixture() && shards_.is_root();  // for what is asked of the root alone
+  if (weights.columns == 0 && !routes) return;
   const Tensor normed = normed_of(hidden, weights.input_norm());
   if (weights.mixture())
     return mixture().gate_and_up(weights, normed, *buffers.routing, buffers.gate, buffers.up);

@@ -112,6 +112,12 @@ std::vector<float> route_backward(const Routing& routing, const MixtureSettings&
       for (std::size_t expert = 0; expert < experts; ++expert) d[expert] = -p[expert] * inner;
       each_choice([&](std::size_t expert, float by_weight) { d[expert] += p[expert] * by_weight; });
     }
+    if (routing.d_probabilities.empty()) continue;
+    float mean = 0;
+    for (std::size_t expert = 0; expert < experts; ++expert)
+      mean += p[expert] * routing.d_probabilities[expert];
+    for (std::size_t expert = 0; expert < experts; ++expert)
+      d[expert] += p[expert] * (routing.d_probabilities[expert] - mean);
   }
   return d_logits;
 }

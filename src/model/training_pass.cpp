@@ -3,6 +3,7 @@
 
 #include <galapagos/model/embedding.hpp>
 #include <galapagos/model/logit_tiles.hpp>
+#include <galapagos/model/router_balance.hpp>
 #include <galapagos/model/training_pass.hpp>
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/least_squares.hpp>
@@ -169,15 +170,27 @@ LossSums TrainingPass::run(const ModelWeights& weights, const Batch& batch, floa
   const auto states = [&](const OwnedTensor& tensor) { return tensor->view({tokens, config_.hidden_size}); };
   const Tensor hidden = states(hidden_), d_hidden = states(d_hidden_);
   embed_tokens(context_, config_, shards_, batch.tokens, weights.embedding, hidden);
+  RouterBalance balance;
+  const auto routes = [&](const LayerWeights& layer) {
+    return loss_.router != 0 && shards_.is_root() && layer.ffn.mixture();
+  };
   for (std::size_t layer = 0; layer < weights.layers.size(); ++layer) {
     copy_values(hidden, states(before_[layer]));
     const LayerTape& tape = tapes_[recompute_ ? 0 : layer];
     layers_.fill_tape(weights.layers[layer], batch.offsets, tape, hidden);
     layers_.finish(weights.layers[layer], tape, hidden);
+    if (routes(weights.layers[layer])) balance.add(*tape.routing);
   }
   fill_zero(d_hidden);
   const std::vector<float> each = token_weights(batch, weight);
   LossSums sums;
+  double counted = 0;
+  for (const float of_token : each) counted += of_token != 0 ? 1 : 0;
+  if (loss_.router != 0) {
+    sums.router = counted * balance.loss();
+    if (!shards_.alone()) sums.router = shards_.ranks().broadcast_value(sums.router);
+    sums.all += loss_.router * sums.router;
+  }
   if (loss_.text != 0 || loss_.logits != 0)
     add_output_losses(weights, batch, each, reference, hidden, d_hidden, gradients, sums);
   for (std::size_t layer = weights.layers.size(); layer-- > 0;) {
@@ -193,6 +206,9 @@ LossSums TrainingPass::run(const ModelWeights& weights, const Batch& batch, floa
       copy_values(before, hidden);
       layers_.fill_tape(weights.layers[layer], batch.offsets, tape, hidden);
     }
+    if (routes(weights.layers[layer]))  // on one of the shards, whose terms are added up
+      tape.routing->d_probabilities =
+          balance.gradient(*tape.routing, loss_.router * counted * static_cast<double>(weight));
     layers_.backward(weights.layers[layer], batch.offsets, tape, before, d_hidden, gradients.layer(layer));
   }
   if (!gradients.embedding().empty()) {

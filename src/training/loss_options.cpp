@@ -54,11 +54,17 @@ void bind(Options& list, LossOptions& options, bool with_reference) {
   list.add("hidden-layers", options.hidden_layers,
            "after which they are compared: last, all, every:K or numbers",
            {.decides = with_reference, .indirectly = true});
+  list.add("router-loss", options.router_weight,
+           "weight of the loss that keeps the experts of mixtures in even use, as router_aux_loss_coef",
+           {.least = 0, .most = 1e6, .decides = options.router_weight > 0, .indirectly = true});
 }
 
 void check_losses(const LossOptions& options, bool with_reference) {
   if (!with_reference) {
-    if (options == LossOptions()) return;
+    LossOptions others = options;
+    others.router_weight = LossOptions().router_weight;
+    check_ranges(options);
+    if (others == LossOptions()) return;
     throw UsageError(
         "losses against no reference",
         "--hidden-loss, --hidden-weight, --hidden-layers, --logit-weight, --text-weight, --temperature",
@@ -120,6 +126,9 @@ std::vector<std::int64_t> compared_layers(const std::string& choice, const HfCon
 
 TrainingLoss training_loss(const LossOptions& options, bool with_reference, const HfConfig& config) {
   TrainingLoss loss;
+  if (options.router_weight > 0 && !config.mixture)
+    throw UsageError("a loss of routers in a model without experts", "--router-loss", "leave it out");
+  loss.router = options.router_weight;
   if (!with_reference) return loss;
   loss.text = options.text_weight;
   loss.logits = options.logit_weight;

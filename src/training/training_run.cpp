@@ -143,7 +143,8 @@ bool Training::step() {
   const auto mean = [&](double sum) { return grid_.same_shard().sum(sum) / static_cast<double>(predicted); };
   const double loss = mean(sums->all);
   if (!std::isfinite(loss)) fail_here(std::isnan(loss) ? "the loss is NaN" : "the loss is infinite");
-  const double text = mean(sums->text), logits = mean(sums->logits), hidden = mean(sums->hidden);
+  const double text = mean(sums->text), logits = mean(sums->logits), hidden = mean(sums->hidden),
+               router = mean(sums->router);
   phase.emplace(&times_, "communicating and updating");
   const double norm = optimiser_->step(gradients_, rate, options_.clip);
   if (!std::isfinite(norm)) fail_here("the gradient is not finite");
@@ -158,6 +159,7 @@ bool Training::step() {
     if (setup_.loss.logits != 0) line["logit_loss"] = logits;
     if (setup_.loss.hidden != 0) line["hidden_loss"] = hidden;
   }
+  if (setup_.loss.router != 0) line["router_loss"] = router;
   line["gradient_norm"] = norm;
   line["learning_rate"] = rate;
   line["tokens_per_second"] = static_cast<double>(position_.tokens - before.tokens) / seconds;

@@ -114,6 +114,47 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("the loss that keeps experts in even use, and its gradients, equal transformers' in fp64",
+          "[training]") {
+  const test::SmallModel model("qwen3_moe_tiny");
+  const SafetensorsFile golden(test::data_file("training/qwen3_moe_tiny_router.safetensors"));
+  const auto values = [&]<typename T>(const std::string& of, T) {
+    const TensorEntry* entry = golden.find(of);
+    std::vector<T> all(entry == nullptr ? 0 : entry->data.size() / sizeof(T));
+    if (entry != nullptr) std::memcpy(all.data(), entry->data.data(), entry->data.size());
+    return all;
+  };
+  const std::vector<std::int32_t> tokens = values("tokens", std::int32_t{});
+  const Batch batch{tokens, {0, 20, 33}};
+  const std::vector<float> losses = values("losses", 0.0f);
+  TrainingLoss loss;
+  loss.router = 0.1;
+  for (const bool recompute : {false, true}) {
+    const ops::Context context;
+    const Gradients gradients(model.weights, Device::cpu);
+    TrainingPass pass(context, model.config, 40, recompute, alone(), loss);
+    const LossSums sums = pass.run(model.weights, batch, 1.0f / 31, {}, gradients);
+    CHECK(sums.text / 31 == Approx(losses.at(0)).epsilon(1e-5));
+    CHECK(sums.router / 31 == Approx(losses.at(1)).epsilon(1e-5));
+    CHECK(sums.all / 31 == Approx(losses.at(0) + 0.1 * losses.at(1)).epsilon(1e-5));
+    const std::vector<float> found = test::values_of(gradients.all());
+    std::size_t at = 0, compared = 0;
+    for (const NamedTensor& parameter : parameters_of(model.weights)) {
+      const auto begin = found.begin() + static_cast<std::ptrdiff_t>(at);
+      const std::vector<float> expected = values("gradient." + parameter.name, 0.0f);
+      at += static_cast<std::size_t>(parameter.tensor.elements());
+      if (expected.empty()) continue;
+      ++compared;
+      const double relative =
+          test::largest_difference(std::vector<float>(begin, begin + parameter.tensor.elements()), expected) /
+          test::largest(expected);
+      INFO(parameter.name << ": " << relative);
+      CHECK(relative < 1e-5);
+    }
+    CHECK(compared > 60);
+  }
+}
+
 TEST_CASE("gradients of batches add up, and a batch that is no number leaves none", "[training]") {
   const test::SmallModel model("llama3_pruned");
   const test::GoldenTraining golden("llama3_pruned");

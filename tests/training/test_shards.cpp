@@ -223,6 +223,7 @@ TEST_CASE("losses, gradients and trained weights of shards are those of the whol
     // The text; a reference's probabilities, compared in two ways; all at once, with a stream that layers
     // hand on as it is.
     std::vector<TrainingLoss> losses = {TrainingLoss()};
+    if (model.config.mixture) losses.emplace_back().router = 0.2;
     if (learns) {
       losses.push_back(TrainingLoss::of_reference());
       losses.push_back(TrainingLoss::of_reference(ReferenceLoss::total_variation));

@@ -22,6 +22,8 @@ struct Routing {
   std::vector<std::int32_t> chosen;
   std::vector<std::int64_t> places;
   std::vector<float> probabilities;  ///< [tokens, experts], the softmax of the router's logits
+  /// Where a loss of the probabilities is asked for, its gradient by those of each expert, in every row.
+  std::vector<float> d_probabilities;
 
   std::int64_t experts_per_token = 0;
 };

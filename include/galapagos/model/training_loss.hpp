@@ -15,9 +15,10 @@ enum class ReferenceLoss : std::uint8_t { kl, total_variation };
 
 /// What a training makes small, of each predicted token: text * -log p(token) + logits * T^2 times how far
 /// the reference's probabilities and the model's are apart, both at temperature T (Hinton et al. 2015), +
-/// hidden * the mean of the losses of hidden states over the compared layers.
+/// hidden * the mean of the losses of hidden states over the compared layers + router * the RouterBalance of
+/// the batch.
 struct TrainingLoss {
-  double text = 1, logits = 0, hidden = 0;  ///< weights; what has none is not computed
+  double text = 1, logits = 0, hidden = 0, router = 0;  ///< weights; what has none is not computed
   double temperature = 1;
   ReferenceLoss reference_loss = ReferenceLoss::kl;
   ops::HiddenLoss hidden_loss = ops::HiddenLoss::cosine;
@@ -34,10 +35,11 @@ struct TrainingLoss {
 /// Sums over tokens of a loss and its parts, these without their weights.
 struct LossSums {
   double all = 0;
-  double text = 0, logits = 0, hidden = 0;
+  double text = 0, logits = 0, hidden = 0, router = 0;
 
   LossSums& operator+=(const LossSums& other) {
     all += other.all, text += other.text, logits += other.logits, hidden += other.hidden;
+    router += other.router;
     return *this;
   }
 };

@@ -15,6 +15,7 @@ class Options;
 /// What is learnt of a reference; without one the text is learnt and nothing of this may be changed.
 struct LossOptions {
   double logit_weight = 1, text_weight = 0, hidden_weight = 1, temperature = 1;
+  double router_weight = 0;  ///< also without a reference
   std::optional<ops::HiddenLoss> hidden_loss;
   std::string hidden_layers = "all";
 
