@@ -93,8 +93,8 @@ TEST_CASE("a refit is the same bytes in several formats at once as in each alone
     stitch(comm, parent.checkpoint, parent.config, parent.database, parent.space, assignment, options);
   };
   if (world.is_root()) {
-    for (const ExportFormat& format : export_formats())
-      write(one, refitting(folder / ("alone_" + std::string(format.name)), {&format}));
+    for (const ExportFormat* format : export_formats_of({"hf", "gguf", "dense", "decilm"}))
+      write(one, refitting(folder / ("alone_" + std::string(format->name)), {format}));
   }
   world.barrier();
   // The refit leaves levels with the writers of the format that comes first.
