@@ -150,6 +150,7 @@ void bind(Options& list, SizeTarget& target) {
   list.add_text(
       "only", [&target] { return target.only ? name_of(*target.only) : ""; },
       [&target](const std::string& text) {
+        target.only.reset();
         for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn})
           if (text == name_of(kind)) target.only = kind;
         if (!target.only)

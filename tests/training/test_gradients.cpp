@@ -19,6 +19,15 @@ struct Computed {
   std::vector<float> gradients;
 };
 
+/// Nothing where the file does not have it.
+template <typename T>
+std::vector<T> golden_values(const SafetensorsFile& golden, const std::string& name) {
+  const TensorEntry* entry = golden.find(name);
+  std::vector<T> all(entry == nullptr ? 0 : entry->data.size() / sizeof(T));
+  if (entry != nullptr) std::memcpy(all.data(), entry->data.data(), entry->data.size());
+  return all;
+}
+
 Computed compute(const test::SmallModel& model, const Batch& batch, const test::SmallModel* reference,
                  bool recompute) {
   const ops::Context context;
@@ -87,12 +96,7 @@ TEST_CASE(
   for (const std::string name : {"biased_pruned", "phi3_pruned", "qwen3_moe_pruned", "mixtral_pruned"}) {
     const test::SmallModel model(name);
     const SafetensorsFile golden(test::data_file("training/" + name + ".safetensors"));
-    const auto values = [&]<typename T>(const std::string& of, T) {
-      const TensorEntry* entry = golden.find(of);
-      std::vector<T> all(entry == nullptr ? 0 : entry->data.size() / sizeof(T));
-      if (entry != nullptr) std::memcpy(all.data(), entry->data.data(), entry->data.size());
-      return all;
-    };
+    const auto values = [&]<typename T>(const std::string& of, T) { return golden_values<T>(golden, of); };
     const std::vector<std::int32_t> tokens = values("tokens", std::int32_t{});
     const Batch batch{tokens, {0, 20, 33}};
     const Computed found = compute(model, batch, nullptr, false);
@@ -118,12 +122,7 @@ TEST_CASE("the loss that keeps experts in even use, and its gradients, equal tra
           "[training]") {
   const test::SmallModel model("qwen3_moe_tiny");
   const SafetensorsFile golden(test::data_file("training/qwen3_moe_tiny_router.safetensors"));
-  const auto values = [&]<typename T>(const std::string& of, T) {
-    const TensorEntry* entry = golden.find(of);
-    std::vector<T> all(entry == nullptr ? 0 : entry->data.size() / sizeof(T));
-    if (entry != nullptr) std::memcpy(all.data(), entry->data.data(), entry->data.size());
-    return all;
-  };
+  const auto values = [&]<typename T>(const std::string& of, T) { return golden_values<T>(golden, of); };
   const std::vector<std::int32_t> tokens = values("tokens", std::int32_t{});
   const Batch batch{tokens, {0, 20, 33}};
   const std::vector<float> losses = values("losses", 0.0f);
