@@ -61,9 +61,10 @@ void check_assign(const AssignRequest& request) {
     throw UsageError("one without the other", "--near, --steps",
                      "give both, as --near A.txt --steps 2, or --near A.txt --fewest-steps");
   }
-  if (request.by != ScoreKind::end_loss && (request.near || request.perturb > 0 || request.target.level))
+  if (request.by != ScoreKind::end_loss && (request.near || request.perturb > 0 || request.target.level ||
+                                            request.target.experts != ExpertTie::free))
     throw UsageError("scores of whole experts with what is for levels or end losses",
-                     "--by, --near, --perturb, --target-level",
+                     "--by, --near, --perturb, --target-level, --experts",
                      "leave the others out, and give --target-sparsity");
 }
 
@@ -116,7 +117,7 @@ void assign(const Communicator& world, const std::vector<std::string>& words) {
       refuse_mixture(model->config, "a target of latency", "--target-latency, --target-speedup",
                      "give --target-params or --target-sparsity");
   });
-  restrict_to(request.target, model->space);
+  agree(world, [&] { restrict_to(request.target, model->space); });
   const SearchSpace& space = model->space;
   std::string table;
   agree_at_root(world, [&] {

@@ -237,7 +237,7 @@ PlannedPhase Planner::of_stitch() {
   const auto given = given_assignment();
   return plan_stitch(machine_, model_, options,
                      {given ? "the assignment of " + printable(given->string()) : "a uniform assignment",
-                      &*header_, &space_, assignment()});
+                      &*header_, &space_.every_module(), space_.of_every_module(assignment())});
 }
 
 PlannedPhase Planner::phase(const std::string& name) {

@@ -64,7 +64,15 @@ std::vector<double> checked_end_loss(const DatabaseReader& database, const Modul
 
 }  // namespace
 
+Assignment SearchSpace::of_every_module(const Assignment& assignment) const {
+  if (!whole) return assignment;
+  Assignment levels;
+  for (const std::size_t module : follows) levels.push_back(assignment[module]);
+  return levels;
+}
+
 std::int64_t SearchSpace::parameters(const Assignment& assignment) const {
+  if (whole) return whole->parameters(of_every_module(assignment));
   std::int64_t sum = fixed_parameters;
   for (std::size_t i = 0; i < modules.size(); ++i) {
     sum += modules[i].parameters[static_cast<std::size_t>(assignment[i])];
@@ -83,6 +91,14 @@ std::int64_t SearchSpace::parameters(const Assignment& assignment) const {
 std::size_t SearchSpace::part_begin(std::size_t at) const {
   if (at >= modules.size() || modules[at].id.expert == no_expert) return at;
   return at - static_cast<std::size_t>(modules[at].id.expert);
+}
+
+std::vector<std::size_t> SearchSpace::part_begins() const {
+  std::vector<std::size_t> begins;
+  for (std::size_t i = 0; i < modules.size(); ++i)
+    if (part_begin(i) == i) begins.push_back(i);
+  begins.push_back(modules.size());
+  return begins;
 }
 
 std::int64_t SearchSpace::dense_parameters() const {
@@ -106,6 +122,7 @@ double SearchSpace::predicted_loss(const Assignment& assignment) const {
 }
 
 std::vector<LayerShape> SearchSpace::shapes(const HfConfig& config, const Assignment& assignment) const {
+  if (whole) return whole->shapes(config, of_every_module(assignment));
   std::vector<LayerShape> shapes = config.layer_shapes;
   for (std::size_t i = 0; i < modules.size(); ++i) {
     const ModuleId& id = modules[i].id;
@@ -202,6 +219,7 @@ SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_
 }
 
 std::string to_text(const SearchSpace& space, const Assignment& assignment) {
+  if (space.whole) return to_text(*space.whole, space.of_every_module(assignment));
   std::string text;
   for (const ModuleKind kind : {ModuleKind::ffn, ModuleKind::attention}) {
     for (std::size_t i = 0; i < space.modules.size(); ++i) {
@@ -212,7 +230,31 @@ std::string to_text(const SearchSpace& space, const Assignment& assignment) {
   return text;
 }
 
+namespace {
+
+/// The levels of a space's modules from those of all that they stand for.
+Assignment of_tied(const SearchSpace& space, const Assignment& levels, const std::filesystem::path& path) {
+  Assignment assignment(space.modules.size(), -1);
+  std::vector<std::size_t> first(space.modules.size());
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    std::int16_t& level = assignment[space.follows[i]];
+    if (level < 0) {
+      level = levels[i];
+      first[space.follows[i]] = i;
+    }
+    if (level == levels[i]) continue;
+    throw InputError(fmt::format("{} is at level {} and {} at level {}, which were to be equal",
+                                 name_of(space.whole->modules[first[space.follows[i]]].id), level,
+                                 name_of(space.whole->modules[i].id), levels[i]),
+                     path.string(), "give another assignment, or --experts free");
+  }
+  return assignment;
+}
+
+}  // namespace
+
 Assignment read_assignment(const SearchSpace& space, const std::filesystem::path& path) {
+  if (space.whole) return of_tied(space, read_assignment(*space.whole, path), path);
   std::vector<ModuleId> modules;
   std::vector<std::int16_t> last;
   for (const ModuleChoices& module : space.modules) {

@@ -115,7 +115,7 @@ void read_archive(const Hdf5File& file, const std::string& path, const SearchSpa
   each_moment(moments, read);
   moments.losses = file.read_double("/", "moments_losses");
   moments.weight = file.read_double("/", "moments_weight");
-  const std::size_t size = moments.products.empty() ? 0 : surrogate_features(space.modules.size());
+  const std::size_t size = moments.products.empty() ? 0 : surrogate_features(space);
   damage.unless(moments.products.size() == size * (size + 1) / 2 && moments.right.size() == size &&
                 moments.features.size() == size &&
                 moments.errors.size() == (size == 0 ? 0 : surrogate_ridges()));

@@ -102,9 +102,23 @@ std::optional<Assignment> breed(Origin way, const Breeding& breeding, RandomStre
   std::vector<bool> pinned(child.size(), false);
   const Chooser chooser(breeding, child, random);
   ChooseModule choose = [&](const Moves& moves) { return chooser.any(moves); };
-  const auto move = [&](const Moves& moves) {
+  const BudgetRule& rule = budget.rules().front();
+  const auto change_part = [&](std::size_t part, int by) {
+    const auto [first, last] = rule.part(part);
+    for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(last); ++i) {
+      child[i] = static_cast<std::int16_t>(std::clamp(child[i] + by, 0, levels_of(budget, i) - 1));
+      pinned[i] = true;
+    }
+  };
+  // Of a module, or of all of its part that has others: every other time, or where that is wanted.
+  const auto move = [&](const Moves& moves, bool by_part = false) {
     if (moves.empty()) return false;
     const auto [module, level] = moves[choose(moves)];
+    const std::size_t part = rule.part_of(module);
+    if (rule.part(part).count() > 1 && (by_part || random.below(2) == 0)) {
+      change_part(part, level - child[module]);
+      return true;
+    }
     child[module] = level;
     pinned[module] = true;
     return true;
@@ -117,20 +131,25 @@ std::optional<Assignment> breed(Origin way, const Breeding& breeding, RandomStre
         return std::nullopt;
       break;
     }
-    case Origin::layer: {  // modules 2 l and 2 l + 1 are a layer's
-      if (!move(moves_of(child, [&](std::size_t i) { return child[i] - 1; }))) return std::nullopt;
+    case Origin::layer: {  // parts 2 l and 2 l + 1 are a layer's
+      if (!move(moves_of(child, [&](std::size_t i) { return child[i] - 1; }), true)) return std::nullopt;
       const auto grown =
           static_cast<std::size_t>(std::find(pinned.begin(), pinned.end(), true) - pinned.begin());
-      const std::size_t other = grown ^ 1;
-      if (other >= child.size() || child[other] + 1 >= levels_of(budget, other)) return std::nullopt;
-      ++child[other];
-      pinned[other] = true;
+      const std::size_t other = rule.part_of(grown) ^ 1;
+      if (other > rule.part_of(child.size() - 1)) return std::nullopt;
+      const Assignment before = child;
+      change_part(other, 1);
+      if (child == before) return std::nullopt;
       break;
     }
-    case Origin::removal:
-      if (!move(moves_of(child, [&](std::size_t i) { return levels_of(budget, i) - 1; })))
-        return std::nullopt;
+    case Origin::removal: {
+      const Moves moves = moves_of(child, [&](std::size_t i) { return levels_of(budget, i) - 1; });
+      if (moves.empty()) return std::nullopt;
+      const auto [module, level] = moves[choose(moves)];
+      child[module] = level;
+      pinned[module] = true;
       break;
+    }
     case Origin::crossover: {
       const Assignment& mate = breeding.mates[random.index(breeding.mates.size())];
       for (std::size_t i = 0; i < child.size(); ++i) {

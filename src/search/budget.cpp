@@ -152,6 +152,16 @@ std::string BudgetRule::text(std::int64_t cost) const {
   return shown != nullptr ? shown(cost + fixed) : count(cost + fixed);
 }
 
+std::size_t BudgetRule::part_of(std::size_t module) const {
+  if (parts.empty()) return module;
+  return static_cast<std::size_t>(std::ranges::upper_bound(parts, module) - parts.begin()) - 1;
+}
+
+Range BudgetRule::part(std::size_t number) const {
+  const auto at = [&](std::size_t i) { return static_cast<std::int64_t>(parts.empty() ? i : parts[i]); };
+  return {at(number), at(number + 1)};
+}
+
 std::int64_t BudgetRule::least_cost() const {
   std::int64_t sum = 0;
   for (const auto& of_module : costs) sum += *std::min_element(of_module.begin(), of_module.end());
@@ -225,6 +235,7 @@ BudgetRule parameter_rule(const SearchSpace& space, std::int64_t parameters) {
   rule.option = "--target-params";
   rule.shown = [](std::int64_t cost) { return count(cost) + " parameters"; };
   rule.fixed = space.fixed_parameters;
+  rule.parts = space.part_begins();
   for (std::size_t i = 0; i < space.modules.size(); ++i) {
     rule.modules.push_back(i);
     rule.costs.push_back(space.modules[i].parameters);

@@ -85,7 +85,7 @@ void count_generation(const Strategy& strategy, const Assignment& parent, const 
         for (const Assignment& one : own) {
           if (tuned)
             forecast.training += islands * counter.training(one, stage.training_tokens).operations / samples;
-          unshared += counter.modules(one, 0, one.size(), stage.tokens).layers;
+          unshared += counter.layers(one, stage.tokens);
         }
       }
       double most_operations = 0, most_streamed = 0, most_switched = 0, most_moved = 0;
@@ -219,12 +219,12 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
   forecast.parameters = space.parameters(uniform);
   forecast.dense_parameters = space.fixed_parameters + space.dense_parameters();
   for (int shard = 0; shard < options.shards; ++shard) {
-    SearchFootprint footprint =
-        search_footprint(space, part_of_space(space, config, shard, options.shards), evolution,
-                         options.fitness, options.tuning,
-                         {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
-                          most_parameters(space, budget), replicas, sizes.device,
-                          !options.eval_data.empty() || !options.choices.empty(), asked_of_races(options)});
+    SearchFootprint footprint = search_footprint(
+        space.every_module(), part_of_space(space.every_module(), config, shard, options.shards), evolution,
+        options.fitness, options.tuning,
+        {sizes.precision, sizes.stored, options.batch_tokens, sizes.sequence_length,
+         most_parameters(space, budget), replicas, sizes.device,
+         !options.eval_data.empty() || !options.choices.empty(), asked_of_races(options)});
     if (options.target.by_latency() && options.time_whole && options.shards == 1)  // if its table is of there
       footprint.training = std::max(footprint.training, timing_bytes(space, config, options, sizes, budget));
     if (shard == 0 || all_of(footprint) > all_of(forecast.footprint)) forecast.footprint = footprint;
@@ -292,7 +292,7 @@ SearchForecast forecast_search(const SearchSpace& space, const HfConfig& config,
     const std::uintmax_t known = std::filesystem::file_size(options.archive, none);
     if (!none) forecast.archive += known;
   }
-  const std::uint64_t features = space.has_end_losses() ? surrogate_features(space.modules.size()) : 0;
+  const std::uint64_t features = space.has_end_losses() ? surrogate_features(space) : 0;
   forecast.checkpoint =
       static_cast<std::uint64_t>(evolution.islands) * record + (1 << 16) +
       features * (features + 1) / 2 * sizeof(double) +

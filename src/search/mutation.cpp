@@ -52,24 +52,41 @@ class RuledModules {
   Assignment& assignment_;
 };
 
-/// Makes modules smaller until the limit is kept, those just `raised` last, then uses whatever room that
-/// left.
-void keep_limit(const BudgetRule& rule, Assignment& assignment, RandomStream& random, std::size_t raised) {
+/// The modules of the part that one belongs to, with it alone where that is all, or from a drawn one on.
+std::vector<std::size_t> part_with(std::size_t module, const BudgetRule& rule, RandomStream& random) {
+  const auto [first, last] = rule.part(rule.part_of(module));
+  if (last - first == 1) return {module};
+  std::vector<std::size_t> all;
+  for (std::int64_t i = first; i < last; ++i) all.push_back(static_cast<std::size_t>(i));
+  std::ranges::rotate(all, all.begin() + static_cast<std::ptrdiff_t>(random.index(all.size())));
+  return all;
+}
+
+/// Makes modules smaller until the limit is kept, or part by part, those just `raised` last, then uses
+/// whatever room that left.
+void keep_limit(const BudgetRule& rule, Assignment& assignment, RandomStream& random,
+                const std::vector<std::size_t>& raised, bool by_part) {
   const RuledModules modules(rule, assignment);
   std::int64_t cost = rule.cost(assignment);
   std::vector<bool> spared(modules.size(), false), lowered(modules.size(), false);
-  spared[raised] = true;  // not to be taken back at once
+  for (const std::size_t i : raised) spared[i] = true;  // not to be taken back at once
   while (cost > rule.limit) {
     std::vector<std::size_t> places = modules.that_can_shrink();
     std::erase_if(places, [&](std::size_t i) { return spared[i]; });
     const auto smaller = pick(places, random);
     if (!smaller) {  // only what was just made larger is left
-      spared[raised] = false;
+      spared.assign(modules.size(), false);
       continue;
     }
-    cost -= modules.gained_by_shrinking(*smaller);
-    ++modules.level(*smaller);
-    lowered[*smaller] = true;
+    const std::vector<std::size_t> those =
+        by_part ? part_with(*smaller, rule, random) : std::vector<std::size_t>{*smaller};
+    for (const std::size_t i : those) {
+      if (cost <= rule.limit) break;
+      if (modules.smallest(i) || spared[i]) continue;
+      cost -= modules.gained_by_shrinking(i);
+      ++modules.level(i);
+      lowered[i] = true;
+    }
   }
   // By modules that were not just made smaller first.
   for (const bool all : {false, true}) {
@@ -114,9 +131,17 @@ void exchange_within(const Budget& budget, Assignment& assignment, RandomStream&
     return level < 0 ? std::optional<std::int16_t>() : level;
   });
   if (!raised) return;
-  std::vector<bool> lowered(limits.size(), false);
+  std::vector<bool> lowered(limits.size(), false), spared(limits.size(), false);
+  spared[*raised] = true;
+  const BudgetRule& rule = budget.rules().front();
+  if (rule.part(rule.part_of(*raised)).count() > 1 && random.below(2) == 0) {
+    for (const std::size_t i : part_with(*raised, rule, random)) {
+      if (!spared[i] && assignment[i] > 0) limits.put(i, static_cast<std::int16_t>(assignment[i] - 1));
+      spared[i] = true;
+    }
+  }
   while (!limits.kept()) {
-    auto place = move_one([&](std::size_t i) { return i != *raised; }, smaller);
+    auto place = move_one([&](std::size_t i) { return !spared[i]; }, smaller);
     if (!place) place = move_one(any, smaller);  // only what was just made larger is left
     if (!place) {                                // nothing brings it down any more
       assignment = before;
@@ -137,8 +162,13 @@ void exchange(const Budget& budget, Assignment& assignment, RandomStream& random
   const auto larger = pick(modules.that_can_grow(), random);
   if (!rule.exact) {
     if (!larger) return;
-    --modules.level(*larger);
-    return keep_limit(rule, assignment, random, *larger);
+    std::vector<std::size_t> raised = {*larger};
+    const Range part = rule.part(rule.part_of(*larger));
+    const bool by_part = part.count() > 1 && random.below(2) == 0;
+    if (by_part) raised = part_with(*larger, rule, random);
+    std::erase_if(raised, [&](std::size_t i) { return modules.largest(i); });
+    for (const std::size_t i : raised) --modules.level(i);
+    return keep_limit(rule, assignment, random, raised, by_part);
   }
   const auto smaller = pick(modules.that_can_shrink(), random);
   if (!larger || !smaller) return;

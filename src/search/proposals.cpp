@@ -23,6 +23,14 @@ std::int64_t changed(const Assignment& one, const Assignment& other) {
   return count;
 }
 
+/// The modules of the part that has most of them.
+std::size_t most_of_a_part(const SearchSpace& space) {
+  const std::vector<std::size_t> begins = space.part_begins();
+  std::size_t most = 1;
+  for (std::size_t p = 0; p + 1 < begins.size(); ++p) most = std::max(most, begins[p + 1] - begins[p]);
+  return most;
+}
+
 /// The assignment of least loss with every level of distance from `centre` priced, at the least of some
 /// prices at which no more than most_changed modules differ; nothing where none is high enough.
 std::optional<Assignment> least_loss_near(const SearchSpace& space, const Budget& budget,
@@ -45,7 +53,7 @@ std::vector<Assignment> propose(const SearchSpace& space, const Budget& budget,
                                 const EvolutionOptions& options, const IslandGeneration& turn,
                                 const Assignment& parent, const Experience& experience) {
   const EndLosses losses = corrected_end_losses(space, experience.surrogate, parent);
-  const double unit = end_loss_scale(space);
+  const double unit = end_loss_scale(space) / static_cast<double>(most_of_a_part(space));
   std::vector<Assignment> proposals;
   std::set<Assignment> known = {parent};
   for (std::int64_t individual = 0; individual < options.proposals; ++individual) {

@@ -71,6 +71,13 @@ struct Learning {
   double sums = 0;  ///< seconds of sums over shards
 };
 
+/// The levels of every module.
+std::vector<Assignment> all_levels(const SearchSpace& space, std::span<const Assignment> candidates) {
+  std::vector<Assignment> levels;
+  for (const Assignment& candidate : candidates) levels.push_back(space.of_every_module(candidate));
+  return levels;
+}
+
 /// What a replica is asked to measure.
 Followers::Work measurements(Replica& replica, const Shards& shards, const SearchSetup& setup,
                              const DenseAnswers& answers, const std::vector<EvalPart>& parts,
@@ -89,28 +96,32 @@ Followers::Work measurements(Replica& replica, const Shards& shards, const Searc
   work.fitness = [&](const Assignment& base, std::span<const Assignment> candidates,
                      const StageTokens& tokens, const std::function<bool()>& stop) {
     learning.model.reset();
+    const std::vector<Assignment> levels = all_levels(setup.space, candidates);
     if (tokens.training.tokens.empty()) {
-      return replica.fitness(setup.options.fitness, base, candidates, setup.pools.compared, tokens.compared,
-                             answers, stop);
+      return replica.fitness(setup.options.fitness, setup.space.of_every_module(base), levels,
+                             setup.pools.compared, tokens.compared, answers, stop);
     }
-    return replica.tuned_fitness(setup.options.fitness, setup.options.tuning, candidates, tokens.training,
+    return replica.tuned_fitness(setup.options.fitness, setup.options.tuning, levels, tokens.training,
                                  setup.pools.compared, tokens.compared, answers, stop);
   };
   work.losses = [&](const Assignment& base, std::span<const Assignment> candidates, const TokenDraw& draw,
                     const std::function<bool()>& stop) {
     learning.model.reset();
-    return replica.losses(setup.options.fitness, base, candidates, setup.pools.compared, draw, answers, stop);
+    return replica.losses(setup.options.fitness, setup.space.of_every_module(base),
+                          all_levels(setup.space, candidates), setup.pools.compared, draw, answers, stop);
   };
   work.choices = [&](const Assignment& base, std::span<const Assignment> candidates, const TokenDraw& draw,
                      const std::function<bool()>& stop) {
     learning.model.reset();
-    return replica.losses({FitnessKind::nll, 0}, base, candidates, setup.choices.tokens, draw, {}, stop);
+    return replica.losses({FitnessKind::nll, 0}, setup.space.of_every_module(base),
+                          all_levels(setup.space, candidates), setup.choices.tokens, draw, {}, stop);
   };
   work.extra = [&](const Assignment& assignment, std::size_t item) {
     const EvalPart& piece = parts[item];
+    const Assignment levels = setup.space.of_every_module(assignment);
     return replica
-        .fitness({FitnessKind::nll, 0}, assignment, std::span(&assignment, 1), setup.eval_sets[piece.set],
-                 piece.draw, {}, {})
+        .fitness({FitnessKind::nll, 0}, levels, std::span(&levels, 1), setup.eval_sets[piece.set], piece.draw,
+                 {}, {})
         ->front();
   };
   return work;
@@ -244,12 +255,13 @@ void run_search(const Communicator& world, const ops::Context& context, const Se
   std::optional<SearchCheckpoint> opened = open_run(comm, folder, setup, *strategy, found);
   if (!opened) return;
   SearchCheckpoint start = std::move(*opened);
-  const LevelStore store(comm, *setup.database, setup.space, memory.home, context.device());
+  const LevelStore store(comm, *setup.database, setup.space.every_module(), memory.home, context.device());
   const Shards shards = make_shards(grid, options.make_collectives, setup.config.vocab_size);
   std::optional<Replica> replica;
   agree(comm, [&] {
-    replica.emplace(context, *setup.checkpoint, setup.config, setup.space, store, setup.precision,
-                    options.batch_tokens, setup.longest, memory.cache_limit, shards, memory.kept_logits);
+    replica.emplace(context, *setup.checkpoint, setup.config, setup.space.every_module(), store,
+                    setup.precision, options.batch_tokens, setup.longest, memory.cache_limit, shards,
+                    memory.kept_logits);
   });
   const Interrupted interrupted = [&]() -> std::optional<std::string> {
     if (stop_requested()) return "a signal";

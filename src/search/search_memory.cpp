@@ -46,9 +46,10 @@ SearchMemory plan_memory(const Communicator& comm, const Communicator& node, con
                             !options.eval_data.empty() || !options.choices.empty(),
                             asked_of_races(options)};
   const SearchFootprint footprint = agree_on(comm, [&] {
-    const SpacePart part = part_of_space(setup.space, setup.config, grid.shard(), grid.shards());
+    const SearchSpace& space = setup.space.every_module();
+    const SpacePart part = part_of_space(space, setup.config, grid.shard(), grid.shards());
     SearchFootprint found =
-        search_footprint(setup.space, part, options.evolution, options.fitness, options.tuning, extent);
+        search_footprint(space, part, options.evolution, options.fitness, options.tuning, extent);
     if (setup.whole.timing)  // while nothing is trained
       found.training =
           std::max(found.training, whole_time_bytes(setup.config, extent.most_parameters, *setup.whole.timing,

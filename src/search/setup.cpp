@@ -24,7 +24,7 @@ std::string count(std::int64_t number) {
 /// The files that decide what a candidate loses.
 Json identity_of_files(const SearchSetup& setup, const std::string& model_fingerprint) {
   Hash64 orders;
-  for (const ModuleChoices& module : setup.space.modules) {
+  for (const ModuleChoices& module : setup.space.every_module().modules) {
     for (const auto& kept : module.kept) orders.add(std::as_bytes(std::span(kept)));
   }
   Json json;
@@ -225,7 +225,7 @@ SearchSetup make_setup(const Communicator& comm, const SearchOptions& asked, con
   agree_at_root(comm, [&] { fingerprint = hex64(setup.checkpoint->fingerprint()); });
   fingerprint = comm.broadcast_string(fingerprint);
   setup.space = load_space(comm, *setup.database, setup.config, fingerprint);
-  restrict_to(options.target, setup.space);
+  agree(comm, [&] { restrict_to(options.target, setup.space); });
   std::string device;
   if (options.target.by_latency()) agree_at_root(comm, [&] { device = device_text(context); });
   device = comm.broadcast_string(device);

@@ -61,6 +61,7 @@ BudgetRule rule_over_all(const SearchSpace& space, std::string option, std::stri
   BudgetRule rule;
   rule.option = std::move(option);
   rule.shown = shown;
+  rule.parts = space.part_begins();
   rule.modules.resize(space.modules.size());
   std::iota(rule.modules.begin(), rule.modules.end(), std::size_t{0});
   return rule;
@@ -139,6 +140,7 @@ void bind_sparsity(Options& list, SizeTarget& target) {
 
 void restrict_to(const SizeTarget& target, SearchSpace& space) {
   if (target.only) choose_only(space, *target.only);
+  space = tied_space(std::move(space), target.experts);
 }
 
 void bind(Options& list, SizeTarget& target) {
@@ -157,6 +159,12 @@ void bind(Options& list, SizeTarget& target) {
           throw UsageError("unknown kind '" + printable(text) + "'", "--only", "give attn or ffn");
       },
       "prune attn or ffn alone: a sparsity is a share of that, all else stays whole", {.decides = true});
+  list.add_choice(
+      "experts", target.experts, "tie",
+      {{"free", ExpertTie::free}, {"equal", ExpertTie::equal}, {"uniform", ExpertTie::uniform}},
+      "of mixtures: each expert at a level of its own (free), a layer's all at one (equal), or the "
+      "model's (uniform)",
+      {.decides = true});
   bind_sparsity(list, target);
   bind_bytes(list, "target-memory", target.memory,
              "or: at most so many bytes of weights, stored as in the checkpoint, as 6G");

@@ -36,22 +36,43 @@ double excess_loss(const SearchSpace& space, const Assignment& assignment, std::
   return excess_losses(space, module)[static_cast<std::size_t>(assignment[module])];
 }
 
-/// What the rate of a module is of.
+/// What the rate of a module's part is of.
 double share_of_levels(const SearchSpace& space, std::size_t module, std::int64_t level) {
   const std::int64_t last = space.modules[module].last();
   return last > 0 ? size_of_rates * static_cast<double>(level) / static_cast<double>(last) : 0;
 }
 
+/// The sum of what `of` says of each module, part by part.
+template <typename Of>
+Vector summed_by_part(const std::vector<std::size_t>& begins, const Of& of) {
+  Vector sums;
+  for (std::size_t p = 0; p + 1 < begins.size(); ++p) {
+    double& sum = sums.emplace_back(0.0);
+    for (std::size_t i = begins[p]; i < begins[p + 1]; ++i) sum += of(i);
+  }
+  return sums;
+}
+
+Vector excess_losses_of_parts(const SearchSpace& space, const std::vector<std::size_t>& begins,
+                              const Assignment& assignment) {
+  return summed_by_part(begins, [&](std::size_t i) { return excess_loss(space, assignment, i); });
+}
+
 /// What the weights are of, in units of the scale.
 Vector features_of(const SearchSpace& space, const Assignment& assignment, double scale) {
-  const std::size_t modules = assignment.size();
+  const std::vector<std::size_t> begins = space.part_begins();
+  const Vector losses = excess_losses_of_parts(space, begins, assignment);
+  const Vector shares =
+      summed_by_part(begins, [&](std::size_t i) { return share_of_levels(space, i, assignment[i]); });
+  const std::size_t parts = losses.size();
   Vector values;
-  values.reserve(surrogate_features(modules));
+  values.reserve(surrogate_features(space));
   values.push_back(space.predicted_loss(assignment) / scale);
-  for (std::size_t i = 0; i < modules; ++i) values.push_back(excess_loss(space, assignment, i) / scale);
-  for (std::size_t i = 0; i < modules; ++i) values.push_back(share_of_levels(space, i, assignment[i]));
-  for (std::size_t i = 0; i + 1 < modules; ++i)
-    values.push_back(size_of_pairs * std::sqrt(values[1 + i] * values[2 + i]));
+  for (const double loss : losses) values.push_back(loss / scale);
+  for (std::size_t p = 0; p < parts; ++p)
+    values.push_back(shares[p] / static_cast<double>(begins[p + 1] - begins[p]));
+  for (std::size_t p = 0; p + 1 < parts; ++p)
+    values.push_back(size_of_pairs * std::sqrt(values[1 + p] * values[2 + p]));
   return values;
 }
 
@@ -69,7 +90,7 @@ struct Centred {
 
 Centred::Centred(const SearchSpace& space, const MeasuredStage& stage, double scale)
     : weight(static_cast<double>(stage.tokens) / tokens_of_weight_one),
-      mean_row(surrogate_features(space.modules.size()), 0.0) {
+      mean_row(surrogate_features(space), 0.0) {
   for (const Measurement& one : stage.candidates) {
     if (!std::isfinite(one.fitness)) continue;
     rows.push_back(features_of(space, one.assignment, scale));
@@ -128,8 +149,9 @@ void note_measured(std::span<const MeasuredStage> stages, std::vector<std::uint6
 
 }  // namespace
 
-std::size_t surrogate_features(std::size_t modules) {
-  return 1 + 2 * modules + (modules > 0 ? modules - 1 : 0);
+std::size_t surrogate_features(const SearchSpace& space) {
+  const std::size_t parts = space.part_begins().size() - 1;
+  return 1 + 2 * parts + (parts > 0 ? parts - 1 : 0);
 }
 
 std::size_t surrogate_ridges() {
@@ -138,8 +160,13 @@ std::size_t surrogate_ridges() {
 
 double end_loss_scale(const SearchSpace& space) {
   Vector all;
-  for (std::size_t i = 0; i < space.modules.size(); ++i) {
-    const Vector losses = excess_losses(space, i);
+  const std::vector<std::size_t> begins = space.part_begins();
+  for (std::size_t p = 0; p + 1 < begins.size(); ++p) {
+    Vector losses = excess_losses(space, begins[p]);
+    for (std::size_t i = begins[p] + 1; i < begins[p + 1]; ++i) {
+      const Vector more = excess_losses(space, i);
+      for (std::size_t level = 0; level < losses.size(); ++level) losses[level] += more[level];
+    }
     std::copy_if(losses.begin(), losses.end(), std::back_inserter(all), [](double loss) { return loss > 0; });
   }
   if (all.empty()) return 1;
@@ -157,30 +184,36 @@ double expected_loss(const SearchSpace& space, const Surrogate& surrogate, const
 
 EndLosses corrected_end_losses(const SearchSpace& space, const Surrogate& surrogate,
                                const Assignment& around) {
-  const std::size_t modules = space.modules.size();
   EndLosses losses;
-  for (std::size_t i = 0; i < modules; ++i) {
-    losses.push_back(excess_losses(space, i));
-    if (surrogate.weights.empty()) continue;
-    const double* factors = surrogate.weights.data() + 1;
-    const double *rates = factors + modules, *pairs = rates + modules;
+  for (std::size_t i = 0; i < space.modules.size(); ++i) losses.push_back(excess_losses(space, i));
+  if (surrogate.weights.empty()) return losses;
+  const std::vector<std::size_t> begins = space.part_begins();
+  const std::size_t parts = begins.size() - 1;
+  const Vector of_parts = excess_losses_of_parts(space, begins, around);
+  const double* factors = surrogate.weights.data() + 1;
+  const double *rates = factors + parts, *pairs = rates + parts;
+  for (std::size_t p = 0; p < parts; ++p) {
+    const auto modules = static_cast<double>(begins[p + 1] - begins[p]);
     double neighbours = 0;
-    if (i > 0) neighbours += pairs[i - 1] * std::sqrt(excess_loss(space, around, i - 1));
-    if (i + 1 < modules) neighbours += pairs[i] * std::sqrt(excess_loss(space, around, i + 1));
-    for (std::size_t level = 0; level < losses.back().size(); ++level) {
-      double& loss = losses.back()[level];
-      const double corrected =
-          (1 + surrogate.weights.front() + factors[i]) * loss +
-          surrogate.scale * rates[i] * share_of_levels(space, i, static_cast<std::int64_t>(level)) +
-          size_of_pairs * neighbours * std::sqrt(loss);
-      loss = std::max(corrected, least_factor * loss);
+    if (p > 0) neighbours += pairs[p - 1] * std::sqrt(of_parts[p - 1]);
+    if (p + 1 < parts) neighbours += pairs[p] * std::sqrt(of_parts[p + 1]);
+    for (std::size_t i = begins[p]; i < begins[p + 1]; ++i) {
+      const double others = modules > 1 ? std::max(0.0, of_parts[p] - excess_loss(space, around, i)) : 0.0;
+      for (std::size_t level = 0; level < losses[i].size(); ++level) {
+        double& loss = losses[i][level];
+        const double share = share_of_levels(space, i, static_cast<std::int64_t>(level)) / modules;
+        const double corrected = (1 + surrogate.weights.front() + factors[p]) * loss +
+                                 surrogate.scale * rates[p] * share +
+                                 size_of_pairs * neighbours * (std::sqrt(others + loss) - std::sqrt(others));
+        loss = std::max(corrected, least_factor * loss);
+      }
     }
   }
   return losses;
 }
 
 void learn(const SearchSpace& space, std::span<const MeasuredStage> stages, SurrogateMoments& moments) {
-  const std::size_t size = surrogate_features(space.modules.size());
+  const std::size_t size = surrogate_features(space);
   moments.products.resize(size * (size + 1) / 2);
   moments.right.resize(size);
   moments.features.resize(size);

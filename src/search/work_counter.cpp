@@ -9,7 +9,8 @@ namespace galapagos {
 
 WorkCounter::WorkCounter(const SearchSpace& space, const HfConfig& config, const SearchOptions& options,
                          DType precision, DType activations, std::int64_t sequence_length)
-    : space_(space),
+    : searched_(space),
+      space_(space.every_module()),
       config_(config),
       options_(options),
       precision_(precision),
@@ -22,9 +23,14 @@ WorkCounter::WorkCounter(const SearchSpace& space, const HfConfig& config, const
   embedding_traffic_ = forward_traffic(config.hidden_size, {});
 }
 
-Work WorkCounter::modules(const Assignment& assignment, std::size_t from, std::size_t to,
+double WorkCounter::layers(const Assignment& assignment, std::int64_t tokens) const {
+  const Assignment levels = searched_.of_every_module(assignment);
+  return modules(levels, 0, levels.size(), tokens).layers;
+}
+
+Work WorkCounter::modules(const Assignment& levels, std::size_t from, std::size_t to,
                           std::int64_t tokens) const {
-  const std::vector<LayerShape> shapes = space_.shapes(config_, assignment);
+  const std::vector<LayerShape> shapes = space_.shapes(config_, levels);
   const double seen = mean_seen(std::min(tokens, sequence_length_));
   Work work;
   for (std::size_t i = space_.part_begin(from); i < to; ++i) {
@@ -32,7 +38,7 @@ Work WorkCounter::modules(const Assignment& assignment, std::size_t from, std::s
     const LayerShape& shape = shapes[static_cast<std::size_t>(id.layer)];
     const bool attends = id.kind == ModuleKind::attention;
     if (id.expert > 0) {  // of a mixture, counted with the first of its experts
-      work.streamed += parameter_bytes(i, assignment[i]);
+      work.streamed += parameter_bytes(i, levels[i]);
       continue;
     }
     work.layers += attends           ? attention_operations(config_, shape.heads(), shape.kv_heads, seen)
@@ -41,7 +47,7 @@ Work WorkCounter::modules(const Assignment& assignment, std::size_t from, std::s
     if ((attends ? shape.heads() : shape.columns) > 0)
       work.traffic.layers +=
           static_cast<double>(config_.hidden_size) * static_cast<double>(size_of(activations_));
-    work.streamed += parameter_bytes(i, assignment[i]);
+    work.streamed += parameter_bytes(i, levels[i]);
   }
   work.layers *= static_cast<double>(tokens);
   work.streamed *= static_cast<double>((tokens + options_.batch_tokens - 1) / options_.batch_tokens);
@@ -55,12 +61,14 @@ Work WorkCounter::fitness(const Assignment& base, std::span<const Assignment> ca
   Work work;
   if (candidates.empty()) return work;
   std::size_t walked = 0;
+  const Assignment walked_along = searched_.of_every_module(base);
   for (const Assignment& candidate : candidates) {
-    const std::size_t from = first_difference(base, candidate);
+    const Assignment levels = searched_.of_every_module(candidate);
+    const std::size_t from = first_difference(walked_along, levels);
     walked = std::max(walked, from);
-    work += modules(candidate, from, base.size(), tokens);
+    work += modules(levels, from, levels.size(), tokens);
   }
-  work += modules(base, 0, walked, tokens);
+  work += modules(walked_along, 0, walked, tokens);
   const auto count = static_cast<double>(candidates.size());
   work.operations += static_cast<double>(tokens) * (dense_logits_ + count * logit_operations(config_));
   work.traffic += comparison(tokens, count);
@@ -100,12 +108,12 @@ Work WorkCounter::training(const Assignment& candidate, std::int64_t tokens) con
 }
 
 Work WorkCounter::learning(const Assignment& candidate, std::int64_t tokens) const {
-  const double forward_layers = modules(candidate, 0, candidate.size(), tokens).layers;
+  const double forward_layers = layers(candidate, tokens);
   const double passes = 7.0 / 3 + (options_.tuning.options.recompute ? 1 : 0);
   Work work;
   work.operations =
       passes * forward_layers + static_cast<double>(tokens) * (dense_logits_ + 2 * logit_operations(config_));
-  const std::vector<LayerShape> shapes = space_.shapes(config_, candidate);
+  const std::vector<LayerShape> shapes = searched_.shapes(config_, candidate);
   ShardTraffic of_token = forward_traffic(config_.hidden_size, shapes, activations_);
   of_token += backward_traffic(config_.hidden_size, shapes, options_.tuning.options.recompute, activations_,
                                config_.features.post_norms);
@@ -116,9 +124,11 @@ Work WorkCounter::learning(const Assignment& candidate, std::int64_t tokens) con
 
 double WorkCounter::switched(const Assignment& base, std::span<const Assignment> candidates) const {
   double bytes = 0;
+  const Assignment before = searched_.of_every_module(base);
   for (const Assignment& candidate : candidates) {
-    for (std::size_t i = 0; i < base.size(); ++i) {
-      if (candidate[i] != base[i]) bytes += parameter_bytes(i, candidate[i]);
+    const Assignment levels = searched_.of_every_module(candidate);
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      if (levels[i] != before[i]) bytes += parameter_bytes(i, levels[i]);
     }
   }
   return bytes;
@@ -132,9 +142,11 @@ ShardTraffic WorkCounter::comparison(std::int64_t tokens, double candidates) con
   return traffic.times(static_cast<double>(tokens));
 }
 
-/// The levels whose shapes a candidate is trained in.
+/// The levels of every module whose shapes a candidate is trained in.
 Assignment WorkCounter::shape_of(const Assignment& candidate) const {
-  return options_.tuning.unmasked ? Assignment(candidate.size(), 0) : candidate;
+  Assignment levels = searched_.of_every_module(candidate);
+  if (options_.tuning.unmasked) std::ranges::fill(levels, 0);
+  return levels;
 }
 
 double WorkCounter::parameter_bytes(std::size_t module, std::int64_t level) const {

@@ -31,8 +31,8 @@ class WorkCounter {
   WorkCounter(const SearchSpace& space, const HfConfig& config, const SearchOptions& options, DType precision,
               DType activations, std::int64_t sequence_length);
 
-  /// Modules [from, to) of an assignment for some tokens.
-  Work modules(const Assignment& assignment, std::size_t from, std::size_t to, std::int64_t tokens) const;
+  /// Operations of the layers of an assignment for some tokens.
+  double layers(const Assignment& assignment, std::int64_t tokens) const;
   /// As Replica::fitness goes about it: the base once as far as needed, each candidate from its first
   /// difference on, and the logits.
   Work fitness(const Assignment& base, std::span<const Assignment> candidates, std::int64_t tokens) const;
@@ -49,11 +49,13 @@ class WorkCounter {
   double switched(const Assignment& base, std::span<const Assignment> candidates) const;
 
  private:
+  /// Modules [from, to) of the levels of every module.
+  Work modules(const Assignment& levels, std::size_t from, std::size_t to, std::int64_t tokens) const;
   ShardTraffic comparison(std::int64_t tokens, double candidates) const;
   Assignment shape_of(const Assignment& candidate) const;
   double parameter_bytes(std::size_t module, std::int64_t level) const;
 
-  const SearchSpace& space_;
+  const SearchSpace &searched_, &space_;  // of the assignments that are given, and of every module
   const HfConfig& config_;
   const SearchOptions& options_;
   DType precision_, activations_;

@@ -43,6 +43,22 @@ inline SearchSpace even_space(std::size_t layers, std::int64_t last) {
                     std::vector<Sizes>(layers, equal_sizes(last, 30)), 100);
 }
 
+/// `layers` layers of attention and a mixture of so many experts, which are gone at the last level.
+inline SearchSpace mixture_space(std::size_t layers, std::int64_t experts, std::int64_t last) {
+  SearchSpace space;
+  space.fixed_parameters = 100;
+  const auto add = [&](ModuleId id, std::int64_t step) {
+    ModuleChoices& module = space.modules.emplace_back(ModuleChoices{id, {}, equal_sizes(last, step)});
+    module.gone.assign(module.parameters.size(), false);
+    module.gone.back() = true;
+  };
+  for (std::int64_t layer = 0; layer < static_cast<std::int64_t>(layers); ++layer) {
+    add({layer, ModuleKind::attention}, 10 * experts);
+    for (std::int64_t expert = 0; expert < experts; ++expert) add({layer, ModuleKind::ffn, expert}, 30);
+  }
+  return space;
+}
+
 /// Modules of very different sizes and numbers of levels, some with one level only.
 inline SearchSpace uneven_space(std::mt19937& random, std::size_t layers) {
   const auto sizes = [&] {

@@ -141,6 +141,22 @@ TEST_CASE("what the tensors of all experts leave out is missing") {
   CHECK(contains(error, "model.layers.2.mlp.experts.5.down_proj.weight"));
 }
 
+TEST_CASE("what a mixture has besides its experts is refused by name") {
+  const auto refused = [](const std::string& name) {
+    Fused fused;
+    TensorEntry entry = fused.tensor("model.layers.1.self_attn.q_norm.weight");
+    entry.name = name;
+    fused.add(entry);
+    CAPTURE(name);
+    CHECK(contains(input_error([&] { Checkpoint(fused.write()); }), name));
+  };
+  refused("model.layers.1.mlp.shared_expert.gate_proj.weight");
+  refused("model.layers.3.mlp.experts.6.up_proj.weight");
+  refused("model.layers.3.mlp.experts.0.up_proj.bias");
+  refused("model.layers.3.mlp.experts.0x.up_proj.weight");
+  refused("model.layers.2.mlp.gate.e_score_correction_bias");
+}
+
 TEST_CASE("a dense layer's tensors of experts are left alone") {
   Fused fused;
   TensorEntry entry = fused.tensor(fused_down);

@@ -112,6 +112,45 @@ TEST_CASE("every way to breed keeps to the budget and leads somewhere", "[breedi
   }
 }
 
+TEST_CASE("experts move by themselves and with all of their layer", "[breeding]") {
+  constexpr std::int64_t experts = 6;
+  const SearchSpace space = test::mixture_space(4, experts, 5);
+  for (const auto& [name, budget] : budgets_of(space)) check_bred("mixture, " + name, space, budget);
+  const Budget budget = Budget::of_parameters(space, space.fixed_parameters + space.dense_parameters() / 2);
+  RandomStream random = numbered(3);
+  const std::vector<Assignment> none;
+  const EndLosses nothing;
+  std::map<Origin, std::set<std::int64_t>> grown_together;  // experts of a layer that grew by one or more
+  std::int64_t between_parts = 0, tried = 0;
+  for (int round = 0; round < 200; ++round) {
+    const Assignment parent = random_assignment(budget, random);
+    for (const Origin way : {Origin::mutation, Origin::stride, Origin::layer}) {
+      const auto child = breed(way, {budget, parent, none, nothing, 1}, random);
+      if (!child) continue;
+      bool exchanged = false;
+      for (std::size_t layer = 0; layer < 4; ++layer) {
+        const std::size_t attention = layer * (experts + 1);
+        std::int64_t grown = 0, shrunk = 0;
+        for (std::size_t i = attention + 1; i <= attention + experts; ++i) {
+          grown += (*child)[i] < parent[i] ? 1 : 0;
+          shrunk += (*child)[i] > parent[i] ? 1 : 0;
+        }
+        grown_together[way].insert(grown);
+        exchanged = exchanged || (grown > 0 && (*child)[attention] > parent[attention]) ||
+                    (shrunk > 0 && (*child)[attention] < parent[attention]);
+      }
+      tried += way == Origin::layer ? 1 : 0;
+      between_parts += way == Origin::layer && exchanged ? 1 : 0;
+    }
+  }
+  CHECK(tried > 50);
+  CHECK(between_parts == tried);
+  for (const Origin way : {Origin::mutation, Origin::stride}) {
+    CHECK(grown_together[way].contains(1));
+    CHECK(grown_together[way].contains(experts));
+  }
+}
+
 TEST_CASE("anything is restored into the budget, and what is pinned stays where that can be", "[breeding]") {
   const SearchSpace space = test::even_space(5, 4);
   std::mt19937 random(12);

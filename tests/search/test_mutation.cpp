@@ -258,7 +258,9 @@ TEST_CASE("a budget in parameters is never exceeded and always filled", "[mutati
   for (int round = 0; round < 60; ++round) {
     const SearchSpace space =
         round % 3 == 0 ? test::even_space(1 + seeds() % 9, 1 + static_cast<std::int64_t>(seeds() % 6))
-                       : test::uneven_space(seeds, 1 + seeds() % 9);
+        : round % 10 == 1
+            ? test::mixture_space(1 + seeds() % 3, 1 + static_cast<std::int64_t>(seeds() % 4), 3)
+            : test::uneven_space(seeds, 1 + seeds() % 9);
     const std::int64_t least = space.fixed_parameters + space.smallest_parameters(),
                        most = space.fixed_parameters + space.dense_parameters();
     if (least == most) continue;

@@ -47,7 +47,7 @@ Population population_of(std::int64_t generation) {
         {{4, 3, 2, 1, 0, level}, std::numeric_limits<double>::infinity(), 2, Origin::proposal}}},
       {1, 200, {{{level, 0, 1, 2, 3, 4}, 2 * value, 1e-300, Origin::parent}}}};
   population.islands[1].measured = {{0, 100, {}}, {1, 200, {{{0, 0, 0, 0, 0, 1}, 3, 4, Origin::immigrant}}}};
-  const std::size_t features = surrogate_features(6);
+  const std::size_t features = surrogate_features(test::even_space(3, 4));
   population.moments = {std::vector<double>(features * (features + 1) / 2, value),
                         std::vector<double>(features, -value),
                         std::vector<double>(features, 2 * value),

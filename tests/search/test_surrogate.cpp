@@ -125,7 +125,7 @@ Row solve(std::vector<std::vector<long double>> matrix, std::vector<long double>
 // The same regression by normal equations in which every draw has an unpenalised column of its own. The
 // weights, then the draws' offsets.
 Row naive_fit(const SearchSpace& space, const std::vector<MeasuredStage>& stages, double ridge) {
-  const std::size_t features = surrogate_features(space.modules.size()), size = features + stages.size();
+  const std::size_t features = surrogate_features(space), size = features + stages.size();
   std::vector<std::vector<long double>> matrix(size, std::vector<long double>(size, 0));
   std::vector<long double> right(size, 0);
   for (std::size_t i = 0; i < features; ++i) matrix[i][i] = ridge * (i == 0 ? 1e-3 : 1);
@@ -160,6 +160,38 @@ double correlation(const std::vector<MeasuredStage>& stages, Predict&& predict) 
 }
 
 }  // namespace
+
+TEST_CASE("experts of a layer share their corrections, which are those of their sum", "[surrogate]") {
+  std::mt19937 random(6);
+  const SearchSpace space = test::with_end_losses(test::mixture_space(3, 4, 5), random);
+  CHECK(surrogate_features(space) == 1 + 3 * 6 - 1);
+  Surrogate surrogate{end_loss_scale(space), 0.5, {}, 1};
+  std::normal_distribution<double> normal(0, 0.05);
+  while (surrogate.weights.size() < surrogate_features(space)) surrogate.weights.push_back(normal(random));
+  const auto drawn = [&] {
+    Assignment assignment;
+    for (const ModuleChoices& module : space.modules)
+      assignment.push_back(static_cast<std::int16_t>(random() % static_cast<unsigned>(module.last() + 1)));
+    return assignment;
+  };
+  for (int round = 0; round < 20; ++round) {
+    const Assignment around = drawn();
+    const EndLosses corrected = corrected_end_losses(space, surrogate, around);
+    const double before = expected_loss(space, surrogate, around);
+    for (std::size_t i = 0; i < around.size(); ++i) {
+      Assignment moved = around;
+      for (std::int16_t level = 0; level <= space.modules[i].last(); ++level) {
+        moved[i] = level;
+        const double least = 0.1 * space.modules[i].end_loss[static_cast<std::size_t>(level)];
+        const double found = corrected[i][static_cast<std::size_t>(level)],
+                     there = corrected[i][static_cast<std::size_t>(around[i])];
+        if (found <= least || there <= 0.1 * space.modules[i].end_loss[static_cast<std::size_t>(around[i])])
+          continue;  // held up
+        CHECK(std::abs(expected_loss(space, surrogate, moved) - before - (found - there)) < 1e-12);
+      }
+    }
+  }
+}
 
 TEST_CASE("the surrogate is the ridge regression with an offset for every draw", "[surrogate]") {
   Truth truth(1, 3, 0.3, 0.01);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,7 +36,14 @@ struct SearchSpace {
   std::int64_t hidden_size = 0, head_dim = 0, vocab_size = 0;  ///< of the model
   DType stored = DType::f32;                                   ///< of the checkpoint's weights
   bool assumed = false;  ///< the orders of removal are made up, for a plan: which KV heads stay is a guess
+  /// Where a module here stands for several: all of them, and for each the one here whose level it has.
+  std::shared_ptr<const SearchSpace> whole = {};
+  std::vector<std::size_t> follows = {};
 
+  /// The space of all modules, as the model and its database have them.
+  const SearchSpace& every_module() const { return whole ? *whole : *this; }
+  /// The levels of every_module().
+  Assignment of_every_module(const Assignment& assignment) const;
   std::int64_t parameters(const Assignment& assignment) const;
   /// The prunable ones: of all attention and feed-forward parts, unpruned.
   std::int64_t dense_parameters() const;
@@ -46,6 +54,8 @@ struct SearchSpace {
   double predicted_loss(const Assignment& assignment) const;
   /// The first module of the part that module `at` belongs to: the experts of a layer are computed at a time.
   std::size_t part_begin(std::size_t at) const;
+  /// The first modules of all parts, and the number of modules.
+  std::vector<std::size_t> part_begins() const;
   /// Shapes of all layers under an assignment.
   std::vector<LayerShape> shapes(const HfConfig& config, const Assignment& assignment) const;
 };
@@ -76,11 +86,12 @@ SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_
 SearchSpace load_space(const Communicator& comm, const DatabaseReader& database, const HfConfig& config,
                        const std::string& fingerprint);
 
-/// The text of an assignment: a line "model.layers.3.mlp.down_proj: 5" per module, feed-forward parts first.
+/// The text of an assignment: a line "model.layers.3.mlp.down_proj: 5" for every module, feed-forward parts
+/// first.
 std::string to_text(const SearchSpace& space, const Assignment& assignment);
 
 /// Reads an assignment; InputError naming the line or module where one is unknown, missing, given twice, or
-/// its level out of range.
+/// its level out of range or not that of those that it has to be equal to.
 Assignment read_assignment(const SearchSpace& space, const std::filesystem::path& path);
 
 }  // namespace galapagos

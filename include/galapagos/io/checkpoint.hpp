@@ -77,6 +77,7 @@ class Checkpoint {
   std::string stored_name(std::string_view name) const;
   void split_fused();
   void split_experts();
+  void check_experts() const;
   std::span<const std::byte> rows_of(const TensorEntry& found, std::size_t size, std::int64_t first,
                                      std::int64_t last) const;
 

@@ -27,6 +27,7 @@ std::vector<Origin> ways_to_breed(const Breeding& breeding);
 ///   grows and the other one shrinks. removal: a module goes to its smallest level. crossover: each module's
 ///   level from the parent or a mate. exchange: a module grows and others shrink, drawn by what they are
 ///   expected to gain per cost. Others shrink and grow at random until the budget is met, see restore().
+///   In stride and exchange an expert of a mixture takes all of its layer with it every other time.
 std::optional<Assignment> breed(Origin way, const Breeding& breeding, RandomStream& random);
 
 /// The parent, of whatever size, brought into the budget by what levels are expected to lose, or at random

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <galapagos/assignment/space.hpp>
+#include <galapagos/model/range.hpp>
 
 namespace galapagos {
 
@@ -18,8 +19,13 @@ struct BudgetRule {
   std::string option = {};  ///< that asks for it
   std::int64_t fixed = 0;   ///< what no level changes costs besides, which is in no limit
   std::string (*shown)(std::int64_t cost) = nullptr;  ///< for people, where costs are not just counted
+  /// Where modules belong to parts together: the first modules of all parts, and the number of modules.
+  std::vector<std::size_t> parts = {};
 
   std::int64_t cost(const Assignment& assignment) const;
+  /// The number of the part of a module, and its modules from the first to behind the last.
+  std::size_t part_of(std::size_t module) const;
+  Range part(std::size_t number) const;
   bool met_by(std::int64_t cost) const { return exact ? cost == limit : cost <= limit; }
   /// What the whole model costs, for people.
   std::string text(std::int64_t cost) const;

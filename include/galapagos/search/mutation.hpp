@@ -14,7 +14,8 @@ namespace galapagos {
 /// again; under a limit, or several, until no module could be made larger within them; modules get smaller
 /// only where that brings down what is exceeded. With several exact rules one is drawn in proportion to its
 /// number of modules. Where levels have to sum up to one number this is the reference's switch: a module
-/// whose level can go down and one whose level can go up, which may be the same.
+/// whose level can go down and one whose level can go up, which may be the same. Under one limit an expert of
+/// a mixture takes all of its layer with it every other time, and others get smaller layer by layer then.
 void exchange(const Budget& budget, Assignment& assignment, RandomStream& random);
 
 /// Which of some modules goes to the level that stands beside it, one of them at least.

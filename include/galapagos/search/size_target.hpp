@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include <galapagos/assignment/tied_space.hpp>
 #include <galapagos/core/options.hpp>
 #include <galapagos/search/budget.hpp>
 #include <galapagos/search/latency_goal.hpp>
@@ -15,6 +16,7 @@ namespace galapagos {
 struct SizeTarget {
   std::optional<std::int64_t> level, parameters;
   std::optional<ModuleKind> only;         ///< what is pruned; all else stays whole
+  ExpertTie experts = ExpertTie::free;    ///< which of them have one level together
   std::optional<double> sparsity;         ///< share of the prunable parameters that goes
   std::optional<std::uint64_t> memory;    ///< bytes of the weights, stored as the checkpoint's
   std::optional<std::uint64_t> kv_cache;  ///< bytes of K and V of `kv_tokens`, of the same type
@@ -34,7 +36,7 @@ struct SizeTarget {
 };
 
 void bind(Options& list, SizeTarget& target);
-/// Leaves a space the choices that a target has.
+/// Leaves a space the choices that a target has; UsageError as tied_space().
 void restrict_to(const SizeTarget& target, SearchSpace& space);
 /// Of a target its sparsity alone.
 void bind_sparsity(Options& list, SizeTarget& target);

@@ -11,30 +11,32 @@
 namespace galapagos {
 
 /// What an assignment of levels l_i is expected to lose, by the levels' end losses L_i and by what was
-/// measured (nats per token; e_i is L_i beyond the least of its module, which is negative where end losses
-/// are changes; s is the median of all e):
+/// measured (nats per token; e_p is the L of part p beyond the least of its modules, which is negative where
+/// end losses are changes; s is the median of all e):
 ///
-///   constant + (1 + slope) sum_i L_i + sum_i f_i e_i + s sum_i r_i 2 l_i / last_i
-///            + sum_i p_i 0.3 sqrt(e_i e_(i+1))
+///   constant + (1 + slope) sum_i L_i + sum_p f_p e_p + s sum_p r_p 2 l_p / last_p
+///            + sum_p q_p 0.3 sqrt(e_p e_(p+1))
 ///
-/// Every module has a factor f_i and a rate r_i of its own, and every two neighbours (attention and
+/// Every part has a factor f_p and a rate r_p of its own, and every two neighbours (attention and
 /// feed-forward part of a layer, feed-forward part and the next layer's attention) what they lose together.
-/// 2 and 0.3 say how large such corrections may be beside each other.
+/// 2 and 0.3 say how large such corrections may be beside each other. A part is one module, or the experts of
+/// a mixture, whose losses are summed up and whose levels are averaged: of thousands of experts no run
+/// measures enough to tell them apart.
 struct Surrogate {
   double scale = 1;  ///< s
   double constant = 0;
-  std::vector<double> weights;  ///< slope, f_0, f_1, ..., r_0, ..., p_0, ...; empty: nothing is measured yet
+  std::vector<double> weights;  ///< slope, f_0, f_1, ..., r_0, ..., q_0, ...; empty: nothing is measured yet
   double ridge = 0;             ///< that they were learned with
 };
 
-/// The median of all end losses of a space beyond the least of their modules, of those above 0; 1 where there
-/// are none.
+/// The median of the end losses of a space's parts, all modules of one at the same level, beyond the least of
+/// their modules, of those above 0; 1 where there are none.
 double end_loss_scale(const SearchSpace& space);
 
 double expected_loss(const SearchSpace& space, const Surrogate& surrogate, const Assignment& assignment);
 
-/// The end losses beyond the least of each module with what the surrogate adds, the neighbours of every
-/// module being as in `around`; at least a tenth of what they were.
+/// The end losses beyond the least of each module with what the surrogate adds, all other modules being as in
+/// `around`; at least a tenth of what they were.
 EndLosses corrected_end_losses(const SearchSpace& space, const Surrogate& surrogate,
                                const Assignment& around);
 
@@ -54,8 +56,8 @@ struct SurrogateMoments {
   bool operator==(const SurrogateMoments&) const = default;
 };
 
-/// Features of a surrogate over so many modules.
-std::size_t surrogate_features(std::size_t modules);
+/// Features of a surrogate.
+std::size_t surrogate_features(const SearchSpace& space);
 /// Ridges that are tried.
 std::size_t surrogate_ridges();
 

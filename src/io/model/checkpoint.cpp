@@ -91,6 +91,7 @@ Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
   take_text();
   split_fused();
   split_experts();
+  check_experts();
 }
 
 /// Of a model of text and images the text model alone, under its own names; of one that was saved without its

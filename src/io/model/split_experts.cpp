@@ -1,6 +1,9 @@
+#include <algorithm>
+#include <charconv>
 #include <fmt/format.h>
 
 #include <galapagos/core/error.hpp>
+#include <galapagos/core/text.hpp>
 #include <galapagos/io/checkpoint.hpp>
 #include <galapagos/io/hf_config.hpp>
 
@@ -12,6 +15,19 @@ constexpr std::string_view gate_up = "mlp.experts.gate_up_proj", down = "mlp.exp
 
 bool of_all_experts(std::string_view name) {
   return name.ends_with(gate_up) || name.ends_with(down);
+}
+
+/// Whether a name behind "model.layers.3.mlp." is one that a mixture of so many experts has.
+bool of_mixture(std::string_view name, std::size_t experts) {
+  if (name == "gate.weight") return true;
+  constexpr std::string_view begin = "experts.";
+  if (!name.starts_with(begin)) return false;
+  name.remove_prefix(begin.size());
+  std::size_t number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (error != std::errc() || number >= experts) return false;
+  name.remove_prefix(static_cast<std::size_t>(end - name.data()));
+  return name == ".gate_proj.weight" || name == ".up_proj.weight" || name == ".down_proj.weight";
 }
 
 }  // namespace
@@ -56,6 +72,27 @@ void Checkpoint::split_experts() {
     };
     split(gate_up, 2 * experts[0], hidden, {"gate_proj", "up_proj"});
     split(down, hidden, experts[0], {"down_proj"});
+  }
+}
+
+/// What else a mixture has in its files, as an expert that all tokens go to, would be missing in the result.
+void Checkpoint::check_experts() const {
+  if (std::ranges::none_of(
+          tensors_, [](const auto& item) { return item.first.find(".mlp.experts.") != std::string::npos; }))
+    return;
+  const HfConfig config = read_config_alone(folder_);
+  if (!config.mixture) return;
+  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
+    const LayerShape& shape = config.shape(layer);
+    if (!shape.mixture()) continue;
+    const std::string prefix = fmt::format("model.layers.{}.mlp.", layer);
+    for (auto item = tensors_.lower_bound(prefix); item != tensors_.end() && item->first.starts_with(prefix);
+         ++item) {
+      if (of_mixture(item->first.substr(prefix.size()), shape.experts.size())) continue;
+      throw InputError(fmt::format("tensor '{}' belongs to none of the {} experts of that layer",
+                                   printable(item->second->name), shape.experts.size()),
+                       folder_.string(), "give the model with the config.json that it was saved with");
+    }
   }
 }
 
