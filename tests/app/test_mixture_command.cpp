@@ -1,6 +1,7 @@
 // A mixture of experts the whole way by the commands: experts free, with the levels of their layer, or all
 // alike.
 #include "support/catch.hpp"
+#include "support/files.hpp"
 #include "support/process.hpp"
 #include "support/small_run.hpp"
 
@@ -99,12 +100,12 @@ TEST_CASE("a mixture weighed, assigned, searched and stitched, with experts tied
   for (const auto& [layer, levels] : found) CHECK(levels.size() == 1);
   // As shards see it, and as the races do.
   for (const Words& more :
-       {Words{"--shards", "2", "--strategy", "evolution"}, Words{"--strategy", "racing"}}) {
+       {Words{"--shards", "2", "--strategy", "evolution"}, Words{"--strategy", "racing", "--block-tokens", "256"}}) {
     Words words = search;
     words.insert(words.end(), more.begin(), more.end());
-    words.insert(words.end(), {"--output", path("run" + more[1])});
+    words.insert(words.end(), {"--output", path("with" + more[1])});
     run(2, "search", words);
-    for (const auto& [layer, levels] : levels_of_experts(folder / ("run" + more[1]) / "best.txt"))
+    for (const auto& [layer, levels] : levels_of_experts(folder / ("with" + more[1]) / "best.txt"))
       CHECK(levels.size() == 1);
   }
 
@@ -132,6 +133,6 @@ TEST_CASE("experts that cannot be tied", "[app]") {
   refused(with_text({"search", "--model", dense.string(), "--database", path("x.h5"), "--output", path("run"),
                      "--experts", "equal", "--target-sparsity", "0.3", "--dry-run"}),
           3, "another model");
-  refused({"plan", "search", "--model", dense.string(), "--experts", "equal", "--target-sparsity", "0.3"}, 2,
+  refused({"plan", "search", "--ranks", "1", "--model", dense.string(), "--experts", "equal", "--target-sparsity", "0.3"}, 2,
           "there are no experts in this model");
 }
