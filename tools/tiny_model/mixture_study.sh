@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # What a mixture loses with half of its experts' parameters, on text that no way of pruning has seen: columns of all experts
-# alike, whole experts of least score, and assignments by end losses and by evolution over columns, over whole experts and
-# over both. Attention stays whole. Writes FOLDER/table.md and prints it; what is done already is not done again.
+# alike, whole experts of least score, and assignments by end losses and by evolution over columns, of each expert or alike
+# in a layer, over whole experts and over both. Attention stays whole. Writes FOLDER/table.md and prints it; what is done
+# already is not done again.
 #   tools/tiny_model/mixture_study.sh MODEL FOLDER [SEEDS = 3]
 # Environment: GALAPAGOS, the program; RANKS (1); CALIBRATION and HELD_OUT, texts, the tiny model's where not given;
 # COLUMNS and EXPERT, columns removed in the levels of an expert where some stay (8 to 56 of 64), and all of them (64), as in
 # mixture.json; SENSITIVITY_TOKENS (16384); GENERATIONS (20) of 16 offspring, with TOKENS of evolution's stages (1024 2048
 # 4096); STRATEGIES of search (evolution), as "evolution racing".
 set -euo pipefail
-if (($# < 2)); then sed -n '2,9p' "$0" >&2; exit 2; fi
+if (($# < 2)); then sed -n '2,11p' "$0" >&2; exit 2; fi
 model=$1 folder=$2 seeds=${3:-3}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 galapagos=${GALAPAGOS:-$root/build/release/src/app/galapagos}
@@ -79,32 +80,35 @@ levels experts --ffn-removed "0 $expert"
 levels both --ffn-removed "0 $columns $expert"
 
 table() {
-  local database strategy seed results
+  local way strategy seed results
   echo '| half of the experts'"'"' parameters | KL | perplexity |'
   echo '|---|---|---|'
   row 'columns of all experts alike' uniform
   row 'experts of each layer by REAP' by-reap
   row 'experts of each layer by the loss of their removal' by-loss
-  for database in columns experts both; do row "by end losses, $database" "by-end-loss-$database"; done
+  for way in columns columns-equal experts both; do row "by end losses, ${way/-/, }" "by-end-loss-$way"; done
   for strategy in ${STRATEGIES:-evolution}; do
-    for database in columns experts both; do
+    for way in columns columns-equal experts both; do
       results=()
-      for ((seed = 1; seed <= seeds; ++seed)); do results+=("$strategy-$database-$seed"); done
-      row "$strategy, $database" "${results[@]}"
+      for ((seed = 1; seed <= seeds; ++seed)); do results+=("$strategy-$way-$seed"); done
+      row "$strategy, ${way/-/, }" "${results[@]}"
     done
   done
 }
 
 for database in columns experts both; do assign "by-end-loss-$database" "$database"; done
+assign by-end-loss-columns-equal columns --experts equal
 for score in reap loss; do assign "by-$score" experts --by "$score"; done
 for strategy in ${STRATEGIES:-evolution}; do
   options=()
   [[ $strategy == evolution ]] && options=(--survivors "4 2 1" --tokens "${TOKENS:-1024 2048 4096}")
   for ((seed = 1; seed <= seeds; ++seed)); do
-    for database in columns experts both; do
-      name=$strategy-$database-$seed
+    for way in columns columns-equal experts both; do
+      name=$strategy-$way-$seed database=${way%-equal} tie=free
+      [[ $way == *-equal ]] && tie=equal
       step "$name" search "${text[@]}" --database "$folder/$database.h5" --output "$folder/$name" --strategy "$strategy" \
-        "${half[@]}" --seed "$seed" --generations "${GENERATIONS:-20}" --offspring 16 "${options[@]}" --fitness kl
+        "${half[@]}" --experts "$tie" --seed "$seed" --generations "${GENERATIONS:-20}" --offspring 16 "${options[@]}" \
+        --fitness kl
       evaluate "$name" "$database" "$folder/$name/best.txt"
     done
   done
