@@ -44,7 +44,7 @@ void sensitivity(const Communicator& world, const std::vector<std::string>& word
   if (request.divergence) {
     for (std::size_t i = 0; i < model->assignment.size(); ++i) {
       const auto level = static_cast<std::size_t>(model->assignment[i]);
-      measured.kept.push_back(std::ssize(model->space.modules[i].kept[level]));
+      measured.kept.push_back(model->space.modules[i].kept.count(level));
     }
     agree_at_root(world, [&] {
       if (hex64(Checkpoint(*request.reference).fingerprint()) == measured.fingerprint) return;

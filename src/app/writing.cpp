@@ -78,7 +78,8 @@ Json identity_of(const NamedModel& model, const Writing& writing, const Generati
     for (const std::string& word : writing.prompts.stop[i]) prompts.add(word.size()).add(word);
   }
   for (std::size_t i = 0; i < model.assignment.size(); ++i) {
-    const auto& kept = model.space.modules[i].kept[static_cast<std::size_t>(model.assignment[i])];
+    const std::vector<std::int64_t> kept =
+        model.space.modules[i].kept[static_cast<std::size_t>(model.assignment[i])];
     levels.add(kept.size()).add(std::as_bytes(std::span(kept)));
   }
   Json json;

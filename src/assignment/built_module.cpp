@@ -21,7 +21,7 @@ BuiltModule build_module(const ops::Context& context, const SpacePart& part, std
   const auto at = static_cast<std::size_t>(level);
   const ModuleChoices& choices = part.space.modules[module];
   if (choices.gone[at]) return built;
-  const std::vector<std::int64_t>& kept = choices.kept[at];
+  const std::vector<std::int64_t> kept = choices.kept[at];
   const HfConfig& config = part.model.config;
   const bool attention = choices.id.kind == ModuleKind::attention;
   const ExpertWeights* expert = choices.id.expert == no_expert

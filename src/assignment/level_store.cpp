@@ -48,8 +48,9 @@ LevelStore::LevelStore(const Communicator& world, const DatabaseReader& database
 }
 
 std::size_t LevelStore::bytes_of(std::size_t module, std::int64_t level) const {
-  return space_.modules[module].kept[static_cast<std::size_t>(level)].size() *
-         static_cast<std::size_t>(database_.header().config.hidden_size) * size_of(dtype());
+  return static_cast<std::size_t>(space_.modules[module].kept.count(static_cast<std::size_t>(level)) *
+                                  database_.header().config.hidden_size) *
+         size_of(dtype());
 }
 
 std::span<const std::byte> LevelStore::read(std::size_t module, std::int64_t level, std::int64_t first,

@@ -126,17 +126,18 @@ std::vector<LayerShape> SearchSpace::shapes(const HfConfig& config, const Assign
   std::vector<LayerShape> shapes = config.layer_shapes;
   for (std::size_t i = 0; i < modules.size(); ++i) {
     const ModuleId& id = modules[i].id;
-    const auto& kept = modules[i].kept[static_cast<std::size_t>(assignment[i])];
+    const auto level = static_cast<std::size_t>(assignment[i]);
+    const std::int64_t kept = modules[i].kept.count(level);
     LayerShape& shape = shapes[static_cast<std::size_t>(id.layer)];
     if (id.expert != no_expert) {
       if (id.expert == 0) shape.columns = 0, shape.experts.clear();
-      shape.columns += static_cast<std::int64_t>(kept.size());
-      if (!modules[i].gone[static_cast<std::size_t>(assignment[i])])
-        shape.experts.push_back(static_cast<std::int64_t>(kept.size()));
+      shape.columns += kept;
+      if (!modules[i].gone[level]) shape.experts.push_back(kept);
     } else if (id.kind == ModuleKind::ffn) {
-      shape.columns = static_cast<std::int64_t>(kept.size());
+      shape.columns = kept;
     } else {
-      KeptHeads heads = kept_heads(config.shape(id.layer).kv_of_head, config.head_dim, kept);
+      KeptHeads heads =
+          kept_heads(config.shape(id.layer).kv_of_head, config.head_dim, modules[i].kept[level]);
       shape.kv_heads = static_cast<std::int64_t>(heads.kv_heads.size());
       shape.kv_of_head = std::move(heads.kv_of_head);
     }
@@ -150,7 +151,9 @@ void choose_only(SearchSpace& space, ModuleKind kind) {
     const auto first_alone = [](auto& levels) {
       if (!levels.empty()) levels.erase(levels.begin() + 1, levels.end());
     };
-    first_alone(module.kept);
+    KeptColumns whole;
+    whole.push_back(module.kept[0]);
+    module.kept = std::move(whole);
     first_alone(module.gone);
     first_alone(module.kv_heads);
     first_alone(module.end_loss);
@@ -202,11 +205,12 @@ SearchSpace make_space(const DatabaseHeader& header, std::span<const std::int32_
     next += levels.back();
     ModuleChoices choices;
     choices.id = module;
-    for (const std::int64_t removed : levels) {
-      choices.kept.push_back(kept_columns(header.layout(module), order, removed));
-      choices.parameters.push_back(parameters_of_module(config, module, choices.kept.back()));
-      choices.kv_heads.push_back(kv_heads_of_module(config, module, choices.kept.back()));
-      choices.gone.push_back(choices.kept.back().empty());
+    choices.kept = KeptColumns(header.layout(module), order, levels);
+    for (std::size_t level = 0; level < levels.size(); ++level) {
+      const std::vector<std::int64_t> kept = choices.kept[level];
+      choices.parameters.push_back(parameters_of_module(config, module, kept));
+      choices.kv_heads.push_back(kv_heads_of_module(config, module, kept));
+      choices.gone.push_back(kept.empty());
     }
     if (!end_losses.empty()) {
       choices.end_loss.assign(end_losses.begin(),

@@ -39,7 +39,8 @@ std::vector<LayerCosts> no_costs(const HfConfig& config) {
 std::vector<LayerCosts> costs_of_space(const SearchSpace& space, const HfConfig& config) {
   std::vector<LayerCosts> costs = no_costs(config);
   for (const ModuleChoices& module : space.modules) {
-    for (const std::vector<std::int64_t>& kept : module.kept) add_costs(module.id, kept, config, costs);
+    for (std::size_t level = 0; level < module.kept.size(); ++level)
+      add_costs(module.id, module.kept[level], config, costs);
   }
   return costs;
 }
@@ -74,16 +75,22 @@ SpacePart part_of_space(const SearchSpace& space, const HfConfig& config,
     const LayerPart& layer = part.model.layers[static_cast<std::size_t>(module.id.layer)];
     const Range columns = columns_of(config, module.id, layer);
     std::vector<std::int64_t>& before = part.first_kept.emplace_back();
+    if (columns.first == 0 && columns.last == module_columns(config, module.id)) {
+      before.assign(module.kept.size(), 0);
+      continue;
+    }
+    KeptColumns of_part;
     for (std::size_t level = 0; level < module.kept.size(); ++level) {
-      std::vector<std::int64_t>& kept = module.kept[level];
+      const std::vector<std::int64_t> kept = module.kept[level];
       const auto first = std::lower_bound(kept.begin(), kept.end(), columns.first);
       const auto last = std::lower_bound(first, kept.end(), columns.last);
       before.push_back(first - kept.begin());
       std::vector<std::int64_t> own(first, last);
       for (std::int64_t& column : own) column -= columns.first;
-      kept = std::move(own);
-      module.parameters[level] = parameters_of_module(part.model.config, module.id, kept);
+      of_part.push_back(own);
+      module.parameters[level] = parameters_of_module(part.model.config, module.id, own);
     }
+    module.kept = std::move(of_part);
   }
   return part;
 }

@@ -18,7 +18,7 @@ ModuleChoices standing_for(const ModuleChoices& expert) {
 bool same_levels(const ModuleChoices& a, const ModuleChoices& b) {
   if (a.kept.size() != b.kept.size()) return false;
   for (std::size_t level = 0; level < a.kept.size(); ++level)
-    if (a.kept[level].size() != b.kept[level].size()) return false;
+    if (a.kept.count(level) != b.kept.count(level)) return false;
   return true;
 }
 

@@ -29,7 +29,7 @@ std::vector<float> weight_in_place(const Checkpoint& checkpoint, const HfConfig&
   if (level < space.first_stored) return unpruned(checkpoint, config, module);
   const std::int64_t hidden = config.hidden_size;
   std::vector<float> weight(static_cast<std::size_t>(module_columns(config, module) * hidden), 0.0f);
-  const std::vector<std::int64_t>& kept = found->kept[static_cast<std::size_t>(level)];
+  const std::vector<std::int64_t> kept = found->kept[static_cast<std::size_t>(level)];
   if (kept.empty()) return weight;
   std::vector<std::byte> words = database.level_bytes(module, level, true);
   const Shape shape{std::ssize(kept), hidden};

@@ -93,7 +93,7 @@ Json kept_layers(const HfConfig& config, const std::vector<Origins>& origins, co
   for (std::size_t i = 0; i < space.modules.size(); ++i) {
     const ModuleId& id = space.modules[i].id;
     const auto at = static_cast<std::size_t>(id.layer);
-    const auto& kept = space.modules[i].kept[static_cast<std::size_t>(assignment[i])];
+    const std::vector<std::int64_t> kept = space.modules[i].kept[static_cast<std::size_t>(assignment[i])];
     if (id.kind == ModuleKind::attention) {
       attention[at] =
           attention_groups(kept_heads(config.shape(id.layer).kv_of_head, config.head_dim, kept), origins[at]);

@@ -83,8 +83,8 @@ void hand_over(const Communicator& comm, RefittedLevels& refitted, const SearchS
     const auto place = places.find(modules[m]);
     if (from[m] == to[m] || place == places.end()) continue;
     const auto level = static_cast<std::size_t>(assignment[place->second]);
-    const std::size_t kept = space.modules[place->second].kept[level].size();
-    const std::size_t bytes = kept * static_cast<std::size_t>(space.hidden_size) * size_of(dtype);
+    const std::int64_t kept = space.modules[place->second].kept.count(level);
+    const std::size_t bytes = static_cast<std::size_t>(kept * space.hidden_size) * size_of(dtype);
     if (bytes == 0) continue;
     if (comm.rank() == from[m]) {
       comm.send(std::span<const std::byte>(refitted.words.at(modules[m])), to[m], words_tag);

@@ -182,7 +182,8 @@ class Mixtures {
         place.spec == nullptr)
       return copied(entry);
     const std::int64_t level = assignment_[module->second];
-    const auto& kept = space_.modules[module->second].kept[static_cast<std::size_t>(level)];
+    const std::vector<std::int64_t> kept =
+        space_.modules[module->second].kept[static_cast<std::size_t>(level)];
     if (place.spec->slicing() == Slicing::columns)
       return level_tensor(entry, checkpoint_.dtype_of(entry.name), levels_, place.module, level,
                           format_.smaller ? std::ssize(kept) : entry.shape[1],
@@ -225,7 +226,7 @@ std::vector<ExportedTensor> plan_tensors(const Checkpoint& checkpoint, const HfC
     }
     const std::int64_t level = assignment[module->second];
     const ModuleChoices& choices = space.modules[module->second];
-    const std::vector<std::int64_t>& kept = choices.kept[static_cast<std::size_t>(level)];
+    const std::vector<std::int64_t> kept = choices.kept[static_cast<std::size_t>(level)];
     if (format.smaller && kept.empty()) continue;  // nothing is left of it, its norm included
     const Slicing pruned = place->spec != nullptr ? place->spec->slicing() : Slicing::none;
     if (pruned == Slicing::columns) {

@@ -103,6 +103,29 @@ Hdf5Handle file_access() {
   return access;
 }
 
+/// Contiguous, its space allocated at once, not filled. Kept, as a list of properties takes longer to make
+/// than a dataset.
+hid_t dataset_creation() {
+  static const hid_t list = [] {
+    const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_layout(creation, H5D_CONTIGUOUS);
+    H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY);
+    H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
+    H5Pset_obj_track_times(creation, false);
+    return creation;
+  }();
+  return list;
+}
+
+hid_t with_groups_above() {
+  static const hid_t list = [] {
+    const hid_t creation = H5Pcreate(H5P_LINK_CREATE);
+    H5Pset_create_intermediate_group(creation, 1);
+    return creation;
+  }();
+  return list;
+}
+
 std::filesystem::path folder_or_here(const std::filesystem::path& path) {
   const auto folder = path.parent_path();
   return folder.empty() ? "." : folder;
@@ -181,9 +204,7 @@ Hdf5File Hdf5File::open_parallel(const std::filesystem::path& path, const Commun
 }
 
 void Hdf5File::create_group(const std::string& name) {
-  if (const auto parent = name.rfind('/'); parent > 0 && !has(name.substr(0, parent)))
-    create_group(name.substr(0, parent));
-  const Hdf5Handle group(H5Gcreate2(file_.get(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+  const Hdf5Handle group(H5Gcreate2(file_.get(), name.c_str(), with_groups_above(), H5P_DEFAULT, H5P_DEFAULT),
                          H5Gclose);
   if (group.get() < 0) write_failed("cannot create a group", name);
 }
@@ -193,29 +214,21 @@ void Hdf5File::create_dataset(const std::string& name, Hdf5Type type,
   const std::vector<hsize_t> extents(shape.begin(), shape.end());
   const Hdf5Handle space(H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr),
                          H5Sclose);
-  const Hdf5Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-  H5Pset_layout(creation.get(), H5D_CONTIGUOUS);
-  H5Pset_alloc_time(creation.get(), H5D_ALLOC_TIME_EARLY);
-  H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER);
-  H5Pset_obj_track_times(creation.get(), false);
   const Hdf5Handle dataset(H5Dcreate2(file_.get(), name.c_str(), hdf5_type(type), space.get(), H5P_DEFAULT,
-                                      creation.get(), H5P_DEFAULT),
+                                      dataset_creation(), H5P_DEFAULT),
                            H5Dclose);
   if (dataset.get() < 0) write_failed("cannot create a dataset", name);
 }
 
 void Hdf5File::write(const std::string& name, Hdf5Type type, std::span<const std::byte> bytes) {
-  const Hdf5DatasetInfo info = describe(name);
+  const auto [dataset, info] = open_dataset(name);
   if (info.type != type || info.elements * size_of(type) != bytes.size()) {
     throw InputError("dataset " + name + " has another type or size than what is to be written",
                      path_.string(), "the file is damaged: make it anew");
   }
   if (bytes.empty()) return;
-  const Hdf5Handle dataset = open_dataset(name);
   const Hdf5Handle space(H5Dget_space(dataset.get()), H5Sclose);
-  std::vector<hsize_t> extents(
-      static_cast<std::size_t>(std::max(H5Sget_simple_extent_ndims(space.get()), 0)));
-  H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr);
+  const std::vector<hsize_t> extents(info.shape.begin(), info.shape.end());
   std::uint64_t row = size_of(type);
   for (std::size_t i = 1; i < extents.size(); ++i) row *= extents[i];
   constexpr std::uint64_t piece = std::uint64_t{1} << 30;
@@ -235,8 +248,7 @@ void Hdf5File::write(const std::string& name, Hdf5Type type, std::span<const std
 }
 
 std::uint64_t Hdf5File::place_of(const std::string& name, Hdf5Type type, std::uint64_t bytes) const {
-  const Hdf5DatasetInfo info = describe(name);
-  const Hdf5Handle dataset = open_dataset(name);
+  const auto [dataset, info] = open_dataset(name);
   const haddr_t place = H5Dget_offset(dataset.get());
   if (info.type != type || info.elements * size_of(type) != bytes || place == HADDR_UNDEF) {
     throw InputError("dataset " + name + " has another type or size than what is to be written, or no place",
@@ -246,32 +258,36 @@ std::uint64_t Hdf5File::place_of(const std::string& name, Hdf5Type type, std::ui
 }
 
 void Hdf5File::read(const std::string& name, Hdf5Type type, std::span<std::byte> bytes) const {
-  const Hdf5DatasetInfo info = describe(name);
-  if (info.type != type || info.elements * size_of(type) != bytes.size()) {
+  const Opened opened = open_dataset(name);
+  if (opened.info.type != type || opened.info.elements * size_of(type) != bytes.size()) {
     throw InputError("dataset " + name + " has another type or size than expected", path_.string(),
                      "make the database anew");
   }
-  if (bytes.empty()) return;
-  const Hdf5Handle dataset = open_dataset(name);
-  if (H5Dread(dataset.get(), hdf5_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()) < 0) {
-    read_failed("cannot read", name);
-  }
+  read_whole(opened, bytes, name);
 }
 
-void Hdf5File::check_part(const std::string& name, Hdf5Type type, std::uint64_t first,
-                          std::uint64_t bytes) const {
-  const Hdf5DatasetInfo info = describe(name);
+void Hdf5File::read_whole(const Opened& opened, std::span<std::byte> bytes, const std::string& name) const {
+  if (bytes.empty()) return;
+  if (H5Dread(opened.dataset.get(), hdf5_type(opened.info.type), H5S_ALL, H5S_ALL, H5P_DEFAULT,
+              bytes.data()) < 0)
+    read_failed("cannot read", name);
+}
+
+Hdf5File::Opened Hdf5File::open_part(const std::string& name, Hdf5Type type, std::uint64_t first,
+                                     std::uint64_t bytes) const {
+  Opened opened = open_dataset(name);
+  const Hdf5DatasetInfo& info = opened.info;
   if (info.type != type || info.shape.size() != 1 || bytes % size_of(type) != 0 || first > info.elements ||
       bytes / size_of(type) > info.elements - first) {
     throw InputError("dataset " + name + " has another type or size than expected", path_.string(),
                      "make the file anew");
   }
+  return opened;
 }
 
 void Hdf5File::write_part(const std::string& name, Hdf5Type type, std::uint64_t first,
                           std::span<const std::byte> bytes) {
-  check_part(name, type, first, bytes.size());
-  const Hdf5Handle dataset = open_dataset(name);
+  const Hdf5Handle dataset = open_part(name, type, first, bytes.size()).dataset;
   for_pieces(dataset, size_of(type), first, bytes.size(), [&](hid_t memory, hid_t space, std::uint64_t at) {
     if (H5Dwrite(dataset.get(), hdf5_type(type), memory, space, H5P_DEFAULT, bytes.data() + at) < 0)
       write_failed("cannot write", name);
@@ -280,29 +296,27 @@ void Hdf5File::write_part(const std::string& name, Hdf5Type type, std::uint64_t 
 
 void Hdf5File::read_part(const std::string& name, Hdf5Type type, std::uint64_t first,
                          std::span<std::byte> bytes) const {
-  check_part(name, type, first, bytes.size());
-  const Hdf5Handle dataset = open_dataset(name);
+  const Hdf5Handle dataset = open_part(name, type, first, bytes.size()).dataset;
   for_pieces(dataset, size_of(type), first, bytes.size(), [&](hid_t memory, hid_t space, std::uint64_t at) {
     if (H5Dread(dataset.get(), hdf5_type(type), memory, space, H5P_DEFAULT, bytes.data() + at) < 0)
       read_failed("cannot read", name);
   });
 }
 
-void Hdf5File::read_rows(const std::string& name, Hdf5Type type, std::uint64_t columns, std::uint64_t first,
-                         std::span<std::byte> bytes) const {
+void Hdf5File::read_rows(const std::string& name, Hdf5Type type, const std::array<std::uint64_t, 2>& shape,
+                         std::uint64_t first, std::span<std::byte> bytes) const {
   constexpr std::uint64_t piece = std::uint64_t{1} << 30;
-  const Hdf5DatasetInfo info = describe(name);
-  const std::uint64_t row = columns * size_of(type), rows = row == 0 ? 0 : bytes.size() / row;
-  if (info.type != type || info.shape.size() != 2 || info.shape[1] != columns || rows * row != bytes.size() ||
-      first > info.shape[0] || rows > info.shape[0] - first) {
-    throw InputError("dataset " + name + " has another type or size than expected", path_.string(),
+  const auto [dataset, info] = open_dataset(name);
+  const std::uint64_t row = shape[1] * size_of(type), rows = row == 0 ? 0 : bytes.size() / row;
+  if (info.type != type || !std::ranges::equal(info.shape, shape) || rows * row != bytes.size() ||
+      first > shape[0] || rows > shape[0] - first) {
+    throw InputError("dataset " + name + " has another type or shape than expected", path_.string(),
                      "make the file anew");
   }
-  const Hdf5Handle dataset = open_dataset(name);
   const Hdf5Handle space(H5Dget_space(dataset.get()), H5Sclose);
   const std::uint64_t at_once = std::max<std::uint64_t>(1, piece / std::max<std::uint64_t>(row, 1));
   for (std::uint64_t done = 0; done < rows; done += at_once) {
-    const hsize_t start[2] = {first + done, 0}, count[2] = {std::min(at_once, rows - done), columns};
+    const hsize_t start[2] = {first + done, 0}, count[2] = {std::min(at_once, rows - done), shape[1]};
     H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start, nullptr, count, nullptr);
     const Hdf5Handle memory(H5Screate_simple(2, count, nullptr), H5Sclose);
     if (H5Dread(dataset.get(), hdf5_type(type), memory.get(), space.get(), H5P_DEFAULT,
@@ -312,7 +326,12 @@ void Hdf5File::read_rows(const std::string& name, Hdf5Type type, std::uint64_t c
 }
 
 Hdf5DatasetInfo Hdf5File::describe(const std::string& name) const {
-  const Hdf5Handle dataset = open_dataset(name);
+  return open_dataset(name).info;
+}
+
+Hdf5File::Opened Hdf5File::open_dataset(const std::string& name) const {
+  Hdf5Handle dataset(H5Dopen2(file_.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
+  if (dataset.get() < 0) read_failed("no dataset", name);
   const Hdf5Handle type(H5Dget_type(dataset.get()), H5Tclose);
   const Hdf5Handle space(H5Dget_space(dataset.get()), H5Sclose);
   Hdf5DatasetInfo info{};
@@ -327,7 +346,7 @@ Hdf5DatasetInfo Hdf5File::describe(const std::string& name) const {
   info.shape.assign(extents.begin(), extents.begin() + rank);
   info.elements =
       static_cast<std::uint64_t>(std::max<hssize_t>(H5Sget_simple_extent_npoints(space.get()), 0));
-  return info;
+  return {std::move(dataset), std::move(info)};
 }
 
 bool Hdf5File::has(const std::string& name) const {
@@ -347,19 +366,13 @@ void Hdf5File::close() {
     throw ResourceError("cannot flush the file: " + reason.text, path_.string(), write_remedy(reason));
 }
 
-std::uint64_t Hdf5File::checked_size(const std::string& name, Hdf5Type type, std::uint64_t most) const {
-  const Hdf5DatasetInfo info = describe(name);
-  if (info.type != type || info.shape.size() != 1 || info.elements > most) {
+Hdf5File::Opened Hdf5File::open_values(const std::string& name, Hdf5Type type, std::uint64_t most) const {
+  Opened opened = open_dataset(name);
+  if (opened.info.type != type || opened.info.shape.size() != 1 || opened.info.elements > most) {
     throw InputError("dataset " + name + " has another type or size than expected", path_.string(),
                      "make the database anew");
   }
-  return info.elements;
-}
-
-Hdf5Handle Hdf5File::open_dataset(const std::string& name) const {
-  Hdf5Handle dataset(H5Dopen2(file_.get(), name.c_str(), H5P_DEFAULT), H5Dclose);
-  if (dataset.get() < 0) read_failed("no dataset", name);
-  return dataset;
+  return opened;
 }
 
 void Hdf5File::read_failed(const std::string& what, const std::string& object) const {

@@ -13,13 +13,13 @@ StructureLayout DatabaseHeader::layout(const ModuleId& module) const {
 }
 
 std::optional<std::vector<std::int64_t>> DatabaseHeader::common_levels(ModuleKind kind) const {
-  std::optional<std::vector<std::int64_t>> common;
+  const std::vector<std::int64_t>* common = nullptr;
   for (const auto& [module, removed] : levels) {
     if (module.kind != kind) continue;
-    if (common && *common != removed) return std::nullopt;
-    common = removed;
+    if (common != nullptr && *common != removed) return std::nullopt;
+    common = &removed;
   }
-  return common;
+  return common == nullptr ? std::nullopt : std::optional(*common);
 }
 
 std::int64_t DatabaseHeader::kept_columns(const ModuleId& module, std::int64_t level) const {

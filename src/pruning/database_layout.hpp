@@ -16,8 +16,11 @@ constexpr std::int64_t format_version = 1, stored_zero_version = 2, newest_versi
 inline std::string levels_path(ModuleKind kind) {
   return "/levels/" + name_of(kind);
 }
+inline std::string level_name(std::int64_t level) {
+  return "level_" + std::to_string(level);
+}
 inline std::string level_path(const ModuleId& module, std::int64_t level) {
-  return group_of(module) + "/level_" + std::to_string(level);
+  return group_of(module) + "/" + level_name(level);
 }
 
 inline Hdf5Type weight_type(DType dtype) {

@@ -1,8 +1,11 @@
 #include "database_layout.hpp"
 
 #include <algorithm>
+#include <array>
 #include <fmt/format.h>
+#include <functional>
 #include <iterator>
+#include <map>
 #include <sstream>
 
 #include <galapagos/core/error.hpp>
@@ -46,16 +49,25 @@ AttentionUnit unit_named(const std::string& name, const std::string& path) {
   damaged("unknown attention unit '" + printable(name) + "'", path);
 }
 
-std::vector<std::int64_t> read_levels(const Hdf5File& file, const DatabaseHeader& header,
-                                      const ModuleId& module, const std::string& path) {
-  const std::string common = layout::levels_path(module.kind), own = group_of(module) + "/removed";
-  const auto removed =
-      file.read_values<std::int64_t>(file.has(common) ? common : own, Hdf5Type::i64, most_levels);
-  const bool sound = removed.size() >= 2 && removed.front() == 0 &&
-                     std::is_sorted(removed.begin(), removed.end(), std::less_equal<>()) &&
-                     removed.back() <= header.layout(module).structures();
-  if (!sound) damaged("impossible levels of " + name_of(module), path);
-  return removed;
+/// Those of all modules of a kind are read once where they are the same.
+void read_levels(const Hdf5File& file, DatabaseHeader& header, const std::string& path) {
+  std::map<ModuleKind, std::vector<std::int64_t>> common;
+  const auto read = [&](const std::string& name) {
+    return file.read_values<std::int64_t>(name, Hdf5Type::i64, most_levels);
+  };
+  for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
+    if (file.has(layout::levels_path(kind))) common[kind] = read(layout::levels_path(kind));
+  }
+  for (const ModuleId& module : header.modules()) {
+    const auto found = common.find(module.kind);
+    std::vector<std::int64_t> removed =
+        found == common.end() ? read(group_of(module) + "/removed") : found->second;
+    const bool sound = removed.size() >= 2 && removed.front() == 0 &&
+                       std::is_sorted(removed.begin(), removed.end(), std::less_equal<>()) &&
+                       removed.back() <= header.layout(module).structures();
+    if (!sound) damaged("impossible levels of " + name_of(module), path);
+    header.levels.emplace_hint(header.levels.end(), module, std::move(removed));
+  }
 }
 
 /// The path, once the levels are known, and whether weights were compensated on it.
@@ -98,59 +110,40 @@ DatabaseHeader read_header(const Hdf5File& file, const std::string& path) {
     header.sensitivity_fingerprint = file.read_string("/", "sensitivity_fingerprint");
   if (file.has_attribute("/", "end_loss_from")) header.end_loss_from = file.read_string("/", "end_loss_from");
   if (file.has_attribute("/", "imported_from")) header.imported_from = file.read_string("/", "imported_from");
-  for (const ModuleId& module : header.modules()) {
-    header.levels[module] = read_levels(file, header, module, path);
-  }
+  read_levels(file, header, path);
   read_path(file, header, path);
   return header;
 }
 
 }  // namespace
 
+// A module has dozens of datasets: what shape each has is compared with the levels when it is read.
 DatabaseReader::DatabaseReader(const std::filesystem::path& path)
     : path_(path), file_(Hdf5File::open(path)), header_(read_header(file_, path.string())) {
   complete_ = file_.read_integer("/", "complete") == 1;
-  const auto expect = [&](const std::string& name, Hdf5Type type, const std::vector<std::uint64_t>& shape) {
-    const Hdf5DatasetInfo found = file_.describe(name);
-    if (found.type != type || found.shape != shape) {
-      damaged(name + " has another type or shape than the levels say", path_.string());
-    }
-  };
   for (const ModuleId& module : header_.modules()) {
-    const std::string at = group_of(module);
-    const auto most = static_cast<std::uint64_t>(header_.removed(module).back());
-    expect(at + "/order", Hdf5Type::i32, {most});
-    expect(at + "/loss", Hdf5Type::f64, {most});
-    if (!header_.sensitivity_fingerprint.empty())
-      expect(at + "/end_loss", Hdf5Type::f64, {header_.removed(module).size()});
-    expect(at + "/damping", Hdf5Type::f64, {layout::damping_values});
-    if (module.expert != no_expert) expect(at + "/use", Hdf5Type::f64, {layout::use_values});
-    expect(at + "/checksum", Hdf5Type::u64, {1});
-    expect(at + "/state", Hdf5Type::u8, {1});
-    for (std::int64_t level = header_.first_stored(); level < std::ssize(header_.removed(module)); ++level) {
-      const std::string place = layout::level_path(module, level);
-      const auto kept = static_cast<std::uint64_t>(header_.kept_columns(module, level));
-      expect(place + "/weight", layout::weight_type(header_.dtype),
-             {kept, static_cast<std::uint64_t>(header_.config.hidden_size)});
-      expect(place + "/checksum", Hdf5Type::u64, {1});
-    }
-    const std::uint8_t state =
-        file_.read_values<std::uint8_t>(group_of(module) + "/state", Hdf5Type::u8, 1).at(0);
+    const std::uint8_t state = values<std::uint8_t>(module, "state", Hdf5Type::u8, 1).front();
     if (state > 1 || (complete_ && state != 1))
       damaged("impossible state of " + name_of(module), path_.string());
+    if (state == 1) done_.insert(done_.end(), module);
   }
 }
 
-bool DatabaseReader::done(const ModuleId& module) const {
-  return file_.read_values<std::uint8_t>(group_of(module) + "/state", Hdf5Type::u8, 1).at(0) == 1;
+template <typename T>
+std::vector<T> DatabaseReader::values(const ModuleId& module, const std::string& name, Hdf5Type type,
+                                      std::uint64_t count) const {
+  const std::string at = group_of(module) + "/" + name;
+  auto values = file_.read_values<T>(at, type, count);
+  if (values.size() != count) damaged(at + " is shorter than the levels say", path_.string());
+  return values;
 }
 
 std::vector<std::int32_t> DatabaseReader::order(const ModuleId& module) const {
   const StructureLayout layout = header_.layout(module);
   const auto most = static_cast<std::uint64_t>(header_.removed(module).back());
-  auto order = file_.read_values<std::int32_t>(group_of(module) + "/order", Hdf5Type::i32, most);
+  auto order = values<std::int32_t>(module, "order", Hdf5Type::i32, most);
   std::vector<bool> seen(static_cast<std::size_t>(layout.structures()), false);
-  bool sound = order.size() == most;
+  bool sound = true;
   for (const std::int32_t structure : order) {
     sound = sound && structure >= 0 && structure < layout.structures() &&
             !seen[static_cast<std::size_t>(structure)];
@@ -161,24 +154,23 @@ std::vector<std::int32_t> DatabaseReader::order(const ModuleId& module) const {
 }
 
 std::vector<double> DatabaseReader::loss(const ModuleId& module) const {
-  return file_.read_values<double>(group_of(module) + "/loss", Hdf5Type::f64,
-                                   static_cast<std::uint64_t>(header_.removed(module).back()));
+  return values<double>(module, "loss", Hdf5Type::f64,
+                        static_cast<std::uint64_t>(header_.removed(module).back()));
 }
 
 std::vector<double> DatabaseReader::end_loss(const ModuleId& module) const {
   if (header_.sensitivity_fingerprint.empty()) return {};
-  return file_.read_values<double>(group_of(module) + "/end_loss", Hdf5Type::f64,
-                                   header_.removed(module).size());
+  return values<double>(module, "end_loss", Hdf5Type::f64, header_.removed(module).size());
 }
 
 std::vector<double> DatabaseReader::damping(const ModuleId& module) const {
-  return file_.read_values<double>(group_of(module) + "/damping", Hdf5Type::f64, layout::damping_values);
+  return values<double>(module, "damping", Hdf5Type::f64, layout::damping_values);
 }
 
 std::optional<ExpertUse> DatabaseReader::use(const ModuleId& module) const {
   if (module.expert == no_expert) return std::nullopt;
-  const auto values = file_.read_values<double>(group_of(module) + "/use", Hdf5Type::f64, layout::use_values);
-  return ExpertUse{values[0], values[1], values[2], values[3]};
+  const auto used = values<double>(module, "use", Hdf5Type::f64, layout::use_values);
+  return ExpertUse{used[0], used[1], used[2], used[3]};
 }
 
 std::vector<std::int64_t> DatabaseReader::kept(const ModuleId& module, std::int64_t level) const {
@@ -192,7 +184,7 @@ std::vector<std::byte> DatabaseReader::level_bytes(const ModuleId& module, std::
   if (verified) {
     read_level(module, level, bytes);
   } else {
-    file_.read(layout::level_path(module, level) + "/weight", layout::weight_type(header_.dtype), bytes);
+    read_rows(module, level, 0, bytes);
   }
   return bytes;
 }
@@ -204,10 +196,19 @@ std::size_t DatabaseReader::bytes_of(const ModuleId& module, std::int64_t level)
 
 void DatabaseReader::read_level(const ModuleId& module, std::int64_t level,
                                 std::span<std::byte> words) const {
-  const std::string at = layout::level_path(module, level);
-  file_.read(at + "/weight", layout::weight_type(header_.dtype), words);
-  if (stored_checksum(at) != Hash64().add(words).value())
+  read_rows(module, level, 0, words);
+  const std::uint64_t checksum =
+      values<std::uint64_t>(module, layout::level_name(level) + "/checksum", Hdf5Type::u64, 1).front();
+  if (checksum != Hash64().add(words).value())
     misfit(fmt::format("{} level {}", name_of(module), level), path_.string());
+}
+
+void DatabaseReader::read_rows(const ModuleId& module, std::int64_t level, std::int64_t first,
+                               std::span<std::byte> words) const {
+  const std::array<std::uint64_t, 2> shape = {static_cast<std::uint64_t>(header_.kept_columns(module, level)),
+                                              static_cast<std::uint64_t>(header_.config.hidden_size)};
+  file_.read_rows(layout::level_path(module, level) + "/weight", layout::weight_type(header_.dtype), shape,
+                  static_cast<std::uint64_t>(first), words);
 }
 
 std::span<const std::byte> DatabaseReader::read_level_rows(const ModuleId& module, std::int64_t level,
@@ -223,22 +224,15 @@ std::span<const std::byte> DatabaseReader::read_level_rows(const ModuleId& modul
     return std::span<const std::byte>(storage).subspan(begin, bytes);
   }
   storage.resize(bytes);
-  file_.read_rows(layout::level_path(module, level) + "/weight", layout::weight_type(header_.dtype),
-                  static_cast<std::uint64_t>(header_.config.hidden_size), static_cast<std::uint64_t>(first),
-                  storage);
+  read_rows(module, level, first, storage);
   return storage;
 }
 
-std::uint64_t DatabaseReader::stored_checksum(const std::string& at) const {
-  return file_.read_values<std::uint64_t>(at + "/checksum", Hdf5Type::u64, 1).at(0);
-}
-
 void DatabaseReader::verify(const ModuleId& module) const {
-  if (stored_checksum(group_of(module)) != layout::summary_checksum(order(module), loss(module),
-                                                                    damping(module), end_loss(module),
-                                                                    layout::values_of(use(module)))) {
+  const std::uint64_t checksum = values<std::uint64_t>(module, "checksum", Hdf5Type::u64, 1).front();
+  if (checksum != layout::summary_checksum(order(module), loss(module), damping(module), end_loss(module),
+                                           layout::values_of(use(module))))
     misfit(name_of(module), path_.string());
-  }
   for (std::int64_t level = header_.first_stored(); level < std::ssize(header_.removed(module)); ++level)
     level_bytes(module, level, true);
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <iterator>
+#include <map>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/hash.hpp>
@@ -11,6 +12,40 @@
 #include <galapagos/pruning/database.hpp>
 
 namespace galapagos {
+
+namespace {
+
+/// The groups and datasets of a module, which is not done. `own_levels`: those of its kind differ.
+void create_module(Hdf5File& file, const DatabaseHeader& header, const ModuleId& module, bool own_levels) {
+  const std::string at = group_of(module);
+  file.create_group(at);
+  const auto& removed = header.removed(module);
+  if (own_levels) {
+    file.create_dataset(at + "/removed", Hdf5Type::i64, {removed.size()});
+    file.write_values(at + "/removed", Hdf5Type::i64, removed);
+  }
+  const auto most = static_cast<std::uint64_t>(removed.back());
+  file.create_dataset(at + "/order", Hdf5Type::i32, {most});
+  file.create_dataset(at + "/loss", Hdf5Type::f64, {most});
+  if (!header.sensitivity_fingerprint.empty())
+    file.create_dataset(at + "/end_loss", Hdf5Type::f64, {removed.size()});
+  file.create_dataset(at + "/damping", Hdf5Type::f64, {layout::damping_values});
+  if (module.expert != no_expert) file.create_dataset(at + "/use", Hdf5Type::f64, {layout::use_values});
+  file.create_dataset(at + "/checksum", Hdf5Type::u64, {1});
+  file.create_dataset(at + "/state", Hdf5Type::u8, {1});
+  file.write_values<std::uint8_t>(at + "/state", Hdf5Type::u8, {0});
+  for (std::int64_t level = header.first_stored(); level < std::ssize(removed); ++level) {
+    const std::string place = layout::level_path(module, level);
+    const auto kept = static_cast<std::uint64_t>(header.kept_columns(module, level));
+    file.create_group(place);
+    file.create_dataset(place + "/weight", layout::weight_type(header.dtype),
+                        {kept, static_cast<std::uint64_t>(header.config.hidden_size)});
+    file.write_attribute(place + "/weight", "dtype", layout::weight_type_name(header.dtype));
+    file.create_dataset(place + "/checksum", Hdf5Type::u64, {1});
+  }
+}
+
+}  // namespace
 
 void create_database(const std::filesystem::path& path, const DatabaseHeader& header) {
   const std::uint64_t needed = header.file_bytes(), free = free_disk_bytes(path);
@@ -22,40 +57,16 @@ void create_database(const std::filesystem::path& path, const DatabaseHeader& he
   const std::filesystem::path unfinished = path.string() + ".new";
   Hdf5File file = Hdf5File::create(unfinished);
   file.create_group("/levels");
+  std::map<ModuleKind, bool> own_levels;
   for (const ModuleKind kind : {ModuleKind::attention, ModuleKind::ffn}) {
     const auto common = header.common_levels(kind);
+    own_levels[kind] = !common;
     if (!common) continue;
     file.create_dataset(layout::levels_path(kind), Hdf5Type::i64, {common->size()});
     file.write_values(layout::levels_path(kind), Hdf5Type::i64, *common);
   }
-  for (const ModuleId& module : header.modules()) {
-    const std::string at = group_of(module);
-    file.create_group(at);
-    const auto& removed = header.removed(module);
-    if (!header.common_levels(module.kind)) {
-      file.create_dataset(at + "/removed", Hdf5Type::i64, {removed.size()});
-      file.write_values(at + "/removed", Hdf5Type::i64, removed);
-    }
-    const auto most = static_cast<std::uint64_t>(removed.back());
-    file.create_dataset(at + "/order", Hdf5Type::i32, {most});
-    file.create_dataset(at + "/loss", Hdf5Type::f64, {most});
-    if (!header.sensitivity_fingerprint.empty())
-      file.create_dataset(at + "/end_loss", Hdf5Type::f64, {removed.size()});
-    file.create_dataset(at + "/damping", Hdf5Type::f64, {layout::damping_values});
-    if (module.expert != no_expert) file.create_dataset(at + "/use", Hdf5Type::f64, {layout::use_values});
-    file.create_dataset(at + "/checksum", Hdf5Type::u64, {1});
-    file.create_dataset(at + "/state", Hdf5Type::u8, {1});
-    file.write_values<std::uint8_t>(at + "/state", Hdf5Type::u8, {0});
-    for (std::int64_t level = header.first_stored(); level < std::ssize(removed); ++level) {
-      const std::string place = layout::level_path(module, level);
-      const auto kept = static_cast<std::uint64_t>(header.kept_columns(module, level));
-      file.create_group(place);
-      file.create_dataset(place + "/weight", layout::weight_type(header.dtype),
-                          {kept, static_cast<std::uint64_t>(header.config.hidden_size)});
-      file.write_attribute(place + "/weight", "dtype", layout::weight_type_name(header.dtype));
-      file.create_dataset(place + "/checksum", Hdf5Type::u64, {1});
-    }
-  }
+  for (const ModuleId& module : header.modules())
+    create_module(file, header, module, own_levels[module.kind]);
   file.write_attribute("/", "format_version",
                        !header.end_loss_from.empty() ? layout::newest_version
                        : header.first_stored() == 0  ? layout::stored_zero_version
@@ -150,9 +161,7 @@ void DatabaseWriter::finish_module(const ModuleId& module, const ObsSummary& sum
   write_values<std::uint64_t>(
       at + "/checksum", Hdf5Type::u64,
       {layout::summary_checksum(summary.order, summary.loss, damping, summary.end_loss, used)});
-  writer_.thread().sync();
-  write_values<std::uint8_t>(at + "/state", Hdf5Type::u8, {1});
-  writer_.thread().sync();
+  writer_.thread().mark({std::byte{1}}, file_.place_of(at + "/state", Hdf5Type::u8, 1));
 }
 
 void reopen_database(const std::filesystem::path& path, const std::filesystem::path& part,

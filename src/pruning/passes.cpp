@@ -25,13 +25,21 @@ std::uint64_t pruning_bytes(const HfConfig& config, const ModuleId& module, cons
   return std::max(pruning + root, weight + 5 * root);
 }
 
+namespace {
+
+/// Takes in a module of the stage's layers.
+void add(StageMemory& memory, const HfConfig& config, const ModuleId& module, const PassExtent& extent) {
+  memory.hessians += hessian_bytes(config, module);
+  memory.pruning = std::max(memory.pruning, pruning_bytes(config, module, extent));
+}
+
+}  // namespace
+
 StageMemory stage_memory(const HfConfig& config, const LayerSpan& span, const PassExtent& extent,
                          std::span<const ModuleId> modules) {
   StageMemory memory;
   for (const ModuleId& module : modules) {
-    if (module.layer < span.first || module.layer >= span.last) continue;
-    memory.hessians += hessian_bytes(config, module);
-    memory.pruning = std::max(memory.pruning, pruning_bytes(config, module, extent));
+    if (module.layer >= span.first && module.layer < span.last) add(memory, config, module, extent);
   }
   memory.weights = stage_weight_bytes(config, span, extent.precision);
   memory.activations = activation_bytes(config, extent.most_tokens, extent.activations());
@@ -44,18 +52,21 @@ std::vector<std::vector<ModuleId>> plan_passes(const HfConfig& config, const Pip
   std::vector<std::vector<ModuleId>> passes;
   for (const LayerSpan& span : grid.spans) {
     std::size_t pass = 0;
-    std::vector<ModuleId> together;
+    const StageMemory none = stage_memory(config, span, extent, {});
+    StageMemory memory = none;  // with the pass's modules
     const auto add_to_pass = [&](const ModuleId& module) {
       if (passes.size() <= pass) passes.resize(pass + 1);
       passes[pass].push_back(module);
     };
     for (const ModuleId& module : modules) {
       if (module.layer < span.first || module.layer >= span.last) continue;
-      together.push_back(module);
-      if (limit > 0 && stage_memory(config, span, extent, together).peak() > limit) {
-        if (together.size() > 1) ++pass;
-        together = {module};
-        if (const std::uint64_t least = stage_memory(config, span, extent, together).peak(); least > limit) {
+      const bool alone = memory.hessians == 0;
+      add(memory, config, module, extent);
+      if (limit > 0 && memory.peak() > limit) {
+        if (!alone) ++pass;
+        memory = none;
+        add(memory, config, module, extent);
+        if (const std::uint64_t least = memory.peak(); least > limit) {
           throw ResourceError(fmt::format("a rank with layers {} to {} needs at least {} and may use {}",
                                           span.first, span.last - 1, human_bytes(least), human_bytes(limit)),
                               "--memory-limit",

@@ -53,16 +53,18 @@ ModelWeights Replica::weights_of(const Assignment& assignment, bool unmasked) {
     const LayerWeights& dense = dense_[static_cast<std::size_t>(choices.id.layer)];
     LayerWeights& own = weights.layers[static_cast<std::size_t>(choices.id.layer)];
     const BuiltModule* built = modules[i].get();
-    const std::span<const std::int64_t> kept = choices.kept[static_cast<std::size_t>(assignment[i])];
+    const auto level = static_cast<std::size_t>(assignment[i]);
     if (choices.id.expert != no_expert) {
       if (choices.id.expert != 0) continue;
       own.ffn = copy(mixture_of(choices.id.layer, std::span(modules).subspan(i, dense.ffn.experts.size())));
     } else if (choices.id.kind == ModuleKind::attention) {
       own.attention = copy(built != nullptr && !unmasked ? built->attention : dense.attention);
-      if (built != nullptr && unmasked) mask(own.attention.o, own.attention.o_bias, built->attention.o, kept);
+      if (built != nullptr && unmasked)
+        mask(own.attention.o, own.attention.o_bias, built->attention.o, choices.kept[level]);
     } else {
       own.ffn = copy(built != nullptr && !unmasked ? built->ffn : dense.ffn);
-      if (built != nullptr && unmasked) mask(own.ffn.down, own.ffn.down_bias, built->ffn.down, kept);
+      if (built != nullptr && unmasked)
+        mask(own.ffn.down, own.ffn.down_bias, built->ffn.down, choices.kept[level]);
     }
   }
   weights.embedding = copy(embedding_);

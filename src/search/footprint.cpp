@@ -20,7 +20,7 @@ std::uint64_t replica_bytes(const SearchFootprint& footprint, std::uint64_t modu
 
 /// Parameters of zeros that a built module has beside those of its level.
 std::int64_t padding(const ModuleChoices& module, std::size_t level, const HfConfig& config) {
-  const auto kept = static_cast<std::int64_t>(module.kept[level].size());
+  const std::int64_t kept = module.kept.count(level);
   if (module.id.kind == ModuleKind::attention || kept == 0) return 0;
   const std::int64_t padded = padded_columns(kept, module_columns(config, module.id));
   if (module.id.expert != no_expert)
@@ -53,7 +53,7 @@ RelaxedModel::Sizes relaxed_sizes(const SearchSpace& whole, const SearchSpace& s
   for (const ModuleChoices& module : space.modules) {
     std::int64_t step = 0;
     for (std::size_t level = 0; level < module.parameters.size(); ++level) {
-      const std::int64_t output = std::ssize(module.kept[level]) * config.hidden_size;
+      const std::int64_t output = module.kept.count(level) * config.hidden_size;
       sizes.widest = std::max(sizes.widest, output);
       if (module.parameters[level] > 0)
         share = std::max(share, static_cast<double>(output) / static_cast<double>(module.parameters[level]));
@@ -85,7 +85,7 @@ SearchFootprint search_footprint(const SearchSpace& whole, const SpacePart& part
   for (const ModuleChoices& module : whole.modules) {  // a node has one copy of all
     for (std::size_t level = first; level < module.kept.size(); ++level) {
       footprint.stored +=
-          module.kept[level].size() * static_cast<std::uint64_t>(config.hidden_size) * size_of(extent.stored);
+          static_cast<std::uint64_t>(module.kept.count(level) * config.hidden_size) * size_of(extent.stored);
     }
   }
   footprint.cached = static_cast<std::uint64_t>(space.dense_parameters()) * word;

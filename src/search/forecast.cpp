@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <utility>
 
@@ -172,9 +173,14 @@ void choose_home(const SearchOptions& options, const SearchSizes& sizes, SearchF
 
 SearchSpace expected_space(const DatabaseHeader& header) {
   std::vector<std::int32_t> orders;
+  std::map<std::int64_t, std::vector<std::int32_t>> of_columns;  // thousands of experts are alike
   for (const ModuleId& module : header.modules()) {
-    const std::vector<std::int32_t> order =
-        expected_order(header.config.shape(module.layer), header.layout(module), module, header.config);
+    const StructureLayout layout = header.layout(module);
+    const bool attention = module.kind == ModuleKind::attention;
+    std::vector<std::int32_t> own;
+    std::vector<std::int32_t>& order = attention ? own : of_columns[layout.columns];
+    if (order.empty())
+      order = expected_order(header.config.shape(module.layer), layout, module, header.config);
     orders.insert(orders.end(), order.begin(), order.begin() + header.removed(module).back());
   }
   SearchSpace space = make_space(header, orders);

@@ -85,7 +85,7 @@ std::string name_of(const PartShape& shape) {
 
 PartShape part_shape(const SearchSpace& space, std::size_t module, std::size_t level) {
   const ModuleChoices& choices = space.modules[module];
-  const auto kept = static_cast<std::int64_t>(choices.kept[level].size());
+  const std::int64_t kept = choices.kept.count(level);
   if (choices.id.kind == ModuleKind::ffn) return {PartKind::ffn, 0, 0, kept};
   return {PartKind::attention, kept / space.head_dim, choices.kv_heads[level], 0};
 }

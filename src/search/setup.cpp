@@ -25,7 +25,8 @@ std::string count(std::int64_t number) {
 Json identity_of_files(const SearchSetup& setup, const std::string& model_fingerprint) {
   Hash64 orders;
   for (const ModuleChoices& module : setup.space.every_module().modules) {
-    for (const auto& kept : module.kept) orders.add(std::as_bytes(std::span(kept)));
+    for (std::size_t level = 0; level < module.kept.size(); ++level)
+      orders.add(std::as_bytes(std::span<const std::int64_t>(module.kept[level])));
   }
   Json json;
   json["model"] = model_fingerprint;

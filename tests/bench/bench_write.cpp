@@ -81,8 +81,8 @@ int main(int argc, char** argv) {
           const std::string name = "/piece_" + std::to_string(rank * pieces + i);
           writer.write(data, file.place_of(name, Hdf5Type::f32, data.size()));
         }
-        writer.sync();
         writer.drain();
+        FileDescriptor(hdf5_path, O_RDWR).sync();
         file.close();
       }));
       if (world.is_root()) {

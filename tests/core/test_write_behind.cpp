@@ -33,7 +33,6 @@ TEST_CASE("pieces are written behind, in order, however little may wait", "[file
         const char value = static_cast<char>('a' + i % 26);
         writer.write(piece(size, value), at);
         std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(at), size, value);
-        if (i % 50 == 0) writer.sync();
       }
       writer.write(piece(1, 'z'), 4999);
       expected[4999] = 'z';
@@ -69,6 +68,28 @@ TEST_CASE("a loan is written with its hash, and may change once it is over", "[f
   }
 }
 
+TEST_CASE("marks are written after what they speak of, by the end", "[file]") {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path path = folder / "x";
+  constexpr std::size_t marks = 300;
+  for (const bool drained : {true, false}) {
+    {
+      WriteBehind writer(FileDescriptor(path, O_WRONLY | O_CREAT | O_TRUNC), 10);
+      for (std::size_t i = 0; i < marks; ++i) {
+        writer.write(piece(9, 'a'), marks + 9 * i);
+        writer.mark(piece(1, 'm'), i);
+      }
+      if (drained) {
+        writer.drain();
+        CHECK(read_file(path) == std::string(marks, 'm') + std::string(9 * marks, 'a'));
+        writer.mark(piece(1, 'n'), 0);  // one more comes after
+      }
+    }
+    CHECK(read_file(path) ==
+          (drained ? "n" : "m") + std::string(marks - 1, 'm') + std::string(9 * marks, 'a'));
+  }
+}
+
 TEST_CASE("after a failure nothing more is written, and every call says so", "[file]") {
   if (!std::filesystem::exists("/dev/full")) return;
   WriteBehind writer(FileDescriptor("/dev/full", O_WRONLY), 100);
@@ -83,7 +104,7 @@ TEST_CASE("after a failure nothing more is written, and every call says so", "[f
   writer.write(piece(10, 'a'), 0);
   CHECK(refuses([&] { writer.drain(); }));
   CHECK(refuses([&] { writer.write(piece(10, 'a'), 0); }));
-  CHECK(refuses([&] { writer.sync(); }));
+  CHECK(refuses([&] { writer.mark(piece(1, 'a'), 0); }));
   const std::vector<std::byte> lent = piece(10, 'b');
   CHECK(refuses([&] { writer.lend(lent, 0, 10); }));
   CHECK(refuses([&] { writer.drain(); }));

@@ -204,6 +204,24 @@ TEST_CASE("what config.json says wrongly of mixtures is named") {
   }
 }
 
+TEST_CASE("more heads or experts than any model has are refused before they are counted one by one") {
+  const auto sized = [](const char* family, std::int64_t layers, std::int64_t experts, std::int64_t heads) {
+    const Json many = with(with(minimal(family), "num_hidden_layers", layers), "num_experts", experts);
+    return with(with(many, "num_attention_heads", heads), "head_dim", 2);
+  };
+  for (const char* family : {"qwen3_moe", "mixtral"}) {
+    const std::string error = error_of(sized(family, 65536, 65536, 4));
+    CHECK(contains(error, "65536 layers with 65536 experts each"));
+    CHECK(contains(error, "1048576"));
+    CHECK(contains(error_of(sized(family, 1025, 1024, 4)), "1024 experts"));
+    CHECK(error_of(sized(family, 1024, 1024, 4)).empty());
+    CHECK(contains(error_of(sized(family, 65536, 2, 65536)), "65536 layers with 65536 heads each"));
+  }
+  // Layers that are none of the mixtures do not count.
+  CHECK(error_of(with(sized("qwen3_moe", 2048, 1024, 4), "decoder_sparse_step", 2)).empty());
+  CHECK(contains(error_of(sized("qwen3", 65536, 2, 65536)), "65536 heads"));
+}
+
 TEST_CASE("every key of a mixture may hold every kind of value") {
   const Json values[] = {nullptr, true, 0, -1, 1e300, UINT64_MAX, "", Json::object(), {1, {}}, {{{"a", 1}}}};
   for (const char* model : {"qwen3_moe_tiny", "mixtral_tiny", "qwen3_moe_pruned"}) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/assignment/kept_columns.hpp>
 #include <galapagos/comm/communicator.hpp>
 #include <galapagos/pruning/database.hpp>
 
@@ -18,7 +19,7 @@ using Assignment = std::vector<std::int16_t>;
 /// One module as the search sees it: what each of its levels leaves.
 struct ModuleChoices {
   ModuleId id;
-  std::vector<std::vector<std::int64_t>> kept;  ///< columns kept at levels 0, 1, ..., ascending
+  KeptColumns kept;                      ///< at levels 0, 1, ...
   std::vector<std::int64_t> parameters;  ///< of the whole attention or feed-forward part at each level, or of
                                          ///< an expert with its row of the router
   std::vector<double> end_loss = {};     ///< of each level, nats per token; empty where the database has none

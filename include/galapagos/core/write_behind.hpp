@@ -1,10 +1,12 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -37,9 +39,10 @@ class WriteBehind {
             std::optional<std::uint64_t> hash_offset = {});
   /// Returns when the bytes of a loan are no longer needed.
   void wait_for(Loan loan);
-  /// What was asked for before this reaches the disk before what is asked for after.
-  void sync();
-  /// Returns when all is done.
+  /// Returns at once. A few bytes that say that all that was asked for before is on the disk: written once it
+  /// is, which is seen to once a second at most, as it takes long, or when nothing more is to come.
+  void mark(std::vector<std::byte> bytes, std::uint64_t offset);
+  /// Returns when all is done, marks too.
   void drain();
 
  private:
@@ -48,22 +51,28 @@ class WriteBehind {
     std::span<const std::byte> bytes;  // of `owned`, or lent
     std::uint64_t offset = 0;
     std::optional<std::uint64_t> hash_offset;
-    bool sync = false;
+    bool mark = false;
   };
 
   Loan add(Job job);
   void carry_out(const Job& job);
+  void write_marks();
+  void attempt(std::unique_lock<std::mutex>& lock, const std::function<void()>& work);
+  void wait_for_work(std::unique_lock<std::mutex>& lock);
+  bool marks_due() const;
   void run();
 
   FileDescriptor file_;
   std::size_t most_;
   std::mutex mutex_;
   std::condition_variable added_, done_;
-  std::deque<Job> jobs_;     // the first is being done
+  std::deque<Job> jobs_;    // the first is being done
+  std::vector<Job> marks_;  // what they speak of is written, but may not be on the disk
+  std::chrono::steady_clock::time_point next_sync_{};
   std::size_t waiting_ = 0;  // bytes that they own
   Loan asked_ = 0, finished_ = 0;
   std::exception_ptr failure_;
-  bool ending_ = false;
+  bool ending_ = false, draining_ = false;
   std::thread thread_;
 };
 

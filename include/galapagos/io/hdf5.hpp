@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -66,6 +67,7 @@ class Hdf5File {
   /// Collective: all ranks open the file through MPI-IO to write raw data.
   static Hdf5File open_parallel(const std::filesystem::path& path, const Communicator& comm);
 
+  /// With all groups above it that are not there yet.
   void create_group(const std::string& name);
   /// Contiguous, its space allocated at once, not filled.
   void create_dataset(const std::string& name, Hdf5Type type, const std::vector<std::uint64_t>& shape);
@@ -79,9 +81,9 @@ class Hdf5File {
                   std::span<const std::byte> bytes);
   void read_part(const std::string& name, Hdf5Type type, std::uint64_t first,
                  std::span<std::byte> bytes) const;
-  /// Whole rows from `first` on of a two-dimensional dataset that is `columns` wide.
-  void read_rows(const std::string& name, Hdf5Type type, std::uint64_t columns, std::uint64_t first,
-                 std::span<std::byte> bytes) const;
+  /// Whole rows from `first` on of a two-dimensional dataset; InputError where its type or shape is another.
+  void read_rows(const std::string& name, Hdf5Type type, const std::array<std::uint64_t, 2>& shape,
+                 std::uint64_t first, std::span<std::byte> bytes) const;
   /// Where in the file a dataset's bytes lie; InputError where its type or its size is another, or it has no
   /// place.
   std::uint64_t place_of(const std::string& name, Hdf5Type type, std::uint64_t bytes) const;
@@ -106,17 +108,25 @@ class Hdf5File {
   /// A one-dimensional dataset, of at most `most` elements.
   template <typename T>
   std::vector<T> read_values(const std::string& name, Hdf5Type type, std::uint64_t most) const {
-    std::vector<T> values(checked_size(name, type, most));
-    read(name, type, std::as_writable_bytes(std::span(values)));
+    const Opened opened = open_values(name, type, most);
+    std::vector<T> values(opened.info.elements);
+    read_whole(opened, std::as_writable_bytes(std::span(values)), name);
     return values;
   }
 
  private:
   Hdf5File(Hdf5Handle file, std::filesystem::path path) : file_(std::move(file)), path_(std::move(path)) {}
 
-  std::uint64_t checked_size(const std::string& name, Hdf5Type type, std::uint64_t most) const;
-  Hdf5Handle open_dataset(const std::string& name) const;
-  void check_part(const std::string& name, Hdf5Type type, std::uint64_t first, std::uint64_t bytes) const;
+  /// A dataset and what it is: opening one costs more than reading a few values of it.
+  struct Opened {
+    Hdf5Handle dataset;
+    Hdf5DatasetInfo info;
+  };
+
+  Opened open_dataset(const std::string& name) const;
+  Opened open_values(const std::string& name, Hdf5Type type, std::uint64_t most) const;
+  Opened open_part(const std::string& name, Hdf5Type type, std::uint64_t first, std::uint64_t bytes) const;
+  void read_whole(const Opened& opened, std::span<std::byte> bytes, const std::string& name) const;
   void set_attribute(const std::string& object, const std::string& name, hid_t type, const void* value);
   void get_attribute(const std::string& object, const std::string& name, hid_t type, void* value) const;
   [[noreturn]] void read_failed(const std::string& what, const std::string& object) const;

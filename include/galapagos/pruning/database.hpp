@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -87,7 +88,8 @@ class DatabaseWriter {
   /// is copied before this returns, into one of two buffers, which may take until an earlier level is
   /// written.
   void write_level(const ModuleId& module, std::int64_t level, const Tensor& weight);
-  /// The order and losses; then, once all is on disk, the mark that the module is done.
+  /// The order and losses; then, once all is on disk, within a second or so, the mark that the module is
+  /// done.
   void finish_module(const ModuleId& module, const ObsSummary& summary,
                      const std::optional<ExpertUse>& use = {});
   /// Returns when all is on disk.
@@ -119,14 +121,14 @@ struct ChecksumError : InputError {
 };
 
 /// A database, complete or not, opened to read on this rank alone. InputError wherever the file is not as it
-/// should be.
+/// should be, of what belongs to a module when it is read.
 class DatabaseReader {
  public:
   explicit DatabaseReader(const std::filesystem::path& path);
 
   const DatabaseHeader& header() const { return header_; }
   bool complete() const { return complete_; }
-  bool done(const ModuleId& module) const;
+  bool done(const ModuleId& module) const { return done_.contains(module); }
   std::vector<std::int32_t> order(const ModuleId& module) const;
   std::vector<double> loss(const ModuleId& module) const;
   /// What levels 0, 1, ... cost in end loss, nats per token; empty where no sensitivity weighed the order.
@@ -153,12 +155,18 @@ class DatabaseReader {
 
  private:
   std::size_t bytes_of(const ModuleId& module, std::int64_t level) const;
-  std::uint64_t stored_checksum(const std::string& at) const;
+  /// `count` values that belong to a module.
+  template <typename T>
+  std::vector<T> values(const ModuleId& module, const std::string& name, Hdf5Type type,
+                        std::uint64_t count) const;
+  void read_rows(const ModuleId& module, std::int64_t level, std::int64_t first,
+                 std::span<std::byte> words) const;
 
   std::filesystem::path path_;
   Hdf5File file_;
   DatabaseHeader header_;
   bool complete_ = false;
+  std::set<ModuleId> done_;  // when it was opened
 };
 
 }  // namespace galapagos

@@ -7,6 +7,7 @@
 #include "rope_reader.hpp"
 #include "text_config.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
 
@@ -26,6 +27,9 @@ constexpr std::uint64_t max_config_bytes = 4 << 20;
 constexpr std::int64_t max_positions = INT32_MAX;
 constexpr std::int64_t max_width = 1 << 24;
 constexpr std::int64_t max_heads = 1 << 16;
+/// Heads, and experts, of all layers together: dozens of times what the largest models have, and what can
+/// be listed one by one in some hundred megabytes.
+constexpr std::int64_t max_in_layers = 1 << 20;
 
 /// The reading of one config.json.
 class ConfigReader {
@@ -55,6 +59,7 @@ class ConfigReader {
   void check_activation(const Family& family) const;
   void read_scores(const Family& family, HfConfig& config) const;
   void read_sizes(const Family& family, HfConfig& config) const;
+  void check_total(std::int64_t layers, std::int64_t each, const std::string& of_what) const;
   void read_layers(const Family& family, HfConfig& config) const;
   ModelFeatures features(const Family& family) const;
   std::optional<std::int64_t> token_id(const std::string& key, std::optional<std::int64_t> otherwise,
@@ -156,13 +161,23 @@ void ConfigReader::read_sizes(const Family& family, HfConfig& config) const {
   if (config.head_dim % 2 != 0) inconsistent(fmt::format("head_dim {} is odd", config.head_dim));
 }
 
+/// Before anything of that size is made.
+void ConfigReader::check_total(std::int64_t layers, std::int64_t each, const std::string& of_what) const {
+  if (layers * each <= max_in_layers) return;
+  inconsistent(fmt::format("{} layers with {} {} each, of which this program takes {} in all layers together",
+                           layers, each, of_what, max_in_layers));
+}
+
 /// The shapes of a pruned model's layers, or the same shape for all.
 void ConfigReader::read_layers(const Family& family, HfConfig& config) const {
   if (json_string(json_, "model_type", where_) == pruned_model_type) {
     config.layer_shapes = read_pruned_layers(json_, config, where_);
     return;
   }
-  for (const bool mixture : mixture_layers(json_, family, config.layers, where_)) {
+  check_total(config.layers, config.heads, "heads");
+  const std::vector<bool> mixtures = mixture_layers(json_, family, config.layers, where_);
+  if (config.mixture) check_total(std::ranges::count(mixtures, true), config.mixture->experts, "experts");
+  for (const bool mixture : mixtures) {
     config.layer_shapes.push_back(
         mixture ? even_mixture_shape(config.heads, config.kv_heads, config.mixture->experts,
                                      config.mixture->expert_size)
