@@ -109,7 +109,7 @@ void grouped_linear(const Context& context, const Factor& x, std::span<const std
                            type))
           continue;
       }
-      linear(context, part.of_inputs(x.values()), weight, nullptr, y, accumulate);
+      cuda::linear(context, part.of_inputs(x.values()), weight, nullptr, y, accumulate);
     }
   }
   together.run();
@@ -129,7 +129,7 @@ void grouped_input_gradient(const Context& context, const Factor& d_y, std::span
                          type))
         continue;
     }
-    linear_input_gradient(context, part.of_outputs(d_y.values()), weight, to, accumulate);
+    cuda::linear_input_gradient(context, part.of_outputs(d_y.values()), weight, to, accumulate);
   }
   together.run();
 }
