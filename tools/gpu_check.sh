@@ -5,7 +5,7 @@
 #   tools/gpu_check.sh [BUILD = build/cuda] [--parts "LIST"] [--keep DIR] [--archive FILE] [--dry-run]
 # BUILD: a build folder, an installed tree, or a packed one or a tarball of such (programs in BUILD/bin, started through BUILD/run
 # where there is one); it says which programs are missing. Parts: libraries operations pipeline training recovery head64 large bench torch
-# sanitizer, or single benchmarks (bench_gpu bench_attention bench_database bench_switch bench_training); without --parts all of
+# sanitizer, or single benchmarks (bench_gpu bench_attention bench_database bench_switch bench_mixture bench_training); without --parts all of
 # them. --keep keeps logs and files in DIR; --archive packs the logs into one .tar.gz; --dry-run prints each command instead of
 # running it, and looks for libraries. Fails where anything fails.
 # Two more parts run only where they are named: whole7b and whole14b, all commands on a model of Llama-2-7B's or Qwen2.5-14B's
@@ -14,7 +14,7 @@
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 all_parts="libraries operations pipeline training recovery head64 large bench torch sanitizer"
-benches="bench_gpu bench_attention bench_database bench_switch bench_training"
+benches="bench_gpu bench_attention bench_database bench_switch bench_mixture bench_training"
 build=$root/build/cuda parts=$all_parts keep='' archive='' dry=no
 while [[ $# -gt 0 ]]; do
   case $1 in
@@ -134,7 +134,7 @@ check_libraries() {
   gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -1)
   row "GPU" "$([[ -n $gpu ]] && echo ok || echo none)" 0 "${gpu:-nvidia-smi shows none}"
   for program in galapagos test_ops test_tensor test_model_mpi test_database test_pruning test_training bench_gpu bench_attention \
-    bench_database_gpu bench_switch bench_training_gpu; do
+    bench_database_gpu bench_switch bench_mixture bench_training_gpu; do
     [[ -n $(find_program $program) ]] || { row "$program" missing 0 "the build has none"; continue; }
     missing=$(if [[ -x $build/run ]]; then "$build/run" ldd "$(find_program $program)"; else ldd "$(find_program $program)"; fi |
       awk '/not found/ {print $1}' | paste -sd' ')
@@ -389,6 +389,7 @@ check_bench_gpu() { show "benchmark, operations" 100 bench_gpu.log bench_gpu 4; 
 check_bench_attention() { show "benchmark, attention" 60 bench_attention.log bench_attention; }
 check_bench_database() { show "benchmark, database" 60 bench_database_gpu.log bench_database_gpu; }
 check_bench_switch() { show "benchmark, candidates" 60 bench_switch.log bench_switch; }
+check_bench_mixture() { show "benchmark, mixtures" 60 bench_mixture.log bench_mixture; }
 check_bench_training() { show "benchmark, training" 90 bench_training_gpu.log bench_training_gpu; }
 check_bench() {
   local part
@@ -418,6 +419,7 @@ check_sanitizer() {
     "racecheck, columns|test_ops|single columns*,a follower*"
     "racecheck, structures|test_ops|structures*,what is not*"
     "racecheck, inverse|test_ops|every way*,the inverse of*"
+    "racecheck, mixtures|test_ops|[mixture]"
     "racecheck, losses|test_ops|gradients of the losses*,divergences*,losses*,negative*,ids are*"
     "racecheck, norms and sums|test_ops|*norm*,squares*,rows are*,the gated*,weighed*,sums of squares*,the rotation*"
     "memcheck, operations|test_ops|"

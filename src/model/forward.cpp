@@ -14,7 +14,7 @@ LayerWidths widest(const HfConfig& config) {
   std::int64_t columns = config.intermediate_size;
   if (config.mixture)
     columns = std::max(columns, config.mixture->experts_per_token * config.mixture->expert_size);
-  return {config.heads, config.kv_heads, columns};
+  return {config.heads, config.kv_heads, columns, config.mixture ? config.mixture->experts : 0};
 }
 
 }  // namespace

@@ -39,20 +39,22 @@ void add_projection_gradient(const ops::Context& context, const ops::Factor& d_y
 
 }  // namespace
 
-LayerShape widest_shape(const HfConfig& config) {
-  LayerShape most;
+LayerWidths widest_layer(const HfConfig& config) {
+  LayerWidths most;
   for (const LayerShape& shape : config.layer_shapes) {
-    most.kv_heads = std::max(most.kv_heads, shape.kv_heads);
-    if (shape.heads() > most.heads()) most.kv_of_head = shape.kv_of_head;
-    most.columns = std::max(most.columns, ffn_width(config, shape));
+    const LayerWidths own = LayerWidths::of(config, shape);
+    most.heads = std::max(most.heads, own.heads);
+    most.kv_heads = std::max(most.kv_heads, own.kv_heads);
+    most.columns = std::max(most.columns, own.columns);
+    most.experts = std::max(most.experts, own.experts);
   }
   return most;
 }
 
-LayerTape::LayerTape(const ops::Context& context, const HfConfig& config, const LayerShape& shape,
+LayerTape::LayerTape(const ops::Context& context, const HfConfig& config, const LayerWidths& widths,
                      std::int64_t most_tokens)
-    : LayerBuffers(context, config, LayerWidths::of(config, shape), most_tokens, true),
-      log_sums(matrix(context, most_tokens, shape.heads(), DType::f32)),
+    : LayerBuffers(context, config, widths, most_tokens, true),
+      log_sums(matrix(context, most_tokens, widths.heads, DType::f32)),
       between(matrix(context, most_tokens, config.hidden_size, DType::f32)) {}
 
 LayerPass::LayerPass(const ops::Context& context, const HfConfig& config, std::int64_t most_tokens,
@@ -63,12 +65,12 @@ LayerPass::LayerPass(const ops::Context& context, const HfConfig& config, std::i
       steps_(context, config, most_tokens, shards),
       unused_({std::max(config.hidden_size, config.head_dim)}, DType::f32, context.device(),
               "gradients that nobody asks for") {
-  const LayerShape most = widest_shape(config);
+  const LayerWidths most = widest_layer(config);
   const auto of_width = [&](std::int64_t width) { return activation(context, most_tokens, width); };
   d_normed_ = matrix(context, most_tokens, config.hidden_size, DType::f32);  // what shards add up
   wide_ = of_width(most.columns);
-  d_mixed_ = of_width(most.heads() * config.head_dim);
-  d_q_ = of_width(most.heads() * config.head_dim);
+  d_mixed_ = of_width(most.heads * config.head_dim);
+  d_q_ = of_width(most.heads * config.head_dim);
   d_k_ = of_width(most.kv_heads * config.head_dim);
   d_v_ = of_width(most.kv_heads * config.head_dim);
   if (config.features.post_norms) d_output_ = matrix(context, most_tokens, config.hidden_size, DType::f32);

@@ -25,6 +25,9 @@ LayerBuffers::LayerBuffers(const ops::Context& context, const HfConfig& config, 
   v = activation(widths.kv_heads * config.head_dim);
   gate = activation(widths.columns);
   up = activation(widths.columns);
+  routing = widths.experts == 0 ? std::make_shared<Routing>()
+                                : std::make_shared<Routing>(context, most_tokens, widths.experts,
+                                                            config.mixture->experts_per_token);
   if (config.features.post_norms) {
     const auto output = [&] {
       return OwnedTensor({most_tokens, config.hidden_size}, DType::f32, context.device(), "activations");

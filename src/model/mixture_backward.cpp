@@ -1,14 +1,17 @@
 #include <galapagos/model/family_rules.hpp>
 #include <galapagos/model/mixture_steps.hpp>
 #include <galapagos/ops/backward.hpp>
+#include <galapagos/ops/grouped.hpp>
+#include <galapagos/ops/mixture.hpp>
 #include <galapagos/ops/rows.hpp>
 
 namespace galapagos {
 namespace {
 
-/// An expert's gradients, or none where nobody asks for them.
-ExpertTensors<Tensor> gradients_of(const LayerGradients& gradients, std::size_t expert) {
-  return expert < gradients.experts.size() ? gradients.experts[expert] : ExpertTensors<Tensor>();
+std::vector<Tensor> gradients_of(const LayerGradients& gradients, Tensor ExpertTensors<Tensor>::*tensor) {
+  std::vector<Tensor> all;
+  for (const ExpertTensors<Tensor>& expert : gradients.experts) all.push_back(expert.*tensor);
+  return all;
 }
 
 }  // namespace
@@ -16,7 +19,8 @@ ExpertTensors<Tensor> gradients_of(const LayerGradients& gradients, std::size_t 
 void MixtureSteps::backward(const Backward& state, const Tensor& d_output, const Tensor& active,
                             const Tensor& d_normed, const LayerGradients& gradients) {
   const auto& [weights, routing, gate, up] = state;
-  const std::int64_t count = routing.layout.count();
+  const std::vector<std::int64_t>& layout = routing.layout.rows;
+  const Tensor rows = rows_of(routing), d_weights = d_weights_->slice(0, routing.layout.count());
   {
     // Rows of the type that products are made of.
     OwnedTensor narrow;
@@ -24,33 +28,21 @@ void MixtureSteps::backward(const Backward& state, const Tensor& d_output, const
       narrow = OwnedTensor(d_output.shape, rows_->dtype, context_.device(), "activations of training");
       ops::convert(context_, d_output, narrow);
     }
-    ops::gather_rows(context_, narrow->empty() ? d_output : narrow.view(), routing.tokens, rows_of(0, count));
+    ops::gather_routed(context_, narrow->empty() ? d_output : narrow.view(), routing, rows);
   }
-  for_experts(weights, routing,
-              [&](std::size_t expert, std::int64_t first, std::int64_t rows, std::int64_t first_element) {
-                const ExpertWeights& own = *weights.experts[expert];
-                const Tensor of_expert = part_of(active, first_element, rows, own.columns);
-                const ops::Factor d_rows(rows_of(first, rows));
-                const Tensor d_down = gradients_of(gradients, expert).down;
-                if (!d_down.empty()) ops::linear_weight_gradient(context_, d_rows, of_expert, d_down);
-                ops::linear_input_gradient(context_, d_rows, own.down, of_expert);
-              });
-  std::vector<float> d_weights(static_cast<std::size_t>(count));
-  ops::routed_swiglu_backward(context_, active, gate, up, routing.weights, routing.layout, d_weights,
-                              gate_kind(config_));
-  for_experts(weights, routing,
-              [&](std::size_t expert, std::int64_t first, std::int64_t rows, std::int64_t first_element) {
-                const ExpertWeights& own = *weights.experts[expert];
-                ops::linear_input_gradient(context_, part_of(gate, first_element, rows, own.columns),
-                                           own.gate, rows_of(first, rows));
-                ops::linear_input_gradient(context_, part_of(up, first_element, rows, own.columns), own.up,
-                                           rows_of(first, rows), true);
-              });
-  ops::sum_rows(context_, rows_of(0, count), routing.places, d_normed);
-  const std::vector<float> by_logits = route_backward(routing, *config_.mixture, d_weights);
+  {
+    const ops::Factor d_rows(rows);
+    if (!gradients.experts.empty())
+      ops::grouped_weight_gradient(context_, d_rows, active, layout,
+                                   gradients_of(gradients, &ExpertTensors<Tensor>::down));
+    ops::grouped_input_gradient(context_, d_rows, layout, weights_of(weights, &ExpertWeights::down), active);
+  }
+  ops::routed_swiglu_backward(context_, active, gate, up, routing, d_weights, gate_kind(config_));
+  ops::grouped_input_gradient(context_, gate, layout, weights_of(weights, &ExpertWeights::gate), rows);
+  ops::grouped_input_gradient(context_, up, layout, weights_of(weights, &ExpertWeights::up), rows, true);
+  ops::sum_rows(context_, rows, routing, d_normed);
   const Tensor d_logits = logits_->view({d_normed.rows(), std::ssize(weights.experts)});
-  copy_bytes(d_logits.data, d_logits.device, reinterpret_cast<const std::byte*>(by_logits.data()),
-             Device::cpu, d_logits.bytes());
+  ops::route_backward(context_, routing, routing_rule(*config_.mixture), d_weights, d_logits);
   ops::linear_input_gradient(context_, d_logits, weights.router, d_normed, true);
 }
 
@@ -60,17 +52,13 @@ void MixtureSteps::add_weight_gradients(const Backward& state, const Tensor& nor
   if (gradients.ffn.router.empty()) return;
   const Tensor d_logits = logits_->view({normed.rows(), std::ssize(weights.experts)});
   ops::linear_weight_gradient(context_, d_logits, normed, gradients.ffn.router);
-  ops::gather_rows(context_, normed, routing.tokens, rows_of(0, routing.layout.count()));
-  for_experts(weights, routing,
-              [&](std::size_t expert, std::int64_t first, std::int64_t rows, std::int64_t first_element) {
-                const ExpertWeights& own = *weights.experts[expert];
-                const ExpertTensors<Tensor> of_expert = gradients_of(gradients, expert);
-                const ops::Factor x(rows_of(first, rows));
-                ops::linear_weight_gradient(context_, part_of(gate, first_element, rows, own.columns), x,
-                                            of_expert.gate);
-                ops::linear_weight_gradient(context_, part_of(up, first_element, rows, own.columns), x,
-                                            of_expert.up);
-              });
+  const Tensor rows = rows_of(routing);
+  ops::gather_routed(context_, normed, routing, rows);
+  const ops::Factor x(rows);
+  ops::grouped_weight_gradient(context_, gate, x, routing.layout.rows,
+                               gradients_of(gradients, &ExpertTensors<Tensor>::gate));
+  ops::grouped_weight_gradient(context_, up, x, routing.layout.rows,
+                               gradients_of(gradients, &ExpertTensors<Tensor>::up));
 }
 
 }  // namespace galapagos

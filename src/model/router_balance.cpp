@@ -4,15 +4,16 @@ namespace galapagos {
 
 void RouterBalance::add(const Routing& routing) {
   const auto experts = static_cast<std::size_t>(routing.layout.experts());
-  const std::size_t rows = routing.probabilities.size() / experts;
   Group& group = groups_[routing.layout.experts()];
   group.chosen.resize(experts, 0);
   group.probabilities.resize(experts, 0);
-  group.rows += static_cast<double>(rows);
-  rows_ += static_cast<double>(rows);
-  for (const std::int32_t expert : routing.chosen) group.chosen[static_cast<std::size_t>(expert)] += 1;
-  for (std::size_t i = 0; i < routing.probabilities.size(); ++i)
-    group.probabilities[i % experts] += static_cast<double>(routing.probabilities[i]);
+  group.rows += static_cast<double>(routing.token_count);
+  rows_ += static_cast<double>(routing.token_count);
+  const OnHost<std::int32_t> chosen(routing.chosen, routing.choices());
+  for (const std::int32_t expert : chosen.values()) group.chosen[static_cast<std::size_t>(expert)] += 1;
+  const OnHost<float> probabilities(routing.probabilities, routing.probability_count());
+  for (std::size_t i = 0; i < probabilities.values().size(); ++i)
+    group.probabilities[i % experts] += static_cast<double>(probabilities[i]);
 }
 
 double RouterBalance::loss() const {

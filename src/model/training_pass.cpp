@@ -50,7 +50,7 @@ TrainingPass::TrainingPass(const ops::Context& context, const HfConfig& config, 
     before_.push_back(states());
     if (!recompute) tapes_.emplace_back(context, config, shape, most_tokens);
   }
-  if (recompute) tapes_.emplace_back(context, config, widest_shape(config), most_tokens);
+  if (recompute) tapes_.emplace_back(context, config, widest_layer(config), most_tokens);
   hidden_ = states();
   d_hidden_ = states();
   if (!both_of_logits(loss)) return;

@@ -4,12 +4,14 @@
 #include <galapagos/ops/backward.hpp>
 #include <galapagos/ops/cached_attention.hpp>
 #include <galapagos/ops/divergence.hpp>
+#include <galapagos/ops/grouped.hpp>
 #include <galapagos/ops/head_norm.hpp>
 #include <galapagos/ops/hidden_loss.hpp>
 #include <galapagos/ops/least_squares.hpp>
 #include <galapagos/ops/linear.hpp>
 #include <galapagos/ops/mixture.hpp>
 #include <galapagos/ops/obs.hpp>
+#include <galapagos/ops/routing.hpp>
 #include <galapagos/ops/rows.hpp>
 #include <galapagos/ops/soft_cap.hpp>
 #include <galapagos/ops/total_variation.hpp>
@@ -29,6 +31,12 @@
   decltype(ops::store_heads) store_heads;                                   \
   decltype(ops::cached_attention) cached_attention;                         \
   decltype(ops::swiglu) swiglu;                                             \
+  decltype(ops::grouped_linear) grouped_linear;                             \
+  decltype(ops::grouped_input_gradient) grouped_input_gradient;             \
+  decltype(ops::grouped_weight_gradient) grouped_weight_gradient;           \
+  decltype(ops::route) route;                                               \
+  decltype(ops::route_backward) route_backward;                             \
+  decltype(ops::gather_routed) gather_routed;                               \
   decltype(ops::routed_swiglu) routed_swiglu;                               \
   decltype(ops::routed_swiglu_backward) routed_swiglu_backward;             \
   decltype(ops::sum_rows) sum_rows;                                         \

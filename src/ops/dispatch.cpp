@@ -57,28 +57,48 @@ void swiglu(const Context& context, const Tensor& gate, const Tensor& up, const 
   GALAPAGOS_DISPATCH(swiglu, gate, up, out, kind);
 }
 
-std::vector<std::int64_t> ExpertRows::first_elements() const {
-  std::vector<std::int64_t> first = {0};
-  for (std::int64_t expert = 0; expert < experts(); ++expert)
-    first.push_back(first.back() + rows_of(expert) * columns[static_cast<std::size_t>(expert)]);
-  return first;
+void grouped_linear(const Context& context, const Factor& x, std::span<const std::int64_t> rows,
+                    std::span<const GroupedProduct> products, bool accumulate) {
+  GALAPAGOS_DISPATCH(grouped_linear, x, rows, products, accumulate);
 }
 
-void routed_swiglu(const Context& context, const Tensor& gate, const Tensor& up,
-                   std::span<const float> weights, const ExpertRows& layout, const Tensor& out,
-                   GateKind kind) {
-  GALAPAGOS_DISPATCH(routed_swiglu, gate, up, weights, layout, out, kind);
+void grouped_input_gradient(const Context& context, const Factor& d_y, std::span<const std::int64_t> rows,
+                            std::span<const Tensor> weights, const Tensor& d_x, bool accumulate) {
+  GALAPAGOS_DISPATCH(grouped_input_gradient, d_y, rows, weights, d_x, accumulate);
+}
+
+void grouped_weight_gradient(const Context& context, const Factor& d_y, const Factor& x,
+                             std::span<const std::int64_t> rows, std::span<const Tensor> d_weights) {
+  GALAPAGOS_DISPATCH(grouped_weight_gradient, d_y, x, rows, d_weights);
+}
+
+void route(const Context& context, const Tensor& logits, const RoutingRule& rule,
+           std::span<const std::int64_t> columns, Routing& routing) {
+  GALAPAGOS_DISPATCH(route, logits, rule, columns, routing);
+}
+
+void route_backward(const Context& context, const Routing& routing, const RoutingRule& rule,
+                    const Tensor& d_weights, const Tensor& d_logits) {
+  GALAPAGOS_DISPATCH(route_backward, routing, rule, d_weights, d_logits);
+}
+
+void gather_routed(const Context& context, const Tensor& table, const Routing& routing, const Tensor& out) {
+  GALAPAGOS_DISPATCH(gather_routed, table, routing, out);
+}
+
+void routed_swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Routing& routing,
+                   const Tensor& out, GateKind kind) {
+  GALAPAGOS_DISPATCH(routed_swiglu, gate, up, routing, out, kind);
 }
 
 void routed_swiglu_backward(const Context& context, const Tensor& d, const Tensor& gate, const Tensor& up,
-                            std::span<const float> weights, const ExpertRows& layout,
-                            std::span<float> d_weights, GateKind kind) {
-  GALAPAGOS_DISPATCH(routed_swiglu_backward, d, gate, up, weights, layout, d_weights, kind);
+                            const Routing& routing, const Tensor& d_weights, GateKind kind) {
+  GALAPAGOS_DISPATCH(routed_swiglu_backward, d, gate, up, routing, d_weights, kind);
 }
 
-void sum_rows(const Context& context, const Tensor& rows, std::span<const std::int64_t> places,
-              const Tensor& out, bool accumulate) {
-  GALAPAGOS_DISPATCH(sum_rows, rows, places, out, accumulate);
+void sum_rows(const Context& context, const Tensor& rows, const Routing& routing, const Tensor& out,
+              bool accumulate) {
+  GALAPAGOS_DISPATCH(sum_rows, rows, routing, out, accumulate);
 }
 
 void soft_cap(const Context& context, const Tensor& x, float cap) {

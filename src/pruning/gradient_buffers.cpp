@@ -31,7 +31,7 @@ GradientBuffers::GradientBuffers(const ops::Context& context, const HfConfig& co
     before.push_back(states());
     if (!how.recompute) tapes.emplace_back(context, config, config.shape(layer), how.most_tokens);
   }
-  if (how.recompute) tapes.emplace_back(context, config, widest_shape(config), how.most_tokens);
+  if (how.recompute) tapes.emplace_back(context, config, widest_layer(config), how.most_tokens);
   for (OwnedTensor& buffer : hidden) buffer = states();
   again = states();
   d_hidden = states();

@@ -35,6 +35,22 @@ void for_elements(const Work& work) {
   }
 }
 
+template <typename T>
+DeviceArray<T> array_on(Device device, const std::vector<T>& values) {
+  DeviceArray<T> array(std::ssize(values), device, "test");
+  copy_bytes(reinterpret_cast<std::byte*>(array.data()), device,
+             reinterpret_cast<const std::byte*>(values.data()), Device::cpu, values.size() * sizeof(T));
+  return array;
+}
+
+/// Rows of such weights, laid out as above.
+ops::Routing routing_of(Device device, const std::vector<float>& weights) {
+  ops::Routing routing;
+  routing.layout = layout;
+  routing.weights = array_on(device, weights);
+  return routing;
+}
+
 struct Example {
   explicit Example(ops::GateKind gate_kind) : kind(gate_kind) {
     std::mt19937 random(31);
@@ -65,13 +81,14 @@ struct Example {
 
 }  // namespace
 
-TEST_CASE("gates of experts are those of a feed-forward part times the weights of their rows", "[ops]") {
+TEST_CASE("gates of experts are those of a feed-forward part times the weights of their rows",
+          "[ops][mixture]") {
   const Device device = GENERATE_DEVICE();
   const ops::Context context(device);
   const Example example(GENERATE(ops::GateKind::silu, ops::GateKind::gelu_tanh));
   const OwnedTensor out = poisoned_on(device, example.gate->shape);
-  ops::routed_swiglu(context, on(device, example.gate), on(device, example.up), example.weights, layout, out,
-                     example.kind);
+  const ops::Routing routing = routing_of(device, example.weights);
+  ops::routed_swiglu(context, on(device, example.gate), on(device, example.up), routing, out, example.kind);
   const std::vector<float> found = read(out);
   for_elements([&](std::size_t row, std::size_t i) {
     const double wanted = static_cast<double>(example.weights[row]) *
@@ -80,18 +97,18 @@ TEST_CASE("gates of experts are those of a feed-forward part times the weights o
     CHECK(static_cast<double>(found[i]) == Approx(wanted).epsilon(1e-4).margin(1e-6));
   });
   const OwnedTensor in_place = on(device, example.gate);
-  ops::routed_swiglu(context, in_place, on(device, example.up), example.weights, layout, in_place,
-                     example.kind);
+  ops::routed_swiglu(context, in_place, on(device, example.up), routing, in_place, example.kind);
   CHECK(read(in_place) == found);
 }
 
-TEST_CASE("gradients of experts' gates equal central differences", "[ops]") {
+TEST_CASE("gradients of experts' gates equal central differences", "[ops][mixture]") {
   const Device device = GENERATE_DEVICE();
   const Example example(GENERATE(ops::GateKind::silu, ops::GateKind::gelu_tanh));
   const OwnedTensor gate = on(device, example.gate), up = on(device, example.up);
-  std::vector<float> d_weights(example.weights.size(), NAN);
-  ops::routed_swiglu_backward(ops::Context(device), on(device, example.d), gate, up, example.weights, layout,
-                              d_weights, example.kind);
+  const OwnedTensor by_weight = poisoned_on(device, {layout.count()});
+  ops::routed_swiglu_backward(ops::Context(device), on(device, example.d), gate, up,
+                              routing_of(device, example.weights), by_weight, example.kind);
+  const std::vector<float> d_weights = read(by_weight);
   const std::vector<float> d_gate = read(gate), d_up = read(up);
   constexpr double step = 1e-5;
   constexpr std::size_t none = 1 << 20;
@@ -113,16 +130,20 @@ TEST_CASE("gradients of experts' gates equal central differences", "[ops]") {
               .margin(1e-5));
 }
 
-TEST_CASE("rows are summed where they belong to a token, but for those that are elsewhere", "[ops]") {
+TEST_CASE("rows are summed where they belong to a token, but for those that are elsewhere",
+          "[ops][mixture]") {
   const Device device = GENERATE_DEVICE();
   const ops::Context context(device);
   std::mt19937 random(7);
   const std::int64_t columns = GENERATE(1, 33);
   const OwnedTensor rows = random_tensor({5, columns}, random), before = random_tensor({3, columns}, random);
   const std::vector<std::int64_t> places = {4, 0, -1, -1, 2, 4};
+  ops::Routing routing;
+  routing.experts_per_token = 2;
+  routing.places = array_on(device, places);
   const bool accumulate = GENERATE(false, true);
   const OwnedTensor out = accumulate ? on(device, before) : poisoned_on(device, before->shape);
-  ops::sum_rows(context, on(device, rows), places, out, accumulate);
+  ops::sum_rows(context, on(device, rows), routing, out, accumulate);
   const std::vector<float> found = read(out), values = read(rows), was = read(before);
   for (std::int64_t token = 0; token < 3; ++token) {
     for (std::int64_t c = 0; c < columns; ++c) {
@@ -133,5 +154,24 @@ TEST_CASE("rows are summed where they belong to a token, but for those that are 
       }
       CHECK(found[static_cast<std::size_t>(token * columns + c)] == wanted);
     }
+  }
+}
+
+TEST_CASE("every row of a routing is that of its token", "[ops][mixture]") {
+  const Device device = GENERATE_DEVICE();
+  std::mt19937 random(11);
+  const std::int64_t columns = GENERATE(1, 8, 33);
+  const OwnedTensor table = random_tensor({4, columns}, random);
+  const std::vector<std::int64_t> tokens = {0, 3, 3, 1, 0, 0, 2, 1, 1, 1, 2, 3, 0};
+  ops::Routing routing;
+  routing.layout = layout;
+  routing.tokens = array_on(device, tokens);
+  const OwnedTensor out = poisoned_on(device, {layout.count(), columns});
+  ops::gather_routed(ops::Context(device), on(device, table), routing, out);
+  const std::vector<float> found = read(out), values = read(table);
+  for (std::size_t row = 0; row < tokens.size(); ++row) {
+    for (std::int64_t c = 0; c < columns; ++c)
+      CHECK(found[row * static_cast<std::size_t>(columns) + static_cast<std::size_t>(c)] ==
+            values[static_cast<std::size_t>(tokens[row] * columns + c)]);
   }
 }

@@ -10,15 +10,18 @@
 namespace galapagos {
 
 /// As wide as the widest parts of any layer.
-LayerShape widest_shape(const HfConfig& config);
+LayerWidths widest_layer(const HfConfig& config);
 
 /// What the way back through a layer needs of the way there, for at most `most_tokens` tokens.
 struct LayerTape : LayerBuffers {
   OwnedTensor log_sums;
   OwnedTensor between;  ///< the two parts
 
-  LayerTape(const ops::Context& context, const HfConfig& config, const LayerShape& shape,
+  LayerTape(const ops::Context& context, const HfConfig& config, const LayerWidths& widths,
             std::int64_t most_tokens);
+  LayerTape(const ops::Context& context, const HfConfig& config, const LayerShape& shape,
+            std::int64_t most_tokens)
+      : LayerTape(context, config, LayerWidths::of(config, shape), most_tokens) {}
 };
 
 /// The gradients by what a layer's o_proj and down_proj put out, [t, hidden] fp32, shown as they pass; where

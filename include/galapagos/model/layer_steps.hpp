@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -17,10 +18,10 @@ namespace galapagos {
 
 /// How many there are of what a layer's activations are as wide as.
 struct LayerWidths {
-  std::int64_t heads = 0, kv_heads = 0, columns = 0;
+  std::int64_t heads = 0, kv_heads = 0, columns = 0, experts = 0;
 
   static LayerWidths of(const HfConfig& config, const LayerShape& shape) {
-    return {shape.heads(), shape.kv_heads, ffn_width(config, shape)};
+    return {shape.heads(), shape.kv_heads, ffn_width(config, shape), std::ssize(shape.experts)};
   }
 };
 
@@ -33,7 +34,7 @@ struct LayerBuffers {
   /// back needs them, and otherwise both in the first.
   OwnedTensor attention_output, ffn_output;
   /// In a mixture where its tokens went, by which gate and up are laid out.
-  std::shared_ptr<Routing> routing = std::make_shared<Routing>();
+  std::shared_ptr<Routing> routing;
 
   Tensor output_of_attention(std::int64_t tokens) const;
   Tensor output_of_ffn(std::int64_t tokens) const;

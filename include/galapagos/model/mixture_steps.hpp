@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include <galapagos/model/model_weights.hpp>
@@ -18,7 +19,7 @@ using ExpertTap =
     std::function<void(std::int64_t expert, std::span<const float> weights, const Tensor& values)>;
 
 /// The way through a mixture of experts and back, in steps, or on each of several shards through its part of
-/// it: tokens sorted by expert, products expert by expert.
+/// it: tokens sorted by expert, the products of all experts together.
 class MixtureSteps {
  public:
   /// The references must outlive this.
@@ -51,20 +52,19 @@ class MixtureSteps {
   void add_weight_gradients(const Backward& state, const Tensor& normed, const LayerGradients& gradients);
 
  private:
-  /// Calls work for each expert to which tokens go, with its rows and its first element in the layout.
-  void for_experts(const FfnWeights& weights, const Routing& routing,
-                   const std::function<void(std::size_t expert, std::int64_t first, std::int64_t count,
-                                            std::int64_t first_element)>& work) const;
-  Tensor rows_of(std::int64_t first, std::int64_t count) const;
-  /// An expert's part of activations that are laid out by experts.
-  static Tensor part_of(const Tensor& all, std::int64_t first_element, std::int64_t rows,
-                        std::int64_t columns);
+  /// Shows the tap each expert to which tokens go, `all` being as wide as the layout or, each row, `columns`.
+  void show(const ExpertTap& tap, const Routing& routing, const Tensor& all,
+            std::span<const std::int64_t> columns) const;
+  /// That tensor of every expert.
+  static std::vector<Tensor> weights_of(const FfnWeights& weights, OwnedTensor ExpertWeights::*tensor);
+  Tensor rows_of(const Routing& routing) const { return rows_->slice(0, routing.layout.count()); }
 
   const ops::Context& context_;
   const Shards& shards_;
   HfConfig config_;
-  OwnedTensor logits_;  // of the router, and their gradients
-  OwnedTensor rows_;    // what goes into experts or comes out of them
+  OwnedTensor logits_;     // of the router, and their gradients
+  OwnedTensor rows_;       // what goes into experts or comes out of them
+  OwnedTensor d_weights_;  // the gradient by the rows' weights
 };
 
 /// What a layer's gates are as wide as for a token: in a mixture as wide as its experts together.

@@ -1,5 +1,6 @@
 #include "../backends.hpp"
 #include "blas.hpp"
+#include "linear_tiles.hpp"
 #include "row_scale.hpp"
 #include "tuning.hpp"
 
@@ -27,6 +28,28 @@ void for_columns(std::int64_t columns, const Work& work) {
 
 }  // namespace
 
+void input_gradient_columns(const Tensor& d_y, const Tensor& weight, float beta, const Tensor& d_x,
+                            std::int64_t column, std::int64_t columns) {
+  const std::int64_t tokens = d_x.rows(), in = d_x.columns(), out = d_y.columns();
+  if (weight.dtype == DType::f32) {
+    return gemm(false, false, tokens, columns, out, 1.0f, d_y.floats(), out, weight.floats() + column, in,
+                beta, d_x.floats() + column, in);
+  }
+  // Strip by strip, or every thread would hold its columns of the whole output head at once.
+  std::vector<float> wide(static_cast<std::size_t>(std::min(gradient_strip, out) * columns));
+  for (std::int64_t first = 0; first < out; first += gradient_strip) {
+    const std::int64_t rows = std::min(gradient_strip, out - first);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      convert_to_float(
+          weight.dtype,
+          weight.data + static_cast<std::size_t>((first + row) * in + column) * size_of(weight.dtype),
+          {wide.data() + row * columns, static_cast<std::size_t>(columns)});
+    }
+    gemm(false, false, tokens, columns, rows, 1.0f, d_y.floats() + first, out, wide.data(), columns,
+         first == 0 ? beta : 1.0f, d_x.floats() + column, in);
+  }
+}
+
 void linear_input_gradient(const Context&, const Factor& d_y, const Tensor& weight, const Tensor& d_x,
                            bool accumulate) {
   const std::int64_t tokens = d_x.rows(), in = d_x.columns(), out = d_y->columns();
@@ -35,25 +58,8 @@ void linear_input_gradient(const Context&, const Factor& d_y, const Tensor& weig
     if (!accumulate) fill_zero(d_x);
     return;
   }
-  const float beta = accumulate ? 1.0f : 0.0f;
   for_tiles(1, in, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t columns) {
-    if (weight.dtype == DType::f32) {
-      return gemm(false, false, tokens, columns, out, 1.0f, d_y->floats(), out, weight.floats() + column, in,
-                  beta, d_x.floats() + column, in);
-    }
-    // Strip by strip, or every thread would hold its columns of the whole output head at once.
-    std::vector<float> wide(static_cast<std::size_t>(std::min(gradient_strip, out) * columns));
-    for (std::int64_t first = 0; first < out; first += gradient_strip) {
-      const std::int64_t rows = std::min(gradient_strip, out - first);
-      for (std::int64_t row = 0; row < rows; ++row) {
-        convert_to_float(
-            weight.dtype,
-            weight.data + static_cast<std::size_t>((first + row) * in + column) * size_of(weight.dtype),
-            {wide.data() + row * columns, static_cast<std::size_t>(columns)});
-      }
-      gemm(false, false, tokens, columns, rows, 1.0f, d_y->floats() + first, out, wide.data(), columns,
-           first == 0 ? beta : 1.0f, d_x.floats() + column, in);
-    }
+    input_gradient_columns(d_y.values(), weight, accumulate ? 1.0f : 0.0f, d_x, column, columns);
   });
 }
 

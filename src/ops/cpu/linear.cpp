@@ -1,5 +1,6 @@
 #include "../backends.hpp"
 #include "blas.hpp"
+#include "linear_tiles.hpp"
 
 #include <algorithm>
 #include <vector>
@@ -44,37 +45,52 @@ float multiply_row(const float* x, const float* row, std::int64_t in) {
   return sum;
 }
 
-/// y = x weight^T + beta y for a few tokens: a thread reads its rows of the weight once, four at a time,
-/// which stay in its cache where they have to be made wide.
-void multiply_few(const Tensor& x, const Tensor& weight, float beta, const Tensor& y) {
+/// The columns of y = x weight^T + beta y for a few tokens: a thread reads its rows of the weight once, four
+/// at a time, which stay in its cache where they have to be made wide.
+void multiply_few(const Tensor& x, const Tensor& weight, float beta, const Tensor& y, std::int64_t first,
+                  std::int64_t columns) {
   const std::int64_t tokens = y.rows(), out = y.columns(), in = x.columns();
-  for_tiles(1, out, [&](std::int64_t, std::int64_t, std::int64_t first, std::int64_t columns) {
-    std::vector<float> wide(weight.dtype == DType::f32 ? 0 : static_cast<std::size_t>(rows_at_once * in));
-    for (std::int64_t column = first; column < first + columns; column += rows_at_once) {
-      const std::int64_t some = std::min(rows_at_once, first + columns - column);
-      const float* rows = weight.floats() + column * in;
-      if (weight.dtype != DType::f32) {
-        convert_to_float(weight.dtype,
-                         weight.data + static_cast<std::size_t>(column * in) * size_of(weight.dtype),
-                         std::span(wide).first(static_cast<std::size_t>(some * in)));
-        rows = wide.data();
-      }
-      for (std::int64_t token = 0; token < tokens; ++token) {
-        const float* input = x.floats() + token * in;
-        float sums[rows_at_once];
-        if (some == rows_at_once) {
-          multiply_rows(input, rows, in, sums);
-        } else {
-          for (std::int64_t r = 0; r < some; ++r) sums[r] = multiply_row(input, rows + r * in, in);
-        }
-        float* to = y.floats() + token * out + column;
-        for (std::int64_t r = 0; r < some; ++r) to[r] = beta == 0 ? sums[r] : beta * to[r] + sums[r];
-      }
+  std::vector<float> wide(weight.dtype == DType::f32 ? 0 : static_cast<std::size_t>(rows_at_once * in));
+  for (std::int64_t column = first; column < first + columns; column += rows_at_once) {
+    const std::int64_t some = std::min(rows_at_once, first + columns - column);
+    const float* rows = weight.floats() + column * in;
+    if (weight.dtype != DType::f32) {
+      convert_to_float(weight.dtype,
+                       weight.data + static_cast<std::size_t>(column * in) * size_of(weight.dtype),
+                       std::span(wide).first(static_cast<std::size_t>(some * in)));
+      rows = wide.data();
     }
-  });
+    for (std::int64_t token = 0; token < tokens; ++token) {
+      const float* input = x.floats() + token * in;
+      float sums[rows_at_once];
+      if (some == rows_at_once) {
+        multiply_rows(input, rows, in, sums);
+      } else {
+        for (std::int64_t r = 0; r < some; ++r) sums[r] = multiply_row(input, rows + r * in, in);
+      }
+      float* to = y.floats() + token * out + column;
+      for (std::int64_t r = 0; r < some; ++r) to[r] = beta == 0 ? sums[r] : beta * to[r] + sums[r];
+    }
+  }
 }
 
 }  // namespace
+
+void linear_columns(const Tensor& x, const Tensor& weight, float beta, const Tensor& y, std::int64_t column,
+                    std::int64_t columns) {
+  const std::int64_t tokens = y.rows(), out = y.columns(), in = x.columns();
+  if (tokens <= few_tokens) return multiply_few(x, weight, beta, y, column, columns);
+  // Each tile of output columns widens its own rows of the weight once, for all tokens.
+  const float* rows = weight.floats() + column * in;
+  std::vector<float> wide;
+  if (weight.dtype != DType::f32) {
+    wide.resize(static_cast<std::size_t>(columns * in));
+    convert_to_float(weight.dtype,
+                     weight.data + static_cast<std::size_t>(column * in) * size_of(weight.dtype), wide);
+    rows = wide.data();
+  }
+  gemm(false, true, tokens, columns, in, 1.0f, x.floats(), in, rows, in, beta, y.floats() + column, out);
+}
 
 void linear(const Context&, const Factor& x, const Tensor& weight, const Tensor* bias, const Tensor& y,
             bool accumulate) {
@@ -87,18 +103,8 @@ void linear(const Context&, const Factor& x, const Tensor& weight, const Tensor*
     fill_zero(y);
   }
   if (tokens == 0 || out == 0 || in == 0) return;
-  if (tokens <= few_tokens) return multiply_few(x.values(), weight, beta, y);
-  // Each tile of output columns widens its own rows of the weight once, for all tokens.
   for_tiles(1, out, [&](std::int64_t, std::int64_t, std::int64_t column, std::int64_t columns) {
-    const float* rows = weight.floats() + column * in;
-    std::vector<float> wide;
-    if (weight.dtype != DType::f32) {
-      wide.resize(static_cast<std::size_t>(columns * in));
-      convert_to_float(weight.dtype,
-                       weight.data + static_cast<std::size_t>(column * in) * size_of(weight.dtype), wide);
-      rows = wide.data();
-    }
-    gemm(false, true, tokens, columns, in, 1.0f, x->floats(), in, rows, in, beta, y.floats() + column, out);
+    linear_columns(x.values(), weight, beta, y, column, columns);
   });
 }
 

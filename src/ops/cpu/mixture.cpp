@@ -54,37 +54,38 @@ void for_rows(const ExpertRows& layout, const Work& work) {
 
 }  // namespace
 
-void routed_swiglu(const Context&, const Tensor& gate, const Tensor& up, std::span<const float> weights,
-                   const ExpertRows& layout, const Tensor& out, GateKind kind) {
+void gather_routed(const Context& context, const Tensor& table, const Routing& routing, const Tensor& out) {
+  cpu::gather_rows(context, table, {routing.tokens.data(), static_cast<std::size_t>(routing.layout.count())},
+                   out);
+}
+
+void routed_swiglu(const Context&, const Tensor& gate, const Tensor& up, const Routing& routing,
+                   const Tensor& out, GateKind kind) {
   const auto run = kind == GateKind::silu ? gate_row<GateKind::silu> : gate_row<GateKind::gelu_tanh>;
-  for_rows(layout, [&](std::int64_t row, std::int64_t columns, std::int64_t at) {
-    run(gate.floats() + at, up.floats() + at, weights[static_cast<std::size_t>(row)], columns,
-        out.floats() + at);
+  for_rows(routing.layout, [&](std::int64_t row, std::int64_t columns, std::int64_t at) {
+    run(gate.floats() + at, up.floats() + at, routing.weights.data()[row], columns, out.floats() + at);
   });
 }
 
 void routed_swiglu_backward(const Context&, const Tensor& d, const Tensor& gate, const Tensor& up,
-                            std::span<const float> weights, const ExpertRows& layout,
-                            std::span<float> d_weights, GateKind kind) {
+                            const Routing& routing, const Tensor& d_weights, GateKind kind) {
   const auto run =
       kind == GateKind::silu ? gate_row_backward<GateKind::silu> : gate_row_backward<GateKind::gelu_tanh>;
-  for_rows(layout, [&](std::int64_t row, std::int64_t columns, std::int64_t at) {
-    const auto i = static_cast<std::size_t>(row);
-    d_weights[i] = run(d.floats() + at, gate.floats() + at, up.floats() + at, weights[i], columns);
+  for_rows(routing.layout, [&](std::int64_t row, std::int64_t columns, std::int64_t at) {
+    d_weights.floats()[row] =
+        run(d.floats() + at, gate.floats() + at, up.floats() + at, routing.weights.data()[row], columns);
   });
 }
 
-void sum_rows(const Context&, const Tensor& rows, std::span<const std::int64_t> places, const Tensor& out,
+void sum_rows(const Context&, const Tensor& rows, const Routing& routing, const Tensor& out,
               bool accumulate) {
-  const std::int64_t tokens = out.rows(), columns = out.columns();
-  if (tokens == 0) return;
-  const std::int64_t each = static_cast<std::int64_t>(places.size()) / tokens;
+  const std::int64_t tokens = out.rows(), columns = out.columns(), each = routing.experts_per_token;
 #pragma omp parallel for schedule(static)
   for (std::int64_t token = 0; token < tokens; ++token) {
     float* const to = out.floats() + token * columns;
     if (!accumulate) std::fill_n(to, columns, 0.0f);
     for (std::int64_t i = 0; i < each; ++i) {
-      const std::int64_t place = places[static_cast<std::size_t>(token * each + i)];
+      const std::int64_t place = routing.places.data()[token * each + i];
       if (place < 0) continue;
       const float* from = rows.floats() + place * columns;
 #pragma omp simd

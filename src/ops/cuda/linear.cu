@@ -35,12 +35,6 @@ void put(const Context& context, const Tensor& bias, const Tensor& y, bool accum
   });
 }
 
-/// What the operands of a product are rounded to. A result of 16 bits is worth no other operands; fp16 would
-/// not hold what bf16 does.
-DType type_of_product(const Context& context, const Tensor& weight, const Tensor& result) {
-  return weight.dtype == DType::f32 && result.dtype == DType::f32 ? context.products() : DType::bf16;
-}
-
 }  // namespace
 
 void linear(const Context& context, const Factor& x, const Tensor& weight, const Tensor* bias,
@@ -54,7 +48,7 @@ void linear(const Context& context, const Factor& x, const Tensor& weight, const
     fill_zero(y);
   }
   if (tokens == 0 || out == 0 || in == 0) return;
-  const DType type = type_of_product(context, weight, y);
+  const DType type = product_type(context, weight, y);
   const Operand a(context, x, type), b(context, weight, type);
   gemm(context.cuda(), false, true, tokens, out, in, 1.0f, a.data(), in, b.data(), in, type, beta, y.data,
        y.dtype, out);
@@ -74,7 +68,7 @@ void linear_input_gradient(const Context& context, const Factor& d_y, const Tens
     if (!accumulate) fill_zero(d_x);
     return;
   }
-  const DType type = type_of_product(context, weight, d_x);
+  const DType type = product_type(context, weight, d_x);
   const Operand a(context, d_y, type), b(context, weight, type);
   gemm(context.cuda(), false, false, tokens, in, out, 1.0f, a.data(), out, b.data(), in, type,
        accumulate ? 1.0f : 0.0f, d_x.data, d_x.dtype, in);

@@ -1,4 +1,5 @@
 #include "../backends.hpp"
+#include "gather.hpp"
 #include "gelu.cuh"
 #include "launch.cuh"
 #include "reduce.cuh"
@@ -106,48 +107,46 @@ class Uploaded {
 
 }  // namespace
 
-void routed_swiglu(const Context& context, const Tensor& gate, const Tensor& up,
-                   std::span<const float> weights, const ExpertRows& layout, const Tensor& out,
-                   GateKind kind) {
-  if (layout.count() == 0) return;
+void gather_routed(const Context& context, const Tensor& table, const Routing& routing, const Tensor& out) {
+  gather(context.cuda(), table, routing.tokens.data(), routing.layout.count(), out);
+}
+
+void routed_swiglu(const Context& context, const Tensor& gate, const Tensor& up, const Routing& routing,
+                   const Tensor& out, GateKind kind) {
+  const std::int64_t rows = routing.layout.count();
+  if (rows == 0) return;
   Resources& gpu = context.cuda();
-  const Uploaded place(gpu, layout);
-  const Array<float> by_row = gpu.upload(weights);
+  const Uploaded place(gpu, routing.layout);
   with_stored(gate.dtype, [&]<typename T>(const T*) {
     launch(gpu, kind == GateKind::silu ? gate_rows<GateKind::silu, T> : gate_rows<GateKind::gelu_tanh, T>,
-           dim3(static_cast<unsigned>(layout.count())), block_threads, 0, data_as<T>(gate), data_as<T>(up),
-           by_row.data(), place.view(), data_as<T>(out));
+           dim3(static_cast<unsigned>(rows)), block_threads, 0, data_as<T>(gate), data_as<T>(up),
+           routing.weights.data(), place.view(), data_as<T>(out));
   });
 }
 
 void routed_swiglu_backward(const Context& context, const Tensor& d, const Tensor& gate, const Tensor& up,
-                            std::span<const float> weights, const ExpertRows& layout,
-                            std::span<float> d_weights, GateKind kind) {
-  if (layout.count() == 0) return;
+                            const Routing& routing, const Tensor& d_weights, GateKind kind) {
+  const std::int64_t rows = routing.layout.count();
+  if (rows == 0) return;
   Resources& gpu = context.cuda();
-  const Uploaded place(gpu, layout);
-  const Array<float> by_row = gpu.upload(weights), found(layout.count(), "gradients by a router's weights");
+  const Uploaded place(gpu, routing.layout);
   with_stored(gate.dtype, [&]<typename T>(const T*) {
     launch(gpu,
            kind == GateKind::silu ? gate_rows_gradient<GateKind::silu, T>
                                   : gate_rows_gradient<GateKind::gelu_tanh, T>,
-           dim3(static_cast<unsigned>(layout.count())), block_threads, 0, data_as<T>(d), data_as<T>(gate),
-           data_as<T>(up), by_row.data(), place.view(), found.data());
+           dim3(static_cast<unsigned>(rows)), block_threads, 0, data_as<T>(d), data_as<T>(gate),
+           data_as<T>(up), routing.weights.data(), place.view(), d_weights.floats());
   });
-  gpu.download(found.data(), d_weights.first(static_cast<std::size_t>(layout.count())));
 }
 
-void sum_rows(const Context& context, const Tensor& rows, std::span<const std::int64_t> places,
-              const Tensor& out, bool accumulate) {
-  const std::int64_t tokens = out.rows();
+void sum_rows(const Context& context, const Tensor& rows, const Routing& routing, const Tensor& out,
+              bool accumulate) {
   if (out.empty()) return;
-  Resources& gpu = context.cuda();
-  const Array<std::int64_t> from = gpu.upload(places);
-  const int each = static_cast<int>(static_cast<std::int64_t>(places.size()) / tokens);
   with_stored(rows.dtype, [&]<typename From>(const From*) {
     with_stored(out.dtype, [&]<typename To>(const To*) {
-      launch(gpu, add_up_rows<From, To>, dim3(static_cast<unsigned>(tokens)), block_threads, 0,
-             data_as<From>(rows), from.data(), out.columns(), each, accumulate, data_as<To>(out));
+      launch(context.cuda(), add_up_rows<From, To>, dim3(static_cast<unsigned>(out.rows())), block_threads, 0,
+             data_as<From>(rows), routing.places.data(), out.columns(),
+             static_cast<int>(routing.experts_per_token), accumulate, data_as<To>(out));
     });
   });
 }

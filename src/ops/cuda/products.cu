@@ -21,6 +21,10 @@ cudaDataType_t data_type(DType type) {
 
 }  // namespace
 
+DType product_type(const Context& context, const Tensor& weight, const Tensor& result) {
+  return weight.dtype == DType::f32 && result.dtype == DType::f32 ? context.products() : DType::bf16;
+}
+
 Operand::Operand(const Context& context, const Tensor& tensor, DType type) : view_(tensor) {
   if (tensor.dtype == type) return;
   copy_ = OwnedTensor(tensor.shape, type, Device::cuda, "a matrix in another precision");

@@ -9,6 +9,10 @@
 // Matrix products of row-major matrices on a GPU, over cuBLAS.
 namespace galapagos::ops::cuda {
 
+/// What the operands of a product by a weight are rounded to. A result of 16 bits is worth no other operands;
+/// fp16 would not hold what bf16 does.
+DType product_type(const Context& context, const Tensor& weight, const Tensor& result);
+
 /// A matrix as the operand of a product: itself, or a copy in another type.
 class Operand {
  public:

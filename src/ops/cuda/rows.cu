@@ -1,4 +1,5 @@
 #include "../backends.hpp"
+#include "gather.hpp"
 #include "packs.cuh"
 #include "reduce.cuh"
 #include "tuning.hpp"
@@ -7,8 +8,8 @@ namespace galapagos::ops::cuda {
 namespace {
 
 template <typename Word>
-__global__ void gather(const Word* table, const std::int64_t* rows, std::int64_t width, std::int64_t count,
-                       Word* out) {
+__global__ void gather_words(const Word* table, const std::int64_t* rows, std::int64_t width,
+                             std::int64_t count, Word* out) {
   for (std::int64_t i = global_thread(); i < count; i += global_threads())
     out[i] = table[rows[i / width] * width + i % width];
 }
@@ -74,18 +75,24 @@ void with_word(std::size_t bytes, const void* first, const void* second, const W
 
 }  // namespace
 
-void gather_rows(const Context& context, const Tensor& table, std::span<const std::int64_t> rows,
-                 const Tensor& out) {
+void gather(Resources& gpu, const Tensor& table, const std::int64_t* rows, std::int64_t count,
+            const Tensor& out) {
   const std::size_t bytes = static_cast<std::size_t>(table.columns()) * size_of(table.dtype);
-  if (bytes == 0 || rows.empty()) return;
-  Resources& gpu = context.cuda();
-  const Array<std::int64_t> from = gpu.upload(rows);
+  if (bytes == 0 || count == 0) return;
   with_word(bytes, table.data, out.data, [&]<typename Word>(const Word*) {
     const auto width = static_cast<std::int64_t>(bytes / sizeof(Word));
-    const std::int64_t count = width * from.size();
-    launch(gpu, gather<Word>, blocks_for(count), block_threads, 0, reinterpret_cast<const Word*>(table.data),
-           from.data(), width, count, reinterpret_cast<Word*>(out.data));
+    launch(gpu, gather_words<Word>, blocks_for(width * count), block_threads, 0,
+           reinterpret_cast<const Word*>(table.data), rows, width, width * count,
+           reinterpret_cast<Word*>(out.data));
   });
+}
+
+void gather_rows(const Context& context, const Tensor& table, std::span<const std::int64_t> rows,
+                 const Tensor& out) {
+  if (table.columns() == 0 || rows.empty()) return;
+  Resources& gpu = context.cuda();
+  const Array<std::int64_t> from = gpu.upload(rows);
+  gather(gpu, table, from.data(), from.size(), out);
 }
 
 void convert(const Context& context, const Tensor& in, const Tensor& out) {

@@ -19,6 +19,8 @@ constexpr int sum_columns = 32, sum_threads = 1024;
 /// Partial sums of a norm, of an inner product and of a head norm's gradient: about what a GPU holds at a
 /// time, and the same on every GPU, so that sums are.
 constexpr int norm_blocks = 1024, inner_product_blocks = 512, head_norm_blocks = 1024;
+/// Choices of experts that a block counts, one after the other: those of 32 tokens that go to 8 each.
+constexpr std::int64_t routing_chunk = 256;
 /// Sides of a tile of shared memory whose rows become columns, as a warp has lanes.
 constexpr int transposed_side = 32;
 /// Warps of a tile of attention, each with 16 rows; rows of the tiles that pass by on the way back.
@@ -53,6 +55,7 @@ inline constexpr std::array tuning = {
     Tuning{"norm_blocks", norm_blocks},
     Tuning{"inner_product_blocks", inner_product_blocks},
     Tuning{"head_norm_blocks", head_norm_blocks},
+    Tuning{"routing_chunk", routing_chunk},
     Tuning{"transposed_side", transposed_side},
     Tuning{"tensor_warps", tensor_warps},
     Tuning{"attention_moving_rows", attention_moving_rows},
