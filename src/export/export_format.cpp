@@ -75,7 +75,7 @@ constexpr std::array formats = {
                  bytes_as_stored},
     ExportFormat{"family", "the family's own class, where layers are alike", true, true, true, alike_config,
                  as_it_is, nullptr, bytes_as_stored},
-    ExportFormat{"gguf", "for llama.cpp", true, false, false, pruned_config, make_gguf_exporter, gguf_shapes,
+    ExportFormat{"gguf", "for llama.cpp", true, false, true, pruned_config, make_gguf_exporter, gguf_shapes,
                  gguf_element_bytes},
     ExportFormat{"decilm", "for engines that know DeciLM", true, false, false, pruned_config, as_decilm,
                  decilm_shapes, bytes_as_stored},
@@ -107,7 +107,8 @@ std::vector<const ExportFormat*> export_formats_of(const std::vector<std::string
 
 void check_mixture(const HfConfig& config, const ExportFormat& format) {
   if (!format.mixtures)
-    refuse_mixture(config, std::string("the format ") + format.name, "--format", "give hf, family or dense");
+    refuse_mixture(config, std::string("the format ") + format.name, "--format",
+                   "give hf, family, gguf or dense");
 }
 
 std::string list_export_formats(bool with_about) {

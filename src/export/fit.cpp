@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <map>
 #include <numeric>
+#include <set>
+#include <string_view>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/model/layer_tensors.hpp>
@@ -44,16 +46,20 @@ bool unchanged(const Sources& sources, std::int64_t count) {
 
 /// Of each of a layer's axes that a fit changes.
 struct LayerSources {
-  Sources q, kv, columns;
+  Sources q, kv, columns, experts;
 
   LayerSources(const HfConfig& config, const LayerShape& layer, const LayerFit& fit)
       : q(in_blocks(fit.heads, config.head_dim)),
         kv(in_blocks(fit.kv_heads, config.head_dim)),
-        columns(counted(layer.columns, fit.columns)) {}
+        columns(counted(layer.columns, fit.columns)),
+        experts(counted(std::ssize(layer.experts), std::ssize(fit.experts))) {}
+  /// Those of an expert with so many columns, of which there are to be so many.
+  LayerSources(std::int64_t own, std::int64_t fitted) : columns(counted(own, fitted)) {}
 
   const Sources* of(Axis axis) const {
     if (axis == Axis::q) return &q;
     if (axis == Axis::kv) return &kv;
+    if (axis == Axis::experts) return &experts;
     return axis == Axis::ffn ? &columns : nullptr;
   }
 };
@@ -109,9 +115,7 @@ ExportedTensor with_columns(const ExportedTensor& source, const Sources& columns
 
 /// A tensor of a part that has nothing left, of zeros: with no output weights what its norm is makes no
 /// difference.
-ExportedTensor zeros(const HfConfig& config, const std::string& name, const TensorSpec& spec,
-                     const LayerFit& fit, const ExportedTensor& like) {
-  const Shape shape = Extents(config, fit.shape()).shape(spec);
+ExportedTensor zeros(const std::string& name, const Shape& shape, const ExportedTensor& like) {
   ExportedTensor tensor{
       name, like.dtype, {}, static_cast<std::uint64_t>(shape.elements()) * width_of(like), {}};
   for (int i = 0; i < shape.rank(); ++i) tensor.shape.push_back(shape[i]);
@@ -119,7 +123,92 @@ ExportedTensor zeros(const HfConfig& config, const std::string& name, const Tens
   return tensor;
 }
 
+/// The tensors of layers under their fits.
+class Fitter {
+ public:
+  explicit Fitter(const ExportedModel& model) : config_(model.config) {
+    for (const ExportedTensor& tensor : model.tensors) sources_[tensor.name] = &tensor;
+    like_ = sources_.at(layer_tensors::embedding.name);
+  }
+
+  void add_layer(std::int64_t layer, const LayerFit& fit) {
+    const LayerShape& shape = config_.shape(layer);
+    const LayerSources places(config_, shape, fit);
+    const LayerShape fitted = fit.shape();
+    const Extents extents(config_, fitted);
+    const auto add_part = [&](const auto& table, bool present, bool gone) {
+      for (const auto& tensor : table) {
+        const TensorSpec& spec = tensor.spec;
+        const std::string name = layer_tensor_name(layer, spec.name);
+        if (spec.present(config_, shape)) of_layers_.insert(name);
+        if (!present || !spec.present(config_, fitted)) continue;
+        // The only expert is chosen by every token, with the weight 1: it is a feed-forward part.
+        const bool of_expert = shape.mixture() && !fitted.mixture() && spec.along(Axis::ffn);
+        add(name,
+            of_expert ? layer_tensor_name(layer, 0, std::string_view(spec.name).substr(mlp.size())) : name,
+            spec, places, extents, gone);
+      }
+    };
+    add_part(layer_tensors::attention, fit.head_count() > 0, shape.heads() == 0);
+    add_part(layer_tensors::feed_forward, fit.columns > 0, shape.columns == 0);
+    add_experts(layer, shape, fit);
+  }
+
+  bool in_layer(const std::string& name) const { return of_layers_.contains(name); }
+  std::vector<ExportedTensor>& tensors() { return tensors_; }
+
+ private:
+  static constexpr std::string_view mlp = "mlp.";
+
+  void add_experts(std::int64_t layer, const LayerShape& shape, const LayerFit& fit) {
+    for (std::size_t e = 0; e < std::max(shape.experts.size(), fit.experts.size()); ++e) {
+      const bool gone = e >= shape.experts.size();
+      for (const auto& tensor : layer_tensors::expert) {
+        const std::string name = layer_tensor_name(layer, static_cast<std::int64_t>(e), tensor.spec.name);
+        of_layers_.insert(name);
+        if (e >= fit.experts.size()) continue;
+        add(name, name, tensor.spec, LayerSources(gone ? 0 : shape.experts[e], fit.experts[e]),
+            Extents::of_expert(config_, {0, fit.experts[e]}), gone);
+      }
+    }
+  }
+
+  /// Of a part that is gone zeros, where the model has no such tensor.
+  void add(const std::string& name, const std::string& source, const TensorSpec& spec,
+           const LayerSources& places, const Extents& extents, bool gone) {
+    const auto found = sources_.find(source);
+    if (found == sources_.end() && gone) {
+      tensors_.push_back(zeros(name, extents.shape(spec), *like_));
+      return;
+    }
+    if (found == sources_.end())
+      throw InputError("a tensor is missing", source, "copy or download the model again");
+    const ExportedTensor& old = *found->second;
+    const Sources *rows = places.of(spec.rows), *columns = places.of(spec.columns);
+    if (rows != nullptr && !unchanged(*rows, old.shape[0])) {
+      tensors_.push_back(with_rows(old, *rows));
+    } else if (columns != nullptr && !unchanged(*columns, old.shape[1])) {
+      tensors_.push_back(with_columns(old, *columns));
+    } else {
+      tensors_.push_back(old);
+    }
+    tensors_.back().name = name;
+  }
+
+  const HfConfig& config_;
+  std::map<std::string, const ExportedTensor*> sources_;
+  const ExportedTensor* like_ = nullptr;
+  std::set<std::string> of_layers_;
+  std::vector<ExportedTensor> tensors_;
+};
+
 }  // namespace
+
+LayerShape LayerFit::shape() const {
+  LayerShape shape = even_layer_shape(head_count(), kv_count(), columns);
+  shape.experts = experts;
+  return shape;
+}
 
 std::vector<LayerShape> shapes_of(std::span<const LayerFit> fits) {
   std::vector<LayerShape> shapes;
@@ -188,52 +277,21 @@ std::vector<LayerFit> unpruned_shapes(const HfConfig& config) {
 }
 
 std::vector<ExportedTensor> fitted(const ExportedModel& model, std::span<const LayerFit> fits) {
-  const HfConfig& config = model.config;
-  std::map<std::string, const ExportedTensor*> sources;
-  for (const ExportedTensor& tensor : model.tensors) sources[tensor.name] = &tensor;
-  const ExportedTensor& like = *sources.at(layer_tensors::embedding.name);
+  Fitter fitter(model);
+  for (std::int64_t layer = 0; layer < model.config.layers; ++layer)
+    fitter.add_layer(layer, fits[static_cast<std::size_t>(layer)]);
   std::vector<ExportedTensor> tensors;
-  std::map<std::string, bool> of_layers;
-  std::vector<ExportedTensor> in_layers;
-  for (std::int64_t layer = 0; layer < config.layers; ++layer) {
-    const LayerFit& fit = fits[static_cast<std::size_t>(layer)];
-    const LayerShape& shape = config.shape(layer);
-    const LayerSources places(config, shape, fit);
-    const auto fit_tensor = [&](const TensorSpec& spec, bool present, bool gone) {
-      if (!spec.present(config, shape)) return;
-      const std::string name = layer_tensor_name(layer, spec.name);
-      of_layers[name] = true;
-      if (!present) return;
-      const auto source = sources.find(name);
-      if (source == sources.end() && gone) return in_layers.push_back(zeros(config, name, spec, fit, like));
-      if (source == sources.end())
-        throw InputError("a tensor is missing", name, "copy or download the model again");
-      const ExportedTensor& old = *source->second;
-      const Sources *rows = places.of(spec.rows), *columns = places.of(spec.columns);
-      if (rows != nullptr && !unchanged(*rows, old.shape[0])) {
-        in_layers.push_back(with_rows(old, *rows));
-      } else if (columns != nullptr && !unchanged(*columns, old.shape[1])) {
-        in_layers.push_back(with_columns(old, *columns));
-      } else {
-        in_layers.push_back(old);
-      }
-    };
-    for (const auto& tensor : layer_tensors::attention)
-      fit_tensor(tensor.spec, fit.head_count() > 0, shape.heads() == 0);
-    for (const auto& tensor : layer_tensors::feed_forward)
-      fit_tensor(tensor.spec, fit.columns > 0, shape.columns == 0);
-  }
   // In their order: what comes before the layers, the layers, and what comes behind them.
   bool placed = false;
   for (const ExportedTensor& tensor : model.tensors) {
-    const bool in_layer = of_layers.contains(tensor.name);
+    const bool in_layer = fitter.in_layer(tensor.name);
     if (in_layer && !placed) {
       placed = true;
-      std::ranges::move(in_layers, std::back_inserter(tensors));
+      std::ranges::move(fitter.tensors(), std::back_inserter(tensors));
     }
     if (!in_layer) tensors.push_back(tensor);
   }
-  if (!placed) std::ranges::move(in_layers, std::back_inserter(tensors));
+  if (!placed) std::ranges::move(fitter.tensors(), std::back_inserter(tensors));
   return tensors;
 }
 

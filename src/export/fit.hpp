@@ -18,12 +18,15 @@ struct LayerFit {
   /// Of each head the pruned layer's that it is; none: zeros.
   static constexpr std::int32_t none = -1;
   std::vector<std::int32_t> heads, kv_heads;
-  std::int64_t columns = 0;  ///< the pruned layer's own, and zeros behind them
+  std::int64_t columns = 0;  ///< the pruned layer's own, and zeros behind them; of a mixture those of all
+  /// Columns of each expert of a mixture, likewise; experts behind the pruned layer's are zeros. None: the
+  /// layer is dense, and may have been a mixture of one expert.
+  std::vector<std::int64_t> experts = {};
 
   std::int64_t head_count() const { return std::ssize(heads); }
   std::int64_t kv_count() const { return std::ssize(kv_heads); }
   /// With every run of head_count() / kv_count() query heads on a KV head.
-  LayerShape shape() const { return even_layer_shape(head_count(), kv_count(), columns); }
+  LayerShape shape() const;
 };
 
 std::vector<LayerShape> shapes_of(std::span<const LayerFit> fits);

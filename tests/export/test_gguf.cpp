@@ -1,4 +1,4 @@
-#include "gguf_reader.hpp"
+#include "gguf_model.hpp"
 #include "parent.hpp"
 #include "support/catch.hpp"
 
@@ -16,135 +16,16 @@
 using namespace galapagos;
 using test::farthest;
 using test::GgufFile;
+using test::GgufModel;
 using test::Parent;
 
 namespace {
 
 namespace fs = std::filesystem;
 
-using Numbers = std::vector<std::int64_t>;
-
-/// All files of an export as one.
-GgufFile read_all(const fs::path& folder) {
-  if (fs::exists(folder / "model.gguf")) return GgufFile(folder / "model.gguf");
-  std::vector<fs::path> paths;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().extension() == ".gguf") paths.push_back(entry.path());
-  std::ranges::sort(paths);
-  GgufFile all(paths.front());
-  REQUIRE(all.number("split.count") == std::ssize(paths));
-  for (std::size_t f = 1; f < paths.size(); ++f) {
-    GgufFile file(paths[f]);
-    REQUIRE(file.number("split.no") == static_cast<std::int64_t>(f));
-    all.tensors.merge(file.tensors);
-  }
-  CHECK(all.number("split.tensors.count") == std::ssize(all.tensors));
-  return all;
-}
-
-/// One number for all layers, or one for each.
-Numbers of_layers(const GgufFile& file, const std::string& key, std::int64_t layers) {
-  if (const auto* each = std::get_if<Numbers>(&file.metadata.at(key))) return *each;
-  return Numbers(static_cast<std::size_t>(layers), file.number(key));
-}
-
-using Rows = std::vector<float>;
-
-/// Rows of heads whose elements (2 i, 2 i + 1) are turned together, so that (i, i + pairs) are.
-Rows half_split(const Rows& values, std::int64_t rows, std::int64_t head_dim, std::int64_t pairs) {
-  Rows result(values.size());
-  const std::int64_t width = std::ssize(values) / rows;
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const std::int64_t within = r % head_dim, head = r - within;
-    const bool turned = within < 2 * pairs;
-    const std::int64_t to = !turned ? r : head + within / 2 + (within % 2 == 0 ? 0 : pairs);
-    std::copy_n(values.begin() + r * width, width, result.begin() + to * width);
-  }
-  return result;
-}
-
-/// The model that a file holds, as a checkpoint by Hugging Face's names: what llama.cpp would compute, as far
-/// as weights and shapes go.
-struct Model {
-  HfConfig config;
-  fs::path folder;
-
-  Model(const GgufFile& file, HfConfig parent, const fs::path& output)
-      : config(std::move(parent)), folder(output) {
-    const auto& name = file.get<std::string>("general.architecture");
-    const Numbers heads = of_layers(file, name + ".attention.head_count", config.layers),
-                  kv = of_layers(file, name + ".attention.head_count_kv", config.layers),
-                  columns = of_layers(file, name + ".feed_forward_length", config.layers);
-    for (std::size_t l = 0; l < heads.size(); ++l) {
-      CHECK((kv[l] == 0 ? heads[l] == 0 : heads[l] % kv[l] == 0));
-      config.layer_shapes[l] = even_layer_shape(heads[l], kv[l], columns[l]);
-    }
-    config.heads = std::max(config.heads, std::ranges::max(heads));
-    config.kv_heads = std::max(config.kv_heads, std::ranges::max(kv));
-    config.intermediate_size = std::max(config.intermediate_size, std::ranges::max(columns));
-    fs::create_directories(folder);
-    std::vector<TensorEntry> entries;
-    for (const auto& [gguf_name, stored] : file.tensors) add(name, gguf_name, stored);
-    for (const auto& [hf_name, tensor] : made_) {
-      entries.push_back({hf_name, "F32", tensor.shape, std::as_bytes(std::span(tensor.values))});
-    }
-    write_safetensors(folder / "model.safetensors", entries);
-  }
-
- private:
-  struct Tensor {
-    Numbers shape;
-    Rows values;
-  };
-
-  void add(const std::string& architecture, const std::string& name, const GgufFile::Stored& stored) {
-    static const std::map<std::string, std::string> outside = {
-        {"token_embd.weight", "model.embed_tokens.weight"},
-        {"output_norm.weight", "model.norm.weight"},
-        {"output.weight", "lm_head.weight"}};
-    static const std::map<std::string, std::string> inside = {
-        {"attn_norm", "input_layernorm"},    {"attn_q", "self_attn.q_proj"},
-        {"attn_k", "self_attn.k_proj"},      {"attn_v", "self_attn.v_proj"},
-        {"attn_output", "self_attn.o_proj"}, {"attn_q_norm", "self_attn.q_norm"},
-        {"attn_k_norm", "self_attn.k_norm"}, {"ffn_norm", "post_attention_layernorm"},
-        {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},
-        {"ffn_down", "mlp.down_proj"}};
-    if (name.starts_with("rope_")) return;
-    if (const auto found = outside.find(name); found != outside.end()) {
-      made_[found->second] = {stored.shape, stored.values};
-      return;
-    }
-    REQUIRE(name.starts_with("blk."));
-    const std::size_t dot = name.find('.', 4), last = name.rfind('.');
-    const std::string layer = name.substr(4, dot - 4), module = name.substr(dot + 1, last - dot - 1),
-                      kind = name.substr(last), prefix = "model.layers." + layer + ".";
-    if (module == "attn_qkv") return split(prefix, std::stoul(layer), stored);
-    const auto found = inside.find(module);
-    REQUIRE(found != inside.end());
-    Tensor tensor{stored.shape, stored.values};
-    if (architecture == "deci" && (module == "attn_q" || module == "attn_k"))
-      tensor.values =
-          half_split(tensor.values, stored.shape[0], config.head_dim, config.rope.pairs(config.head_dim));
-    made_[prefix + found->second + kind] = std::move(tensor);
-  }
-
-  void split(const std::string& prefix, std::size_t layer, const GgufFile::Stored& stored) {
-    const LayerShape& shape = config.layer_shapes[layer];
-    const std::int64_t width = stored.shape[1];
-    auto from = stored.values.begin();
-    const auto take = [&](const char* name, std::int64_t heads) {
-      const std::int64_t rows = heads * config.head_dim;
-      made_[prefix + name] = {{rows, width}, Rows(from, from + rows * width)};
-      from += rows * width;
-    };
-    take("self_attn.q_proj.weight", shape.heads());
-    take("self_attn.k_proj.weight", shape.kv_heads);
-    take("self_attn.v_proj.weight", shape.kv_heads);
-    CHECK(from == stored.values.end());
-  }
-
-  std::map<std::string, Tensor> made_;
-};
+using test::Numbers;
+using test::of_layers;
+using test::read_gguf;
 
 struct Exported {
   GgufFile file;
@@ -159,9 +40,9 @@ Exported write(const Communicator& world, const Parent& parent, const Assignment
   options.gguf_type = type;
   options.shard_bytes = bytes;
   stitch(world, parent.checkpoint, parent.config, parent.database, parent.space, assignment, options);
-  GgufFile file = read_all(output);
+  GgufFile file = read_gguf(output);
   const fs::path again = output.string() + ".read";
-  std::optional<Model> model;
+  std::optional<GgufModel> model;
   agree_at_root(world, [&] { model.emplace(file, parent.config, again); });
   if (!model) model.emplace(file, parent.config, fs::path(again.string() + std::to_string(world.rank())));
   world.barrier();
@@ -232,12 +113,12 @@ TEST_CASE("a tied model with norms on heads goes as openelm, with q, k and v in 
   options.output = folder / "gguf";
   options.gguf_type = GgufType::f32;
   convert_model(world, checkpoint, config, options);
-  const GgufFile file = read_all(options.output);
+  const GgufFile file = read_gguf(options.output);
   CHECK(file.get<std::string>("general.architecture") == "openelm");
   CHECK(file.tensors.contains("blk.0.attn_qkv.weight"));
   CHECK_FALSE(file.tensors.contains("output.weight"));
   const TokenSet data = test::random_tokens(config.vocab_size);
-  const Model read(file, config, folder / ("read" + std::to_string(world.rank())));
+  const GgufModel read(file, config, folder / ("read" + std::to_string(world.rank())));
   const Checkpoint again(read.folder);
   CHECK(farthest(test::nll_of(world, checkpoint_source(again, read.config, DType::f32, Device::cpu), data),
                  test::nll_of_folder(world, tied, data)) < 1e-5);
@@ -253,7 +134,7 @@ TEST_CASE("llama3's rope goes into a GGUF file as divisors of frequencies", "[gg
   options.output = folder / "gguf";
   const Checkpoint checkpoint(model);
   convert_model(world, checkpoint, config, options);
-  const GgufFile file = read_all(options.output);
+  const GgufFile file = read_gguf(options.output);
   const std::vector<float>& divisors = file.tensors.at("rope_freqs.weight").values;
   REQUIRE(std::ssize(divisors) == config.head_dim / 2);
   const RopeSettings& rope = config.rope;
@@ -286,7 +167,7 @@ TEST_CASE("a GGUF file says what the tokenizer is", "[gguf]") {
   options.formats = {&export_format_of("gguf")};
   options.output = folder / "gguf";
   convert_model(world, checkpoint, config, options);
-  const GgufFile file = read_all(options.output);
+  const GgufFile file = read_gguf(options.output);
   const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(model);
   CHECK(file.get<std::string>("tokenizer.ggml.model") == "gpt2");
   const auto& tokens = file.get<std::vector<std::string>>("tokenizer.ggml.tokens");
@@ -300,7 +181,7 @@ TEST_CASE("a GGUF file says what the tokenizer is", "[gguf]") {
   options.output = folder / "none";
   options.gguf_pre = "none";
   convert_model(world, checkpoint, config, options);
-  const GgufFile without = read_all(options.output);
+  const GgufFile without = read_gguf(options.output);
   CHECK(without.get<std::string>("tokenizer.ggml.model") == "none");
   CHECK_FALSE(without.metadata.contains("tokenizer.ggml.tokens"));
 }
@@ -330,7 +211,7 @@ std::variant<std::monostate, GgufFile, std::string> with_tokenizer(const Communi
   } catch (const Error& error) {
     return std::string(error.what());
   }
-  return read_all(options.output);
+  return read_gguf(options.output);
 }
 
 /// SentencePiece's BPE as a tokenizer.json: bytes, four letters and what merges make of them.
@@ -405,7 +286,7 @@ TEST_CASE("a SentencePiece model alone gives its tokens and scores", "[gguf]") {
   options.formats = {&export_format_of("gguf")};
   options.output = folder / "gguf";
   convert_model(world, checkpoint, read_hf_config(folder / "model"), options);
-  const GgufFile file = read_all(options.output);
+  const GgufFile file = read_gguf(options.output);
   const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(folder / "model");
   CHECK(file.get<std::string>("tokenizer.ggml.model") == "llama");
   const auto& scores = file.get<std::vector<double>>("tokenizer.ggml.scores");

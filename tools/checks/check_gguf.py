@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Writes small pruned models of several families as GGUF files and compares llama.cpp on them with galapagos:
 
-    python tools/checks/check_gguf.py [--galapagos PROGRAM] [--output FOLDER] [--tokenizers FOLDER]
+    python tools/checks/check_gguf.py [--galapagos PROGRAM] [--output FOLDER] [--mixtures] [--tokenizers FOLDER]
 
 For each family, tied and not, and each type of elements: the file passes the reader of the package gguf; llama.cpp loads it; its
 log-probabilities of a text, and of its own likeliest tokens, are those of `galapagos eval --score` on the hf export, to within
 LIMITS; what it continues greedily galapagos calls greedy but for ties; and it cuts texts into the ids of the tokenizer.
 The first and the last layer lack attention, feed-forward part or both (ENDS), one between both, and heads are uneven over
-KV heads.
+KV heads. Mixtures of experts have layers that are alike but for their experts' widths, and such as have all experts, some, one
+and none (EXPERTS).
 
 --tokenizers: a folder of tokenizer.json files under any names, and texts.json, a list of texts: each tokenizer goes into a file
 without much of a model, and llama.cpp's ids of the texts are compared with those of the package tokenizers.
@@ -33,7 +34,7 @@ from tokenizers import Tokenizer
 ROOT = Path(__file__).resolve().parents[2]
 # Largest and mean difference of log-probabilities, by the type of elements; llama.cpp rounds activations to it, too.
 LIMITS = {"f32": (1e-3, 1e-4), "f16": (0.1, 1e-2), "bf16": (0.8, 8e-2), "q8_0": (4.0, 0.3)}
-FAMILIES = ("llama", "qwen2", "qwen3")
+FAMILIES, MIXTURES = ("llama", "qwen2", "qwen3"), ("mixtral", "qwen3_moe")
 # Levels of 4 by layer of the models of make_family.py, less the first and the last one; 4 removes all.
 FFN = (0, 1, 1, 0, 4, 1, 1, 0, 1)
 ATTENTION = (0, 1, 2, 1, 4, 0, 1, 2, 1)
@@ -42,6 +43,13 @@ ENDS = {
     "attention,ffn": ((2, 4), (4, 3), tuple(LIMITS)),
     "ffn,attention": ((4, 3), (2, 4), ("f32", "q8_0")),
     "both,both": ((4, 4), (4, 4), ("f32", "q8_0")),
+}
+# Of mixtures, the experts that are left in each layer, and whether heads are pruned.
+EXPERTS = {
+    "columns": ((6,) * 11, False),
+    "some": ((4,) * 11, False),
+    "experts": ((6, 5, 6, 2, 3, 1, 0, 4, 2, 6, 3), False),
+    "heads,experts": ((5, 6, 0, 2, 3, 6, 1, 6, 2, 6, 1), True),
 }
 UNIT_LEVELS = {"head": "0 16 48 80 128", "group": "0 32 64 96 128"}
 POSITIONS, NEW_TOKENS, CANDIDATES = 48, 24, 3
@@ -77,8 +85,9 @@ def make_database(galapagos, output, family, tied, unit):
     run(sys.executable, ROOT / "tools/checks/make_family.py", ROOT / "tests/data/models/tiny", family, dense)
     if not tied:
         untie(dense)
+    columns = 176 if family in MIXTURES else 352
     run(galapagos, "database", "--model", dense, "--calibration", ROOT / "tests/data/text/tiny_calibration.jsonl",
-        "--calibration-tokens", 8192, "--attn-removed", UNIT_LEVELS[unit], "--ffn-removed", "0 32 96 160 352",
+        "--calibration-tokens", 8192, "--attn-removed", UNIT_LEVELS[unit], "--ffn-removed", f"0 32 96 160 {columns}",
         "--attention-unit", unit, "--output", database)
     return dense, database
 
@@ -86,7 +95,21 @@ def make_database(galapagos, output, family, tied, unit):
 def make_pruned(galapagos, dense, database, pruned, first, last):
     """Writes the pruned model as hf, the levels of whose first and last layer are given."""
     ffn, attention = ((a, *between, b) for a, between, b in zip(first, (FFN, ATTENTION), last))
-    lines = [f"model.layers.{i}.mlp.down_proj: {level}" for i, level in enumerate(ffn)]
+    write_pruned(galapagos, dense, database, pruned, attention,
+                 [f"model.layers.{i}.mlp.down_proj: {level}" for i, level in enumerate(ffn)])
+
+
+def make_pruned_mixture(galapagos, dense, database, pruned, experts, heads):
+    """The same of a mixture that has so many experts left in its layers: the last ones, of different widths."""
+    attention = (1, *ATTENTION, 2) if heads else (0,) * len(experts)
+    lines = []
+    for i, left in enumerate(experts):
+        levels = [4 if e < 6 - left else (i + e) % 4 for e in range(6)]
+        lines += [f"model.layers.{i}.mlp.experts.{e}.down_proj: {level}" for e, level in enumerate(levels)]
+    write_pruned(galapagos, dense, database, pruned, attention, lines)
+
+
+def write_pruned(galapagos, dense, database, pruned, attention, lines):
     lines += [f"model.layers.{i}.self_attn.o_proj: {level}" for i, level in enumerate(attention)]
     assignment = pruned.with_suffix(".txt")
     assignment.write_text("\n".join(lines) + "\n")
@@ -154,16 +177,23 @@ def same_ids(path, tokenizer, texts):
     return [f"other ids for {len(different)} of {len(texts)} texts, as {different[0][:40]!r}"] if different else []
 
 
-def check_models(galapagos, output):
+def check_models(galapagos, output, mixtures_alone):
     failed = 0
     documents = (ROOT / "tests/data/text/tiny_calibration.jsonl").open()
     texts = [json.loads(line)["text"] for _, line in zip(range(40), documents)]
-    for family, tied, unit in itertools.product(FAMILIES, (True, False), UNIT_LEVELS):
+    for family, tied, unit in itertools.product([] if mixtures_alone else FAMILIES, (True, False), UNIT_LEVELS):
         dense, database = make_database(galapagos, output, family, tied, unit)
         for ends, (first, last, kinds) in ENDS.items():
             pruned = output / f"{database.stem}-{ends}"
             make_pruned(galapagos, dense, database, pruned, first, last)
             for kind in kinds:
+                failed += not check_file(galapagos, pruned, kind, texts)
+    for family, tied in itertools.product(MIXTURES, (True, False)):
+        dense, database = make_database(galapagos, output, family, tied, "head")
+        for name, (experts, heads) in EXPERTS.items():
+            pruned = output / f"{database.stem}-{name}"
+            make_pruned_mixture(galapagos, dense, database, pruned, experts, heads)
+            for kind in LIMITS:
                 failed += not check_file(galapagos, pruned, kind, texts)
     return failed
 
@@ -232,12 +262,13 @@ def main():
     parser.add_argument("--galapagos", type=Path, default=ROOT / "build/release/src/app/galapagos")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--tokenizers", type=Path)
+    parser.add_argument("--mixtures", action="store_true", help="check mixtures of experts alone")
     arguments = parser.parse_args()
     output = arguments.output or Path(tempfile.mkdtemp())
     output.mkdir(parents=True, exist_ok=True)
     if arguments.tokenizers:
         return check_tokenizers(arguments.galapagos, output, arguments.tokenizers)
-    sys.exit(1 if check_models(arguments.galapagos, output) else 0)
+    sys.exit(1 if check_models(arguments.galapagos, output, arguments.mixtures) else 0)
 
 
 if __name__ == "__main__":

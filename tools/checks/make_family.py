@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Writes a Llama model as one of another family, to have a small trained model of each:
 
-    python tools/checks/make_family.py tests/data/models/tiny FAMILY OUTPUT     FAMILY: llama, mistral, qwen2 or qwen3
+    python tools/checks/make_family.py tests/data/models/tiny FAMILY OUTPUT     FAMILY: llama, mistral, qwen2, qwen3,
+                                                                                        mixtral or qwen3_moe
 
-Weights stay; biases of qwen2 and head norms of qwen3 are random, so their text is worse. Of mistral the head is stored, not
-tied. Three layers come in that hardly do anything, the first, the middle and the last one (IDLE), so that a model can lose all
+Weights stay; biases of qwen2, head norms of qwen3 and the routers of mixtures, whose experts each have half of the feed-forward
+columns, are random, so their text is worse. Of mistral the head is stored, not tied. Three layers come in that hardly do anything, the first, the middle and the last one (IDLE), so that a model can lose all
 of a layer's attention or feed-forward part and still write text. Needs torch and safetensors.
 """
 
@@ -23,7 +24,14 @@ CHANGES = {
     "mistral": {"sliding_window": None, "tie_word_embeddings": False},
     "qwen2": {"use_sliding_window": False},
     "qwen3": {"use_sliding_window": False, "sliding_window": None},
+    "mixtral": {"sliding_window": None, "num_local_experts": 6, "num_experts_per_tok": 2, "intermediate_size": 176},
+    "qwen3_moe": {"use_sliding_window": False, "sliding_window": None, "num_experts": 6, "num_experts_per_tok": 2,
+                  "moe_intermediate_size": 176, "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []},
 }
+CLASSES = {"qwen3_moe": "Qwen3Moe"}
+EXPERTS = 6
+# What mixtures call their parts: the whole, an expert's gate, up and down.
+MIXTURES = {"mixtral": ("block_sparse_moe", "w1", "w3", "w2"), "qwen3_moe": ("mlp", "gate_proj", "up_proj", "down_proj")}
 
 
 def add_idle_layers(tensors, layers):
@@ -40,6 +48,19 @@ def add_idle_layers(tensors, layers):
             factor = {"self_attn.o_proj.weight": attention, "mlp.down_proj.weight": ffn}.get(part, 1.0)
             result[f"model.layers.{new}.{part}"] = tensors[name] * factor
     return result, len(order)
+
+
+def make_experts(tensors, layer, names, generator):
+    """The layer's feed-forward part as a mixture, any two of whose experts are about as good as the whole."""
+    at = f"model.layers.{layer}."
+    gate, up, down = (tensors.pop(f"{at}mlp.{name}_proj.weight") for name in ("gate", "up", "down"))
+    whole, *parts = names
+    router = torch.randn((EXPERTS, gate.shape[1]), generator=generator) * 0.3
+    tensors[f"{at}{whole}.gate.weight"] = router.to(gate.dtype)
+    for expert in range(EXPERTS):
+        columns = torch.randperm(gate.shape[0], generator=generator)[:gate.shape[0] // 2].sort().values
+        for name, weight in zip(parts, (gate[columns], up[columns], 2 * down[:, columns])):
+            tensors[f"{at}{whole}.experts.{expert}.{name}.weight"] = weight.contiguous()
 
 
 def main():
@@ -61,9 +82,12 @@ def main():
             weight = tensors[f"{at}{name}_proj.weight"]
             if family == "qwen2":
                 tensors[f"{at}{name}_proj.bias"] = random(weight, weight.shape[0], 0.0, 0.1)
-            if family == "qwen3" and name != "v":
+            if family.startswith("qwen3") and name != "v":
                 tensors[f"{at}{name}_norm.weight"] = random(weight, config["head_dim"], 2.0, 0.3)
-    config.update(model_type=family, num_hidden_layers=layers, architectures=[f"{family.capitalize()}ForCausalLM"], **CHANGES[family])
+        if family in MIXTURES:
+            make_experts(tensors, i, MIXTURES[family], generator)
+    name = CLASSES.get(family, family.capitalize())
+    config.update(model_type=family, num_hidden_layers=layers, architectures=[f"{name}ForCausalLM"], **CHANGES[family])
     if not config["tie_word_embeddings"]:
         tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
     output.mkdir(parents=True)

@@ -1,5 +1,7 @@
 #include "architecture.hpp"
 
+#include "mixture.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
@@ -10,13 +12,10 @@
 namespace galapagos::gguf {
 namespace {
 
-constexpr Architecture deci = {"deci", true, true, false, true, true};
-constexpr Architecture openelm = {"openelm", true, false, true, false, false};
-constexpr Architecture qwen3 = {"qwen3", false, false, false, false, false};
-
-/// Columns of zeros in a layer that has none left: llama.cpp computes layers without a feed-forward part
-/// wrongly, or crashes in the last one.
-constexpr std::int64_t zero_columns = 32;
+constexpr Architecture deci = {
+    .name = "deci", .uneven = true, .interleaved = true, .frequencies = true, .empty_parts = true};
+constexpr Architecture openelm = {.name = "openelm", .uneven = true, .fused = true};
+constexpr Architecture qwen3 = {.name = "qwen3"};
 
 /// That no text turns a pair by this much: for what is not to be turned at all.
 constexpr float never = 1e30f;
@@ -31,17 +30,8 @@ void check_rope(const HfConfig& config, const Architecture& architecture) {
     if (config.attention_kind(layer).rope != LayerRope::usual)
       refuse("layers that turn heads in different ways");
   }
-  if (architecture.frequencies) return;
-  const RopeSettings& rope = config.rope;
-  const bool known =
-      rope.kind == RopeKind::standard || rope.kind == RopeKind::dynamic || rope.kind == RopeKind::linear ||
-      (rope.kind == RopeKind::yarn && rope.truncate && rope.beta_fast == 32 && rope.beta_slow == 1);
-  if (!known || rope.rotated_share != 1)
-    refuse(fmt::format("norms on heads and rope scaling '{}'", name_of(rope.kind)));
-}
-
-std::int64_t multiple(std::int64_t count, std::int64_t of) {
-  return (count + of - 1) / of * of;
+  if (!knows_rope(architecture, config.rope))
+    refuse(fmt::format("norms on heads and rope scaling '{}'", name_of(config.rope.kind)));
 }
 
 LayerFit fit_uneven(const Architecture& architecture, const HfConfig& config, std::int64_t layer) {
@@ -116,12 +106,23 @@ std::vector<float> factors(const HfConfig& config, bool in_long) {
 
 }  // namespace
 
+bool knows_rope(const Architecture& architecture, const RopeSettings& rope) {
+  if (architecture.frequencies) return true;
+  const bool known =
+      rope.kind == RopeKind::standard || rope.kind == RopeKind::dynamic || rope.kind == RopeKind::linear ||
+      (rope.kind == RopeKind::yarn && rope.truncate && rope.beta_fast == 32 && rope.beta_slow == 1);
+  return known && rope.rotated_share == 1;
+}
+
 const Architecture& architecture_of(const HfConfig& config) {
   const ModelFeatures& has = config.features;
   if (has.post_norms || has.shifted_norms || has.gelu || has.scaled_embedding || config.attention_cap != 0 ||
       config.logit_cap != 0)
     refuse("what this family has (" + config.model_type + ")");
-  const Architecture& architecture = !has.qk_norm ? deci : config.tie_word_embeddings ? openelm : qwen3;
+  const Architecture& architecture = config.mixture               ? mixture_architecture(config)
+                                     : !has.qk_norm               ? deci
+                                     : config.tie_word_embeddings ? openelm
+                                                                  : qwen3;
   if (config.attention_scale != 0) refuse("scores scaled in their own way");
   if (has.qk_norm && (has.qkv_bias || has.o_bias || has.mlp_bias)) refuse("norms on heads and biases");
   if (config.rope.attention_factor != 1 && config.rope.rotated_share != 1)
@@ -132,6 +133,7 @@ const Architecture& architecture_of(const HfConfig& config) {
 
 std::vector<LayerFit> fits_of(const Architecture& architecture, const HfConfig& config,
                               std::int64_t columns) {
+  if (config.mixture) return mixture_fits(architecture, config, columns);
   std::vector<LayerFit> fits;
   if (architecture.uneven) {
     for (std::int64_t layer = 0; layer < config.layers; ++layer)
@@ -161,8 +163,12 @@ void describe_architecture(Metadata& metadata, const Architecture& architecture,
   set("context_length", count(context_of(config)));
   set("embedding_length", count(config.hidden_size));
   set("vocab_size", count(config.vocab_size));
-  set_counts(metadata, architecture, prefix + "feed_forward_length",
-             numbers(fits, [](const LayerFit& fit) { return fit.columns; }));
+  if (config.mixture) {
+    describe_mixture(metadata, architecture, config, fits);
+  } else {
+    set_counts(metadata, architecture, prefix + "feed_forward_length",
+               numbers(fits, [](const LayerFit& fit) { return fit.columns; }));
+  }
   set_counts(metadata, architecture, prefix + "attention.head_count",
              numbers(fits, [](const LayerFit& fit) { return fit.head_count(); }));
   set_counts(metadata, architecture, prefix + "attention.head_count_kv",
@@ -170,7 +176,7 @@ void describe_architecture(Metadata& metadata, const Architecture& architecture,
   set("attention.layer_norm_rms_epsilon", static_cast<float>(config.rms_norm_eps));
   set("attention.key_length", count(config.head_dim));
   set("attention.value_length", count(config.head_dim));
-  set("rope.dimension_count", count(config.head_dim));
+  set("rope.dimension_count", count(config.head_dim * (architecture.half_turned ? 2 : 1)));
   set("rope.freq_base", static_cast<float>(config.rope.theta));
   if (!architecture.frequencies) return describe_scaling(metadata, prefix, config.rope);
   if (config.rope.kind == RopeKind::longrope && config.rope.depends_on_length()) {

@@ -2,6 +2,7 @@
 
 #include "architecture.hpp"
 #include "elements.hpp"
+#include "mixture.hpp"
 #include "tensors.hpp"
 #include "vocabulary.hpp"
 
@@ -59,6 +60,7 @@ std::int64_t column_step(GgufType type) {
 void log_cost(const Architecture& architecture, const HfConfig& config, std::span<const LayerFit> fits) {
   HfConfig stored = config;
   stored.layer_shapes = shapes_of(fits);
+  stored.tie_word_embeddings = config.tie_word_embeddings && !architecture.untied;
   const std::int64_t own = parameters_in_model(config), all = parameters_in_model(stored);
   const auto kv_heads = [](const HfConfig& model) {
     std::int64_t heads = 0;
@@ -86,6 +88,7 @@ class GgufExporter : public Exporter {
     const std::vector<LayerFit> fits = gguf::fits_of(architecture, model.config, column_step(type));
     fitted_ = fitted(model, fits);
     tensors_ = gguf::file_tensors(architecture, model.config, fitted_, type);
+    std::ranges::move(gguf::mixture_tensors(architecture, model.config, fits), std::back_inserter(tensors_));
     log_cost(architecture, model.config, fits);
     if (const std::int64_t tokens = gguf::context_of(model.config); tokens < model.config.longest_sequence())
       log_warning(
@@ -104,7 +107,7 @@ class GgufExporter : public Exporter {
   }
 
   void tensor(const StoredTensor& stored, std::span<std::byte> out) override {
-    tensors_[places_.at(stored.name)].fill(out);
+    parts_.at(stored.name)->fill(out);
   }
 
   void finish(std::span<const ExportFile> files, const fs::path& folder) override {
@@ -122,11 +125,12 @@ class GgufExporter : public Exporter {
   std::vector<ExportFile> lay_out(const Metadata& metadata, std::uint64_t file_bytes) {
     std::map<std::string, std::size_t> sources;
     for (std::size_t i = 0; i < model_->tensors.size(); ++i) sources[model_->tensors[i].name] = i;
+    std::map<std::string, const FileTensor*> tensors;
     std::vector<std::vector<gguf::TensorInfo>> of_files(1);
     std::uint64_t bytes = 0;
-    for (std::size_t i = 0; i < tensors_.size(); ++i) {
-      const gguf::TensorInfo& info = tensors_[i].info;
-      places_[info.name] = i;
+    for (const FileTensor& tensor : tensors_) {
+      const gguf::TensorInfo& info = tensor.info;
+      tensors[info.name] = &tensor;
       if (!of_files.back().empty() && bytes + info.bytes > file_bytes) {
         of_files.emplace_back();
         bytes = 0;
@@ -148,22 +152,33 @@ class GgufExporter : public Exporter {
       gguf::Layout layout = gguf::lay_out(own, of_files[f]);
       file.head = std::move(layout.head);
       for (std::size_t i = 0; i < of_files[f].size(); ++i) {
-        const gguf::TensorInfo& info = of_files[f][i];
-        const auto source = sources.find(tensors_[places_.at(info.name)].source);
-        file.tensors.push_back({info.name,
-                                source == sources.end() ? std::nullopt : std::optional(source->second),
-                                layout.places[i], info.bytes});
+        add_parts(*tensors.at(of_files[f][i].name), layout.places[i], sources, file);
       }
       files.push_back(std::move(file));
     }
     return files;
   }
 
+  /// What is written at a time.
+  void add_parts(const FileTensor& tensor, std::uint64_t place,
+                 const std::map<std::string, std::size_t>& sources, ExportFile& file) {
+    for (const gguf::FilePart& part : tensor.parts) {
+      const std::string name = tensor.parts.size() == 1
+                                   ? tensor.info.name
+                                   : fmt::format("{}, {}", tensor.info.name, &part - tensor.parts.data());
+      const auto source = sources.find(part.source);
+      file.tensors.push_back(
+          {name, source == sources.end() ? std::nullopt : std::optional(source->second), place, part.bytes});
+      parts_[name] = &part;
+      place += part.bytes;
+    }
+  }
+
   ExportOptions options_;
   const ExportedModel* model_ = nullptr;
   std::vector<ExportedTensor> fitted_;
   std::vector<FileTensor> tensors_;
-  std::map<std::string, std::size_t> places_;
+  std::map<std::string, const gguf::FilePart*> parts_;  // by the names of what is written
 };
 
 }  // namespace

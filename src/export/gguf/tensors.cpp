@@ -2,8 +2,8 @@
 
 #include "elements.hpp"
 
+#include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstring>
 #include <fmt/format.h>
 #include <map>
@@ -28,7 +28,9 @@ constexpr std::array in_layers = {
     Name{"self_attn.o_proj", "attn_output"}, Name{"self_attn.q_norm", "attn_q_norm"},
     Name{"self_attn.k_norm", "attn_k_norm"}, Name{"post_attention_layernorm", "ffn_norm"},
     Name{"mlp.gate_proj", "ffn_gate"},       Name{"mlp.up_proj", "ffn_up"},
-    Name{"mlp.down_proj", "ffn_down"}};
+    Name{"mlp.down_proj", "ffn_down"},       Name{"mlp.gate", "ffn_gate_inp"}};
+constexpr std::array in_experts = {Name{"gate_proj", "ffn_gate_exps"}, Name{"up_proj", "ffn_up_exps"},
+                                   Name{"down_proj", "ffn_down_exps"}};
 
 DType type_of(const ExportedTensor& tensor) {
   if (const auto type = type_named(tensor.dtype)) return *type;
@@ -47,17 +49,20 @@ bool turns(std::string_view name) {
   return name.find(".attn_q.") != name.npos || name.find(".attn_k.") != name.npos;
 }
 
-/// The rows of the parts, one part below the other, in the order given, or as they come.
-std::function<void(std::span<std::byte>)> filler(std::vector<const ExportedTensor*> parts,
-                                                 std::vector<std::int64_t> rows, const TensorInfo& info) {
-  return [parts = std::move(parts), rows = std::move(rows), info](std::span<std::byte> out) {
+/// The rows of the sources, one source below the other, in the order given, or as they come.
+FilePart part_of(std::vector<const ExportedTensor*> sources, std::vector<std::int64_t> rows,
+                 const TensorInfo& info) {
+  FilePart part{sources.front()->name, 0, {}};
+  for (const ExportedTensor* source : sources) part.bytes += bytes_of(info.type, elements_of(source->shape));
+  part.fill = [sources = std::move(sources), rows = std::move(rows), info](std::span<std::byte> out) {
     std::vector<std::byte> whole;
-    for (const ExportedTensor* part : parts) {
-      whole.resize(whole.size() + part->bytes);
-      part->fill(std::span(whole).last(part->bytes));
+    std::int64_t elements = 0;
+    for (const ExportedTensor* source : sources) {
+      whole.resize(whole.size() + source->bytes);
+      source->fill(std::span(whole).last(source->bytes));
+      elements += elements_of(source->shape);
     }
-    const DType stored = type_of(*parts.front());
-    const std::int64_t elements = elements_of(info.shape);
+    const DType stored = type_of(*sources.front());
     Converted converted;
     if (rows.empty()) convert(stored, whole.data(), elements, info.type, out.data(), converted);
     const std::int64_t row = rows.empty() ? 0 : elements / std::ssize(rows);
@@ -72,27 +77,45 @@ std::function<void(std::span<std::byte>)> filler(std::vector<const ExportedTenso
           "{}: {} elements are larger than fp16 can hold and were cut; --gguf-type f32 or bf16 keeps them",
           info.name, converted.cut);
   };
+  return part;
 }
 
-FileTensor make(std::string name, std::vector<const ExportedTensor*> parts, GgufType type,
+TensorInfo info_of(std::string name, std::vector<std::int64_t> shape, GgufType type) {
+  TensorInfo info{std::move(name), std::move(shape), type, 0};
+  const bool router = info.name.ends_with(".ffn_gate_inp.weight");
+  if (info.shape.size() == 1 || router) info.type = GgufType::f32;  // as llama.cpp adds and multiplies
+  if (info.type == GgufType::q8_0 && info.shape.back() % block != 0) info.type = GgufType::f16;
+  info.bytes = bytes_of(info.type, elements_of(info.shape));
+  return info;
+}
+
+FileTensor make(std::string name, std::vector<const ExportedTensor*> sources, GgufType type,
                 std::vector<std::int64_t> rows = {}) {
-  for (const ExportedTensor* part : parts) {
-    if (type_of(*part) != type_of(*parts.front()))
-      throw InputError("q, k and v are of different types", part->name,
+  std::vector<std::int64_t> shape = sources.front()->shape;
+  shape.front() = 0;
+  for (const ExportedTensor* source : sources) {
+    shape.front() += source->shape.front();
+    if (type_of(*source) != type_of(*sources.front()))
+      throw InputError("q, k and v are of different types", source->name,
                        "give a checkpoint whose weights all have the same type");
   }
-  FileTensor tensor;
-  tensor.info = {std::move(name), parts.front()->shape, type, 0};
-  std::int64_t& first = tensor.info.shape.front();
-  first = 0;
-  for (const ExportedTensor* part : parts) first += part->shape.front();
-  if (tensor.info.shape.size() == 1) tensor.info.type = GgufType::f32;  // as llama.cpp adds and multiplies
-  const std::int64_t row = tensor.info.shape.back();
-  if (tensor.info.type == GgufType::q8_0 && row % block != 0) tensor.info.type = GgufType::f16;
-  tensor.info.bytes = bytes_of(tensor.info.type, elements_of(tensor.info.shape));
-  tensor.source = parts.front()->name;
-  tensor.fill = filler(std::move(parts), std::move(rows), tensor.info);
+  FileTensor tensor{info_of(std::move(name), std::move(shape), type), {}};
+  tensor.parts.push_back(part_of(std::move(sources), std::move(rows), tensor.info));
   return tensor;
+}
+
+/// The experts' matrices, one behind the other.
+FileTensor stacked(std::string name, const std::vector<const ExportedTensor*>& experts, GgufType type) {
+  std::vector<std::int64_t> shape = experts.front()->shape;
+  shape.insert(shape.begin(), std::ssize(experts));
+  FileTensor tensor{info_of(std::move(name), std::move(shape), type), {}};
+  for (const ExportedTensor* expert : experts) tensor.parts.push_back(part_of({expert}, {}, tensor.info));
+  return tensor;
+}
+
+/// "up_proj" of "mlp.experts.7.up_proj"; nothing of what is no expert's.
+std::string_view module_of_expert(std::string_view in_layer) {
+  return in_layer.starts_with("mlp.experts.") ? in_layer.substr(in_layer.rfind('.') + 1) : std::string_view();
 }
 
 }  // namespace
@@ -109,11 +132,31 @@ std::optional<std::string> name_of_tensor(const std::string& name) {
   const std::string_view behind = module.substr(prefix.size());
   const std::size_t end = behind.find('.');
   if (end == behind.npos) return std::nullopt;
-  for (const Name& known : in_layers) {
-    if (behind.substr(end + 1) == known.checkpoint)
-      return fmt::format("blk.{}.{}{}", behind.substr(0, end), known.file, kind);
-  }
+  const auto named = [&](std::string_view file) {
+    return fmt::format("blk.{}.{}{}", behind.substr(0, end), file, kind);
+  };
+  const std::string_view in_layer = behind.substr(end + 1);
+  for (const Name& known : in_layers)
+    if (in_layer == known.checkpoint) return named(known.file);
+  const std::string_view in_expert = module_of_expert(in_layer);
+  for (const Name& known : in_experts)
+    if (in_expert == known.checkpoint) return named(known.file);
   return std::nullopt;
+}
+
+FileTensor float_vector(std::string name, std::vector<float> values) {
+  FileTensor tensor{info_of(std::move(name), {std::ssize(values)}, GgufType::f32), {}};
+  tensor.parts.push_back({"", tensor.info.bytes, [values = std::move(values)](std::span<std::byte> out) {
+                            std::memcpy(out.data(), values.data(), out.size());
+                          }});
+  return tensor;
+}
+
+FileTensor zero_matrix(std::string name, std::int64_t rows, std::int64_t columns) {
+  FileTensor tensor{info_of(std::move(name), {rows, columns}, GgufType::f16), {}};
+  tensor.parts.push_back(
+      {"", tensor.info.bytes, [](std::span<std::byte> out) { std::ranges::fill(out, std::byte{0}); }});
+  return tensor;
 }
 
 std::vector<std::int64_t> interleaved_rows(std::int64_t rows, std::int64_t head_dim, std::int64_t pairs) {
@@ -131,15 +174,15 @@ std::vector<std::int64_t> interleaved_rows(std::int64_t rows, std::int64_t head_
 std::vector<FileTensor> file_tensors(const Architecture& architecture, const HfConfig& config,
                                      std::span<const ExportedTensor> tensors, GgufType type) {
   std::map<std::string, const ExportedTensor*> by_name;
-  for (const ExportedTensor& tensor : tensors) by_name[tensor.name] = &tensor;
+  std::map<std::string, std::vector<const ExportedTensor*>> experts;  // which come by their numbers
+  for (const ExportedTensor& tensor : tensors) {
+    by_name[tensor.name] = &tensor;
+    if (const auto name = name_of_tensor(tensor.name); name && name->ends_with("_exps.weight"))
+      experts[*name].push_back(&tensor);
+  }
   std::vector<FileTensor> made;
   for (auto& [name, divisors] : rope_factors(architecture, config)) {
-    FileTensor factors;
-    factors.info = {name, {std::ssize(divisors)}, GgufType::f32, divisors.size() * sizeof(float)};
-    factors.fill = [divisors](std::span<std::byte> out) {
-      std::memcpy(out.data(), divisors.data(), out.size());
-    };
-    made.push_back(std::move(factors));
+    made.push_back(float_vector(name, std::move(divisors)));
   }
   for (const ExportedTensor& tensor : tensors) {
     // Some checkpoints hold it although it is the embedding; llama.cpp does not count it then.
@@ -147,6 +190,13 @@ std::vector<FileTensor> file_tensors(const Architecture& architecture, const HfC
     const std::optional<std::string> name = name_of_tensor(tensor.name);
     if (!name) {
       log_info("gguf: {} is left out, llama.cpp has no such tensor", tensor.name);
+      continue;
+    }
+    const bool embedding = tensor.name == layer_tensors::embedding.name;
+    if (embedding && config.tie_word_embeddings && architecture.untied)
+      made.push_back(make("output.weight", {&tensor}, type));
+    if (name->ends_with("_exps.weight")) {  // all of the layer at the first one's place
+      if (const auto found = experts.extract(*name)) made.push_back(stacked(*name, found.mapped(), type));
       continue;
     }
     if (architecture.fused && (name->ends_with(".attn_k.weight") || name->ends_with(".attn_v.weight")))

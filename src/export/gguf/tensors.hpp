@@ -14,16 +14,28 @@
 
 namespace galapagos::gguf {
 
-/// A tensor of the file: how it is listed, the checkpoint's tensor that it is made of (the first of several)
-/// where it is of any, and how its bytes are made.
-struct FileTensor {
-  TensorInfo info;
+/// Bytes of a tensor of the file: the checkpoint's tensor that they are made of (the first of several) where
+/// they are of any, and how.
+struct FilePart {
   std::string source;
+  std::uint64_t bytes = 0;
   std::function<void(std::span<std::byte> out)> fill;
 };
 
-/// The file's name for a tensor of a checkpoint; none where llama.cpp knows no such.
+/// A tensor of the file: how it is listed, and what lies in it one behind the other: of mixtures an expert
+/// each, so that no more of them is held at once.
+struct FileTensor {
+  TensorInfo info;
+  std::vector<FilePart> parts;
+};
+
+/// The file's name for a tensor of a checkpoint; none where llama.cpp knows no such. An expert's is that of
+/// all experts of the layer.
 std::optional<std::string> name_of_tensor(const std::string& name);
+
+/// Tensors of the file alone.
+FileTensor float_vector(std::string name, std::vector<float> values);
+FileTensor zero_matrix(std::string name, std::int64_t rows, std::int64_t columns);
 
 /// Of each row of a tensor to come the old one, where pairs (i, i + pairs) of each head's rows become (2 i, 2
 /// i + 1).
