@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What all jobs share. A job file sources jobs/<scheduler>/scheduler.sh, which sources this, and
 # calls
-#   run_phase database|search|rounds|prune|stitch|train|eval
+#   run_phase sensitivity|database|search|rounds|prune|stitch|train|eval
 # scheduler.sh has the functions that differ between schedulers:
 #   submit PHASE [JOB]        submits a job, to begin after JOB has succeeded; prints its number
 #   wait_for JOB OTHER        lets the waiting JOB wait for OTHER in place of what it waited for
@@ -67,6 +67,11 @@ check_settings() {
     fail 2 "COLLECTIVES is '$COLLECTIVES': choose auto, nccl or mpi; see jobs/settings.sh"
   [[ -z $TIME_LIMIT ]] || to_seconds "$TIME_LIMIT" >/dev/null ||
     fail 2 "TIME_LIMIT is not HH:MM:SS: '$TIME_LIMIT'; see jobs/settings.sh"
+}
+
+# Only the phase itself needs it.
+check_sensitivity() {
+  [[ -n $SENSITIVITY ]] || fail 2 "sensitivities go to SENSITIVITY, which is not set; see jobs/settings.sh"
 }
 
 prepare() {
@@ -157,6 +162,7 @@ trap stop_timer EXIT
 # job.
 followers_of() {
   case $1 in
+    sensitivity) echo "$SENSITIVITY.followers" ;;
     database) echo "$DATABASE.followers" ;;
     search) echo "$RUN.followers" ;;
     rounds) echo "$ROUNDS.followers" ;;
@@ -198,6 +204,18 @@ read_words() {
   done
 }
 
+run_sensitivity() {
+  local left="$1" files=() words=() limit=()
+  check_sensitivity
+  read_files files "$CALIBRATION"
+  read_words words "$SENSITIVITY_OPTIONS"
+  if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
+  mkdir -p "$(dirname "$SENSITIVITY")"
+  run_program "" "${launch[@]}" "$GALAPAGOS" sensitivity ${CONFIG:+--config "$CONFIG"} \
+    --model "$MODEL" --calibration "${files[@]}" --output "$SENSITIVITY" \
+    ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}" "${limit[@]}"
+}
+
 run_database() {
   local left="$1" files=() words=() limit=()
   read_files files "$CALIBRATION"
@@ -206,8 +224,8 @@ run_database() {
   mkdir -p "$(dirname "$DATABASE")"
   if [[ -n $STRIPES ]]; then lfs setstripe -c "$STRIPES" -S 16M "$(dirname "$DATABASE")"; fi
   run_program "" "${launch[@]}" "$GALAPAGOS" database ${CONFIG:+--config "$CONFIG"} \
-    --model "$MODEL" --calibration "${files[@]}" --output "$DATABASE" ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}" \
-    "${limit[@]}"
+    --model "$MODEL" --calibration "${files[@]}" --output "$DATABASE" ${SENSITIVITY:+--sensitivity "$SENSITIVITY"} \
+    ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}" "${limit[@]}"
 }
 
 # Sets `replicas` to what search, training and evaluation are told about replicas.
@@ -326,7 +344,8 @@ run_phase() {
   fi
 
   case $phase in
-    database | search | rounds | prune | train) stop_signal=USR2 ;; # saves what is done and leaves with code 75
+    # saves what is done and leaves with code 75
+    sensitivity | database | search | rounds | prune | train) stop_signal=USR2 ;;
   esac
   if [[ -n $stop_signal ]]; then
     trap on_warning USR2
@@ -344,6 +363,7 @@ run_phase() {
   fi
 
   case $phase in
+    sensitivity) run_sensitivity "$left" || code=$? ;;
     database) run_database "$left" || code=$? ;;
     search) run_search "$left" || code=$? ;;
     rounds) run_rounds "$left" || code=$? ;;

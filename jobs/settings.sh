@@ -12,6 +12,7 @@ HELD_OUT="${HELD_OUT:-}"                              # on which rounds and stag
 
 # Where the results go.
 WORK="${WORK:-/path/to/work}"
+SENSITIVITY="${SENSITIVITY:-}"                        # as $WORK/sensitivity.h5, which weighs the database; empty: no such phase
 DATABASE="${DATABASE:-$WORK/database.h5}"
 RUN="${RUN:-$WORK/run}"                               # of the search
 ROUNDS="${ROUNDS:-$WORK/rounds}"                      # of the rounds, in place of database and search
@@ -24,6 +25,7 @@ LOGS="${LOGS:-$WORK/logs}"
 # Options: from a file as config/llama-3.1-8b.ini, and further words for each command. A word cannot
 # hold blanks here; what needs them goes into the file.
 CONFIG="${CONFIG:-}"
+SENSITIVITY_OPTIONS="${SENSITIVITY_OPTIONS:-}"        # as --calibration-tokens 32768
 DATABASE_OPTIONS="${DATABASE_OPTIONS:-}"              # as --levels 10 --sequence-length 2048
 SEARCH_OPTIONS="${SEARCH_OPTIONS:-}"                  # as --target-level 5 --training-data FILE
 ROUNDS_OPTIONS="${ROUNDS_OPTIONS:-}"                  # as --target-sparsity 0.5
@@ -62,14 +64,14 @@ NODES="${NODES:-}"
 RANKS_PER_NODE="${RANKS_PER_NODE:-}"
 THREADS="${THREADS:-}"
 GPUS_PER_NODE="${GPUS_PER_NODE:-}"
-TIME_LIMIT="${TIME_LIMIT:-}"                          # HH:MM:SS, of database, search, training
+TIME_LIMIT="${TIME_LIMIT:-}"                          # HH:MM:SS, of sensitivity, database, search, training
 
 # The program, built with this cluster's MPI, and what starts it; empty: srun or Open MPI's mpirun.
 GALAPAGOS="${GALAPAGOS:-galapagos}"
 LAUNCHER="${LAUNCHER:-}"
 
-# A database, a search or a training that runs out of time is stopped this many seconds before the
-# limit and submitted again, at most so many times.
+# A sensitivity, a database, a search or a training that runs out of time is stopped this many seconds
+# before the limit and submitted again, at most so many times.
 STOP_BEFORE="${STOP_BEFORE:-300}"
 MAX_RESTARTS="${MAX_RESTARTS:-20}"
 

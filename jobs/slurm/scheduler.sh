@@ -18,7 +18,7 @@ submit() {
     if [[ -n $NODES ]]; then options+=(--nodes="$NODES" --ntasks-per-node="$RANKS_PER_NODE"); fi
     if [[ -n $GPUS_PER_NODE ]]; then options+=(--gpus-per-node="$GPUS_PER_NODE"); fi
   fi
-  if [[ $1 =~ ^(database|search|train)$ ]]; then
+  if [[ $1 =~ ^(sensitivity|database|search|train)$ ]]; then
     if [[ -n $TIME_LIMIT ]]; then options+=(--time="$TIME_LIMIT"); fi
     options+=(--signal="B:USR2@$STOP_BEFORE") # to the shell of the job
   fi

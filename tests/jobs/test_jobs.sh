@@ -117,11 +117,12 @@ while (($#)); do
     --output) output="$2" ;;
     --assignment) assignment="$2" ;;
     --model) model="$2" ;;
+    --sensitivity) sensitivity="$2" ;;
   esac
   shift
 done
 checkpoint() {
-  if [[ $command == database ]]; then exit 75; fi
+  if [[ $command =~ ^(sensitivity|database)$ ]]; then exit 75; fi
   mkdir -p "$output"
   touch "$output/checkpoint.h5"
   exit 75
@@ -134,7 +135,7 @@ if ((times > 0)); then
     fail) exit 3 ;;
     stop) checkpoint ;;
     hang)
-      if [[ $command =~ ^(database|search|rounds|prune|train)$ ]]; then trap checkpoint USR2; fi
+      if [[ $command =~ ^(sensitivity|database|search|rounds|prune|train)$ ]]; then trap checkpoint USR2; fi
       touch "$T/control/running"
       for ((nap = 0; nap < 500; ++nap)); do sleep 0.02; done
       exit 1 # no signal came
@@ -142,7 +143,11 @@ if ((times > 0)); then
   esac
 fi
 case $command in
-  database) touch "$output" ;;
+  sensitivity) touch "$output" ;;
+  database)
+    if [[ -n ${sensitivity:-} && ! -f $sensitivity ]]; then exit 3; fi
+    touch "$output"
+    ;;
   search)
     mkdir -p "$output"
     touch "$output/best.txt"
@@ -243,6 +248,7 @@ for scheduler in slurm pbs lsf; do
   check "order of the pipeline" same "$(commands)" "database search search stitch eval eval "
   check "codes of the pipeline" same "$(codes)" "0 75 0 0 0"
   check "model of the database" holds "$(sed -n 1p "$T/calls")" "database --model $T/a model"
+  check "no sensitivity that was not asked for" lacks "$(cat "$T/calls")" sensitivity
   check "time limit of the database" holds "$(sed -n 1p "$T/calls")" --max-walltime
   check "the search goes on by itself" same "$(sed 's/--max-walltime.*//' <(sed -n 3p "$T/calls"))" \
     "$(sed 's/--max-walltime.*//' <(sed -n 2p "$T/calls"))"
@@ -301,8 +307,62 @@ for scheduler in slurm pbs lsf; do
   check "a complete training" same "$(codes) $(tail -n +9 "$T/calls" | cut -d ' ' -f 1 | tr '\n' ' ')" \
     "0 0 eval eval eval "
 
-  # The time limit is near: database, search and training stop and go on in another job.
-  for phase in database search train; do
+  # Weighed by sensitivities: both they and the database stop once, and what comes next waits for their ends.
+  begin_test
+  echo "1 stop" >"$T/control/sensitivity"
+  echo "1 stop" >"$T/control/database"
+  export SENSITIVITY="$T/work/of mine/by loss/s.h5"
+  SENSITIVITY_OPTIONS="--samples 2 --fresh" NODES=2 RANKS_PER_NODE=2 THREADS=8 TIME_LIMIT=03:00:00 \
+    EVAL_DATA="" COLLECTIVES=mpi "${pipeline[@]}"
+  run_queue
+  check "order with sensitivities" same "$(commands)" \
+    "sensitivity sensitivity database database search stitch train "
+  check "codes with sensitivities" same "$(codes)" "75 75 0 0 0 0 0"
+  check "text of the sensitivities" holds "$(sed -n 1p "$T/calls")" \
+    "sensitivity --model $T/a model --calibration $T/text 1.jsonl --output $SENSITIVITY --collectives mpi --samples 2 --fresh"
+  check "sensitivities go on" holds "$(sed -n 2p "$T/calls")" "--output $SENSITIVITY --collectives mpi --samples 2 --max"
+  check "--max-walltime of the sensitivities" grep -q -- "--max-walltime $walltime" <(sed -n 2p "$T/calls")
+  for call in 3 4; do
+    check "the database is weighed in call $call" holds "$(sed -n ${call}p "$T/calls")" "--sensitivity $SENSITIVITY"
+  done
+  check "sensitivities are the database's alone" lacks "$(tail -n +5 "$T/calls")" --sensitivity
+  for submission in 1 6; do
+    check "resources of sensitivities, $submission" holds "$(sed -n ${submission}p "$T/submissions")" "$resources"
+  done
+  case $scheduler in
+    slurm) limit="--time=03:00:00 --signal=B:USR2@300" ;;
+    pbs) limit="walltime=03:00:00" ;;
+    lsf) limit="-W 180 -wa USR2 -wt 5" ;;
+  esac
+  for submission in 1 2 6 7; do # of both phases, and where they go on
+    check "time limit of submission $submission" holds "$(sed -n ${submission}p "$T/submissions")" "$limit"
+  done
+  check "no list of followers stays after sensitivities" same \
+    "$(compgen -G "$T/work/of mine/*.followers")$(compgen -G "$T/work/of mine/by loss/*.followers")" ""
+  # From the database on, by the sensitivities that are there.
+  rm -rf "$T/queue" "$T/calls"
+  mkdir "$T/queue"
+  EVAL_DATA="" "${pipeline[@]}" database
+  run_queue
+  check "from a weighed database on" same "$(codes) $(commands)" "0 0 0 0 database search "
+  check "it is weighed by what is there" holds "$(sed -n 1p "$T/calls")" "--sensitivity $SENSITIVITY"
+
+  # Where they fail or are cancelled, nothing follows.
+  begin_test
+  echo "1 fail" >"$T/control/sensitivity"
+  "${pipeline[@]}" sensitivity
+  run_queue
+  check "codes after sensitivities that failed" same "$(codes) $(commands)" "3 - - - - - sensitivity "
+  begin_test
+  echo "1 hang" >"$T/control/sensitivity"
+  echo TERM >"$T/control/signal"
+  EVAL_DATA="" "${pipeline[@]}"
+  run_queue
+  check "codes after cancelling sensitivities" same "$(codes) $(commands)" "75 - - - - sensitivity "
+  unset SENSITIVITY
+
+  # The time limit is near: sensitivity, database, search and training stop and go on in another job.
+  for phase in sensitivity database search train; do
     begin_test
     echo "1 hang" >"$T/control/$phase"
     if [[ $scheduler == pbs ]]; then # keeps the time itself
@@ -310,9 +370,15 @@ for scheduler in slurm pbs lsf; do
     else
       echo USR2 >"$T/control/signal"
     fi
-    EVAL_DATA="" STOP_BEFORE=1 "${pipeline[@]}"
+    weighed=""
+    if [[ $phase == sensitivity ]]; then weighed="$T/work/of mine/s.h5"; fi
+    SENSITIVITY="$weighed" EVAL_DATA="" STOP_BEFORE=1 "${pipeline[@]}"
     run_queue
-    if [[ $phase == database ]]; then
+    if [[ $phase == sensitivity ]]; then
+      check "order after a warned sensitivity" same "$(commands)" \
+        "sensitivity sensitivity database search stitch train "
+      check "codes after a warned sensitivity" same "$(codes)" "75 0 0 0 0 0"
+    elif [[ $phase == database ]]; then
       check "order after a warned database" same "$(commands)" \
         "database database search stitch train "
       check "codes after a warned database" same "$(codes)" "75 0 0 0 0"
@@ -388,6 +454,8 @@ for scheduler in slurm pbs lsf; do
   NODES=1 RANKS_PER_NODE=4 THREADS=2 SHARDS=two refused "SHARDS is not a number" "${pipeline[@]}"
   COLLECTIVES=rccl refused "choose auto, nccl or mpi" "${pipeline[@]}"
   MACHINE=laptop refused "MACHINE is none of jobs/machines" "${pipeline[@]}"
+  refused "sensitivities go to SENSITIVITY, which is not set" "${pipeline[@]}" sensitivity
+  refused "there is no phase 'sensitivities'" "${pipeline[@]}" sensitivities
 
   # A failure ends the chain.
   begin_test
@@ -416,16 +484,6 @@ for scheduler in slurm pbs lsf; do
   begin_test
   suffix=$(basename "$root/jobs/$scheduler"/search.*) && suffix="${suffix#search.}"
   job="$root/jobs/$scheduler/search.$suffix"
-  case $scheduler in
-    slurm) submit_with sbatch "$job" ;;
-    pbs) submit_with qsub "$job" ;;
-    lsf) submit_with bsub <"$job" ;;
-  esac >/dev/null
-  run_queue
-  check "a job by hand" same "$(codes) $(commands)" "0 search "
-
-  # Rounds by hand: without text to compare them on they are refused, else they are stopped once and go on.
-  begin_test
   by_hand() {
     case $scheduler in
       slurm) submit_with sbatch "$1" ;;
@@ -433,6 +491,23 @@ for scheduler in slurm pbs lsf; do
       lsf) submit_with bsub <"$1" ;;
     esac >/dev/null
   }
+  by_hand "$job"
+  run_queue
+  check "a job by hand" same "$(codes) $(commands)" "0 search "
+
+  # Sensitivities by hand, and without a place for them.
+  begin_test
+  by_hand "${job/search./sensitivity.}"
+  run_queue
+  check "sensitivities without SENSITIVITY" same "$(codes)" "2"
+  begin_test
+  echo "1 stop" >"$T/control/sensitivity"
+  SENSITIVITY="$T/work/of mine/s.h5" by_hand "${job/search./sensitivity.}"
+  run_queue
+  check "sensitivities by hand that go on" same "$(codes) $(commands)" "75 0 sensitivity sensitivity "
+
+  # Rounds by hand: without text to compare them on they are refused, else they are stopped once and go on.
+  begin_test
   by_hand "${job/search./rounds.}"
   run_queue
   check "rounds without HELD_OUT" same "$(codes)" "2"
