@@ -73,6 +73,9 @@ GgufModel::GgufModel(const GgufFile& file, HfConfig parent, const fs::path& outp
   config.heads = std::max(config.heads, std::ranges::max(heads));
   config.kv_heads = std::max(config.kv_heads, std::ranges::max(kv));
   config.intermediate_size = std::max(config.intermediate_size, std::ranges::max(columns));
+  for (const LayerShape& shape : config.layer_shapes)
+    for (const std::int64_t width : shape.experts)
+      config.mixture->expert_size = std::max(config.mixture->expert_size, width);
   if (config.mixture) check_mixture(file);
   fs::create_directories(folder);
   std::vector<TensorEntry> entries;
