@@ -73,6 +73,9 @@ GgufModel::GgufModel(const GgufFile& file, HfConfig parent, const fs::path& outp
   config.heads = std::max(config.heads, std::ranges::max(heads));
   config.kv_heads = std::max(config.kv_heads, std::ranges::max(kv));
   config.intermediate_size = std::max(config.intermediate_size, std::ranges::max(columns));
+  for (const LayerShape& shape : config.layer_shapes)
+    for (const std::int64_t width : shape.experts)
+      config.mixture->expert_size = std::max(config.mixture->expert_size, width);
   if (config.mixture) check_mixture(file);
   fs::create_directories(folder);
   std::vector<TensorEntry> entries;
@@ -181,9 +184,12 @@ void GgufModel::check_mixture(const GgufFile& file) const {
   if (architecture_ == "step35") {
     CHECK(file.number("step35.expert_gating_func") == (config.mixture->renormalised ? 3 : 1));
     CHECK(file.number("step35.expert_weights_norm") == 0);
-    CHECK(file.number("step35.attention.sliding_window") == 0);
-    CHECK(file.get<Numbers>("step35.attention.sliding_window_pattern") ==
-          Numbers(static_cast<std::size_t>(config.layers), 0));
+    CHECK(file.number("step35.attention.sliding_window") == config.longest_sequence());
+    CHECK(file.number("step35.rope.dimension_count_swa") == config.head_dim);
+    CHECK(file.get<double>("step35.rope.freq_base_swa") == file.get<double>("step35.rope.freq_base"));
+    Numbers windows(static_cast<std::size_t>(config.layers), 0);
+    windows.front() = 1;
+    CHECK(file.get<Numbers>("step35.attention.sliding_window_pattern") == windows);
     CHECK(file.number("step35.rope.dimension_count") == 2 * config.head_dim);
   } else {
     CHECK(config.mixture->renormalised);

@@ -10,12 +10,8 @@ namespace {
 
 constexpr Architecture qwen3moe = {.name = "qwen3moe"};
 constexpr Architecture llama = {.name = "llama", .interleaved = true, .frequencies = true};
-constexpr Architecture step35 = {.name = "step35",
-                                 .uneven = true,
-                                 .frequencies = true,
-                                 .mixed = true,
-                                 .half_turned = true,
-                                 .untied = true};
+constexpr Architecture step35 = {
+    .name = "step35", .uneven = true, .mixed = true, .half_turned = true, .untied = true};
 
 /// llama.cpp's own limit.
 constexpr std::int64_t most_experts = 1024;
@@ -81,7 +77,14 @@ void check_counts(const HfConfig& config) {
 const Architecture& mixture_architecture(const HfConfig& config) {
   check_counts(config);
   const Architecture& own = config.features.qk_norm ? qwen3moe : llama;
-  return alike(config) && config.mixture->renormalised && knows_rope(own, config.rope) ? own : step35;
+  if (alike(config) && config.mixture->renormalised && knows_rope(own, config.rope)) return own;
+  const RopeSettings& rope = config.rope;
+  const bool usual = rope.kind == RopeKind::standard || rope.kind == RopeKind::dynamic;
+  if (!usual || rope.rotated_share != 1)
+    refuse(
+        fmt::format("llama.cpp has no architecture for mixtures whose layers differ, with rope scaling '{}'",
+                    name_of(rope.kind)));
+  return step35;
 }
 
 std::vector<LayerFit> mixture_fits(const Architecture& architecture, const HfConfig& config,
@@ -127,10 +130,13 @@ void describe_mixture(Metadata& metadata, const Architecture& architecture, cons
   set("expert_shared_feed_forward_length", zero_columns);
   set("expert_gating_func", config.mixture->renormalised ? by_softmax_of_chosen : by_softmax);
   metadata.set(prefix + "expert_weights_norm", false);
-  // It wants windows, and is told that no layer has one.
-  set("attention.sliding_window", 0);
-  const std::vector<std::int32_t> none(fits.size(), 0);
-  metadata.set(prefix + "attention.sliding_window_pattern", std::span(none));
+  // It wants a layer with a window, which is told to be as long as any text, and to turn heads as the others.
+  std::vector<std::int32_t> windows(fits.size(), 0);
+  windows.front() = 1;
+  metadata.set(prefix + "attention.sliding_window_pattern", std::span<const std::int32_t>(windows));
+  set("attention.sliding_window", config.longest_sequence());
+  set("rope.dimension_count_swa", config.head_dim);
+  metadata.set(prefix + "rope.freq_base_swa", static_cast<float>(config.rope.theta));
 }
 
 std::vector<FileTensor> mixture_tensors(const Architecture& architecture, const HfConfig& config,
