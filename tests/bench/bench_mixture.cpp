@@ -3,6 +3,7 @@
 //   bench_mixture [repeats = 9]
 #include "measuring.hpp"
 
+#include <cstdio>
 #include <cstdlib>
 #include <fmt/format.h>
 #include <vector>
@@ -122,6 +123,7 @@ void measure(const ops::Context& context, const Sizes& sizes, int runs) {
              sizes.columns, sizes.hidden, sizes.tokens, sizes.each);
   fmt::print("  one by one {:.2f} ms, together {:.2f} ms, ratio {:.2f} to {:.2f}\n",
              1e3 * std::ranges::min(seconds_before), 1e3 * std::ranges::min(seconds), least, most);
+  std::fflush(stdout);
 }
 
 }  // namespace
