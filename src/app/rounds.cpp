@@ -252,6 +252,8 @@ OwnFiles own_files() {
 void check_rounds(const Asked<RoundsRequest>& asked, int ranks) {
   const RoundsRequest& request = asked.request;
   check_target(request.target);
+  if (request.target.experts != ExpertTie::free)
+    throw UsageError("rounds are of models without experts", "--experts", "leave it out");
   const HfConfig config = read_hf_config(request.model);
   refuse_mixture(config, "rounds", "rounds", "give database, search and stitch by themselves");
   if (request.divergence) check_reaches_stream(config, "--from kl", "leave it out");

@@ -63,7 +63,7 @@ Words StepWords::on_data(Words own) const {
 
 void StepWords::add_target(Words& words) const {
   for (const std::string name :
-       {"target-level", "target-params", "target-sparsity", "target-memory", "target-kv-cache", "kv-tokens",
+       {"only", "target-level", "target-params", "target-sparsity", "target-memory", "target-kv-cache", "kv-tokens",
         "target-latency", "target-speedup", "latency-table", "latency-phase"})
     if (options_.has(name)) words.insert(words.end(), {"--" + name, options_.words(name).front()});
 }

@@ -101,6 +101,13 @@ std::vector<std::size_t> SearchSpace::part_begins() const {
   return begins;
 }
 
+bool SearchSpace::parts_in_pairs() const {
+  const std::vector<std::size_t> begins = part_begins();
+  for (std::size_t p = 0; p + 1 < begins.size(); ++p)
+    if (modules[begins[p]].id.layer != static_cast<std::int64_t>(p / 2)) return false;
+  return begins.size() % 2 == 1;
+}
+
 std::int64_t SearchSpace::dense_parameters() const {
   std::int64_t sum = 0;
   for (const ModuleChoices& module : modules) sum += module.parameters.front();

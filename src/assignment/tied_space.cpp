@@ -39,6 +39,7 @@ SearchSpace tied_space(SearchSpace space, ExpertTie tie) {
   space.modules = std::move(modules);
   std::optional<std::size_t> together;  // the module that stands for the experts before
   std::int64_t layer = -1;
+  const ModuleChoices* first = nullptr;  // of them
   for (const ModuleChoices& module : space.modules) {
     if (module.id.expert == no_expert) {
       tied.follows.push_back(tied.modules.size());
@@ -49,13 +50,14 @@ SearchSpace tied_space(SearchSpace space, ExpertTie tie) {
     layer = module.id.layer;
     if (!joins) {
       together = tied.modules.size();
+      first = &module;
       tied.modules.push_back(standing_for(module));
     } else if (same_levels(module, tied.modules[*together])) {
       add(module, tied.modules[*together]);
     } else {
-      throw UsageError(fmt::format("{} and {} have not the same levels", name_of(module.id),
-                                   name_of(space.modules[*together].id)),
-                       "--experts", "give free, or a database of experts of one width");
+      throw UsageError(
+          fmt::format("{} and {} have not the same levels", name_of(module.id), name_of(first->id)),
+          "--experts", "give free, or the database of a model whose experts are of one width");
     }
     tied.follows.push_back(*together);
   }

@@ -15,7 +15,7 @@
 namespace galapagos {
 namespace {
 
-constexpr std::uint64_t most_levels = 100000;
+constexpr std::uint64_t most_levels = INT16_MAX;  // an assignment has no larger
 
 [[noreturn]] void damaged(const std::string& what, const std::string& path) {
   throw InputError("the database is damaged: " + what, path, "remove it and make it anew");

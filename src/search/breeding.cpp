@@ -89,7 +89,8 @@ int levels_of(const Budget& budget, std::size_t module) {
 std::vector<Origin> ways_to_breed(const Breeding& breeding) {
   std::vector<Origin> ways = {Origin::mutation, Origin::stride, Origin::removal};
   // Where levels of each kind have to sum up to a number of their own, nothing goes from one to the other.
-  if (!breeding.budget.rules().front().exact) ways.push_back(Origin::layer);
+  const BudgetRule& rule = breeding.budget.rules().front();
+  if (!rule.exact && rule.pairs) ways.push_back(Origin::layer);
   if (!breeding.mates.empty()) ways.push_back(Origin::crossover);
   if (!breeding.losses.empty()) ways.push_back(Origin::exchange);
   return ways;

@@ -236,6 +236,7 @@ BudgetRule parameter_rule(const SearchSpace& space, std::int64_t parameters) {
   rule.shown = [](std::int64_t cost) { return count(cost) + " parameters"; };
   rule.fixed = space.fixed_parameters;
   rule.parts = space.part_begins();
+  rule.pairs = space.parts_in_pairs();
   for (std::size_t i = 0; i < space.modules.size(); ++i) {
     rule.modules.push_back(i);
     rule.costs.push_back(space.modules[i].parameters);

@@ -20,7 +20,7 @@ std::string candidate_lines(const SearchSpace& space, const Population& populati
           line["predicted"] = space.predicted_loss(one.assignment);
           line["surrogate"] = one.expected;
         }
-        line["levels"] = one.assignment;
+        line["levels"] = space.of_every_module(one.assignment);
         text += line.dump() + "\n";
       }
     }

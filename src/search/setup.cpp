@@ -50,6 +50,8 @@ Json measured_by(const SearchSetup& setup, const std::string& model_fingerprint)
   json["precision"] = name_of(setup.precision);
   json["block-tokens"] = options.evolution.racing.tokens;
   json["held-back"] = options.evolution.racing.held_back;
+  // Levels are of other modules then.
+  if (options.target.experts != ExpertTie::free) json["experts"] = deciding(options).at("experts");
   return json;
 }
 

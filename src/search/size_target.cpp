@@ -53,6 +53,27 @@ void bind_latency(Options& list, SizeTarget& target) {
       {.decides = true});
 }
 
+/// No text stands for free, so that a run that was begun before there was a choice is gone on with.
+void bind_experts(Options& list, SizeTarget& target) {
+  constexpr std::array<std::pair<const char*, ExpertTie>, 3> ties = {
+      {{"free", ExpertTie::free}, {"equal", ExpertTie::equal}, {"uniform", ExpertTie::uniform}}};
+  const auto name = [ties, &target]() -> std::string {
+    if (target.experts == ExpertTie::free) return "";
+    return std::ranges::find(ties, target.experts, &std::pair<const char*, ExpertTie>::second)->first;
+  };
+  const auto take = [ties, &target](const std::string& text) {
+    const auto found = std::ranges::find(ties, text, [](const auto& tie) { return std::string(tie.first); });
+    if (found == ties.end())
+      throw UsageError("unknown way '" + printable(text) + "' of experts", "--experts",
+                       "give free, equal or uniform");
+    target.experts = found->second;
+  };
+  list.add_text("experts", name, take,
+                "of mixtures: free (where not given), each expert at a level of its own; equal, a layer's all at "
+                "one; uniform, the model's",
+                {.decides = true});
+}
+
 std::string bytes_text(std::int64_t bytes) {
   return human_bytes(static_cast<std::uint64_t>(std::max<std::int64_t>(bytes, 0)));
 }
@@ -62,6 +83,7 @@ BudgetRule rule_over_all(const SearchSpace& space, std::string option, std::stri
   rule.option = std::move(option);
   rule.shown = shown;
   rule.parts = space.part_begins();
+  rule.pairs = space.parts_in_pairs();
   rule.modules.resize(space.modules.size());
   std::iota(rule.modules.begin(), rule.modules.end(), std::size_t{0});
   return rule;
@@ -159,12 +181,7 @@ void bind(Options& list, SizeTarget& target) {
           throw UsageError("unknown kind '" + printable(text) + "'", "--only", "give attn or ffn");
       },
       "prune attn or ffn alone: a sparsity is a share of that, all else stays whole", {.decides = true});
-  list.add_choice(
-      "experts", target.experts, "tie",
-      {{"free", ExpertTie::free}, {"equal", ExpertTie::equal}, {"uniform", ExpertTie::uniform}},
-      "of mixtures: each expert at a level of its own (free), a layer's all at one (equal), or the "
-      "model's (uniform)",
-      {.decides = true});
+  bind_experts(list, target);
   bind_sparsity(list, target);
   bind_bytes(list, "target-memory", target.memory,
              "or: at most so many bytes of weights, stored as in the checkpoint, as 6G");

@@ -165,7 +165,8 @@ double end_loss_scale(const SearchSpace& space) {
     Vector losses = excess_losses(space, begins[p]);
     for (std::size_t i = begins[p] + 1; i < begins[p + 1]; ++i) {
       const Vector more = excess_losses(space, i);
-      for (std::size_t level = 0; level < losses.size(); ++level) losses[level] += more[level];
+      for (std::size_t level = 0; level < losses.size(); ++level)  // one that is narrow may have fewer
+        losses[level] += more[std::min(level, more.size() - 1)];
     }
     std::copy_if(losses.begin(), losses.end(), std::back_inserter(all), [](double loss) { return loss > 0; });
   }

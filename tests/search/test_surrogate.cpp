@@ -174,6 +174,7 @@ TEST_CASE("experts of a layer share their corrections, which are those of their 
       assignment.push_back(static_cast<std::int16_t>(random() % static_cast<unsigned>(module.last() + 1)));
     return assignment;
   };
+  int checked = 0;
   for (int round = 0; round < 20; ++round) {
     const Assignment around = drawn();
     const EndLosses corrected = corrected_end_losses(space, surrogate, around);
@@ -187,10 +188,24 @@ TEST_CASE("experts of a layer share their corrections, which are those of their 
                      there = corrected[i][static_cast<std::size_t>(around[i])];
         if (found <= least || there <= 0.1 * space.modules[i].end_loss[static_cast<std::size_t>(around[i])])
           continue;  // held up
+        ++checked;
         CHECK(std::abs(expected_loss(space, surrogate, moved) - before - (found - there)) < 1e-12);
       }
     }
   }
+  CHECK(checked > 1000);  // of 20 rounds of 15 modules at 6 levels
+}
+
+TEST_CASE("experts of a layer may have different numbers of levels", "[surrogate]") {
+  std::mt19937 random(9);
+  SearchSpace space = test::with_end_losses(test::mixture_space(2, 3, 6), random);
+  ModuleChoices& narrow = space.modules[2];  // the second expert of the first layer
+  narrow.parameters.resize(2);
+  narrow.end_loss.resize(2);
+  narrow.gone = {false, true};
+  CHECK(std::isfinite(end_loss_scale(space)));
+  CHECK(end_loss_scale(space) > 0);
+  CHECK(end_loss_scale(space) < 10);  // of losses of fractions of a nat
 }
 
 TEST_CASE("the surrogate is the ridge regression with an offset for every draw", "[surrogate]") {

@@ -57,6 +57,8 @@ struct SearchSpace {
   std::size_t part_begin(std::size_t at) const;
   /// The first modules of all parts, and the number of modules.
   std::vector<std::size_t> part_begins() const;
+  /// Whether parts 2 l and 2 l + 1 are those of layer l, as where none stands for several layers.
+  bool parts_in_pairs() const;
   /// Shapes of all layers under an assignment.
   std::vector<LayerShape> shapes(const HfConfig& config, const Assignment& assignment) const;
 };

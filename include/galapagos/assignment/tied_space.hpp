@@ -12,7 +12,7 @@ enum class ExpertTie : std::uint8_t { free, equal, uniform };
 
 /// The space in which one module, called as the feed-forward part of its (first) layer, stands for experts
 /// that have one level together; the same space where none have. UsageError naming --experts where there are
-/// no experts, or those of two layers have not the same levels (`uniform`).
+/// no experts, or some that are to be tied have not the same levels.
 SearchSpace tied_space(SearchSpace space, ExpertTie tie);
 
 }  // namespace galapagos

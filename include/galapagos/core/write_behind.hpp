@@ -42,7 +42,7 @@ class WriteBehind {
   /// Returns at once. A few bytes that say that all that was asked for before is on the disk: written once it
   /// is, which is seen to once a second at most, as it takes long, or when nothing more is to come.
   void mark(std::vector<std::byte> bytes, std::uint64_t offset);
-  /// Returns when all is done, marks too.
+  /// Returns when all is done, and what is marked is on the disk with its marks.
   void drain();
 
  private:
@@ -56,7 +56,7 @@ class WriteBehind {
 
   Loan add(Job job);
   void carry_out(const Job& job);
-  void write_marks();
+  void write_marks(bool last);
   void attempt(std::unique_lock<std::mutex>& lock, const std::function<void()>& work);
   void wait_for_work(std::unique_lock<std::mutex>& lock);
   bool marks_due() const;

@@ -21,6 +21,7 @@ struct BudgetRule {
   std::string (*shown)(std::int64_t cost) = nullptr;  ///< for people, where costs are not just counted
   /// Where modules belong to parts together: the first modules of all parts, and the number of modules.
   std::vector<std::size_t> parts = {};
+  bool pairs = true;  ///< parts 2 l and 2 l + 1 are a layer's
 
   std::int64_t cost(const Assignment& assignment) const;
   /// The number of the part of a module, and its modules from the first to behind the last.

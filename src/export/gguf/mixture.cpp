@@ -82,7 +82,8 @@ const Architecture& mixture_architecture(const HfConfig& config) {
   const bool usual = rope.kind == RopeKind::standard || rope.kind == RopeKind::dynamic;
   if (!usual || rope.rotated_share != 1)
     refuse(
-        fmt::format("llama.cpp has no architecture for mixtures whose layers differ, with rope scaling '{}'",
+        fmt::format("llama.cpp has no architecture for mixtures whose layers differ, or whose weights of a "
+                    "token's experts do not sum up to 1, with rope scaling '{}'",
                     name_of(rope.kind)));
   return step35;
 }
