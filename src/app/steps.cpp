@@ -63,8 +63,8 @@ Words StepWords::on_data(Words own) const {
 
 void StepWords::add_target(Words& words) const {
   for (const std::string name :
-       {"only", "target-level", "target-params", "target-sparsity", "target-memory", "target-kv-cache", "kv-tokens",
-        "target-latency", "target-speedup", "latency-table", "latency-phase"})
+       {"only", "target-level", "target-params", "target-sparsity", "target-memory", "target-kv-cache",
+        "kv-tokens", "target-latency", "target-speedup", "latency-table", "latency-phase"})
     if (options_.has(name)) words.insert(words.end(), {"--" + name, options_.words(name).front()});
 }
 

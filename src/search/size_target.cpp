@@ -68,10 +68,11 @@ void bind_experts(Options& list, SizeTarget& target) {
                        "give free, equal or uniform");
     target.experts = found->second;
   };
-  list.add_text("experts", name, take,
-                "of mixtures: free (where not given), each expert at a level of its own; equal, a layer's all at "
-                "one; uniform, the model's",
-                {.decides = true});
+  list.add_text(
+      "experts", name, take,
+      "of mixtures: free (where not given), each expert at a level of its own; equal, a layer's all at "
+      "one; uniform, the model's",
+      {.decides = true});
 }
 
 std::string bytes_text(std::int64_t bytes) {

@@ -5,6 +5,7 @@
 #include "support/process.hpp"
 #include "support/small_run.hpp"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <sstream>
@@ -99,8 +100,8 @@ TEST_CASE("a mixture weighed, assigned, searched and stitched, with experts tied
   CHECK(found.size() == 3);
   for (const auto& [layer, levels] : found) CHECK(levels.size() == 1);
   // As shards see it, and as the races do.
-  for (const Words& more :
-       {Words{"--shards", "2", "--strategy", "evolution"}, Words{"--strategy", "racing", "--block-tokens", "256"}}) {
+  for (const Words& more : {Words{"--shards", "2", "--strategy", "evolution"},
+                            Words{"--strategy", "racing", "--block-tokens", "256"}}) {
     Words words = search;
     words.insert(words.end(), more.begin(), more.end());
     words.insert(words.end(), {"--output", path("with" + more[1])});
@@ -108,6 +109,24 @@ TEST_CASE("a mixture weighed, assigned, searched and stitched, with experts tied
     for (const auto& [layer, levels] : levels_of_experts(folder / ("with" + more[1]) / "best.txt"))
       CHECK(levels.size() == 1);
   }
+  // The model's experts together: layers have no two parts of their own then.
+  Words uniform = search;
+  *std::ranges::find(uniform, "equal") = "uniform";
+  uniform.insert(uniform.end(),
+                 {"--strategy", "racing", "--block-tokens", "256", "--output", path("uniform")});
+  run(2, "search", uniform);
+  of_model.clear();
+  for (const auto& [layer, levels] : levels_of_experts(folder / "uniform/best.txt"))
+    of_model.insert(levels.begin(), levels.end());
+  CHECK(of_model.size() == 1);
+  // What another race has measured is of other modules.
+  uniform.back() = path("other");
+  uniform.insert(uniform.end(), {"--archive", path("withracing/archive.jsonl")});
+  Words words = {"search", "--model", model().string(), "--threads", "1"};
+  words.insert(words.end(), uniform.begin(), uniform.end());
+  const test::Ended ended = run_galapagos(1, words);
+  CHECK(ended.code == 3);
+  CHECK(ended.errors.find("experts") != std::string::npos);
 
   run(2, "stitch",
       {"--database", path("x1.h5"), "--assignment", path("run1/best.txt"), "--output", path("new")});
@@ -133,6 +152,7 @@ TEST_CASE("experts that cannot be tied", "[app]") {
   refused(with_text({"search", "--model", dense.string(), "--database", path("x.h5"), "--output", path("run"),
                      "--experts", "equal", "--target-sparsity", "0.3", "--dry-run"}),
           3, "another model");
-  refused({"plan", "search", "--ranks", "1", "--model", dense.string(), "--experts", "equal", "--target-sparsity", "0.3"}, 2,
-          "there are no experts in this model");
+  refused({"plan", "search", "--ranks", "1", "--model", dense.string(), "--experts", "equal",
+           "--target-sparsity", "0.3"},
+          2, "there are no experts in this model");
 }
