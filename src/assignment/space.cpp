@@ -158,9 +158,11 @@ void choose_only(SearchSpace& space, ModuleKind kind) {
     const auto first_alone = [](auto& levels) {
       if (!levels.empty()) levels.erase(levels.begin() + 1, levels.end());
     };
-    KeptColumns whole;
-    whole.push_back(module.kept[0]);
-    module.kept = std::move(whole);
+    if (module.kept.size() > 0) {
+      KeptColumns whole;
+      whole.push_back(module.kept[0]);
+      module.kept = std::move(whole);
+    }
     first_alone(module.gone);
     first_alone(module.kv_heads);
     first_alone(module.end_loss);

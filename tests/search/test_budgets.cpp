@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <set>
 
 #include <galapagos/core/hash.hpp>
@@ -29,7 +30,9 @@ SearchSpace space_of(std::size_t layers, std::mt19937& random) {
   space.vocab_size = ids;
   space.stored = DType::bf16;
   const auto columns = [](std::int64_t count) {
-    return std::vector<std::int64_t>(static_cast<std::size_t>(count), 0);
+    std::vector<std::int64_t> first(static_cast<std::size_t>(count));
+    std::iota(first.begin(), first.end(), 0);
+    return first;
   };
   for (std::size_t layer = 0; layer < layers; ++layer) {
     ModuleChoices attention, ffn;

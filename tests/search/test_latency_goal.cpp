@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <functional>
+#include <numeric>
 #include <random>
 #include <set>
 
@@ -27,7 +28,9 @@ SearchSpace space_of(std::size_t layers) {
   space.head_dim = 4;
   space.vocab_size = 50;
   const auto columns = [](std::int64_t count) {
-    return std::vector<std::int64_t>(static_cast<std::size_t>(count), 0);
+    std::vector<std::int64_t> first(static_cast<std::size_t>(count));
+    std::iota(first.begin(), first.end(), 0);
+    return first;
   };
   for (std::size_t layer = 0; layer < layers; ++layer) {
     ModuleChoices attention, ffn;

@@ -1,5 +1,7 @@
 #include "mixture.hpp"
 
+#include "rope.hpp"
+
 #include <algorithm>
 #include <fmt/format.h>
 

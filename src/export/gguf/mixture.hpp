@@ -1,6 +1,7 @@
 #pragma once
 
-#include "architecture.hpp"
+#include "../fit.hpp"
+#include "architecture_kind.hpp"
 #include "file.hpp"
 #include "tensors.hpp"
 

@@ -1,6 +1,7 @@
 #include "tensors.hpp"
 
 #include "elements.hpp"
+#include "rope.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "architecture.hpp"
+#include "architecture_kind.hpp"
 #include "file.hpp"
 
 #include <cstddef>
