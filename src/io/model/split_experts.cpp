@@ -77,8 +77,11 @@ void Checkpoint::split_experts() {
 
 /// What else a mixture has in its files, as an expert that all tokens go to, would be missing in the result.
 void Checkpoint::check_experts() const {
-  if (std::ranges::none_of(
-          tensors_, [](const auto& item) { return item.first.find(".mlp.experts.") != std::string::npos; }))
+  const auto of_expert = [](const auto& item) {
+    return item.first.find(".mlp.experts.") != std::string::npos;
+  };
+  std::error_code none;  // without a configuration there are but tensors
+  if (std::ranges::none_of(tensors_, of_expert) || !std::filesystem::exists(folder_ / "config.json", none))
     return;
   const HfConfig config = read_config_alone(folder_);
   if (!config.mixture) return;
