@@ -82,10 +82,10 @@ void WriteBehind::carry_out(const Job& job) {
   file_.write_at(std::as_bytes(std::span(hash)), *job.hash_offset);
 }
 
-void WriteBehind::write_marks(bool last) {
+void WriteBehind::write_marks() {
   file_.sync();
   for (const Job& mark : marks_) carry_out(mark);
-  if (last) file_.sync();
+  file_.sync();  // nobody may ask for anything more
 }
 
 /// Without the lock, unless something has failed before.
@@ -121,8 +121,7 @@ void WriteBehind::run() {
   while (true) {
     wait_for_work(lock);
     if (marks_due()) {
-      const bool last = jobs_.empty() && (ending_ || draining_);
-      attempt(lock, [&] { write_marks(last); });
+      attempt(lock, [&] { write_marks(); });
       marks_.clear();
       next_sync_ = std::chrono::steady_clock::now() + std::chrono::seconds(1);
     } else if (!jobs_.empty()) {

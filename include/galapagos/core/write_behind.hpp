@@ -56,7 +56,7 @@ class WriteBehind {
 
   Loan add(Job job);
   void carry_out(const Job& job);
-  void write_marks(bool last);
+  void write_marks();
   void attempt(std::unique_lock<std::mutex>& lock, const std::function<void()>& work);
   void wait_for_work(std::unique_lock<std::mutex>& lock);
   bool marks_due() const;
