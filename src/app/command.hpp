@@ -1,5 +1,7 @@
 #pragma once
 
+#include "billing.hpp"
+
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -117,6 +119,7 @@ bool begin(const Communicator& world, Asked<Request>& asked, const std::vector<s
     asked.read(world.size());
     asked.options.check();
   });
+  open_bill(asked.options);
   return true;
 }
 

@@ -6,6 +6,7 @@
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/logging.hpp>
+#include <galapagos/core/meter.hpp>
 #include <galapagos/tensor/gpu.hpp>
 
 namespace galapagos::app {
@@ -68,6 +69,7 @@ Device choose_device(const Communicator& world, const ComputingOptions& options)
           "GPUs", "start one rank per GPU, or give --allow-gpu-sharing");
     }
     use_gpu(static_cast<int>(chosen[rank]));
+    meter().watch_gpu(text_of_uuid(gpu.uuid));
   });
   Description description;
   const std::string text = fmt::format("GPU {}, {}, {}", chosen[rank], text_of_uuid(gpu.uuid), gpu.name);

@@ -1,4 +1,5 @@
 #include "plan_commands.hpp"
+#include "plan_parts.hpp"
 #include "planner.hpp"
 
 #include <fmt/format.h>
@@ -36,6 +37,16 @@ std::optional<std::string> Planner::first_warning() const {
   return std::nullopt;
 }
 
+/// Of all that is planned; nothing where no times are.
+std::optional<Bill> Planner::bill() const {
+  if (machine_.peak <= 0) return std::nullopt;
+  double seconds = 0;
+  for (const PlannedPhase& phase : phases_) {
+    if (phase.json.contains("seconds")) seconds += phase.json["seconds"]["total"].get<double>();
+  }
+  return planned_bill(machine_, seconds);
+}
+
 Json Planner::json() const {
   Json json;
   json["kind"] = "plan";
@@ -50,6 +61,7 @@ Json Planner::json() const {
                      {"gpu_memory", machine_.gpu_memory},
                      {"efficiency", machine_.efficiency}};
   json["assumed"] = assumed_;
+  if (const auto whole = bill()) json["bill"] = hours_json(*whole);
   json["warnings"] = Json::array();
   for (const PlannedPhase& phase : phases_) {
     json[phase.name] = phase.json;
@@ -84,6 +96,8 @@ std::string Planner::text() const {
     for (const std::string& warning : phase.warnings) text += row("  TOO SMALL", warning);
   }
   text += "\n";
+  if (const auto of_all = bill(); of_all && phases_.size() > 1)
+    text += row("bill of all", "~ " + hours_text(*of_all) + " in " + human_duration(of_all->seconds));
   if (!assumed_.empty()) text += row("assumed", fmt::format("{}", fmt::join(assumed_, "; ")));
   text +=
       row("note", fmt::format("memory is that of the worst rank, without the program itself (about 0.1 GiB) "
@@ -100,7 +114,7 @@ void plan(const Communicator& world, const std::vector<std::string>& words) {
   std::map<std::string, std::vector<std::string>> dealt;
   agree(world, [&] {
     commands.planned = planned_commands(words);
-    dealt = dealt_words(commands, words);
+    dealt = dealt_words(commands, with_machine_file(words));
   });
   if (!begin(world, commands.plan, dealt["plan"])) return;
   agree_at_root(world, [&] {

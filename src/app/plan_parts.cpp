@@ -79,6 +79,28 @@ void Clock::write_to(PlannedPhase& phase) const {
   }
   phase.json["seconds"]["total"] = total;
   phase.rows.emplace_back("time", fmt::format("~ {} = {}", duration(total), text));
+  const Bill bill = planned_bill(machine_, total);
+  phase.json["bill"] = hours_json(bill);
+  phase.rows.emplace_back("bill", "~ " + hours_text(bill));
+}
+
+Bill planned_bill(const Machine& machine, double seconds) {
+  return {.seconds = seconds,
+          .nodes = machine.nodes,
+          .ranks = machine.ranks,
+          .gpus = machine.device() == Device::cuda ? machine.ranks : 0,
+          .joules = {}};
+}
+
+std::string hours_text(const Bill& bill) {
+  std::string text = fmt::format("{:.3g} node-hours", bill.node_hours());
+  return bill.gpus > 0 ? text + fmt::format(", {:.3g} GPU-hours", bill.gpu_hours()) : text;
+}
+
+Json hours_json(const Bill& bill) {
+  Json hours = {{"node_hours", bill.node_hours()}};
+  if (bill.gpus > 0) hours["gpu_hours"] = bill.gpu_hours();
+  return hours;
 }
 
 void check_rank(PlannedPhase& phase, std::uint64_t need, std::uint64_t limit, const std::string& remedy) {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include <galapagos/comm/bill.hpp>
 #include <galapagos/model/pipeline.hpp>
 #include <galapagos/model/shard_traffic.hpp>
 
@@ -53,6 +54,12 @@ class Clock {
   const Machine& machine_;
   std::vector<std::pair<std::string, double>> steps_;
 };
+
+/// What so long a run takes of the machine, with a GPU for each rank where there are some.
+Bill planned_bill(const Machine& machine, double seconds);
+/// "12.3 node-hours, 49.2 GPU-hours"
+std::string hours_text(const Bill& bill);
+Json hours_json(const Bill& bill);
 
 /// Notes the limit of a rank's memory, and a warning where the need is above it.
 void check_rank(PlannedPhase& phase, std::uint64_t need, std::uint64_t limit, const std::string& remedy);

@@ -6,8 +6,6 @@
 #include <galapagos/core/text.hpp>
 
 namespace galapagos::app {
-namespace {
-
 void bind_machine(Options& list, PlanRequest& request) {
   const auto rate = [&](const char* name, double& member, const char* help) {
     list.add(name, member, help, {.least = 0, .refusal = "a negative rate", .remedy = "give 0 or more"});
@@ -51,8 +49,6 @@ std::string option_of(const std::vector<std::string>& group) {
   return group[0].substr(2, group[0].find('=') - 2);
 }
 
-}  // namespace
-
 void bind(Options& list, PlanRequest& request) {
   list.describe("plan",
                 "memory, file sizes, work and time of a command on a machine, from config.json alone; takes "
@@ -64,6 +60,8 @@ void bind(Options& list, PlanRequest& request) {
            "see 'galapagos plan collectives --help'");
   list.add("model", request.model, "folder of a Hugging Face model, or its config.json", {.required = true});
   bind_machine(list, request);
+  list.add("machine", request.machine_file,
+           "INI file of these, as in config/machines; what is given besides goes before it");
   list.add("strict", request.strict, "fail (exit code 4) where memory is too small");
   list.add("json", request.json, "print JSON");
   bind_computing(list, request);

@@ -22,10 +22,13 @@ struct PlanRequest : ComputingOptions {
   std::int64_t ranks = 0;
   Machine machine;
   double peak = 0, bandwidth = 0, network = 0, disk = 0;  ///< as they are given
+  std::optional<std::filesystem::path> machine_file;
   bool strict = false, json = false;
 };
 
 void bind(Options& list, PlanRequest& request);
+/// Those of the machine alone.
+void bind_machine(Options& list, PlanRequest& request);
 
 /// The options of all commands, each of which has got its part of the words.
 struct Commands {
@@ -46,6 +49,15 @@ struct Commands {
 /// Which commands are named among the words, before these can be parsed. UsageError where there is no plan of
 /// it.
 std::vector<std::string> planned_commands(const std::vector<std::string>& words);
+
+/// Each option with the words behind it, and bare words before any.
+std::vector<std::vector<std::string>> grouped(const std::vector<std::string>& words);
+/// The name of such a group's option; empty for bare words.
+std::string option_of(const std::vector<std::string>& group);
+
+/// The words, and those of --machine FILE where they do not say it themselves: an INI file with what options
+/// of `plan` say of the machine, and with `ranks-per-node`, of which --ranks is made.
+std::vector<std::string> with_machine_file(const std::vector<std::string>& words);
 
 /// The words of each command. An option of `plan` goes to all that have it; any other to the commands that
 /// are planned, or where none of them has it to those that they build on. UsageError where nobody has it.

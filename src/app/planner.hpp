@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include <galapagos/comm/bill.hpp>
+
 namespace galapagos::app {
 
 /// All that is known, and what had to be assumed.
@@ -18,6 +20,7 @@ class Planner {
   explicit Planner(Commands& commands);
 
   void plan();
+  std::optional<Bill> bill() const;
   Json json() const;
   std::string text() const;
   std::optional<std::string> first_warning() const;

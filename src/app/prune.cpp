@@ -287,8 +287,8 @@ void check_steps(const Asked<PruneRequest>& asked, const HfConfig& config, int r
   refuse_in_section(distil.options, "distil", {"reference", "sensitivity", "data"});
 }
 
-OwnFiles own_files() {
-  OwnFiles files = {"identity.json*", "prune.json*"}, stage = step_files();
+OwnFiles files_of_prune() {
+  OwnFiles files = {"identity.json*", "prune.json*", "bill.jsonl*"}, stage = step_files();
   const auto add = [](OwnFiles& to, const OwnFiles& more) { to.insert(to.end(), more.begin(), more.end()); };
   add(files, model_files("model"));
   add(stage, {"distil.lock*", "distil/config.ini*", "distil/metrics.jsonl*", "distil/manifest.json*",
@@ -318,8 +318,9 @@ void prune(const Communicator& world, const Words& words) {
   std::optional<OutputLock> lock;
   agree_at_root(world, [&] {
     lock.emplace(asked.request.output, true);
-    open_steps(asked.request, identity_of_steps(asked.options),
-               {"run of stages", "stages", {"model", "stage-1", "prune.json"}, "prune.json", own_files()});
+    open_steps(
+        asked.request, identity_of_steps(asked.options),
+        {"run of stages", "stages", {"model", "stage-1", "prune.json"}, "prune.json", files_of_prune()});
   });
   all.run();
 }

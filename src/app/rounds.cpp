@@ -239,8 +239,8 @@ void check_steps(const Asked<RoundsRequest>& asked, int ranks) {
     throw UsageError("the rounds' target is that of the searches", "[search]", "leave targets out there");
 }
 
-OwnFiles own_files() {
-  OwnFiles files = {"identity.json*", "rounds.json*", "best.txt*"}, round = step_files();
+OwnFiles files_of_rounds() {
+  OwnFiles files = {"identity.json*", "rounds.json*", "best.txt*", "bill.jsonl*"}, round = step_files();
   const OwnFiles search = below("search", search_files());
   round.insert(round.end(), search.begin(), search.end());
   round.insert(round.end(), {"searched*", "search.lock*"});
@@ -274,8 +274,9 @@ void rounds(const Communicator& world, const Words& words) {
   std::optional<OutputLock> lock;
   agree_at_root(world, [&] {
     lock.emplace(asked.request.output, true);
-    open_steps(asked.request, identity_of_steps(asked.options),
-               {"run of rounds", "compensate", {"round-0", "best.txt", "rounds.json"}, "", own_files()});
+    open_steps(
+        asked.request, identity_of_steps(asked.options),
+        {"run of rounds", "compensate", {"round-0", "best.txt", "rounds.json"}, "", files_of_rounds()});
   });
   all.run();
 }

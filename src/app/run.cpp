@@ -14,6 +14,7 @@
 #include <galapagos/comm/environment.hpp>
 #include <galapagos/comm/nccl_collectives.hpp>
 #include <galapagos/core/file_remedy.hpp>
+#include <galapagos/core/meter.hpp>
 #include <galapagos/core/option_hints.hpp>
 #include <galapagos/core/system.hpp>
 #include <galapagos/core/version.hpp>
@@ -23,27 +24,34 @@
 namespace galapagos {
 namespace {
 
+using app::Billed;
+
 struct Subcommand {
   const char* name;
   const char* summary;
   app::Command command;
+  Billed billed = Billed::no;
 };
 
 constexpr Subcommand subcommands[] = {
-    {"sensitivity", "measure how the end loss depends on what each module puts out", app::sensitivity},
-    {"database", "prune every module of a model at several levels into one file", app::database},
+    {"sensitivity", "measure how the end loss depends on what each module puts out", app::sensitivity,
+     Billed::said},
+    {"database", "prune every module of a model at several levels into one file", app::database,
+     Billed::said},
     {"assign", "the level of every module that is predicted to lose the least, without a search",
      app::assign},
-    {"profile", "how long the parts of a model take at the shapes that levels leave", app::profile},
-    {"search", "look for the best level of every module at a given size", app::search},
-    {"prune", "a model pruned in stages, its layers distilled after each", app::prune},
+    {"profile", "how long the parts of a model take at the shapes that levels leave", app::profile,
+     Billed::said},
+    {"search", "look for the best level of every module at a given size", app::search, Billed::kept},
+    {"prune", "a model pruned in stages, its layers distilled after each", app::prune, Billed::kept},
     {"rounds", "sensitivity, database and search on the path of the best so far, again and again",
-     app::rounds},
-    {"stitch", "write the model of an assignment as a checkpoint", app::stitch},
-    {"eval", "negative log-likelihood and perplexity of a model on a text", app::eval},
-    {"generate", "texts that a model writes behind prompts", app::generate},
-    {"distil", "trains a pruned model's layers one by one toward the unpruned model's", app::distil},
-    {"train", "continued training or distillation of a model, pruned or not", app::train},
+     app::rounds, Billed::kept},
+    {"stitch", "write the model of an assignment as a checkpoint", app::stitch, Billed::said},
+    {"eval", "negative log-likelihood and perplexity of a model on a text", app::eval, Billed::said},
+    {"generate", "texts that a model writes behind prompts", app::generate, Billed::said},
+    {"distil", "trains a pruned model's layers one by one toward the unpruned model's", app::distil,
+     Billed::kept},
+    {"train", "continued training or distillation of a model, pruned or not", app::train, Billed::kept},
     {"tokenize", "turn text into token files", app::tokenize},
     {"convert", "a database made of DarwinLM's files, or written as them", app::convert},
     {"plan", "memory, file sizes, work and time of a command, without weights", app::plan},
@@ -84,12 +92,26 @@ void print_reference(const Communicator& world) {
   app::plan(world, {"collectives", "--print-options"});
 }
 
+/// Runs it, and says what it took, also where it has stopped in order.
+void execute(const Communicator& world, const Subcommand& subcommand, const std::vector<std::string>& words) {
+  try {
+    subcommand.command(world, words);
+  } catch (const Error& error) {
+    // Only where every rank comes here.
+    const bool agreed = error.agreed() || dynamic_cast<const FailedElsewhere*>(&error) != nullptr;
+    if (agreed && error.code() == ExitCode::stopped_early)
+      app::close_bill(world, subcommand.billed, subcommand.name, "stopped");
+    throw;
+  }
+  app::close_bill(world, subcommand.billed, subcommand.name, "done");
+}
+
 void dispatch(const Communicator& world, const std::vector<std::string>& words) {
   if (words.size() == 2 && words[0] == "help" && words[1] == "--all") return print_reference(world);
   if (words.empty() || words[0] == "--help" || words[0] == "help") return app::print(world, usage());
   if (words[0] == "--version") return app::print(world, versions());
   for (const Subcommand& subcommand : subcommands) {
-    if (words[0] == subcommand.name) return subcommand.command(world, {words.begin() + 1, words.end()});
+    if (words[0] == subcommand.name) return execute(world, subcommand, {words.begin() + 1, words.end()});
   }
   agree(world, [&] {
     std::vector<std::string> known;
@@ -124,6 +146,7 @@ int run(int argc, char** argv) {
   try {
     environment.emplace(argc, argv);
     const Communicator world = Communicator::world();
+    meter().begin(world.split_node().is_root());
     agree(world, [&] { check_launcher(world.size()); });
     dispatch(world, {argv + 1, argv + argc});
     return static_cast<int>(ExitCode::done);

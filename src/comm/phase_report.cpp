@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include <galapagos/comm/bill.hpp>
 #include <galapagos/comm/phase_report.hpp>
 #include <galapagos/core/logging.hpp>
 #include <galapagos/core/memory_gauge.hpp>
@@ -77,11 +78,13 @@ Json most_memory(const Communicator& comm) {
 void RunReport::add_to(Json& manifest) const {
   manifest["phases"] = phases;
   manifest["memory"] = memory;
+  manifest["bill"] = bill;
 }
 
 RunReport report_run(const Communicator& comm, PhaseTimes& times) {
   const Json memory = most_memory(comm);
-  const RunReport report{spread_over_ranks(comm, times.phases()), memory};
+  const Json bill = bill_of(comm, meter().since_last()).json();
+  const RunReport report{spread_over_ranks(comm, times.phases()), memory, bill};
   if (!comm.is_root()) return report;
   log_info("{:<30}{:>10}{:>10}{:>10}{:>8}", "seconds by phase and rank", "min", "mean", "max", "share");
   for (const auto& [name, phase] : report.phases.items()) {

@@ -83,7 +83,7 @@ void create_file(const std::filesystem::path& path, const SensitivityHeader& hea
   file.close();
 }
 
-[[noreturn]] void damaged(const std::string& what, const std::string& path) {
+[[noreturn]] void damaged_sensitivities(const std::string& what, const std::string& path) {
   throw InputError("the file of sensitivities is damaged: " + what, path, "remove it and make it anew");
 }
 
@@ -92,10 +92,10 @@ auto named(const Choices& choices, const std::string& name, const std::string& p
   for (const auto choice : choices) {
     if (name_of(choice) == name) return choice;
   }
-  damaged("unknown word '" + printable(name) + "'", path);
+  damaged_sensitivities("unknown word '" + printable(name) + "'", path);
 }
 
-SensitivityHeader read_header(const Hdf5File& file, const std::string& path) {
+SensitivityHeader read_sensitivity_header(const Hdf5File& file, const std::string& path) {
   if (!file.has_attribute("/", "kind") || file.read_string("/", "kind") != "sensitivities") {
     throw InputError("this is no file of sensitivities", path, "make one with 'galapagos sensitivity'");
   }
@@ -121,13 +121,14 @@ SensitivityHeader read_header(const Hdf5File& file, const std::string& path) {
   header.form = named(forms, file.read_string("/", "form"), path);
   if (header.form == SensitivityForm::lowrank) {
     header.rank = file.read_integer("/", "rank");
-    if (header.rank < 1 || header.rank > header.config.hidden_size) damaged("an impossible rank", path);
+    if (header.rank < 1 || header.rank > header.config.hidden_size)
+      damaged_sensitivities("an impossible rank", path);
   }
   if (file.has_attribute("/", "kept")) {
     std::istringstream counts(file.read_string("/", "kept"));
     for (std::int64_t count = 0; counts >> count;) header.kept.push_back(count);
     if (!counts.eof() || header.kept.size() != header.modules().size())
-      damaged("impossible numbers of columns kept", path);
+      damaged_sensitivities("impossible numbers of columns kept", path);
   }
   return header;
 }
@@ -228,9 +229,9 @@ void write_sensitivities(const Communicator& comm, const std::filesystem::path& 
 }
 
 SensitivityReader::SensitivityReader(const std::filesystem::path& path, bool unfinished)
-    : path_(path), file_(Hdf5File::open(path)), header_(read_header(file_, path.string())) {
+    : path_(path), file_(Hdf5File::open(path)), header_(read_sensitivity_header(file_, path.string())) {
   batches_done_ = file_.read_integer("/", "batches_done");
-  if (batches_done_ < 0) damaged("an impossible number of batches", path_.string());
+  if (batches_done_ < 0) damaged_sensitivities("an impossible number of batches", path_.string());
   if (!unfinished && batches_done_ > 0) {
     throw InputError("the sensitivities are unfinished", path.string(),
                      "finish them: run the command that began them again");
@@ -240,7 +241,8 @@ SensitivityReader::SensitivityReader(const std::filesystem::path& path, bool unf
     for (const Part& part : parts_of(header_, module, batches_done_ == 0)) {
       const Hdf5DatasetInfo found = file_.describe(group_of(module) + "/" + part.name);
       if (found.type != Hdf5Type::f32 || found.shape != part.shape)
-        damaged(name_of(module) + " has another type or shape than its form says", path_.string());
+        damaged_sensitivities(name_of(module) + " has another type or shape than its form says",
+                              path_.string());
       all.add(file_.read_values<std::uint64_t>(checksum_path(module, part.name), Hdf5Type::u64, 1).at(0));
     }
   }

@@ -9,8 +9,8 @@
 namespace galapagos {
 namespace {
 
-constexpr double sweep_seconds = 0.05;  // so long that the clock and the wait for a GPU do not count
-constexpr std::int64_t most_passes = 1000;
+constexpr double timed_seconds = 0.05;  // so long that the clock and the wait for a GPU do not count
+constexpr std::int64_t most_timed_passes = 1000;
 constexpr double settled = 1.005;  // how near the two least of a measurement that is over are
 constexpr double doubtful = 1.02;
 constexpr std::int64_t patience = 4;  // as many measurements as are asked for at most
@@ -28,7 +28,7 @@ double least_seconds(Device device, std::int64_t repeats, const std::string& wha
   };
   sweep(1);  // makes workspaces, and chooses kernels
   const auto passes =
-      std::clamp<std::int64_t>(std::llround(sweep_seconds / std::max(sweep(1), 1e-9)), 1, most_passes);
+      std::clamp<std::int64_t>(std::llround(timed_seconds / std::max(sweep(1), 1e-9)), 1, most_timed_passes);
   double least = std::numeric_limits<double>::infinity(), second = least;
   for (std::int64_t i = 0; i < patience * repeats; ++i) {
     if (i >= repeats && second <= settled * least) break;

@@ -20,7 +20,7 @@ constexpr std::size_t parts_of_knowledge = 8;
 // Islands differ on purpose: in how far from what is expected to be best they go.
 constexpr double temperatures[] = {0.5, 0.25, 1, 2};
 // No way to breed has a smaller share, in units of an even one.
-constexpr double least_share = 0.25;
+constexpr double even_share = 0.25;
 
 }  // namespace
 
@@ -137,7 +137,7 @@ std::map<Origin, double> Race::shares(const std::vector<Origin>& ways) const {
   double sum = 0;
   for (const Origin way : ways) sum += shares[way] = gains_.prior(way).expected_improvement();
   for (auto& [way, share] : shares) {
-    share = std::isfinite(sum) && sum > 0 ? least_share * even + (1 - least_share) * share / sum : even;
+    share = std::isfinite(sum) && sum > 0 ? even_share * even + (1 - even_share) * share / sum : even;
   }
   return shares;
 }

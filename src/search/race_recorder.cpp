@@ -9,7 +9,7 @@
 namespace galapagos {
 namespace {
 
-std::string count(std::int64_t number) {
+std::string counted(std::int64_t number) {
   return human_count(static_cast<std::uint64_t>(number));
 }
 
@@ -109,7 +109,8 @@ void Recorder::end_front(const std::vector<Standing>& last, const Population& st
     }
     table += "\n";
     log_info("sparsity {}: best fitness {:.6g} on {} tokens, {} parameters, {}{}", point.sparsity,
-             point.fitness, count(setup_.options.evolution.compare_tokens), count(parameters), file, said);
+             point.fitness, counted(setup_.options.evolution.compare_tokens), counted(parameters), file,
+             said);
     manifest_["front"].push_back(std::move(line));
   }
   folder_.write_text("front.csv", table);

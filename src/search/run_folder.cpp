@@ -36,10 +36,10 @@ std::optional<std::pair<std::int64_t, std::int64_t>> numbers_of(const std::strin
 }  // namespace
 
 OwnFiles search_files() {
-  return {"config.ini*",     "manifest.json*",  "metrics.jsonl*", "candidates.jsonl*",
-          "migrations.csv*", "checkpoint*.h5*", "best.txt*",      "uniform.txt*",
-          "start.txt*",      "levels.json*",    "archive.jsonl*", "best-*.txt*",
-          "front.csv*",      "choices.jsonl*",  "watched.csv*",   "latency.csv*"};
+  return {"config.ini*",     "manifest.json*", "metrics.jsonl*", "candidates.jsonl*", "migrations.csv*",
+          "checkpoint*.h5*", "best.txt*",      "uniform.txt*",   "start.txt*",        "levels.json*",
+          "archive.jsonl*",  "best-*.txt*",    "front.csv*",     "choices.jsonl*",    "watched.csv*",
+          "latency.csv*",    "bill.jsonl*"};
 }
 
 Found RunFolder::found() const {

@@ -27,11 +27,11 @@ class BestFirst : public Strategy {
   template <typename Make>
   void add_distinct(const IslandGeneration& turn, std::int64_t count, Origin origin,
                     std::set<Assignment>& known, std::vector<Offspring>& offspring, Make&& make) const {
-    constexpr std::int64_t tries_for_each = 100;
+    constexpr std::int64_t tries_for_offspring = 100;
     for (std::int64_t individual = 0; individual < count; ++individual) {
       // One stream for all tries of an individual.
       RandomStream random = stream(options_.seed, turn.island, turn.generation, individual, Draw::offspring);
-      for (std::int64_t attempt = 0; attempt < tries_for_each; ++attempt) {
+      for (std::int64_t attempt = 0; attempt < tries_for_offspring; ++attempt) {
         Assignment child = make(random);
         if (!known.insert(child).second) continue;
         offspring.push_back({std::move(child), origin});

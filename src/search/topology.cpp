@@ -13,7 +13,7 @@ namespace galapagos {
 namespace {
 
 // In the order of the enum.
-constexpr std::array names = {"ring", "complete", "star", "random", "none", "matrix"};
+constexpr std::array topology_names = {"ring", "complete", "star", "random", "none", "matrix"};
 constexpr std::int64_t most_migrants_at_all = 1000;
 
 std::vector<std::vector<std::int64_t>> parse_matrix(const std::string& text, std::int64_t islands) {
@@ -36,7 +36,7 @@ std::vector<std::vector<std::int64_t>> parse_matrix(const std::string& text, std
 }  // namespace
 
 std::string name_of(TopologyKind kind) {
-  return names[static_cast<std::size_t>(kind)];
+  return topology_names[static_cast<std::size_t>(kind)];
 }
 
 std::vector<Migration> Topology::after(std::int64_t generation) const {
@@ -94,13 +94,13 @@ std::int64_t Topology::most_arrivals() const {
 
 Topology make_topology(const std::string& name, const std::string& migrants, std::int64_t interval,
                        std::int64_t islands, std::uint64_t seed) {
-  const auto found = std::find(names.begin(), names.end(), name);
-  if (found == names.end()) {
+  const auto found = std::find(topology_names.begin(), topology_names.end(), name);
+  if (found == topology_names.end()) {
     throw UsageError("unknown topology '" + printable(name) + "'", "--topology",
                      "choose ring, complete, star, random, none or matrix");
   }
   Topology topology;
-  topology.kind = static_cast<TopologyKind>(found - names.begin());
+  topology.kind = static_cast<TopologyKind>(found - topology_names.begin());
   topology.islands = islands;
   topology.interval = interval;
   topology.seed = seed;

@@ -69,7 +69,8 @@ void check_memory(const Communicator& comm, const ops::Context& context, const D
 }
 
 OwnFiles own_files() {
-  OwnFiles files = {"config.ini*", "metrics.jsonl*", "manifest.json*", "layers/*/*.safetensors*"};
+  OwnFiles files = {"config.ini*", "metrics.jsonl*", "manifest.json*", "bill.jsonl*",
+                    "layers/*/*.safetensors*"};
   const OwnFiles model = model_files("model");
   files.insert(files.end(), model.begin(), model.end());
   return files;

@@ -22,7 +22,7 @@ std::string count(std::int64_t number) {
 }
 
 OwnFiles own_files() {
-  OwnFiles files = {"config.ini*", "metrics.jsonl*", "checkpoint*.h5*", "manifest.json*"};
+  OwnFiles files = {"config.ini*", "metrics.jsonl*", "checkpoint*.h5*", "manifest.json*", "bill.jsonl*"};
   const OwnFiles model = model_files("model");
   files.insert(files.end(), model.begin(), model.end());
   return files;

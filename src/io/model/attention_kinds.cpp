@@ -9,7 +9,6 @@
 namespace galapagos {
 namespace {
 
-constexpr std::int64_t max_positions = INT32_MAX;
 constexpr const char* windows_key = "layer_windows";
 constexpr const char* ropes_key = "layer_ropes";
 constexpr std::array<std::string_view, 3> rope_names = {"usual", "local", "none"};  // of LayerRope

@@ -24,7 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t max_config_bytes = 4 << 20;
-constexpr std::int64_t max_positions = INT32_MAX;
 constexpr std::int64_t max_width = 1 << 24;
 constexpr std::int64_t max_heads = 1 << 16;
 /// Heads, and experts, of all layers together: dozens of times what the largest models have, and what can

@@ -9,6 +9,9 @@
 
 namespace galapagos {
 
+/// The most positions that a config.json may speak of: they are held in 32 bits.
+inline constexpr std::int64_t max_positions = INT32_MAX;
+
 /// What transformers makes of a family's rope settings.
 struct RopeRules {
   bool partial = false;        ///< partial_rotary_factor has a meaning

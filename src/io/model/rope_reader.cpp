@@ -9,7 +9,6 @@
 namespace galapagos {
 namespace {
 
-constexpr std::int64_t max_positions = INT32_MAX;
 constexpr double largest = 1e30;
 
 /// What Python takes for false.

@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t block_bytes = std::uint64_t{1} << 20;
+constexpr std::uint64_t input_block_bytes = std::uint64_t{1} << 20;
 
 void name_outputs(const fs::path& output, TokenizeSummary& summary) {
   const bool suffixed = output.extension() == ".bin" || output.extension() == ".idx";
@@ -80,7 +80,7 @@ TokenizeSummary tokenize_files(const Communicator& comm, const Tokenizer& tokeni
     FileDescriptor(parts.bin, O_WRONLY | O_CREAT | O_TRUNC);
   });
   auto bin = agree_on(comm, [&] { return FileDescriptor(parts.bin, O_WRONLY); });
-  TokenizedBlocks blocks(inputs, tokenizer, add_bos ? tokenizer.bos_id() : std::nullopt, block_bytes,
+  TokenizedBlocks blocks(inputs, tokenizer, add_bos ? tokenizer.bos_id() : std::nullopt, input_block_bytes,
                          comm.rank(), comm.size(), text);
   TextTally tally(comm, inputs, text);
   while (!blocks.ended()) {

@@ -17,7 +17,7 @@
 namespace galapagos {
 namespace {
 
-constexpr std::uint64_t max_file_bytes = std::uint64_t{512} << 20;
+constexpr std::uint64_t max_model_bytes = std::uint64_t{512} << 20;
 
 using Processor = sentencepiece::SentencePieceProcessor;
 
@@ -64,7 +64,7 @@ class SentencePieceTextDecoder : public TextDecoder {
 class SentencePieceTokenizer : public Tokenizer {
  public:
   explicit SentencePieceTokenizer(const std::filesystem::path& path) : where_(path.string()) {
-    const std::string content = read_file(path, max_file_bytes);
+    const std::string content = read_file(path, max_model_bytes);
     refuse_tiktoken(content, path);
     load(processor_, content);
     // The same without a space in front: of what is said twice in protobuf's format the last counts.
