@@ -18,6 +18,7 @@ source "$GALAPAGOS_JOBS/settings.sh"
 set +a
 export -nf load_modules
 RESTARTS="${RESTARTS:-0}"
+STALLED="${STALLED:-0}" # how many jobs of this phase were stopped before they got anything done, one after the other
 
 say() { printf '%s jobs: %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 
@@ -171,17 +172,47 @@ followers_of() {
   esac
 }
 
+# Where a phase has got to, as its files tell: a line is added for each generation, update, layer or block, a file
+# with each step. What cannot be told counts as new.
+progress_of() {
+  local of=() file text
+  case $1 in
+    sensitivity) of=("$SENSITIVITY.part") ;;
+    database) of=("$DATABASE.part") ;;
+    search) of=("$RUN") ;;
+    rounds) of=("$ROUNDS") ;;
+    prune) of=("$STAGES") ;;
+    train) of=("$TRAINED") ;;
+  esac
+  find "${of[@]}" -name '*.lock' -prune -o -type f -print 2>/dev/null | sort | while read -r file; do
+    if [[ $1 =~ ^(rounds|prune)$ ]]; then echo "$file"; fi
+    case $file in
+      *.part) # its first line says how much is done
+        if text=$("$GALAPAGOS" info "$file" 2>/dev/null); then echo "${text%%$'\n'*}"; else date +%s%N; fi
+        ;;
+      */metrics.jsonl | */archive.jsonl) wc -l <"$file" ;;
+    esac
+  done || true
+}
+
 # The phase was stopped before its end: submit it again, and let those wait for the new job that
-# wait for this one.
+# wait for this one. A second job that got nothing done is the last: the next would get as far. (The first
+# may have waited, for what a run that was killed has left or for a slow file system.)
 continue_later() {
-  local phase="$1" next job followers
+  local phase="$1" before="$2" after next job followers
   if [[ $cancelled == yes ]]; then
     fail 75 "cancelled, so not submitted again; the next $phase job goes on from here"
+  fi
+  after=$(progress_of "$phase")
+  if [[ $after != "$before" ]]; then STALLED=0; else STALLED=$((STALLED + 1)); fi
+  if ((STALLED > 1)); then
+    fail 75 "two $phase jobs in a row got nothing done within their time limit, so not submitted again: give them \
+more time (TIME_LIMIT), more ranks, or less to do at a time"
   fi
   if ((RESTARTS >= MAX_RESTARTS)); then
     fail 75 "submitted again $RESTARTS times already, which is MAX_RESTARTS; submit it to go on"
   fi
-  next=$(RESTARTS=$((RESTARTS + 1)) submit "$phase") ||
+  next=$(RESTARTS=$((RESTARTS + 1)) STALLED=$STALLED submit "$phase") ||
     fail 75 "could not submit the next job; submit the $phase again to go on"
   say "$phase goes on in job $next"
   followers=$(followers_of "$phase")
@@ -332,7 +363,16 @@ run_eval() {
 }
 
 run_phase() {
-  local phase="$1" code=0 left="" launch=()
+  local phase="$1" code=0 left="" before="" launch=()
+  case $phase in
+    # saves what is done and leaves with code 75
+    sensitivity | database | search | rounds | prune | train) stop_signal=USR2 ;;
+  esac
+  if [[ -n $stop_signal ]]; then # before all else: without them a signal that comes early would kill the job
+    trap on_warning USR2
+    trap on_cancel TERM
+    trap on_checkpoint USR1
+  fi
   check_settings
   prepare
   if [[ -n $LAUNCHER ]]; then
@@ -343,14 +383,8 @@ run_phase() {
     default_launcher
   fi
 
-  case $phase in
-    # saves what is done and leaves with code 75
-    sensitivity | database | search | rounds | prune | train) stop_signal=USR2 ;;
-  esac
   if [[ -n $stop_signal ]]; then
-    trap on_warning USR2
-    trap on_cancel TERM
-    trap on_checkpoint USR1
+    before=$(progress_of "$phase")
     left=$(seconds_left) || left=""
     if [[ -z $left ]]; then
       say "cannot tell the time limit"
@@ -375,7 +409,7 @@ run_phase() {
   esac
   stop_timer
 
-  if ((code == 75)) || { ((code != 0)) && [[ $warned == yes ]]; }; then continue_later "$phase"; fi
+  if ((code == 75)) || { ((code != 0)) && [[ $warned == yes ]]; }; then continue_later "$phase" "$before"; fi
   if ((code != 0)); then fail "$code" "$phase ended with code $code"; fi
   if [[ -n $stop_signal ]]; then rm -f "$(followers_of "$phase")"; fi
   say "$phase is done"

@@ -64,7 +64,7 @@ NODES="${NODES:-}"
 RANKS_PER_NODE="${RANKS_PER_NODE:-}"
 THREADS="${THREADS:-}"
 GPUS_PER_NODE="${GPUS_PER_NODE:-}"
-TIME_LIMIT="${TIME_LIMIT:-}"                          # HH:MM:SS, of sensitivity, database, search, training
+TIME_LIMIT="${TIME_LIMIT:-}"                          # HH:MM:SS, of all phases but stitch and eval
 
 # The program, built with this cluster's MPI, and what starts it; empty: srun or Open MPI's mpirun.
 GALAPAGOS="${GALAPAGOS:-galapagos}"

@@ -19,7 +19,7 @@ submit() {
     options+=(-n "$((nodes * per_node))" -R "span[ptile=$per_node] affinity[core($THREADS)]")
   fi
   if [[ -n $gpus ]]; then options+=(-gpu "num=$gpus:mode=shared"); fi
-  if [[ $1 =~ ^(sensitivity|database|search|train)$ ]]; then
+  if [[ $1 =~ ^(sensitivity|database|search|rounds|prune|train)$ ]]; then
     # Times are in minutes; the signal goes to all processes of the job.
     if [[ -n $TIME_LIMIT ]]; then options+=(-W "$(($(to_seconds "$TIME_LIMIT") / 60))"); fi
     options+=(-wa USR2 -wt "$(((STOP_BEFORE + 59) / 60))")

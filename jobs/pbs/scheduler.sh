@@ -19,7 +19,7 @@ submit() {
     chunk="ncpus=$((per_node * THREADS)):mpiprocs=$per_node:ompthreads=$THREADS"
     options+=(-l "select=$nodes:$chunk${gpus:+:ngpus=$gpus}")
   fi
-  if [[ -n $TIME_LIMIT && $1 =~ ^(sensitivity|database|search|train)$ ]]; then
+  if [[ -n $TIME_LIMIT && $1 =~ ^(sensitivity|database|search|rounds|prune|train)$ ]]; then
     options+=(-l "walltime=$(to_clock "$(to_seconds "$TIME_LIMIT")")")
   fi
   qsub "${options[@]}" "$GALAPAGOS_JOBS/pbs/$1.pbs"

@@ -12,13 +12,14 @@ submit() {
   options+=(--output="$LOGS/%x-%j.log")
   if [[ -n $ACCOUNT ]]; then options+=(--account="$ACCOUNT"); fi
   if [[ -n $QUEUE ]]; then options+=(--partition="$QUEUE"); fi
-  if [[ -n ${2:-} ]]; then options+=(--dependency="afterok:$2"); fi
+  # What waits for a job that fails would stay in the queue for ever.
+  if [[ -n ${2:-} ]]; then options+=(--dependency="afterok:$2" --kill-on-invalid-dep=yes); fi
   if [[ -n $THREADS ]]; then options+=(--cpus-per-task="$THREADS"); fi
   if [[ $1 != stitch ]]; then
     if [[ -n $NODES ]]; then options+=(--nodes="$NODES" --ntasks-per-node="$RANKS_PER_NODE"); fi
     if [[ -n $GPUS_PER_NODE ]]; then options+=(--gpus-per-node="$GPUS_PER_NODE"); fi
   fi
-  if [[ $1 =~ ^(sensitivity|database|search|train)$ ]]; then
+  if [[ $1 =~ ^(sensitivity|database|search|rounds|prune|train)$ ]]; then
     if [[ -n $TIME_LIMIT ]]; then options+=(--time="$TIME_LIMIT"); fi
     options+=(--signal="B:USR2@$STOP_BEFORE") # to the shell of the job
   fi

@@ -108,7 +108,7 @@ exec "$@"
 STUB
 
 # control/<command> says how often the command is to do something else than succeed, and what:
-#   "1 stop" (leaves with 75), "1 hang" (until a signal), "1 fail" (leaves with 3).
+#   "1 stop" (leaves with 75), "1 idle" (the same, having done nothing), "1 hang" (until a signal), "1 fail" (leaves with 3).
 stand_in galapagos <<'STUB'
 echo "$*" >>"$T/calls"
 command="$1"
@@ -125,6 +125,7 @@ checkpoint() {
   if [[ $command =~ ^(sensitivity|database)$ ]]; then exit 75; fi
   mkdir -p "$output"
   touch "$output/checkpoint.h5"
+  if [[ ${1:-} != idle ]]; then echo a generation >>"$output/metrics.jsonl"; fi
   exit 75
 }
 times=0 action=
@@ -134,6 +135,7 @@ if ((times > 0)); then
   case $action in
     fail) exit 3 ;;
     stop) checkpoint ;;
+    idle) checkpoint idle ;;
     hang)
       if [[ $command =~ ^(sensitivity|database|search|rounds|prune|train)$ ]]; then trap checkpoint USR2; fi
       touch "$T/control/running"
@@ -479,6 +481,14 @@ for scheduler in slurm pbs lsf; do
   run_queue
   check "codes of too many restarts" same "$(codes)" "75 - - 75 75"
   check "why it ended" grep -q "which is MAX_RESTARTS" "$T/queue/5/log"
+
+  # Nor where two jobs in a row get nothing done. (The first has begun, which counts.)
+  begin_test
+  echo "9 idle" >"$T/control/search"
+  "${pipeline[@]}" search
+  run_queue
+  check "codes of jobs that get nothing done" same "$(codes)" "75 - - 75 75"
+  check "why they ended" grep -q "got nothing done within their time limit" "$T/queue/5/log"
 
   # A job submitted by hand, without a pipeline, from the folder above jobs/.
   begin_test
