@@ -13,7 +13,7 @@
 namespace galapagos::fuzz {
 namespace {
 
-constexpr std::uint64_t most_elements = 1 << 12;
+constexpr std::uint64_t most_written = 1 << 12;
 constexpr int most_lines = 300;
 
 Hdf5Handle creating_groups() {
@@ -75,21 +75,22 @@ void write_dataset(hid_t file, std::istringstream& line) {
     std::uint64_t extent = 0;
     if (!(numbers >> extent)) break;
     extents.push_back(extent);
-    if (extent > most_elements || (elements *= extent) > most_elements) return;
+    if (__builtin_mul_overflow(elements, extent, &elements)) return;
     if (numbers.get() != 'x') break;
   }
   if (stored < 0) return;
-  std::string values;
-  for (std::string word; line >> word;) append(values, type, word);
+  const bool written = equals == "=" && elements <= most_written;
+  std::string values, bytes;
+  for (std::string word; written && line >> word;) append(values, type, word);
   if (values.empty()) append(values, type, "0");
-  std::string bytes;
-  while (bytes.size() < elements * H5Tget_size(stored)) bytes += values;
+  while (written && bytes.size() < elements * H5Tget_size(stored)) bytes += values;
   const Hdf5Handle space(H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr),
                          H5Sclose),
       groups = creating_groups();
   const Hdf5Handle dataset(
       H5Dcreate2(file, path.c_str(), stored, space.get(), groups.get(), H5P_DEFAULT, H5P_DEFAULT), H5Dclose);
-  if (dataset.get() >= 0) H5Dwrite(dataset.get(), stored, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data());
+  if (written && dataset.get() >= 0)
+    H5Dwrite(dataset.get(), stored, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data());
 }
 
 }  // namespace
