@@ -2,6 +2,7 @@
 #include "target.hpp"
 
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 
@@ -10,6 +11,12 @@ using namespace galapagos;
 namespace {
 
 namespace fs = std::filesystem;
+
+/// Where seeds and regressions lie.
+fs::path files() {
+  const char* other = std::getenv("GALAPAGOS_FUZZ_FILES");
+  return other != nullptr ? other : GALAPAGOS_FUZZ_FILES;
+}
 
 std::string content_of(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -33,13 +40,11 @@ int feed_files(const fuzz::Target& target, const fs::path& folder) {
 }  // namespace
 
 TEST_CASE("seeds of the fuzzers are taken or refused") {
-  const fs::path files = GALAPAGOS_FUZZ_FILES;
   for (const fuzz::Target* target : fuzz::Target::all())
-    CHECK(feed_files(*target, files / "seeds" / target->name) > 0);
+    CHECK(feed_files(*target, files() / "seeds" / target->name) > 0);
 }
 
 TEST_CASE("what fuzzers have found stays mended") {
-  const fs::path files = GALAPAGOS_FUZZ_FILES;
   for (const fuzz::Target* target : fuzz::Target::all())
-    feed_files(*target, files / "regressions" / target->name);
+    feed_files(*target, files() / "regressions" / target->name);
 }
