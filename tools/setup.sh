@@ -2,6 +2,7 @@
 # Installs what Galapagos needs to be built and tested, on Debian and Ubuntu; elsewhere it names the packages.
 #   tools/setup.sh           install what is missing
 #   tools/setup.sh --check   only say what is missing
+#   tools/setup.sh --checks  besides what tools/fuzz.sh and tools/check.sh need: clang with libFuzzer, clang-tidy, cppcheck
 # Exit codes: 0 everything is there, 2 wrong use, 4 something is missing.
 set -euo pipefail
 
@@ -16,6 +17,8 @@ packages=(
   catch2 clang-format
 )
 
+check_packages=(clang libclang-rt-dev libomp-dev clang-tidy cppcheck)
+
 list_packages() {
   cat <<'TEXT'
 Galapagos runs on Linux and needs:
@@ -25,6 +28,7 @@ Galapagos runs on Linux and needs:
   Boost 1.74 (program_options), nlohmann-json 3.10, fmt, spdlog
   Oniguruma, SentencePiece, ICU, zlib, zstd, xxHash
   Catch2 for the tests, clang-format for tools/format.sh
+  clang (14 or later) with its sanitizers, libFuzzer and OpenMP for tools/fuzz.sh, clang-tidy and cppcheck for tools/check.sh
   for the preset cuda: the CUDA Toolkit 12 or later, and NCCL 2.14 or later for several GPUs (both from NVIDIA, on
   Debian and Ubuntu cuda-toolkit and libnccl-dev of its repository; with Spack: cuda nccl), and optionally cuDNN 9 with
   its frontend for faster attention (pip: nvidia-cudnn-cu13, nvidia-cudnn-frontend); not installed by this script
@@ -86,6 +90,7 @@ check_only=false
 case "$#:${1:-}" in
   0:) ;;
   1:--check) check_only=true ;;
+  1:--checks) packages+=("${check_packages[@]}") ;;
   *) echo "setup: unknown option $*; see the head of tools/setup.sh" >&2; exit 2 ;;
 esac
 

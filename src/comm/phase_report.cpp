@@ -37,10 +37,11 @@ Json spread_over_ranks(const Communicator& comm, std::span<const PhaseTimes::Pha
     const auto end = at + static_cast<std::ptrdiff_t>(sizes[rank]);
     const Json of_rank = Json::parse(at, end);
     at = end;
-    for (const auto& [name, seconds] : of_rank.items()) {
+    for (const auto& item : of_rank.items()) {
+      const std::string& name = item.key();
       auto row = std::find_if(rows.begin(), rows.end(), [&](const Row& r) { return r.name == name; });
       if (row == rows.end()) row = rows.insert(rows.end(), {name, std::vector<double>(ranks)});
-      row->seconds[rank] = seconds.get<double>();
+      row->seconds[rank] = item.value().get<double>();
     }
   }
   // What only later ranks have comes before the first one's "other".

@@ -165,7 +165,7 @@ std::vector<std::string> Options::with_words_joined(const std::vector<std::strin
     const auto takes = [&](const Bound& option) {
       return !option.rules.implied.empty() && joined.back() == "--" + option.name;
     };
-    if (positional_.empty() && !joined.empty() && word.find('-') != 0 &&
+    if (positional_.empty() && !joined.empty() && !word.starts_with('-') &&
         std::any_of(bound_.begin(), bound_.end(), takes)) {
       joined.back() += "=" + word;
     } else {

@@ -303,26 +303,51 @@ void Hdf5File::read_part(const std::string& name, Hdf5Type type, std::uint64_t f
   });
 }
 
-void Hdf5File::read_rows(const std::string& name, Hdf5Type type, const std::array<std::uint64_t, 2>& shape,
-                         std::uint64_t first, std::span<std::byte> bytes) const {
-  constexpr std::uint64_t piece = std::uint64_t{1} << 30;
-  const auto [dataset, info] = open_dataset(name);
-  const std::uint64_t row = shape[1] * size_of(type), rows = row == 0 ? 0 : bytes.size() / row;
-  if (info.type != type || !std::ranges::equal(info.shape, shape) || rows * row != bytes.size() ||
-      first > shape[0] || rows > shape[0] - first) {
+Hdf5File::Opened Hdf5File::open_rows(const std::string& name, Hdf5Type type,
+                                     const std::array<std::uint64_t, 2>& shape, std::uint64_t first,
+                                     std::uint64_t count) const {
+  Opened opened = open_dataset(name);
+  if (opened.info.type != type || !std::ranges::equal(opened.info.shape, shape) || first > shape[0] ||
+      count > shape[0] - first) {
     throw InputError("dataset " + name + " has another type or shape than expected", path_.string(),
                      "make the file anew");
   }
+  return opened;
+}
+
+void Hdf5File::read_opened_rows(const Opened& opened, std::uint64_t first, std::span<std::byte> bytes,
+                                const std::string& name) const {
+  constexpr std::uint64_t piece = std::uint64_t{1} << 30;
+  const auto& [dataset, info] = opened;
+  const std::uint64_t row = info.shape[1] * size_of(info.type), rows = row == 0 ? 0 : bytes.size() / row;
   const Hdf5Handle space(H5Dget_space(dataset.get()), H5Sclose);
   const std::uint64_t at_once = std::max<std::uint64_t>(1, piece / std::max<std::uint64_t>(row, 1));
   for (std::uint64_t done = 0; done < rows; done += at_once) {
-    const hsize_t start[2] = {first + done, 0}, count[2] = {std::min(at_once, rows - done), shape[1]};
+    const hsize_t start[2] = {first + done, 0}, count[2] = {std::min(at_once, rows - done), info.shape[1]};
     H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start, nullptr, count, nullptr);
     const Hdf5Handle memory(H5Screate_simple(2, count, nullptr), H5Sclose);
-    if (H5Dread(dataset.get(), hdf5_type(type), memory.get(), space.get(), H5P_DEFAULT,
+    if (H5Dread(dataset.get(), hdf5_type(info.type), memory.get(), space.get(), H5P_DEFAULT,
                 bytes.data() + done * row) < 0)
       read_failed("cannot read", name);
   }
+}
+
+void Hdf5File::read_rows(const std::string& name, Hdf5Type type, const std::array<std::uint64_t, 2>& shape,
+                         std::uint64_t first, std::span<std::byte> bytes) const {
+  const std::uint64_t row = shape[1] * size_of(type), rows = row == 0 ? 0 : bytes.size() / row;
+  const Opened opened = open_rows(name, type, shape, first, rows);
+  if (rows * row != bytes.size()) {
+    throw InputError("dataset " + name + " has another shape than expected", path_.string(),
+                     "make the file anew");
+  }
+  read_opened_rows(opened, first, bytes, name);
+}
+
+void Hdf5File::read_rows(const std::string& name, Hdf5Type type, const std::array<std::uint64_t, 2>& shape,
+                         std::uint64_t first, std::uint64_t count, std::vector<std::byte>& bytes) const {
+  const Opened opened = open_rows(name, type, shape, first, count);
+  bytes.resize(count * shape[1] * size_of(type));
+  read_opened_rows(opened, first, bytes, name);
 }
 
 Hdf5DatasetInfo Hdf5File::describe(const std::string& name) const {
@@ -346,6 +371,10 @@ Hdf5File::Opened Hdf5File::open_dataset(const std::string& name) const {
   info.shape.assign(extents.begin(), extents.begin() + rank);
   info.elements =
       static_cast<std::uint64_t>(std::max<hssize_t>(H5Sget_simple_extent_npoints(space.get()), 0));
+  // A few bytes may promise any size. Ours are stored as they are; a repacked file may be smaller by so much.
+  constexpr std::uint64_t most_compressed = 1100;
+  if (info.elements / most_compressed * size_of(info.type) > H5Dget_storage_size(dataset.get()))
+    read_failed("the values are not there of", name);
   return {std::move(dataset), std::move(info)};
 }
 
@@ -371,6 +400,15 @@ Hdf5File::Opened Hdf5File::open_values(const std::string& name, Hdf5Type type, s
   if (opened.info.type != type || opened.info.shape.size() != 1 || opened.info.elements > most) {
     throw InputError("dataset " + name + " has another type or size than expected", path_.string(),
                      "make the database anew");
+  }
+  return opened;
+}
+
+Hdf5File::Opened Hdf5File::open_all(const std::string& name, Hdf5Type type, std::uint64_t count) const {
+  Opened opened = open_dataset(name);
+  if (opened.info.type != type || opened.info.elements != count) {
+    throw InputError("dataset " + name + " has another type or size than expected", path_.string(),
+                     "make the file anew");
   }
   return opened;
 }

@@ -180,52 +180,52 @@ std::vector<std::int64_t> DatabaseReader::kept(const ModuleId& module, std::int6
 
 std::vector<std::byte> DatabaseReader::level_bytes(const ModuleId& module, std::int64_t level,
                                                    bool verified) const {
-  std::vector<std::byte> bytes(bytes_of(module, level));
-  if (verified) {
-    read_level(module, level, bytes);
-  } else {
-    read_rows(module, level, 0, bytes);
-  }
+  std::vector<std::byte> bytes;
+  take_rows(module, level, 0, header_.kept_columns(module, level), bytes);
+  if (verified) check_level(module, level, bytes);
   return bytes;
-}
-
-std::size_t DatabaseReader::bytes_of(const ModuleId& module, std::int64_t level) const {
-  return static_cast<std::size_t>(header_.kept_columns(module, level) * header_.config.hidden_size) *
-         size_of(header_.dtype);
 }
 
 void DatabaseReader::read_level(const ModuleId& module, std::int64_t level,
                                 std::span<std::byte> words) const {
-  read_rows(module, level, 0, words);
+  file_.read_rows(layout::level_path(module, level) + "/weight", layout::weight_type(header_.dtype),
+                  shape_of(module, level), 0, words);
+  check_level(module, level, words);
+}
+
+void DatabaseReader::check_level(const ModuleId& module, std::int64_t level,
+                                 std::span<const std::byte> words) const {
   const std::uint64_t checksum =
       values<std::uint64_t>(module, layout::level_name(level) + "/checksum", Hdf5Type::u64, 1).front();
   if (checksum != Hash64().add(words).value())
     misfit(fmt::format("{} level {}", name_of(module), level), path_.string());
 }
 
-void DatabaseReader::read_rows(const ModuleId& module, std::int64_t level, std::int64_t first,
-                               std::span<std::byte> words) const {
-  const std::array<std::uint64_t, 2> shape = {static_cast<std::uint64_t>(header_.kept_columns(module, level)),
-                                              static_cast<std::uint64_t>(header_.config.hidden_size)};
-  file_.read_rows(layout::level_path(module, level) + "/weight", layout::weight_type(header_.dtype), shape,
-                  static_cast<std::uint64_t>(first), words);
+std::array<std::uint64_t, 2> DatabaseReader::shape_of(const ModuleId& module, std::int64_t level) const {
+  return {static_cast<std::uint64_t>(header_.kept_columns(module, level)),
+          static_cast<std::uint64_t>(header_.config.hidden_size)};
+}
+
+void DatabaseReader::take_rows(const ModuleId& module, std::int64_t level, std::int64_t first,
+                               std::int64_t count, std::vector<std::byte>& words) const {
+  file_.read_rows(layout::level_path(module, level) + "/weight", layout::weight_type(header_.dtype),
+                  shape_of(module, level), static_cast<std::uint64_t>(first),
+                  static_cast<std::uint64_t>(count), words);
 }
 
 std::span<const std::byte> DatabaseReader::read_level_rows(const ModuleId& module, std::int64_t level,
                                                            std::int64_t first, std::int64_t count,
                                                            bool verified,
                                                            std::vector<std::byte>& storage) const {
-  const std::size_t row = static_cast<std::size_t>(header_.config.hidden_size) * size_of(header_.dtype);
-  const std::size_t begin = static_cast<std::size_t>(first) * row,
-                    bytes = static_cast<std::size_t>(count) * row;
-  if (verified) {
-    storage.resize(bytes_of(module, level));
-    read_level(module, level, storage);
-    return std::span<const std::byte>(storage).subspan(begin, bytes);
+  if (!verified) {
+    take_rows(module, level, first, count, storage);
+    return storage;
   }
-  storage.resize(bytes);
-  read_rows(module, level, first, storage);
-  return storage;
+  take_rows(module, level, 0, header_.kept_columns(module, level), storage);
+  check_level(module, level, storage);
+  const std::size_t row = static_cast<std::size_t>(header_.config.hidden_size) * size_of(header_.dtype);
+  return std::span<const std::byte>(storage).subspan(static_cast<std::size_t>(first) * row,
+                                                     static_cast<std::size_t>(count) * row);
 }
 
 void DatabaseReader::verify(const ModuleId& module) const {

@@ -243,7 +243,7 @@ SensitivityReader::SensitivityReader(const std::filesystem::path& path, bool unf
       if (found.type != Hdf5Type::f32 || found.shape != part.shape)
         damaged_sensitivities(name_of(module) + " has another type or shape than its form says",
                               path_.string());
-      all.add(file_.read_values<std::uint64_t>(checksum_path(module, part.name), Hdf5Type::u64, 1).at(0));
+      all.add(file_.read_all<std::uint64_t>(checksum_path(module, part.name), Hdf5Type::u64, 1).front());
     }
   }
   fingerprint_ = hex64(all.add(name_of(header_.form)).value());
@@ -263,9 +263,8 @@ std::vector<float> SensitivityReader::in_place(const ModuleId& module) const {
 
 std::vector<float> SensitivityReader::read(const ModuleId& module, const std::string& name,
                                            std::uint64_t count) const {
-  std::vector<float> values(count);
-  file_.read(group_of(module) + "/" + name, Hdf5Type::f32, std::as_writable_bytes(std::span(values)));
-  if (file_.read_values<std::uint64_t>(checksum_path(module, name), Hdf5Type::u64, 1).at(0) !=
+  auto values = file_.read_all<float>(group_of(module) + "/" + name, Hdf5Type::f32, count);
+  if (file_.read_all<std::uint64_t>(checksum_path(module, name), Hdf5Type::u64, 1).front() !=
       checksum_of(values)) {
     throw InputError("the checksum of " + name_of(module) + " does not fit", path_.string(),
                      "remove the file and make it anew");

@@ -84,6 +84,9 @@ class Hdf5File {
   /// Whole rows from `first` on of a two-dimensional dataset; InputError where its type or shape is another.
   void read_rows(const std::string& name, Hdf5Type type, const std::array<std::uint64_t, 2>& shape,
                  std::uint64_t first, std::span<std::byte> bytes) const;
+  /// The same `count` rows, for which `bytes` is made as large once the dataset is known to have them.
+  void read_rows(const std::string& name, Hdf5Type type, const std::array<std::uint64_t, 2>& shape,
+                 std::uint64_t first, std::uint64_t count, std::vector<std::byte>& bytes) const;
   /// Where in the file a dataset's bytes lie; InputError where its type or its size is another, or it has no
   /// place.
   std::uint64_t place_of(const std::string& name, Hdf5Type type, std::uint64_t bytes) const;
@@ -113,6 +116,15 @@ class Hdf5File {
     read_whole(opened, std::as_writable_bytes(std::span(values)), name);
     return values;
   }
+  /// All values of a dataset of any shape, for which memory is taken once it is known to have `count`;
+  /// InputError where it has another number or type.
+  template <typename T>
+  std::vector<T> read_all(const std::string& name, Hdf5Type type, std::uint64_t count) const {
+    const Opened opened = open_all(name, type, count);
+    std::vector<T> values(opened.info.elements);
+    read_whole(opened, std::as_writable_bytes(std::span(values)), name);
+    return values;
+  }
 
  private:
   Hdf5File(Hdf5Handle file, std::filesystem::path path) : file_(std::move(file)), path_(std::move(path)) {}
@@ -125,6 +137,11 @@ class Hdf5File {
 
   Opened open_dataset(const std::string& name) const;
   Opened open_values(const std::string& name, Hdf5Type type, std::uint64_t most) const;
+  Opened open_all(const std::string& name, Hdf5Type type, std::uint64_t count) const;
+  Opened open_rows(const std::string& name, Hdf5Type type, const std::array<std::uint64_t, 2>& shape,
+                   std::uint64_t first, std::uint64_t count) const;
+  void read_opened_rows(const Opened& opened, std::uint64_t first, std::span<std::byte> bytes,
+                        const std::string& name) const;
   Opened open_part(const std::string& name, Hdf5Type type, std::uint64_t first, std::uint64_t bytes) const;
   void read_whole(const Opened& opened, std::span<std::byte> bytes, const std::string& name) const;
   void set_attribute(const std::string& object, const std::string& name, hid_t type, const void* value);

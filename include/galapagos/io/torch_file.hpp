@@ -33,11 +33,18 @@ struct TorchTensor {
 /// dictionaries of these; a tuple is a list, and keys are texts.
 struct TorchValue {
   using List = std::vector<TorchValue>;
-  using Dict = std::vector<std::pair<std::string, TorchValue>>;
+  struct Item;
+  using Dict = std::vector<Item>;
   std::variant<std::monostate, bool, std::int64_t, double, std::string, TorchTensor, List, Dict> value;
 
   /// What a dictionary has under a key; null where there is none, or it is no dictionary.
   const TorchValue* find(std::string_view key) const;
+};
+
+/// What a dictionary has under a key.
+struct TorchValue::Item {
+  std::string key;
+  TorchValue value;
 };
 
 /// A file of torch.save (1.6 and later), mapped into memory: a zip archive of stored entries, in it a pickle

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -154,13 +155,14 @@ class DatabaseReader {
   void verify(const ModuleId& module) const;
 
  private:
-  std::size_t bytes_of(const ModuleId& module, std::int64_t level) const;
+  std::array<std::uint64_t, 2> shape_of(const ModuleId& module, std::int64_t level) const;
+  void check_level(const ModuleId& module, std::int64_t level, std::span<const std::byte> words) const;
   /// `count` values that belong to a module.
   template <typename T>
   std::vector<T> values(const ModuleId& module, const std::string& name, Hdf5Type type,
                         std::uint64_t count) const;
-  void read_rows(const ModuleId& module, std::int64_t level, std::int64_t first,
-                 std::span<std::byte> words) const;
+  void take_rows(const ModuleId& module, std::int64_t level, std::int64_t first, std::int64_t count,
+                 std::vector<std::byte>& words) const;
 
   std::filesystem::path path_;
   Hdf5File file_;

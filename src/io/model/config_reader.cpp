@@ -158,6 +158,9 @@ void ConfigReader::read_sizes(const Family& family, HfConfig& config) const {
                              config.heads));
   }
   if (config.head_dim % 2 != 0) inconsistent(fmt::format("head_dim {} is odd", config.head_dim));
+  if (config.heads * config.head_dim > max_width)
+    inconsistent(fmt::format("{} heads of {} elements each, together more than {}", config.heads,
+                             config.head_dim, max_width));
 }
 
 /// Before anything of that size is made.

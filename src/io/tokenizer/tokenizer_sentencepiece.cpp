@@ -4,6 +4,7 @@
 #include "special_tokens.hpp"
 #include "tokenizer_kinds.hpp"
 
+#include <exception>
 #include <fmt/format.h>
 #include <sentencepiece_processor.h>
 
@@ -145,7 +146,7 @@ class SentencePieceTokenizer : public Tokenizer {
       const auto status = (piece.begin == 0 ? processor_ : within_)
                               .Encode({text.data() + piece.begin, piece.end - piece.begin}, &some);
       if (!status.ok()) {
-        throw InputError("SentencePiece cannot tokenize a text: " + status.ToString(), where_,
+        throw InputError("SentencePiece cannot tokenize a text: " + printable(status.ToString()), where_,
                          "check the text and the model");
       }
       ids.insert(ids.end(), some.begin(), some.end());
@@ -153,10 +154,17 @@ class SentencePieceTokenizer : public Tokenizer {
     return ids;
   }
 
+  /// The library says what is wrong either way: of an empty piece, for one, by an exception.
   void load(Processor& processor, const std::string& content) const {
-    const auto status = processor.LoadFromSerializedProto(content);
-    if (!status.ok())
-      throw InputError("not a SentencePiece model: " + status.ToString(), where_, "replace the file");
+    std::string fault;
+    try {
+      const auto status = processor.LoadFromSerializedProto(content);
+      if (status.ok()) return;
+      fault = status.ToString();
+    } catch (const std::exception& error) {
+      fault = error.what();
+    }
+    throw InputError("not a SentencePiece model: " + printable(fault), where_, "replace the file");
   }
 
   void warn_of_added_tokens(const std::filesystem::path& path) const {

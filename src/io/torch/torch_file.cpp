@@ -97,7 +97,7 @@ class Conversion {
       const auto* name = std::get_if<std::string>(&key->value);
       if (name == nullptr) wrong("a dictionary with keys that are no texts");
       pay(name->size());
-      dict.emplace_back(*name, value_of(*item, depth + 1));
+      dict.push_back({*name, value_of(*item, depth + 1)});
     }
     return dict;
   }
@@ -154,8 +154,8 @@ const TorchTensor& TorchFile::tensor() const {
 const TorchValue* TorchValue::find(std::string_view key) const {
   const auto* dict = std::get_if<Dict>(&value);
   if (dict == nullptr) return nullptr;
-  const auto found = std::ranges::find(*dict, key, &Dict::value_type::first);
-  return found == dict->end() ? nullptr : &found->second;
+  const auto found = std::ranges::find(*dict, key, &Item::key);
+  return found == dict->end() ? nullptr : &found->value;
 }
 
 }  // namespace galapagos

@@ -125,7 +125,7 @@ void write_metadata(const fs::path& folder, const RemovedColumns& removed) {
   for (const auto& [kind, key] : metadata_keys) {
     TorchValue::List list;
     for (const std::int64_t columns : removed.at(kind)) list.push_back({columns});
-    dict.emplace_back(key, TorchValue{std::move(list)});
+    dict.push_back({key, {std::move(list)}});
   }
   write_torch_file(folder / metadata_name, {std::move(dict)});
 }
