@@ -4,7 +4,7 @@
 # NUMA domain. What is set already stays. Sources: jobs/machines/README.md.
 NODES="${NODES:-8}"
 RANKS_PER_NODE="${RANKS_PER_NODE:-4}"
-THREADS="${THREADS:-14}"                              # of 16 cores of a domain 2 are kept for the system
+THREADS="${THREADS:-14}"                              # of 16 of a domain, as the system keeps some
 SRUN_MPI="${SRUN_MPI:-default}"                       # Cray MPICH
 # The file system lays files out by their size as they grow: no STRIPES.
 export MPICH_OFI_NIC_POLICY="${MPICH_OFI_NIC_POLICY:-NUMA}" # of four, the network card beside a rank
