@@ -13,8 +13,9 @@
 : "${GALAPAGOS_JOBS:?the folder jobs/ of the program}"
 export GALAPAGOS_JOBS
 set -a # what a job is submitted with, the jobs that it submits get too
+# An installed jobs/ is shared: settings of one's own are a copy of settings.sh that GALAPAGOS_SETTINGS names.
 # shellcheck source=/dev/null
-source "$GALAPAGOS_JOBS/settings.sh"
+source "${GALAPAGOS_SETTINGS:-$GALAPAGOS_JOBS/settings.sh}"
 set +a
 export -nf load_modules
 RESTARTS="${RESTARTS:-0}"
@@ -43,6 +44,27 @@ read_files() {
   local -n files_read="$1"
   if [[ -e $2 ]]; then files_read=("$2"); else read -r -a files_read <<<"$2"; fi
   ((${#files_read[@]})) || fail 2 "no data files: set CALIBRATION, TRAIN_DATA and EVAL_DATA in jobs/settings.sh"
+}
+
+# Sets `submit_words` to what SUBMIT_OPTIONS says.
+# shellcheck disable=SC2034 # schedulers' submit() reads it
+read_submit_options() { read -r -a submit_words <<<"$SUBMIT_OPTIONS"; }
+
+# stripe FOLDER: how what is written there from now on is spread over the targets of a parallel file system.
+# Before the first byte, since what is there stays as it is; where it cannot be done it is only said.
+stripe() {
+  local how=()
+  [[ -n $STRIPES ]] || return 0
+  if command -v lfs >/dev/null; then
+    how=(lfs setstripe -c "$STRIPES" -S "$STRIPE_SIZE" "$1")
+  elif command -v beegfs-ctl >/dev/null && ((STRIPES > 0)); then
+    how=(beegfs-ctl --setpattern --numtargets="$STRIPES" --chunksize="$STRIPE_SIZE" "$1")
+  fi
+  if ((${#how[@]} == 0)); then
+    say "files in $1 are not striped: there is no lfs and no beegfs-ctl"
+  elif ! "${how[@]}" >&2; then
+    say "files in $1 are not striped: ${how[0]} cannot"
+  fi
 }
 
 # check_shards RANKS: that they divide into replicas of SHARDS ranks.
@@ -83,6 +105,12 @@ prepare() {
   export OMPI_MCA_fcoll="${OMPI_MCA_fcoll:-^vulcan}"
   load_modules
   mkdir -p "$WORK"
+}
+
+# make_folder OF: the folder that a phase's file or folder OF lies in.
+make_folder() {
+  mkdir -p "$(dirname "$1")"
+  stripe "$(dirname "$1")"
 }
 
 # --- running the program and passing signals on to it ------------------------------------------
@@ -241,7 +269,7 @@ run_sensitivity() {
   read_files files "$CALIBRATION"
   read_words words "$SENSITIVITY_OPTIONS"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
-  mkdir -p "$(dirname "$SENSITIVITY")"
+  make_folder "$SENSITIVITY"
   run_program "" "${launch[@]}" "$GALAPAGOS" sensitivity ${CONFIG:+--config "$CONFIG"} \
     --model "$MODEL" --calibration "${files[@]}" --output "$SENSITIVITY" \
     ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}" "${limit[@]}"
@@ -252,8 +280,7 @@ run_database() {
   read_files files "$CALIBRATION"
   read_words words "$DATABASE_OPTIONS"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
-  mkdir -p "$(dirname "$DATABASE")"
-  if [[ -n $STRIPES ]]; then lfs setstripe -c "$STRIPES" -S 16M "$(dirname "$DATABASE")"; fi
+  make_folder "$DATABASE"
   run_program "" "${launch[@]}" "$GALAPAGOS" database ${CONFIG:+--config "$CONFIG"} \
     --model "$MODEL" --calibration "${files[@]}" --output "$DATABASE" ${SENSITIVITY:+--sensitivity "$SENSITIVITY"} \
     ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}" "${limit[@]}"
@@ -269,7 +296,7 @@ run_search() {
   read_files files "$CALIBRATION"
   read_words words "$SEARCH_OPTIONS"
   replica_words
-  mkdir -p "$(dirname "$RUN")"
+  make_folder "$RUN"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
   run_program "" "${launch[@]}" "$GALAPAGOS" search ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
     --database "$DATABASE" --calibration "${files[@]}" --output "$RUN" \
@@ -284,7 +311,7 @@ run_rounds() {
   read_files files "$CALIBRATION"
   read_files held_out "$HELD_OUT"
   read_words words "$ROUNDS_OPTIONS"
-  mkdir -p "$(dirname "$ROUNDS")"
+  make_folder "$ROUNDS"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
   run_program "" "${launch[@]}" "$GALAPAGOS" rounds ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
     --calibration "${files[@]}" --held-out "${held_out[@]}" --output "$ROUNDS" \
@@ -299,7 +326,7 @@ run_prune() {
     held_out=(--held-out "${held_out[@]}")
   fi
   read_words words "$PRUNE_OPTIONS"
-  mkdir -p "$(dirname "$STAGES")"
+  make_folder "$STAGES"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
   run_program "" "${launch[@]}" "$GALAPAGOS" prune ${CONFIG:+--config "$CONFIG"} --model "$MODEL" \
     --calibration "${files[@]}" "${held_out[@]}" --output "$STAGES" \
@@ -313,6 +340,7 @@ run_stitch() {
     return
   fi
   read_words words "$STITCH_OPTIONS"
+  make_folder "$PRUNED"
   # shellcheck disable=SC2153 # PRUNED comes from settings.sh
   run_program "" "${launch[@]}" "$GALAPAGOS" stitch --model "$MODEL" --database "$DATABASE" \
     --assignment "$RUN/best.txt" --output "$PRUNED" ${COLLECTIVES:+--collectives "$COLLECTIVES"} "${words[@]}"
@@ -327,7 +355,7 @@ run_train() {
     say "the training is complete"
     return
   fi
-  mkdir -p "$(dirname "$TRAINED")"
+  make_folder "$TRAINED"
   if [[ -n $left ]]; then limit=(--max-walltime "$(to_clock "$left")"); fi
   run_program "" "${launch[@]}" "$GALAPAGOS" train ${CONFIG:+--config "$CONFIG"} --model "$PRUNED" \
     --data "${files[@]}" --output "$TRAINED" "${replicas[@]}" "${words[@]}" "${limit[@]}"
@@ -382,6 +410,7 @@ run_phase() {
   else
     default_launcher
   fi
+  if [[ -n $GPU_ORDER ]]; then launch+=(env CUDA_VISIBLE_DEVICES="$GPU_ORDER"); fi # Slurm sets its own
 
   if [[ -n $stop_signal ]]; then
     before=$(progress_of "$phase")

@@ -41,8 +41,9 @@ SURVIVORS="${SURVIVORS:-}"                            # as 8 4 2 1
 GENERATIONS="${GENERATIONS:-}"
 SEED="${SEED:-}"
 
-# A machine described in jobs/machines, as one-node-8-gpus, many-nodes: sets what is not set, of
-# NODES, RANKS_PER_NODE, THREADS, GPUS_PER_NODE, SHARDS and COLLECTIVES. Empty: what stands below.
+# A machine described in jobs/machines, as one-node-8-gpus, many-nodes, perlmutter-like: sets what is not
+# set, of NODES, RANKS_PER_NODE, THREADS, GPUS_PER_NODE, SHARDS, COLLECTIVES and what its network and file
+# system want. Empty: what stands below.
 MACHINE="${MACHINE:-}"
 if [[ -f $GALAPAGOS_JOBS/machines/$MACHINE.sh ]]; then
   # shellcheck source=/dev/null
@@ -65,18 +66,23 @@ RANKS_PER_NODE="${RANKS_PER_NODE:-}"
 THREADS="${THREADS:-}"
 GPUS_PER_NODE="${GPUS_PER_NODE:-}"
 TIME_LIMIT="${TIME_LIMIT:-}"                          # HH:MM:SS, of all phases but stitch and eval
+SUBMIT_OPTIONS="${SUBMIT_OPTIONS:-}"                  # further words for sbatch, qsub or bsub, as --qos=debug
 
 # The program, built with this cluster's MPI, and what starts it; empty: srun or Open MPI's mpirun.
 GALAPAGOS="${GALAPAGOS:-galapagos}"
 LAUNCHER="${LAUNCHER:-}"
+SRUN_MPI="${SRUN_MPI:-pmix}"                          # what `srun --mpi` is told; default: nothing, as for Cray MPICH
+GPU_ORDER="${GPU_ORDER:-}"                            # the GPUs of ranks 0, 1, ... of a node, as 3,2,1,0
 
 # A sensitivity, a database, a search or a training that runs out of time is stopped this many seconds
 # before the limit and submitted again, at most so many times.
 STOP_BEFORE="${STOP_BEFORE:-300}"
 MAX_RESTARTS="${MAX_RESTARTS:-20}"
 
-# On Lustre: over how many targets to spread the database, -1 for all.
+# On Lustre and BeeGFS: over how many targets to spread what the jobs write, -1 for all of them on Lustre,
+# and in pieces of what size. Elsewhere both are left alone.
 STRIPES="${STRIPES:-}"
+STRIPE_SIZE="${STRIPE_SIZE:-16M}"
 
 # What a job needs before the program starts: the modules that it was built with.
 load_modules() {

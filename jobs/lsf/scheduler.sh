@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034 # `launch` and SIGNALS_EARLY are for common.sh
+# shellcheck shell=bash disable=SC2034,SC2154 # `launch` and SIGNALS_EARLY are for common.sh
 # LSF: see ../common.sh for what these functions do.
 set -euo pipefail
 GALAPAGOS_JOBS="${GALAPAGOS_JOBS:-${LS_SUBCWD:-$PWD}/jobs}"
@@ -24,7 +24,8 @@ submit() {
     if [[ -n $TIME_LIMIT ]]; then options+=(-W "$(($(to_seconds "$TIME_LIMIT") / 60))"); fi
     options+=(-wa USR2 -wt "$(((STOP_BEFORE + 59) / 60))")
   fi
-  text=$(bsub "${options[@]}" <"$GALAPAGOS_JOBS/lsf/$1.lsf") || return
+  read_submit_options
+  text=$(bsub "${options[@]}" "${submit_words[@]}" <"$GALAPAGOS_JOBS/lsf/$1.lsf") || return
   [[ $text =~ \<([0-9]+)\> ]] || return
   echo "${BASH_REMATCH[1]}"
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034 # `launch` and SIGNALS_EARLY are for common.sh
+# shellcheck shell=bash disable=SC2034,SC2154 # `launch` and SIGNALS_EARLY are for common.sh
 # PBS Professional and OpenPBS: see ../common.sh for what these functions do.
 set -euo pipefail
 GALAPAGOS_JOBS="${GALAPAGOS_JOBS:-${PBS_O_WORKDIR:-$PWD}/jobs}"
@@ -22,7 +22,8 @@ submit() {
   if [[ -n $TIME_LIMIT && $1 =~ ^(sensitivity|database|search|rounds|prune|train)$ ]]; then
     options+=(-l "walltime=$(to_clock "$(to_seconds "$TIME_LIMIT")")")
   fi
-  qsub "${options[@]}" "$GALAPAGOS_JOBS/pbs/$1.pbs"
+  read_submit_options
+  qsub "${options[@]}" "${submit_words[@]}" "$GALAPAGOS_JOBS/pbs/$1.pbs"
 }
 
 wait_for() { qalter -W "depend=afterok:$2" "$1"; }

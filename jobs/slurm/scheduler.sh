@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034 # `launch` and SIGNALS_EARLY are for common.sh
+# shellcheck shell=bash disable=SC2034,SC2154 # `launch` and SIGNALS_EARLY are for common.sh
 # Slurm: see ../common.sh for what these functions do.
 set -euo pipefail
 GALAPAGOS_JOBS="${GALAPAGOS_JOBS:-${SLURM_SUBMIT_DIR:-$PWD}/jobs}"
@@ -23,7 +23,8 @@ submit() {
     if [[ -n $TIME_LIMIT ]]; then options+=(--time="$TIME_LIMIT"); fi
     options+=(--signal="B:USR2@$STOP_BEFORE") # to the shell of the job
   fi
-  job=$(sbatch "${options[@]}" "$GALAPAGOS_JOBS/slurm/$1.sbatch") || return
+  read_submit_options
+  job=$(sbatch "${options[@]}" "${submit_words[@]}" "$GALAPAGOS_JOBS/slurm/$1.sbatch") || return
   echo "${job%%;*}"
 }
 
@@ -36,7 +37,8 @@ seconds_left() {
 default_launcher() {
   export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"
   export SRUN_CPUS_PER_TASK="$OMP_NUM_THREADS" # since Slurm 22.05 srun does not take it from sbatch
-  launch=(srun --mpi=pmix --kill-on-bad-exit=1)
+  launch=(srun --kill-on-bad-exit=1)
+  if [[ $SRUN_MPI != default ]]; then launch=(srun --mpi="$SRUN_MPI" --kill-on-bad-exit=1); fi
   # Every rank sees all GPUs of its node and takes its own: if it saw only its own, ranks of a node
   # could not share memory.
   if [[ -n ${SLURM_GPUS_ON_NODE:-} ]]; then launch+=(--gpu-bind=none); fi

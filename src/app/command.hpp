@@ -106,8 +106,8 @@ void bind(Options& list, StitchRequest& request);
 /// nothing.
 StitchOptions stitch_options(const Asked<StitchRequest>& asked);
 
-/// Collective. Parses the words, starts logging, and serves --help, --print-options and --print-config; false
-/// where the command has nothing more to do.
+/// Collective. Parses the words, starts logging, and serves --help, --print-options, --print-man and
+/// --print-config; false where the command has nothing more to do.
 bool begin(const Communicator& world, Options& options, const std::vector<std::string>& words);
 
 /// The same, and then takes what is asked for. UsageError where something is missing or out of its range.

@@ -68,11 +68,13 @@ bool begin(const Communicator& world, Options& options, const std::vector<std::s
   });
   if (options.flag("help")) print(world, options.help());
   if (options.flag("print-options")) print(world, options.reference());
+  if (options.flag("print-man")) print(world, options.manual());
   if (options.flag("print-config")) {
     print(world, options.resolved());
     if (options.declares("backend")) print(world, tuning_text());
   }
-  return !options.flag("help") && !options.flag("print-options") && !options.flag("print-config");
+  return !options.flag("help") && !options.flag("print-options") && !options.flag("print-man") &&
+         !options.flag("print-config");
 }
 
 ops::Context make_context(const Communicator& world, const ComputingOptions& options) {

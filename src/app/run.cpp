@@ -1,4 +1,5 @@
 #include "command.hpp"
+#include "manual.hpp"
 #include "wait_policy.hpp"
 
 #include <cstdio>
@@ -72,6 +73,12 @@ std::string usage() {
          "  galapagos --version          versions\n";
 }
 
+std::string manual() {
+  std::vector<std::pair<std::string, std::string>> commands;
+  for (const Subcommand& subcommand : subcommands) commands.emplace_back(subcommand.name, subcommand.summary);
+  return app::program_manual(commands);
+}
+
 std::string versions() {
   return fmt::format(
       "galapagos {}\ncompiler   {}\nMPI        {}\nHDF5       {}\nBLAS       {}\nCUDA       {}\nNCCL       "
@@ -87,7 +94,8 @@ void print_reference(const Communicator& world) {
       world,
       "An option's default, 'decides' where a run is not gone on with under another value, what it is for "
       "and [what it "
-      "takes].\nEvery command takes --config FILE, --print-config, --print-options and --help besides.\n\n");
+      "takes].\nEvery command takes --config FILE, --print-config, --print-options, --print-man and --help "
+      "besides.\n\n");
   for (const Subcommand& subcommand : subcommands) subcommand.command(world, {"--print-options"});
   app::plan(world, {"collectives", "--print-options"});
 }
@@ -108,6 +116,7 @@ void execute(const Communicator& world, const Subcommand& subcommand, const std:
 
 void dispatch(const Communicator& world, const std::vector<std::string>& words) {
   if (words.size() == 2 && words[0] == "help" && words[1] == "--all") return print_reference(world);
+  if (words.size() == 2 && words[0] == "help" && words[1] == "--man") return app::print(world, manual());
   if (words.empty() || words[0] == "--help" || words[0] == "help") return app::print(world, usage());
   if (words[0] == "--version") return app::print(world, versions());
   for (const Subcommand& subcommand : subcommands) {

@@ -17,8 +17,8 @@ constexpr int style = po::command_line_style::unix_style & ~po::command_line_sty
 
 // What stands in an INI file: everything but what only makes sense on the command line.
 bool is_setting(const std::string& name) {
-  return name != "config" && name != "print-config" && name != "print-options" && name != "help" &&
-         name != "fresh";
+  return name != "config" && name != "print-config" && name != "print-options" && name != "print-man" &&
+         name != "help" && name != "fresh";
 }
 
 // The text of an INI file without the sections of other commands; their lines stay as empty ones, so that the
@@ -57,7 +57,17 @@ std::vector<std::string> as_words(const T& value) {
   return {fmt::format("{}", value)};
 }
 
-std::vector<std::string> words_of(const boost::any& value) {
+}  // namespace
+
+Options::Options() {
+  declared_.add_options()("config", po::value<std::string>(), "read further options from this INI file")(
+      "print-config", po::bool_switch(), "print the options as resolved and leave")(
+      "print-options", po::bool_switch(), "print what the options take and decide and leave")(
+      "print-man", po::bool_switch(), "print a page of the manual for man(1) and leave")(
+      "help", po::bool_switch(), "print this and leave");
+}
+
+std::vector<std::string> Options::words_of(const boost::any& value) {
   if (const auto* text = boost::any_cast<std::string>(&value)) return {*text};
   if (const auto* list = boost::any_cast<std::vector<std::string>>(&value)) return *list;
   if (const auto* number = boost::any_cast<std::int64_t>(&value)) return as_words(*number);
@@ -65,15 +75,6 @@ std::vector<std::string> words_of(const boost::any& value) {
   if (const auto* flag = boost::any_cast<bool>(&value)) return as_words(*flag);
   throw FailureError("an option has a type that cannot be printed", "--print-config",
                      "report this as a defect");
-}
-
-}  // namespace
-
-Options::Options() {
-  declared_.add_options()("config", po::value<std::string>(), "read further options from this INI file")(
-      "print-config", po::bool_switch(), "print the options as resolved and leave")(
-      "print-options", po::bool_switch(), "print what the options take and decide and leave")(
-      "help", po::bool_switch(), "print this and leave");
 }
 
 void Options::describe(std::string command, std::string summary, std::string positional) {
@@ -121,7 +122,7 @@ void Options::parse(const std::vector<std::string>& given) {
                             .run();
     for (const auto& option : parsed.options) from_command_line_.push_back(option.string_key);
     po::store(parsed, values_);
-    if (flag("help") || flag("print-options")) return;
+    if (flag("help") || flag("print-options") || flag("print-man")) return;
     if (has("config")) {
       const std::string path = values_["config"].as<std::string>();
       std::ifstream file(path);

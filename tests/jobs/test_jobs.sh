@@ -107,10 +107,17 @@ done
 exec "$@"
 STUB
 
+# Where control/no_stripes is, the file system is none of Lustre's.
+stand_in lfs <<'STUB'
+echo "$*" >>"$T/stripes"
+[[ ! -e $T/control/no_stripes ]]
+STUB
+
 # control/<command> says how often the command is to do something else than succeed, and what:
 #   "1 stop" (leaves with 75), "1 idle" (the same, having done nothing), "1 hang" (until a signal), "1 fail" (leaves with 3).
 stand_in galapagos <<'STUB'
 echo "$*" >>"$T/calls"
+echo "$1 ${CUDA_VISIBLE_DEVICES:-all}" >>"$T/gpus"
 command="$1"
 while (($#)); do
   case $1 in
@@ -166,6 +173,21 @@ case $command in
 esac
 STUB
 
+# --- machines ------------------------------------------------------------------------------------
+
+# Each says all that is needed of nodes and ranks, in replicas that fill nodes.
+scheduler="any"
+for file in "$root"/jobs/machines/*.sh; do
+  machine=$(basename "$file" .sh)
+  # shellcheck disable=SC2016 # the words are for the inner shell
+  said=$(env -i PATH="$PATH" GALAPAGOS_JOBS="$root/jobs" MACHINE="$machine" bash -euc \
+    'source "$GALAPAGOS_JOBS/settings.sh"; echo "$NODES $RANKS_PER_NODE $THREADS ${SHARDS:-1} ${GPUS_PER_NODE:-0}"')
+  check "machine $machine: $said" grep -qE '^[1-9][0-9]* [1-9][0-9]* [1-9][0-9]* [1-9][0-9]* [0-9]+$' <<<"$said"
+  read -r _ ranks _ shards _ <<<"$said"
+  check "replicas of machine $machine" test $((ranks % shards)) = 0
+  check "machine $machine has a row in README.md" grep -q "\`$machine\`" "$root/jobs/machines/README.md"
+done
+
 # --- the scheduler -------------------------------------------------------------------------------
 
 # run_job NUMBER: as the scheduler would, with the environment that the job was submitted with.
@@ -219,7 +241,7 @@ codes() { # of the jobs in their order; - for one that never began
 }
 commands() { cut -d ' ' -f 1 "$T/calls" | tr '\n' ' '; }
 begin_test() {
-  rm -rf "$T/queue" "$T/work" "$T/calls" "$T/submissions" "$T/control"
+  rm -rf "$T/queue" "$T/work" "$T/calls" "$T/submissions" "$T/control" "$T/stripes" "$T/gpus"
   mkdir -p "$T/queue" "$T/control"
   echo 02:00:00 >"$T/control/limit"
 }
@@ -237,7 +259,7 @@ submit_with() { # submit_with SCRIPT ARGUMENTS...
 
 export CALIBRATION="$T/text 1.jsonl" EVAL_DATA="$T/text2.jsonl $T/text2.jsonl"
 scheduler=all
-for file in "$root"/jobs/*.sh "$root"/jobs/*/*; do check "bash -n $file" bash -n "$file"; done
+for file in "$root"/jobs/*.sh "$root"/jobs/*/*.{sh,sbatch,pbs,lsf}; do check "bash -n $file" bash -n "$file"; done
 
 for scheduler in slurm pbs lsf; do
   pipeline=(submit_with "$root/jobs/pipeline.sh" "$scheduler")
@@ -440,6 +462,29 @@ for scheduler in slurm pbs lsf; do
     lsf) resources="-n 12 -R span[ptile=4]" ;;
   esac
   check "nodes of a machine" holds "$(sed -n 1p "$T/submissions")" "$resources"
+  check "no stripes that were not asked for" test ! -e "$T/stripes"
+
+  # A machine with an order of GPUs and stripes; words for the scheduler besides.
+  begin_test
+  MACHINE=perlmutter-like SUBMIT_OPTIONS="--constraint=gpu --qos=debug" "${pipeline[@]}"
+  run_queue
+  check "codes on a machine with stripes" same "$(codes)" "0 0 0 0"
+  check "stripes of the database" same "$(sed -n 1p "$T/stripes")" "setstripe -c 24 -S 1M $T/work/of mine"
+  check "GPUs of ranks" same "$(sort -u "$T/gpus" | tr '\n' ' ')" "database 3,2,1,0 eval 3,2,1,0 search 3,2,1,0 stitch 3,2,1,0 "
+  check "words for the scheduler" same "$(grep -c -- '--constraint=gpu --qos=debug' "$T/submissions")" 4
+  begin_test
+  touch "$T/control/no_stripes"
+  STRIPES=8 "${pipeline[@]}" database
+  run_queue
+  check "codes where there are no stripes" same "$(codes)" "0 0 0 0"
+  check "it is said that there are none" grep -q "are not striped: lfs cannot" "$T/queue/1/log"
+
+  # Installed files, which are not to be changed, and settings of one's own.
+  begin_test
+  { echo 'SEED=17' && cat "$root/jobs/settings.sh"; } >"$T/my settings.sh"
+  GALAPAGOS_SETTINGS="$T/my settings.sh" "${pipeline[@]}" search
+  run_queue
+  check "settings of one's own" holds "$(sed -n 1p "$T/calls")" "--seed 17"
 
   # Refused before anything is submitted.
   refused() { # refused WHY COMMAND...

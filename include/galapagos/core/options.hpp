@@ -51,7 +51,7 @@ Choices<T> named(std::initializer_list<T> values) {
 /// of computing, as `precision`, are passed over where a command has none). Abbreviations are off; an unknown
 /// or repeated option, a wrong value, an unknown key or an unknown section is a UsageError.
 /// The words of an option that takes several come all from the command line or all from the file.
-/// `--config`, `--print-config`, `--print-options` and `--help` are there already.
+/// `--config`, `--print-config`, `--print-options`, `--print-man` and `--help` are there already.
 class Options {
  public:
   Options();
@@ -110,6 +110,8 @@ class Options {
   std::string help() const;
   /// A line for each option: name, default, whether it decides the course of a run, help and range or words.
   std::string reference() const;
+  /// The same as a page of the manual, for man(1): `galapagos-<command>(1)`.
+  std::string manual() const;
   /// The options as an INI file that --config reads back, each with where its value came from.
   std::string resolved() const;
 
@@ -126,6 +128,7 @@ class Options {
   void keep(const boost::program_options::value_semantic* semantic, Bound option);
   std::vector<std::string> with_words_joined(const std::vector<std::string>& words) const;
   bool on_command_line(const std::string& name) const;
+  static std::vector<std::string> words_of(const boost::any& value);
   UsageError explained(const boost::program_options::error& error, const std::vector<std::string>& words,
                        const std::string& where) const;
 
