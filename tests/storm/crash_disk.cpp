@@ -1,18 +1,25 @@
-// Preloaded into the program, it keeps what a disk would hold after a crash of the machine: at every sync of a
-// file below $CRASH_DISK_UNDER a copy of it, and of a folder the names in it, go to the folder $CRASH_DISK, under
-// the number of the inode. What was not synced is thus known (lost_writes.cpp). The real sync is left out.
-// Where $CRASH_DISK_STOP is n (or -n), the process stops before (or behind) the n-th sync of all processes
-// together, leaves a file `moment` and waits to be killed.
+// Preloaded into the program, it keeps what a disk would hold after a crash of the machine: at every sync of
+// a file below $CRASH_DISK_UNDER a copy of it, and of a folder the names in it, go to the folder $CRASH_DISK,
+// under what tells it from all others. What was not synced is thus known (lost_writes.cpp). The real sync is
+// left out. Where $CRASH_DISK_STOP is n (or -n), the process stops before (or behind) the n-th sync of all
+// processes together, leaves a file `moment` and waits to be killed.
+#include "file_identity.hpp"
+
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <dirent.h>
 #include <fcntl.h>
+#include <filesystem>
 #include <string>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <system_error>
 #include <unistd.h>
+#include <vector>
+
+using galapagos::storm::identity_of;
 
 namespace {
 
@@ -23,7 +30,8 @@ std::string setting(const char* name) {
 
 /// The path behind a descriptor; empty where it lies elsewhere, or has been removed.
 std::string path_below(int descriptor) {
-  const std::string folder = setting("CRASH_DISK_UNDER"), link = "/proc/self/fd/" + std::to_string(descriptor);
+  const std::string folder = setting("CRASH_DISK_UNDER"),
+                    link = "/proc/self/fd/" + std::to_string(descriptor);
   if (folder.empty()) return "";
   char path[4096];
   const ssize_t length = ::readlink(link.c_str(), path, sizeof path);
@@ -33,8 +41,8 @@ std::string path_below(int descriptor) {
   return below && !found.ends_with(" (deleted)") ? found : "";
 }
 
-std::string kept(const char* what, ino_t inode) {
-  return setting("CRASH_DISK") + "/" + what + "-" + std::to_string(inode);
+std::string kept(const char* what, const std::string& path) {
+  return setting("CRASH_DISK") + "/" + what + "-" + identity_of(path);
 }
 
 std::string read_all(const std::string& path) {
@@ -62,46 +70,82 @@ void write_all(const std::string& path, const std::string& text) {
   if (::rename(unfinished.c_str(), path.c_str()) != 0) std::abort();
 }
 
-ino_t inode_of(const std::string& path) {
-  struct stat status {};
-  return ::stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
+/// The lines of a list of names but those of an identity or a name.
+std::string without(const std::string& list, const std::string& identity, const std::string& name) {
+  std::string text;
+  for (std::size_t at = 0; at < list.size();) {
+    const std::size_t end = list.find('\n', at), gap = list.find(' ', at);
+    if (list.substr(at, gap - at) != identity && list.substr(gap + 1, end - gap - 1) != name)
+      text += list.substr(at, end + 1 - at);
+    at = end + 1;
+  }
+  return text;
 }
 
-/// Among the names of its folder, which has its own in the folder above, and so on, as a journal would have it.
+/// Of what another process may be changing.
+template <typename Iterator>
+std::vector<std::string> paths_below(const std::string& folder) {
+  std::vector<std::string> paths;
+  std::error_code gone;
+  for (Iterator at(folder, gone), end; !gone && at != end; at.increment(gone))
+    paths.push_back(at->path().string());
+  return paths;
+}
+
+std::vector<std::string> paths_in(const std::string& folder) {
+  return paths_below<std::filesystem::directory_iterator>(folder);
+}
+
+std::string file_name(const std::string& path) {
+  return path.substr(path.rfind('/') + 1);
+}
+
+/// What has been renamed has its old name no longer.
+void forget_elsewhere(const std::string& identity, const std::string& here) {
+  for (const std::string& list : paths_in(setting("CRASH_DISK"))) {
+    if (list == here || !file_name(list).starts_with("names-") || list.ends_with(".new")) continue;
+    const std::string old = read_all(list), text = without(old, identity, "");
+    if (text != old) write_all(list, text);
+  }
+}
+
+/// Among the names of its folder, which has its own in the folder above, and so on, as a journal would have
+/// it.
 void keep_name(const std::string& path) {
   if (path == setting("CRASH_DISK_UNDER")) return;
   const std::size_t slash = path.rfind('/');
   const std::string folder = path.substr(0, slash), name = path.substr(slash + 1),
-                    inode = std::to_string(inode_of(path)), list = kept("names", inode_of(folder));
-  const std::string old = read_all(list);
-  std::string text;
-  for (std::size_t at = 0; at < old.size();) {
-    const std::size_t end = old.find('\n', at), gap = old.find(' ', at);
-    if (old.substr(at, gap - at) != inode && old.substr(gap + 1, end - gap - 1) != name)
-      text += old.substr(at, end + 1 - at);
-    at = end + 1;
-  }
-  write_all(list, text + inode + " " + name + "\n");
+                    identity = identity_of(path), list = kept("names", folder);
+  write_all(list, without(read_all(list), identity, name) + identity + " " + name + "\n");
+  forget_elsewhere(identity, list);
   keep_name(folder);
 }
 
-void keep_folder(const std::string& path, ino_t inode) {
+std::string names_in(const std::string& folder) {
   std::string text;
-  DIR* folder = ::opendir(path.c_str());
-  if (folder == nullptr) std::abort();
-  while (const dirent* entry = ::readdir(folder)) {
-    const std::string name = entry->d_name;
-    if (name != "." && name != "..") text += std::to_string(entry->d_ino) + " " + name + "\n";
-  }
-  ::closedir(folder);
-  write_all(kept("names", inode), text);
-  keep_name(path);
+  for (const std::string& path : paths_in(folder)) text += identity_of(path) + " " + file_name(path) + "\n";
+  return text;
 }
 
-void keep_file(const std::string& path, ino_t inode) {
-  write_all(kept("data", inode), read_all(path));
-  // Its inode is not given to another file while this name stands.
-  if (::link(path.c_str(), kept("held", inode).c_str()) != 0 && errno != EEXIST) std::abort();
+/// A rename from one folder to another is on the disk as soon as one of the two is.
+void keep_folder(const std::string& path) {
+  const std::string list = kept("names", path), old = read_all(list), now = names_in(path);
+  write_all(list, now);
+  keep_name(path);
+  for (const std::string& one :
+       paths_below<std::filesystem::recursive_directory_iterator>(setting("CRASH_DISK_UNDER"))) {
+    const std::string identity = identity_of(one);
+    if (identity.empty()) continue;
+    const bool is_here = now.find(identity + " ") != std::string::npos;
+    if (is_here) forget_elsewhere(identity, list);
+    if (!is_here && old.find(identity + " ") != std::string::npos) keep_name(one);
+  }
+}
+
+void keep_file(const std::string& path) {
+  write_all(kept("data", path), read_all(path));
+  // So that what is written to it without a name is known, too.
+  if (::link(path.c_str(), kept("held", path).c_str()) != 0 && errno != EEXIST) std::abort();
   keep_name(path);
 }
 
@@ -140,9 +184,9 @@ int sync_below(int descriptor, const std::string& path) {
     struct stat status {};
     if (count != stop && ::fstat(descriptor, &status) == 0) {
       if (S_ISDIR(status.st_mode))
-        keep_folder(path, status.st_ino);
+        keep_folder(path);
       else
-        keep_file(path, status.st_ino);
+        keep_file(path);
     }
   }
   if (stop != 0 && (count == stop || count == -stop)) wait_to_be_killed();

@@ -1,7 +1,6 @@
 #include "strike.hpp"
-#include "trial.hpp"
-
 #include "support/files.hpp"
+#include "trial.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -18,8 +17,9 @@ std::vector<fs::path> states_in(const fs::path& folder) {
   std::vector<fs::path> found;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     const std::string name = entry.path().filename().string(), extension = entry.path().extension().string();
-    const bool record = name != "archive.jsonl" && (extension == ".jsonl" || extension == ".csv" || name == "config.ini" ||
-                        extension == ".txt" || extension == ".py" || name.find("lock") != std::string::npos);
+    const bool record = name != "archive.jsonl" &&
+                        (extension == ".jsonl" || extension == ".csv" || name == "config.ini" ||
+                         extension == ".txt" || extension == ".py" || name.find("lock") != std::string::npos);
     if (entry.is_regular_file() && !record && entry.file_size() > 0) found.push_back(entry.path());
   }
   std::sort(found.begin(), found.end());
@@ -38,7 +38,8 @@ std::string damage(const fs::path& file, Draw& draw) {
       break;
     case 1:
       std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(at / 512 * 512),
-                bytes.begin() + static_cast<std::ptrdiff_t>(std::min(bytes.size(), at / 512 * 512 + 4096)), '\0');
+                bytes.begin() + static_cast<std::ptrdiff_t>(std::min(bytes.size(), at / 512 * 512 + 4096)),
+                '\0');
       said = "zeros from";
       break;
     default:

@@ -26,7 +26,8 @@ std::vector<Json> try_full_disk(const Trial& trial) {
   if (!disk.mounted()) return {{{"fault", "disk"}, {"befell", false}, {"outcome", "skipped"}}};
   Json line = {{"fault", "disk"}, {"moment", fmt::format("{} KiB", kib)}};
   std::string wrong;
-  for (std::uint64_t times = 1 + trial.draw.below(2); times > 0 && wrong.empty() && !is_there(trial); --times) {
+  for (std::uint64_t times = 1 + trial.draw.below(2); times > 0 && wrong.empty() && !is_there(trial);
+       --times) {
     const test::Ended ended = test::run_galapagos(trial.phase.ranks, trial.phase.command(trial.disk()), 120);
     line["code"] = ended.code;
     if (ended.code == 0) break;
@@ -39,7 +40,8 @@ std::vector<Json> try_full_disk(const Trial& trial) {
   if (wrong.empty()) {
     grow(trial.disk());
     if (!is_there(trial) || trial.phase.stops) {
-      const test::Ended ended = test::run_galapagos(trial.phase.ranks, trial.phase.command(trial.disk()), 120);
+      const test::Ended ended =
+          test::run_galapagos(trial.phase.ranks, trial.phase.command(trial.disk()), 120);
       wrong = wrong_with_end(trial, ended);
     }
   }

@@ -8,7 +8,10 @@ namespace galapagos::storm {
 Event draw_event(Draw& draw, int ranks, long syncs, bool stops) {
   Event event;
   const double which = draw.real();
-  event.fault = which < 0.5 ? Fault::rank : which < 0.8 || !stops ? Fault::machine : which < 0.9 ? Fault::stop : Fault::stall;
+  event.fault = which < 0.5             ? Fault::rank
+                : which < 0.8 || !stops ? Fault::machine
+                : which < 0.9           ? Fault::stop
+                                        : Fault::stall;
   event.rank = draw.index(static_cast<std::size_t>(ranks));
   event.share = draw.between(0.15, 1);
   const bool kills = event.fault == Fault::rank || event.fault == Fault::machine;
@@ -30,7 +33,8 @@ std::string name_of(Fault fault) {
 }
 
 std::string moment_of(const Event& event) {
-  if (event.sync != 0) return fmt::format("{} sync {}", event.sync > 0 ? "before" : "behind", std::abs(event.sync));
+  if (event.sync != 0)
+    return fmt::format("{} sync {}", event.sync > 0 ? "before" : "behind", std::abs(event.sync));
   return fmt::format("{:.2f} of the time", event.share);
 }
 

@@ -17,9 +17,9 @@ enum class Fault {
 /// What befalls a command, and when.
 struct Event {
   Fault fault = Fault::rank;
-  std::size_t rank = 0;  ///< which, of all or, at a sync, of all but the one there
-  long sync = 0;         ///< at this sync of all ranks, negative: behind it; 0: at a time
-  double share = 0;      ///< of a whole run's time
+  std::size_t rank = 0;        ///< which, of all or, at a sync, of all but the one there
+  long sync = 0;               ///< at this sync of all ranks, negative: behind it; 0: at a time
+  double share = 0;            ///< of a whole run's time
   bool at_sync_itself = true;  ///< whether it is the rank at the sync that is killed
   int signal = 0;              ///< of a stop
   bool to_launcher = false;    ///< a stop's signal goes to mpirun, which passes it on

@@ -86,7 +86,8 @@ std::string finding(const fs::path& file, const fs::path& folder) {
   const std::string extension = file.extension().string();
   if (extension == ".h5") return hdf5(file);
   const std::string text = read_file(file);
-  if (extension == ".jsonl" || extension == ".csv") return hex64(Hash64().add(lines_without_times(text)).value());
+  if (extension == ".jsonl" || extension == ".csv")
+    return hex64(Hash64().add(lines_without_times(text)).value());
   return hex64(Hash64().add(without(text, folder.string())).value());
 }
 
@@ -101,14 +102,18 @@ Findings findings_of(const fs::path& folder) {
   return found;
 }
 
-std::string difference(const Findings& expected, const Findings& found, const std::string& part) {
+std::string missing(const Findings& expected, const Findings& found) {
   for (const auto& [name, what] : expected) {
-    if (!name.starts_with(part)) continue;
     if (!found.contains(name)) return "no " + name;
     if (found.at(name) != what) return name + " differs";
   }
+  return "";
+}
+
+std::string difference(const Findings& expected, const Findings& found) {
+  if (const std::string wrong = missing(expected, found); !wrong.empty()) return wrong;
   for (const auto& [name, what] : found) {
-    if (name.starts_with(part) && !expected.contains(name)) return name + " is left over";
+    if (!expected.contains(name)) return name + " is left over";
   }
   return "";
 }

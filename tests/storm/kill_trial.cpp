@@ -16,7 +16,7 @@ class Kills {
   std::vector<Json> run() {
     const std::uint64_t most = 1 + trial_.draw.below(6);
     bool ended = false;
-    for (std::uint64_t kill = 0; kill < most && !ended && !failed_; ++kill) ended = one();
+    for (std::uint64_t kill = 0; kill < most && !ended && !failed_ && !is_final(); ++kill) ended = one();
     if (!ended && !failed_) finish();
     if (!failed_ && trial_.draw.chance(0.5)) crash_behind_the_end();
     return std::move(events_);
@@ -28,8 +28,11 @@ class Kills {
     const Event event =
         draw_event(trial_.draw, trial_.phase.ranks, trial_.reference.syncs, trial_.phase.stops);
     const Struck struck = strike(trial_.phase, trial_.disk(), disk_, event, trial_.reference.seconds);
-    Json line = {{"fault", name_of(event.fault)},    {"moment", moment_of(event)},      {"rank", event.rank},
-                 {"befell", struck.befell},          {"code", struck.ended.code},
+    Json line = {{"fault", name_of(event.fault)},
+                 {"moment", moment_of(event)},
+                 {"rank", event.rank},
+                 {"befell", struck.befell},
+                 {"code", struck.ended.code},
                  {"seconds", struck.befell ? struck.seconds : 0.0}};
     std::string wrong = struck.wrong;
     if (event.fault == Fault::machine && struck.befell) {
@@ -61,9 +64,7 @@ class Kills {
   }
 
   void finish() {
-    if (!trial_.phase.stops || trial_.phase.output.ends_with(".jsonl")) {
-      if (is_there(trial_)) return add({{"fault", "none"}}, difference_at_end());
-    }
+    if (is_final()) return add({{"fault", "none"}}, missing_at_end());
     const test::Ended ended = run_whole(trial_.phase, trial_.disk(), disk_);
     const std::string wrong = wrong_with_end(trial_, ended);
     Json line = {{"fault", "none"}, {"code", ended.code}};
@@ -76,10 +77,18 @@ class Kills {
     Loss loss = draw_loss(trial_.draw);
     disk_.crash(loss, trial_.draw);
     add({{"fault", "machine"}, {"moment", "behind its end"}, {"befell", true}, {"loss", name_of(loss)}},
-        difference_at_end());
+        missing_at_end());
   }
 
-  std::string difference_at_end() { return difference(trial_.reference.findings, findings_of(trial_.disk())); }
+  /// Whether all is done by a command that would not go on, but be refused.
+  bool is_final() const {
+    return (!trial_.phase.stops || trial_.phase.output.ends_with(".jsonl")) && is_there(trial_);
+  }
+
+  /// What was removed may be there again.
+  std::string missing_at_end() const {
+    return missing(trial_.reference.findings, findings_of(trial_.disk()));
+  }
 
   void add(Json line, const std::string& wrong) {
     if (!wrong.empty()) {

@@ -55,7 +55,8 @@ std::int64_t summarise(const std::vector<Json>& events, const std::string& progr
     const bool bad = !text_of(event, "wrong").empty();
     failed += bad ? 1 : 0;
     if (!event.value("befell", false)) continue;
-    for (Counts* counts : {&table[text_of(event, "phase")][text_of(event, "fault")], &sums[text_of(event, "fault")]}) {
+    for (Counts* counts :
+         {&table[text_of(event, "phase")][text_of(event, "fault")], &sums[text_of(event, "fault")]}) {
       ++counts->events;
       counts->survived += bad ? 0 : 1;
     }

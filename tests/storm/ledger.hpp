@@ -8,14 +8,15 @@
 
 namespace galapagos::storm {
 
-/// The events so far, a JSON line each; several processes add to it. The lines of a run are added together, at its
-/// end, so that a run is in it whole or not at all.
+/// The events so far, a JSON line each; several processes add to it. The lines of a run are added together,
+/// at its end, so that a run is in it whole or not at all.
 class Ledger {
  public:
   explicit Ledger(std::filesystem::path file) : file_(std::move(file)) {}
 
   void add(const std::vector<Json>& events) const;
   std::vector<Json> read() const;
+  void forget() const { std::filesystem::remove(file_); }
 
  private:
   std::filesystem::path file_;

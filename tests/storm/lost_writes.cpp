@@ -1,5 +1,6 @@
 #include "lost_writes.hpp"
 
+#include "file_identity.hpp"
 #include "support/files.hpp"
 
 #include <algorithm>
@@ -7,7 +8,6 @@
 #include <cstdlib>
 #include <map>
 #include <sstream>
-#include <sys/stat.h>
 
 #include <galapagos/core/file.hpp>
 
@@ -22,23 +22,18 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t page = 4096;
 
-ino_t inode_of(const fs::path& path) {
-  struct stat status {};
-  return ::stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
-}
-
 std::string text_of(const fs::path& path) {
   return fs::exists(path) ? read_file(path) : "";
 }
 
-fs::path kept(const fs::path& memory, const char* what, ino_t inode) {
-  return memory / (std::string(what) + "-" + std::to_string(inode));
+fs::path kept(const fs::path& memory, const char* what, const std::string& identity) {
+  return memory / (std::string(what) + "-" + identity);
 }
 
 std::string names_in(const fs::path& folder) {
   std::string text;
   for (const auto& entry : fs::directory_iterator(folder))
-    text += std::to_string(inode_of(entry.path())) + " " + entry.path().filename().string() + "\n";
+    text += identity_of(entry.path()) + " " + entry.path().filename().string() + "\n";
   return text;
 }
 
@@ -51,7 +46,6 @@ std::string mixed(const std::string& synced, const std::string& last, Loss::Page
   for (std::size_t at = 0; at < std::min(text.size(), last.size()); at += page) {
     if (draw.chance(0.5)) text.replace(at, std::min(page, text.size() - at), last, at, page);
   }
-  if (text.size() == last.size()) return text;
   return text;
 }
 
@@ -60,21 +54,23 @@ class Rebuilt {
  public:
   Rebuilt(const fs::path& folder, const fs::path& memory, const Loss& loss, Draw& draw)
       : memory_(memory), loss_(loss), draw_(draw) {
-    last_[inode_of(folder)] = folder;
-    for (const auto& entry : fs::recursive_directory_iterator(folder)) last_[inode_of(entry.path())] = entry.path();
+    last_[identity_of(folder)] = folder;
+    for (const auto& entry : fs::recursive_directory_iterator(folder))
+      last_[identity_of(entry.path())] = entry.path();
     for (const auto& entry : fs::directory_iterator(memory)) {
-      if (entry.path().filename().string().starts_with("held-")) last_.emplace(inode_of(entry.path()), entry.path());
+      if (entry.path().filename().string().starts_with("held-"))
+        last_.emplace(identity_of(entry.path()), entry.path());
     }
   }
 
-  void folder(ino_t inode, const fs::path& into) {
+  void folder(const std::string& identity, const fs::path& into) {
     fs::create_directories(into);
-    const auto last = last_.find(inode);
+    const auto last = last_.find(identity);
     const bool synced = !loss_.names || last == last_.end();
-    std::istringstream names(synced ? text_of(kept(memory_, "names", inode)) : names_in(last->second));
+    std::istringstream names(synced ? text_of(kept(memory_, "names", identity)) : names_in(last->second));
     for (std::string line; std::getline(names, line);) {
       const std::size_t gap = line.find(' ');
-      const ino_t child = std::stoul(line.substr(0, gap));
+      const std::string child = line.substr(0, gap);
       if (is_folder(child))
         folder(child, into / line.substr(gap + 1));
       else
@@ -83,15 +79,17 @@ class Rebuilt {
   }
 
  private:
-  bool is_folder(ino_t inode) const {
-    const auto last = last_.find(inode);
-    return fs::exists(kept(memory_, "names", inode)) || (last != last_.end() && fs::is_directory(last->second));
+  bool is_folder(const std::string& identity) const {
+    const auto last = last_.find(identity);
+    return fs::exists(kept(memory_, "names", identity)) ||
+           (last != last_.end() && fs::is_directory(last->second));
   }
 
-  void file(ino_t inode, const fs::path& into) {
-    const auto last = last_.find(inode);
-    const std::string synced = text_of(kept(memory_, "data", inode));
-    test::write_text(into, mixed(synced, last == last_.end() ? synced : text_of(last->second), loss_.pages, draw_));
+  void file(const std::string& identity, const fs::path& into) {
+    const auto last = last_.find(identity);
+    const std::string synced = text_of(kept(memory_, "data", identity));
+    test::write_text(into,
+                     mixed(synced, last == last_.end() ? synced : text_of(last->second), loss_.pages, draw_));
     // The machine was down for a while.
     fs::last_write_time(into, fs::file_time_type::clock::now() - std::chrono::hours(1));
   }
@@ -99,7 +97,7 @@ class Rebuilt {
   const fs::path& memory_;
   const Loss& loss_;
   Draw& draw_;
-  std::map<ino_t, fs::path> last_;
+  std::map<std::string, fs::path> last_;
 };
 
 }  // namespace
@@ -114,7 +112,8 @@ std::string name_of(const Loss& loss) {
   return std::string(pages[static_cast<int>(loss.pages)]) + (loss.names ? ", names" : ", no names");
 }
 
-DiskMemory::DiskMemory(fs::path folder, fs::path memory) : folder_(std::move(folder)), memory_(std::move(memory)) {
+DiskMemory::DiskMemory(fs::path folder, fs::path memory)
+    : folder_(std::move(folder)), memory_(std::move(memory)) {
   fs::create_directories(folder_);
   remember();
 }
@@ -123,15 +122,15 @@ void DiskMemory::remember() const {
   fs::remove_all(memory_);
   fs::create_directories(memory_);
   const auto folder = [&](const fs::path& path) {
-    test::write_text(kept(memory_, "names", inode_of(path)), names_in(path));
+    test::write_text(kept(memory_, "names", identity_of(path)), names_in(path));
   };
   folder(folder_);
   for (const auto& entry : fs::recursive_directory_iterator(folder_)) {
     if (entry.is_directory()) {
       folder(entry.path());
     } else {
-      fs::copy_file(entry.path(), kept(memory_, "data", inode_of(entry.path())));
-      fs::create_hard_link(entry.path(), kept(memory_, "held", inode_of(entry.path())));
+      fs::copy_file(entry.path(), kept(memory_, "data", identity_of(entry.path())));
+      fs::create_hard_link(entry.path(), kept(memory_, "held", identity_of(entry.path())));
     }
   }
 }
@@ -146,7 +145,8 @@ void DiskMemory::watch(long stop) const {
 }
 
 void DiskMemory::unwatch() const {
-  for (const char* name : {"LD_PRELOAD", "CRASH_DISK", "CRASH_DISK_UNDER", "CRASH_DISK_STOP"}) ::unsetenv(name);
+  for (const char* name : {"LD_PRELOAD", "CRASH_DISK", "CRASH_DISK_UNDER", "CRASH_DISK_STOP"})
+    ::unsetenv(name);
 }
 
 long DiskMemory::syncs() const {
@@ -160,7 +160,7 @@ pid_t DiskMemory::waiting() const {
 void DiskMemory::crash(const Loss& loss, Draw& draw) const {
   const fs::path rebuilt = folder_.string() + ".rebuilt";
   fs::remove_all(rebuilt);
-  Rebuilt(folder_, memory_, loss, draw).folder(inode_of(folder_), rebuilt);
+  Rebuilt(folder_, memory_, loss, draw).folder(identity_of(folder_), rebuilt);
   fs::remove_all(folder_);
   fs::rename(rebuilt, folder_);
   remember();

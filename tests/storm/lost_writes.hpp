@@ -19,7 +19,8 @@ std::string name_of(const Loss& loss);
 /// What a folder holds, as crash_disk.cpp has seen it synced.
 class DiskMemory {
  public:
-  /// Of `folder`, remembered in the folder `memory` on the same file system. All that is there is on the disk.
+  /// Of `folder`, remembered in the folder `memory` on the same file system. All that is there is on the
+  /// disk.
   DiskMemory(std::filesystem::path folder, std::filesystem::path memory);
   /// The environment of a program whose syncs are to be seen; `stop` as $CRASH_DISK_STOP.
   void watch(long stop) const;

@@ -1,4 +1,4 @@
-#include "bad_inputs.hpp"
+#include "bad/bad_inputs.hpp"
 #include "ledger.hpp"
 #include "options.hpp"
 #include "trials.hpp"
@@ -13,7 +13,9 @@ int main(int argc, char** argv) {
   try {
     const storm::Options options = storm::read_options(argc, argv);
     std::filesystem::create_directories(options.folder);
-    const storm::Ledger ledger(options.folder / (options.bad_inputs > 0 ? "bad_inputs.jsonl" : "ledger.jsonl"));
+    const storm::Ledger ledger(options.folder /
+                               (options.bad_inputs > 0 ? "bad_inputs.jsonl" : "ledger.jsonl"));
+    if (options.fresh) ledger.forget();
     if (options.bad_inputs > 0) return storm::try_bad_inputs(options, ledger) == 0 ? 0 : 1;
     storm::run_trials(options, ledger);
     return storm::summarise(ledger.read(), argv[0]) == 0 ? 0 : 1;

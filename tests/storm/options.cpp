@@ -33,6 +33,8 @@ Options read_options(int argc, char** argv) {
       options.jobs = std::stoi(value());
     else if (name == "--run")
       options.run = std::stoull(value());
+    else if (name == "--fresh")
+      options.fresh = true;
     else if (name == "--bad-inputs")
       options.bad_inputs = std::stoll(value());
     else

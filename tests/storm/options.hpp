@@ -12,12 +12,13 @@ namespace galapagos::storm {
 struct Options {
   std::filesystem::path folder;
   std::uint64_t seed = 1;
-  double minutes = 0;            ///< 0: as long as it takes
-  std::int64_t kills = 0;        ///< events that befall runs; 0: as many as there is time for
+  double minutes = 0;               ///< 0: as long as it takes
+  std::int64_t kills = 0;           ///< events that befall runs; 0: as many as there is time for
   std::vector<std::string> phases;  ///< beginnings of names; all where there are none
   std::vector<std::string> kinds;   ///< of trials: kills, damage, disk, memory
   int jobs = 2;
   std::optional<std::uint64_t> run;  ///< this trial alone
+  bool fresh = false;                ///< forgets what the folder's ledgers say
   std::int64_t bad_inputs = 0;       ///< these, and no trials
 };
 

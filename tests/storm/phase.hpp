@@ -14,10 +14,10 @@ using Words = std::vector<std::string>;
 struct Phase {
   std::string name;
   int ranks = 1;
-  int weight = 1;  ///< how often it is drawn
-  Words words;     ///< without --output
-  std::string output;        ///< name of what it makes
-  bool stops = true;         ///< ends in order when told to, and takes up what it finds
+  int weight = 1;      ///< how often it is drawn
+  Words words;         ///< without --output
+  std::string output;  ///< name of what it makes
+  bool stops = true;   ///< ends in order when told to, and takes up what it finds
   bool shards = false;
   int islands = 0;
   std::vector<std::filesystem::path> read = {};  ///< files whose damage it has to notice

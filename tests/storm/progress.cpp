@@ -66,14 +66,15 @@ std::int64_t trials_of(const fs::path& race) {
 }
 
 std::int64_t updates_of(const fs::path& training) {
-  if (fs::exists(training / "model")) return all_done;
+  if (fs::exists(training / "manifest.json")) return all_done;
   return of_checkpoints(training, "steps");
 }
 
 std::int64_t layers_of(const fs::path& distillation) {
-  if (fs::exists(distillation / "model")) return all_done;
+  if (fs::exists(distillation / "manifest.json")) return all_done;
   std::int64_t layers = -1;
-  while (fs::exists(distillation / "layers" / ("000" + std::to_string(layers + 1)) / "model.safetensors")) ++layers;
+  while (fs::exists(distillation / "layers" / ("000" + std::to_string(layers + 1)) / "model.safetensors"))
+    ++layers;
   return layers;
 }
 

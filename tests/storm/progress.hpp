@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <filesystem>
 
-// How much of a run is done, as its files say: -1 before they say anything. Error where a file does not hold what
-// it says is done.
+// How much of a run is done, as its files say: -1 before they say anything. Error where a file does not hold
+// what it says is done.
 namespace galapagos::storm {
 
 std::int64_t batches_of(const std::filesystem::path& sensitivities);

@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 Reference read(const fs::path& file) {
   const Json json = read_json(file);
   Reference reference;
-  for (const auto& [name, what] : json.at("findings").items()) reference.findings[name] = what.get<std::string>();
+  for (const auto& [name, what] : json.at("findings").items())
+    reference.findings[name] = what.get<std::string>();
   reference.seconds = json.at("seconds").get<double>();
   reference.syncs = json.at("syncs").get<long>();
   return reference;

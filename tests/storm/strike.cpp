@@ -29,14 +29,21 @@ double since(Clock::time_point begin) {
 bool is_gone(pid_t process) {
   std::ifstream file("/proc/" + std::to_string(process) + "/stat");
   std::string line;
-  return !std::getline(file, line) || line.find(") Z") != std::string::npos || line.find(") X") != std::string::npos;
+  return !std::getline(file, line) || line.find(") Z") != std::string::npos ||
+         line.find(") X") != std::string::npos;
 }
 
 /// Lets an event happen to a command of this process's while it runs.
 class Striker {
  public:
-  Striker(const Phase& phase, const fs::path& output, const DiskMemory& disk, const Event& event, double whole)
-      : phase_(phase), output_(output), disk_(disk), event_(event), after_(event.share * whole), begin_(Clock::now()) {}
+  Striker(const Phase& phase, const fs::path& output, const DiskMemory& disk, const Event& event,
+          double whole)
+      : phase_(phase),
+        output_(output),
+        disk_(disk),
+        event_(event),
+        after_(event.share * whole),
+        begin_(Clock::now()) {}
 
   /// Called again and again; whether all has to be killed now.
   bool operator()() {
@@ -63,7 +70,8 @@ class Striker {
     const fs::path lock = lock_path(output_);
     if (!fs::exists(lock)) return false;
     const Json json = Json::parse(read_file(lock), nullptr, false);
-    return json.is_object() && std::find(ranks_.begin(), ranks_.end(), json.value("process", pid_t{0})) != ranks_.end();
+    return json.is_object() &&
+           std::find(ranks_.begin(), ranks_.end(), json.value("process", pid_t{0})) != ranks_.end();
   }
 
   bool happen() {
@@ -114,18 +122,22 @@ std::string wrong_with_end(const Event& event, const Struck& struck, const std::
     if (test::count_lines(ended.errors, "galapagos: error") != 0) return "an error of a run that was stopped";
     return "";
   }
-  if (event.fault == Fault::stop && ended.code != 0) return fmt::format("code {} of a run that was stopped", ended.code);
-  if (event.fault == Fault::stall && ended.code != 0) return fmt::format("code {} of a run that stood still", ended.code);
+  if (event.fault == Fault::stop && ended.code != 0)
+    return fmt::format("code {} of a run that was stopped", ended.code);
+  if (event.fault == Fault::stall && ended.code != 0)
+    return fmt::format("code {} of a run that stood still", ended.code);
   return "";
 }
 
 }  // namespace
 
-Struck strike(const Phase& phase, const fs::path& folder, const DiskMemory& disk, const Event& event, double whole) {
+Struck strike(const Phase& phase, const fs::path& folder, const DiskMemory& disk, const Event& event,
+              double whole) {
   Striker striker(phase, folder / phase.output, disk, event, whole);
   disk.watch(event.sync);
   Struck struck;
-  struck.ended = test::run_galapagos(phase.ranks, phase.command(folder), 2 * longest_run, [&] { return striker(); });
+  struck.ended =
+      test::run_galapagos(phase.ranks, phase.command(folder), 2 * longest_run, [&] { return striker(); });
   disk.unwatch();
   struck.befell = striker.befell();
   struck.seconds = striker.seconds();

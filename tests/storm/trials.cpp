@@ -23,12 +23,14 @@ struct Kind {
   std::vector<Json> (*run)(const Trial& trial);
 };
 
-constexpr Kind kinds[] = {
-    {"kills", 0.8, try_kills}, {"damage", 0.1, try_damage}, {"disk", 0.05, try_full_disk}, {"memory", 0.05, try_memory}};
+constexpr Kind kinds[] = {{"kills", 0.8, try_kills},
+                          {"damage", 0.1, try_damage},
+                          {"disk", 0.05, try_full_disk},
+                          {"memory", 0.05, try_memory}};
 
 bool is_asked_for(const std::vector<std::string>& asked, const std::string& name) {
-  return asked.empty() ||
-         std::any_of(asked.begin(), asked.end(), [&](const std::string& one) { return name.starts_with(one); });
+  return asked.empty() || std::any_of(asked.begin(), asked.end(),
+                                      [&](const std::string& one) { return name.starts_with(one); });
 }
 
 std::vector<Phase> phases_of(const Options& options) {
@@ -89,8 +91,9 @@ std::vector<Json> run_trial(const Options& options, const std::vector<Phase>& ph
   std::int64_t event = 0;
   for (Json& line : events) {
     failed = failed || line.contains("wrong");
-    Json whole = {{"seed", options.seed}, {"run", number}, {"event", event++}, {"phase", phase.name},
-                  {"ranks", phase.ranks}, {"shards", phase.shards}, {"islands", phase.islands}};
+    Json whole = {{"seed", options.seed},    {"run", number},        {"event", event++},
+                  {"phase", phase.name},     {"ranks", phase.ranks}, {"shards", phase.shards},
+                  {"islands", phase.islands}};
     whole.update(line);
     if (!whole.contains("wrong")) whole["outcome"] = "survived";
     whole["again"] = fmt::format("--seed {} --run {}{}{} --folder DIR", options.seed, number,
@@ -104,9 +107,13 @@ std::vector<Json> run_trial(const Options& options, const std::vector<Phase>& ph
 class Worker {
  public:
   Worker(const Options& options, const Ledger& ledger)
-      : options_(options), ledger_(ledger), phases_(phases_of(options)), begin_(std::chrono::steady_clock::now()) {
+      : options_(options),
+        ledger_(ledger),
+        phases_(phases_of(options)),
+        begin_(std::chrono::steady_clock::now()) {
     for (const Json& event : ledger.read()) {
-      if (event.value("seed", std::uint64_t{0}) == options.seed) done_.insert(event.value("run", std::uint64_t{0}));
+      if (event.value("seed", std::uint64_t{0}) == options.seed)
+        done_.insert(event.value("run", std::uint64_t{0}));
     }
   }
 
@@ -122,7 +129,8 @@ class Worker {
 
  private:
   bool is_enough() const {
-    const double minutes = std::chrono::duration<double, std::ratio<60>>(std::chrono::steady_clock::now() - begin_).count();
+    const double minutes =
+        std::chrono::duration<double, std::ratio<60>>(std::chrono::steady_clock::now() - begin_).count();
     if (options_.minutes > 0 && minutes >= options_.minutes) return true;
     return options_.kills > 0 && count_befallen(ledger_.read()) >= options_.kills;
   }
