@@ -97,8 +97,11 @@ std::string lock_text() {
 LockHolder judge_holder(const std::string& text) {
   const Json json = Json::parse(text, nullptr, false);
   if (!is_lock(json)) {
+    // A crash of the machine leaves zeros where nothing was on the disk yet.
+    const std::string written = text.substr(0, text.find('\0'));
     const std::string begin = lock_text().substr(0, std::string("{\"host\":\"").size());
-    const bool half = json.is_discarded() && text.substr(0, begin.size()) == begin.substr(0, text.size());
+    const bool half =
+        json.is_discarded() && written.substr(0, begin.size()) == begin.substr(0, written.size());
     return half ? LockHolder::is_elsewhere : LockHolder::is_none;
   }
   const std::string here = numbering();

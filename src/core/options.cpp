@@ -36,7 +36,10 @@ OwnPart own_part(std::istream& file, const std::string& command, const std::stri
   for (std::string line; std::getline(file, line);) {
     const std::size_t open = line.find_first_not_of(" \t");
     if (open != std::string::npos && line[open] == '[') {
-      const std::string section = line.substr(open + 1, line.find(']') - open - 1);
+      const std::size_t close = line.find(']');
+      if (close == std::string::npos)
+        throw UsageError("no ] behind '" + printable(line) + "'", path, "name a command, as in [search]");
+      const std::string section = line.substr(open + 1, close - open - 1);
       mine = in_section = section == command;
       if (!mine && std::find(commands.begin(), commands.end(), section) == commands.end()) {
         throw UsageError("unknown section [" + printable(section) + "]", path,

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/file_remedy.hpp>
@@ -126,6 +128,19 @@ hid_t with_groups_above() {
   return list;
 }
 
+/// Closes a file of this rank alone. One that cannot be written to the end is written into nothing: the
+/// library would else keep it half closed, and crash over it as MPI ends.
+herr_t close_file(hid_t file) {
+  if (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0) {
+    int* descriptor = nullptr;
+    const int nowhere = ::memfd_create("unwritten", MFD_CLOEXEC);
+    if (nowhere >= 0 && H5Fget_vfd_handle(file, H5P_DEFAULT, reinterpret_cast<void**>(&descriptor)) >= 0)
+      ::dup2(nowhere, *descriptor);
+    if (nowhere >= 0) ::close(nowhere);
+  }
+  return H5Fclose(file);
+}
+
 std::filesystem::path folder_or_here(const std::filesystem::path& path) {
   const auto folder = path.parent_path();
   return folder.empty() ? "." : folder;
@@ -166,7 +181,7 @@ std::size_t size_of(Hdf5Type type) {
 Hdf5File Hdf5File::create(const std::filesystem::path& path) {
   be_quiet();
   const Hdf5Handle access = file_access();
-  Hdf5File file({H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose}, path);
+  Hdf5File file({H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), close_file}, path);
   if (file.file_.get() < 0) {
     const Reason reason = innermost_reason();
     throw ResourceError(
@@ -189,7 +204,7 @@ Hdf5File Hdf5File::open(const std::filesystem::path& path) {
 
 Hdf5File Hdf5File::open_to_change(const std::filesystem::path& path) {
   be_quiet();
-  Hdf5File file({H5Fopen(path.c_str(), H5F_ACC_RDWR, access_without_locks().get()), H5Fclose}, path);
+  Hdf5File file({H5Fopen(path.c_str(), H5F_ACC_RDWR, access_without_locks().get()), close_file}, path);
   if (file.file_.get() < 0) file.read_failed("cannot open the file for writing", "/");
   return file;
 }

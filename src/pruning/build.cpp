@@ -138,8 +138,8 @@ void build_in_passes(const Communicator& comm, const ops::Context& context, cons
 }  // namespace
 
 void build_database(const Communicator& world, const ops::Context& context, const DatabaseOptions& options) {
+  watch_signals();  // on all ranks before one of them has the lock
   const Communicator comm = world.duplicate();
-  watch_signals();
   const Stopwatch watch;
   const StopRule stop(options.max_seconds);
   PhaseTimes times;

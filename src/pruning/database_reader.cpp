@@ -150,6 +150,11 @@ std::vector<std::int32_t> DatabaseReader::order(const ModuleId& module) const {
     if (sound) seen[static_cast<std::size_t>(structure)] = true;
   }
   if (!sound) misfit(name_of(module) + " (order)", path_.string());
+  // Whoever reads a level asks for its order first.
+  if (done(module) && values<std::uint64_t>(module, "checksum", Hdf5Type::u64, 1).front() !=
+                          layout::summary_checksum(order, loss(module), damping(module), end_loss(module),
+                                                   layout::values_of(use(module))))
+    misfit(name_of(module), path_.string());
   return order;
 }
 
@@ -229,10 +234,7 @@ std::span<const std::byte> DatabaseReader::read_level_rows(const ModuleId& modul
 }
 
 void DatabaseReader::verify(const ModuleId& module) const {
-  const std::uint64_t checksum = values<std::uint64_t>(module, "checksum", Hdf5Type::u64, 1).front();
-  if (checksum != layout::summary_checksum(order(module), loss(module), damping(module), end_loss(module),
-                                           layout::values_of(use(module))))
-    misfit(name_of(module), path_.string());
+  order(module);
   for (std::int64_t level = header_.first_stored(); level < std::ssize(header_.removed(module)); ++level)
     level_bytes(module, level, true);
 }

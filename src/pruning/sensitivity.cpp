@@ -96,8 +96,8 @@ void resume(const Communicator& comm, const fs::path& part, SensitivitySetup& se
 
 void measure_sensitivities(const Communicator& world, const ops::Context& context,
                            const SensitivityOptions& asked, const SensitivityModel& model) {
+  watch_signals();  // on all ranks before one of them has the lock
   const Communicator comm = world.duplicate();
-  watch_signals();
   const Stopwatch watch;
   const StopRule rule(asked.max_seconds);
   PhaseTimes times;

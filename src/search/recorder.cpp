@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <sstream>
 
 #include <galapagos/comm/agreement.hpp>
 #include <galapagos/core/error.hpp>
@@ -17,6 +18,17 @@ namespace {
 
 std::string count(std::int64_t number) {
   return human_count(static_cast<std::uint64_t>(number));
+}
+
+/// An archive of whole lines, which may lack some of those that it began with.
+void mend_archive(const RunFolder& folder, const std::string& begin) {
+  const std::string found = folder.read_archive();
+  std::istringstream lines(found);
+  std::string text = begin;
+  for (std::string line; std::getline(lines, line);) {
+    if (Json::parse(line).value("generation", 0) > 0) text += line + "\n";
+  }
+  if (text != found) folder.write_text("archive.jsonl", text);
 }
 
 }  // namespace
@@ -176,6 +188,7 @@ std::optional<SearchCheckpoint> open_run(const Communicator& comm, const RunFold
       if (ended) return log_info("{} is complete already, generation {}", folder.path().string(), done);
       if (setup.options.evolution.strategy == StrategyKind::racing) {
         folder.mend_races(setup.options.evolution.racing.lag);
+        mend_archive(folder, setup.archive.text());
       } else {
         folder.rewind(done);
       }

@@ -204,11 +204,11 @@ void run_and_agree(const Communicator& comm, const std::function<void()>& work,
 }  // namespace
 
 void run_search(const Communicator& world, const ops::Context& context, const SearchOptions& asked) {
+  watch_signals();  // on all ranks before one of them has the lock
   const Communicator comm = world.duplicate();
   agree(comm, [&] { check_shards(comm.size(), asked.shards); });
   const ReplicaGrid grid(comm, asked.shards);
   const Communicator node = comm.split_node();
-  watch_signals();
   const Stopwatch watch;
   PhaseTimes times;
   std::optional<PhaseScope> phase(std::in_place, &times, "reading");

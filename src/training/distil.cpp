@@ -175,8 +175,8 @@ DistilFootprint distil_footprint(const HfConfig& model, const HfConfig& referenc
 
 void run_distillation(const Communicator& world, const ops::Context& context, const DistilOptions& asked,
                       const ChangedModelWriter& write_model) {
+  watch_signals();  // on all ranks before one of them has the lock
   const Communicator comm = world.duplicate();
-  watch_signals();
   const Stopwatch begun;
   const StopRule stop(asked.max_seconds);
   PhaseTimes times;

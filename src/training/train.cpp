@@ -83,8 +83,8 @@ void make_folder(const TrainOptions& options) {
 
 void run_training(const Communicator& world, const ops::Context& context, const TrainOptions& asked,
                   const ModelWriter& write_model) {
+  watch_signals();  // on all ranks before one of them has the lock
   const Communicator comm = world.duplicate();
-  watch_signals();
   const Stopwatch begun;
   PhaseTimes times;
   std::optional<PhaseScope> reading(std::in_place, &times, "reading");

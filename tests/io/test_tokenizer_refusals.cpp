@@ -80,6 +80,8 @@ TEST_CASE("what a tokenizer.json asks for beyond the supported is refused by nam
   });
   refused("llama2_tiny", "cls", [](Json& t) { t["post_processor"] = {{"type", "RobertaProcessing"}}; });
   refused("llama3_tiny", "zebra", [](Json& t) { t["model"]["merges"].push_back({"zebra", "a"}); });
+  for (const Json& merges : {Json(), Json(7), Json::object()})
+    refused("llama3_tiny", "'merges' is no list", [&](Json& t) { t["model"]["merges"] = merges; });
   refused("llama3_tiny", "pair", [](Json& t) { t["model"]["merges"].push_back("a b c"); });
   refused("llama3_tiny", "in the place of", [](Json& t) { t["added_tokens"][2]["id"] = 5000; });
   refused("llama3_tiny", "twice", [](Json& t) { t["added_tokens"].push_back(t["added_tokens"][0]); });

@@ -69,8 +69,8 @@ TokenizeSummary tokenize_files(const Communicator& comm, const Tokenizer& tokeni
     }
   });
   agree_at_root(comm, [&] {
+    // One without tokens is no one's: a killed run has left it.
     refuse_existing(summary.bin);
-    refuse_existing(summary.idx);
   });
 
   PartFiles parts(comm, summary);
@@ -110,8 +110,8 @@ TokenizeSummary tokenize_files(const Communicator& comm, const Tokenizer& tokeni
   });
   agree_at_root(comm, [&] {
     index.reset();
+    publish_file(parts.idx, summary.idx);  // without tokens it is what a killed run has left
     publish_file(parts.bin, summary.bin);
-    publish_file(parts.idx, summary.idx);
     parts.unfinished = false;
   });
   return summary;

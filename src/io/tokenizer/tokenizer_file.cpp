@@ -48,6 +48,7 @@ class TableFilter {
       case Event::object_start:
         keys_.emplace_back();
         if (inside("vocab", depth, 3)) fail(pieces_ ? not_a_piece : not_an_id);
+        if (inside("merges", depth, 2)) fail(not_merges);
         return true;
       case Event::object_end:
         keys_.pop_back();
@@ -65,6 +66,7 @@ class TableFilter {
         return false;
       case Event::value:
         if (inside("vocab", depth, 3)) return pieces_ ? piece(parsed) : token(parsed);
+        if (inside("merges", depth, 2)) fail(not_merges);
         if (!inside("merges", depth, 3)) return true;
         merge(parsed);
         return false;
@@ -75,6 +77,7 @@ class TableFilter {
  private:
   static constexpr int max_depth = 64;
   static constexpr const char* not_an_id = "a token's id is not a number";
+  static constexpr const char* not_merges = "'merges' is no list";
   static constexpr const char* not_a_piece = "the vocabulary has an entry that is not a token and its score";
 
   /// Whether the parser is `depth` levels down at a value of model.<table>.
