@@ -70,7 +70,7 @@ TEST_CASE("a generation that is told to stop goes on with the texts that are mis
   CHECK(late.code == 75);
 }
 
-TEST_CASE("a generation that was killed ends with the texts of one that was not", "[app]") {
+TEST_CASE("a generation that was killed ends with the texts of one that was not", "[app][.slow]") {
   const test::TemporaryFolder folder;
   // One text at a time, so that its products are rounded alike whoever else is there.
   const Words words = {"--samples", "600", "--temperature", "1", "--max-new-tokens", "8", "--batch", "1"};

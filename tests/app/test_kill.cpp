@@ -54,7 +54,7 @@ int count_done(const std::filesystem::path& output, const std::vector<ModuleId>&
 }  // namespace
 
 TEST_CASE("a run killed at any moment can be resumed, keeps what was done and ends in the same file",
-          "[kill]") {
+          "[kill][.slow]") {
   const test::TemporaryFolder folder;
   const std::vector<ModuleId> modules = modules_of(read_hf_config(test::data_file("models/llama3_tiny")));
   for (const int ranks : {1, 3}) {

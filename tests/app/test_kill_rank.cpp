@@ -114,7 +114,7 @@ TEST_CASE("a search on shards of which a rank is killed ends soon and can be res
   CHECK(killed > 4);
 }
 
-TEST_CASE("an evaluation on shards of which a rank is killed ends soon", "[kill_rank]") {
+TEST_CASE("an evaluation on shards of which a rank is killed ends soon", "[kill_rank][.slow]") {
   Words words = {"eval",
                  "--model",
                  test::data_file("models/tiny").string(),
@@ -132,7 +132,8 @@ TEST_CASE("an evaluation on shards of which a rank is killed ends soon", "[kill_
   CHECK(killed > 1);
 }
 
-TEST_CASE("a training on shards of which a rank is killed ends soon and can be resumed", "[kill_rank]") {
+TEST_CASE("a training on shards of which a rank is killed ends soon and can be resumed",
+          "[kill_rank][.slow]") {
   const test::TemporaryFolder folder;
   const auto words = [&](const fs::path& output, const Words& more = {}) {
     Words all = {"train",

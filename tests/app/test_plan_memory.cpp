@@ -148,7 +148,7 @@ TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
   }
 }
 
-TEST_CASE("planned and measured memory of generating", "[plan]") {
+TEST_CASE("planned and measured memory of generating", "[plan][.slow]") {
   const LargeModel model;
   for (const int shards : {1, 2}) {
     const Words generating = {"--samples",        "8",   "--batch",  "4",

@@ -5,7 +5,7 @@
 using namespace galapagos::test;
 using galapagos::Json;
 
-TEST_CASE("planned and measured memory of a mixture of experts", "[plan]") {
+TEST_CASE("planned and measured memory of a mixture of experts", "[plan][.slow]") {
   const LargeModel model(true);
   const Words sizes = {"--sequence-length", "256", "--batch-tokens", "512", "--calibration-tokens", "1024"};
   const Words levels = {"--levels", "4"};

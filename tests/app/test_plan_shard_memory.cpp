@@ -45,7 +45,7 @@ class Falling {
 
 }  // namespace
 
-TEST_CASE("memory falls with shards and stages as planned", "[plan]") {
+TEST_CASE("memory falls with shards and stages as planned", "[plan][.slow]") {
   const LargeModel model;
   const Words sizes = {"--sequence-length", "256", "--batch-tokens", "512"};
   const Words pool = {"--calibration-tokens", "1024", "--levels", "4"};

@@ -211,7 +211,7 @@ TEST_CASE("profile times an assignment and the unpruned model whole", "[profile]
   CHECK(assigned("3.txt", {"--target-speedup", "2", "--latency-table", made}) == content(folder / "1.txt"));
 }
 
-TEST_CASE("without a database profile times what one may have, for every family", "[profile]") {
+TEST_CASE("without a database profile times what one may have, for every family", "[profile][.slow]") {
   const test::TemporaryFolder folder;
   for (const std::string model :
        {"llama3_tiny", "qwen3_pruned", "gemma2_tiny", "phi3_tiny", "biased_pruned"}) {
@@ -332,7 +332,8 @@ TEST_CASE("targets that cannot be met say what can", "[profile]") {
   check_refused(all);
 }
 
-TEST_CASE("a search under several limits is the same on any number of ranks, and of its table", "[profile]") {
+TEST_CASE("a search under several limits is the same on any number of ranks, and of its table",
+          "[profile][.slow]") {
   const test::TemporaryFolder folder;
   const fs::path own = folder / "own.csv";
   fs::copy_file(table(), own);

@@ -118,7 +118,7 @@ TEST_CASE("a model is pruned in stages, stopped or not", "[prune]") {
                        {with({"--calibration-tokens", "100"}), 3, "calibration-tokens", {}}});
 }
 
-TEST_CASE("stages are the commands that they are made of", "[prune]") {
+TEST_CASE("stages are the commands that they are made of", "[prune][.slow]") {
   const test::TemporaryFolder folder;
   const Words config = steps_of(folder);
   Words words = prune_words(folder / "run", config);

@@ -177,7 +177,7 @@ TEST_CASE("an output in use is refused, one that a killed run has left is taken 
   CHECK(!fs::exists(lock_path(output)));
 }
 
-TEST_CASE("all phases work on file systems that lack something", "[file_systems]") {
+TEST_CASE("all phases work on file systems that lack something", "[file_systems][.slow]") {
   const std::string library = GALAPAGOS_ODD_DISK;
   if (library.empty()) return test::say_skipped("nothing is preloaded before the sanitizers");
   const std::pair<std::string, std::string> disks[] = {

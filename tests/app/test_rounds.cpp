@@ -141,7 +141,7 @@ TEST_CASE("what rounds refuse before they begin", "[rounds]") {
                        refuse({"--config", (folder / "resume.ini").string()}, 2, "[database] resume")});
 }
 
-TEST_CASE("rounds after the first measure the divergence's slope where asked", "[rounds]") {
+TEST_CASE("rounds after the first measure the divergence's slope where asked", "[rounds][.slow]") {
   const test::TemporaryFolder folder;
   test::write_text(folder / "steps.ini",
                    "[database]\nlevels = 4\n[sensitivity]\ncalibration-tokens = 2000\n");

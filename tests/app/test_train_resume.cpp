@@ -129,7 +129,7 @@ TEST_CASE("a training goes on over time limits to the same end", "[train]") {
   CHECK(train_findings(folder / "run") == train_findings(folder / "whole"));
 }
 
-TEST_CASE("a training killed at any moment can be resumed and ends the same", "[train]") {
+TEST_CASE("a training killed at any moment can be resumed and ends the same", "[train][.slow]") {
   const test::TemporaryFolder folder;
   std::map<int, std::string> expected;
   for (const int ranks : {1, 3}) {

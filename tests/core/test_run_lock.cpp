@@ -137,9 +137,8 @@ TEST_CASE("a lock of elsewhere is taken over once nobody has touched it for some
   start_logging("off", 0);
   const test::TemporaryFolder folder;
   const fs::path output = folder / "run", lock = lock_path(output);
-  for (const std::string& text :
-       {lock_with("numbering", "another boot"), std::string("{\"host\":\"no"), std::string(),
-        std::string(150, '\0')}) {
+  for (const std::string& text : {lock_with("numbering", "another boot"), std::string("{\"host\":\"no"),
+                                  std::string(), std::string(150, '\0')}) {
     test::write_text(lock, text);
     const auto begun = std::chrono::steady_clock::now();
     CHECK(taken(output));

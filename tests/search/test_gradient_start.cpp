@@ -101,7 +101,7 @@ TEST_CASE("levels are learned alike on any number of ranks, and better than the 
         Approx(learned).epsilon(1e-5));
 }
 
-TEST_CASE("levels are learned alike on shards, to rounding", "[gradient]") {
+TEST_CASE("levels are learned alike on shards, to rounding", "[gradient][.slow]") {
   const test::TemporaryFolder folder;
   const Change fp32 = {{"--precision", "fp32"}};
   REQUIRE(run_galapagos(1, words_of(folder / "whole", fp32)).code == 0);

@@ -95,7 +95,7 @@ TEST_CASE("a race is the same on any number of ranks and leaves its archive", "[
         Approx(read_json(whole / "manifest.json").at("best").at("fitness").get<double>()).epsilon(0.02));
 }
 
-TEST_CASE("a race that is killed at any moment goes on to the same end, also for longer", "[racing]") {
+TEST_CASE("a race that is killed at any moment goes on to the same end, also for longer", "[racing][.slow]") {
   const test::TemporaryFolder folder;
   REQUIRE(run_galapagos(2, words_of(folder / "whole")).code == 0);
   const std::string expected = findings(folder / "whole");
@@ -295,7 +295,7 @@ TEST_CASE("a race or a front that cannot be is refused", "[racing]") {
   CHECK(count_lines(ended.errors, "archive.jsonl") == 1);
 }
 
-TEST_CASE("a race goes on from what another one has measured", "[racing]") {
+TEST_CASE("a race goes on from what another one has measured", "[racing][.slow]") {
   const test::TemporaryFolder folder;
   const fs::path first = folder / "first", archive = first / "archive.jsonl";
   REQUIRE(run_galapagos(3, words_of(first)).code == 0);

@@ -221,7 +221,7 @@ TEST_CASE("a search that trains its candidates goes on to the same end, with the
   CHECK(test::count_lines(findings(folder / "whole"), "\"training_tokens\":") == 12);
 }
 
-TEST_CASE("a search killed at any moment can be resumed and finds the same", "[search]") {
+TEST_CASE("a search killed at any moment can be resumed and finds the same", "[search][.slow]") {
   const test::TemporaryFolder folder;
   REQUIRE(run_galapagos(2, search_words(folder / "whole")).code == 0);
   const std::string expected = findings(folder / "whole");

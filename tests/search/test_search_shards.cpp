@@ -128,7 +128,7 @@ TEST_CASE("a search finds the same on any number of shards and ranks", "[shards]
 }
 
 TEST_CASE("a search that trains its candidates finds the same on any number of shards and ranks",
-          "[shards]") {
+          "[shards][.slow]") {
   const test::TemporaryFolder folder;
   Change change = {
       {"--islands", "2"}, {"--generations", "3"}, {"--training-tokens", "0 100"}, {"--precision", "fp32"}};

@@ -145,7 +145,7 @@ TEST_CASE("shards that do not fit the ranks are refused", "[failures]") {
               "do not divide");
 }
 
-TEST_CASE("more shards than KV heads, and any home of the levels", "[failures]") {
+TEST_CASE("more shards than KV heads, and any home of the levels", "[failures][.slow]") {
   const test::TemporaryFolder folder;
   std::string expected;
   for (const std::string home : {"file", "host", "device"}) {

@@ -247,7 +247,7 @@ TEST_CASE("a search begins where --start says, and the same on any number of ran
   CHECK(findings(folder / "file") == findings(folder / "one"));
 }
 
-TEST_CASE("a search from its start is resumed to the same end, with the same start only", "[start]") {
+TEST_CASE("a search from its start is resumed to the same end, with the same start only", "[start][.slow]") {
   const test::TemporaryFolder folder;
   CHECK(run_galapagos(2, start_words(folder / "whole")).code == 0);
   CHECK(run_galapagos(3, start_words(folder / "parts", {{"--generations", "1"}})).code == 0);
