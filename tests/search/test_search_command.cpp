@@ -51,6 +51,13 @@ Ended run_and_act(int ranks, const Words& words, const fs::path& run, int genera
   });
 }
 
+std::vector<Json> bill_of(const fs::path& run) {
+  std::vector<Json> parts;
+  std::ifstream file(run / "bill.jsonl");
+  for (std::string line; std::getline(file, line);) parts.push_back(parse_json(line, "bill.jsonl"));
+  return parts;
+}
+
 }  // namespace
 
 TEST_CASE("a search finds the same on any number of ranks", "[search]") {
@@ -304,6 +311,19 @@ TEST_CASE("a search goes on over time limits to the same end", "[search]") {
   }
   std::cout << "stopped " << stops << " times by the time limit\n";
   CHECK(findings(folder / "run") == findings(folder / "whole"));
+
+  // Each part has its line in the bill, the manifest that of the last one.
+  const std::vector<Json> bill = bill_of(folder / "run");
+  REQUIRE(bill.size() == static_cast<std::size_t>(stops) + 1);
+  for (std::size_t part = 0; part < bill.size(); ++part) {
+    CHECK(bill[part]["command"] == "search");
+    CHECK(bill[part]["ended"] == (part + 1 < bill.size() ? "stopped" : "done"));
+    CHECK(bill[part]["nodes"] == 1);
+    CHECK(bill[part]["node_hours"].get<double>() > 0);
+  }
+  const Json manifest = parse_json(content(folder / "run" / "manifest.json"), "manifest");
+  CHECK(manifest["bill"]["ranks"] == bill.back()["ranks"]);
+  CHECK(manifest["bill"]["seconds"].get<double>() <= bill.back()["seconds"].get<double>());
 }
 
 TEST_CASE("a search with wrong options is refused", "[search]") {
