@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <galapagos/comm/shared_counter.hpp>
+#include <galapagos/core/logging.hpp>
 
 namespace galapagos {
 namespace {
@@ -49,13 +50,29 @@ void SharedCounter::make_window(const Communicator& group) {
   in_memory_ = nullptr;
   std::int64_t* value = nullptr;
   const auto bytes = static_cast<MPI_Aint>(group.is_root() ? sizeof(std::int64_t) : 0);
-  GALAPAGOS_MPI(
-      MPI_Win_allocate(bytes, sizeof(std::int64_t), MPI_INFO_NULL, group.handle(), &value, &window_));
+  const int code =
+      MPI_Win_allocate(bytes, sizeof(std::int64_t), MPI_INFO_NULL, group.handle(), &value, &window_);
+  if (!group.all(code == MPI_SUCCESS)) {
+    window_ = MPI_WIN_NULL;
+    if (group.is_root()) {
+      log_warning_once(
+          "MPI has no windows between these nodes: work is dealt out in turn, not to whoever is free "
+          "(Open MPI: see --mca osc)");
+    }
+    deal(group);
+    return;
+  }
   MPI_Win_set_errhandler(window_, MPI_ERRORS_RETURN);
   GALAPAGOS_MPI(MPI_Win_lock_all(0, window_));
   if (group.is_root()) *value = 0;
   GALAPAGOS_MPI(MPI_Win_sync(window_));
   group.barrier();
+}
+
+void SharedCounter::deal(const Communicator& group) {
+  own_ = group.rank();
+  step_ = group.size();
+  in_memory_ = &own_;
 }
 
 SharedCounter::~SharedCounter() {
@@ -66,7 +83,7 @@ SharedCounter::~SharedCounter() {
 }
 
 std::int64_t SharedCounter::take(std::int64_t count) {
-  if (in_memory_ != nullptr) return Shared(*in_memory_).fetch_add(count);
+  if (in_memory_ != nullptr) return Shared(*in_memory_).fetch_add(count * step_);
   std::int64_t before = 0;
   GALAPAGOS_MPI(MPI_Fetch_and_op(&count, &before, MPI_INT64_T, 0, 0, MPI_SUM, window_));
   GALAPAGOS_MPI(MPI_Win_flush(0, window_));

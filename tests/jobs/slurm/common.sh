@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # variables of run.sh and for the cases
 # What the cases share: settings of the jobs, an undisturbed run, waiting for jobs, comparing.
 failures=0
+put_right=: # what a case has to put right before the end
 
 skip() {
   echo "skipped: $*" >&2
@@ -37,6 +38,12 @@ tokens = 256 512
 [prune]
 target-sparsity = 0.4
 stages = 2
+[distil]
+tokens = 2048
+step-tokens = 512
+[rounds]
+target-sparsity = 0.4
+rounds = 1
 [train]
 tokens = 8192
 step-tokens = 512
@@ -50,6 +57,7 @@ INI
 # Ends the jobs of this run that are still there.
 leave() {
   local code=$?
+  "$put_right"
   jobs_here | xargs --no-run-if-empty scancel --quiet || true
   if ((code == 0 && failures == 0)); then rm -rf "$T"; else echo "what was left lies in $T" >&2; fi
 }

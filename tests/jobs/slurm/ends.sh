@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # of common.sh
+# shellcheck shell=bash disable=SC2034,SC2154 # of common.sh
 # A search on two nodes whose job is requeued, is cancelled and submitted anew, or loses a node: each goes on from where it
 # was, and the end is that of an undisturbed search.
 need_plain_long
@@ -52,18 +52,28 @@ kill_node() {
     if on_node "$process" "$1"; then kill -s KILL "$(ps -o ppid= -p "$process" | tr -d ' ')" "$process" || true; fi
   done
 }
+configured() { scontrol show config | awk -v key="$1" '$1 == key { print $3 }'; }
+bring_back() {
+  local spool temporary
+  spool=$(configured SlurmdSpoolDir) temporary=$(configured TmpFS)
+  # A new start of the node would have removed them: with what is left of a killed step Slurm does not start it again.
+  rm -rf "${spool//%n/$node}"/*pmix."$job".* "${temporary//%n/$node}/spmix_appdir"*"_$job."*
+  "${daemon[@]}" </dev/null >/dev/null 2>&1
+  scontrol update "NodeName=$node" State=RESUME 2>/dev/null || true
+}
 if ((EUID != 0)) || [[ -z $(slurmd_of n2) ]]; then
   echo "  no node goes down: that takes root, and nodes that run here"
 else
   searching node_down
   node=$(scontrol show hostnames "$(squeue --noheader --jobs="$job" --format=%N)" | tail -n 1)
   mapfile -d '' -t daemon <"/proc/$(slurmd_of "$node")/cmdline"
+  put_right=bring_back # also where this run is ended from outside
   kill_node "$node"
   scontrol update "NodeName=$node" State=DOWN Reason=killed
   at_once
   check "a job that needs two nodes waits" is "$job" PENDING
-  "${daemon[@]}" </dev/null >/dev/null 2>&1
-  scontrol update "NodeName=$node" State=RESUME || true
+  bring_back
+  put_right=:
   settle 300
   ended_well "a node that went down"
 fi

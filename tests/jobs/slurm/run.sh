@@ -13,7 +13,7 @@ shift
 source "$here/common.sh"
 need_slurm
 begin
-for name in "${@:-chain limits ends short study}"; do
+for name in "${@:-chain limits ends short study whole}"; do
   for one in $name; do
     started=$SECONDS
     # shellcheck source=/dev/null
