@@ -18,7 +18,7 @@ foreach(component program:galapagos development:libgalapagos-dev)
 Upstream-Name: galapagos
 
 Files: *
-Copyright: The authors of Galapagos
+Copyright: 2025-2026 The authors of Galapagos
 License: Apache-2.0
  On Debian systems the text of the Apache License, version 2.0, is in
  /usr/share/common-licenses/Apache-2.0.

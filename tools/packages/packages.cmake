@@ -19,20 +19,19 @@ set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_ENABLE_COMPONENT_DEPENDS OFF)
 
-set(CPACK_COMPONENT_PROGRAM_DESCRIPTION "structured pruning of large language models on supercomputers
- An MPI program that removes attention heads and feed-forward columns of large
- language models, a different number in every layer: by structured optimal
- brain surgeon, an assignment by sensitivities or an evolutionary search over
- MPI ranks, and training of what is left. On x86 it needs AVX2 and FMA.")
+# The first line is the project's DESCRIPTION.
+set(CPACK_COMPONENT_PROGRAM_DESCRIPTION "An MPI program that removes attention heads and feed-forward columns of large
+language models, a different number in every layer: by structured optimal
+brain surgeon, an assignment by sensitivities or an evolutionary search over
+MPI ranks, and training of what is left. On x86 it needs AVX2 and FMA.")
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME galapagos)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_DEPENDS openmpi-bin) # mpirun, of the MPI that it is linked with
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS "python3-matplotlib, man-db")
 
-set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "rooms of Galapagos as static libraries
- Headers, static libraries and the CMake package of what the program galapagos
- is made of: checkpoints, tokenizers, structured pruning and search over MPI.")
+set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "Headers, static libraries and the CMake package of what the program galapagos
+is made of: checkpoints, tokenizers, structured pruning and search over MPI.")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libgalapagos-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
