@@ -91,7 +91,7 @@ TEST_CASE("commands and options that the papers name exist", "[papers]") {
                         "--target",          "--map-by",        "--bind-to",   "--mpi",
                         "--ntasks-per-node", "--cpus-per-task", "--check",     "--parts",
                         "--oversubscribe",   "--dense",         "--local-dir", "--trust-remote-code",
-                        "--model-impl"};
+                        "--model-impl",      "--checks",        "--all"};
   for (const fs::path& paper : papers()) {
     INFO(paper);
     const std::string text = joined(read_file(paper));

@@ -4,9 +4,11 @@
 #include "support/process.hpp"
 
 #include <cmath>
+#include <span>
 #include <sstream>
 
 #include <galapagos/core/file.hpp>
+#include <galapagos/core/hash.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/io/hdf5.hpp>
 
@@ -46,6 +48,7 @@ const TemporaryFolder& search_inputs() {
 
 void add_end_losses(const fs::path& database,
                     const std::function<double(int layer, bool ffn, int level)>& loss) {
+  constexpr std::uint64_t most = 1 << 20;  // values of a dataset
   Hdf5File file = Hdf5File::open_to_change(database);
   for (int layer = 0; file.has("/modules/" + std::to_string(layer)); ++layer) {
     for (const bool ffn : {false, true}) {
@@ -54,9 +57,16 @@ void add_end_losses(const fs::path& database,
       std::vector<double> values;
       for (std::uint64_t level = 0; level < levels; ++level)
         values.push_back(loss(layer, ffn, static_cast<int>(level)));
-      const std::string name = "/modules/" + std::to_string(layer) + "/" + kind + "/end_loss";
-      file.create_dataset(name, Hdf5Type::f64, {levels});
-      file.write_values(name, Hdf5Type::f64, values);
+      const std::string module = "/modules/" + std::to_string(layer) + "/" + kind + "/";
+      file.create_dataset(module + "end_loss", Hdf5Type::f64, {levels});
+      file.write_values(module + "end_loss", Hdf5Type::f64, values);
+      const auto order = file.read_values<std::int32_t>(module + "order", Hdf5Type::i32, most);
+      const auto losses = file.read_values<double>(module + "loss", Hdf5Type::f64, most);
+      const auto damping = file.read_values<double>(module + "damping", Hdf5Type::f64, most);
+      Hash64 sum;  // as the database's writer has it
+      sum.add(std::as_bytes(std::span(order))).add(std::as_bytes(std::span(losses)));
+      sum.add(std::as_bytes(std::span(damping))).add(std::as_bytes(std::span(values)));
+      file.write_values(module + "checksum", Hdf5Type::u64, std::vector<std::uint64_t>{sum.value()});
     }
   }
   file.write_attribute("/", "sensitivity_fingerprint", std::string("0123456789abcdef"));
