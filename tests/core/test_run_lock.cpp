@@ -2,6 +2,7 @@
 #include "support/files.hpp"
 #include "support/odd_disk.hpp"
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <fcntl.h>
@@ -188,13 +189,17 @@ TEST_CASE("of many that want an output one gets it, also without hard links", "[
     for (int round = 0; round < 5; ++round) {
       // A stale one for all to take over.
       test::write_text(lock_path(output), lock_with("started", 1));
-      std::vector<pid_t> children;
-      for (int i = 0; i < 6; ++i) {
+      constexpr int many = 6;
+      std::array<int, 2> over{};
+      REQUIRE(::pipe(over.data()) == 0);
+      for (int i = 0; i < many; ++i) {
         const pid_t child = ::fork();
         if (child == 0) {
+          ::close(over[1]);
           try {
             const RunLock lock(output, false, quick);
-            std::this_thread::sleep_for(500ms);  // longer than the others wait
+            char nothing = 0;
+            [[maybe_unused]] const auto end = ::read(over[0], &nothing, 1);  // once the others have ended
             ::_exit(0);
           } catch (const InputError&) {
             ::_exit(3);
@@ -202,15 +207,26 @@ TEST_CASE("of many that want an output one gets it, also without hard links", "[
             ::_exit(1);
           }
         }
-        children.push_back(child);
       }
       int winners = 0, refused = 0;
-      for (const pid_t child : children) {
+      const auto reap = [&](int options) {
         int status = 0;
-        ::waitpid(child, &status, 0);
+        if (::waitpid(-1, &status, options) <= 0) return false;
         winners += WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 1 : 0;
         refused += WIFEXITED(status) && WEXITSTATUS(status) == 3 ? 1 : 0;
+        return true;
+      };
+      int ended = 0;
+      for (int waits = 0; ended < many - 1 && waits < 3000; ++waits) {
+        if (reap(WNOHANG)) {
+          ++ended;
+        } else {
+          std::this_thread::sleep_for(10ms);
+        }
       }
+      ::close(over[1]);
+      for (; ended < many; ++ended) reap(0);
+      ::close(over[0]);
       CHECK(winners == 1);
       CHECK(refused == 5);
     }
