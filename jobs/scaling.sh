@@ -6,7 +6,7 @@
 #   shards       the same on STUDY_SHARDS_RANKS ranks, in replicas of STUDY_SHARDS each
 #   population   STUDY_POPULATIONS, islands x offspring, on as many ranks, with several seeds
 # Finished runs are left out, so that the script may be called again; unfinished ones go on.
-# --list only prints the runs. Afterwards: tools/plot_scaling.py STUDY
+# --list only prints the runs. Afterwards: galapagos report STUDY
 # Set model, data and resources in jobs/settings.sh (NODES is worked out here).
 set -euo pipefail
 GALAPAGOS_JOBS="${GALAPAGOS_JOBS:-$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)}"

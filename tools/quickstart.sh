@@ -88,9 +88,7 @@ awk '
     }
     print "[" json "]" > "'"$folder"'/comparison.json"
   }' "$folder/comparison.txt"
-if python3 -c 'import matplotlib' 2>/dev/null; then
-  python3 tools/plot_compare.py "$folder/comparison.json" --output "$folder/comparison.png"
-fi
+run "$galapagos" report "$folder" --output "$folder/report.html"
 echo
 echo "The pruned model: $folder/model, after its post-training: $folder/training/model (transformers loads them with"
 echo "trust_remote_code=True)."

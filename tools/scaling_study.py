@@ -5,10 +5,10 @@
 
 FILE is an INI file, see config/scaling-study.ini. Each run has a folder of its own in the study's; what has ended is
 not run again, what was stopped goes on by the same command (for another study give another folder, or remove runs by
-hand). Where there is held-out text, every run's best.txt is measured on it. Leaves results.csv and, with matplotlib,
-plots: curves.png (quality on the way), quality.png (quality at the end against evaluations, node-hours and
-population), diversity.png, and of each strategy ranks-*.png (time, speed-up and efficiency, as tools/plot_scaling.py
-draws them). --dry-run prints the commands and runs nothing; --only-draw takes the runs that have ended.
+hand). Where there is held-out text, every run's best.txt is measured on it. Leaves results.csv and report.html, which
+`galapagos report` draws of it: quality on the way and at the end against evaluations, node-hours and population,
+diversity, time and efficiency by ranks. --dry-run prints the commands and runs nothing; --only-draw takes the runs that
+have ended.
 """
 
 import argparse
@@ -22,9 +22,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from plot_common import PlotError, main_of, start
-from study_runs import EndedRun, ended, results_table
-from study_plots import plot_curves, plot_diversity, plot_efficiency, plot_quality
+from study_runs import EndedRun, StudyError, ended, main_of, results_table, same_results
 
 STUDY_KEYS = {"output", "program", "launcher", "strategies", "offspring", "islands", "ranks", "seeds", "evaluations",
               "generations", "ranks-per-node", "held-out"}
@@ -42,18 +40,18 @@ class Study:
             with open(path, encoding="utf-8") as file:
                 parser.read_file(file)
         except (configparser.Error, UnicodeDecodeError) as error:
-            raise PlotError(f"{path}: {' '.join(str(error).split())}") from None
+            raise StudyError(f"{path}: {' '.join(str(error).split())}") from None
         for section in parser.sections():
             if section not in ("study", "search", "eval") and not section.startswith("strategy "):
-                raise PlotError(f"{path}: there is no section [{section}]; there are [study], [search], [eval] and "
+                raise StudyError(f"{path}: there is no section [{section}]; there are [study], [search], [eval] and "
                                 "[strategy NAME]")
         for section in ("study", "search"):
             if not parser.has_section(section):
-                raise PlotError(f"{path}: there is no section [{section}]")
+                raise StudyError(f"{path}: there is no section [{section}]")
         self.values = dict(parser["study"])
         for key in self.values:
             if key not in STUDY_KEYS:
-                raise PlotError(f"{path}: [study] has no key '{key}'; it has {', '.join(sorted(STUDY_KEYS))}")
+                raise StudyError(f"{path}: [study] has no key '{key}'; it has {', '.join(sorted(STUDY_KEYS))}")
         self.output = Path(self.text("output"))
         self.program = self.text("program", "galapagos")
         self.launcher = self.text("launcher", "mpirun -n {ranks}")
@@ -63,7 +61,7 @@ class Study:
         self.axes = [self.numbers(name) for name in ("offspring", "islands", "ranks")]
         self.seeds = self.numbers("seeds", "0", least=0)
         if ("evaluations" in self.values) == ("generations" in self.values):
-            raise PlotError(f"{path}: [study] needs either evaluations or generations")
+            raise StudyError(f"{path}: [study] needs either evaluations or generations")
         self.length = self.numbers("evaluations" if "evaluations" in self.values else "generations")[0]
         self.search = dict(parser["search"])
         self.evaluate = dict(parser["eval"]) if parser.has_section("eval") else {}
@@ -77,21 +75,21 @@ class Study:
         for section, options in [("search", self.search), *self.of_strategy.items()]:
             for key in options:
                 if key in OWN_OPTIONS:
-                    raise PlotError(f"{path}: [{section}] sets {key}, which the study itself sets")
+                    raise StudyError(f"{path}: [{section}] sets {key}, which the study itself sets")
         for key in ("model", "database", "calibration"):
             if key not in self.search:
-                raise PlotError(f"{path}: [search] has no {key}")
+                raise StudyError(f"{path}: [search] has no {key}")
         self.command_words(self.launcher, "launcher", 1)
 
     def text(self, key, otherwise=None):
         value = self.values.get(key, otherwise)
         if value is None or (otherwise is None and not value.strip()):
-            raise PlotError(f"{self.path}: [study] has no {key}")
+            raise StudyError(f"{self.path}: [study] has no {key}")
         return value.strip()
 
     def number(self, section, key, word, least=1):
         if not word.strip().isascii() or not word.strip().isdigit() or int(word) < least:
-            raise PlotError(f"{self.path}: [{section}] {key}: '{word}' is no whole number from {least} on")
+            raise StudyError(f"{self.path}: [{section}] {key}: '{word}' is no whole number from {least} on")
         return int(word)
 
     def numbers(self, key, otherwise=None, least=1):
@@ -101,7 +99,7 @@ class Study:
         try:
             return [word.format(ranks=ranks) for word in shlex.split(text)]
         except (KeyError, IndexError, ValueError) as error:
-            raise PlotError(f"{self.path}: {key}: '{text}' cannot be read ({error})") from None
+            raise StudyError(f"{self.path}: {key}: '{text}' cannot be read ({error})") from None
 
     def options(self, *sections):
         words = []
@@ -159,13 +157,13 @@ def call(words, log, output=None):
             code = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=output or said, stderr=said,
                                   check=False).returncode
         except OSError as error:
-            raise PlotError(f"{words[0]}: {error.strerror}") from None
+            raise StudyError(f"{words[0]}: {error.strerror}") from None
     if code == 75:
-        raise PlotError(f"stopped early; the same command goes on ({log})")
+        raise StudyError(f"stopped early; the same command goes on ({log})")
     if code != 0:
         errors = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
                   if "error" in line.lower()]
-        raise PlotError(f"{log.stem} ended with code {code}: {errors[0] if errors else 'see its log'} ({log})")
+        raise StudyError(f"{log.stem} ended with code {code}: {errors[0] if errors else 'see its log'} ({log})")
 
 
 def measure(run, known):
@@ -193,7 +191,7 @@ def run_all(study, runs):
             run.measured.unlink(missing_ok=True)  # of fewer generations
             call(run.search(), study.output / "logs" / f"{run.name}.log")
             if not ended(run.folder, run.generations):
-                raise PlotError(f"{run.folder}: the search has ended but its manifest.json does not say so")
+                raise StudyError(f"{run.folder}: the search has ended but its manifest.json does not say so")
         if study.held_out:
             measure(run, known)
 
@@ -211,10 +209,10 @@ def read_ended(study, runs):
                 one.held_out = float(measured["kl"])
                 one.held_out_perplexity = float(measured["perplexity"])
             except (ValueError, KeyError, TypeError):
-                raise PlotError(f"{run.measured}: no result of galapagos eval") from None
+                raise StudyError(f"{run.measured}: no result of galapagos eval") from None
         found.append(one)
     if not found:
-        raise PlotError(f"{study.output} holds no run that has ended")
+        raise StudyError(f"{study.output} holds no run that has ended")
     return found
 
 
@@ -225,16 +223,16 @@ def draw(study, runs):
         writer.writeheader()
         writer.writerows(rows)
     print(study.output / "results.csv")
-    plt = start()
-    plots = study.output / "plots"
-    plot_curves(plt, runs, plots / "curves.png")
-    plot_quality(plt, runs, plots / "quality.png")
-    plot_diversity(plt, runs, plots / "diversity.png")
-    by_strategy = defaultdict(list)
-    for run in runs:
-        by_strategy[run.strategy].append(run)
-    for strategy, some in by_strategy.items():
-        plot_efficiency(plt, some, plots / f"ranks-{strategy}.png")
+    same_results(runs)
+    page = study.output / "report.html"
+    words = [study.program, "report", str(study.output), "--output", str(page)]
+    try:
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    except OSError as error:
+        raise StudyError(f"{words[0]}: {error.strerror}") from None
+    except subprocess.CalledProcessError as error:
+        raise StudyError(f"{shlex.join(words)} ended with code {error.returncode}") from None
+    print(page)
 
 
 def run():

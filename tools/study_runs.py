@@ -1,12 +1,124 @@
-"""The runs of a scaling study as they ended: what tools/scaling_study.py tabulates and draws."""
+"""The runs of a scaling study as they ended: what tools/scaling_study.py tabulates."""
 
 import json
+import sys
 from collections import defaultdict
 from itertools import combinations
 from pathlib import Path
 
-from plot_common import PlotError, read_json, read_text
-from plot_scaling import StudyRun, mean
+
+class StudyError(Exception):
+    """An input that cannot be read; its text is the one line that the user sees."""
+
+
+def main_of(name, run):
+    """Runs a script; an error is one line and exit code 3 (a bad input file)."""
+    try:
+        run()
+    except StudyError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(3)
+    except OSError as error:
+        print(f"{name}: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(3)
+
+
+def read_text(path):
+    if not path.is_file():
+        raise StudyError(f"{path} is missing")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not text.strip():
+        raise StudyError(f"{path} is empty")
+    return text
+
+
+def read_json(path):
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise StudyError(f"{path}, line {error.lineno}: not JSON") from None
+
+
+class Run:
+    """A run directory of `galapagos search`.
+
+    islands: for each island its generations in order, as dicts of metrics.jsonl
+    comparisons: the lines of metrics.jsonl in which the islands were compared
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise StudyError(f"{folder} is not a folder")
+        self.name = self.folder.resolve().name
+        self._read_metrics(self.folder / "metrics.jsonl")
+
+    def _read_metrics(self, path):
+        text = read_text(path)
+        rows, comparisons = {}, {}
+        lines = text.split("\n")
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                generation = int(row["generation"])
+                if "comparison" in row:
+                    float(row["fitness"])
+                    comparisons[generation] = row
+                    continue
+                float(row["best"]), float(row["elapsed"]), int(row["evaluations"])
+                # A run that was killed and resumed repeats generations; the last word counts.
+                rows[int(row["island"]), generation] = row
+            except (ValueError, KeyError, TypeError):
+                if number == len(lines):  # cut short where the run was killed
+                    continue
+                raise StudyError(f"{path}, line {number}: not a line of metrics") from None
+        if not rows:
+            raise StudyError(f"{path} holds no generation yet")
+        self.islands = {}
+        for island, generation in sorted(rows):
+            self.islands.setdefault(island, []).append(rows[island, generation])
+        self.comparisons = [comparisons[generation] for generation in sorted(comparisons)]
+
+    def manifest(self):
+        return read_json(self.folder / "manifest.json")
+
+    def mean_over_islands(self):
+        """For each generation that all islands have done: evaluations of all together, seconds, and
+        the mean fitness of their parents."""
+        by_generation = {}
+        for rows in self.islands.values():
+            for row in rows:
+                by_generation.setdefault(int(row["generation"]), []).append(row)
+        return {generation: (sum(int(row["evaluations"]) for row in rows),
+                             max(float(row["elapsed"]) for row in rows),
+                             sum(float(row["best"]) for row in rows) / len(rows))
+                for generation, rows in sorted(by_generation.items())
+                if len(rows) == len(self.islands)}
+
+
+class StudyRun(Run):
+    def __init__(self, folder):
+        super().__init__(folder)
+        manifest = self.manifest()
+        try:
+            self.ranks = int(manifest["ranks"])
+            self.shards = int(manifest.get("shards", 1))
+            self.population = (int(manifest["islands"]), int(manifest["options"]["offspring"]))
+            self.seed = int(manifest["seed"])
+            self.evaluations = int(manifest["evaluations"])
+            self.seconds = float(manifest["seconds"])
+            self.fitness = float(manifest["best"]["fitness"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StudyError(f"{self.folder / 'manifest.json'}: missing or wrong: {error}") from None
+        if self.ranks < 1 or self.evaluations < 1 or self.seconds <= 0:
+            raise StudyError(f"{self.folder / 'manifest.json'}: the run has done nothing")
+
+
+def mean(values):
+    values = list(values)
+    return sum(values) / len(values)
 
 
 def ended(folder, generations):
@@ -27,7 +139,7 @@ class EndedRun(StudyRun):
             self.strategy = str(manifest["strategy"])
             self.waiting = float(manifest["phases"].get("waiting", {}).get("share", 0))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PlotError(f"{self.folder / 'manifest.json'}: missing or wrong: {error}") from None
+            raise StudyError(f"{self.folder / 'manifest.json'}: missing or wrong: {error}") from None
         self.nodes = self.ranks / ranks_per_node
         self.node_hours = self.nodes * self.seconds / 3600
         self.held_out = self.held_out_perplexity = None
@@ -71,7 +183,7 @@ class EndedRun(StudyRun):
             except (ValueError, KeyError, TypeError):
                 if number == len(lines):
                     continue
-                raise PlotError(f"{path}, line {number}: not a candidate") from None
+                raise StudyError(f"{path}, line {number}: not a candidate") from None
         for (generation, island), (_, levels) in least.items():
             found[generation][island] = levels
         return dict(found)
@@ -86,11 +198,6 @@ class EndedRun(StudyRun):
                 rows.append((evaluations, mean(sum(a != b for a, b in zip(one, other))
                                                for one, other in combinations(levels, 2))))
         return rows
-
-    def curve(self):
-        """[(evaluations of all islands, node-hours, mean of the islands' own bests)]"""
-        return [(evaluations, self.nodes * seconds / 3600, best)
-                for evaluations, seconds, best in self.mean_over_islands().values()]
 
 
 def least_ranks(runs):
@@ -119,3 +226,15 @@ def results_table(runs):
             "waiting": f"{run.waiting:.4f}",
         })
     return rows
+
+
+def same_results(runs):
+    """Says where the number of ranks changed a result, which it must not; shards change the rounding."""
+    by_search = defaultdict(dict)
+    for run in runs:
+        by_search[run.population, run.shards, run.seed, run.evaluations].setdefault(run.fitness, run.name)
+    for found in by_search.values():
+        if len(found) > 1:
+            print("scaling_study: different fitness from the same search: "
+                  + ", ".join(f"{name} {fitness}" for fitness, name in found.items()),
+                  file=sys.stderr)

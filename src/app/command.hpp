@@ -46,6 +46,8 @@ void train(const Communicator& world, const std::vector<std::string>& words);
 void convert(const Communicator& world, const std::vector<std::string>& words);
 void plan(const Communicator& world, const std::vector<std::string>& words);
 void info(const Communicator& world, const std::vector<std::string>& words);
+void top(const Communicator& world, const std::vector<std::string>& words);
+void report(const Communicator& world, const std::vector<std::string>& words);
 
 /// A command's options, bound to what it is asked for.
 template <typename Request>

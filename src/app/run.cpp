@@ -57,6 +57,8 @@ constexpr Subcommand subcommands[] = {
     {"convert", "a database made of DarwinLM's files, or written as them", app::convert},
     {"plan", "memory, file sizes, work and time of a command, without weights", app::plan},
     {"info", "what a model, token file, database or file of sensitivities holds", app::info},
+    {"top", "how far runs have come, on a terminal", app::top},
+    {"report", "what runs did, as one HTML page", app::report},
 };
 
 std::string usage() {

@@ -30,7 +30,7 @@ struct OwnPart {
 OwnPart own_part(std::istream& file, const std::string& command, const std::string& path) {
   constexpr std::array commands = {"sensitivity", "database", "assign",  "search",   "rounds", "prune",
                                    "stitch",      "distil",   "eval",    "generate", "train",  "tokenize",
-                                   "plan",        "info",     "profile", "convert"};
+                                   "plan",        "info",     "profile", "convert",  "top",    "report"};
   OwnPart own;
   bool mine = true, in_section = false;
   for (std::string line; std::getline(file, line);) {
@@ -117,7 +117,8 @@ void Options::parse(const std::vector<std::string>& given) {
   });
   try {
     po::positional_options_description bare;
-    if (!positional_.empty()) bare.add(positional_.c_str(), 1);
+    if (!positional_.empty())
+      bare.add(positional_.c_str(), declared_.find(positional_, false).semantic()->max_tokens() > 1 ? -1 : 1);
     const auto parsed = po::command_line_parser(with_words_joined(words))
                             .options(declared_)
                             .positional(bare)

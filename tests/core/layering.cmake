@@ -1,5 +1,5 @@
 # A room includes only its own headers and those of the rooms listed before it.
-set(rooms core comm tensor ops io model pruning assignment training search export app)
+set(rooms core comm tensor ops io model pruning assignment training search export report app)
 set(failed FALSE)
 set(seen 0)
 foreach(room IN LISTS rooms)

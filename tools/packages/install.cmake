@@ -10,8 +10,6 @@ foreach(folder src src/app jobs jobs/machines config tests/bench tools/packages)
   install(FILES ${folder}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/${folder} COMPONENT program)
 endforeach()
 install(DIRECTORY config jobs DESTINATION ${datadir} USE_SOURCE_PERMISSIONS COMPONENT program)
-install(FILES tools/plot_run.py tools/plot_front.py tools/plot_scaling.py tools/plot_compare.py tools/plot_common.py
-        DESTINATION ${datadir}/tools COMPONENT program)
 install(FILES tools/modulefile/galapagos.lua DESTINATION ${datadir}/modulefiles/galapagos
         RENAME ${PROJECT_VERSION}.lua COMPONENT program)
 install(FILES tools/modulefile/galapagos.tcl DESTINATION ${datadir}/modulefiles/galapagos

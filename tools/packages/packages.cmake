@@ -28,7 +28,7 @@ set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME galapagos)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_DEPENDS openmpi-bin) # mpirun, of the MPI that it is linked with
-set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS "python3-matplotlib, man-db")
+set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS "man-db")
 
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "Headers, static libraries and the CMake package of what the program galapagos
 is made of: checkpoints, tokenizers, structured pruning and search over MPI.")

@@ -15,8 +15,5 @@ check "ranks do not change the result" same "$(cksum <"$work/scaling/${runs[0]}/
   "$(cksum <"$work/scaling/${runs[1]}/best.txt")"
 study
 check "finished runs are left out" same "$(jobs_here)" ""
-if python3 -c 'import matplotlib' 2>/dev/null; then
-  check "the plots" python3 "$root/tools/plot_scaling.py" "$work/scaling" >"$T/plots" 2>&1
-else
-  echo "  not drawn: no matplotlib"
-fi
+check "the page" "$program" report "$work/scaling" --output "$T/study.html"
+check "the page has the runs" grep -q "${runs[0]##*/}" "$T/study.html"

@@ -1,0 +1,64 @@
+#include "sections.hpp"
+
+#include <cmath>
+#include <fmt/format.h>
+
+#include <galapagos/core/text.hpp>
+#include <galapagos/report/scale.hpp>
+#include <galapagos/report/svg.hpp>
+
+namespace galapagos::report {
+
+std::string table(const std::vector<Row>& rows, bool numbers) {
+  if (rows.size() < 2) return "";
+  std::string text;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    std::string cells;
+    for (std::size_t c = 0; c < rows[r].size(); ++c) {
+      Attributes attributes;
+      if (numbers && c > 0) attributes.emplace_back("class", "number");
+      if (r == 0) attributes.emplace_back("scope", "col");
+      cells += element(r == 0 ? "th" : "td", attributes, escaped(rows[r][c]));
+    }
+    if (r == 0) text += "<thead>";
+    text += element("tr", {}, cells);
+    if (r == 0) text += "</thead><tbody>";
+  }
+  return element("div", {{"class", "scroll"}}, element("table", {}, text + "</tbody>")) + "\n";
+}
+
+std::string tiles(const std::vector<Tile>& all) {
+  std::string text;
+  for (const Tile& tile : all) {
+    if (tile.value.empty()) continue;
+    std::string inside = element("dt", {}, escaped(tile.name)) + element("dd", {}, escaped(tile.value));
+    if (!tile.note.empty()) inside += element("dd", {{"class", "note"}}, escaped(tile.note));
+    text += element("div", {}, inside);
+  }
+  return element("dl", {{"class", "tiles"}}, text) + "\n";
+}
+
+std::string heading(const std::string& text, const std::string& explanation) {
+  return element("h3", {}, escaped(text)) +
+         (explanation.empty() ? "" : element("p", {{"class", "lead"}}, escaped(explanation))) + "\n";
+}
+
+std::string side_by_side(const std::string& pictures) {
+  return pictures.empty() ? "" : element("div", {{"class", "side"}}, pictures) + "\n";
+}
+
+std::string energy(double joules) {
+  if (!(joules > 0)) return "";
+  if (joules < 1e5) return short_number(joules) + " J";
+  return short_number(joules / 3.6e6) + " kWh";
+}
+
+std::string whole(std::int64_t number) {
+  return number < 0 ? "" : human_count(static_cast<std::uint64_t>(number));
+}
+
+std::string decimal(double number, int digits) {
+  return std::isnan(number) ? "" : fmt::format("{:.{}g}", number, digits);
+}
+
+}  // namespace galapagos::report
