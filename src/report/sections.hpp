@@ -4,7 +4,8 @@
 #include <utility>
 #include <vector>
 
-#include <galapagos/report/page.hpp>
+#include <galapagos/report/run_data.hpp>
+#include <galapagos/report/study.hpp>
 
 // The report's parts, each as markup; empty where there is nothing to show.
 namespace galapagos::report {
