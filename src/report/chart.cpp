@@ -74,6 +74,12 @@ class Drawing {
       const Range both{std::max(x.low, y.low), std::min(x.high, y.high)};
       diagonal_ = both.high > both.low ? both : Range{};
     }
+    // Circles at the ends have room; lines go as far as the axis does.
+    if (!std::ranges::all_of(chart.series, &ChartSeries::line) && !chart.x.logarithmic && x.high > x.low) {
+      const double room = 0.04 * (x.high - x.low);
+      if (!chart.x.from_zero) x.add(x.low - room);
+      x.add(x.high + room);
+    }
     x_ = scale_of(chart.x, x, left, width - right, false);
     y_ = scale_of(chart.y, y, height - bottom, top, true);
   }

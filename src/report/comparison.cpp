@@ -88,6 +88,7 @@ std::string fronts(const std::vector<RunData>& runs) {
 }
 
 std::string times(const std::vector<RunData>& runs) {
+  const std::string rest_of_phases = "phases below 2 %";
   Bars bars{"Where the time went", {}};
   for (const RunData& run : runs) {
     if (run.phases.empty()) continue;
@@ -102,9 +103,19 @@ std::string times(const std::vector<RunData>& runs) {
         bar.parts.push_back(
             {phase.name, phase.share, fmt::format("{}: {:.1f} %", phase.name, 100 * phase.share)});
     }
-    if (rest > 0.002) bar.parts.push_back({"phases below 2 %", rest, ""});
+    if (rest > 0.002) bar.parts.push_back({rest_of_phases, rest, ""});
     bars.bars.push_back(std::move(bar));
   }
+  // In the same order in all of them.
+  const auto order = [&](const std::string& name) {
+    double sum = 0;
+    for (const Bars::Bar& bar : bars.bars)
+      for (const Bars::Part& part : bar.parts) sum += part.name == name ? part.share : 0;
+    return name == rest_of_phases ? 0 : -sum;
+  };
+  for (Bars::Bar& bar : bars.bars)
+    std::ranges::stable_sort(bar.parts, {},
+                             [&](const Bars::Part& part) { return std::pair(order(part.name), part.name); });
   return bars.bars.size() < 2 ? "" : draw(bars);
 }
 
@@ -113,6 +124,7 @@ std::string times(const std::vector<RunData>& runs) {
 std::string comparison_section(const std::vector<RunData>& runs) {
   std::vector<Compared> all;
   for (const RunData& run : runs) {
+    if (!run.front.empty()) continue;  // islands of several sizes
     Compared one{&run, together(run)};
     if (!one.points.empty()) all.push_back(std::move(one));
   }

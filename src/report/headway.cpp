@@ -57,7 +57,7 @@ Headway headway_of(const RunData& run) {
   if (!run.updates.empty() || run.command == "train") return of_training(run);
   if (!run.steps.empty()) {
     const auto done = std::ranges::count_if(run.steps, [](const StepLine& step) { return step.done; });
-    return {static_cast<double>(done), static_cast<double>(run.steps.size()), "steps begun", unknown};
+    return {static_cast<double>(done), static_cast<double>(run.steps.size()), "steps", unknown};
   }
   if (!run.layers.empty()) return {static_cast<double>(run.layers.size()), unknown, "layers", unknown};
   return {};

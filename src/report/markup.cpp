@@ -11,19 +11,16 @@ namespace galapagos::report {
 
 std::string table(const std::vector<Row>& rows, bool numbers) {
   if (rows.size() < 2) return "";
-  std::string text;
-  for (std::size_t r = 0; r < rows.size(); ++r) {
+  const auto marked = [&](const char* name, const Row& row) {
     std::string cells;
-    for (std::size_t c = 0; c < rows[r].size(); ++c) {
-      Attributes attributes;
-      if (numbers && c > 0) attributes.emplace_back("class", "number");
-      if (r == 0) attributes.emplace_back("scope", "col");
-      cells += element(r == 0 ? "th" : "td", attributes, escaped(rows[r][c]));
-    }
-    if (r == 0) text += "<thead>";
-    text += element("tr", {}, cells);
-    if (r == 0) text += "</thead><tbody>";
-  }
+    for (std::size_t c = 0; c < row.size(); ++c)
+      cells +=
+          element(name, numbers && c > 0 ? Attributes{{"class", "number"}} : Attributes{}, escaped(row[c]));
+    return element("tr", {}, cells);
+  };
+  std::string text = rows.front().empty() ? "" : element("thead", {}, marked("th", rows.front()));
+  text += "<tbody>";
+  for (std::size_t r = 1; r < rows.size(); ++r) text += marked("td", rows[r]);
   return element("div", {{"class", "scroll"}}, element("table", {}, text + "</tbody>")) + "\n";
 }
 

@@ -9,6 +9,7 @@
 
 #include <galapagos/core/error.hpp>
 #include <galapagos/core/version.hpp>
+#include <galapagos/report/page.hpp>
 #include <galapagos/report/run_reader.hpp>
 #include <galapagos/report/svg.hpp>
 
@@ -26,12 +27,19 @@ std::string named_time(double now) {
                      parts.tm_mday, parts.tm_hour, parts.tm_min);
 }
 
-std::string section_of(const RunData& run, const std::string& id) {
-  std::string text = element("h2", {}, escaped(run.name) + element("small", {}, escaped(run.command)));
+/// `alone`: the page's heading names it.
+std::string section_of(const RunData& run, const std::string& id, bool alone) {
+  std::string text =
+      alone ? "" : element("h2", {}, escaped(run.name) + element("small", {}, escaped(run.command)));
   text += summary_section(run) + fitness_section(run) + levels_section(run) + ancestry_section(run) +
           prediction_section(run) + front_section(run) + training_section(run) + distillation_section(run) +
           steps_section(run) + cost_section(run);
   return element("section", {{"id", id}}, text) + "\n";
+}
+
+std::string subtitle(const ReportData& data, double now) {
+  const std::string command = data.runs.size() == 1 ? data.runs.front().command : "";
+  return fmt::format("{}{}as of {}", command, command.empty() ? "" : ", ", named_time(now));
 }
 
 /// Runs that get a section of their own; more would make a page that no browser likes.
@@ -63,9 +71,8 @@ std::string head(const std::string& title) {
 std::string html_report(const ReportData& data, double now) {
   const std::string beside =
       models_section(data.models) + comparison_section(data.runs) + study_section(data.study, data.runs);
-  std::string body = element("header", {},
-                             element("h1", {}, escaped(data.title)) +
-                                 element("p", {}, escaped(fmt::format("as of {}", named_time(now)))));
+  std::string body = element(
+      "header", {}, element("h1", {}, escaped(data.title)) + element("p", {}, escaped(subtitle(data, now))));
   body += contents(data, !beside.empty());
   if (with_sections(data) < data.runs.size())
     body += element(
@@ -73,7 +80,7 @@ std::string html_report(const ReportData& data, double now) {
         fmt::format("{} runs are too many for a section each: give some of them alone.", data.runs.size()));
   if (!beside.empty()) body += element("section", {{"id", "all"}}, beside) + "\n";
   for (std::size_t i = 0; i < with_sections(data); ++i)
-    body += section_of(data.runs[i], fmt::format("run-{}", i));
+    body += section_of(data.runs[i], fmt::format("run-{}", i), data.runs.size() == 1 && beside.empty());
   body += element("footer", {}, escaped("galapagos " + version_with_revision()));
   return "<!DOCTYPE html>\n<html lang=\"en\">\n" + head(data.title) + "<body><div class=\"page\">" + body +
          "</div><div id=\"tip\" hidden=\"hidden\"> </div><script>" + script + "</script></body>\n</html>\n";

@@ -84,8 +84,8 @@ Scale Scale::logarithmic(double low, double high, double from, double to) {
       add(5 * ten);
     }
   }
-  if (scale.ticks_.size() >= 2) return scale;
-  // Less than one of these steps: as on a linear axis.
+  if (scale.ticks_.size() >= 3) return scale;
+  // Few of these steps: as on a linear axis.
   const Scale plain = linear(low, high, from, to, 4, false);
   scale.ticks_.clear();
   for (const double tick : plain.ticks_)

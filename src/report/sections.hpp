@@ -13,7 +13,7 @@ namespace galapagos::report {
 /// A row of a table of two columns.
 using Row = std::vector<std::string>;
 
-/// The first row is the heading; from the second column on numbers, to the right, where `numbers`.
+/// The first row is the heading, or empty; from the second column on numbers, to the right, where `numbers`.
 std::string table(const std::vector<Row>& rows, bool numbers = true);
 /// What stands out of a run: a large number with its name below, and a note.
 struct Tile {

@@ -72,6 +72,8 @@ void add_rounds(RunData& run) {
         run, round,
         {{"sensitivity", "sensitivity.h5"}, {"database", "database.h5"}, {"assignment", "assignment.txt"}},
         run.folder / round / (round + ".json"));
+    if (there(run.folder / round / "search"))
+      run.steps.push_back({round + "/search", there(run.folder / round / "searched")});
   }
 }
 

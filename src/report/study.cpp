@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <fmt/format.h>
+#include <set>
 #include <sstream>
 #include <tuple>
 
@@ -128,12 +129,18 @@ std::vector<StudyRow> study_of(const std::vector<RunData>& runs) {
 }
 
 bool is_study(const std::vector<StudyRow>& rows) {
-  const auto differs = [&](const auto& of) {
-    return std::ranges::any_of(rows, [&](const StudyRow& row) { return of(row) != of(rows.front()); });
-  };
-  return differs([](const StudyRow& row) { return row.ranks; }) ||
-         differs([](const StudyRow& row) { return row.shards; }) ||
-         differs([](const StudyRow& row) { return row.population(); });
+  constexpr std::size_t populations_enough = 3;
+  std::map<std::string, std::set<std::int64_t>> populations;
+  std::map<std::tuple<std::string, std::int64_t, std::int64_t>,
+           std::set<std::pair<std::int64_t, std::int64_t>>>
+      ways;
+  for (const StudyRow& row : rows) {
+    populations[row.strategy].insert(row.population());
+    ways[{row.strategy, row.islands, row.offspring}].insert({row.ranks, row.shards});
+  }
+  return std::ranges::any_of(ways, [](const auto& way) { return way.second.size() > 1; }) ||
+         std::ranges::any_of(populations,
+                             [](const auto& some) { return some.second.size() >= populations_enough; });
 }
 
 namespace {

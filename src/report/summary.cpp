@@ -79,7 +79,7 @@ std::string target_of(const RunData& run) {
 }
 
 std::string facts(const RunData& run) {
-  std::vector<Row> rows = {{"", ""}};
+  std::vector<Row> rows(1);
   const auto add = [&](const char* name, const std::string& value) {
     if (!value.empty()) rows.push_back({name, value});
   };
@@ -90,10 +90,10 @@ std::string facts(const RunData& run) {
   add("target", target_of(run));
   if (!run.option("strategy").empty())
     add("search",
-        fmt::format("{} from {}, {} islands of {} offspring, {} generations, seed {}", run.option("strategy"),
+        fmt::format("{} from {}, {} of {} offspring, {} generations, seed {}", run.option("strategy"),
                     run.manifest_text("start").empty() ? "its start" : run.manifest_text("start"),
-                    run.option("islands"), run.option("offspring"), run.option("generations"),
-                    run.option("seed")));
+                    run.option("islands") == "1" ? "1 island" : run.option("islands") + " islands",
+                    run.option("offspring"), run.option("generations"), run.option("seed")));
   if (const double ranks = run.manifest_number("ranks"); ranks > 0) {
     const double shards = run.manifest_number("shards");
     add("ranks", fmt::format("{:.0f}{}", ranks, shards > 1 ? fmt::format(", {:.0f} a replica", shards) : ""));
@@ -107,7 +107,6 @@ std::string facts(const RunData& run) {
   add("finished", run.manifest_text("finished"));
   add("program", run.manifest_text("tool_version"));
   if (run.unreadable_lines > 0) add("lines that could not be read", whole(run.unreadable_lines));
-  rows.front() = {"what", ""};
   return table(rows, false);
 }
 

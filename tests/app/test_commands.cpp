@@ -3,6 +3,7 @@
 #include "support/process.hpp"
 #include "support/small_run.hpp"
 
+#include <galapagos/core/file.hpp>
 #include <galapagos/core/json.hpp>
 #include <galapagos/core/version.hpp>
 #include <galapagos/io/token_file.hpp>
@@ -36,7 +37,7 @@ TEST_CASE("the reference has the options of every command", "[app]") {
   CHECK(all.code == 0);
   for (const char* command :
        {"sensitivity", "database", "assign", "search", "prune", "rounds", "stitch", "eval", "generate",
-        "distil", "train", "tokenize", "plan", "info", "convert", "plan collectives"})
+        "distil", "train", "tokenize", "plan", "info", "convert", "top", "report", "plan collectives"})
     CHECK(test::count_lines(all.output, std::string("galapagos ") + command + ": ") == 1);
   for (const char* line : {
            "  --islands               1                    decides  subpopulations [1 or more]",
@@ -51,6 +52,28 @@ TEST_CASE("the reference has the options of every command", "[app]") {
   const test::Ended one = run_galapagos(1, {"stitch", "--print-options"});
   CHECK(one.code == 0);
   CHECK(all.output.find(one.output) != std::string::npos);
+}
+
+TEST_CASE("a run is watched, and reported on a page", "[app]") {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path run = folder / "run", page = folder / "page.html";
+  std::filesystem::create_directory(run);
+  test::write_text(run / "config.ini", "# galapagos search\n# default\ngenerations = 4\n");
+  test::write_text(
+      run / "metrics.jsonl",
+      "{\"generation\":1,\"island\":0,\"evaluations\":8,\"tokens\":64,\"best\":0.25,\"elapsed\":2}\n{\"gen");
+  const test::Ended watched = run_galapagos(2, {"top", run.string()});
+  CHECK(watched.code == 0);
+  CHECK(test::count_lines(watched.output, "run  search  stopped  1 of 4 generations") == 1);
+  CHECK(watched.output.find('\x1b') == std::string::npos);
+  CHECK(run_galapagos(1, {"report", run.string(), run.string(), "--output", page.string()}).code == 0);
+  CHECK(read_file(page).starts_with("<!DOCTYPE html>"));
+  for (const char* command : {"top", "report"}) {
+    CHECK(run_galapagos(1, {command}).code == 2);
+    const test::Ended none = run_galapagos(1, {command, (folder / "none").string()});
+    CHECK(none.code == 3);
+    CHECK(test::count_lines(none.errors, "there is no such") == 1);
+  }
 }
 
 TEST_CASE("from text to tokens, a database and an evaluation", "[app]") {

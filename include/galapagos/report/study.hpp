@@ -32,7 +32,7 @@ std::vector<StudyRow> read_study(const std::filesystem::path& file);
 /// Of the searches among `runs` that have ended, what their manifests say.
 std::vector<StudyRow> study_of(const std::vector<RunData>& runs);
 
-/// Runs that differ in ranks, shards or population: whether there is something to draw.
+/// Whether there is a series to draw: one search on several numbers of ranks or shards, or three populations.
 bool is_study(const std::vector<StudyRow>& rows);
 
 /// The names of runs of the same search that came to different results, which ranks never change (shards may:
