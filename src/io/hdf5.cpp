@@ -129,7 +129,8 @@ hid_t with_groups_above() {
 }
 
 /// Closes a file of this rank alone. One that cannot be written to the end is written into nothing: the
-/// library would else keep it half closed, and crash over it as MPI ends.
+/// library would else keep it half closed, and crash over it as MPI ends. It tries anew what has failed, once
+/// only.
 herr_t close_file(hid_t file) {
   if (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0) {
     int* descriptor = nullptr;
@@ -137,6 +138,7 @@ herr_t close_file(hid_t file) {
     if (nowhere >= 0 && H5Fget_vfd_handle(file, H5P_DEFAULT, reinterpret_cast<void**>(&descriptor)) >= 0)
       ::dup2(nowhere, *descriptor);
     if (nowhere >= 0) ::close(nowhere);
+    for (int tries = 0; tries < 4 && H5Fflush(file, H5F_SCOPE_GLOBAL) < 0; ++tries) continue;
   }
   return H5Fclose(file);
 }

@@ -1,3 +1,4 @@
+#include "search/search_command.hpp"
 #include "small_command.hpp"
 #include "support/catch.hpp"
 #include "support/process.hpp"
@@ -39,4 +40,16 @@ TEST_CASE("a disk too small is refused before the work begins", "[disk]") {
   CHECK(full.code == 4);
   CHECK(full.errors.find("the database needs") != std::string::npos);
   CHECK(std::filesystem::is_empty(folder / "disk"));
+}
+
+TEST_CASE("a disk with no room for a search's checkpoint ends it in order", "[disk]") {
+  for (const char* size : {"size=24k", "size=32k"}) {
+    const test::TemporaryFolder folder;
+    const test::SmallDisk disk(folder / "disk", size);
+    if (!disk.mounted()) return;
+    const test::Ended full = test::run_galapagos(2, test::search_words(folder / "disk" / "run"), 60);
+    INFO(full.errors);
+    CHECK(full.code == 4);
+    CHECK(test::count_lines(full.errors, "galapagos: error: ") == 1);
+  }
 }
