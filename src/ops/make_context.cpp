@@ -1,6 +1,9 @@
 #include "cpu/blas.hpp"
 
+#include <array>
+#include <cstddef>
 #include <latch>
+#include <memory>
 #include <omp.h>
 #include <thread>
 #include <vector>
@@ -47,12 +50,39 @@ void start_threads() {
   started = wanted;
 }
 
+#ifdef GALAPAGOS_OPENBLAS
+/// Has the library of matrix products take the memory that it works in, a buffer for each thread. Where
+/// OpenBLAS gets none it tries for ever; so whether there is any is tried first. std::bad_alloc where not.
+void take_product_buffers() {
+  static int taken = 0;
+  const int threads = omp_get_max_threads();
+  if (threads <= taken) return;
+  {
+    constexpr std::size_t buffer =
+        (std::size_t{128} << 20) + (1 << 16);  // OpenBLAS's on x86-64, and some more
+    std::vector<std::unique_ptr<std::byte[]>> tried;
+    for (int i = taken; i < threads; ++i)
+      tried.push_back(std::make_unique_for_overwrite<std::byte[]>(buffer));
+  }
+#pragma omp parallel
+  {
+    constexpr std::int64_t n = 8;
+    std::array<float, n * n> a{}, product{};
+    cpu::gemm(false, false, n, n, n, 1.0F, a.data(), n, a.data(), n, 0.0F, product.data(), n);
+  }
+  taken = threads;
+}
+#endif
+
 }  // namespace
 
 Context::Context(Device device, int threads, DType products) : device_(device), products_(products) {
   cpu::use_one_blas_thread();
   if (threads > 0) omp_set_num_threads(threads);
   start_threads();
+#ifdef GALAPAGOS_OPENBLAS
+  if (device == Device::cpu) take_product_buffers();
+#endif
   if (device == Device::cpu) return;
 #ifdef GALAPAGOS_CUDA
   // Handles take long to make: contexts share those there are.
