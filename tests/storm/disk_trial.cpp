@@ -11,7 +11,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double least_kib = 16, most_kib = 16 << 10;
+/// The least have no room for a run's first files.
+constexpr double least_kib = 16, few_kib = 64, most_kib = 16 << 10;
 
 void grow(const fs::path& folder) {
   if (::mount("tmpfs", folder.c_str(), "tmpfs", MS_REMOUNT, "size=256m") != 0)
@@ -21,7 +22,8 @@ void grow(const fs::path& folder) {
 }  // namespace
 
 std::vector<Json> try_full_disk(const Trial& trial) {
-  const auto kib = static_cast<long>(std::exp(trial.draw.between(std::log(least_kib), std::log(most_kib))));
+  const double most = trial.draw.chance(0.5) ? few_kib : most_kib;
+  const auto kib = static_cast<long>(std::exp(trial.draw.between(std::log(least_kib), std::log(most))));
   const test::SmallDisk disk(trial.disk(), fmt::format("size={}k", kib).c_str());
   if (!disk.mounted()) return {{{"fault", "disk"}, {"befell", false}, {"outcome", "skipped"}}};
   Json line = {{"fault", "disk"}, {"moment", fmt::format("{} KiB", kib)}};

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 /// A launcher has told the others of a rank's end by then, on however busy a machine.
-constexpr double longest_end = 60, longest_run = 300;
+constexpr double longest_end = 60, longest_run = 900;
 
 double since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
