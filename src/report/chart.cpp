@@ -11,7 +11,7 @@
 namespace galapagos::report {
 namespace {
 
-constexpr double width = 520, height = 320, left = 62, right = 16, top = 12, bottom = 46;
+constexpr double width = 520, height = 320, left = 68, right = 16, top = 12, bottom = 46;
 constexpr std::size_t most_points = 400;
 
 bool can_be_drawn(const ChartAxis& axis, double value) {

@@ -51,7 +51,7 @@ std::vector<ChartSeries> series_over(const RunData& run, Over over, double unit)
   const auto x_of = [&](const TogetherPoint& point) {
     return over == Over::time ? point.elapsed / unit : static_cast<double>(point.evaluations) / islands;
   };
-  if (numbers.size() > 1) {
+  if (numbers.size() > 1 && run.front.empty()) {  // whose islands have several sizes
     ChartSeries mean{"mean of the islands", ink, {}};
     mean.strong = true;
     for (const TogetherPoint& point : points)

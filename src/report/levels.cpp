@@ -80,9 +80,8 @@ double highest(const std::vector<const Levels*>& all) {
   return most;
 }
 
-HeatMap assignment(const RunData& run, const Levels& levels, std::string title) {
+HeatMap assignment(const RunData& run, const Levels& levels, std::string title, double most) {
   const LayerParts parts = parts_in(run);
-  const double most = highest({&levels, &run.start, &run.uniform});
   HeatMap map;
   map.title = std::move(title);
   map.columns = names_of(parts.layers);
@@ -253,13 +252,18 @@ Lanes lanes_of(const RunData& run, const Lineage& lineage) {
 }  // namespace
 
 std::string levels_section(const RunData& run) {
+  std::vector<const Levels*> all = {&run.best, &run.start, &run.uniform};
+  for (const FrontLine& point : run.front) all.push_back(&point.levels);
+  const double most = highest(all);
   std::string pictures;
-  if (!run.best.empty()) pictures += draw(assignment(run, run.best, "Best assignment"));
+  if (!run.best.empty()) pictures += draw(assignment(run, run.best, "Best assignment", most));
   for (const FrontLine& point : run.front)
     if (!point.levels.empty())
-      pictures += draw(assignment(run, point.levels, fmt::format("Sparsity {}", point.sparsity)));
-  if (pictures.empty() && !run.start.empty()) pictures = draw(assignment(run, run.start, "Where it began"));
-  pictures += history(run, lineage_of_best(run)) + learned(run);
+      pictures += draw(assignment(run, point.levels, fmt::format("Sparsity {}", point.sparsity), most));
+  if (pictures.empty() && !run.start.empty())
+    pictures = draw(assignment(run, run.start, "Where it began", most));
+  if (run.front.empty()) pictures += history(run, lineage_of_best(run));
+  pictures += learned(run);
   if (pictures.empty()) return "";
   return heading("Levels",
                  "How much of each layer's parts is pruned: the higher the level, the more structures are "

@@ -46,8 +46,8 @@ std::string side_by_side(const std::string& pictures) {
 
 std::string energy(double joules) {
   if (!(joules > 0)) return "";
-  if (joules < 1e5) return short_number(joules) + " J";
-  return short_number(joules / 3.6e6) + " kWh";
+  if (joules < 1e3) return short_number(joules) + " J";
+  return joules < 1e6 ? short_number(joules / 1e3) + " kJ" : short_number(joules / 3.6e6) + " kWh";
 }
 
 std::string whole(std::int64_t number) {

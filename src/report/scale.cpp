@@ -124,7 +124,7 @@ std::string Scale::name_of(double tick) const {
   // Thousands and so on of the largest, with as many decimals as the step has.
   const Suffix suffix = most >= 1e4 ? suffix_of(most) : Suffix{1, ""};
   const double step = step_ / suffix.size;
-  if (step < 0.9e-4)
+  if (step < 0.9e-4 || most < 0.9e-2)
     return scientific(tick, std::max(0, static_cast<int>(std::ceil(std::log10(most / step_) - 1e-9))));
   const int decimals = std::max(0, static_cast<int>(std::ceil(-std::log10(step) - 1e-9)));
   return without_zeros(fmt::format("{:.{}f}", tick / suffix.size, decimals)) + suffix.letter;
