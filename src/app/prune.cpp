@@ -184,7 +184,7 @@ void Prune::distil_layers(const Stage& stage) const {
     words.insert(words.end(), {"--output", run.string(), "--resume", "auto"});
     distil(world_, words);
   }
-  agree_at_root(world_, [&] { fs::rename(run / "model", stage.model); });
+  agree_at_root(world_, [&] { publish_folder(run / "model", stage.model); });
 }
 
 /// The model of an earlier stage as the one of this, which has no more to do.
@@ -193,7 +193,7 @@ void Prune::copy_as(const fs::path& model, const fs::path& from) const {
     const fs::path part = part_path(model);
     fs::remove_all(part);
     fs::copy(from, part, fs::copy_options::recursive);
-    fs::rename(part, model);
+    publish_folder(part, model);
   });
 }
 

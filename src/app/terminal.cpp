@@ -35,7 +35,9 @@ void write_out(const std::string& text) {
 }  // namespace
 
 bool draws_on_terminal() {
-  return ::isatty(STDOUT_FILENO) != 0 && variable("TERM") != "dumb";
+  // Open MPI's mpirun gives its ranks a terminal to write to, whatever its own output is, but none to read
+  // from.
+  return ::isatty(STDOUT_FILENO) != 0 && ::isatty(STDIN_FILENO) != 0 && variable("TERM") != "dumb";
 }
 
 bool wants_colours() {

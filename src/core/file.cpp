@@ -199,6 +199,19 @@ void publish_file(const std::filesystem::path& from, const std::filesystem::path
   sync_folder(std::filesystem::absolute(to).parent_path());
 }
 
+void publish_folder(const std::filesystem::path& from, const std::filesystem::path& to) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(from)) {
+    if (entry.is_directory()) {
+      sync_folder(entry.path());
+    } else if (entry.is_regular_file()) {
+      FileDescriptor(entry.path(), O_RDONLY).sync();
+    }
+  }
+  sync_folder(from);
+  if (std::rename(from.c_str(), to.c_str()) != 0) write_failed(to);
+  for (const auto& path : {from, to}) sync_folder(std::filesystem::absolute(path).parent_path());
+}
+
 void sync_folder(const std::filesystem::path& folder) {
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   const bool synced = descriptor >= 0 && ::fsync(descriptor) == 0;

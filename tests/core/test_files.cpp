@@ -1,6 +1,8 @@
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/odd_disk.hpp"
 
+#include <cerrno>
 #include <csignal>
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -46,4 +48,20 @@ TEST_CASE("the checksum is XXH64", "[hash]") {
   CHECK(Hash64().add(std::string("abc")).value() == 0x44bc2cf5ad770999u);
   CHECK(Hash64().add(std::string("a")).add(std::string("bc")).value() == 0x44bc2cf5ad770999u);
   CHECK(hex64(255) == "00000000000000ff");
+}
+
+TEST_CASE("a folder gets its final name with all that is in it, once that is on the disk", "[file]") {
+  const test::TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "a.part" / "within");
+  test::write_text(folder / "a.part" / "x", "one");
+  test::write_text(folder / "a.part" / "within" / "y", "two");
+  {
+    const test::OddDisk disk(folder.path(), test::fault("file", EIO));
+    CHECK_THROWS_AS(publish_folder(folder / "a.part", folder / "a"), ResourceError);
+    CHECK(!std::filesystem::exists(folder / "a"));
+  }
+  publish_folder(folder / "a.part", folder / "a");
+  CHECK(!std::filesystem::exists(folder / "a.part"));
+  CHECK(read_file(folder / "a" / "x") == "one");
+  CHECK(read_file(folder / "a" / "within" / "y") == "two");
 }

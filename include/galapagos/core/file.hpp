@@ -69,6 +69,9 @@ void sync_folder(const std::filesystem::path& folder);
 /// ResourceError on failure.
 void publish_file(const std::filesystem::path& from, const std::filesystem::path& to);
 
+/// The same for a folder and all that is in it, which may come from another folder.
+void publish_folder(const std::filesystem::path& from, const std::filesystem::path& to);
+
 /// Writes `content` to `path` through `path.part` and publish_file: never half a file under its final name.
 void write_file_atomically(const std::filesystem::path& path, const std::string& content);
 
