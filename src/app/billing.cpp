@@ -57,6 +57,8 @@ void open_bill(const Options& options) {
 void close_bill(const Communicator& world, Billed billed, const std::string& command,
                 const std::string& ended) {
   if (billed == Billed::no || !opened()) return;
+  // A run that was complete already has cost nothing.
+  if (billed == Billed::kept && ended == "done" && !world.any(meter().asked())) return;
   const Bill bill = bill_of(world, meter().total());
   if (!world.is_root()) return;
   const fs::path kept = *opened() / "bill.jsonl";

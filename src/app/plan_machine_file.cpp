@@ -23,14 +23,15 @@ std::string value_of(const std::vector<std::vector<std::string>>& groups, const 
 /// What an INI file says of a machine.
 struct MachineFile {
   PlanRequest request;
-  std::int64_t ranks_per_node = 0;
+  std::int64_t ranks_per_node = 1;
   Options options;
 
   explicit MachineFile(const std::string& path) {
     options.describe("plan", "of a machine");
+    request.ranks = 1;  // else none, which is refused
     bind_machine(options, request);
     options.add("ranks-per-node", ranks_per_node, "that a job starts",
-                {.least = 1, .most = 1e5, .refusal = "{}", .remedy = "give 1 or more", .none_at_0 = true});
+                {.least = 1, .most = 1e5, .refusal = "{}", .remedy = "give 1 or more"});
     options.parse({"--config", path});
     options.take();
     options.check();
@@ -53,7 +54,7 @@ std::vector<std::string> with_machine_file(const std::vector<std::string>& words
   };
   for (const char* name : machine_options)
     if (file.options.given(name)) add(name, file.options.words(name).front());
-  if (file.ranks_per_node > 0) {
+  if (file.options.given("ranks-per-node")) {
     const std::string nodes = value_of(groups, "nodes");
     const std::int64_t of_words =
         nodes.empty() ? 0 : std::atoll(nodes.c_str());  // what is wrong, is refused later

@@ -6,7 +6,8 @@
 
 namespace galapagos::app {
 
-/// Whether standard output is a terminal that is drawn on.
+/// Whether there is a terminal to draw on and to be asked at: launchers give a rank one to write to, but none
+/// to read from, and their output may go to a file.
 bool draws_on_terminal();
 /// Whether colours are wanted there (NO_COLOR, TERM=dumb), and characters beyond ASCII.
 bool wants_colours();

@@ -62,6 +62,7 @@ Meter::Reading Meter::since_last() {
     if (before != last_.joules.end()) joules -= before->second;
   }
   last_ = now;
+  asked_ = true;
   return difference;
 }
 

@@ -55,7 +55,8 @@ std::string draw(const HeatMap& map) {
   Svg svg(width, 4 + cell.height * static_cast<double>(map.cells.size()) + bottom, map.title);
   for (std::size_t r = 0; r < map.cells.size(); ++r) {
     const double y = 2 + cell.height * static_cast<double>(r);
-    if (r < map.rows.size())
+    const std::size_t every = cell.height < 12 ? 2 : 1;  // names need their room
+    if (r < map.rows.size() && r % every == 0)
       svg.text(cell.left - 7, y + cell.height / 2 + 4, map.rows[r], Svg::Anchor::end, "tick");
     for (std::size_t c = 0; c < map.cells[r].size(); ++c) {
       const HeatMap::Cell& one = map.cells[r][c];

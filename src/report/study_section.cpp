@@ -106,9 +106,12 @@ std::string curves(const std::vector<StudyRow>& rows, const std::vector<RunData>
 }
 
 std::string differences(const std::vector<StudyRow>& rows) {
+  constexpr std::size_t most_named = 3;
+  const std::vector<std::vector<std::string>> all = differing_results(rows);
   std::string text;
-  for (const std::vector<std::string>& names : differing_results(rows))
-    text += fmt::format("{}{}", text.empty() ? "" : "; ", fmt::join(names, ", "));
+  for (std::size_t i = 0; i < std::min(all.size(), most_named); ++i)
+    text += fmt::format("{}{}", text.empty() ? "" : "; ", fmt::join(all[i], ", "));
+  if (all.size() > most_named) text += fmt::format("; and {} more searches", all.size() - most_named);
   return text.empty() ? ""
                       : element("p", {{"class", "lead"}},
                                 escaped("Different results of the same search: " + text + "."));

@@ -8,7 +8,7 @@
 using namespace galapagos::test;
 using galapagos::Json;
 
-TEST_CASE("planned and measured memory of searches and trainings", "[plan]") {
+TEST_CASE("planned and measured memory of searches and trainings", "[plan][.slow]") {
   const LargeModel model;
   const Words sizes = {"--sequence-length", "256", "--batch-tokens", "512", "--calibration-tokens", "1024"};
   const Held one = measure_idle(1, model), two = measure_idle(2, model);

@@ -225,7 +225,7 @@ TEST_CASE("a loss that is no number ends a training, and its last checkpoint sta
   CHECK(!fs::exists(last / "model"));
 }
 
-TEST_CASE("a training whose disk fills up goes on once there is room", "[train]") {
+TEST_CASE("a training whose disk fills up goes on once there is room", "[train][.slow]") {
   const test::TemporaryFolder folder;
   const test::SmallDisk disk(folder / "disk", "size=32m");
   if (!disk.mounted()) return;

@@ -39,6 +39,8 @@ class Meter {
   Reading total();
   /// Since the last of these, or the start: for one of several runs of a process.
   Reading since_last();
+  /// Whether that was ever asked for, as it is once some work is done.
+  bool asked() const { return asked_; }
 
  private:
   void sample();
@@ -49,7 +51,7 @@ class Meter {
   std::unique_ptr<EnergyCounters> node_;
   std::unique_ptr<GpuEnergy> gpu_;
   std::string gpu_uuid_;
-  bool over_ = false;
+  bool over_ = false, asked_ = false;
   Reading last_;
   std::thread thread_;
 };
