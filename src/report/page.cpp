@@ -92,19 +92,24 @@ ReportData read_report(const std::vector<fs::path>& places, double now) {
   for (const fs::path& place : places) {
     const std::string name = place.string();
     const std::size_t before = data.runs.size() + data.models.size() + data.study.size();
+    bool known = false;
     std::error_code none;
     if (fs::is_regular_file(place, none)) {
       const auto add = [](auto& to, auto more) { to.insert(to.end(), more.begin(), more.end()); };
       add(data.study, read_study(place));
       if (data.study.empty()) add(data.models, read_models(place));
     } else {
-      for (const FoundRun& run : runs_below(place))
-        if (seen.insert(fs::weakly_canonical(run.folder, none).string()).second)
+      for (const FoundRun& run : runs_below(place)) {
+        if (seen.insert(fs::weakly_canonical(run.folder, none).string()).second) {
           data.runs.push_back(read_run(run, now));
+        } else {
+          known = true;
+        }
+      }
       for (const StudyRow& row : read_study(place / "results.csv")) data.study.push_back(row);
       for (const ModelLine& one : read_models(place / "comparison.json")) data.models.push_back(one);
     }
-    if (data.runs.size() + data.models.size() + data.study.size() > before) continue;
+    if (known || data.runs.size() + data.models.size() + data.study.size() > before) continue;
     throw InputError(fs::exists(place, none) ? "there is no run in it" : "there is no such file or folder",
                      name,
                      "give the --output of search, train, distil, prune or rounds, a folder of such runs, or "

@@ -47,8 +47,7 @@ constexpr const char* machine =
 TEST_CASE("a plan for the file of a machine says node-hours and GPU-hours of each command and of all",
           "[plan]") {
   const Case of(machine);
-  const Json plan =
-      of.planned({"--nodes", "4", "--calibration-tokens", "1000000", "--target-sparsity", "0.5"});
+  const Json plan = of.planned({"--nodes", "4", "--target-sparsity", "0.5"});
   CHECK(plan["machine"]["ranks"] == 16);
   CHECK(plan["machine"]["nodes"] == 4);
   CHECK(plan["machine"]["efficiency"] == 0.4);
@@ -66,7 +65,7 @@ TEST_CASE("a plan for the file of a machine says node-hours and GPU-hours of eac
   CHECK(billed == 5);
   CHECK(plan["bill"]["node_hours"].get<double>() == Approx(node_hours));
   CHECK(plan["bill"]["gpu_hours"].get<double>() == Approx(4 * node_hours));
-  const test::Ended text = of.plan({"--nodes", "4", "--calibration-tokens", "1000000"});
+  const test::Ended text = of.plan({"--nodes", "4"});
   CHECK(text.output.find("bill of all") != std::string::npos);
 }
 
