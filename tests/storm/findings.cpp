@@ -76,8 +76,9 @@ std::string lines_without_times(const std::string& text) {
 }
 
 bool passed_over(const std::string& name) {
-  static const std::vector<std::string> records = {"manifest.json", "config.ini", "checkpoint.h5",
-                                                   "checkpoint.previous.h5", "identity.json"};
+  static const std::vector<std::string> records = {
+      "manifest.json",          "bill.jsonl",   "config.ini", "checkpoint.h5",
+      "checkpoint.previous.h5", "identity.json"};
   return std::find(records.begin(), records.end(), name) != records.end() ||
          name.find(".lock") != std::string::npos;  // of whoever was killed
 }
